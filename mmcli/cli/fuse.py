@@ -1,0 +1,80 @@
+"""mmcli fuse."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mmcli.cli import options as o
+from mmcli.errors import ConfigError
+
+Method = Annotated[
+    list[str] | None,
+    typer.Option("--method", "-m", help="A fusion method (see mmcli list fusions). Repeat. Default: gated.", metavar="NAME"),
+]
+Inputs = Annotated[
+    list[str] | None, typer.Option("--input", "-i", help="A column to fuse. Repeat. Default: all.", metavar="COL")
+]
+Encoder = Annotated[
+    list[str] | None,
+    typer.Option("--encoder", help="The encoder to take for a column. Repeat. Default: the best on val.", metavar="COL=ARCH"),
+]
+TrainEncoders = Annotated[
+    bool, typer.Option("--train-encoders", help="Train through the encoders too: slower, sometimes better.")
+]
+
+
+def command(
+    method: Method = None,
+    input_: Inputs = None,
+    encoder: Encoder = None,
+    train_encoders: TrainEncoders = False,
+    artifacts: o.Artifacts = Path("artifacts"),
+    config: o.ConfigFile = None,
+    set_: o.Set = None,
+    device: o.Device = "auto",
+    precision: o.Precision = "auto",
+    seed: o.Seed = 0,
+    json_: o.Json = False,
+    quiet: o.Quiet = False,
+    dry_run: o.DryRun = False,
+    force: o.Force = False,
+) -> None:
+    """Join the columns: Output = F(Input_1 .. Input_n), and say whether it helps."""
+    context = o.begin(
+        artifacts=artifacts,
+        config=config,
+        assignments=set_,
+        device=device,
+        precision=precision,
+        seed=seed,
+        quiet=quiet,
+        force=force,
+        dry_run=dry_run,
+    )
+    check_methods(method)
+    encoders = {}
+    for text in encoder or []:
+        column, equals, architecture = text.rpartition("=")
+        if not equals:
+            raise ConfigError(f"--encoder {text!r} is not of the form COL=ARCH.", "E.g. --encoder photo=cnn")
+        encoders[column] = architecture
+    from mmcli.stages import fuse
+
+    options = fuse.Options(
+        methods=tuple(method or ("gated",)),
+        inputs=tuple(input_ or ()),
+        encoders=encoders,
+        train_encoders=train_encoders,
+    )
+    o.end(fuse.run(options, context), context, json_)
+
+
+def check_methods(names: list[str] | None) -> None:
+    """Raises ConfigError for an unknown method, before torch is imported."""
+    from mmcli import registry
+
+    for name in names or ():
+        registry.resolve("fusions", name)

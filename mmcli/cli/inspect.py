@@ -1,0 +1,43 @@
+"""mmcli inspect."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mmcli.cli import options as o
+
+NO_ARGS_IS_HELP = True
+
+
+def command(
+    table: o.TableArgument,
+    target: o.Target = None,
+    input_: o.Input = None,
+    ignore: o.Ignore = None,
+    type_: o.Type = None,
+    split: o.Split = None,
+    group: o.Group = None,
+    id_: o.Id = None,
+    media_root: o.MediaRoot = None,
+    encoding: o.Encoding = None,
+    delimiter: o.Delimiter = None,
+    config: o.ConfigFile = None,
+    json_: o.Json = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """Show what the columns of a table were taken for, and what is wrong with it."""
+    context = o.begin(artifacts=Path("artifacts"), config=config, quiet=quiet)
+    columns = o.roles(
+        target=target,
+        inputs=input_,
+        ignore=ignore,
+        types=type_,
+        split=split,
+        group=group,
+        id_column=id_,
+        media_root=media_root,
+    )
+    from mmcli.stages import inspect
+
+    options = inspect.Options(roles=columns, encoding=encoding, delimiter=delimiter)
+    o.end(inspect.run(table, options, context), context, json_)

@@ -1,0 +1,41 @@
+"""mmcli predict."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mmcli.cli import options as o
+
+NO_ARGS_IS_HELP = True
+
+Output = Annotated[Path, typer.Option("--output", "-o", help="Where to write: .csv, .tsv, .parquet or .jsonl.")]
+ModelFolder = Annotated[
+    Path | None,
+    typer.Option("--model", help="A fusion's folder or artifacts/optimized. Default: the best so far.", show_default=False),
+]
+
+
+def command(
+    table: o.TableArgument,
+    output: Output = Path("predictions.csv"),
+    model: ModelFolder = None,
+    media_root: o.MediaRoot = None,
+    encoding: o.Encoding = None,
+    delimiter: o.Delimiter = None,
+    artifacts: o.Artifacts = Path("artifacts"),
+    config: o.ConfigFile = None,
+    device: o.Device = "auto",
+    precision: o.Precision = "auto",
+    json_: o.Json = False,
+    quiet: o.Quiet = False,
+    dry_run: o.DryRun = False,
+) -> None:
+    """Predict a new table: the same rows, with prediction and probability columns."""
+    context = o.begin(artifacts=artifacts, config=config, device=device, precision=precision, quiet=quiet, dry_run=dry_run)
+    from mmcli.stages import predict
+
+    options = predict.Options(output=output, model=model, media_root=media_root, encoding=encoding, delimiter=delimiter)
+    o.end(predict.run(table, options, context), context, json_)

@@ -1,0 +1,164 @@
+"""mmcli preprocess."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mmcli.cli import options as o
+
+if TYPE_CHECKING:
+    from mmcli.stages.preprocess import Options
+
+NO_ARGS_IS_HELP = True
+IMAGES, TEXT, QUALITY = "Images", "Text", "Unreadable cells and speed"
+
+ImageSize = Annotated[
+    int | None, typer.Option("--image-size", help="Height and width, in pixels. Default: 64.", rich_help_panel=IMAGES)
+]
+Store = Annotated[
+    str | None,
+    typer.Option(
+        "--store",
+        help="float16 (default), or uint8: half the space, the same values when loaded.",
+        metavar="DTYPE",
+        rich_help_panel=IMAGES,
+    ),
+]
+Exact = Annotated[bool, typer.Option("--exact", help="Decode JPEGs in full before resizing: slower.", rich_help_panel=IMAGES)]
+VocabSize = Annotated[
+    int | None, typer.Option("--vocab-size", help="Most tokens to learn. Default: 8000.", rich_help_panel=TEXT)
+]
+MaxTokens = Annotated[
+    int | None, typer.Option("--max-tokens", help="Tokens kept of a cell. Default: 256.", rich_help_panel=TEXT)
+]
+TokenizerFile = Annotated[
+    Path | None,
+    typer.Option("--tokenizer", help="An existing tokenizer.json, instead of learning one.", rich_help_panel=TEXT),
+]
+MaxBad = Annotated[
+    str,
+    typer.Option(
+        "--max-bad", help="Share of a column's cells that may be unreadable.", metavar="SHARE", rich_help_panel=QUALITY
+    ),
+]
+Strict = Annotated[bool, typer.Option("--strict", help="Any unreadable cell is an error.", rich_help_panel=QUALITY)]
+Workers = Annotated[
+    int,
+    typer.Option("--workers", help="Threads; 0 for one a core. The result is the same.", min=0, rich_help_panel=QUALITY),
+]
+
+
+def stage_options(
+    *,
+    columns: Any,
+    encoding: str | None,
+    delimiter: str | None,
+    val: float,
+    test: float,
+    image_size: int | None,
+    store: str | None,
+    exact: bool,
+    vocab_size: int | None,
+    max_tokens: int | None,
+    tokenizer: Path | None,
+    max_bad: str,
+    strict: bool,
+    workers: int,
+) -> Options:
+    """The stage's options from the command's flags, the modality's own checked before any work."""
+    from mmcli import registry
+    from mmcli.config import validate
+    from mmcli.errors import ConfigError
+
+    image = {"size": image_size, "store": store, "exact": exact or None}
+    text = {"vocab_size": vocab_size, "max_tokens": max_tokens, "tokenizer": str(tokenizer) if tokenizer else None}
+    given = {name: {k: v for k, v in flags.items() if v is not None} for name, flags in (("image", image), ("text", text))}
+    for modality, flags in given.items():
+        validate(registry.config_class("modalities", modality), flags, f"modality.{modality}")
+    try:
+        share = float(max_bad.removesuffix("%")) / (100 if max_bad.endswith("%") else 1)
+    except ValueError:
+        raise ConfigError(f"--max-bad {max_bad!r} is not a share", "E.g. --max-bad 5% or --max-bad 0.05") from None
+    from mmcli.stages.preprocess import Options
+
+    return Options(
+        roles=columns,
+        encoding=encoding,
+        delimiter=delimiter,
+        val=val,
+        test=test,
+        max_bad=share,
+        strict=strict,
+        workers=workers,
+        modality_options={name: flags for name, flags in given.items() if flags},
+    )
+
+
+def command(
+    table: o.TableArgument,
+    target: o.Target = None,
+    input_: o.Input = None,
+    ignore: o.Ignore = None,
+    type_: o.Type = None,
+    split: o.Split = None,
+    group: o.Group = None,
+    id_: o.Id = None,
+    val: o.Val = 0.15,
+    test: o.Test = 0.15,
+    media_root: o.MediaRoot = None,
+    encoding: o.Encoding = None,
+    delimiter: o.Delimiter = None,
+    image_size: ImageSize = None,
+    store: Store = None,
+    exact: Exact = False,
+    vocab_size: VocabSize = None,
+    max_tokens: MaxTokens = None,
+    tokenizer: TokenizerFile = None,
+    max_bad: MaxBad = "5%",
+    strict: Strict = False,
+    workers: Workers = 0,
+    artifacts: o.Artifacts = Path("artifacts"),
+    config: o.ConfigFile = None,
+    set_: o.Set = None,
+    seed: o.Seed = 0,
+    json_: o.Json = False,
+    quiet: o.Quiet = False,
+    dry_run: o.DryRun = False,
+    force: o.Force = False,
+) -> None:
+    """Turn a table into normalised tensors and token ids on disk."""
+    context = o.begin(
+        artifacts=artifacts, config=config, assignments=set_, seed=seed, quiet=quiet, force=force, dry_run=dry_run
+    )
+    columns = o.roles(
+        target=target,
+        inputs=input_,
+        ignore=ignore,
+        types=type_,
+        split=split,
+        group=group,
+        id_column=id_,
+        media_root=media_root,
+    )
+    options = stage_options(
+        columns=columns,
+        encoding=encoding,
+        delimiter=delimiter,
+        val=val,
+        test=test,
+        image_size=image_size,
+        store=store,
+        exact=exact,
+        vocab_size=vocab_size,
+        max_tokens=max_tokens,
+        tokenizer=tokenizer,
+        max_bad=max_bad,
+        strict=strict,
+        workers=workers,
+    )
+    from mmcli.stages import preprocess
+
+    o.end(preprocess.run(table, options, context), context, json_)

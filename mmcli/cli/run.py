@@ -1,0 +1,116 @@
+"""mmcli run."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mmcli.cli import fuse as fuse_command
+from mmcli.cli import options as o
+from mmcli.cli import preprocess as p
+from mmcli.cli import train_encoder as train_command
+
+NO_ARGS_IS_HELP = True
+MODELS = "Models"
+
+NoOptimize = Annotated[bool, typer.Option("--no-optimize", help="Leave the stage optimize out.", rich_help_panel=MODELS)]
+
+
+def command(
+    table: o.TableArgument,
+    target: o.Target = None,
+    input_: o.Input = None,
+    ignore: o.Ignore = None,
+    type_: o.Type = None,
+    split: o.Split = None,
+    group: o.Group = None,
+    id_: o.Id = None,
+    val: o.Val = 0.15,
+    test: o.Test = 0.15,
+    media_root: o.MediaRoot = None,
+    encoding: o.Encoding = None,
+    delimiter: o.Delimiter = None,
+    image_size: p.ImageSize = None,
+    store: p.Store = None,
+    exact: p.Exact = False,
+    vocab_size: p.VocabSize = None,
+    max_tokens: p.MaxTokens = None,
+    tokenizer: p.TokenizerFile = None,
+    max_bad: p.MaxBad = "5%",
+    strict: p.Strict = False,
+    workers: p.Workers = 0,
+    arch: train_command.Arch = None,
+    method: fuse_command.Method = None,
+    train_encoders: fuse_command.TrainEncoders = False,
+    no_optimize: NoOptimize = False,
+    artifacts: o.Artifacts = Path("artifacts"),
+    config: o.ConfigFile = None,
+    set_: o.Set = None,
+    device: o.Device = "auto",
+    precision: o.Precision = "auto",
+    seed: o.Seed = 0,
+    json_: o.Json = False,
+    quiet: o.Quiet = False,
+    dry_run: o.DryRun = False,
+    force: o.Force = False,
+) -> None:
+    """Do it all: preprocess, train-encoder, fuse, optimize, evaluate. A second call does only what changed."""
+    context = o.begin(
+        artifacts=artifacts,
+        config=config,
+        assignments=set_,
+        device=device,
+        precision=precision,
+        seed=seed,
+        quiet=quiet,
+        force=force,
+        dry_run=dry_run,
+    )
+    train_command.check_architectures(arch)
+    fuse_command.check_methods(method)
+    columns = o.roles(
+        target=target,
+        inputs=input_,
+        ignore=ignore,
+        types=type_,
+        split=split,
+        group=group,
+        id_column=id_,
+        media_root=media_root,
+    )
+    options = p.stage_options(
+        columns=columns,
+        encoding=encoding,
+        delimiter=delimiter,
+        val=val,
+        test=test,
+        image_size=image_size,
+        store=store,
+        exact=exact,
+        vocab_size=vocab_size,
+        max_tokens=max_tokens,
+        tokenizer=tokenizer,
+        max_bad=max_bad,
+        strict=strict,
+        workers=workers,
+    )
+    from mmcli.stages import evaluate, fuse, optimize, preprocess, train_encoder
+
+    data = {}
+    outcome = preprocess.run(table, options, context)
+    data["preprocess"] = outcome.data
+    if dry_run:
+        o.end(replace(outcome, data=data), context, json_)
+        return
+    architectures = tuple(arch or (train_encoder.AUTO,))
+    data["train-encoder"] = train_encoder.run(train_encoder.Options(architectures=architectures), context).data
+    fusing = fuse.Options(methods=tuple(method or ("gated",)), train_encoders=train_encoders)
+    data["fuse"] = fuse.run(fusing, context).data
+    if not no_optimize:
+        data["optimize"] = optimize.run(optimize.Options(), context).data
+    outcome = evaluate.run(context)
+    data["evaluate"] = outcome.data
+    o.end(replace(outcome, data=data), context, json_)

@@ -1,0 +1,230 @@
+"""Options that live in files, the environment and `--set`: gathered, checked at once, handed to the parts.
+
+A part's options are a frozen pydantic model, `Config`, in the part's own file. Keys are written `room.part.option`:
+
+    encoder.cnn.width = 64        fusion.gated.hidden = 128        modality.text.vocab_size = 8000
+    task.classification.label_smoothing = 0.1                      training.epochs = 30
+
+A table named after a command holds for that command only: `[fuse.training]`, `--set fuse.training.epochs=60`.
+Every unknown or wrong key is reported in one go, before torch is imported or a file is touched.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from mmcli import registry
+from mmcli.errors import ConfigError, MmcliError, combine, unknown
+
+ROOM_OF_KEY = {
+    "modality": "modalities",
+    "encoder": "encoders",
+    "fusion": "fusions",
+    "task": "tasks",
+    "optimization": "optimizations",
+}
+COMMANDS = (
+    "inspect",
+    "preprocess",
+    "train-encoder",
+    "fuse",
+    "optimize",
+    "evaluate",
+    "run",
+    "predict",
+    "status",
+    "list",
+)
+
+
+class Config(BaseModel):
+    """What every part's `Config` derives from: frozen, keyword-only, unknown fields refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class TrainingConfig(Config):
+    """How the one training loop runs. Stages and architectures bring their own defaults."""
+
+    epochs: int = Field(40, ge=1)
+    """Passes over the training rows, at most; early stopping may end sooner."""
+    batch_size: int = Field(64, ge=1)
+    """Rows in one optimizer step."""
+    learning_rate: float = Field(2e-3, gt=0)
+    """Peak of the schedule: linear warm-up, then a cosine to zero."""
+    weight_decay: float = Field(0.01, ge=0)
+    """AdamW's decoupled weight decay."""
+    warmup: float = Field(0.1, ge=0, lt=1)
+    """Share of all steps spent warming up."""
+    clip_norm: float = Field(1.0, ge=0)
+    """Largest norm of the gradient; 0 switches clipping off."""
+    patience: int = Field(12, ge=1)
+    """Epochs without a better validation score before training stops."""
+    ema: float = Field(0.98, ge=0, lt=1)
+    """Decay of the running average of the weights that is validated and kept; 0 keeps the raw weights."""
+    augment: Literal["none", "light"] = "light"
+    """Random changes to training inputs: flips, shifts and brightness for images, dropped tokens for text."""
+    auxiliary: float = Field(0.3, ge=0)
+    """Weight of each column's own loss where encoders and fusion are trained together."""
+    checkpoint_every_s: float = Field(15.0, ge=0)
+    """Seconds between checkpoints; 0 writes one after every step."""
+
+
+C = TypeVar("C", bound=Config)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Every option given outside of a command's own flags, as one nested dict."""
+
+    values: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def gather(cls, file: Path | None = None, assignments: Sequence[str] = ()) -> Self:
+        """Reads the file, then lets `--set` override it, and checks every key and value of both.
+
+        Raises:
+            ConfigError: naming each wrong key or value, with where it stands and the nearest right one.
+        """
+        values = read_toml(file) if file else {}
+        errors: list[MmcliError] = []
+        for text in assignments:
+            key, equals, value = text.partition("=")
+            if not equals or not key.strip():
+                errors.append(ConfigError(f"--set {text!r} is not of the form key=value.", "E.g. encoder.cnn.width=64"))
+                continue
+            _assign(values, key.strip().split("."), _parse_value(value.strip()))
+        origin = str(file) if file and not assignments else "--set" if not file else f"{file} or --set"
+        errors += list(_check(values, origin))
+        if errors:
+            raise combine(errors)
+        return cls(values)
+
+    def for_stage(self, stage: str) -> Settings:
+        """These settings with the stage's own table laid over the general ones."""
+        own = {key: value for key, value in self.values.get(stage, {}).items() if isinstance(value, dict)}
+        return Settings(_merge({k: v for k, v in self.values.items() if k not in COMMANDS}, own))
+
+    def options(self, command: str) -> dict[str, Any]:
+        """The values that the file gives for the command's own flags, e.g. `[preprocess] target = "group"`."""
+        return {k: v for k, v in self.values.get(command, {}).items() if not isinstance(v, dict)}
+
+    def part(self, room: str, name: str, **defaults: Any) -> Any:
+        """The `Config` of a part: class defaults, then `defaults`, then what the user said."""
+        info = registry.resolve(room, name)
+        given = self.values.get(_KEY_OF_ROOM[room], {})
+        said: dict[str, Any] = {}
+        for spelling in (*info.aliases, info.name):
+            said |= given.get(spelling, {})
+        config = registry.config_of(registry.load(room, name))
+        return validate(config, {**defaults, **said}, f"{_KEY_OF_ROOM[room]}.{info.name}")
+
+    def training(self, **defaults: Any) -> TrainingConfig:
+        """How to train: class defaults, then `defaults`, then what the user said."""
+        return validate(TrainingConfig, {**defaults, **self.values.get("training", {})}, "training")
+
+
+_KEY_OF_ROOM = {room: key for key, room in ROOM_OF_KEY.items()}
+
+
+def validate(config: type[C], values: Mapping[str, Any], where: str) -> C:
+    """A config from plain values.
+
+    Raises:
+        ConfigError: naming `where`, the option, the value and what was expected.
+    """
+    try:
+        return config.model_validate(dict(values))
+    except ValidationError as error:
+        raise combine([ConfigError(text) for text in _explain(error, config, where)]) from None
+
+
+def read_toml(file: Path) -> dict[str, Any]:
+    """The file as a nested dict; every failure names the file."""
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"--config {file}: there is no such file", f"Looked in {file.absolute().parent}.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, IsADirectoryError) as error:
+        raise ConfigError(f"--config {file} is not valid TOML: {error}") from None
+
+
+def _check(values: dict[str, Any], origin: str) -> Iterator[MmcliError]:
+    for key, value in values.items():
+        if key in COMMANDS:
+            nested = {k: v for k, v in value.items() if isinstance(v, dict)} if isinstance(value, dict) else {}
+            yield from (_prefixed(error, key) for error in _check(nested, origin))
+        elif key == "training":
+            yield from _check_section(TrainingConfig, value, "training", origin)
+        elif key in ROOM_OF_KEY:
+            yield from _check_room(key, value, origin)
+        else:
+            yield ConfigError(f"{origin}: {unknown('section', key, ['training', *ROOM_OF_KEY, *COMMANDS])}")
+
+
+def _check_room(key: str, value: Any, origin: str) -> Iterator[MmcliError]:
+    if not isinstance(value, dict):
+        yield ConfigError(f"{origin}: {key} needs a part and an option, e.g. {key}.NAME.OPTION = ...")
+        return
+    for name, options in value.items():
+        try:
+            config = registry.config_class(ROOM_OF_KEY[key], name)
+        except ConfigError as error:
+            yield ConfigError(f"{origin}: {key}.{name}: {error.message}", error.remedy)
+            continue
+        yield from _check_section(config, options, f"{key}.{name}", origin)
+
+
+def _check_section(config: type[Config], options: Any, where: str, origin: str) -> Iterator[MmcliError]:
+    if not isinstance(options, dict):
+        yield ConfigError(f"{origin}: {where} needs an option: {', '.join(sorted(config.model_fields))}.")
+        return
+    try:
+        config.model_validate(options)
+    except ValidationError as error:
+        yield from (ConfigError(f"{origin}: {text}") for text in _explain(error, config, where))
+
+
+def _explain(error: ValidationError, config: type[Config], where: str) -> Iterator[str]:
+    for problem in error.errors():
+        option = ".".join(str(part) for part in problem["loc"])
+        if problem["type"] == "extra_forbidden":
+            yield unknown(f"option {where}.{option}:", option, config.model_fields).replace("option ", "", 1)
+        else:
+            reason = problem["msg"][:1].lower() + problem["msg"][1:]
+            yield f"{where}{'.' if option else ''}{option} = {problem['input']!r}: {reason}."
+
+
+def _prefixed(error: MmcliError, command: str) -> MmcliError:
+    return ConfigError(f"[{command}] {error.message}", error.remedy)
+
+
+def _parse_value(text: str) -> Any:
+    """A TOML value where the text is one (`64`, `true`, `[1, 2]`), else the text itself."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _assign(values: dict[str, Any], path: list[str], value: Any) -> None:
+    for key in path[:-1]:
+        inner = values.setdefault(key, {})
+        if not isinstance(inner, dict):
+            raise ConfigError(f"--set {'.'.join(path)}: {key} already has the value {inner!r}")
+        values = inner
+    values[path[-1]] = value
+
+
+def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        inner = merged.get(key)
+        merged[key] = _merge(inner, value) if isinstance(inner, dict) and isinstance(value, dict) else value
+    return merged

@@ -1,0 +1,76 @@
+"""Training encoders, fusion and head together, from a model that is already there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from mmcli.config import TrainingConfig
+from mmcli.dataset import Dataset
+from mmcli.modalities import Modality
+from mmcli.model import FusedModel
+from mmcli.signals import Batch
+from mmcli.training.data import Rows
+from mmcli.training.device import Compute
+from mmcli.training.loop import Job
+
+
+class _WithHeads(nn.Module):
+    """A fused model and the columns' own heads, which train beside it and are not kept."""
+
+    def __init__(self, network: FusedModel, heads: Mapping[str, nn.Module]) -> None:
+        super().__init__()
+        self.network = network
+        self.heads = nn.ModuleList(heads[column] for column in network.columns)
+
+
+def job(
+    network: FusedModel,
+    heads: Mapping[str, nn.Module],
+    dataset: Dataset,
+    config: TrainingConfig,
+    compute: Compute,
+    *,
+    seed: int,
+    folder: Path,
+    label: str,
+    encoder_rate: float,
+) -> Job:
+    """The job that trains `network` through, its encoders at `encoder_rate` times the learning rate.
+
+    `heads` are the columns' own: with weight `config.auxiliary` each column's own loss is added, so that no column goes idle
+    while another explains the training rows (Wang 2020).
+    """
+    modalities = {column: dataset.modality(column) for column in network.columns}
+    prepared = network.prepare({column: dataset.column(column, modalities[column]) for column in network.columns})
+    varies = {c: m.augment for c, m in modalities.items() if type(m).augment is not Modality.augment}
+    rows = Rows(prepared, dataset.targets, dataset.splits, varies if config.augment != "none" else {})
+    module = _WithHeads(network, heads).to(compute.device)
+    task = dataset.task
+
+    def outputs(batch: Batch) -> Tensor:
+        return network(batch.inputs).outputs  # type: ignore[no-any-return]
+
+    def loss(batch: Batch) -> Tensor:
+        features = network.features(batch.inputs)
+        total = task.loss(network.fusion_head(features).outputs, batch.targets)
+        if config.auxiliary:
+            for column, head in zip(network.columns, module.heads, strict=True):
+                total = total + config.auxiliary * task.loss(head(features[column].pooled), batch.targets)
+        return total
+
+    return Job(
+        module=module,
+        outputs=outputs,
+        loss=loss,
+        rows=rows.to(compute.device),
+        task=task,
+        config=config,
+        compute=compute,
+        seed=seed,
+        folder=folder,
+        label=label,
+        learning_rates={"network.encoders.": encoder_rate, "heads.": encoder_rate},
+    )

@@ -1,0 +1,267 @@
+"""Pictures: any format that Pillow reads, to normalised RGB tensors of one size.
+
+Orientation (EXIF), palettes, transparency (on white), grey, CMYK and 16 bits are handled; of animations the first frame is
+taken. JPEGs are decoded at the smallest scale that is at least twice the size wanted, unless `exact`. Resizing is
+torchvision's antialiased bicubic, on bytes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image as PillowImage
+from PIL import ImageOps, UnidentifiedImageError
+from pydantic import Field
+from torch import Tensor
+
+from mmcli.config import Config as BaseConfig
+from mmcli.modalities import Encoded, Guess, Modality, Reject
+from mmcli.signals import Column, Signal, SignalSpec
+
+# Pillow's own limit is a process-wide warning; ours is per column, and counts as an unreadable cell.
+PillowImage.MAX_IMAGE_PIXELS = None
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+_SUFFIXES = frozenset(
+    [
+        ".jpg",
+        ".jpeg",
+        ".png",
+        ".gif",
+        ".bmp",
+        ".webp",
+        ".tif",
+        ".tiff",
+        ".ppm",
+        ".pgm",
+        ".pbm",
+        ".ico",
+        ".tga",
+        ".jp2",
+        ".avif",
+        ".jfif",
+    ]
+)
+_FIT_SAMPLE = 2000
+
+
+class Config(BaseConfig):
+    """How pictures become tensors."""
+
+    size: int = Field(64, ge=8, le=2048)
+    """Height and width of the tensors, in pixels (--image-size)."""
+    fit: Literal["stretch", "crop", "pad"] = "stretch"
+    """What becomes of pictures that are not square: stretched, cropped at the centre, or padded with white."""
+    normalize: Literal["imagenet", "train"] = "imagenet"
+    """Whose mean and standard deviation are used: ImageNet's, or those of the train split."""
+    store: Literal["float16", "uint8"] = "float16"
+    """What lies on disk: normalised float16, or bytes that give the same float16 values when loaded (--store)."""
+    exact: bool = False
+    """Decode JPEGs in full before resizing: slower, within about one grey level of the default (--exact)."""
+    max_pixels: int = Field(100_000_000, ge=1)
+    """Pictures with more pixels are not decoded but rejected."""
+    flip: bool = False
+    """Whether augmentation may mirror a picture: wrong for writing, right for most photographs."""
+
+
+class Image(Modality):
+    """Pictures as grids [3, size, size]."""
+
+    reads_files: ClassVar[bool] = True
+    encoders: ClassVar[tuple[str, ...]] = ("cnn",)
+
+    def __init__(self, config: Config, mean: Sequence[float], std: Sequence[float]) -> None:
+        self.config = config
+        self.mean = tuple(mean)
+        self.std = tuple(std)
+
+    @classmethod
+    def sniff(cls, cells: Sequence[str], media_root: Path) -> Guess:
+        """By suffix, and by opening the first of them that is there."""
+        named = [cell for cell in cells if Path(cell).suffix.lower() in _SUFFIXES]
+        share = len(named) / max(len(cells), 1)
+        if share < 0.5:
+            return Guess(0.0, f"{share:.0%} of the cells end like an image file")
+        reason = f"{share:.0%} end like {Path(named[0]).suffix}"
+        for cell in named[:20]:
+            try:
+                with PillowImage.open(media_root / cell) as image:
+                    return Guess(0.99, f"{reason}; {cell} is a {image.format} of {image.width} x {image.height}")
+            except (OSError, ValueError):
+                continue
+        return Guess(0.9, f"{reason}; none of the first {len(named[:20])} could be opened")
+
+    @classmethod
+    def fit(cls, config: Config, cells: Iterable[str]) -> Self:
+        """Mean and standard deviation of the first pictures of the train split, where asked for."""
+        if config.normalize == "imagenet":
+            return cls(config, IMAGENET_MEAN, IMAGENET_STD)
+        total, squares, count = torch.zeros(3, dtype=torch.float64), torch.zeros(3, dtype=torch.float64), 0
+        for cell in islice(cells, _FIT_SAMPLE):
+            try:
+                pixels = decode(Path(cell), config).double() / 255
+            except (OSError, ValueError):
+                continue
+            total += pixels.mean((1, 2))
+            squares += pixels.square().mean((1, 2))
+            count += 1
+        mean = total / max(count, 1)
+        std = (squares / max(count, 1) - mean.square()).clamp(min=1e-4).sqrt()
+        return cls(config, mean.tolist(), std.tolist())
+
+    def transform(self, cells: Sequence[str | None]) -> Encoded:
+        """Values [N, 3, size, size]: float16 normalised, or uint8 with `store = "uint8"`."""
+        size = self.config.size
+        pixels = torch.zeros(len(cells), 3, size, size, dtype=torch.uint8)
+        present = torch.zeros(len(cells), dtype=torch.bool)
+        rejects = []
+        for position, cell in enumerate(cells):
+            if cell is None:
+                continue
+            try:
+                pixels[position] = decode(Path(cell), self.config)
+                present[position] = True
+            except (OSError, ValueError, SyntaxError, MemoryError) as error:
+                rejects.append(Reject(position, cell, _reason(error)))
+        if self.config.store == "uint8":
+            return Encoded(Column(pixels, present), rejects)
+        return Encoded(Column(self._normalize(pixels, present), present), rejects)
+
+    def restore(self, column: Column) -> Column:
+        """Normalises stored bytes: the same float16 values as were they stored."""
+        if column.values.dtype != torch.uint8:
+            return column
+        return Column(self._normalize(column.values, column.present), column.present)
+
+    def denormalize(self, values: Tensor) -> Tensor:
+        """uint8 pixels [..., 3, H, W] from normalised values: the reverse of what was stored."""
+        mean, std = self._statistics(values.device)
+        return ((values.float() * std + mean) * 255).round().clamp(0, 255).to(torch.uint8)
+
+    def describe(self) -> SignalSpec:
+        return SignalSpec(kind="grid", shape=(3, self.config.size, self.config.size))
+
+    def state(self) -> dict[str, Any]:
+        return {"config": self.config.model_dump(), "mean": list(self.mean), "std": list(self.std)}
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Self:
+        return cls(Config(**state["config"]), state["mean"], state["std"])
+
+    def linear_features(self, column: Column, train: Tensor) -> Any:  # noqa: ARG002 - pixels need no fitting
+        """Pixels at 16 x 16: [N, 768]."""
+        small = [F.adaptive_avg_pool2d(part.float(), 16).flatten(1) for part in column.values.split(1024)]
+        return torch.cat(small).numpy()
+
+    def augment(self, signal: Signal) -> Signal:
+        """Shifts, scales, turns, brightness and contrast, a blanked square; mirrored where `flip` allows."""
+        values = signal.values
+        return Signal(_erase(_jitter(_affine(values, self.config.flip))), signal.present, signal.lengths)
+
+    def _normalize(self, pixels: Tensor, present: Tensor) -> Tensor:
+        mean, std = self._statistics(pixels.device)
+        parts = [((part.float() / 255 - mean) / std).half() for part in pixels.split(256)]
+        values = torch.cat(parts) if parts else pixels.half()
+        values[~present] = 0
+        return values
+
+    def _statistics(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        mean = torch.tensor(self.mean, device=device).reshape(3, 1, 1)
+        return mean, torch.tensor(self.std, device=device).reshape(3, 1, 1)
+
+
+def decode(path: Path, config: Config) -> Tensor:
+    """uint8 [3, size, size] from a file.
+
+    Raises:
+        OSError, ValueError: it cannot be read, or has more than `max_pixels`.
+    """
+    with PillowImage.open(path) as image:
+        if image.width * image.height > config.max_pixels:
+            raise ValueError(f"{image.width} x {image.height} is over max_pixels = {config.max_pixels}")
+        if not config.exact:
+            image.draft(None, (2 * config.size, 2 * config.size))
+        pixels = torch.from_numpy(_rgb(ImageOps.exif_transpose(image)))
+    grid = _squared(pixels.permute(2, 0, 1)[None], config.fit)
+    if grid.shape[-2:] == (config.size, config.size):
+        return grid[0]
+    resized: Tensor = F.interpolate(grid, (config.size, config.size), mode="bicubic", antialias=True)[0]
+    return resized
+
+
+def _rgb(image: PillowImage.Image) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """[H, W, 3] bytes, whatever the mode."""
+    if image.mode.startswith("I"):
+        depth = np.asarray(image).astype(np.int64)
+        grey = (depth.clip(0, 65535) + 128) // 257 if image.mode != "I" or depth.max() > 255 else depth.clip(0, 255)
+        return np.repeat(grey.astype(np.uint8)[..., None], 3, axis=2)
+    if image.mode == "F":
+        raise ValueError("its pixels are floating-point numbers of unknown range; save it with 8 or 16 bits")
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        image = PillowImage.new("RGBA", rgba.size, "white")
+        image.alpha_composite(rgba)
+    return np.array(image.convert("RGB"))
+
+
+def _squared(grid: Tensor, fit: str) -> Tensor:
+    height, width = grid.shape[-2:]
+    if fit == "stretch" or height == width:
+        return grid
+    if fit == "crop":
+        side = min(height, width)
+        top, left = (height - side) // 2, (width - side) // 2
+        return grid[..., top : top + side, left : left + side]
+    side = max(height, width)
+    top, left = (side - height) // 2, (side - width) // 2
+    return F.pad(grid, (left, side - width - left, top, side - height - top), value=255)
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "there is no such file"
+    if isinstance(error, IsADirectoryError):
+        return "it is a folder"
+    if isinstance(error, UnidentifiedImageError):
+        return "not an image that Pillow can read"
+    return str(error) or type(error).__name__
+
+
+def _affine(values: Tensor, flip: bool) -> Tensor:
+    rows, device = len(values), values.device
+    angle = (torch.rand(rows, device=device) - 0.5) * (math.pi / 9)
+    scale = torch.empty(rows, device=device).uniform_(0.85, 1.15)
+    mirror = torch.where(torch.rand(rows, device=device) < 0.5, -1.0, 1.0) if flip else torch.ones(rows, device=device)
+    theta = torch.zeros(rows, 2, 3, device=device)
+    theta[:, 0, 0], theta[:, 0, 1] = scale * angle.cos() * mirror, -scale * angle.sin()
+    theta[:, 1, 0], theta[:, 1, 1] = scale * angle.sin() * mirror, scale * angle.cos()
+    theta[:, :, 2] = torch.empty(rows, 2, device=device).uniform_(-0.12, 0.12)
+    grid = F.affine_grid(theta, list(values.shape), align_corners=False)
+    return F.grid_sample(values.float(), grid, padding_mode="border", align_corners=False)
+
+
+def _jitter(values: Tensor) -> Tensor:
+    rows = len(values)
+    contrast = torch.empty(rows, 1, 1, 1, device=values.device).uniform_(0.8, 1.2)
+    brightness = torch.empty(rows, 3, 1, 1, device=values.device).uniform_(-0.2, 0.2)
+    return values * contrast + brightness
+
+
+def _erase(values: Tensor) -> Tensor:
+    """Blanks a square of a quarter to a half of the side in half of the pictures (DeVries and Taylor 2017)."""
+    rows, _, height, width = values.shape
+    device = values.device
+    side = torch.empty(rows, 1, device=device).uniform_(0.25, 0.5) * (torch.rand(rows, 1, device=device) < 0.5)
+    top, left = torch.rand(rows, 1, device=device) - side / 2, torch.rand(rows, 1, device=device) - side / 2
+    y = (torch.arange(height, device=device) + 0.5)[None] / height
+    x = (torch.arange(width, device=device) + 0.5)[None] / width
+    hidden = ((y > top) & (y < top + side))[:, :, None] & ((x > left) & (x < left + side))[:, None, :]
+    return values.masked_fill(hidden[:, None], 0.0)

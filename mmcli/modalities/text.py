@@ -1,0 +1,167 @@
+"""Text in any language: token ids from a byte-level BPE that is learnt on the train split, or from a tokenizer.json.
+
+Byte-level means that nothing is out of vocabulary: Chinese, emoji and misspellings all have tokens.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import torch
+from pydantic import Field
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from torch import Tensor
+
+from mmcli.config import Config as BaseConfig
+from mmcli.errors import ConfigError
+from mmcli.modalities import Encoded, Guess, Modality
+from mmcli.signals import Column, SignalSpec
+
+SPECIAL_TOKENS = ["[PAD]", "[BOS]", "[EOS]", "[MASK]"]
+
+
+class Config(BaseConfig):
+    """How text becomes token ids."""
+
+    vocab_size: int = Field(8000, ge=260)
+    """Most tokens that the tokenizer may learn (--vocab-size); 256 of them are the bytes."""
+    max_tokens: int = Field(256, ge=1)
+    """Tokens kept of a cell (--max-tokens); how many cells were cut is said."""
+    lowercase: bool = True
+    """Whether upper and lower case are the same."""
+    tokenizer: str = ""
+    """Path of an existing tokenizer.json to use instead of learning one (--tokenizer)."""
+
+
+class Text(Modality):
+    """Text as ids [T]."""
+
+    encoders: ClassVar[tuple[str, ...]] = ("bag", "rnn")
+
+    def __init__(self, config: Config, tokenizer: Tokenizer) -> None:
+        self.config = config
+        self.tokenizer = tokenizer
+
+    @classmethod
+    def sniff(cls, cells: Sequence[str], media_root: Path) -> Guess:  # noqa: ARG003 - text needs no files
+        """What is nothing else is text."""
+        length = sum(map(len, cells)) / max(len(cells), 1)
+        return Guess(0.5, f"{len(set(cells))} different texts of {length:.0f} characters on average")
+
+    @classmethod
+    def fit(cls, config: Config, cells: Iterable[str]) -> Self:
+        """Learns a byte-level BPE (Sennrich 2016, Radford 2019), or reads the tokenizer.json given.
+
+        Raises:
+            ConfigError: there is no such tokenizer, or it is not one.
+        """
+        if config.tokenizer:
+            return cls(config, _read_tokenizer(Path(config.tokenizer)))
+        tokenizer = Tokenizer(models.BPE())
+        steps = [normalizers.NFC(), *([normalizers.Lowercase()] if config.lowercase else [])]
+        tokenizer.normalizer = normalizers.Sequence(steps)
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        tokenizer.decoder = decoders.ByteLevel()
+        trainer = trainers.BpeTrainer(
+            vocab_size=config.vocab_size,
+            min_frequency=2,
+            special_tokens=SPECIAL_TOKENS,
+            initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+            show_progress=False,
+        )
+        tokenizer.train_from_iterator(cells, trainer)
+        return cls(config, tokenizer)
+
+    def transform(self, cells: Sequence[str | None]) -> Encoded:
+        """Ids int32 [sum of lengths] with offsets; what is longer than `max_tokens` is cut and counted."""
+        found = [(position, cell) for position, cell in enumerate(cells) if cell is not None]
+        encodings = self.tokenizer.encode_batch_fast([cell for _, cell in found], add_special_tokens=False)
+        ids: list[int] = []
+        lengths = torch.zeros(len(cells), dtype=torch.int64)
+        present = torch.zeros(len(cells), dtype=torch.bool)
+        remarks: Counter[str] = Counter()
+        for (position, _), encoding in zip(found, encodings, strict=True):
+            kept = encoding.ids[: self.config.max_tokens]
+            if len(kept) < len(encoding.ids):
+                remarks[f"cut to {self.config.max_tokens} tokens"] += 1
+            ids += kept
+            lengths[position] = len(kept)
+            present[position] = True
+        offsets = torch.cat([torch.zeros(1, dtype=torch.int64), lengths.cumsum(0)])
+        return Encoded(Column(torch.tensor(ids, dtype=torch.int32), present, offsets), remarks=remarks)
+
+    def describe(self) -> SignalSpec:
+        return SignalSpec(kind="ids", shape=(), vocab_size=len(self._pieces), pieces=self._pieces)
+
+    def texts(self, column: Column) -> list[str]:
+        """The stored cells as text again, up to what was cut and normalised."""
+        assert column.offsets is not None
+        ids, ends = column.values.tolist(), column.offsets.tolist()
+        rows = pairwise(ends)
+        return [b"".join(self._pieces[i] for i in ids[a:b]).decode("utf-8", "replace") for a, b in rows]
+
+    def state(self) -> dict[str, Any]:
+        return {"config": self.config.model_dump(), "tokenizer": json.loads(self.tokenizer.to_str())}
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Self:
+        return cls(Config(**state["config"]), Tokenizer.from_str(json.dumps(state["tokenizer"])))
+
+    def linear_features(self, column: Column, train: Tensor) -> Any:
+        """TF-IDF of words and of 1 to 4 characters, sparse."""
+        from scipy.sparse import hstack
+        from sklearn.feature_extraction.text import TfidfVectorizer
+
+        texts = self.texts(column)
+        blocks = []
+        for options in ({"analyzer": "char", "ngram_range": (1, 4)}, {"analyzer": "word", "token_pattern": r"\w+"}):
+            vectorizer = TfidfVectorizer(sublinear_tf=True, **options)
+            try:
+                vectorizer.fit([texts[row] for row in train.tolist()])
+            except ValueError:  # no train row has a word
+                continue
+            blocks.append(vectorizer.transform(texts))
+        return hstack(blocks).tocsr()
+
+    @cached_property
+    def _pieces(self) -> tuple[bytes, ...]:
+        size = self.tokenizer.get_vocab_size()
+        special = {i for i, token in self.tokenizer.get_added_tokens_decoder().items() if token.special}
+        pieces = []
+        byte_of = _byte_of_char() if '"ByteLevel"' in json.dumps(json.loads(self.tokenizer.to_str())["decoder"]) else {}
+        for i in range(size):
+            token = self.tokenizer.id_to_token(i) or ""
+            if i in special:
+                pieces.append(b"")
+            elif byte_of:
+                pieces.append(bytes(byte_of[char] for char in token if char in byte_of))
+            elif token.startswith("##"):
+                pieces.append(token[2:].encode())
+            else:
+                pieces.append(f" {token.replace('▁', '')}".encode())
+        return tuple(pieces)
+
+
+def _read_tokenizer(path: Path) -> Tokenizer:
+    if not path.is_file():
+        raise ConfigError(f"--tokenizer {path}: there is no such file", "Give the path of a tokenizer.json.")
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises nothing narrower
+        raise ConfigError(f"--tokenizer {path} is not a tokenizer.json: {error}") from None
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return tokenizer
+
+
+def _byte_of_char() -> dict[str, int]:
+    """Byte-level BPE writes each byte as a printable character (GPT-2): the way back."""
+    printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+    hidden = [byte for byte in range(256) if byte not in printable]
+    return {chr(byte): byte for byte in printable} | {chr(256 + i): byte for i, byte in enumerate(hidden)}

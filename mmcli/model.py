@@ -1,0 +1,348 @@
+"""The whole: encoders, fusion and head, put together from artifacts; and predicting with them.
+
+`load("artifacts")` gives the best model that there is; `.predict(table)` works on a path or a DataFrame.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from mmcli import registry
+from mmcli.artifacts import layout, store, tensors
+from mmcli.artifacts.store import Artifact
+from mmcli.config import validate
+from mmcli.dataset import Dataset
+from mmcli.encoders import Encoder
+from mmcli.errors import ArtifactError, ConfigError
+from mmcli.fusions import Fusion
+from mmcli.modalities import Modality
+from mmcli.signals import Column, Features, Fused, Signal
+from mmcli.tables.reading import open_table
+from mmcli.training import device
+
+WEIGHTS = "weights.safetensors"
+EMBEDDINGS = "embeddings.safetensors"
+OUTPUTS = "outputs.safetensors"
+
+
+class ColumnModel(nn.Module):
+    """One column's encoder with its own head."""
+
+    def __init__(self, encoder: Encoder, head: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.head = head
+
+    def forward(self, signal: Signal) -> Tensor:
+        """Outputs [B, num_outputs]."""
+        outputs: Tensor = self.head(self.encoder(signal).pooled)
+        return outputs
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a fused model gives for a batch."""
+
+    outputs: Tensor
+    """[B, num_outputs], after the temperature."""
+    fused: Fused
+
+
+class FusionHead(nn.Module):
+    """F and the head over it: Features by column -> outputs."""
+
+    def __init__(self, fusion: Fusion, head: nn.Module) -> None:
+        super().__init__()
+        self.fusion = fusion
+        self.head = head
+        self.temperature: Tensor
+        self.register_buffer("temperature", torch.ones(()))
+
+    def forward(self, features: Mapping[str, Features]) -> Output:
+        fused: Fused = self.fusion(features)
+        outputs = fused.logits if fused.logits is not None else self.head(fused.pooled)
+        return Output(outputs / self.temperature, fused)
+
+
+class FusedModel(nn.Module):
+    """Encoders by column, F, and the head: prepared signals by column -> outputs."""
+
+    def __init__(self, encoders: Mapping[str, Encoder], fusion_head: FusionHead) -> None:
+        super().__init__()
+        self.columns = list(encoders)
+        self.encoders = nn.ModuleList(encoders.values())
+        self.fusion_head = fusion_head
+
+    def encoder(self, column: str) -> Encoder:
+        encoder = self.encoders[self.columns.index(column)]
+        assert isinstance(encoder, Encoder)
+        return encoder
+
+    def prepare(self, columns: Mapping[str, Column]) -> dict[str, Column]:
+        """What each encoder computes once of its column."""
+        return {name: self.encoder(name).prepare(columns[name]) for name in self.columns}
+
+    def features(self, inputs: Mapping[str, Signal]) -> dict[str, Features]:
+        return {name: self.encoder(name)(inputs[name]) for name in self.columns}
+
+    def forward(self, inputs: Mapping[str, Signal]) -> Output:
+        output: Output = self.fusion_head(self.features(inputs))
+        return output
+
+
+def build_encoder(architecture: str, config: Mapping[str, Any], modality: Modality) -> Encoder:
+    """An encoder for the column's signals, freshly initialised."""
+    encoder: Encoder = _build("encoders", architecture, config, modality.describe())
+    return encoder
+
+
+def build_fusion(method: str, config: Mapping[str, Any], dims: Mapping[str, int]) -> Fusion:
+    """A fusion of columns of those widths, freshly initialised."""
+    fusion: Fusion = _build("fusions", method, config, dims)
+    return fusion
+
+
+def _build(room: str, name: str, config: Mapping[str, Any], *arguments: Any) -> Any:
+    part = registry.load(room, name)
+    return part(validate(registry.config_of(part), config, f"{room}.{name}"), *arguments)
+
+
+def load_encoder(dataset: Dataset, artifact: Artifact) -> ColumnModel:
+    """The column's encoder and head, with their trained weights."""
+    config = artifact.config
+    encoder = build_encoder(config["architecture"], config["encoder"], dataset.modality(config["column"]))
+    model = ColumnModel(encoder, dataset.task.head(encoder.dim))
+    _load_weights(model, artifact)
+    return model.eval()
+
+
+def load_fused(dataset: Dataset, artifact: Artifact) -> FusedModel:
+    """A fused or optimised model, with its trained weights; encoders that it has not trained come from their own artifacts."""
+    config = artifact.config
+    modalities = {column: dataset.modality(column) for column in config["columns"]}
+    encoders = {}
+    for column, choice in config["columns"].items():
+        encoders[column] = build_encoder(choice["architecture"], choice["encoder"], modalities[column])
+    dims = {column: encoder.dim for column, encoder in encoders.items()}
+    fusion = build_fusion(config["method"], config["fusion"], dims)
+    model = FusedModel(encoders, FusionHead(fusion, dataset.task.head(fusion.dim)))
+    if config["trained_encoders"]:
+        _load_weights(model, artifact)
+        return model.eval()
+    for column, choice in config["columns"].items():
+        own = read_encoder(artifact.root, column, choice["architecture"])
+        weights = tensors.load(own.file(WEIGHTS))
+        prefix = "encoder."
+        model.encoder(column).load_state_dict(
+            {name.removeprefix(prefix): t for name, t in weights.items() if name.startswith(prefix)}
+        )
+    _load_weights(model.fusion_head, artifact)
+    return model.eval()
+
+
+def _load_weights(module: nn.Module, artifact: Artifact) -> None:
+    try:
+        module.load_state_dict(tensors.load(artifact.file(WEIGHTS)))
+    except RuntimeError as error:
+        raise ArtifactError(
+            f"{artifact.path / WEIGHTS} does not fit the model that its manifest describes: {str(error).splitlines()[0]}",
+            f'Make it again: "{artifact.manifest["command"]} --force".',
+        ) from None
+
+
+def read_encoder(root: Path, column: str, architecture: str) -> Artifact:
+    """The artifact of one encoder."""
+    name = layout.encoder(column, architecture)
+    return store.read(root, name, "encoder", f"mmcli train-encoder {column} --arch {architecture}")
+
+
+def fresh_encoders(root: Path, column: str) -> list[Artifact]:
+    """Complete and fresh encoders of a column, best on val first."""
+    found = []
+    for name, architecture in layout.encoders(root):
+        if name == column and store.exists(root, layout.encoder(name, architecture)):
+            artifact = read_encoder(root, name, architecture)
+            if store.stale_parent(artifact) is None:
+                found.append(artifact)
+    return sorted(found, key=rank, reverse=True)
+
+
+def fresh_fusions(root: Path) -> list[Artifact]:
+    """Complete and fresh fusions, best on val first."""
+    found = []
+    for method in layout.fusions(root):
+        name = layout.fusion(method)
+        if store.exists(root, name):
+            artifact = store.read(root, name, "fusion", f"mmcli fuse --method {method}")
+            if store.stale_parent(artifact) is None:
+                found.append(artifact)
+    return sorted(found, key=rank, reverse=True)
+
+
+def rank(artifact: Artifact) -> tuple[float, float]:
+    """Sorts models by val: the primary metric, then the loss; higher is better."""
+    metrics = artifact.metrics
+    sign = 1.0 if metrics["higher_is_better"] else -1.0
+    return sign * metrics["val"][metrics["primary_metric"]], -metrics["val"]["loss"]
+
+
+def best(root: Path) -> Artifact:
+    """The best model so far: the optimised one, else the best fusion by val.
+
+    Raises:
+        ArtifactError: there is none that is complete and fresh; says what to run.
+    """
+    if store.exists(root, layout.OPTIMIZED):
+        optimized = store.read(root, layout.OPTIMIZED, "optimized", "mmcli optimize")
+        if store.stale_parent(optimized) is None:
+            return optimized
+    fusions = fresh_fusions(root)
+    if fusions:
+        return fusions[0]
+    stale = next((m for m in layout.fusions(root) if store.exists(root, layout.fusion(m))), None)
+    if stale:
+        store.require_fresh(store.read(root, layout.fusion(stale), "fusion", "mmcli fuse"))
+    raise ArtifactError(
+        f"there is no fused model in {root}", 'Run "mmcli fuse" first, or name another folder with --artifacts.'
+    )
+
+
+@torch.no_grad()
+def forward_columns(
+    network: FusedModel, columns: Mapping[str, Column], compute: device.Compute, batch_size: int = 256
+) -> Tensor:
+    """Outputs float32 [N, num_outputs] for normalised columns, on the host."""
+    network.eval()
+    prepared = {name: column.to(compute.device) for name, column in network.prepare(columns).items()}
+    rows = len(next(iter(prepared.values())))
+    parts = []
+    with compute.autocast():
+        for index in torch.arange(rows, device=compute.device).split(batch_size):
+            output = network({name: column.gather(index) for name, column in prepared.items()})
+            parts.append(output.outputs.float().cpu())
+    return torch.cat(parts)
+
+
+def outputs_for(
+    network: FusedModel, dataset: Dataset, index: Tensor, compute: device.Compute, absent: Sequence[str] = ()
+) -> Tensor:
+    """Outputs for some rows of a preprocessed table, with whole columns taken away where named in `absent`."""
+    columns = {}
+    for name in network.columns:
+        column = dataset.column(name).select(index)
+        columns[name] = _emptied(column) if name in absent else column
+    return forward_columns(network, columns, compute)
+
+
+def _emptied(column: Column) -> Column:
+    """The column as if every cell were missing."""
+    present = torch.zeros_like(column.present)
+    if column.offsets is None:
+        return Column(torch.zeros_like(column.values), present)
+    return Column(column.values[:0], present, torch.zeros_like(column.offsets))
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Predictions for some rows."""
+
+    frame: pd.DataFrame
+    """The rows of the table as they came, with the prediction columns."""
+    rejects: list[tuple[int, str, str, str]]
+    """(row from 1, column, cell, reason) of every cell that could not be read and counted as absent."""
+
+
+class Model:
+    """A trained model that takes tables."""
+
+    def __init__(self, dataset: Dataset, artifact: Artifact, compute: device.Compute) -> None:
+        self.artifact = artifact
+        self.task = dataset.task
+        self.target = str(dataset.schema["target"])
+        self.compute = compute
+        self.network = load_fused(dataset, artifact).to(compute.device)
+        self.modalities = {column: dataset.modality(column) for column in self.network.columns}
+
+    def absent_columns(self, columns: Sequence[str]) -> list[str]:
+        """Inputs that a table with these columns lacks: they count as absent in every row."""
+        return [column for column in self.network.columns if column not in columns]
+
+    def predict(self, table: str | Path | pd.DataFrame, media_root: str | Path | None = None) -> pd.DataFrame:
+        """The table with prediction and probability columns; rows and their order are kept.
+
+        Media paths resolve against `media_root`, by default the table's folder (for a DataFrame, the working directory).
+        """
+        if isinstance(table, pd.DataFrame):
+            frame = table.astype(object).where(table.notna(), None).reset_index(drop=True)
+            root = Path(media_root or ".")
+            return pd.concat([p.frame for p in self.predict_chunks(iter([frame]), root)], ignore_index=True)
+        opened = open_table(Path(table))
+        root = Path(media_root or opened.path.parent)
+        parts = [p.frame for p in self.predict_chunks(opened.chunks(), root)]
+        return pd.concat(parts, ignore_index=True)
+
+    def predict_chunks(self, chunks: Iterator[pd.DataFrame], media_root: Path) -> Iterator[Prediction]:
+        """Predictions for consecutive parts of a table, in bounded memory."""
+        for chunk in chunks:
+            columns, rejects = self._columns(chunk, media_root)
+            outputs = forward_columns(self.network, columns, self.compute)
+            decoded = {self.target + "_predicted" + name: cells for name, cells in self.task.decode(outputs).items()}
+            yield Prediction(chunk.assign(**{k: pd.array(v, dtype=None) for k, v in decoded.items()}), rejects)
+
+    def _columns(self, chunk: pd.DataFrame, media_root: Path) -> tuple[dict[str, Column], list[tuple[int, str, str, str]]]:
+        columns, rejects = {}, []
+        for name, modality in self.modalities.items():
+            cells: list[str | None] = [None] * len(chunk)
+            if name in chunk.columns:
+                cells = [None if cell is None or not str(cell).strip() else str(cell) for cell in chunk[name]]
+            paths = [c and str(media_root / c) for c in cells] if modality.reads_files else cells
+            encoded = modality.transform(paths)
+            columns[name] = modality.restore(encoded.column)
+            for reject in encoded.rejects:
+                row = int(chunk.index[reject.position]) + 1
+                rejects.append((row, name, str(cells[reject.position]), reject.reason))
+        return columns, rejects
+
+
+def load(path: str | Path = "artifacts", device_name: str = "auto", precision: str = "auto") -> Model:
+    """The model at `path`: an artifacts root (then the best model in it), a fusion's folder, or `optimized`.
+
+    Raises:
+        ArtifactError: there is none, or it is stale or damaged; says what to run.
+    """
+    folder = Path(path)
+    manifest = folder / store.MANIFEST
+    if not manifest.is_file():
+        return _model(folder, best(folder), device_name, precision)
+    kind = json.loads(manifest.read_text(encoding="utf-8"))["kind"]
+    if kind not in {"fusion", "optimized"}:
+        raise ConfigError(f"{folder} holds a {kind}, not a fused model", "Give the artifacts root, a fusion or `optimized`.")
+    root = folder.parent.parent if kind == "fusion" else folder.parent
+    name = folder.resolve().relative_to(root.resolve()).as_posix()
+    artifact = store.require_fresh(store.read(root, name, kind, "mmcli fuse"))
+    return _model(root, artifact, device_name, precision)
+
+
+def _model(root: Path, artifact: Artifact, device_name: str, precision: str) -> Model:
+    return Model(Dataset.open(root), artifact, device.choose(device_name, precision))
+
+
+def parameters_by_part(model: FusedModel) -> dict[str, int]:
+    """How many parameters each encoder and the fusion hold."""
+    counts: Counter[str] = Counter()
+    for column in model.columns:
+        counts[column] = sum(p.numel() for p in model.encoder(column).parameters())
+    counts["fusion"] = sum(p.numel() for p in model.fusion_head.parameters())
+    return dict(counts)
+
+
+__all__ = ["FusedModel", "Model", "load"]

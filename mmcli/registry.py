@@ -1,0 +1,155 @@
+"""Finds the parts (modalities, encoders, fusions, tasks, optimizations) by their file names.
+
+A part is one file in its room: the file name is its key, its docstring's first line its summary, its `Config` class its
+options. Names, summaries and configs are read from the source, so that `mmcli list` and the checking of options import no
+torch; only `load` imports the part. Third parties add parts through entry points named `mmcli.<room>`.
+
+Knows nothing of what the parts do.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import importlib.metadata
+import importlib.util
+import sys
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from mmcli.errors import ConfigError, unknown
+
+ROOMS = {
+    "modalities": "modality",
+    "encoders": "encoder",
+    "fusions": "fusion method",
+    "tasks": "task",
+    "optimizations": "optimization",
+}
+"""Room -> what one of its parts is called in messages."""
+
+
+@dataclass(frozen=True)
+class PartInfo:
+    """What is known of a part without importing it."""
+
+    room: str
+    name: str
+    module: str
+    summary: str
+    literals: dict[str, Any] = field(default_factory=dict)
+    """The file's module-level constants with literal values: `ALIASES`, `FAMILY`, `TRAINING`, ..."""
+
+    @property
+    def aliases(self) -> tuple[str, ...]:
+        return tuple(self.literals.get("ALIASES", ()))
+
+
+@cache
+def parts(room: str) -> dict[str, PartInfo]:
+    """Every part of a room, by name, sorted."""
+    package = importlib.util.find_spec(f"mmcli.{room}")
+    assert package is not None and package.submodule_search_locations is not None, room
+    folder = Path(package.submodule_search_locations[0])
+    found = [
+        _describe(room, path.stem, f"mmcli.{room}.{path.stem}", path)
+        for path in folder.glob("*.py")
+        if not path.stem.startswith("_")
+    ]
+    for entry in importlib.metadata.entry_points(group=f"mmcli.{room}"):
+        spec = importlib.util.find_spec(entry.value)
+        if spec is None or spec.origin is None:
+            raise ConfigError(
+                f"the installed package {entry.dist.name if entry.dist else '?'} declares the {ROOMS[room]} "
+                f"{entry.name!r} as module {entry.value!r}, which cannot be found",
+                "Reinstall or uninstall that package.",
+            )
+        found.append(_describe(room, entry.name, entry.value, Path(spec.origin)))
+    return {info.name: info for info in sorted(found, key=lambda info: info.name)}
+
+
+def resolve(room: str, name: str) -> PartInfo:
+    """The part of that name or alias.
+
+    Raises:
+        ConfigError: no such part; the message suggests the nearest name.
+    """
+    known = parts(room)
+    if name in known:
+        return known[name]
+    for info in known.values():
+        if name in info.aliases:
+            return info
+    names = [*known, *(alias for info in known.values() for alias in info.aliases)]
+    raise ConfigError(unknown(ROOMS[room], name, names), f"See: mmcli list {room}")
+
+
+def load(room: str, name: str) -> type[Any]:
+    """Imports the part and gives its class: the one subclass of the room's contract that its file defines."""
+    info = resolve(room, name)
+    module = importlib.import_module(info.module)
+    contract = importlib.import_module(f"mmcli.{room}").Contract
+    classes = [
+        value
+        for value in vars(module).values()
+        if isinstance(value, type) and issubclass(value, contract) and value.__module__ == module.__name__
+    ]
+    if len(classes) != 1:
+        raise ConfigError(
+            f"{info.module} must define exactly one {contract.__name__}, it defines {len(classes)}",
+            "Keep one class to a file.",
+        )
+    return classes[0]
+
+
+def config_of(part: type[Any]) -> type[Any]:
+    """The `Config` in the file of an imported part."""
+    config: type[Any] = vars(sys.modules[part.__module__])["Config"]
+    return config
+
+
+def config_class(room: str, name: str) -> type[Any]:
+    """The part's `Config`, made from its source alone, so that options are checked without importing the part.
+
+    Only the file's imports of typing, pydantic and mmcli.config, and the class itself, are executed.
+    """
+    info = resolve(room, name)
+    if not info.module.startswith("mmcli."):
+        imported: type[Any] = importlib.import_module(info.module).Config
+        return imported
+    spec = importlib.util.find_spec(info.module)
+    assert spec is not None and spec.origin is not None
+    return _config_from_source(Path(spec.origin), info.module)
+
+
+@cache
+def _config_from_source(path: Path, module_name: str) -> type[Any]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    light = {"typing", "pydantic", "mmcli.config"}
+    body: list[ast.stmt] = [
+        node
+        for node in tree.body
+        if (isinstance(node, ast.ImportFrom) and node.module in light)
+        or (isinstance(node, ast.ClassDef) and node.name == "Config")
+    ]
+    namespace = ModuleType(module_name)
+    exec(compile(ast.Module(body=body, type_ignores=[]), str(path), "exec", dont_inherit=True), vars(namespace))
+    config: type[Any] = namespace.Config
+    return config
+
+
+def _describe(room: str, name: str, module: str, path: Path) -> PartInfo:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    docstring = ast.get_docstring(tree) or ""
+    literals = {}
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
+            try:
+                literals[node.targets[0].id] = ast.literal_eval(node.value)
+            except ValueError:
+                continue
+    summary = docstring.splitlines()[0].rstrip(".") if docstring else "(no description)"
+    return PartInfo(room=room, name=name, module=module, summary=summary, literals=literals)

@@ -1,0 +1,75 @@
+"""What a person reads while a stage runs: notes, warnings, tables and progress, all on stderr. stdout is for data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import rich.box
+from rich.console import Console as RichConsole
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+
+class Console:
+    """Speaks on stderr; says only warnings when quiet. Progress bars show on terminals alone."""
+
+    def __init__(self, quiet: bool = False) -> None:
+        self.quiet = quiet
+        self._rich = RichConsole(stderr=True, highlight=False)
+        if not self._rich.is_terminal:
+            self._rich.width = 120  # a log has no edge; rich would take 80
+
+    def note(self, text: str) -> None:
+        """Something that was done or found."""
+        if not self.quiet:
+            self._rich.print(escape(text), soft_wrap=True)
+
+    def warn(self, text: str) -> None:
+        """Something that the user should look at."""
+        self._rich.print(f"[yellow]warning:[/] {escape(text)}", soft_wrap=True)
+
+    def next_step(self, text: str) -> None:
+        """What to run or look at now: the last line."""
+        if not self.quiet:
+            self._rich.print(f"[bold green]next:[/] {escape(text)}", soft_wrap=True)
+
+    def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> None:
+        """A table; every column but the first holds figures, unless its name starts with a blank."""
+        if self.quiet:
+            return
+        table = Table(title=escape(title) or None, title_justify="left", box=rich.box.SIMPLE_HEAD, pad_edge=False)
+        for i, name in enumerate(columns):
+            table.add_column(escape(name.strip()), justify="left" if i == 0 or name.startswith(" ") else "right")
+        for row in rows:
+            table.add_row(*(escape(cell) for cell in row))
+        self._rich.print(table)
+
+    @contextmanager
+    def progress(self, label: str, total: int, done: int = 0) -> Iterator[Advance]:
+        """A bar with count, rate (in the text given) and time left."""
+        bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[said]}"),
+            TimeRemainingColumn(),
+            console=self._rich,
+            transient=True,
+            disable=self.quiet or not self._rich.is_terminal,
+        )
+        with bar:
+            yield Advance(bar, bar.add_task(escape(label), total=total, completed=done, said=""))
+
+
+class Advance:
+    """Moves a progress bar."""
+
+    def __init__(self, bar: Progress, task: TaskID) -> None:
+        self._bar = bar
+        self._task = task
+
+    def advance(self, said: str = "", steps: int = 1) -> None:
+        """So many steps further, with something to say beside the bar."""
+        self._bar.update(self._task, advance=steps, said=escape(said))

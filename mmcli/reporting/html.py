@@ -1,0 +1,26 @@
+"""The report page: one file, no network, pictures inside."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+
+def picture(path: Path) -> str:
+    """A PNG as a data address."""
+    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
+
+
+def render(template: str, values: Mapping[str, Any]) -> str:
+    """The template of that name, filled; all values are escaped."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("mmcli.reporting"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+    )
+    return environment.get_template(template).render(values)

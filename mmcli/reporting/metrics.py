@@ -1,0 +1,150 @@
+"""Metrics of classification and their bootstrap intervals.
+
+Every metric takes weights [R, N], one row to a resample, and gives [R] values: the value itself is the row of ones, an interval
+the quantiles over resamples. So a metric has one definition, and a thousand resamples cost a matrix product.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Metric = Callable[[Array, Array, Array], Array]
+"""(probabilities [N, C], targets int [N], weights [R, N]) -> values [R]."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A value with its 95% percentile bootstrap interval over `n` rows."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+    def as_dict(self) -> dict[str, float | int]:
+        return asdict(self)
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+
+def resample_weights(rows: int, resamples: int = 1000, seed: int = 0) -> Array:
+    """How often each row is drawn in each bootstrap resample: [R, N]."""
+    generator = np.random.default_rng(seed)
+    return generator.multinomial(rows, np.full(rows, 1 / rows), size=resamples).astype(np.float64)
+
+
+def interval(metric: Metric, probabilities: Array, targets: Array, weights: Array) -> Interval:
+    """The metric with its interval over the resamples `weights`; not a number where it is undefined."""
+    rows = len(targets)
+    value = float(metric(probabilities, targets, np.ones((1, rows)))[0])
+    values = metric(probabilities, targets, weights)
+    defined = values[~np.isnan(values)]
+    low, high = np.quantile(defined, [0.025, 0.975]) if len(defined) else (float("nan"), float("nan"))
+    return Interval(value, float(low), float(high), rows)
+
+
+def difference(metric: Metric, one: Array, other: Array, targets: Array, weights: Array) -> Interval:
+    """How much more the metric is for `one` than for `other`, resampled in pairs: the same rows for both."""
+    rows = len(targets)
+    ones = np.ones((1, rows))
+    value = float(metric(one, targets, ones)[0] - metric(other, targets, ones)[0])
+    low, high = np.nanquantile(metric(one, targets, weights) - metric(other, targets, weights), [0.025, 0.975])
+    return Interval(value, float(low), float(high), rows)
+
+
+def accuracy(probabilities: Array, targets: Array, weights: Array) -> Array:
+    """Share of rows whose most probable class is right."""
+    correct = (probabilities.argmax(1) == targets).astype(np.float64)
+    return _weighted_mean(weights, correct)
+
+
+def balanced_accuracy(probabilities: Array, targets: Array, weights: Array) -> Array:
+    """Mean over the classes that occur of the share found of each."""
+    hits, actual, _ = _counts(probabilities, targets, weights)
+    return _mean_where(hits / np.maximum(actual, 1e-12), actual > 0)
+
+
+def macro_f1(probabilities: Array, targets: Array, weights: Array) -> Array:
+    """Mean over the classes that occur or are predicted of 2 TP / (2 TP + FP + FN)."""
+    hits, actual, predicted = _counts(probabilities, targets, weights)
+    return _mean_where(2 * hits / np.maximum(actual + predicted, 1e-12), actual + predicted > 0)
+
+
+def log_loss(probabilities: Array, targets: Array, weights: Array) -> Array:
+    """Mean negative log probability of the right class, in nats."""
+    right = probabilities[np.arange(len(targets)), targets]
+    return _weighted_mean(weights, -np.log(np.clip(right, 1e-15, None)))
+
+
+def auroc(probabilities: Array, targets: Array, weights: Array) -> Array:
+    """Area under the ROC curve of each class against the rest, averaged over the classes where it is defined."""
+    areas, defined = [], []
+    for c in range(probabilities.shape[1]):
+        area, positive, negative = _area(probabilities[:, c], targets == c, weights)
+        areas.append(area / np.maximum(positive * negative, 1e-12))
+        defined.append((positive > 0) & (negative > 0))
+    return _mean_where(np.stack(areas, 1), np.stack(defined, 1))
+
+
+def ece(probabilities: Array, targets: Array, weights: Array, bins: int = 15) -> Array:
+    """Expected calibration error (Guo 2017): mean gap of confidence and accuracy over equal-width bins."""
+    confidence = probabilities.max(1)
+    correct = (probabilities.argmax(1) == targets).astype(np.float64)
+    place = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    gaps = np.stack([np.where(place == b, correct - confidence, 0.0) for b in range(bins)], 1)
+    result: Array = np.abs(weights @ gaps).sum(1) / weights.sum(1)
+    return result
+
+
+CLASSIFICATION: dict[str, tuple[Metric, bool]] = {
+    "accuracy": (accuracy, True),
+    "balanced_accuracy": (balanced_accuracy, True),
+    "macro_f1": (macro_f1, True),
+    "log_loss": (log_loss, False),
+    "auroc": (auroc, True),
+    "ece": (ece, False),
+}
+"""Name -> (metric, whether higher is better)."""
+
+
+def confusion(probabilities: Array, targets: Array) -> Array:
+    """int [C, C]: rows are the right classes, columns the predicted ones."""
+    classes = probabilities.shape[1]
+    pairs = targets * classes + probabilities.argmax(1)
+    return np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
+
+
+def _counts(probabilities: Array, targets: Array, weights: Array) -> tuple[Array, Array, Array]:
+    """Weighted true positives, actual and predicted counts of each class: [R, C] each."""
+    classes = np.arange(probabilities.shape[1])
+    actual = (targets[:, None] == classes).astype(np.float64)
+    predicted = (probabilities.argmax(1)[:, None] == classes).astype(np.float64)
+    return weights @ (actual * predicted), weights @ actual, weights @ predicted
+
+
+def _weighted_mean(weights: Array, values: Array) -> Array:
+    mean: Array = weights @ values / weights.sum(1)
+    return mean
+
+
+def _mean_where(values: Array, mask: Array) -> Array:
+    count = mask.sum(1)
+    total = np.where(mask, values, 0.0).sum(1)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def _area(scores: Array, positive: Array, weights: Array) -> tuple[Array, Array, Array]:
+    """Weighted count of ordered (negative, positive) pairs, ties a half; and the weights of both sides: [R] each."""
+    order = np.argsort(scores, kind="stable")
+    group = np.unique(scores[order], return_inverse=True)[1]
+    starts = np.flatnonzero(np.r_[True, np.diff(group) > 0])
+    pos = np.add.reduceat(weights[:, order] * positive[order], starts, axis=1)
+    neg = np.add.reduceat(weights[:, order] * ~positive[order], starts, axis=1)
+    below = np.cumsum(neg, axis=1) - neg
+    return (pos * (below + neg / 2)).sum(1), pos.sum(1), neg.sum(1)

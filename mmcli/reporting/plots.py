@@ -1,0 +1,151 @@
+"""The report's plots, as PNG. Axes have names and units; labels in any script show, or are numbered where no font has them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib import font_manager
+from matplotlib.figure import Figure
+
+from mmcli.reporting.metrics import Interval
+
+# A font without the exact weight is good enough, and not for the user to hear of.
+logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
+
+Array = np.ndarray[Any, np.dtype[Any]]
+INK, MUTED, ACCENT, SOFT = "#1f2933", "#7b8794", "#0b7285", "#a5d8dd"
+_CJK_FONTS = (
+    "Noto Sans CJK SC",
+    "Noto Sans SC",
+    "Source Han Sans SC",
+    "PingFang SC",
+    "Hiragino Sans GB",
+    "Microsoft YaHei",
+    "SimHei",
+    "WenQuanYi Zen Hei",
+    "WenQuanYi Micro Hei",
+    "Arial Unicode MS",
+)
+
+
+def _fonts() -> list[str]:
+    installed = {font.name for font in font_manager.fontManager.ttflist}
+    return ["DejaVu Sans", *(name for name in _CJK_FONTS if name in installed)]
+
+
+def readable(labels: Sequence[str]) -> list[str]:
+    """The labels, or numbers in their place if no installed font can draw them all."""
+    fonts = _fonts()
+    drawable = len(fonts) > 1 or all(ord(char) < 0x0500 for label in labels for char in label)
+    return (
+        [label if len(label) <= 28 else label[:27] + "…" for label in labels]
+        if drawable
+        else [f"#{i + 1}" for i in range(len(labels))]
+    )
+
+
+def leaderboard(entries: Sequence[tuple[str, str, Interval]], metric: str, path: Path) -> None:
+    """Dots with 95% intervals: (label, kind, interval), top first."""
+    figure, axes = _figure(8, 0.42 * len(entries) + 1.2)
+    labels = readable([label for label, _, _ in entries])
+    for place, (_, kind, interval) in enumerate(entries):
+        colour = ACCENT if kind in {"fused", "optimized"} else MUTED
+        axes.plot([interval.low, interval.high], [place, place], color=colour, linewidth=2.2, solid_capstyle="round")
+        axes.plot([interval.value], [place], "o", color=colour, markersize=7)
+        axes.annotate(
+            f"{interval.value:.3f}",
+            (interval.value, place),
+            (0, 7),
+            textcoords="offset points",
+            ha="center",
+            fontsize=8,
+        )
+    axes.set_yticks(range(len(entries)), labels)
+    axes.invert_yaxis()
+    axes.set_xlabel(f"test {metric.replace('_', ' ')}, with 95% bootstrap interval")
+    axes.grid(axis="x", color="#e4e7eb", linewidth=0.8)
+    _save(figure, path)
+
+
+def confusion(matrix: Array, classes: Sequence[str], path: Path) -> None:
+    """Shares of each right class, counts in the cells where there is room."""
+    size = max(3.6, 0.45 * len(classes) + 2)
+    figure, axes = _figure(size + 0.8, size)
+    shares = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
+    image = axes.imshow(shares, cmap="GnBu", vmin=0, vmax=1)
+    labels = readable(classes)
+    axes.set_xticks(range(len(classes)), labels, rotation=45, ha="right")
+    axes.set_yticks(range(len(classes)), labels)
+    if len(classes) <= 20:
+        for row, column in np.ndindex(*matrix.shape):
+            if matrix[row, column]:
+                colour = "white" if shares[row, column] > 0.6 else INK
+                axes.text(column, row, int(matrix[row, column]), ha="center", va="center", fontsize=8, color=colour)
+    axes.set_xlabel("predicted class")
+    axes.set_ylabel("right class")
+    bar = figure.colorbar(image, ax=axes, fraction=0.04)
+    bar.set_label("share of the right class", fontsize=8)
+    _save(figure, path)
+
+
+def reliability(confidence: Array, correct: Array, path: Path, bins: int = 10) -> None:
+    """Accuracy by confidence, beside what a calibrated model would have, over a histogram of confidence."""
+    figure, axes = _figure(5, 4.2)
+    place = np.clip((confidence * bins).astype(int), 0, bins - 1)
+    count = np.bincount(place, minlength=bins)
+    share = np.bincount(place, weights=correct, minlength=bins) / np.maximum(count, 1)
+    mean = np.bincount(place, weights=confidence, minlength=bins) / np.maximum(count, 1)
+    axes.bar(
+        (np.arange(bins) + 0.5) / bins,
+        count / count.sum(),
+        1 / bins,
+        color=SOFT,
+        edgecolor="white",
+        label="share of rows",
+    )
+    axes.plot([0, 1], [0, 1], "--", color=MUTED, linewidth=1, label="calibrated")
+    axes.plot(mean[count > 0], share[count > 0], "o-", color=ACCENT, label="accuracy")
+    axes.set_xlim(0, 1)
+    axes.set_ylim(0, 1.02)
+    axes.set_xlabel("confidence (probability of the predicted class)")
+    axes.set_ylabel("share")
+    axes.legend(frameon=False, fontsize=8)
+    _save(figure, path)
+
+
+def ablation(full: Interval, without: Mapping[str, Interval], metric: str, path: Path) -> None:
+    """The score with each input taken away, beside the full score."""
+    figure, axes = _figure(8, 0.42 * len(without) + 1.3)
+    labels = readable([f"without {name}" for name in without])
+    for place, interval in enumerate(without.values()):
+        axes.barh(place, interval.value, color=SOFT, height=0.6)
+        axes.plot([interval.low, interval.high], [place, place], color=INK, linewidth=1.2)
+        axes.annotate(f"{interval.value:.3f}", (0, place), (5, 0), textcoords="offset points", va="center", fontsize=8)
+    axes.axvline(full.value, color=ACCENT, linewidth=1.6)
+    axes.annotate(f"all inputs {full.value:.3f}", (full.value, -0.6), color=ACCENT, fontsize=8, ha="center")
+    axes.set_yticks(range(len(without)), labels)
+    axes.set_ylim(len(without) - 0.4, -0.9)
+    axes.set_xlim(left=min(0.0, *(interval.low for interval in without.values())))
+    axes.set_xlabel(f"test {metric.replace('_', ' ')}")
+    _save(figure, path)
+
+
+def _figure(width: float, height: float) -> tuple[Figure, Any]:
+    with mpl.rc_context({"font.family": _fonts()}):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        axes = figure.add_subplot()
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(labelsize=9)
+    return figure, axes
+
+
+def _save(figure: Figure, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with mpl.rc_context({"font.family": _fonts(), "axes.unicode_minus": False}):
+        # No date or version in the file: the same plot has the same bytes.
+        figure.savefig(path, dpi=150, metadata={"Software": None})

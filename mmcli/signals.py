@@ -1,0 +1,165 @@
+"""The types that flow between the parts. Everything is keyed by column name, never by position.
+
+Shape letters: B rows of a batch, N rows of a table, T steps of a sequence, D features, M columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal, Self
+
+import torch
+from torch import Tensor
+
+Kind = Literal["grid", "ids", "sequence", "clip", "vector"]
+"""What a signal is, to an encoder: a grid [C, H, W], token ids [T], a sequence [T, D], a clip [T, C, H, W], a vector [D]."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SignalSpec:
+    """What a modality says of its tensors, so that an encoder can be built for them."""
+
+    kind: Kind
+    shape: tuple[int, ...]
+    """One row's shape without the ragged axis: (C, H, W) of a grid, () of ids, (D,) of a vector."""
+    vocab_size: int = 0
+    """For ids: how many there are. Padding is told by lengths, not by an id."""
+    pieces: tuple[bytes, ...] = field(default=(), repr=False)
+    """For ids: the UTF-8 bytes that each id stands for; empty for control tokens."""
+
+
+class _Movable:
+    """Shared by the dataclasses of tensors below: moving all of them at once."""
+
+    def to(self, device: torch.device) -> Self:
+        moved = {}
+        for item in fields(self):  # type: ignore[arg-type]
+            value = getattr(self, item.name)
+            if isinstance(value, Tensor):
+                moved[item.name] = value.to(device, non_blocking=True)
+        return replace(self, **moved)  # type: ignore[type-var]
+
+
+@dataclass(frozen=True)
+class Signal(_Movable):
+    """One column of a batch. A missing cell is data: its values are zero and `present` is False."""
+
+    values: Tensor
+    """[B, ...], or padded [B, T, ...] where ragged."""
+    present: Tensor
+    """bool [B]."""
+    lengths: Tensor | None = None
+    """int64 [B] where ragged, else None."""
+
+    def mask(self) -> Tensor:
+        """bool [B, T]: which steps are real."""
+        assert self.lengths is not None
+        steps = torch.arange(self.values.shape[1], device=self.values.device)
+        return steps[None, :] < self.lengths[:, None]
+
+
+@dataclass(frozen=True)
+class Column(_Movable):
+    """One column of a whole table in memory, as a modality stores it."""
+
+    values: Tensor
+    """[N, ...], or [sum of lengths, ...] where ragged."""
+    present: Tensor
+    """bool [N]."""
+    offsets: Tensor | None = None
+    """int64 [N + 1] where ragged: row i is values[offsets[i]:offsets[i + 1]]."""
+
+    def __len__(self) -> int:
+        return len(self.present)
+
+    def gather(self, index: Tensor) -> Signal:
+        """The rows `index` [B] as a batch, ragged ones padded with zeros to the longest."""
+        if self.offsets is None:
+            return Signal(self.values[index], self.present[index])
+        starts = self.offsets[index]
+        lengths = self.offsets[index + 1] - starts
+        longest = max(int(lengths.max()) if len(index) else 0, 1)
+        steps = torch.arange(longest, device=self.values.device)
+        valid = steps[None, :] < lengths[:, None]
+        if not len(self.values):
+            empty = self.values.new_zeros(len(index), longest, *self.values.shape[1:])
+            return Signal(empty, self.present[index], lengths)
+        source = (starts[:, None] + steps[None, :]).clamp_(max=len(self.values) - 1)
+        padded = self.values[source]
+        padded = padded * valid.reshape(*valid.shape, *[1] * (padded.dim() - 2)).to(padded.dtype)
+        return Signal(padded, self.present[index], lengths)
+
+    def select(self, index: Tensor) -> Column:
+        """The rows `index` [B] as a smaller column."""
+        if self.offsets is None:
+            return Column(self.values[index], self.present[index])
+        lengths = self.offsets[index + 1] - self.offsets[index]
+        offsets = torch.zeros(len(index) + 1, dtype=torch.int64, device=lengths.device)
+        torch.cumsum(lengths, 0, out=offsets[1:])
+        shift = torch.repeat_interleave(self.offsets[index] - offsets[:-1], lengths)
+        source = torch.arange(int(offsets[-1]), device=lengths.device) + shift
+        return Column(self.values[source], self.present[index], offsets)
+
+    @staticmethod
+    def concatenate(columns: list[Column]) -> Column:
+        """One column from several, in order."""
+        values = torch.cat([column.values for column in columns])
+        present = torch.cat([column.present for column in columns])
+        if columns[0].offsets is None:
+            return Column(values, present)
+        offsets, end = [torch.zeros(1, dtype=torch.int64)], 0
+        for column in columns:
+            assert column.offsets is not None
+            offsets.append(column.offsets[1:] + end)
+            end += int(column.offsets[-1])
+        return Column(values, present, torch.cat(offsets))
+
+
+@dataclass(frozen=True)
+class Features(_Movable):
+    """What an encoder makes of a signal."""
+
+    pooled: Tensor
+    """[B, D]."""
+    tokens: Tensor
+    """[B, T, D]."""
+    mask: Tensor
+    """bool [B, T]: which tokens are real."""
+    present: Tensor
+    """bool [B]: rows whose cell was there; the others hold the encoder's learned absent embedding."""
+
+    def gather(self, index: Tensor) -> Features:
+        """The rows `index` [B]: features of a whole table serve as a data set."""
+        return Features(self.pooled[index], self.tokens[index], self.mask[index], self.present[index])
+
+    def float(self) -> Features:
+        """In float32, from the float16 they are stored in."""
+        return Features(self.pooled.float(), self.tokens.float(), self.mask, self.present)
+
+
+@dataclass(frozen=True)
+class Fused(_Movable):
+    """What a fusion makes of the features."""
+
+    pooled: Tensor
+    """[B, H]."""
+    tokens: Tensor | None = None
+    """[B, T, H], for heads that attend."""
+    mask: Tensor | None = None
+    """bool [B, T], with tokens."""
+    weights: Tensor | None = None
+    """[B, M]: each column's share, summing to one over present columns, in the order of the fusion's columns."""
+    logits: Tensor | None = None
+    """[B, C], where the method fuses decisions rather than features."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some rows: their inputs by column and, when training, their targets."""
+
+    row_ids: Tensor
+    """int64 [B]: positions in the table."""
+    inputs: Mapping[str, Any]
+    """Column -> Signal (or Features, when training on cached embeddings)."""
+    targets: Tensor

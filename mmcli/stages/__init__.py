@@ -1,0 +1,38 @@
+"""What each command does: reads the previous stage's artifact, writes its own.
+
+Stages never import stages: they meet on disk.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mmcli.config import Settings
+from mmcli.reporting.console import Console
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """What every stage is told."""
+
+    root: Path
+    """Where artifacts lie."""
+    console: Console
+    settings: Settings = field(default_factory=Settings)
+    device: str = "auto"
+    precision: str = "auto"
+    seed: int = 0
+    force: bool = False
+    dry_run: bool = False
+    command: str = ""
+    """The command line as typed, for messages that say what to run again."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a stage did, for `--json` and for the next-step hint."""
+
+    data: dict[str, Any]
+    next_step: str

@@ -1,0 +1,168 @@
+"""predict: the best model so far on a new table of any size; every row comes back, in order."""
+
+from __future__ import annotations
+
+import csv
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet
+
+from mmcli import model
+from mmcli.artifacts import store
+from mmcli.errors import ConfigError, DataError
+from mmcli.model import Model
+from mmcli.stages import Context, Outcome
+from mmcli.tables.reading import FORMATS, Table, open_table
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What the command's flags say."""
+
+    output: Path = Path("predictions.csv")
+    model: Path | None = None
+    """A fusion's folder or `optimized`; by default the best under the artifacts root."""
+    media_root: Path | None = None
+    encoding: str | None = None
+    delimiter: str | None = None
+
+
+def run(path: Path, options: Options, context: Context) -> Outcome:
+    """Writes the table at `path` with prediction columns to `output`, and what could not be read beside it.
+
+    Raises:
+        ArtifactError: there is no fused model.
+        DataError: the table cannot be read, or has none of the model's inputs.
+    """
+    if FORMATS.get(options.output.suffix.lower()) is None:
+        raise ConfigError(
+            f"-o {options.output}: cannot tell a format from that suffix", f"Known: {', '.join(sorted(FORMATS))}."
+        )
+    if options.output.resolve() == path.resolve():
+        raise ConfigError(f"-o {options.output} is the table itself", "Choose another name.")
+    table = open_table(path, options.encoding, options.delimiter)
+    loaded = model.load(options.model or context.root, context.device, context.precision)
+    missing = loaded.absent_columns(table.columns)
+    if len(missing) == len(loaded.network.columns):
+        raise DataError(
+            f"{path} has none of the model's inputs: {', '.join(missing)}", f"Its columns: {', '.join(table.columns)}."
+        )
+    if missing:
+        context.console.warn(f"{path} lacks the input {', '.join(missing)}: it counts as absent in every row")
+    context.console.note(f"predict: {loaded.artifact.name} on {loaded.compute}")
+    if context.dry_run:
+        context.console.note("dry run: nothing was written")
+        return Outcome({"model": loaded.artifact.name, "absent": missing}, "")
+    started = time.monotonic()
+    rows, rejects = _predict(table, loaded, options)
+    seconds = time.monotonic() - started
+    if rejects:
+        listed = _write_rejects(rejects, options.output)
+        row, column, cell, reason = rejects[0]
+        context.console.warn(
+            f"{len(rejects)} cells cannot be read and count as absent, the first: row {row}, column {column!r}, {cell!r}: "
+            f"{reason}; all are listed in {listed}"
+        )
+    context.console.note(f"{rows:,} rows in {seconds:.1f} s ({rows / max(seconds, 1e-9):,.0f} rows/s)")
+    data = {"output": str(options.output), "rows": rows, "rejects": len(rejects), "model": loaded.artifact.name}
+    return Outcome({**data, "absent": missing}, f"look at {options.output}")
+
+
+def _predict(table: Table, loaded: Model, options: Options) -> tuple[int, list[tuple[int, str, str, str]]]:
+    """In chunks, into a file that takes its name when it is whole."""
+    temporary = options.output.with_name(f".{options.output.name}.partial")
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    writer = _WRITERS[FORMATS[options.output.suffix.lower()]](temporary, options.output.suffix.lower())
+    rejects, rows = [], 0
+    try:
+        for prediction in loaded.predict_chunks(table.chunks(), options.media_root or table.path.parent):
+            writer.write(prediction.frame)
+            rejects += prediction.rejects
+            rows += len(prediction.frame)
+        if not rows:
+            raise DataError(f"{table.path} has a header but no rows", "There is nothing to predict.")
+    except BaseException:
+        writer.close()
+        temporary.unlink(missing_ok=True)
+        raise
+    writer.close()
+    temporary.replace(options.output)
+    return rows, rejects
+
+
+def _write_rejects(rejects: list[tuple[int, str, str, str]], output: Path) -> Path:
+    path = output.with_name(f"{output.stem}.rejects.csv")
+    lines = [("row", "column", "path", "reason"), *rejects]
+    text = "".join(",".join(_quoted(cell) for cell in line) + "\n" for line in lines)
+    store.write_atomic(path, text.encode())
+    return path
+
+
+def _quoted(cell: Any) -> str:
+    text = str(cell)
+    return '"' + text.replace('"', '""') + '"' if any(char in text for char in ',"\n\r') else text
+
+
+class _Writer(Protocol):
+    def __init__(self, path: Path, suffix: str) -> None: ...
+    def write(self, frame: pd.DataFrame) -> None: ...
+    def close(self) -> None: ...
+
+
+class _Csv:
+    def __init__(self, path: Path, suffix: str) -> None:
+        self._file = path.open("w", encoding="utf-8", newline="")
+        self._delimiter = "\t" if suffix in {".tsv", ".tab"} else ","
+        self._header = True
+
+    def write(self, frame: pd.DataFrame) -> None:
+        frame.to_csv(
+            self._file,
+            index=False,
+            header=self._header,
+            sep=self._delimiter,
+            quoting=csv.QUOTE_MINIMAL,
+            lineterminator="\n",
+        )
+        self._header = False
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class _JsonLines:
+    def __init__(self, path: Path, suffix: str) -> None:  # noqa: ARG002 - one dialect
+        self._file = path.open("w", encoding="utf-8")
+
+    def write(self, frame: pd.DataFrame) -> None:
+        frame.to_json(self._file, orient="records", lines=True, force_ascii=False)
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class _Parquet:
+    def __init__(self, path: Path, suffix: str) -> None:  # noqa: ARG002 - one dialect
+        self._path = path
+        self._writer: Any = None
+
+    def write(self, frame: pd.DataFrame) -> None:
+        # The cells of the table are text, whatever a chunk holds; a chunk without any must not change the schema.
+        texts = {name: pa.string() for name in frame.columns if frame[name].dtype == object}
+        table = pa.Table.from_pandas(frame, preserve_index=False)
+        table = table.cast(pa.schema([(f.name, texts.get(f.name, f.type)) for f in table.schema]))
+        if self._writer is None:
+            self._writer = pyarrow.parquet.ParquetWriter(self._path, table.schema)
+        self._writer.write_table(table)
+
+    def close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+
+
+_WRITERS: dict[str, type[_Writer]] = {"csv": _Csv, "jsonl": _JsonLines, "parquet": _Parquet}

@@ -1,0 +1,430 @@
+"""preprocess: a table becomes normalised tensors and token ids on disk, split into train, val and test.
+
+The table is read three times in chunks, never whole: once for the columns with a role, once by the modalities that learn from
+the train split, once to transform. A shard is a slice of one column; its bytes are a function of the cells, the files that they
+name and the fitted modality, whatever thread makes it. A shard that was already made from the same is taken over.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import safetensors
+import safetensors.torch
+import torch
+
+from mmcli import registry, schema
+from mmcli.artifacts import layout, store, tensors
+from mmcli.artifacts.store import Artifact, Draft
+from mmcli.dataset import ROWS, SCHEMA, TASK, modality_file, shard_file
+from mmcli.errors import ConfigError, DataError
+from mmcli.modalities import Modality
+from mmcli.schema import Roles, Schema
+from mmcli.stages import Context, Outcome
+from mmcli.tables.reading import Table, open_table
+from mmcli.tables.splitting import SPLITS, TRAIN, UNLABELLED, VAL, draw_splits, spelled_splits
+from mmcli.tasks import Task
+
+SHARD_ROWS = 256
+REJECTS = "rejects.csv"
+DROPPED = "dropped.csv"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What the command's flags say."""
+
+    roles: Roles = field(default_factory=Roles)
+    encoding: str | None = None
+    delimiter: str | None = None
+    val: float = 0.15
+    test: float = 0.15
+    max_bad: float = 0.05
+    strict: bool = False
+    workers: int = 0
+    modality_options: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Options given by flags, by modality: they win over the config file."""
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """All that is decided before any heavy work."""
+
+    table: Table
+    schema: Schema
+    rows: pd.DataFrame
+    """row, id, split, target."""
+    task: Task
+    fingerprint: str
+    config: dict[str, Any]
+
+
+def run(path: Path, options: Options, context: Context) -> Outcome:
+    """Preprocesses the table at `path` into `preprocess/`.
+
+    Raises:
+        ConfigError, DataError: see the docs of the command; nothing has been written then but the rejects.
+    """
+    plan = _plan(path, options, context)
+    for line in plan.schema.announcements:
+        context.console.note(line)
+    _say_schema(plan, context)
+    if context.dry_run:
+        context.console.note("dry run: nothing was written")
+        return Outcome(_summary(plan, None), f"mmcli preprocess {path}")
+    artifact = None if context.force else store.up_to_date(context.root, layout.PREPROCESS, plan.fingerprint)
+    if artifact:
+        context.console.note(f"preprocess: up to date ({artifact.path})")
+        return Outcome(_summary(plan, artifact), "mmcli train-encoder")
+    started = time.monotonic()
+    with store.writing(
+        context.root,
+        layout.PREPROCESS,
+        kind="preprocess",
+        command=context.command or f"mmcli preprocess {path}",
+        config=plan.config,
+        seed=context.seed,
+        parents={},
+        fingerprint=plan.fingerprint,
+    ) as draft:
+        _write(plan, options, context, draft)
+    artifact = store.read(context.root, layout.PREPROCESS, "preprocess", "mmcli preprocess TABLE")
+    size = sum(entry["bytes"] for entry in artifact.manifest["files"].values())
+    seconds = time.monotonic() - started
+    context.console.note(
+        f"preprocess: {len(plan.rows):,} rows in {seconds:.1f} s ({len(plan.rows) / seconds:,.0f} rows/s), "
+        f"{size / 1e6:.1f} MB in {artifact.path}"
+    )
+    return Outcome(_summary(plan, artifact), "mmcli train-encoder")
+
+
+def _plan(path: Path, options: Options, context: Context) -> _Plan:
+    for flag, share in (("--val", options.val), ("--test", options.test), ("--max-bad", options.max_bad)):
+        if not 0 <= share < 1:
+            raise ConfigError(f"{flag} {share}: expected a share from 0 to below 1, e.g. 0.15")
+    table = open_table(path, options.encoding, options.delimiter)
+    found = schema.infer(table, options.roles)
+    for unused in sorted(set(options.modality_options) - {item.modality for item in found.inputs}):
+        flags = ", ".join(options.modality_options[unused])
+        raise ConfigError(f"the option {flags} is for {unused} columns, the table has none", "Leave it out.")
+    rows, media = _scan(table, found)
+    rows["split"] = _split(rows, found, options, context)
+    task = _fit_task(rows, context)
+    modality_configs = {item.modality: _modality_config(item.modality, options, context).model_dump() for item in found.inputs}
+    config = {
+        "table": str(path),
+        "schema": {**asdict(found), "media_root": str(found.media_root), "announcements": []},
+        "modalities": modality_configs,
+        "task": {"name": _task_name(task), "config": task.config.model_dump()},
+        "val": options.val,
+        "test": options.test,
+        "max_bad": 0.0 if options.strict else options.max_bad,
+    }
+    contents = [store.file_digest(path), table.encoding, table.delimiter, media]
+    return _Plan(table, found, rows, task, store.digest([config, context.seed, contents]), config)
+
+
+def _scan(table: Table, found: Schema) -> tuple[pd.DataFrame, str]:
+    """The columns with a role, and a digest of the size and time of every media file named."""
+    roles = {"id": found.id, "group": found.group, "given_split": found.split, "target": found.target}
+    media = [i.name for i in found.inputs if registry.load("modalities", i.modality).reads_files]
+    wanted = list(dict.fromkeys([name for name in roles.values() if name] + media))
+    parts, stamps = [], []
+    for chunk in table.chunks(columns=wanted):
+        part = {role: chunk[name] for role, name in roles.items() if name}
+        parts.append(pd.DataFrame(part, index=chunk.index))
+        stamps.append(store.digest([_stamps(_resolved(chunk[name].tolist(), found.media_root)) for name in media]))
+    rows = pd.concat(parts)
+    rows.insert(0, "row", range(1, len(rows) + 1))
+    if found.id is None:
+        rows["id"] = rows["row"].astype(str)
+    return rows, store.digest(stamps)
+
+
+def _split(rows: pd.DataFrame, found: Schema, options: Options, context: Context) -> list[str]:
+    labelled = rows["target"].notna().to_numpy()
+    dropped = int((~labelled).sum())
+    if not labelled.any():
+        raise DataError(f"the target {found.target!r} is empty in every row", "Choose another with --target.")
+    if dropped:
+        first = rows["row"][~labelled].tolist()[:5]
+        context.console.warn(
+            f"{dropped} of {len(rows)} rows have no {found.target!r} and are left out of training (rows "
+            f"{', '.join(map(str, first))}{', ...' if dropped > 5 else ''}); all are listed in {DROPPED}"
+        )
+    usable = rows[labelled]
+    groups = usable["group"].fillna("").tolist() if found.group else None
+    targets = usable["target"].tolist()
+    if found.split:
+        names = spelled_splits(rows["given_split"].tolist(), found.split)
+        kept = [name for name, here in zip(names, labelled, strict=True) if here]
+        if VAL not in kept:
+            context.console.note(f"column {found.split!r} names no val rows: {options.val:.0%} of train are taken for it")
+            kept = _carve_val(kept, targets, groups, options.val, context.seed)
+    else:
+        kept = draw_splits(targets, groups, options.val, options.test, context.seed)
+    _check_splits(kept, options)
+    drawn = iter(kept)
+    return [next(drawn) if here else UNLABELLED for here in labelled]
+
+
+def _carve_val(kept: list[str], targets: list[str], groups: list[str] | None, val: float, seed: int) -> list[str]:
+    train = [i for i, name in enumerate(kept) if name == TRAIN]
+    own = [groups[i] for i in train] if groups else None
+    for i, name in zip(train, draw_splits([targets[i] for i in train], own, val, 0.0, seed), strict=True):
+        kept[i] = name
+    return kept
+
+
+def _check_splits(kept: Sequence[str], options: Options) -> None:
+    counts = Counter(kept)
+    for split, flag in ((TRAIN, "--split"), (VAL, "--val")):
+        if not counts[split]:
+            raise DataError(
+                f"there are no {split} rows among {len(kept)}",
+                f"mmcli stops training by the val score: give more rows, a --split column, or a larger {flag}"
+                f"{f' than {options.val}' if split == VAL else ''}.",
+            )
+
+
+def _fit_task(rows: pd.DataFrame, context: Context) -> Task:
+    name = "classification"
+    kind: type[Task] = registry.load("tasks", name)
+    task = kind.fit(context.settings.part("tasks", name), rows["target"][rows["split"] == TRAIN].tolist())
+    for split in SPLITS[1:]:
+        part = rows[rows["split"] == split]
+        try:
+            task.encode(part["target"].tolist())
+        except DataError as error:
+            known = set(rows["target"][rows["split"] == TRAIN])
+            row = next(row for row, target in zip(part["row"], part["target"], strict=True) if target not in known)
+            raise DataError(f"row {row} ({split}): {error.message}", error.remedy) from None
+    return task
+
+
+def _task_name(task: Task) -> str:
+    return type(task).__module__.rpartition(".")[2]
+
+
+def _modality_config(name: str, options: Options, context: Context) -> Any:
+    config = context.settings.part("modalities", name)
+    return type(config)(**{**config.model_dump(), **options.modality_options.get(name, {})})
+
+
+def _write(plan: _Plan, options: Options, context: Context, draft: Draft) -> None:
+    found = plan.schema
+    modalities = {item.name: _fit(plan, item.name, item.modality, options, context) for item in found.inputs}
+    for item in found.inputs:
+        state = {"modality": item.modality, "state": modalities[item.name].state()}
+        draft.write_json(modality_file(item.name), state)
+    rejects, remarks = _transform(plan, modalities, options, context, draft)
+    _write_csv(draft.path / REJECTS, ["row", "column", "path", "reason"], rejects)
+    dropped = plan.rows[plan.rows["split"] == UNLABELLED]
+    reasons = [[row, f"no {found.target}"] for row in dropped["row"]]
+    _write_csv(draft.path / DROPPED, ["row", "reason"], reasons)
+    _judge(plan, rejects, remarks, context, draft)
+    plan.rows[["row", "id", "split", "target"]].to_parquet(draft.path / ROWS, index=False)
+    draft.write_json(SCHEMA, _schema_json(plan))
+    draft.write_json(TASK, {"task": _task_name(plan.task), "state": plan.task.state()})
+    # What an encoder of one column depends on: adding a column leaves the others' encoders fresh.
+    draft.parts.update({name: [ROWS, TASK, f"columns/{layout.safe(name)}/"] for name in modalities})
+    draft.metrics.update(_counts(plan), rejects=len(rejects))
+
+
+def _fit(plan: _Plan, column: str, kind: str, options: Options, context: Context) -> Modality:
+    modality: type[Modality] = registry.load("modalities", kind)
+    train = (plan.rows["split"] == TRAIN).to_numpy()
+
+    def cells() -> Iterator[str]:
+        for chunk in plan.table.chunks(columns=[column]):
+            part = [cell for cell, in_train in zip(chunk[column], train[chunk.index], strict=True) if in_train]
+            if modality.reads_files:
+                part = _resolved(part, plan.schema.media_root)
+            yield from (cell for cell in part if cell is not None)
+
+    return modality.fit(_modality_config(kind, options, context), cells())
+
+
+def _transform(
+    plan: _Plan, modalities: dict[str, Modality], options: Options, context: Context, draft: Draft
+) -> tuple[list[list[Any]], dict[str, Counter[str]]]:
+    """Every shard of every column, on all cores; at most two shards to a core are in memory."""
+    previous = _previous(context)
+    keys = {name: store.digest(modality.state()) for name, modality in modalities.items()}
+    rejects: list[list[Any]] = []
+    remarks: dict[str, Counter[str]] = {name: Counter() for name in modalities}
+    workers = options.workers or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    pending: list[tuple[str, int, Future[dict[str, Any]]]] = []
+
+    def collect(limit: int) -> None:
+        while len(pending) > limit:
+            name, start, future = pending.pop(0)
+            record = future.result()
+            rejects.extend([start + 1 + position, name, cell, reason] for position, cell, reason in record["rejects"])
+            remarks[name].update(record["remarks"])
+            draft.tensors[record["file"]] = record["tensors"]
+            progress.advance(f"{name}")
+
+    total = -(-len(plan.rows) // SHARD_ROWS) * len(modalities)
+    # Each worker computes on one thread: the shards are the parallelism.
+    with (
+        context.console.progress("preprocess: shards", total) as progress,
+        ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool,
+    ):
+        for number, chunk in enumerate(plan.table.chunks(SHARD_ROWS, list(modalities))):
+            for name, modality in modalities.items():
+                cells = chunk[name].tolist()
+                paths = _resolved(cells, plan.schema.media_root) if modality.reads_files else cells
+                relative = shard_file(name, number)
+                arguments = (modality, keys[name], cells, paths, draft.path, relative, previous)
+                pending.append((name, int(chunk.index[0]), pool.submit(_shard, *arguments)))
+            collect(2 * workers)
+        collect(0)
+    rejects.sort(key=lambda reject: (reject[0], reject[1]))
+    return rejects, remarks
+
+
+def _shard(
+    modality: Modality,
+    key: str,
+    cells: list[str | None],
+    paths: list[str | None],
+    folder: Path,
+    relative: str,
+    previous: Artifact | None,
+) -> dict[str, Any]:
+    """Makes one shard, or takes it over from where it was already made from the same; gives its record."""
+    key = store.digest([key, cells, _stamps(paths) if modality.reads_files else None])
+    for made in (folder / relative, _file_of(previous, relative)):
+        record = _record(made, key) if made else None
+        if made and record:
+            if made != folder / relative:
+                (folder / relative).parent.mkdir(parents=True, exist_ok=True)
+                os.link(made, folder / relative)
+            return record
+    encoded = modality.transform(paths)
+    named = {name: t.contiguous() for name, t in tensors.column_tensors(encoded.column).items()}
+    record = {
+        "file": relative,
+        "rejects": [[reject.position, cells[reject.position], reject.reason] for reject in encoded.rejects],
+        "remarks": dict(encoded.remarks),
+        "tensors": {name: [str(t.dtype).removeprefix("torch."), *t.shape] for name, t in named.items()},
+    }
+    data = safetensors.torch.save(named, metadata={"key": key, "record": json.dumps(record, ensure_ascii=False)})
+    store.write_atomic(folder / relative, data)
+    return record
+
+
+def _record(file: Path, key: str) -> dict[str, Any] | None:
+    if not file.is_file():
+        return None
+    with safetensors.safe_open(file, framework="pt") as shard:
+        metadata = shard.metadata() or {}
+    if metadata.get("key") != key:
+        return None
+    record: dict[str, Any] = json.loads(metadata["record"])
+    return record
+
+
+def _previous(context: Context) -> Artifact | None:
+    if context.force or not store.exists(context.root, layout.PREPROCESS):
+        return None
+    try:
+        return store.read(context.root, layout.PREPROCESS, "preprocess", "")
+    except Exception:
+        return None
+
+
+def _file_of(artifact: Artifact | None, relative: str) -> Path | None:
+    if artifact is None or relative not in artifact.manifest["files"]:
+        return None
+    return artifact.file(relative)
+
+
+def _judge(plan: _Plan, rejects: list[list[Any]], remarks: dict[str, Counter[str]], context: Context, draft: Draft) -> None:
+    for column, notes in remarks.items():
+        for remark, count in notes.items():
+            context.console.note(f"column {column!r}: {count:,} cells {remark}")
+    for column, bad in Counter(reject[1] for reject in rejects).items():
+        share = bad / len(plan.rows)
+        row, _, cell, reason = next(reject for reject in rejects if reject[1] == column)
+        example = f"row {row}, column {column!r}, {cell!r}: {reason}"
+        if share > plan.config["max_bad"]:
+            raise DataError(
+                f"{bad} of {len(plan.rows)} cells of column {column!r} ({share:.1%}) cannot be read; the first: {example}",
+                f"All are listed in {draft.path / REJECTS}. Mend or remove them, "
+                + ("leave out --strict" if not plan.config["max_bad"] else f"or allow more with --max-bad {share:.2f}")
+                + ".",
+            )
+        context.console.warn(f"{bad} cells of column {column!r} cannot be read and count as absent; {example}")
+
+
+def _resolved(cells: Sequence[str | None], media_root: Path) -> list[str | None]:
+    return [None if cell is None else str(media_root / cell) for cell in cells]
+
+
+def _stamps(paths: Sequence[str | None]) -> list[Any]:
+    """Size and time of change of each file; None for those that are not there."""
+    stamps: list[Any] = []
+    for path in paths:
+        try:
+            status = os.stat(path) if path else None  # noqa: PTH116 - a million of these
+        except (OSError, ValueError):
+            status = None
+        stamps.append([status.st_size, status.st_mtime_ns] if status else None)
+    return stamps
+
+
+def _write_csv(path: Path, header: list[str], rows: Sequence[Sequence[Any]]) -> None:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    store.write_atomic(path, text.getvalue().encode())
+
+
+def _schema_json(plan: _Plan) -> dict[str, Any]:
+    found = plan.schema
+    return {
+        "target": found.target,
+        "columns": {item.name: {"modality": item.modality, "reason": item.reason} for item in found.inputs},
+        "roles": {"split": found.split, "group": found.group, "id": found.id, "ignored": found.ignored},
+        "rows": len(plan.rows),
+        "shards": -(-len(plan.rows) // SHARD_ROWS),
+        "shard_rows": SHARD_ROWS,
+    }
+
+
+def _counts(plan: _Plan) -> dict[str, int]:
+    counts = plan.rows["split"].value_counts()
+    return {name: int(counts.get(name, 0)) for name in (*SPLITS, UNLABELLED)}
+
+
+def _say_schema(plan: _Plan, context: Context) -> None:
+    counts = _counts(plan)
+    lines = [(item.name, item.modality, item.reason) for item in plan.schema.inputs]
+    context.console.table(["input", " taken for", " because"], lines)
+    shown = ", ".join(f"{counts[split]:,} {split}" for split in SPLITS)
+    classes = f", {plan.task.num_outputs} classes" if hasattr(plan.task, "classes") else ""
+    context.console.note(f"{len(plan.rows):,} rows: {shown}; target {plan.schema.target!r}{classes}")
+
+
+def _summary(plan: _Plan, artifact: Artifact | None) -> dict[str, Any]:
+    return {
+        "artifact": str(artifact.path) if artifact else None,
+        "target": plan.schema.target,
+        "inputs": {item.name: item.modality for item in plan.schema.inputs},
+        "rows": _counts(plan),
+        "rejects": artifact.metrics["rejects"] if artifact else None,
+    }

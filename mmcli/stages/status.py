@@ -1,0 +1,77 @@
+"""status: every artifact under the root, whether it is complete and fresh, its score, and what to run next."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from mmcli.artifacts import layout, store
+from mmcli.artifacts.store import Artifact
+from mmcli.errors import ArtifactError
+from mmcli.stages import Context, Outcome
+
+COMPLETE, STALE, UNFINISHED, DAMAGED = "complete", "stale", "unfinished", "damaged"
+
+
+def run(context: Context) -> Outcome:
+    """Lists artifacts; reads manifests alone."""
+    root = context.root
+    found = [_state(root, name) for name in _names(root)]
+    if not found:
+        context.console.note(f"there are no artifacts in {root}")
+        return Outcome({"artifacts": []}, "mmcli preprocess TABLE (or: mmcli run TABLE)")
+    rows = [[entry["name"], entry["state"], entry["score"], entry["made"]] for entry in found]
+    context.console.table(["artifact", " state", " score", " made"], rows)
+    return Outcome({"artifacts": found}, _next(found))
+
+
+def _names(root: Path) -> list[str]:
+    names = [layout.PREPROCESS]
+    names += [layout.encoder(column, architecture) for column, architecture in layout.encoders(root)]
+    names += [layout.BASELINES]
+    names += [layout.fusion(method) for method in layout.fusions(root)]
+    names += [layout.OPTIMIZED, layout.EVALUATION]
+    partial = {p.relative_to(root).as_posix() for p in root.glob("**/.*.partial")} if root.is_dir() else set()
+    unfinished = {path.replace("/.", "/").removeprefix(".").removesuffix(".partial") for path in partial}
+    return [*dict.fromkeys([*(n for n in names if (root / n).exists()), *sorted(unfinished)])]
+
+
+def _state(root: Path, name: str) -> dict[str, Any]:
+    kind = {"encoders": "encoder", "fusions": "fusion"}.get(name.partition("/")[0], name)
+    blank = {"name": name, "score": "", "made": "", "metrics": {}}
+    if not store.exists(root, name):
+        return {**blank, "state": UNFINISHED}
+    try:
+        artifact = store.read(root, name, kind, "")
+        parent = store.stale_parent(artifact)
+    except (ArtifactError, KeyError, ValueError) as error:
+        return {**blank, "state": f"{DAMAGED}: {error}".splitlines()[0]}
+    state = f"{STALE}: {parent} has changed" if parent else COMPLETE
+    made = str(artifact.manifest["created"])[:19].replace("T", " ")
+    return {"name": name, "state": state, "score": _score(artifact), "made": made, "metrics": artifact.metrics}
+
+
+def _score(artifact: Artifact) -> str:
+    metrics = artifact.metrics
+    if "primary_metric" in metrics:
+        return f"val {metrics['primary_metric']} {metrics['val'][metrics['primary_metric']]:.3f}"
+    if artifact.manifest["kind"] == "preprocess":
+        return f"{metrics['train']:,} train, {metrics['val']:,} val, {metrics['test']:,} test rows"
+    if artifact.manifest["kind"] == "evaluation":
+        name, score = next(iter(metrics["test"].items()))
+        return f"test {name} {score['value']:.3f} [{score['low']:.3f}, {score['high']:.3f}]"
+    return ""
+
+
+def _next(found: list[dict[str, Any]]) -> str:
+    fresh = {entry["name"].partition("/")[0] for entry in found if entry["state"] == COMPLETE}
+    for folder, command in (
+        (layout.PREPROCESS, "mmcli preprocess TABLE"),
+        ("encoders", "mmcli train-encoder"),
+        ("fusions", "mmcli fuse --method gated"),
+        (layout.OPTIMIZED, "mmcli optimize"),
+        (layout.EVALUATION, "mmcli evaluate"),
+    ):
+        if folder not in fresh:
+            return command
+    return "mmcli predict TABLE -o predictions.csv"

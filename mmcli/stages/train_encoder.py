@@ -1,0 +1,247 @@
+"""train-encoder: one sub-model for each input column, trained with its own head; the best on val is used by fuse.
+
+For each encoder the weights, the learning curve and the embeddings of every row are kept, so that fusing costs seconds.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mmcli import model, registry
+from mmcli.artifacts import layout, store, tensors
+from mmcli.artifacts.store import Artifact, Draft
+from mmcli.config import TrainingConfig
+from mmcli.dataset import Dataset
+from mmcli.encoders import parameter_count
+from mmcli.errors import ConfigError, MmcliError, combine, unknown
+from mmcli.modalities import Modality
+from mmcli.model import ColumnModel
+from mmcli.signals import Batch, Column, Features
+from mmcli.stages import Context, Outcome
+from mmcli.training import device
+from mmcli.training.data import Rows
+from mmcli.training.device import Compute
+from mmcli.training.loop import LOG, Job, outputs_of, train
+
+AUTO = "auto"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What the command's flags say."""
+
+    columns: tuple[str, ...] = ()
+    architectures: tuple[str, ...] = (AUTO,)
+    tokens: int = 16
+    """Most tokens kept of a row among the embeddings; longer ones are averaged in runs."""
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    column: str
+    architecture: str
+    config: Any
+    training: TrainingConfig
+    fingerprint: str
+
+    @property
+    def name(self) -> str:
+        return layout.encoder(self.column, self.architecture)
+
+
+def run(options: Options, context: Context) -> Outcome:
+    """Trains the candidates of every column into `encoders/<column>/<architecture>/`.
+
+    Raises:
+        ConfigError: an unknown column or architecture, or one that does not take the column's signals.
+        ArtifactError: there is no preprocessed table.
+    """
+    dataset = Dataset.open(context.root)
+    _check_names(options, dataset)
+    columns = options.columns or tuple(dataset.columns)
+    candidates = [c for column in columns for c in _candidates(column, options, dataset, context)]
+    compute = device.choose(context.device, context.precision)
+    if context.dry_run:
+        context.console.note("dry run: would train " + ", ".join(c.name for c in candidates))
+        return Outcome({"candidates": [c.name for c in candidates]}, "mmcli train-encoder")
+    context.console.note(f"train-encoder: {len(candidates)} encoders on {compute}")
+    made = [_make(candidate, options, dataset, compute, context) for candidate in candidates]
+    kept = {column: model.fresh_encoders(context.root, column)[0].name for column in columns}
+    _say(made, kept, dataset, context)
+    data = {artifact.name: {"kept": artifact.name in kept.values(), **artifact.metrics} for artifact in made}
+    return Outcome({"encoders": data}, "mmcli fuse --method gated")
+
+
+def _check_names(options: Options, dataset: Dataset) -> None:
+    errors: list[MmcliError] = [
+        ConfigError(unknown("column", column, dataset.columns)) for column in options.columns if column not in dataset.columns
+    ]
+    for architecture in options.architectures:
+        if architecture != AUTO:
+            try:
+                registry.resolve("encoders", architecture)
+            except ConfigError as error:
+                errors.append(ConfigError(f"--arch {architecture}: {error.message}", error.remedy))
+    if errors:
+        raise combine(errors)
+
+
+def _candidates(column: str, options: Options, dataset: Dataset, context: Context) -> list[_Candidate]:
+    modality = dataset.modality(column)
+    names: list[str] = []
+    for architecture in options.architectures:
+        names += modality.encoders if architecture == AUTO else (registry.resolve("encoders", architecture).name,)
+    return [_candidate(column, name, modality, options, dataset, context) for name in dict.fromkeys(names)]
+
+
+def _candidate(column: str, name: str, modality: Modality, options: Options, dataset: Dataset, context: Context) -> _Candidate:
+    settings = context.settings.for_stage("train-encoder")
+    config = settings.part("encoders", name)
+    training = settings.training(**registry.resolve("encoders", name).literals.get("TRAINING", {}))
+    with torch.device("meta"):  # says at once whether the two fit
+        model.build_encoder(name, config.model_dump(), modality)
+    parent = dataset.artifact.parent(column)
+    said = [config.model_dump(), training.model_dump(), options.tokens, context.seed, context.device, context.precision]
+    return _Candidate(column, name, config, training, store.digest([parent, said]))
+
+
+def _make(candidate: _Candidate, options: Options, dataset: Dataset, compute: Compute, context: Context) -> Artifact:
+    if not context.force and (found := store.up_to_date(context.root, candidate.name, candidate.fingerprint)):
+        context.console.note(f"{candidate.name}: up to date")
+        return found
+    with store.writing(
+        context.root,
+        candidate.name,
+        kind="encoder",
+        command=context.command or f"mmcli train-encoder {candidate.column} --arch {candidate.architecture}",
+        config={
+            "column": candidate.column,
+            "architecture": candidate.architecture,
+            "encoder": candidate.config.model_dump(),
+            "training": candidate.training.model_dump(),
+            "precision": compute.precision,
+        },
+        seed=context.seed,
+        parents=dataset.artifact.parent(candidate.column),
+        fingerprint=candidate.fingerprint,
+    ) as draft:
+        _train(candidate, options, dataset, compute, context, draft)
+    return model.read_encoder(context.root, candidate.column, candidate.architecture)
+
+
+def _train(candidate: _Candidate, options: Options, dataset: Dataset, compute: Compute, context: Context, draft: Draft) -> None:
+    started = time.monotonic()
+    name, column = candidate.architecture, candidate.column
+    modality = dataset.modality(column)
+    seed = device.derive_seed(context.seed, column, name)
+    device.seed_everything(seed)
+    encoder = model.build_encoder(name, candidate.config.model_dump(), modality)
+    network = ColumnModel(encoder, dataset.task.head(encoder.dim))
+    prepared = encoder.prepare(dataset.column(column, modality))
+    encoder.fit(prepared.select(dataset.splits["train"]))
+    network.to(compute.device)
+    rows = _rows(column, prepared, modality, candidate.training, dataset).to(compute.device)
+
+    def outputs(batch: Batch) -> Tensor:
+        result: Tensor = network(batch.inputs[column])
+        return result
+
+    def loss(batch: Batch) -> Tensor:
+        return dataset.task.loss(outputs(batch), batch.targets)
+
+    job = Job(
+        module=network,
+        outputs=outputs,
+        loss=loss,
+        rows=rows,
+        task=dataset.task,
+        config=candidate.training,
+        compute=compute,
+        seed=seed,
+        folder=draft.path,
+        label=candidate.name,
+    )
+    trained = train(job, context.console)
+    draft.volatile.add(LOG)
+    everything = torch.arange(len(prepared), device=compute.device)
+    embeddings = _embed(job, encoder, column, everything, options.tokens)
+    embeddings["outputs"] = outputs_of(job, everything)
+    draft.tensors[model.EMBEDDINGS] = tensors.save(draft.path / model.EMBEDDINGS, embeddings)
+    draft.tensors[model.WEIGHTS] = tensors.save(draft.path / model.WEIGHTS, network.state_dict())
+    train_index = dataset.splits["train"]
+    train_scores = dataset.task.score(embeddings["outputs"][train_index].cpu(), dataset.targets[train_index])
+    draft.metrics.update(
+        primary_metric=dataset.task.primary_metric,
+        higher_is_better=dataset.task.primary_higher_is_better,
+        val=trained.val,
+        train={dataset.task.primary_metric: train_scores[dataset.task.primary_metric]},
+        best_epoch=trained.best_epoch,
+        epochs=len(trained.history),
+        parameters=parameter_count(encoder),
+        seconds=round(time.monotonic() - started, 2),
+    )
+
+
+def _rows(column: str, prepared: Column, modality: Modality, training: TrainingConfig, dataset: Dataset) -> Rows:
+    varies = training.augment != "none" and type(modality).augment is not Modality.augment
+    augment = {column: modality.augment} if varies else {}
+    return Rows({column: prepared}, dataset.targets, dataset.splits, augment)
+
+
+@torch.no_grad()
+def _embed(job: Job, encoder: torch.nn.Module, column: str, index: Tensor, tokens: int) -> dict[str, Tensor]:
+    """Pooled features and at most `tokens` tokens of the rows `index`, float16."""
+    job.module.eval()
+    parts: list[Features] = []
+    with job.compute.autocast():
+        for batch in job.rows.in_order(index, 256):
+            features = encoder(batch.inputs[column])
+            short, mask = bounded_tokens(features.tokens.float(), features.mask, tokens)
+            parts.append(Features(features.pooled.half().cpu(), short.half().cpu(), mask.cpu(), features.present.cpu()))
+    mask = torch.cat([part.mask for part in parts])
+    longest = max(int(mask.sum(1).max()), 1) if len(mask) else 1
+    return {
+        "pooled": torch.cat([part.pooled for part in parts]),
+        "tokens": torch.cat([part.tokens for part in parts])[:, :longest].clone(),
+        "mask": mask[:, :longest].clone(),
+        "present": torch.cat([part.present for part in parts]),
+    }
+
+
+def bounded_tokens(tokens_BTD: Tensor, mask_BT: Tensor, limit: int) -> tuple[Tensor, Tensor]:
+    """At most `limit` tokens a row, [B, limit, D]: longer rows are averaged over `limit` runs of nearly equal length."""
+    rows, _, width = tokens_BTD.shape
+    place = mask_BT.cumsum(1) - 1
+    length = mask_BT.sum(1, keepdim=True)
+    run = torch.where(length > limit, place * limit // length.clamp(min=1), place)
+    run = torch.where(mask_BT, run, limit)  # padding goes to a run of its own, which is cut off
+    sums = tokens_BTD.new_zeros(rows, limit + 1, width).scatter_add_(1, run[..., None].expand_as(tokens_BTD), tokens_BTD)
+    counts = tokens_BTD.new_zeros(rows, limit + 1).scatter_add_(1, run, torch.ones_like(run, dtype=tokens_BTD.dtype))
+    return (sums / counts.clamp(min=1)[..., None])[:, :limit], counts[:, :limit] > 0
+
+
+def _say(made: Sequence[Artifact], kept: dict[str, str], dataset: Dataset, context: Context) -> None:
+    primary = dataset.task.primary_metric
+    rows = []
+    for artifact in made:
+        metrics = artifact.metrics
+        rows.append(
+            [
+                artifact.config["column"],
+                artifact.config["architecture"] + (" *" if artifact.name in kept.values() else ""),
+                f"{metrics['val'][primary]:.3f}",
+                f"{metrics['train'][primary]:.3f}",
+                f"{metrics['best_epoch']}/{metrics['epochs']}",
+                f"{metrics['parameters']:,}",
+                f"{metrics['seconds']:.1f}",
+            ]
+        )
+    header = ["column", " encoder", f"val {primary}", f"train {primary}", "best epoch", "parameters", "seconds"]
+    context.console.table(header, rows)
+    context.console.note("* best on val for its column: the one that fuse takes")

@@ -1,0 +1,1 @@
+"""The user's table: reading it in chunks, telling its columns apart, splitting its rows."""

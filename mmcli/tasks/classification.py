@@ -1,0 +1,136 @@
+"""One class of several for each row."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor
+
+from mmcli.config import Config as BaseConfig
+from mmcli.errors import DataError, did_you_mean
+from mmcli.reporting import metrics
+from mmcli.reporting.metrics import Interval
+from mmcli.tasks import Task
+
+
+class Config(BaseConfig):
+    """How the loss treats the classes."""
+
+    label_smoothing: float = Field(0.05, ge=0, lt=1)
+    """Share of the target's probability spread over all classes."""
+    class_weights: Literal["none", "balanced"] = "none"
+    """`balanced` weighs each class by the inverse of its frequency."""
+
+
+class Classification(Task):
+    """Softmax cross-entropy. Outputs are logits, one to a class."""
+
+    primary_metric: ClassVar[str] = "accuracy"
+    metrics: ClassVar[dict[str, bool]] = {name: higher for name, (_, higher) in metrics.CLASSIFICATION.items()}
+
+    def __init__(self, config: Config, classes: Sequence[str], counts: Sequence[int]) -> None:
+        self.config = config
+        self.classes = list(classes)
+        self.counts = list(counts)
+
+    @classmethod
+    def fit(cls, config: Config, targets: Sequence[str]) -> Self:
+        counts = Counter(targets)
+        if len(counts) < 2:
+            found = f"only the class {next(iter(counts))!r}" if counts else "no class"
+            raise DataError(
+                f"the train split has {found}; at least two are needed to learn from",
+                "Check --target and --split, or give more rows.",
+            )
+        classes = sorted(counts)
+        return cls(config, classes, [counts[name] for name in classes])
+
+    @property
+    def num_outputs(self) -> int:
+        return len(self.classes)
+
+    def encode(self, targets: Sequence[str]) -> Tensor:
+        index = {name: i for i, name in enumerate(self.classes)}
+        missing = sorted(set(targets) - set(index))
+        if missing:
+            raise DataError(
+                f"the class {missing[0]!r} is absent from the train split. {did_you_mean(missing[0], index)}",
+                "Move rows of it to train, or drop them.",
+            )
+        return torch.tensor([index[name] for name in targets], dtype=torch.int64)
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return F.cross_entropy(
+            outputs.float(), targets, weight=self._weights(outputs.device), label_smoothing=self.config.label_smoothing
+        )
+
+    def probabilities(self, outputs: Tensor) -> Any:
+        """float64 [N, C]."""
+        return outputs.double().softmax(dim=1).cpu().numpy()
+
+    def score(self, outputs: Tensor, targets: Tensor) -> dict[str, float]:
+        probabilities, right = self.probabilities(outputs), targets.cpu().numpy()
+        ones = np.ones((1, len(right)))
+        values = {name: float(m(probabilities, right, ones)[0]) for name, (m, _) in metrics.CLASSIFICATION.items()}
+        return {"loss": values["log_loss"], **values}
+
+    def intervals(self, outputs: Tensor, targets: Tensor, seed: int = 0) -> dict[str, Interval]:
+        probabilities, right = self.probabilities(outputs), targets.cpu().numpy()
+        weights = metrics.resample_weights(len(right), seed=seed)
+        return {name: metrics.interval(m, probabilities, right, weights) for name, (m, _) in metrics.CLASSIFICATION.items()}
+
+    def gain(self, outputs: Tensor, other: Tensor, targets: Tensor, seed: int = 0) -> Interval:
+        weights = metrics.resample_weights(len(targets), seed=seed)
+        one, two = self.probabilities(outputs), self.probabilities(other)
+        return metrics.difference(metrics.accuracy, one, two, targets.cpu().numpy(), weights)
+
+    def decode(self, outputs: Tensor) -> dict[str, list[Any]]:
+        """The class, its probability, and the probability of every class."""
+        probabilities = self.probabilities(outputs)
+        columns: dict[str, list[Any]] = {
+            "": [self.classes[i] for i in probabilities.argmax(1)],
+            "_probability": probabilities.max(1).round(6).tolist(),
+        }
+        for i, name in enumerate(self.classes):
+            columns[f"_probability_{name}"] = probabilities[:, i].round(6).tolist()
+        return columns
+
+    def constant_baseline(self, targets: Tensor, rows: int) -> Tensor:
+        share = torch.bincount(targets, minlength=self.num_outputs).double() / max(len(targets), 1)
+        return share.clamp(min=1e-12).log().expand(rows, -1).clone()
+
+    def linear_baseline(self, features: Any, targets: Tensor, train: Tensor, val: Tensor) -> Tensor:
+        """Multinomial logistic regression, its regularisation chosen among four on val by accuracy, then log loss."""
+        from sklearn.linear_model import LogisticRegression
+
+        best, best_score = None, (-1.0, 0.0)
+        for strength in (0.3, 3.0, 30.0, 300.0):
+            model = LogisticRegression(C=strength, max_iter=300, tol=1e-3)
+            model.fit(features[train.numpy()], targets[train].numpy())
+            outputs = torch.full((features.shape[0], self.num_outputs), -30.0, dtype=torch.float64)
+            outputs[:, torch.from_numpy(model.classes_)] = torch.from_numpy(model.predict_log_proba(features)).clamp(min=-30)
+            chosen_on = val if len(val) else train
+            score = self.score(outputs[chosen_on], targets[chosen_on])
+            if best is None or (score["accuracy"], -score["log_loss"]) > best_score:
+                best, best_score = outputs, (score["accuracy"], -score["log_loss"])
+        assert best is not None
+        return best
+
+    def state(self) -> dict[str, Any]:
+        return {"config": self.config.model_dump(), "classes": self.classes, "counts": self.counts}
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Self:
+        return cls(Config(**state["config"]), state["classes"], state["counts"])
+
+    def _weights(self, device: torch.device) -> Tensor | None:
+        if self.config.class_weights == "none":
+            return None
+        counts = torch.tensor(self.counts, dtype=torch.float32, device=device)
+        return counts.sum() / (len(counts) * counts)

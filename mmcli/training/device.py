@@ -1,0 +1,97 @@
+"""Where and how to compute: device, precision, threads, seeds."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import hashlib
+import sys
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import torch
+
+from mmcli.errors import ConfigError
+
+PRECISIONS = ("auto", "float32", "bfloat16")
+
+
+@dataclass(frozen=True)
+class Compute:
+    """A device and the precision that it works in."""
+
+    device: torch.device
+    precision: str
+
+    def autocast(self) -> AbstractContextManager[None]:
+        """Mixed precision for the forward pass, where it is used."""
+        if self.precision == "float32":
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, dtype=torch.bfloat16)
+
+    def __str__(self) -> str:
+        name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type
+        return f"{name}, {self.precision}"
+
+
+def choose(device: str = "auto", precision: str = "auto") -> Compute:
+    """The device asked for, or the fastest there is; bfloat16 where its units are native.
+
+    Raises:
+        ConfigError: the device or precision is not to be had here.
+    """
+    chosen = _device(device)
+    if precision not in PRECISIONS:
+        raise ConfigError(f"--precision {precision}: expected one of {', '.join(PRECISIONS)}")
+    if precision == "auto":
+        precision = "bfloat16" if _bfloat16_is_native(chosen) else "float32"
+    if chosen.type == "cpu":
+        _keep_freed_memory()
+    return Compute(chosen, precision)
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        there = "cuda, cpu" if torch.cuda.is_available() else "mps, cpu" if torch.backends.mps.is_available() else "cpu"
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"--device {name} cannot be used: {reason}", f"Here there is: {there} (or auto).") from None
+    return device
+
+
+def _bfloat16_is_native(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    if device.type == "cpu":
+        capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+        return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+    return False
+
+
+def _keep_freed_memory() -> None:
+    """Lets glibc keep freed blocks: else each step gives its activations back and faults them in again."""
+    if not sys.platform.startswith("linux"):
+        return
+    with contextlib.suppress(OSError, AttributeError):
+        libc = ctypes.CDLL("libc.so.6")
+        trim_threshold, top_pad, mmap_threshold = -1, -2, -3
+        libc.mallopt(mmap_threshold, 1 << 30)
+        libc.mallopt(trim_threshold, (1 << 31) - 1)
+        libc.mallopt(top_pad, 1 << 28)
+
+
+def seed_everything(seed: int) -> None:
+    """Seeds torch's generators, on every device. Nothing else in mmcli draws from global generators."""
+    torch.manual_seed(seed)
+
+
+def derive_seed(seed: int, *names: str) -> int:
+    """A seed of its own for each named thing, so that training one column does not change another's draws."""
+    text = "/".join([str(seed), *names])
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "big")

@@ -1,0 +1,288 @@
+"""The one training loop: AdamW, warm-up and cosine, clipping, averaged weights, early stopping, checkpoints, a log.
+
+Everything that decides the next step is in the checkpoint or is a function of seed and position, so that a run that was killed
+and resumed gives the bits of one that was not.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from mmcli.artifacts.store import write_atomic
+from mmcli.config import TrainingConfig
+from mmcli.errors import MmcliError
+from mmcli.reporting.console import Console
+from mmcli.signals import Batch
+from mmcli.training import checkpoint
+from mmcli.training.data import Rows, shuffled
+from mmcli.training.device import Compute, seed_everything
+
+CHECKPOINT = "checkpoint.safetensors"
+LOG = "log.csv"
+
+
+class Scoring(Protocol):
+    """What the loop must know of a task."""
+
+    @property
+    def primary_metric(self) -> str: ...
+    @property
+    def primary_higher_is_better(self) -> bool: ...
+    @property
+    def metrics(self) -> dict[str, bool]: ...
+    def score(self, outputs: Tensor, targets: Tensor) -> dict[str, float]: ...
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is trained, on what, and how."""
+
+    module: nn.Module
+    outputs: Callable[[Batch], Tensor]
+    """The module's outputs for a batch, [B, num_outputs]: what is scored."""
+    loss: Callable[[Batch], Tensor]
+    """What is minimised: a scalar."""
+    rows: Rows
+    task: Scoring
+    config: TrainingConfig
+    compute: Compute
+    seed: int
+    folder: Path
+    """Where the log and the checkpoint go."""
+    label: str
+    """What the progress bar says."""
+    learning_rates: dict[str, float] = field(default_factory=dict)
+    """Prefix of parameter names -> factor on the learning rate."""
+
+
+@dataclass
+class _Position:
+    epoch: int = 0
+    step: int = 0
+    """Steps done in this epoch."""
+    epoch_loss: float = 0.0
+    epoch_rows: int = 0
+    best_epoch: int = -1
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """How training went. The module holds the best weights."""
+
+    best_epoch: int
+    """From 1."""
+    history: list[dict[str, float]]
+    """A row an epoch: epoch, train_loss, val_loss, val_<metric>, learning_rate."""
+    val: dict[str, float]
+    """Every val metric at the best epoch."""
+
+
+def train(job: Job, console: Console) -> Trained:
+    """Trains the module in place and leaves the best averaged weights in it.
+
+    Raises:
+        MmcliError: the loss is not finite.
+    """
+    seed_everything(job.seed)
+    state = _State(job)
+    config, position = job.config, state.position
+    with console.progress(job.label, config.epochs, position.epoch) as progress:
+        while position.epoch < config.epochs and not state.out_of_patience():
+            batches = shuffled(job.rows.splits["train"], config.batch_size, job.seed, position.epoch)
+            state.steps_per_epoch = len(batches)
+            started, first = time.monotonic(), position.step
+            for index in batches[position.step :]:
+                state.take_step(index)
+            rows = sum(map(len, batches[first:]))
+            state.end_epoch()
+            metrics = position.history[-1]
+            primary = job.task.primary_metric
+            progress.advance(
+                f"val {primary} {metrics[f'val_{primary}']:.3f}, {rows / (time.monotonic() - started):,.0f} rows/s"
+            )
+    return state.finish()
+
+
+@torch.no_grad()
+def outputs_of(job: Job, index: Tensor, batch_size: int = 256) -> Tensor:
+    """float32 outputs for the rows `index`, in evaluation mode."""
+    job.module.eval()
+    with job.compute.autocast():
+        parts = [job.outputs(batch).float() for batch in job.rows.in_order(index, batch_size)]
+    return torch.cat(parts)
+
+
+class _State:
+    """Everything that changes while training."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.position = _Position()
+        self.optimizer = _optimizer(job)
+        self.peaks = [group["lr"] for group in self.optimizer.param_groups]
+        self.average = {name: tensor.detach().clone() for name, tensor in job.module.state_dict().items()}
+        self.best = {name: tensor.clone() for name, tensor in self.average.items()}
+        self.steps_per_epoch = max(math.ceil(len(job.rows.splits["train"]) / job.config.batch_size), 1)
+        self.saved_at = time.monotonic()
+        self.epoch_loss = torch.zeros((), device=job.compute.device)
+        self._resume()
+
+    def take_step(self, index: Tensor) -> None:
+        job, position = self.job, self.position
+        job.module.train()
+        factor = self._schedule()
+        for group, peak in zip(self.optimizer.param_groups, self.peaks, strict=True):
+            group["lr"] = peak * factor
+        self.optimizer.zero_grad(set_to_none=True)
+        with job.compute.autocast():
+            loss = job.loss(job.rows.varied(index))
+        loss.backward()
+        if job.config.clip_norm:
+            nn.utils.clip_grad_norm_(job.module.parameters(), job.config.clip_norm)
+        self.optimizer.step()
+        self.epoch_loss += loss.detach().float() * len(index)
+        position.epoch_rows += len(index)
+        position.step += 1
+        self._update_average()
+        if time.monotonic() - self.saved_at >= job.config.checkpoint_every_s:
+            self._save()
+
+    def end_epoch(self) -> None:
+        job, position = self.job, self.position
+        train_loss = float(self.epoch_loss) / max(position.epoch_rows, 1)
+        if not math.isfinite(train_loss):
+            raise MmcliError(
+                f"{job.label}: the loss is {train_loss} in epoch {position.epoch + 1}",
+                f"Try a lower rate: --set training.learning_rate={job.config.learning_rate / 4:g}, or --precision float32.",
+            )
+        val = self._validate()
+        better = self._is_better(val)
+        row = {"epoch": position.epoch + 1, "train_loss": train_loss, "val_loss": val["loss"]}
+        row |= {f"val_{name}": val[name] for name in job.task.metrics}
+        position.history.append({**row, "learning_rate": self.optimizer.param_groups[0]["lr"]})
+        if better:
+            position.best_epoch = position.epoch
+            for name, tensor in self.average.items():
+                self.best[name].copy_(tensor)
+        self.epoch_loss.zero_()
+        position.epoch, position.step, position.epoch_rows = position.epoch + 1, 0, 0
+
+    def out_of_patience(self) -> bool:
+        position = self.position
+        return position.epoch > 0 and position.epoch - 1 - position.best_epoch >= self.job.config.patience
+
+    def finish(self) -> Trained:
+        job, position = self.job, self.position
+        job.module.load_state_dict(self.best)
+        job.module.eval()
+        (job.folder / CHECKPOINT).unlink(missing_ok=True)
+        _write_log(job.folder / LOG, position.history)
+        best = position.history[position.best_epoch]
+        val = {name: best[f"val_{name}"] for name in ("loss", *job.task.metrics)}
+        return Trained(position.best_epoch + 1, position.history, val)
+
+    def _schedule(self) -> float:
+        """Linear warm-up, then a cosine to zero, by share of all steps."""
+        config = self.job.config
+        total = config.epochs * self.steps_per_epoch
+        done = self.position.epoch * self.steps_per_epoch + self.position.step
+        warm = config.warmup * total
+        if done < warm:
+            return (done + 1) / (warm + 1)
+        return 0.5 * (1 + math.cos(math.pi * min((done - warm) / max(total - warm, 1), 1.0)))
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        """Exponential moving average, its memory growing with the steps done (so that early steps are soon forgotten)."""
+        done = self.position.epoch * self.steps_per_epoch + self.position.step
+        decay = min(self.job.config.ema, done / (done + 10))
+        for name, tensor in self.job.module.state_dict().items():
+            if tensor.is_floating_point():
+                self.average[name].lerp_(tensor, 1 - decay)
+            else:
+                self.average[name].copy_(tensor)
+
+    def _validate(self) -> dict[str, float]:
+        """Scores the averaged weights."""
+        job = self.job
+        index = job.rows.splits["val"]
+        raw = {name: tensor.detach().clone() for name, tensor in job.module.state_dict().items()}
+        job.module.load_state_dict(self.average)
+        scores = job.task.score(outputs_of(job, index), job.rows.targets[index])
+        job.module.load_state_dict(raw)
+        return scores
+
+    def _is_better(self, val: dict[str, float]) -> bool:
+        """By the primary metric; where that ties, by the loss."""
+        if self.position.best_epoch < 0:
+            return True
+        best = self.position.history[self.position.best_epoch]
+        primary = self.job.task.primary_metric
+        sign = 1 if self.job.task.primary_higher_is_better else -1
+        now, before = sign * val[primary], sign * best[f"val_{primary}"]
+        return now > before or (now == before and val["loss"] < best["val_loss"])
+
+    def _save(self) -> None:
+        self.position.epoch_loss = float(self.epoch_loss)
+        groups = {
+            "module": self.job.module.state_dict(),
+            "average": self.average,
+            "best": self.best,
+            "optimizer": checkpoint.optimizer_tensors(self.optimizer),
+            "random": checkpoint.random_state(self.job.compute.device),
+        }
+        checkpoint.save(self.job.folder / CHECKPOINT, groups, asdict(self.position))
+        _write_log(self.job.folder / LOG, self.position.history)
+        self.saved_at = time.monotonic()
+
+    def _resume(self) -> None:
+        saved = checkpoint.load(self.job.folder / CHECKPOINT)
+        if saved is None:
+            return
+        groups, values = saved
+        self.position = _Position(**values)
+        self.epoch_loss.fill_(self.position.epoch_loss)
+        self.job.module.load_state_dict(groups["module"])
+        for name in self.average:
+            self.average[name].copy_(groups["average"][name])
+            self.best[name].copy_(groups["best"][name])
+        checkpoint.restore_optimizer(self.optimizer, groups.get("optimizer", {}))
+        checkpoint.restore_random_state(groups["random"], self.job.compute.device)
+
+
+def _optimizer(job: Job) -> torch.optim.Optimizer:
+    """AdamW; vectors (biases, norms, absent embeddings) are not decayed."""
+    groups: dict[tuple[float, bool], list[Tensor]] = {}
+    for name, parameter in job.module.named_parameters():
+        if parameter.requires_grad:
+            factor = next((f for prefix, f in job.learning_rates.items() if name.startswith(prefix)), 1.0)
+            groups.setdefault((factor, parameter.dim() > 1), []).append(parameter)
+    decay, rate = job.config.weight_decay, job.config.learning_rate
+    return torch.optim.AdamW(
+        [
+            {"params": params, "lr": rate * factor, "weight_decay": decay if matrix else 0.0}
+            for (factor, matrix), params in groups.items()
+        ],
+        fused=job.compute.device.type in {"cpu", "cuda"},
+    )
+
+
+def _write_log(path: Path, history: list[dict[str, Any]]) -> None:
+    if not history:
+        return
+    text = io.StringIO()
+    writer = csv.DictWriter(text, history[0].keys(), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()} for row in history)
+    write_atomic(path, text.getvalue().encode())

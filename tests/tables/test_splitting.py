@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from mmcli.errors import ConfigError, DataError
+from mmcli.tables.splitting import draw_splits, names_splits, spelled_splits
+
+
+def test_drawing_is_stratified_and_repeatable() -> None:
+    strata = ["a"] * 100 + ["b"] * 40
+    splits = draw_splits(strata, None, 0.2, 0.1, seed=0)
+    assert Counter(splits[:100]) == {"train": 70, "val": 20, "test": 10}
+    assert Counter(splits[100:]) == {"train": 28, "val": 8, "test": 4}
+    assert splits == draw_splits(strata, None, 0.2, 0.1, seed=0)
+    assert splits != draw_splits(strata, None, 0.2, 0.1, seed=1)
+
+
+def test_every_class_keeps_a_row_to_train_on() -> None:
+    for seed in range(20):
+        assert draw_splits(["rare"], None, 0.45, 0.45, seed) == ["train"]
+        assert "train" in draw_splits(["rare", "rare"], None, 0.45, 0.45, seed)
+
+
+def test_groups_never_straddle() -> None:
+    groups = [f"g{i // 5}" for i in range(100)]
+    splits = draw_splits(["a", "b"] * 50, groups, 0.2, 0.2, seed=3)
+    assert all(len(set(splits[i : i + 5])) == 1 for i in range(0, 100, 5))
+    assert {"train", "val", "test"} == set(splits)
+
+
+def test_shares_that_leave_nothing_to_train_on() -> None:
+    with pytest.raises(ConfigError, match="leave no rows to train on"):
+        draw_splits(["a"], None, 0.5, 0.5, 0)
+
+
+def test_spellings() -> None:
+    assert spelled_splits(["Train", "dev", "valid", "TEST"], "s") == ["train", "val", "val", "test"]
+    assert names_splits(["train", "test"])
+    assert not names_splits(["train", None])
+    with pytest.raises(DataError, match="row 2, column 's': 'holdout' is not a split"):
+        spelled_splits(["train", "holdout"], "s")

@@ -20,7 +20,7 @@ from mmcli.config import Config as BaseConfig
 from mmcli.encoders import Encoder
 from mmcli.signals import Column, Kind, Signal, SignalSpec
 
-TRAINING = {"epochs": 60, "learning_rate": 1e-2, "batch_size": 64, "weight_decay": 0.0, "patience": 12}
+TRAINING = {"epochs": 60, "learning_rate": 5e-3, "batch_size": 64, "weight_decay": 0.0, "patience": 12}
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
@@ -35,7 +35,7 @@ class Config(BaseConfig):
     """Longest run of characters counted; 0 leaves characters out."""
     word_ngrams: int = Field(2, ge=0, le=6)
     """Longest run of words counted; 0 leaves words out."""
-    ngram_dropout: float = Field(0.2, ge=0, lt=1)
+    ngram_dropout: float = Field(0.3, ge=0, lt=1)
     """Share of n-grams hidden while training."""
     dropout: float = Field(0.2, ge=0, lt=1)
     """Dropout on the pooled features."""
@@ -50,7 +50,8 @@ class Bag(Encoder):
         super().__init__(spec, config.dim)
         self.config = config
         self.pieces = spec.pieces
-        self.table = nn.Parameter(torch.randn(config.buckets, config.dim) * config.dim**-0.5)
+        # Small, so that an n-gram seen once says what was learnt of it and not what it was born with.
+        self.table = nn.Parameter(torch.randn(config.buckets, config.dim) * 0.01)
         self.dropout = nn.Dropout(config.dropout)
         self.idf: Tensor
         self.register_buffer("idf", torch.ones(config.buckets))

@@ -114,7 +114,8 @@ class Classification(Task):
             model = LogisticRegression(C=strength, max_iter=300, tol=1e-3)
             model.fit(features[train.numpy()], targets[train].numpy())
             outputs = torch.full((features.shape[0], self.num_outputs), -30.0, dtype=torch.float64)
-            outputs[:, torch.from_numpy(model.classes_)] = torch.from_numpy(model.predict_log_proba(features)).clamp(min=-30)
+            shares = torch.from_numpy(model.predict_proba(features)).clamp(min=1e-13)
+            outputs[:, torch.from_numpy(model.classes_)] = shares.log()
             chosen_on = val if len(val) else train
             score = self.score(outputs[chosen_on], targets[chosen_on])
             if best is None or (score["accuracy"], -score["log_loss"]) > best_score:

@@ -170,7 +170,7 @@ class _State:
         better = self._is_better(val)
         row = {"epoch": position.epoch + 1, "train_loss": train_loss, "val_loss": val["loss"]}
         row |= {f"val_{name}": val[name] for name in job.task.metrics}
-        position.history.append({**row, "learning_rate": self.optimizer.param_groups[0]["lr"]})
+        position.history.append({**row, "learning_rate": job.config.learning_rate * self._schedule(-1)})
         if better:
             position.best_epoch = position.epoch
             for name, tensor in self.average.items():
@@ -192,11 +192,11 @@ class _State:
         val = {name: best[f"val_{name}"] for name in ("loss", *job.task.metrics)}
         return Trained(position.best_epoch + 1, position.history, val)
 
-    def _schedule(self) -> float:
-        """Linear warm-up, then a cosine to zero, by share of all steps."""
+    def _schedule(self, ahead: int = 0) -> float:
+        """Linear warm-up, then a cosine to zero, by share of all steps; of the next step, or one further on or back."""
         config = self.job.config
         total = config.epochs * self.steps_per_epoch
-        done = self.position.epoch * self.steps_per_epoch + self.position.step
+        done = self.position.epoch * self.steps_per_epoch + self.position.step + ahead
         warm = config.warmup * total
         if done < warm:
             return (done + 1) / (warm + 1)

@@ -1,0 +1,139 @@
+"""What every fusion must do, whatever it is: a new file is tested the moment it exists."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from mmcli import registry
+from mmcli.encoders import parameter_count
+from mmcli.fusions import Fusion
+from mmcli.signals import Features
+
+NAMES = list(registry.parts("fusions"))
+WIDTHS = (8, 5, 12, 3)
+ROWS = 6
+
+
+def dims(columns: int) -> dict[str, int]:
+    return {f"column {i}.{'abcd'[i]}": WIDTHS[i] for i in range(columns)}
+
+
+def features(columns: int, seed: int = 0, tokens: int = 4) -> dict[str, Features]:
+    """Row 1 lacks the last column, row 2 lacks all."""
+    generator = torch.Generator().manual_seed(seed)
+    made = {}
+    for place, (name, width) in enumerate(dims(columns).items()):
+        present = torch.ones(ROWS, dtype=torch.bool)
+        present[1] = place < columns - 1
+        present[2] = False
+        mask = torch.arange(tokens)[None] < torch.tensor([4, 1, 2, 3, 1, 4])[:, None]
+        pooled = torch.randn(ROWS, width, generator=generator)
+        made[name] = Features(pooled, torch.randn(ROWS, tokens, width, generator=generator), mask, present)
+    return made
+
+
+def build(name: str, columns: int) -> Fusion:
+    torch.manual_seed(0)
+    part = registry.load("fusions", name)
+    fusion: Fusion = part(registry.config_of(part)(), dims(columns))
+    return fusion.eval()
+
+
+@pytest.mark.parametrize("columns", [1, 2, 3, 4])
+@pytest.mark.parametrize("name", NAMES)
+def test_any_number_of_inputs_with_absent_rows(name: str, columns: int) -> None:
+    fusion = build(name, columns)
+    fused = fusion(features(columns))
+    assert fused.pooled.shape == (ROWS, fusion.dim)
+    assert fused.pooled.isfinite().all()
+    if fused.weights is not None:
+        assert fused.weights.shape == (ROWS, columns)
+        torch.testing.assert_close(fused.weights.sum(1), torch.ones(ROWS))
+    if columns == 1:
+        assert list(fusion.columns) == list(dims(1))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_absent_column_counts_for_nothing_where_it_is_masked(name: str) -> None:
+    fusion = build(name, 3)
+    if fusion.absent_inputs != "masked":
+        pytest.skip("absent columns enter by their embedding")
+    one = features(3)
+    other = dict(one)
+    last = list(one)[-1]
+    changed = one[last].pooled.clone()
+    changed[1] += 100
+    other[last] = Features(changed, one[last].tokens, one[last].mask, one[last].present)
+    assert torch.equal(fusion(one).pooled[1], fusion(other).pooled[1])
+    weights = fusion(one).weights
+    if weights is not None:
+        assert weights[1, -1] == 0
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_present_column_counts(name: str) -> None:
+    fusion = build(name, 3)
+    one = features(3)
+    for column in one:
+        other = dict(one)
+        generator = torch.Generator().manual_seed(7)
+        noise = torch.randn(one[column].pooled.shape, generator=generator)
+        other[column] = Features(noise, one[column].tokens, one[column].mask, one[column].present)
+        assert not torch.allclose(fusion(one).pooled[0], fusion(other).pooled[0])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_rows_do_not_see_each_other(name: str) -> None:
+    fusion = build(name, 3)
+    whole = features(3)
+    for row in range(ROWS):
+        alone = fusion({column: f.gather(torch.tensor([row])) for column, f in whole.items()})
+        torch.testing.assert_close(alone.pooled[0], fusion(whole).pooled[row])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_gradients_reach_every_parameter(name: str) -> None:
+    fusion = build(name, 3).train()
+    fusion(features(3)).pooled.square().sum().backward()
+    for parameter_name, parameter in fusion.named_parameters():
+        assert parameter.grad is not None, parameter_name
+        assert parameter.grad.isfinite().all()
+        assert parameter.grad.abs().sum() > 0, parameter_name
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_order_of_the_dict_is_nothing(name: str) -> None:
+    fusion = build(name, 3)
+    whole = features(3)
+    backwards: dict[str, Any] = dict(reversed(whole.items()))
+    assert torch.equal(fusion(whole).pooled, fusion(backwards).pooled)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_saved_and_loaded_it_is_the_same(name: str) -> None:
+    fusion, whole = build(name, 3), features(3)
+    torch.manual_seed(5)
+    part = registry.load("fusions", name)
+    other = part(registry.config_of(part)(), dims(3)).eval()
+    other.load_state_dict(fusion.state_dict())
+    assert torch.equal(fusion(whole).pooled, other(whole).pooled)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_bfloat16(name: str) -> None:
+    fusion = build(name, 2).train()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        fused = fusion(features(2))
+    fused.pooled.float().sum().backward()
+    assert fused.pooled.float().isfinite().all()
+
+
+@pytest.mark.parametrize("columns", [1, 2, 3, 4])
+@pytest.mark.parametrize("name", NAMES)
+def test_parameters_are_as_the_formula_says(name: str, columns: int) -> None:
+    part = registry.load("fusions", name)
+    config = registry.config_of(part)()
+    assert parameter_count(build(name, columns)) == part.parameter_formula(config, dims(columns))

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers
+
+from mmcli.errors import ConfigError
+from mmcli.modalities.text import Config, Text
+
+CORPUS = ["the cat sat on the mat", "圣诞树, 庆祝", "naïve café 🎃"] * 3
+
+
+def fitted(**options: object) -> Text:
+    return Text.fit(Config(**options), iter(CORPUS))
+
+
+def test_nothing_is_out_of_vocabulary() -> None:
+    modality = fitted(lowercase=False)
+    unseen = ["Ünïcödé 南瓜灯 🦄", "\x01 tab\tnewline\n", "a" * 100]
+    assert modality.texts(modality.transform(unseen).column) == unseen
+
+
+def test_learnt_merges_shorten_what_was_seen() -> None:
+    column = fitted().transform(["the cat", "圣诞树"]).column
+    assert column.offsets is not None
+    assert column.offsets.diff().tolist()[0] <= 3
+    assert column.offsets.diff().tolist()[1] < len("圣诞树".encode())
+
+
+def test_lower_case_and_composition_are_the_same() -> None:
+    column = fitted().transform(["CAFÉ", "cafe\u0301"]).column
+    one, two = column.gather(torch.tensor([0])).values, column.gather(torch.tensor([1])).values
+    assert torch.equal(one, two)
+
+
+def test_what_is_too_long_is_cut_and_counted() -> None:
+    encoded = fitted(max_tokens=3).transform(["the cat sat on the mat", "cat"])
+    assert encoded.column.offsets is not None
+    assert encoded.column.offsets.diff().tolist()[0] == 3
+    assert encoded.remarks == {"cut to 3 tokens": 1}
+
+
+def test_vocabulary_size_is_kept_to() -> None:
+    modality = fitted(vocab_size=265)
+    assert modality.describe().vocab_size == 265
+    assert len(modality.describe().pieces) == 265
+    assert modality.describe().pieces[0] == b""
+
+
+def test_an_existing_tokenizer_is_used(tmp_path: Path) -> None:
+    given = Tokenizer(models.WordPiece({"[UNK]": 0, "cat": 1, "##s": 2, "the": 3}, unk_token="[UNK]"))
+    given.pre_tokenizer = pre_tokenizers.Whitespace()
+    given.enable_padding(length=9)
+    path = tmp_path / "tokenizer.json"
+    given.save(str(path))
+    modality = Text.fit(Config(tokenizer=str(path)), iter([]))
+    column = modality.transform(["the cats"]).column
+    assert column.values.tolist() == [3, 1, 2]
+    assert modality.texts(column) == [" the cats"]
+
+
+def test_a_wrong_tokenizer_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no such file"):
+        Text.fit(Config(tokenizer=str(tmp_path / "absent.json")), iter([]))
+    (tmp_path / "bad.json").write_text("{}")
+    with pytest.raises(ConfigError, match=r"is not a tokenizer\.json"):
+        Text.fit(Config(tokenizer=str(tmp_path / "bad.json")), iter([]))

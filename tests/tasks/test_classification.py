@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from mmcli.errors import DataError
+from mmcli.tasks.classification import Classification, Config
+
+
+def task(**options: object) -> Classification:
+    return Classification.fit(Config(**options), ["b", "a", "NA", "b"])
+
+
+def test_classes_are_sorted_and_encode_back() -> None:
+    fitted = task()
+    assert fitted.classes == ["NA", "a", "b"]
+    assert fitted.encode(["a", "NA", "b"]).tolist() == [1, 0, 2]
+    assert Classification.from_state(fitted.state()).classes == fitted.classes
+
+
+def test_one_class_cannot_be_learnt() -> None:
+    with pytest.raises(DataError, match="only the class 'x'"):
+        Classification.fit(Config(), ["x", "x"])
+
+
+def test_a_class_that_train_lacks_is_named() -> None:
+    with pytest.raises(DataError, match=r"the class 'aa' is absent from the train split. Did you mean 'a'\?"):
+        task().encode(["aa"])
+
+
+def test_loss_by_hand() -> None:
+    logits = torch.tensor([[1.0, 2.0, 0.0]])
+    log_p = torch.log_softmax(logits, 1)[0].tolist()
+    assert task(label_smoothing=0).loss(logits, torch.tensor([1])).item() == pytest.approx(-log_p[1])
+    smoothed = -0.9 * log_p[1] - 0.1 * sum(log_p) / 3
+    assert task(label_smoothing=0.1).loss(logits, torch.tensor([1])).item() == pytest.approx(smoothed)
+
+
+def test_balanced_weights_make_classes_count_the_same() -> None:
+    logits = torch.tensor([[0.0, 0.0, 3.0]]).repeat(4, 1)
+    targets = task().encode(["b", "a", "NA", "b"])
+    per_row = torch.nn.functional.cross_entropy(logits, targets, reduction="none").tolist()
+    expected = (per_row[0] / 2 + per_row[1] + per_row[2] + per_row[3] / 2) / 3
+    loss = task(label_smoothing=0, class_weights="balanced").loss(logits, targets)
+    assert loss.item() == pytest.approx(expected)
+
+
+def test_decoding_writes_class_and_probabilities() -> None:
+    columns = task().decode(torch.tensor([[0.0, math.log(3), 0.0]]))
+    assert columns[""] == ["a"]
+    assert columns["_probability"] == [pytest.approx(0.6, abs=1e-6)]
+    assert columns["_probability_NA"] == [pytest.approx(0.2, abs=1e-6)]
+
+
+def test_the_constant_baseline_is_the_class_frequencies() -> None:
+    outputs = task().constant_baseline(torch.tensor([2, 1, 0, 2]), 5)
+    assert outputs.softmax(1)[4].tolist() == pytest.approx([0.25, 0.25, 0.5])
+
+
+def test_the_linear_baseline_learns_what_is_linear_and_no_more() -> None:
+    generator = np.random.default_rng(0)
+    features = generator.normal(size=(300, 3))
+    linear = torch.from_numpy((features[:, 0] > 0).astype(int))
+    twisted = torch.from_numpy((features[:, 0] * features[:, 1] > 0).astype(int))
+    binary = Classification.fit(Config(), ["0", "1"])
+    train, val, test = torch.arange(200), torch.arange(200, 250), torch.arange(250, 300)
+    for targets, low, high in ((linear, 0.9, 1.0), (twisted, 0.2, 0.75)):
+        outputs = binary.linear_baseline(features, targets, train, val)
+        assert low <= binary.score(outputs[test], targets[test])["accuracy"] <= high
+
+
+def test_gain_is_paired_and_positive_for_the_better() -> None:
+    fitted, targets = task(), torch.tensor([0, 1, 2] * 20)
+    right = torch.nn.functional.one_hot(targets, 3).double() * 5
+    wrong = right.roll(1, dims=1)
+    wrong[:30] = right[:30]
+    assert fitted.gain(right, wrong, targets).value == pytest.approx(0.5)
+    assert fitted.gain(wrong, right, targets).value == pytest.approx(-0.5)

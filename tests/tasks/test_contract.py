@@ -1,0 +1,53 @@
+"""What every task must do, whatever it is."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import torch
+
+from mmcli import registry
+
+NAMES = list(registry.parts("tasks"))
+CELLS: dict[str, list[str]] = {"classification": ["a", "b", "c", "a", "b", "c"] * 4}
+
+
+def fitted(name: str) -> Any:
+    kind = registry.load("tasks", name)
+    return kind.fit(registry.config_of(kind)(), CELLS[name])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_head_loss_and_metrics(name: str) -> None:
+    task = fitted(name)
+    targets = task.encode(CELLS[name])
+    torch.manual_seed(0)
+    outputs = task.head(7)(torch.randn(len(targets), 7))
+    assert outputs.shape == (len(targets), task.num_outputs)
+    loss = task.loss(outputs, targets)
+    loss.backward()
+    scores = task.score(outputs.detach(), targets)
+    assert set(scores) == {"loss", *task.metrics}
+    assert task.primary_metric in task.metrics
+    intervals = task.intervals(outputs.detach(), targets)
+    for metric, interval in intervals.items():
+        assert interval.value == pytest.approx(scores[metric])
+        assert interval.low <= interval.high
+    assert task.gain(outputs.detach(), outputs.detach(), targets).value == 0
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_state_is_json(name: str) -> None:
+    task = fitted(name)
+    again = type(task).from_state(json.loads(json.dumps(task.state())))
+    assert torch.equal(again.encode(CELLS[name]), task.encode(CELLS[name]))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_predictions_have_a_value_to_a_row(name: str) -> None:
+    task = fitted(name)
+    columns = task.decode(torch.randn(5, task.num_outputs))
+    assert "" in columns
+    assert all(len(values) == 5 for values in columns.values())

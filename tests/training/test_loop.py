@@ -1,0 +1,169 @@
+"""The loop against a hand-written one; resuming anywhere to the same bits."""
+
+from __future__ import annotations
+
+import csv
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from mmcli.config import TrainingConfig
+from mmcli.errors import MmcliError
+from mmcli.reporting.console import Console
+from mmcli.signals import Batch, Column
+from mmcli.tasks.classification import Classification
+from mmcli.tasks.classification import Config as TaskConfig
+from mmcli.training import loop
+from mmcli.training.data import Rows, shuffled
+from mmcli.training.device import Compute, derive_seed
+from mmcli.training.loop import Job, train
+
+CPU = Compute(torch.device("cpu"), "float32")
+TASK = Classification.fit(TaskConfig(label_smoothing=0), ["a", "b"])
+
+
+def job(folder: Path, dropout: float = 0.3, seed: int = 5, **options: Any) -> Job:
+    torch.manual_seed(0)
+    values = torch.randn(50, 4)
+    targets = (values[:, 0] > 0).long()
+    splits = {"train": torch.arange(35), "val": torch.arange(35, 50)}
+    # no bias before the normalisation: its gradient would be nothing but rounding
+    module = nn.Sequential(nn.Linear(4, 8, bias=False), nn.BatchNorm1d(8), nn.Dropout(dropout), nn.ReLU(), nn.Linear(8, 2))
+    folder.mkdir(exist_ok=True, parents=True)
+
+    def outputs(batch: Batch) -> Tensor:
+        return module(batch.inputs["x"].values)  # type: ignore[no-any-return]
+
+    def loss(batch: Batch) -> Tensor:
+        return TASK.loss(outputs(batch), batch.targets)
+
+    config = TrainingConfig(**{"epochs": 6, "batch_size": 8, "learning_rate": 0.01, **options})
+    rows = Rows({"x": Column(values, torch.ones(50, dtype=torch.bool))}, targets, splits, {})
+    return Job(module, outputs, loss, rows, TASK, config, CPU, seed, folder, "test")
+
+
+def bits(module: nn.Module) -> list[bytes]:
+    return [tensor.numpy().tobytes() for tensor in module.state_dict().values()]
+
+
+class KilledError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("kill_at", [1, 4, 5, 6, 17, 29])
+def test_resumed_anywhere_it_gives_the_bits_of_an_uninterrupted_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kill_at: int
+) -> None:
+    whole = job(tmp_path / "whole")
+    expected = train(whole, Console(quiet=True))
+
+    cut = job(tmp_path / "cut", checkpoint_every_s=0)
+    steps = 0
+    take_step = loop._State.take_step
+
+    def counting(self: Any, index: Tensor) -> None:
+        nonlocal steps
+        if steps == kill_at:
+            raise KilledError
+        take_step(self, index)
+        steps += 1
+
+    monkeypatch.setattr(loop._State, "take_step", counting)
+    with pytest.raises(KilledError):
+        train(cut, Console(quiet=True))
+    monkeypatch.setattr(loop._State, "take_step", take_step)
+    torch.manual_seed(123)
+    torch.rand(7)  # the generators have moved on
+    resumed = job(tmp_path / "cut")
+    found = train(resumed, Console(quiet=True))
+    assert bits(resumed.module) == bits(whole.module)
+    assert found.history == expected.history
+    assert (tmp_path / "cut" / loop.LOG).read_bytes() == (tmp_path / "whole" / loop.LOG).read_bytes()
+    assert not (tmp_path / "cut" / loop.CHECKPOINT).exists()
+
+
+def test_equals_a_plain_pytorch_loop(tmp_path: Path) -> None:
+    ours = job(tmp_path, dropout=0.0, ema=0, patience=99, clip_norm=0, weight_decay=0.1)
+    train(ours, Console(quiet=True))
+
+    plain = job(tmp_path, dropout=0.0)
+    matrices = [p for p in plain.module.parameters() if p.dim() > 1]
+    vectors = [p for p in plain.module.parameters() if p.dim() == 1]
+    optimizer = torch.optim.AdamW([{"params": matrices, "weight_decay": 0.1}, {"params": vectors, "weight_decay": 0.0}])
+    values, targets = plain.rows.inputs["x"], plain.rows.targets
+    assert isinstance(values, Column)
+    total, step, best = 6 * 5, 0, (-1.0, 0.0)
+    kept: list[bytes] = []
+    for epoch in range(6):
+        plain.module.train()
+        for index in shuffled(torch.arange(35), 8, 5, epoch):
+            warm = 0.1 * total
+            factor = (step + 1) / (warm + 1) if step < warm else 0.5 * (1 + math.cos(math.pi * (step - warm) / (total - warm)))
+            for group in optimizer.param_groups:
+                group["lr"] = 0.01 * factor
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(plain.module(values.values[index]), targets[index]).backward()
+            optimizer.step()
+            step += 1
+        plain.module.eval()
+        with torch.no_grad():
+            scores = TASK.score(plain.module(values.values[35:]), targets[35:])
+        if (scores["accuracy"], -scores["loss"]) > best:
+            best = (scores["accuracy"], -scores["loss"])
+            kept = bits(plain.module)
+            state = {name: tensor.clone() for name, tensor in plain.module.state_dict().items()}
+    assert kept
+    for name, tensor in ours.module.state_dict().items():
+        torch.testing.assert_close(tensor, state[name], atol=1e-5, rtol=1e-5)
+
+
+def test_stops_when_patience_is_out_and_keeps_the_best(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scores = iter([0.5, 0.9, 0.6, 0.9, 0.2, 0.1, 0.1, 0.1])
+    seen: list[list[bytes]] = []
+
+    def validate(self: Any) -> dict[str, float]:
+        seen.append([tensor.numpy().tobytes() for tensor in self.average.values()])
+        return {"loss": 1.0, **dict.fromkeys(TASK.metrics, next(scores))}
+
+    monkeypatch.setattr(loop._State, "_validate", validate)
+    ours = job(tmp_path, epochs=20, patience=3)
+    trained = train(ours, Console(quiet=True))
+    assert trained.best_epoch == 2
+    assert len(trained.history) == 5
+    assert bits(ours.module) == seen[1]
+
+
+def test_the_average_of_the_weights_is_what_the_formula_says(tmp_path: Path) -> None:
+    ours = job(tmp_path, ema=0.5)
+    state = loop._State(ours)
+    name = "0.weight"
+    average = state.average[name].clone()
+    for step, index in enumerate(shuffled(torch.arange(35), 8, 5, 0), 1):
+        state.take_step(index)
+        decay = min(0.5, step / (step + 10))
+        average = decay * average + (1 - decay) * ours.module.state_dict()[name]
+        torch.testing.assert_close(state.average[name], average)
+
+
+def test_a_loss_that_is_not_finite_says_what_to_try(tmp_path: Path) -> None:
+    broken = job(tmp_path)
+    broken.rows.inputs["x"].values[3] = float("nan")  # type: ignore[union-attr]
+    with pytest.raises(MmcliError, match=r"the loss is nan in epoch 1\n.*training\.learning_rate=0\.0025"):
+        train(broken, Console(quiet=True))
+
+
+def test_the_log_has_a_row_an_epoch(tmp_path: Path) -> None:
+    train(job(tmp_path), Console(quiet=True))
+    with (tmp_path / loop.LOG).open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["1", "2", "3", "4", "5", "6"]
+    assert {"train_loss", "val_loss", "val_accuracy", "learning_rate"} <= set(rows[0])
+
+
+def test_seeds_are_apart_for_each_name() -> None:
+    assert derive_seed(0, "a", "cnn") == derive_seed(0, "a", "cnn")
+    assert len({derive_seed(s, n, "cnn") for s in range(3) for n in "abc"}) == 9

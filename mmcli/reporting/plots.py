@@ -51,7 +51,7 @@ def readable(labels: Sequence[str]) -> list[str]:
 
 def leaderboard(entries: Sequence[tuple[str, str, Interval]], metric: str, path: Path) -> None:
     """Dots with 95% intervals: (label, kind, interval), top first."""
-    figure, axes = _figure(8, 0.42 * len(entries) + 1.2)
+    figure, axes = _figure(6.6, 0.42 * len(entries) + 1.2)
     labels = readable([label for label, _, _ in entries])
     for place, (_, kind, interval) in enumerate(entries):
         colour = ACCENT if kind in {"fused", "optimized"} else MUTED
@@ -120,14 +120,16 @@ def reliability(confidence: Array, correct: Array, path: Path, bins: int = 10) -
 
 def ablation(full: Interval, without: Mapping[str, Interval], metric: str, path: Path) -> None:
     """The score with each input taken away, beside the full score."""
-    figure, axes = _figure(8, 0.42 * len(without) + 1.3)
+    figure, axes = _figure(6.6, 0.42 * len(without) + 1.3)
     labels = readable([f"without {name}" for name in without])
     for place, interval in enumerate(without.values()):
         axes.barh(place, interval.value, color=SOFT, height=0.6)
         axes.plot([interval.low, interval.high], [place, place], color=INK, linewidth=1.2)
         axes.annotate(f"{interval.value:.3f}", (0, place), (5, 0), textcoords="offset points", va="center", fontsize=8)
     axes.axvline(full.value, color=ACCENT, linewidth=1.6)
-    axes.annotate(f"all inputs {full.value:.3f}", (full.value, -0.6), color=ACCENT, fontsize=8, ha="center")
+    side, shift = ("right", -5) if full.value > 0.5 * axes.get_xlim()[1] else ("left", 5)
+    text = f"all inputs {full.value:.3f}"
+    axes.annotate(text, (full.value, -0.62), (shift, 0), textcoords="offset points", color=ACCENT, fontsize=8, ha=side)
     axes.set_yticks(range(len(without)), labels)
     axes.set_ylim(len(without) - 0.4, -0.9)
     axes.set_xlim(left=min(0.0, *(interval.low for interval in without.values())))
@@ -148,4 +150,4 @@ def _save(figure: Figure, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with mpl.rc_context({"font.family": _fonts(), "axes.unicode_minus": False}):
         # No date or version in the file: the same plot has the same bytes.
-        figure.savefig(path, dpi=150, metadata={"Software": None})
+        figure.savefig(path, dpi=150, bbox_inches="tight", metadata={"Software": None})

@@ -76,6 +76,20 @@ class TrainingConfig(Config):
     """Seconds between checkpoints; 0 writes one after every step."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Roles:
+    """What the user says of the columns; empty means: find out."""
+
+    target: str | None = None
+    inputs: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
+    types: dict[str, str] = field(default_factory=dict)
+    split: str | None = None
+    group: str | None = None
+    id: str | None = None
+    media_root: Path | None = None
+
+
 C = TypeVar("C", bound=Config)
 
 

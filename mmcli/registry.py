@@ -39,6 +39,7 @@ class PartInfo:
     room: str
     name: str
     module: str
+    path: Path
     summary: str
     literals: dict[str, Any] = field(default_factory=dict)
     """The file's module-level constants with literal values: `ALIASES`, `FAMILY`, `TRAINING`, ..."""
@@ -120,9 +121,7 @@ def config_class(room: str, name: str) -> type[Any]:
     if not info.module.startswith("mmcli."):
         imported: type[Any] = importlib.import_module(info.module).Config
         return imported
-    spec = importlib.util.find_spec(info.module)
-    assert spec is not None and spec.origin is not None
-    return _config_from_source(Path(spec.origin), info.module)
+    return _config_from_source(info.path, info.module)
 
 
 @cache
@@ -152,4 +151,4 @@ def _describe(room: str, name: str, module: str, path: Path) -> PartInfo:
             except ValueError:
                 continue
     summary = docstring.splitlines()[0].rstrip(".") if docstring else "(no description)"
-    return PartInfo(room=room, name=name, module=module, summary=summary, literals=literals)
+    return PartInfo(room=room, name=name, module=module, path=path, summary=summary, literals=literals)

@@ -6,12 +6,13 @@ Owns the choice of the target and of the modalities, each with its reason; `insp
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from mmcli import registry
+from mmcli.config import Roles
 from mmcli.errors import ConfigError, DataError, MmcliError, combine, unknown
 from mmcli.modalities import Guess, Modality
 from mmcli.tables.reading import Table
@@ -19,20 +20,6 @@ from mmcli.tables.splitting import names_splits
 
 TARGET_NAMES = ("label", "target", "class", "y")
 SAMPLE_ROWS = 2000
-
-
-@dataclass(frozen=True, kw_only=True)
-class Roles:
-    """What the user says of the columns; empty means: find out."""
-
-    target: str | None = None
-    inputs: tuple[str, ...] = ()
-    ignore: tuple[str, ...] = ()
-    types: dict[str, str] = field(default_factory=dict)
-    split: str | None = None
-    group: str | None = None
-    id: str | None = None
-    media_root: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -74,8 +61,8 @@ def infer(table: Table, roles: Roles) -> Schema:
         raise DataError(f"{table.path} has a header but no rows", "A table needs at least one row to a class and split.")
     said: list[str] = []
     target = roles.target or _default_target(table, said)
-    split = roles.split or _default_split(sample, {target, *roles.inputs}, said)
-    row_id = roles.id or _default_id(sample, {target, *roles.inputs}, said)
+    split = roles.split or _default_split(sample, {target, *roles.inputs, *roles.ignore}, said)
+    row_id = roles.id or _default_id(sample, {target, *roles.inputs, *roles.ignore}, said)
     taken = {target, split, roles.group, row_id, *roles.ignore}
     names = list(roles.inputs) or [name for name in table.columns if name not in taken]
     if not names:

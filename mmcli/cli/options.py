@@ -13,7 +13,7 @@ import typer
 from mmcli.errors import ConfigError, unknown
 
 if TYPE_CHECKING:
-    from mmcli.schema import Roles
+    from mmcli.config import Roles
     from mmcli.stages import Context, Outcome
 
 COMMON = "Common options"
@@ -183,7 +183,7 @@ def roles(
         if not equals or not column:
             raise ConfigError(f"--type {text!r} is not of the form COL=MODALITY.", "E.g. --type notes=text")
         pairs[column] = modality
-    from mmcli.schema import Roles
+    from mmcli.config import Roles
 
     return Roles(
         target=target,

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mmcli import registry, schema
+from mmcli.config import Roles
 from mmcli.errors import DataError
-from mmcli.schema import Roles, Schema
+from mmcli.schema import Schema
 from mmcli.stages import Context, Outcome
 from mmcli.tables.reading import Table, open_table
 from mmcli.tables.splitting import spelled_splits

@@ -27,10 +27,11 @@ import torch
 from mmcli import registry, schema
 from mmcli.artifacts import layout, store, tensors
 from mmcli.artifacts.store import Artifact, Draft
+from mmcli.config import Roles
 from mmcli.dataset import ROWS, SCHEMA, TASK, modality_file, shard_file
 from mmcli.errors import ConfigError, DataError
 from mmcli.modalities import Modality
-from mmcli.schema import Roles, Schema
+from mmcli.schema import Schema
 from mmcli.stages import Context, Outcome
 from mmcli.tables.reading import Table, open_table
 from mmcli.tables.splitting import SPLITS, TRAIN, UNLABELLED, VAL, draw_splits, spelled_splits
@@ -321,7 +322,8 @@ def _shard(
         "remarks": dict(encoded.remarks),
         "tensors": {name: [str(t.dtype).removeprefix("torch."), *t.shape] for name, t in named.items()},
     }
-    data = safetensors.torch.save(named, metadata={"key": key, "record": json.dumps(record, ensure_ascii=False)})
+    # One entry, since safetensors writes several in no fixed order.
+    data = safetensors.torch.save(named, metadata={"made": json.dumps([key, record], ensure_ascii=False)})
     store.write_atomic(folder / relative, data)
     return record
 
@@ -331,10 +333,8 @@ def _record(file: Path, key: str) -> dict[str, Any] | None:
         return None
     with safetensors.safe_open(file, framework="pt") as shard:
         metadata = shard.metadata() or {}
-    if metadata.get("key") != key:
-        return None
-    record: dict[str, Any] = json.loads(metadata["record"])
-    return record
+    made_from, record = json.loads(metadata.get("made", "[null, null]"))
+    return record if made_from == key else None
 
 
 def _previous(context: Context) -> Artifact | None:

@@ -5,8 +5,8 @@ Splits are told by a column of the table or drawn: stratified by target, whole g
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -53,38 +53,42 @@ def names_splits(cells: Sequence[str | None]) -> bool:
 def draw_splits(strata: Sequence[str], groups: Sequence[str] | None, val: float, test: float, seed: int) -> list[str]:
     """Draws val and test from the rows so that each stratum (class) keeps its share; a group is never divided.
 
-    Groups are dealt largest first within the stratum that is most frequent in them.
-
     Raises:
         ConfigError: the shares leave nothing to train on.
     """
     if val + test >= 1:
         raise ConfigError(f"--val {val} and --test {test} leave no rows to train on", "Their sum must be below 1.")
-    members: dict[str, list[int]] = {}
-    for row, group in enumerate(groups if groups is not None else map(str, range(len(strata)))):
-        members.setdefault(group, []).append(row)
-    by_stratum: dict[str, list[list[int]]] = {}
-    for rows in members.values():
-        most_common = Counter(strata[row] for row in rows).most_common(1)[0][0]
-        by_stratum.setdefault(most_common, []).append(rows)
-    splits = [TRAIN] * len(strata)
     generator = np.random.default_rng(seed)
-    for stratum in sorted(by_stratum):
-        units = by_stratum[stratum]
-        shuffled = [units[i] for i in generator.permutation(len(units))]
-        shuffled.sort(key=len, reverse=True)
-        _deal(shuffled, {VAL: val, TEST: test}, generator, splits)
+    if groups is not None:
+        return _deal_groups(strata, groups, {TRAIN: 1 - val - test, VAL: val, TEST: test}, generator)
+    splits = [TRAIN] * len(strata)
+    rows_of: dict[str, list[int]] = {}
+    for row, stratum in enumerate(strata):
+        rows_of.setdefault(stratum, []).append(row)
+    for stratum in sorted(rows_of):
+        rows = generator.permutation(rows_of[stratum])
+        # Rounding up or down at random keeps the overall share right where classes are small; one row stays to train on.
+        for_val = min(int(val * len(rows) + generator.random()), len(rows) - 1)
+        for_test = min(int(test * len(rows) + generator.random()), len(rows) - 1 - for_val)
+        for place, row in enumerate(rows[: for_val + for_test]):
+            splits[row] = VAL if place < for_val else TEST
     return splits
 
 
-def _deal(units: list[list[int]], shares: dict[str, float], generator: np.random.Generator, splits: list[str]) -> None:
-    total = left = sum(map(len, units))
-    # Rounding up or down at random keeps the overall share right where classes are small.
-    room = {name: int(share * total + generator.random()) for name, share in shares.items()}
-    for rows in units:
-        split = max(room, key=lambda name: room[name])
-        if room[split] >= len(rows) and left > len(rows):  # something of every class stays to train on
-            room[split] -= len(rows)
-            left -= len(rows)
-            for row in rows:
-                splits[row] = split
+def _deal_groups(
+    strata: Sequence[str], groups: Sequence[str], shares: dict[str, float], generator: np.random.Generator
+) -> list[str]:
+    """Whole groups, largest first, each to the split that lacks most of its classes."""
+    classes = {stratum: i for i, stratum in enumerate(sorted(set(strata)))}
+    counts: dict[str, np.ndarray[Any, np.dtype[np.float64]]] = {}
+    for stratum, group in zip(strata, groups, strict=True):
+        counts.setdefault(group, np.zeros(len(classes)))[classes[stratum]] += 1
+    total = sum(counts.values(), np.zeros(len(classes)))
+    lacking = {split: share * total for split, share in shares.items() if share > 0}
+    names = [list(counts)[i] for i in generator.permutation(len(counts))]
+    dealt: dict[str, str] = {}
+    for group in sorted(names, key=lambda name: -counts[name].sum()):
+        split = max(lacking, key=lambda name: float(counts[group] / total @ lacking[name]))
+        lacking[split] -= counts[group]
+        dealt[group] = split
+    return [dealt[group] for group in groups]

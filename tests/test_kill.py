@@ -1,0 +1,51 @@
+"""kill -9 while training; the same command again gives the bits of a run that nobody disturbed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from mmcli.artifacts import store
+from tests.conftest import SMALL
+
+pytestmark = pytest.mark.slow
+
+
+def command(root: Path) -> list[str]:
+    options = ["--set=training.epochs=40", "--set=training.patience=40", "--set=training.checkpoint_every_s=0"]
+    return [sys.executable, "-m", "mmcli", "train-encoder", "picture", "-a", str(root), "--device", "cpu", *SMALL[:2], *options]
+
+
+def weights(root: Path) -> str:
+    manifest = store.read(root, "encoders/picture/cnn", "encoder", "").manifest
+    return str(manifest["hash"])
+
+
+def test_killed_and_called_again(chain: Path, tmp_path: Path) -> None:
+    roots = {}
+    for name in ("whole", "cut"):
+        roots[name] = tmp_path / name
+        shutil.copytree(chain / "preprocess", roots[name] / "preprocess")
+    subprocess.run(command(roots["whole"]), check=True, capture_output=True)
+
+    log = roots["cut"] / "encoders" / "picture" / ".cnn.partial" / "log.csv"
+    process = subprocess.Popen(command(roots["cut"]), stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not (log.exists() and log.read_text().count("\n") > 3):
+        assert process.poll() is None, "it ended before it could be killed"
+        assert time.monotonic() < deadline
+        os.sched_yield()
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not store.exists(roots["cut"], "encoders/picture/cnn")
+    assert (log.parent / "checkpoint.safetensors").exists()
+
+    subprocess.run(command(roots["cut"]), check=True, capture_output=True)
+    assert weights(roots["cut"]) == weights(roots["whole"])

@@ -69,7 +69,7 @@ class TrainingConfig(Config):
     ema: float = Field(0.98, ge=0, lt=1)
     """Decay of the running average of the weights that is validated and kept; 0 keeps the raw weights."""
     augment: Literal["none", "light"] = "light"
-    """Random changes to training inputs: flips, shifts and brightness for images, dropped tokens for text."""
+    """Random changes to training inputs, as each modality knows them: shifts, turns, brightness of images."""
     auxiliary: float = Field(0.3, ge=0)
     """Weight of each column's own loss where encoders and fusion are trained together."""
     checkpoint_every_s: float = Field(15.0, ge=0)

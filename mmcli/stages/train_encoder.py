@@ -94,9 +94,18 @@ def _check_names(options: Options, dataset: Dataset) -> None:
 
 def _candidates(column: str, options: Options, dataset: Dataset, context: Context) -> list[_Candidate]:
     modality = dataset.modality(column)
+    kind = modality.describe().kind
     names: list[str] = []
     for architecture in options.architectures:
-        names += modality.encoders if architecture == AUTO else (registry.resolve("encoders", architecture).name,)
+        if architecture == AUTO:
+            names += modality.encoders
+        elif options.columns or kind in registry.load("encoders", architecture).kinds:
+            names.append(registry.resolve("encoders", architecture).name)
+    if not names:
+        raise ConfigError(
+            f"none of --arch {', '.join(options.architectures)} takes column {column!r}, a {kind}",
+            f"Add --arch {modality.encoders[0]}, or name the columns to train: mmcli train-encoder COL --arch NAME.",
+        )
     return [_candidate(column, name, modality, options, dataset, context) for name in dict.fromkeys(names)]
 
 

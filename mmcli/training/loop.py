@@ -41,6 +41,7 @@ class Scoring(Protocol):
     @property
     def metrics(self) -> dict[str, bool]: ...
     def score(self, outputs: Tensor, targets: Tensor) -> dict[str, float]: ...
+    def standard_error(self, primary: float, rows: int) -> float: ...
 
 
 @dataclass(frozen=True)
@@ -224,14 +225,19 @@ class _State:
         return scores
 
     def _is_better(self, val: dict[str, float]) -> bool:
-        """By the primary metric; where that ties, by the loss."""
+        """By the primary metric; among epochs that differ by less than its noise from the best, by the loss."""
+        task, history, rows = self.job.task, self.position.history, len(self.job.rows.splits["val"])
         if self.position.best_epoch < 0:
             return True
-        best = self.position.history[self.position.best_epoch]
-        primary = self.job.task.primary_metric
-        sign = 1 if self.job.task.primary_higher_is_better else -1
-        now, before = sign * val[primary], sign * best[f"val_{primary}"]
-        return now > before or (now == before and val["loss"] < best["val_loss"])
+        sign = 1 if task.primary_higher_is_better else -1
+        now = sign * val[task.primary_metric]
+        best = history[self.position.best_epoch]
+        before = sign * best[f"val_{task.primary_metric}"]
+        top = max(now, *(sign * row[f"val_{task.primary_metric}"] for row in history))
+        floor = top - 0.5 * task.standard_error(sign * top, rows)
+        if now < floor or before < floor:
+            return now >= floor
+        return val["loss"] < best["val_loss"]
 
     def _save(self) -> None:
         self.position.epoch_loss = float(self.epoch_loss)

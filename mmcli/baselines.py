@@ -56,7 +56,7 @@ def _outputs(dataset: Dataset, columns: Sequence[str]) -> dict[str, Tensor]:
     blocks = []
     for name in columns:
         modality = dataset.modality(name)
-        blocks.append(_scaled(modality.linear_features(dataset.column(name, modality), train), train.numpy()))
+        blocks.append(_scaled(modality.linear_features(dataset.column(name), train), train.numpy()))
     features = blocks[0] if len(blocks) == 1 else _beside(blocks)
     return {
         "majority": task.constant_baseline(dataset.targets[train], len(dataset.rows)),

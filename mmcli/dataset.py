@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,8 @@ class Dataset:
     """A preprocessed table."""
 
     artifact: Artifact
+    _columns: dict[str, Column] = field(default_factory=dict, repr=False)
+    _modalities: dict[str, Modality] = field(default_factory=dict, repr=False)
 
     @classmethod
     def open(cls, root: Path) -> Dataset:
@@ -85,14 +87,24 @@ class Dataset:
 
     def modality(self, column: str) -> Modality:
         """The column's modality, as fitted."""
+        if column not in self._modalities:
+            self._modalities[column] = self._read_modality(column)
+        return self._modalities[column]
+
+    def _read_modality(self, column: str) -> Modality:
         state = self.artifact.json(modality_file(column))
         kind: type[Modality] = registry.load("modalities", state["modality"])
         return kind.from_state(state["state"])
 
-    def column(self, name: str, modality: Modality | None = None) -> Column:
-        """All rows of a column, normalised, in memory."""
+    def column(self, name: str) -> Column:
+        """All rows of a column, normalised, in memory; read and verified once."""
+        if name not in self._columns:
+            self._columns[name] = self._read_column(name)
+        return self._columns[name]
+
+    def _read_column(self, name: str) -> Column:
         parts = [
             tensors.column_from(tensors.load(self.artifact.file(shard_file(name, number))))
             for number in range(self.schema["shards"])
         ]
-        return (modality or self.modality(name)).restore(Column.concatenate(parts))
+        return self.modality(name).restore(Column.concatenate(parts))

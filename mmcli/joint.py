@@ -44,7 +44,7 @@ def job(
     while another explains the training rows (Wang 2020).
     """
     modalities = {column: dataset.modality(column) for column in network.columns}
-    prepared = network.prepare({column: dataset.column(column, modalities[column]) for column in network.columns})
+    prepared = network.prepare({column: dataset.column(column) for column in network.columns})
     varies = {c: m.augment for c, m in modalities.items() if type(m).augment is not Modality.augment}
     rows = Rows(prepared, dataset.targets, dataset.splits, varies if config.augment != "none" else {})
     module = _WithHeads(network, heads).to(compute.device)

@@ -196,18 +196,18 @@ def rank(artifact: Artifact) -> tuple[float, float]:
 
 
 def best(root: Path) -> Artifact:
-    """The best model so far: the optimised one, else the best fusion by val.
+    """The best model so far by val: the optimised one or a fusion.
 
     Raises:
         ArtifactError: there is none that is complete and fresh; says what to run.
     """
+    candidates = fresh_fusions(root)
     if store.exists(root, layout.OPTIMIZED):
         optimized = store.read(root, layout.OPTIMIZED, "optimized", "mmcli optimize")
         if store.stale_parent(optimized) is None:
-            return optimized
-    fusions = fresh_fusions(root)
-    if fusions:
-        return fusions[0]
+            candidates.insert(0, optimized)  # of equals, max takes the first
+    if candidates:
+        return max(candidates, key=rank)
     stale = next((m for m in layout.fusions(root) if store.exists(root, layout.fusion(m))), None)
     if stale:
         store.require_fresh(store.read(root, layout.fusion(stale), "fusion", "mmcli fuse"))

@@ -53,7 +53,7 @@ def infer(table: Table, roles: Roles) -> Schema:
     Raises:
         ConfigError, DataError: every wrong column name and type in one go; then what cannot be an input.
     """
-    errors = list(_wrong_names(table, roles))
+    errors = wrong_names(table, roles)
     if errors:
         raise combine(errors)
     sample = table.head(SAMPLE_ROWS)
@@ -84,7 +84,8 @@ def infer(table: Table, roles: Roles) -> Schema:
     return Schema(target, inputs, split, roles.group, row_id, ignored, media_root, said)
 
 
-def _wrong_names(table: Table, roles: Roles) -> list[MmcliError]:
+def wrong_names(table: Table, roles: Roles) -> list[MmcliError]:
+    """Every name in `roles` that is no column, no modality or no folder, as errors that suggest the nearest."""
     flags = [("--target", roles.target), ("--split", roles.split), ("--group", roles.group), ("--id", roles.id)]
     flags += [("--input", name) for name in roles.inputs] + [("--ignore", name) for name in roles.ignore]
     flags += [("--type", name) for name in roles.types]

@@ -52,7 +52,7 @@ class Text(Modality):
     def sniff(cls, cells: Sequence[str], media_root: Path) -> Guess:  # noqa: ARG003 - text needs no files
         """What is nothing else is text."""
         length = sum(map(len, cells)) / max(len(cells), 1)
-        return Guess(0.5, f"{len(set(cells))} different texts of {length:.0f} characters on average")
+        return Guess(0.5, f"{len(set(cells))} different texts, {length:.0f} characters on average")
 
     @classmethod
     def fit(cls, config: Config, cells: Iterable[str]) -> Self:

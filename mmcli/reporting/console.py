@@ -19,7 +19,7 @@ class Console:
         self.quiet = quiet
         self._rich = RichConsole(stderr=True, highlight=False)
         if not self._rich.is_terminal:
-            self._rich.width = 120  # a log has no edge; rich would take 80
+            self._rich.width = 140  # a log has no edge; rich would take 80
 
     def note(self, text: str) -> None:
         """Something that was done or found."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from rich.cells import cell_len, set_cell_size
 
 from mmcli import registry, schema
 from mmcli.config import Roles
@@ -12,7 +15,7 @@ from mmcli.errors import DataError
 from mmcli.schema import Schema
 from mmcli.stages import Context, Outcome
 from mmcli.tables.reading import Table, open_table
-from mmcli.tables.splitting import spelled_splits
+from mmcli.tables.splitting import SPLITS, spelled_splits
 
 EXAMPLES = 3
 
@@ -54,7 +57,7 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
     more = f", and {len(targets) - 12} more" if len(targets) > 12 else ""
     context.console.note(f"target {found.target!r}: {len(targets)} classes: {classes}{more}")
     if splits:
-        context.console.note("splits: " + ", ".join(f"{count:,} {name}" for name, count in splits.items()))
+        context.console.note("splits: " + ", ".join(f"{splits[name]:,} {name}" for name in SPLITS))
     for warning in warnings:
         context.console.warn(warning)
     data = {
@@ -76,7 +79,9 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
         "ignored": found.ignored,
         "warnings": warnings,
     }
-    return Outcome(data, f"mmcli preprocess {path} --target {found.target}")
+    target = "" if options.roles.target else f" --target {shlex.quote(found.target)}"
+    typed = context.command.replace(" inspect ", " preprocess ", 1) if " inspect " in context.command else ""
+    return Outcome(data, f"{typed or f'mmcli preprocess {path}'}{target}")
 
 
 def _count(table: Table, found: Schema) -> tuple[dict[str, _Tally], Counter[str], Counter[str], int]:
@@ -131,7 +136,7 @@ def _say(found: Schema, tallies: dict[str, _Tally], rows: int, context: Context)
     lines = []
     for item in found.inputs:
         tally = tallies[item.name]
-        example = "; ".join(_short(cell) for cell in tally.examples)
+        example = _short("; ".join(" ".join(cell.split()) for cell in tally.examples))
         lines.append(
             [
                 item.name,
@@ -147,9 +152,9 @@ def _say(found: Schema, tallies: dict[str, _Tally], rows: int, context: Context)
         context.console.note(f"not used: {', '.join(found.ignored)}")
 
 
-def _short(cell: str, longest: int = 24) -> str:
-    flat = " ".join(cell.split())
-    return flat if len(flat) <= longest else flat[: longest - 1] + "…"
+def _short(text: str, width: int = 34) -> str:
+    """At most `width` columns of a terminal, where a Chinese character takes two."""
+    return text if cell_len(text) <= width else set_cell_size(text, width - 1).rstrip() + "…"
 
 
 def _format(table: Table) -> str:

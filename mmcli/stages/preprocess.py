@@ -29,7 +29,7 @@ from mmcli.artifacts import layout, store, tensors
 from mmcli.artifacts.store import Artifact, Draft
 from mmcli.config import Roles
 from mmcli.dataset import ROWS, SCHEMA, TASK, modality_file, shard_file
-from mmcli.errors import ConfigError, DataError
+from mmcli.errors import ArtifactError, ConfigError, DataError, MmcliError, combine
 from mmcli.modalities import Modality
 from mmcli.schema import Schema
 from mmcli.stages import Context, Outcome
@@ -111,10 +111,16 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
 
 
 def _plan(path: Path, options: Options, context: Context) -> _Plan:
-    for flag, share in (("--val", options.val), ("--test", options.test), ("--max-bad", options.max_bad)):
-        if not 0 <= share < 1:
-            raise ConfigError(f"{flag} {share}: expected a share from 0 to below 1, e.g. 0.15")
+    shares = (("--val", options.val), ("--test", options.test), ("--max-bad", options.max_bad))
+    errors: list[MmcliError] = [
+        ConfigError(f"{flag} {share}: expected a share from 0 to below 1, e.g. 0.15")
+        for flag, share in shares
+        if not 0 <= share < 1
+    ]
     table = open_table(path, options.encoding, options.delimiter)
+    errors += schema.wrong_names(table, options.roles)
+    if errors:
+        raise combine(errors)
     found = schema.infer(table, options.roles)
     for unused in sorted(set(options.modality_options) - {item.modality for item in found.inputs}):
         flags = ", ".join(options.modality_options[unused])
@@ -265,7 +271,7 @@ def _transform(
     keys = {name: store.digest(modality.state()) for name, modality in modalities.items()}
     rejects: list[list[Any]] = []
     remarks: dict[str, Counter[str]] = {name: Counter() for name in modalities}
-    workers = options.workers or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    workers = options.workers or _cores()
     pending: list[tuple[str, int, Future[dict[str, Any]]]] = []
 
     def collect(limit: int) -> None:
@@ -294,6 +300,11 @@ def _transform(
         collect(0)
     rejects.sort(key=lambda reject: (reject[0], reject[1]))
     return rejects, remarks
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _shard(
@@ -342,7 +353,7 @@ def _previous(context: Context) -> Artifact | None:
         return None
     try:
         return store.read(context.root, layout.PREPROCESS, "preprocess", "")
-    except Exception:
+    except ArtifactError:
         return None
 
 

@@ -141,6 +141,8 @@ def _make(candidate: _Candidate, options: Options, dataset: Dataset, compute: Co
         fingerprint=candidate.fingerprint,
     ) as draft:
         _train(candidate, options, dataset, compute, context, draft)
+        score = f"val {dataset.task.primary_metric} {draft.metrics['val'][dataset.task.primary_metric]:.3f}"
+        context.console.note(f"{candidate.name}: {score} in {draft.metrics['seconds']:.1f} s")
     return model.read_encoder(context.root, candidate.column, candidate.architecture)
 
 
@@ -152,7 +154,7 @@ def _train(candidate: _Candidate, options: Options, dataset: Dataset, compute: C
     device.seed_everything(seed)
     encoder = model.build_encoder(name, candidate.config.model_dump(), modality)
     network = ColumnModel(encoder, dataset.task.head(encoder.dim))
-    prepared = encoder.prepare(dataset.column(column, modality))
+    prepared = encoder.prepare(dataset.column(column))
     encoder.fit(prepared.select(dataset.splits["train"]))
     network.to(compute.device)
     rows = _rows(column, prepared, modality, candidate.training, dataset).to(compute.device)

@@ -12,7 +12,13 @@ from mmcli.errors import ConfigError
 
 Method = Annotated[
     list[str] | None,
-    typer.Option("--method", "-m", help="A fusion method (see mmcli list fusions). Repeat. Default: gated.", metavar="NAME"),
+    typer.Option(
+        "--method",
+        "-m",
+        help="A fusion method (see mmcli list fusions). Repeat. Default: gated.",
+        metavar="NAME",
+        autocompletion=o.complete_names("fusions"),
+    ),
 ]
 Inputs = Annotated[
     list[str] | None, typer.Option("--input", "-i", help="A column to fuse. Repeat. Default: all.", metavar="COL")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -159,6 +160,17 @@ Encoding = Annotated[
 Delimiter = Annotated[
     str | None, typer.Option("--delimiter", help="Of a CSV. Default: detected.", metavar="CHAR", rich_help_panel=TABLE)
 ]
+
+
+def complete_names(room: str) -> Callable[[str], list[tuple[str, str]]]:
+    """Shell completion of the names of a room's parts, with their summaries."""
+
+    def complete(incomplete: str) -> list[tuple[str, str]]:
+        from mmcli import registry
+
+        return [(name, info.summary) for name, info in registry.parts(room).items() if name.startswith(incomplete)]
+
+    return complete
 
 
 def roles(

@@ -16,7 +16,10 @@ Columns = Annotated[
 Arch = Annotated[
     list[str] | None,
     typer.Option(
-        "--arch", help="An architecture (see mmcli list encoders), or auto: the sensible ones. Repeat.", metavar="NAME"
+        "--arch",
+        help="An architecture (see mmcli list encoders), or auto: the sensible ones. Repeat.",
+        metavar="NAME",
+        autocompletion=o.complete_names("encoders"),
     ),
 ]
 Tokens = Annotated[int, typer.Option("--tokens", help="Most tokens kept of a row among the embeddings.", min=1)]

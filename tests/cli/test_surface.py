@@ -162,3 +162,10 @@ def test_a_bug_says_so_without_a_traceback(monkeypatch: pytest.MonkeyPatch, tmp_
     assert "this is a bug in mmcli: ZeroDivisionError: oops" in output
     assert "MMCLI_DEBUG=1" in output
     assert "Traceback" not in output
+
+
+def test_names_of_parts_are_completed() -> None:
+    from mmcli.cli.options import complete_names
+
+    assert [name for name, _ in complete_names("fusions")("ga")] == ["gated"]
+    assert {"bag", "cnn", "rnn"} <= {name for name, _ in complete_names("encoders")("")}

@@ -1,43 +1,36 @@
 """preprocess: a table becomes normalised tensors and token ids on disk, split into train, val and test.
 
 The table is read three times in chunks, never whole: once for the columns with a role, once by the modalities that learn from
-the train split, once to transform. A shard is a slice of one column; its bytes are a function of the cells, the files that they
-name and the fitted modality, whatever thread makes it. A shard that was already made from the same is taken over.
+the train split, once to transform.
 """
 
 from __future__ import annotations
 
 import csv
 import io
-import json
-import os
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import safetensors
-import safetensors.torch
-import torch
 
-from mmcli import registry, schema
-from mmcli.artifacts import layout, store, tensors
+from mmcli import registry, schema, sharding
+from mmcli.artifacts import layout, store
 from mmcli.artifacts.store import Artifact, Draft
 from mmcli.config import Roles
-from mmcli.dataset import ROWS, SCHEMA, TASK, modality_file, shard_file
+from mmcli.dataset import ROWS, SCHEMA, TASK, modality_file
 from mmcli.errors import ArtifactError, ConfigError, DataError, MmcliError, combine
 from mmcli.modalities import Modality
 from mmcli.schema import Schema
+from mmcli.sharding import Sharded
 from mmcli.stages import Context, Outcome
 from mmcli.tables.reading import Table, open_table
 from mmcli.tables.splitting import SPLITS, TRAIN, UNLABELLED, VAL, draw_splits, spelled_splits
 from mmcli.tasks import Task
 
-SHARD_ROWS = 256
 REJECTS = "rejects.csv"
 DROPPED = "dropped.csv"
 
@@ -151,7 +144,9 @@ def _scan(table: Table, found: Schema) -> tuple[pd.DataFrame, str]:
     for chunk in table.chunks(columns=wanted):
         part = {role: chunk[name] for role, name in roles.items() if name}
         parts.append(pd.DataFrame(part, index=chunk.index))
-        stamps.append(store.digest([_stamps(_resolved(chunk[name].tolist(), found.media_root)) for name in media]))
+        stamps.append(
+            store.digest([sharding.stamps(sharding.resolved(chunk[name].tolist(), found.media_root)) for name in media])
+        )
     rows = pd.concat(parts)
     rows.insert(0, "row", range(1, len(rows) + 1))
     if found.id is None:
@@ -235,18 +230,27 @@ def _write(plan: _Plan, options: Options, context: Context, draft: Draft) -> Non
     for item in found.inputs:
         state = {"modality": item.modality, "state": modalities[item.name].state()}
         draft.write_json(modality_file(item.name), state)
-    rejects, remarks = _transform(plan, modalities, options, context, draft)
-    _write_csv(draft.path / REJECTS, ["row", "column", "path", "reason"], rejects)
+    made = sharding.write_shards(
+        plan.table,
+        len(plan.rows),
+        modalities,
+        found.media_root,
+        draft=draft,
+        previous=_previous(context),
+        workers=options.workers,
+        console=context.console,
+    )
+    _write_csv(draft.path / REJECTS, ["row", "column", "path", "reason"], made.rejects)
     dropped = plan.rows[plan.rows["split"] == UNLABELLED]
     reasons = [[row, f"no {found.target}"] for row in dropped["row"]]
     _write_csv(draft.path / DROPPED, ["row", "reason"], reasons)
-    _judge(plan, rejects, remarks, context, draft)
+    _judge(plan, made, context, draft)
     plan.rows[["row", "id", "split", "target"]].to_parquet(draft.path / ROWS, index=False)
     draft.write_json(SCHEMA, _schema_json(plan))
     draft.write_json(TASK, {"task": _task_name(plan.task), "state": plan.task.state()})
     # What an encoder of one column depends on: adding a column leaves the others' encoders fresh.
     draft.parts.update({name: [ROWS, TASK, f"columns/{layout.safe(name)}/"] for name in modalities})
-    draft.metrics.update(_counts(plan), rejects=len(rejects))
+    draft.metrics.update(_counts(plan), rejects=len(made.rejects))
 
 
 def _fit(plan: _Plan, column: str, kind: str, options: Options, context: Context) -> Modality:
@@ -257,95 +261,10 @@ def _fit(plan: _Plan, column: str, kind: str, options: Options, context: Context
         for chunk in plan.table.chunks(columns=[column]):
             part = [cell for cell, in_train in zip(chunk[column], train[chunk.index], strict=True) if in_train]
             if modality.reads_files:
-                part = _resolved(part, plan.schema.media_root)
+                part = sharding.resolved(part, plan.schema.media_root)
             yield from (cell for cell in part if cell is not None)
 
     return modality.fit(_modality_config(kind, options, context), cells())
-
-
-def _transform(
-    plan: _Plan, modalities: dict[str, Modality], options: Options, context: Context, draft: Draft
-) -> tuple[list[list[Any]], dict[str, Counter[str]]]:
-    """Every shard of every column, on all cores; at most two shards to a core are in memory."""
-    previous = _previous(context)
-    keys = {name: store.digest(modality.state()) for name, modality in modalities.items()}
-    rejects: list[list[Any]] = []
-    remarks: dict[str, Counter[str]] = {name: Counter() for name in modalities}
-    workers = options.workers or _cores()
-    pending: list[tuple[str, int, Future[dict[str, Any]]]] = []
-
-    def collect(limit: int) -> None:
-        while len(pending) > limit:
-            name, start, future = pending.pop(0)
-            record = future.result()
-            rejects.extend([start + 1 + position, name, cell, reason] for position, cell, reason in record["rejects"])
-            remarks[name].update(record["remarks"])
-            draft.tensors[record["file"]] = record["tensors"]
-            progress.advance(f"{name}")
-
-    total = -(-len(plan.rows) // SHARD_ROWS) * len(modalities)
-    # Each worker computes on one thread: the shards are the parallelism.
-    with (
-        context.console.progress("preprocess: shards", total) as progress,
-        ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool,
-    ):
-        for number, chunk in enumerate(plan.table.chunks(SHARD_ROWS, list(modalities))):
-            for name, modality in modalities.items():
-                cells = chunk[name].tolist()
-                paths = _resolved(cells, plan.schema.media_root) if modality.reads_files else cells
-                relative = shard_file(name, number)
-                arguments = (modality, keys[name], cells, paths, draft.path, relative, previous)
-                pending.append((name, int(chunk.index[0]), pool.submit(_shard, *arguments)))
-            collect(2 * workers)
-        collect(0)
-    rejects.sort(key=lambda reject: (reject[0], reject[1]))
-    return rejects, remarks
-
-
-def _cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _shard(
-    modality: Modality,
-    key: str,
-    cells: list[str | None],
-    paths: list[str | None],
-    folder: Path,
-    relative: str,
-    previous: Artifact | None,
-) -> dict[str, Any]:
-    """Makes one shard, or takes it over from where it was already made from the same; gives its record."""
-    key = store.digest([key, cells, _stamps(paths) if modality.reads_files else None])
-    for made in (folder / relative, _file_of(previous, relative)):
-        record = _record(made, key) if made else None
-        if made and record:
-            if made != folder / relative:
-                (folder / relative).parent.mkdir(parents=True, exist_ok=True)
-                os.link(made, folder / relative)
-            return record
-    encoded = modality.transform(paths)
-    named = {name: t.contiguous() for name, t in tensors.column_tensors(encoded.column).items()}
-    record = {
-        "file": relative,
-        "rejects": [[reject.position, cells[reject.position], reject.reason] for reject in encoded.rejects],
-        "remarks": dict(encoded.remarks),
-        "tensors": {name: [str(t.dtype).removeprefix("torch."), *t.shape] for name, t in named.items()},
-    }
-    # One entry, since safetensors writes several in no fixed order.
-    data = safetensors.torch.save(named, metadata={"made": json.dumps([key, record], ensure_ascii=False)})
-    store.write_atomic(folder / relative, data)
-    return record
-
-
-def _record(file: Path, key: str) -> dict[str, Any] | None:
-    if not file.is_file():
-        return None
-    with safetensors.safe_open(file, framework="pt") as shard:
-        metadata = shard.metadata() or {}
-    made_from, record = json.loads(metadata.get("made", "[null, null]"))
-    return record if made_from == key else None
 
 
 def _previous(context: Context) -> Artifact | None:
@@ -357,19 +276,13 @@ def _previous(context: Context) -> Artifact | None:
         return None
 
 
-def _file_of(artifact: Artifact | None, relative: str) -> Path | None:
-    if artifact is None or relative not in artifact.manifest["files"]:
-        return None
-    return artifact.file(relative)
-
-
-def _judge(plan: _Plan, rejects: list[list[Any]], remarks: dict[str, Counter[str]], context: Context, draft: Draft) -> None:
-    for column, notes in remarks.items():
+def _judge(plan: _Plan, made: Sharded, context: Context, draft: Draft) -> None:
+    for column, notes in made.remarks.items():
         for remark, count in notes.items():
             context.console.note(f"column {column!r}: {count:,} cells {remark}")
-    for column, bad in Counter(reject[1] for reject in rejects).items():
+    for column, bad in Counter(reject[1] for reject in made.rejects).items():
         share = bad / len(plan.rows)
-        row, _, cell, reason = next(reject for reject in rejects if reject[1] == column)
+        row, _, cell, reason = next(reject for reject in made.rejects if reject[1] == column)
         example = f"row {row}, column {column!r}, {cell!r}: {reason}"
         if share > plan.config["max_bad"]:
             raise DataError(
@@ -379,22 +292,6 @@ def _judge(plan: _Plan, rejects: list[list[Any]], remarks: dict[str, Counter[str
                 + ".",
             )
         context.console.warn(f"{bad} cells of column {column!r} cannot be read and count as absent; {example}")
-
-
-def _resolved(cells: Sequence[str | None], media_root: Path) -> list[str | None]:
-    return [None if cell is None else str(media_root / cell) for cell in cells]
-
-
-def _stamps(paths: Sequence[str | None]) -> list[Any]:
-    """Size and time of change of each file; None for those that are not there."""
-    stamps: list[Any] = []
-    for path in paths:
-        try:
-            status = os.stat(path) if path else None  # noqa: PTH116 - a million of these
-        except (OSError, ValueError):
-            status = None
-        stamps.append([status.st_size, status.st_mtime_ns] if status else None)
-    return stamps
 
 
 def _write_csv(path: Path, header: list[str], rows: Sequence[Sequence[Any]]) -> None:
@@ -412,8 +309,8 @@ def _schema_json(plan: _Plan) -> dict[str, Any]:
         "columns": {item.name: {"modality": item.modality, "reason": item.reason} for item in found.inputs},
         "roles": {"split": found.split, "group": found.group, "id": found.id, "ignored": found.ignored},
         "rows": len(plan.rows),
-        "shards": -(-len(plan.rows) // SHARD_ROWS),
-        "shard_rows": SHARD_ROWS,
+        "shards": -(-len(plan.rows) // sharding.SHARD_ROWS),
+        "shard_rows": sharding.SHARD_ROWS,
     }
 
 

@@ -1,0 +1,152 @@
+"""Columns of a table into shards on disk, on all cores.
+
+A shard is a slice of one column; its bytes are a function of the cells, the files that they name and the fitted modality,
+whatever thread makes it. A shard that was already made from the same, by a killed run or for a shorter table, is taken over.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+
+from mmcli.artifacts import store, tensors
+from mmcli.artifacts.store import Artifact, Draft
+from mmcli.dataset import shard_file
+from mmcli.modalities import Modality
+from mmcli.reporting.console import Console
+from mmcli.tables.reading import Table
+
+SHARD_ROWS = 256
+
+
+@dataclass
+class Sharded:
+    """What came of transforming a table."""
+
+    rejects: list[tuple[int, str, str, str]] = field(default_factory=list)
+    """(row from 1, column, cell, reason) of every cell that could not be read, in order."""
+    remarks: dict[str, Counter[str]] = field(default_factory=dict)
+    """Column -> what was done to how many cells."""
+
+
+def write_shards(
+    table: Table,
+    rows: int,
+    modalities: Mapping[str, Modality],
+    media_root: Path,
+    *,
+    draft: Draft,
+    previous: Artifact | None,
+    workers: int,
+    console: Console,
+) -> Sharded:
+    """Every shard of every column; at most two shards to a core are in memory. `workers` 0 is one a core."""
+    keys = {name: store.digest(modality.state()) for name, modality in modalities.items()}
+    made = Sharded(remarks={name: Counter() for name in modalities})
+    workers = workers or _cores()
+    pending: list[tuple[str, int, Future[dict[str, Any]]]] = []
+
+    def collect(limit: int) -> None:
+        while len(pending) > limit:
+            name, start, future = pending.pop(0)
+            record = future.result()
+            made.rejects += [(start + 1 + position, name, cell, why) for position, cell, why in record["rejects"]]
+            made.remarks[name].update(record["remarks"])
+            draft.tensors[record["file"]] = record["tensors"]
+            progress.advance(name)
+
+    total = -(-rows // SHARD_ROWS) * len(modalities)
+    # Each worker computes on one thread: the shards are the parallelism.
+    with (
+        console.progress("preprocess: shards", total) as progress,
+        ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool,
+    ):
+        for number, chunk in enumerate(table.chunks(SHARD_ROWS, list(modalities))):
+            for name, modality in modalities.items():
+                cells = chunk[name].tolist()
+                paths = resolved(cells, media_root) if modality.reads_files else cells
+                arguments = (modality, keys[name], cells, paths, draft.path, shard_file(name, number), previous)
+                pending.append((name, int(chunk.index[0]), pool.submit(_shard, *arguments)))
+            collect(2 * workers)
+        collect(0)
+    made.rejects.sort(key=lambda reject: (reject[0], reject[1]))
+    return made
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _shard(
+    modality: Modality,
+    key: str,
+    cells: list[str | None],
+    paths: list[str | None],
+    folder: Path,
+    relative: str,
+    previous: Artifact | None,
+) -> dict[str, Any]:
+    """Makes one shard, or takes it over from where it was already made from the same; gives its record."""
+    key = store.digest([key, cells, stamps(paths) if modality.reads_files else None])
+    for made in (folder / relative, _file_of(previous, relative)):
+        record = _record(made, key) if made else None
+        if made and record:
+            if made != folder / relative:
+                (folder / relative).parent.mkdir(parents=True, exist_ok=True)
+                os.link(made, folder / relative)
+            return record
+    encoded = modality.transform(paths)
+    named = {name: t.contiguous() for name, t in tensors.column_tensors(encoded.column).items()}
+    record = {
+        "file": relative,
+        "rejects": [[reject.position, cells[reject.position], reject.reason] for reject in encoded.rejects],
+        "remarks": dict(encoded.remarks),
+        "tensors": {name: [str(t.dtype).removeprefix("torch."), *t.shape] for name, t in named.items()},
+    }
+    # One entry, since safetensors writes several in no fixed order.
+    data = safetensors.torch.save(named, metadata={"made": json.dumps([key, record], ensure_ascii=False)})
+    store.write_atomic(folder / relative, data)
+    return record
+
+
+def _record(file: Path, key: str) -> dict[str, Any] | None:
+    if not file.is_file():
+        return None
+    with safetensors.safe_open(file, framework="pt") as shard:
+        metadata = shard.metadata() or {}
+    made_from, record = json.loads(metadata.get("made", "[null, null]"))
+    return record if made_from == key else None
+
+
+def _file_of(artifact: Artifact | None, relative: str) -> Path | None:
+    if artifact is None or relative not in artifact.manifest["files"]:
+        return None
+    return artifact.file(relative)
+
+
+def resolved(cells: Sequence[str | None], media_root: Path) -> list[str | None]:
+    """The paths that media cells mean."""
+    return [None if cell is None else str(media_root / cell) for cell in cells]
+
+
+def stamps(paths: Sequence[str | None]) -> list[Any]:
+    """Size and time of change of each file; None for those that are not there."""
+    found: list[Any] = []
+    for path in paths:
+        try:
+            status = os.stat(path) if path else None  # noqa: PTH116 - a million of these
+        except (OSError, ValueError):
+            status = None
+        found.append([status.st_size, status.st_mtime_ns] if status else None)
+    return found

@@ -1,8 +1,8 @@
 """A bag of hashed word and character n-grams in one embedding table: the strong, cheap baseline for text.
 
 After fastText (Joulin 2016), with TF-IDF weights learnt on the train rows: a row is the sum of its n-grams' embeddings,
-weighted by inverse document frequency and scaled to unit length. N-grams that no train row has weigh nothing. Works in any
-language, since characters are counted as such: Chinese needs no segmentation.
+weighted by inverse document frequency, characters and words scaled to a length each. N-grams that no train row has weigh
+nothing. Works in any language, since characters are counted as such: Chinese needs no segmentation.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from mmcli.encoders import Encoder
 from mmcli.signals import Column, Kind, Signal, SignalSpec
 
 TRAINING = {"epochs": 60, "learning_rate": 5e-3, "batch_size": 64, "weight_decay": 0.0, "patience": 12}
+WORD_SHARE = 0.7
+"""Length of a row's words, where that of its characters is one."""
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
@@ -83,13 +85,17 @@ class Bag(Encoder):
         weights = self.idf[buckets] * mask
         if self.training and self.config.ngram_dropout:
             weights = weights * (torch.rand_like(weights) >= self.config.ngram_dropout)
-        weights = F.normalize(weights, dim=1)
+        # Each kind by itself, since there are ten times as many runs of characters.
+        words = buckets >= self.config.buckets // 2
+        weights = F.normalize(weights * ~words, dim=1) + WORD_SHARE * F.normalize(weights * words, dim=1)
         pooled = self.dropout(F.embedding_bag(buckets, self.table, per_sample_weights=weights, mode="sum"))
         return pooled, pooled[:, None], torch.ones(len(pooled), 1, dtype=torch.bool, device=pooled.device)
 
 
 def hash_ngrams(texts: list[str], char_ngrams: int, word_ngrams: int, buckets: int) -> tuple[Array, Array]:
     """The bucket of every n-gram of every text: int32 values, row by row, and int64 offsets [N + 1].
+
+    Runs of characters fall into the lower half of the buckets, runs of words into the upper.
 
     All spans are hashed at once by differences of one running polynomial hash, modulo 2**64.
     """
@@ -103,13 +109,15 @@ def hash_ngrams(texts: list[str], char_ngrams: int, word_ngrams: int, buckets: i
     if not spans or not len(points):
         return np.zeros(0, dtype=np.int32), np.zeros(len(texts) + 1, dtype=np.int64)
     salt = np.concatenate([np.full(len(start), i, dtype=np.uint64) for i, (start, _) in enumerate(spans)])
+    half = np.uint64(buckets // 2)
+    is_word = (salt >= char_ngrams).astype(np.uint64)
     start = np.concatenate([start for start, _ in spans])
     end = np.concatenate([end for _, end in spans])
     hashed = _span_hashes(points, start, end) + salt * np.uint64(0x9E3779B97F4A7C15)
     rows = np.searchsorted(ends, start, side="right")
     order = np.argsort(rows, kind="stable")
     offsets = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=len(texts)))]).astype(np.int64)
-    return (_scramble(hashed) % np.uint64(buckets)).astype(np.int32)[order], offsets
+    return (_scramble(hashed) % half + half * is_word).astype(np.int32)[order], offsets
 
 
 def _char_spans(total: int, row_end: Array, longest: int) -> list[tuple[Array, Array]]:

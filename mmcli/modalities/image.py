@@ -92,6 +92,8 @@ class Image(Modality):
             return Guess(0.0, f"{share:.0%} of the cells end like an image file")
         reason = f"{share:.0%} end like {Path(named[0]).suffix}"
         for cell in named[:20]:
+            if not (media_root / cell).is_file():
+                continue
             try:
                 with PillowImage.open(media_root / cell) as image:
                     return Guess(0.99, f"{reason}; {cell} is a {image.format} of {image.width} x {image.height}")
@@ -184,6 +186,8 @@ def decode(path: Path, config: Config) -> Tensor:
     Raises:
         OSError, ValueError: it cannot be read, or has more than `max_pixels`.
     """
+    if path.exists() and not path.is_file():
+        raise ValueError("it is a folder, a pipe or a device, not a file")  # a pipe would be waited for without end
     with PillowImage.open(path) as image:
         if image.width * image.height > config.max_pixels:
             raise ValueError(f"{image.width} x {image.height} is over max_pixels = {config.max_pixels}")
@@ -228,8 +232,6 @@ def _squared(grid: Tensor, fit: str) -> Tensor:
 def _reason(error: BaseException) -> str:
     if isinstance(error, FileNotFoundError):
         return "there is no such file"
-    if isinstance(error, IsADirectoryError):
-        return "it is a folder"
     if isinstance(error, UnidentifiedImageError):
         return "not an image that Pillow can read"
     return str(error) or type(error).__name__

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -10,6 +11,9 @@ from rich.console import Console as RichConsole
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
+
+LOG_EVERY_S = 20.0
+"""Seconds between lines about progress where there is no terminal to draw a bar on."""
 
 
 class Console:
@@ -48,7 +52,7 @@ class Console:
 
     @contextmanager
     def progress(self, label: str, total: int, done: int = 0) -> Iterator[Advance]:
-        """A bar with count, rate (in the text given) and time left."""
+        """A bar with count, rate (in the text given) and time left; in a log, a line now and then instead."""
         bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
@@ -60,16 +64,26 @@ class Console:
             disable=self.quiet or not self._rich.is_terminal,
         )
         with bar:
-            yield Advance(bar, bar.add_task(escape(label), total=total, completed=done, said=""))
+            task = bar.add_task(escape(label), total=total, completed=done, said="")
+            yield Advance(self, bar, task, None if self._rich.is_terminal else label, done)
 
 
 class Advance:
     """Moves a progress bar."""
 
-    def __init__(self, bar: Progress, task: TaskID) -> None:
+    def __init__(self, console: Console, bar: Progress, task: TaskID, label: str | None, done: int) -> None:
+        self._console = console
         self._bar = bar
         self._task = task
+        self._label = label
+        self._done = done
+        self._spoke_at = time.monotonic()
 
     def advance(self, said: str = "", steps: int = 1) -> None:
         """So many steps further, with something to say beside the bar."""
         self._bar.update(self._task, advance=steps, said=escape(said))
+        self._done += steps
+        if self._label is not None and time.monotonic() - self._spoke_at >= LOG_EVERY_S:
+            total = self._bar.tasks[self._task].total or 0
+            self._console.note(f"{self._label}: {self._done:,} of {total:,.0f}; {said}")
+            self._spoke_at = time.monotonic()

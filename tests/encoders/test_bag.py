@@ -62,16 +62,21 @@ def test_the_text_is_spelt_out_of_tokens_without_loss() -> None:
     assert prepared.values.tolist() == expected.tolist()
 
 
-def test_pooled_is_the_tf_idf_weighted_sum_of_unit_length() -> None:
+def test_runs_of_characters_fall_into_the_lower_half_and_words_into_the_upper() -> None:
+    values, _ = hash_ngrams(["ab cd"], 2, 2, 1000)
+    assert sorted(value >= 500 for value in values.tolist()) == [False] * 9 + [True] * 3
+
+
+def test_pooled_is_the_tf_idf_weighted_sum_with_characters_and_words_of_a_length_each() -> None:
     bag = Bag(Config(buckets=16, dim=3), SignalSpec(kind="ids", shape=(), vocab_size=4, pieces=(b"",) * 4)).eval()
-    # three train rows with buckets {1, 2}, {1}, {1, 5, 5}: df(1) = 3, df(2) = 1, df(5) = 1
+    # three train rows with buckets {1, 2, 10}, {1}, {1, 5, 5}: df(1) = 3, df(2) = df(5) = df(10) = 1
     column = Column(
-        torch.tensor([1, 2, 1, 1, 5, 5], dtype=torch.int32), torch.ones(3, dtype=torch.bool), torch.tensor([0, 2, 3, 6])
+        torch.tensor([1, 2, 10, 1, 1, 5, 5], dtype=torch.int32), torch.ones(3, dtype=torch.bool), torch.tensor([0, 3, 4, 7])
     )
     bag.fit(column)
     common, rare = math.log(4 / 4) + 1, math.log(4 / 2) + 1
-    assert bag.idf[[1, 2, 5, 9]].tolist() == torch.tensor([common, rare, rare, 0.0]).tolist()
-    signal = Signal(torch.tensor([[1, 2, 9]]), torch.tensor([True]), torch.tensor([3]))  # 9 was never seen: no weight
+    assert bag.idf[[1, 2, 5, 10, 9]].tolist() == torch.tensor([common, rare, rare, rare, 0.0]).tolist()
+    signal = Signal(torch.tensor([[1, 2, 9, 10]]), torch.tensor([True]), torch.tensor([4]))  # 9 was never seen: no weight
     norm = math.hypot(common, rare)
-    expected = (common * bag.table[1] + rare * bag.table[2]) / norm
+    expected = (common * bag.table[1] + rare * bag.table[2]) / norm + 0.7 * bag.table[10]
     torch.testing.assert_close(bag(signal).pooled[0], expected)

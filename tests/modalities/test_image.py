@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -124,6 +125,16 @@ def test_unreadable_files_say_why(tmp_path: Path, content: bytes | None, reason:
     encoded = Image.fit(Config(size=8), iter([])).transform([str(path)])
     assert reason in encoded.rejects[0].reason
     assert not encoded.column.present[0]
+
+
+def test_what_is_no_file_is_rejected_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "folder.png").mkdir()
+    (tmp_path / "loop.png").symlink_to(tmp_path / "loop.png")
+    cells = [str(tmp_path / f"{name}.png") for name in ("pipe", "folder", "loop")]
+    rejects = Image.fit(Config(size=8), iter([])).transform(cells).rejects
+    assert [reject.position for reject in rejects] == [0, 1, 2]
+    assert "not a file" in rejects[0].reason
 
 
 def test_a_truncated_file_is_rejected(tmp_path: Path) -> None:

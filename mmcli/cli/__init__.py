@@ -67,7 +67,7 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
             _say_error(error.message, error.remedy)
             raise typer.Exit(error.code) from None
         except KeyboardInterrupt:
-            _say_error("interrupted", "What was done is kept: the same command goes on from there.")
+            _say_error("interrupted", "What is complete is kept; the same command goes on from the last checkpoint.")
             raise typer.Exit(ExitCode.INTERRUPTED) from None
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

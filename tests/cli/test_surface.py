@@ -147,7 +147,7 @@ def test_interruption_has_its_own_code(monkeypatch: pytest.MonkeyPatch, tmp_path
     monkeypatch.setattr(status, "run", interrupt)
     code, output = run("status", "-a", str(tmp_path))
     assert code == ExitCode.INTERRUPTED
-    assert "goes on from there" in output
+    assert "goes on from the last checkpoint" in output
 
 
 def test_a_bug_says_so_without_a_traceback(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from mmcli.artifacts import layout, store, tensors
 from mmcli.artifacts.store import Artifact, Draft
 from mmcli.dataset import Dataset
 from mmcli.errors import DataError
-from mmcli.reporting import html, metrics, plots
+from mmcli.reporting import html, plots
 from mmcli.reporting.metrics import Interval
 from mmcli.stages import Context, Outcome
 from mmcli.training import device
@@ -229,13 +229,11 @@ def _report(
     draft: Draft,
 ) -> str:
     task = dataset.task
-    primary, top = task.primary_metric, entries[0]
+    primary = task.primary_metric
     ranked = [entry for entry in entries if entry.kind != "without"]
     sign = 1 if task.primary_higher_is_better else -1
     ranked.sort(key=lambda entry: -sign * entry.scores[primary].value)
-    pictures = _plots(entries, ranked, dataset, draft)
-    classes = getattr(task, "classes", [])
-    numbered = plots.readable(classes) != list(classes) and any(c.startswith("#") for c in plots.readable(classes))
+    drawn, captions = _plots(entries, ranked, dataset, draft)
     test = dataset.splits["test"]
     return html.render(
         "report.html.j2",
@@ -243,14 +241,13 @@ def _report(
             "title": f"Predicting {dataset.schema['target']}",
             "subtitle": f"{len(dataset.rows):,} rows of {_table_name(dataset)}; inputs: {', '.join(columns)}",
             "verdict": summary["verdict"],
-            "plots": pictures,
+            "plots": drawn,
+            "captions": captions,
             "primary": primary.replace("_", " "),
             "metric_names": list(task.metrics),
             "lower_is_better": [name for name, higher in task.metrics.items() if not higher],
             "entries": [{"label": e.label, "what": e.what, "kind": e.kind, "metrics": summary_scores(e)} for e in ranked],
             "n": len(test),
-            "numbered": ", ".join(f"#{i + 1} {name}" for i, name in enumerate(classes)) if numbered else "",
-            "ece": top.scores["ece"].value,
             "inputs": [
                 {
                     "name": column,
@@ -276,21 +273,23 @@ def summary_scores(entry: _Entry) -> dict[str, dict[str, float | int]]:
     return {name: interval.as_dict() for name, interval in entry.scores.items()}
 
 
-def _plots(entries: list[_Entry], ranked: list[_Entry], dataset: Dataset, draft: Draft) -> dict[str, str]:
-    task, top = dataset.task, entries[0]
-    primary, folder = task.primary_metric, draft.path / "plots"
-    targets = dataset.targets[dataset.splits["test"]].numpy()
-    probabilities = top.outputs.double().softmax(1).numpy()
-    classes = getattr(task, "classes", [str(i) for i in range(task.num_outputs)])
+def _plots(
+    entries: list[_Entry], ranked: list[_Entry], dataset: Dataset, draft: Draft
+) -> tuple[dict[str, str], dict[str, str]]:
+    """The general plots by name, and the task's own by caption, as data addresses."""
+    primary, folder, top = dataset.task.primary_metric, draft.path / "plots", entries[0]
     plots.leaderboard([(e.label, e.kind, e.scores[primary]) for e in ranked], primary, folder / "leaderboard.png")
-    plots.confusion(metrics.confusion(probabilities, targets), classes, folder / "confusion.png")
-    correct = (probabilities.argmax(1) == targets).astype(float)
-    plots.reliability(probabilities.max(1), correct, folder / "reliability.png")
     without = {e.name: e.scores[primary] for e in entries if e.kind == "without"}
     if without:
         plots.ablation(top.scores[primary], without, primary, folder / "ablation.png")
-    names = ["leaderboard", "confusion", "reliability", *(["ablation"] if without else [])]
-    return {"ablation": "", **{name: html.picture(folder / f"{name}.png") for name in names}}
+    captions = dataset.task.draw(top.outputs, dataset.targets[dataset.splits["test"]], folder)
+    return (
+        {
+            "leaderboard": html.picture(folder / "leaderboard.png"),
+            "ablation": html.picture(folder / "ablation.png") if without else "",
+        },
+        {caption: html.picture(folder / file) for file, caption in captions.items()},
+    )
 
 
 def _table_name(dataset: Dataset) -> str:

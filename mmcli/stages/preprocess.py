@@ -324,8 +324,7 @@ def _say_schema(plan: _Plan, context: Context) -> None:
     lines = [(item.name, item.modality, item.reason) for item in plan.schema.inputs]
     context.console.table(["input", " taken for", " because"], lines)
     shown = ", ".join(f"{counts[split]:,} {split}" for split in SPLITS)
-    classes = f", {plan.task.num_outputs} classes" if hasattr(plan.task, "classes") else ""
-    context.console.note(f"{len(plan.rows):,} rows: {shown}; target {plan.schema.target!r}{classes}")
+    context.console.note(f"{len(plan.rows):,} rows: {shown}; target {plan.schema.target!r}, {plan.task.summary()}")
 
 
 def _summary(plan: _Plan, artifact: Artifact | None) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from torch import Tensor, nn
@@ -66,6 +67,14 @@ class Task(ABC):
     @abstractmethod
     def decode(self, outputs: Tensor) -> dict[str, list[Any]]:
         """What `predict` writes: column suffix -> one value a row; the suffix "" is the prediction."""
+
+    @abstractmethod
+    def summary(self) -> str:
+        """What was learnt of the targets, in a few words: `9 classes`."""
+
+    @abstractmethod
+    def draw(self, outputs: Tensor, targets: Tensor, folder: Path) -> dict[str, str]:
+        """Draws what shows where the outputs are right and wrong: file in `folder` -> caption."""
 
     @abstractmethod
     def constant_baseline(self, targets: Tensor, rows: int) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -105,6 +106,26 @@ class Classification(Task):
         for i, name in enumerate(self.classes):
             columns[f"_probability_{name}"] = probabilities[:, i].round(6).tolist()
         return columns
+
+    def summary(self) -> str:
+        return f"{len(self.classes)} classes"
+
+    def draw(self, outputs: Tensor, targets: Tensor, folder: Path) -> dict[str, str]:
+        """The confusion matrix and the reliability diagram."""
+        from mmcli.reporting import plots  # matplotlib takes a second to import, and only evaluate draws
+
+        probabilities, right = self.probabilities(outputs), targets.cpu().numpy()
+        plots.confusion(metrics.confusion(probabilities, right), self.classes, folder / "confusion.png")
+        correct = (probabilities.argmax(1) == right).astype(float)
+        plots.reliability(probabilities.max(1), correct, folder / "reliability.png")
+        labels = plots.readable(self.classes)
+        numbered = [f"{label} {name}" for label, name in zip(labels, self.classes, strict=True) if label.startswith("#")]
+        key = f" Classes: {', '.join(numbered)}." if numbered and labels != self.classes else ""
+        error = metrics.ece(probabilities, right, np.ones((1, len(right))))[0]
+        return {
+            "confusion.png": f"Where the classes are mistaken for each other.{key}",
+            "reliability.png": f"Whether a probability means what it says. Expected calibration error {error:.3f}.",
+        }
 
     def constant_baseline(self, targets: Tensor, rows: int) -> Tensor:
         share = torch.bincount(targets, minlength=self.num_outputs).double() / max(len(targets), 1)

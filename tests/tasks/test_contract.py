@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -43,6 +44,18 @@ def test_state_is_json(name: str) -> None:
     task = fitted(name)
     again = type(task).from_state(json.loads(json.dumps(task.state())))
     assert torch.equal(again.encode(CELLS[name]), task.encode(CELLS[name]))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_says_and_draws_what_it_found(name: str, tmp_path: Path) -> None:
+    task = fitted(name)
+    targets = task.encode(CELLS[name])
+    captions = task.draw(torch.randn(len(targets), task.num_outputs), targets, tmp_path)
+    assert captions
+    for file, caption in captions.items():
+        assert (tmp_path / file).read_bytes().startswith(b"\x89PNG")
+        assert caption.endswith(".")
+    assert str(task.num_outputs) in task.summary()
 
 
 @pytest.mark.parametrize("name", NAMES)

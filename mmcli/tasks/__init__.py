@@ -53,10 +53,6 @@ class Task(ABC):
         """Every metric, and `loss`."""
 
     @abstractmethod
-    def standard_error(self, primary: float, rows: int) -> float:
-        """About how far the primary metric would move on other rows; scores nearer than half of it count as the same."""
-
-    @abstractmethod
     def intervals(self, outputs: Tensor, targets: Tensor, seed: int = 0) -> dict[str, Interval]:
         """Every metric with its 95% bootstrap interval."""
 

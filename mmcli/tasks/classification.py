@@ -81,11 +81,6 @@ class Classification(Task):
         values = {name: float(m(probabilities, right, ones)[0]) for name, (m, _) in metrics.CLASSIFICATION.items()}
         return {"loss": values["log_loss"], **values}
 
-    def standard_error(self, primary: float, rows: int) -> float:
-        """Of a share, with a row more on either side, so that it is never zero (Agresti and Coull 1998)."""
-        share = (primary * rows + 1) / (rows + 2)
-        return float(np.sqrt(share * (1 - share) / max(rows, 1)))
-
     def intervals(self, outputs: Tensor, targets: Tensor, seed: int = 0) -> dict[str, Interval]:
         probabilities, right = self.probabilities(outputs), targets.cpu().numpy()
         weights = metrics.resample_weights(len(right), seed=seed)

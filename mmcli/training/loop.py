@@ -41,7 +41,6 @@ class Scoring(Protocol):
     @property
     def metrics(self) -> dict[str, bool]: ...
     def score(self, outputs: Tensor, targets: Tensor) -> dict[str, float]: ...
-    def standard_error(self, primary: float, rows: int) -> float: ...
 
 
 @dataclass(frozen=True)
@@ -168,11 +167,10 @@ class _State:
                 f"Try a lower rate: --set training.learning_rate={job.config.learning_rate / 4:g}, or --precision float32.",
             )
         val = self._validate()
-        better = self._is_better(val)
         row = {"epoch": position.epoch + 1, "train_loss": train_loss, "val_loss": val["loss"]}
         row |= {f"val_{name}": val[name] for name in job.task.metrics}
         position.history.append({**row, "learning_rate": job.config.learning_rate * self._schedule(-1)})
-        if better:
+        if self._is_better():
             position.best_epoch = position.epoch
             for name, tensor in self.average.items():
                 self.best[name].copy_(tensor)
@@ -224,20 +222,19 @@ class _State:
         job.module.load_state_dict(raw)
         return scores
 
-    def _is_better(self, val: dict[str, float]) -> bool:
-        """By the primary metric; among epochs that differ by less than its noise from the best, by the loss."""
-        task, history, rows = self.job.task, self.position.history, len(self.job.rows.splits["val"])
-        if self.position.best_epoch < 0:
+    def _is_better(self) -> bool:
+        """Whether the epoch just ended is the best, by the smoothed primary metric and then by the loss."""
+        history, best = self.position.history, self.position.best_epoch
+        if best < 0:
             return True
+        now, before = self._smoothed(len(history) - 1), self._smoothed(best)
+        return now > before or (now == before and history[-1]["val_loss"] < history[best]["val_loss"])
+
+    def _smoothed(self, epoch: int) -> float:
+        """The primary metric's mean over an epoch and the two before it: a stroke of luck on few val rows weighs a third."""
+        task, window = self.job.task, self.position.history[max(epoch - 2, 0) : epoch + 1]
         sign = 1 if task.primary_higher_is_better else -1
-        now = sign * val[task.primary_metric]
-        best = history[self.position.best_epoch]
-        before = sign * best[f"val_{task.primary_metric}"]
-        top = max(now, *(sign * row[f"val_{task.primary_metric}"] for row in history))
-        floor = top - 0.5 * task.standard_error(sign * top, rows)
-        if now < floor or before < floor:
-            return now >= floor
-        return val["loss"] < best["val_loss"]
+        return round(sign * sum(row[f"val_{task.primary_metric}"] for row in window) / len(window), 9)
 
     def _save(self) -> None:
         self.position.epoch_loss = float(self.epoch_loss)

@@ -114,17 +114,15 @@ def test_equals_a_plain_pytorch_loop(tmp_path: Path) -> None:
             scores = TASK.score(plain.module(values.values[35:]), targets[35:])
         state = {name: tensor.clone() for name, tensor in plain.module.state_dict().items()}
         epochs.append((scores["accuracy"], scores["loss"], state))
-    # kept: the lowest loss among the epochs within half a standard error of the best accuracy
-    top = max(accuracy for accuracy, _, _ in epochs)
-    share = (top * 15 + 1) / 17
-    floor = top - 0.5 * math.sqrt(share * (1 - share) / 15)
-    _, kept = min((loss, i) for i, (accuracy, loss, _) in enumerate(epochs) if accuracy >= floor)
+    # kept: the best mean accuracy of three epochs, then the lowest loss
+    smoothed = [sum(a for a, _, _ in epochs[max(i - 2, 0) : i + 1]) / len(epochs[max(i - 2, 0) : i + 1]) for i in range(6)]
+    kept = max(range(6), key=lambda i: (round(smoothed[i], 9), -epochs[i][1]))
     for name, tensor in ours.module.state_dict().items():
         torch.testing.assert_close(tensor, epochs[kept][2][name], atol=1e-5, rtol=1e-5)
 
 
 def test_stops_when_patience_is_out_and_keeps_the_best(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    scores = iter([0.5, 0.9, 0.6, 0.9, 0.2, 0.1, 0.1, 0.1])
+    scores = iter([0.5, 0.9, 0.6, 0.5, 0.2, 0.1, 0.1, 0.1])  # smoothed: 0.5, 0.7, 0.667, 0.667, 0.433
     seen: list[list[bytes]] = []
 
     def validate(self: Any) -> dict[str, float]:
@@ -142,14 +140,13 @@ def test_stops_when_patience_is_out_and_keeps_the_best(tmp_path: Path, monkeypat
 @pytest.mark.parametrize(
     ("scores", "best"),
     [
-        ([(0.60, 1.0), (0.80, 0.9), (0.60, 0.1)], 2),  # far less accurate: a lower loss is no help
+        ([(0.60, 1.0), (0.80, 0.9), (0.60, 0.1)], 2),
         ([(0.80, 0.9), (0.80, 0.5), (0.80, 0.7)], 2),  # as accurate: the lower loss
-        ([(0.82, 0.9), (0.80, 0.5)], 2),  # within the noise of 15 rows: the lower loss
-        ([(0.80, 0.5), (0.82, 0.9)], 1),
-        ([(0.60, 0.2), (0.70, 0.9)], 2),  # beyond it: the more accurate
+        ([(0.60, 0.9), (0.90, 1.4), (0.70, 0.8), (0.80, 0.7), (0.80, 0.8)], 4),  # 0.75, 0.733, 0.8, 0.767: not the lucky one
+        ([(0.60, 0.2), (0.70, 0.9)], 2),
     ],
 )
-def test_epochs_within_the_noise_of_the_best_are_told_apart_by_loss(
+def test_the_best_epoch_is_that_of_the_smoothed_metric_then_of_the_loss(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scores: list[tuple[float, float]], best: int
 ) -> None:
     queue = iter([{"loss": loss, **dict.fromkeys(TASK.metrics, value)} for value, loss in scores])

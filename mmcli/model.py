@@ -205,7 +205,10 @@ def best(root: Path) -> Artifact:
     if store.exists(root, layout.OPTIMIZED):
         optimized = store.read(root, layout.OPTIMIZED, "optimized", "mmcli optimize")
         if store.stale_parent(optimized) is None:
-            candidates.insert(0, optimized)  # of equals, max takes the first
+            # It was held against its own base when it was made; against another fusion it must show itself.
+            if not candidates or optimized.config["base"] == candidates[0].name:
+                return optimized
+            candidates.append(optimized)
     if candidates:
         return max(candidates, key=rank)
     stale = next((m for m in layout.fusions(root) if store.exists(root, layout.fusion(m))), None)

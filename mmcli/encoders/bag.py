@@ -29,9 +29,9 @@ Array = np.ndarray[Any, np.dtype[Any]]
 class Config(BaseConfig):
     """Which n-grams, hashed into how many embeddings."""
 
-    dim: int = Field(128, ge=1)
+    dim: int = Field(64, ge=1)
     """Width of the embeddings."""
-    buckets: int = Field(65536, ge=16)
+    buckets: int = Field(131072, ge=16)
     """Rows of the embedding table; different n-grams may share one."""
     char_ngrams: int = Field(4, ge=0, le=12)
     """Longest run of characters counted; 0 leaves characters out."""

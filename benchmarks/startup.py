@@ -11,10 +11,10 @@ REPEATS = 9
 MMCLI = str(Path(sys.executable).with_name("mmcli"))
 COMMANDS = {
     "mmcli --help": ([MMCLI, "--help"], 0.2),
-    "mmcli fuse --help": ([MMCLI, "fuse", "--help"], 0.3),
-    "mmcli fuse --methode x (usage error)": ([MMCLI, "fuse", "--methode", "x"], 0.3),
-    "mmcli fuse --method gatd (unknown method)": ([MMCLI, "fuse", "--method", "gatd"], 0.3),
-    "mmcli list": ([MMCLI, "list"], 0.3),
+    "mmcli fuse --help": ([MMCLI, "fuse", "--help"], 0.2),
+    "mmcli fuse --methode x (usage error)": ([MMCLI, "fuse", "--methode", "x"], 0.2),
+    "mmcli fuse --method gatd (unknown method)": ([MMCLI, "fuse", "--method", "gatd"], 0.2),
+    "mmcli list": ([MMCLI, "list"], 0.2),
 }
 
 

@@ -42,6 +42,14 @@ COMMANDS = (
     "list",
 )
 
+SECTIONS_OF_STAGE = {
+    "preprocess": ("modality", "task"),
+    "train-encoder": ("encoder", "training"),
+    "fuse": ("fusion", "training"),
+    "optimize": ("optimization", "training"),
+}
+"""The sections that each stage looks at."""
+
 
 class Config(BaseModel):
     """What every part's `Config` derives from: frozen, keyword-only, unknown fields refused."""
@@ -100,8 +108,10 @@ class Settings:
     values: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def gather(cls, file: Path | None = None, assignments: Sequence[str] = ()) -> Self:
+    def gather(cls, file: Path | None = None, assignments: Sequence[str] = (), command: str = "") -> Self:
         """Reads the file, then lets `--set` override it, and checks every key and value of both.
+
+        A file may serve several commands; what is typed after `command` must be of use to it.
 
         Raises:
             ConfigError: naming each wrong key or value, with where it stands and the nearest right one.
@@ -115,7 +125,7 @@ class Settings:
                 continue
             _assign(values, key.strip().split("."), _parse_value(value.strip()))
         origin = str(file) if file and not assignments else "--set" if not file else f"{file} or --set"
-        errors += list(_check(values, origin))
+        errors += list(_check(values, origin)) or list(_useless(assignments, command))
         if errors:
             raise combine(errors)
         return cls(values)
@@ -124,10 +134,6 @@ class Settings:
         """These settings with the stage's own table laid over the general ones."""
         own = {key: value for key, value in self.values.get(stage, {}).items() if isinstance(value, dict)}
         return Settings(_merge({k: v for k, v in self.values.items() if k not in COMMANDS}, own))
-
-    def options(self, command: str) -> dict[str, Any]:
-        """The values that the file gives for the command's own flags, e.g. `[preprocess] target = "group"`."""
-        return {k: v for k, v in self.values.get(command, {}).items() if not isinstance(v, dict)}
 
     def part(self, room: str, name: str, **defaults: Any) -> Any:
         """The `Config` of a part: class defaults, then `defaults`, then what the user said."""
@@ -167,6 +173,19 @@ def read_toml(file: Path) -> dict[str, Any]:
         raise ConfigError(f"--config {file}: there is no such file", f"Looked in {file.absolute().parent}.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, IsADirectoryError) as error:
         raise ConfigError(f"--config {file} is not valid TOML: {error}") from None
+
+
+def _useless(assignments: Sequence[str], command: str) -> Iterator[MmcliError]:
+    """What `--set` says that the command would not look at."""
+    if command not in SECTIONS_OF_STAGE:
+        return
+    for text in assignments:
+        first, _, rest = text.partition("=")[0].strip().partition(".")
+        stage, section = (first, rest.partition(".")[0]) if first in COMMANDS else (command, first)
+        if stage != command or section not in SECTIONS_OF_STAGE[command]:
+            takers = [name for name, sections in SECTIONS_OF_STAGE.items() if section in sections and stage in {name, command}]
+            remedy = f"It is for: mmcli {', mmcli '.join(takers)}." if takers else ""
+            yield ConfigError(f"--set {text}: mmcli {command} has no use for {section!r} options here.", remedy)
 
 
 def _check(values: dict[str, Any], origin: str) -> Iterator[MmcliError]:

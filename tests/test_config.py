@@ -18,7 +18,6 @@ def test_set_overrides_the_file_and_stage_tables_override_general_ones(tmp_path:
     assert settings.for_stage("fuse").training().epochs == 7
     assert settings.part("encoders", "cnn").width == 16
     assert settings.part("fusions", "gated").hidden == 32
-    assert settings.options("preprocess") == {"target": "y"}
 
 
 def test_stage_defaults_yield_to_what_the_user_said() -> None:

@@ -53,6 +53,7 @@ def command(
         artifacts=artifacts,
         config=config,
         assignments=set_,
+        stage="fuse",
         device=device,
         precision=precision,
         seed=seed,

@@ -33,6 +33,7 @@ def command(
         artifacts=artifacts,
         config=config,
         assignments=set_,
+        stage="optimize",
         device=device,
         precision=precision,
         seed=seed,

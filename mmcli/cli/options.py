@@ -214,6 +214,7 @@ def begin(
     artifacts: Path,
     config: Path | None = None,
     assignments: list[str] | None = None,
+    stage: str = "",
     device: str = "auto",
     precision: str = "auto",
     seed: int = 0,
@@ -235,7 +236,7 @@ def begin(
     return Context(
         root=artifacts,
         console=Console(quiet),
-        settings=Settings.gather(config, assignments or []),
+        settings=Settings.gather(config, assignments or [], stage),
         device=device,
         precision=precision,
         seed=seed,

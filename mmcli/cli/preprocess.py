@@ -131,7 +131,14 @@ def command(
 ) -> None:
     """Turn a table into normalised tensors and token ids on disk."""
     context = o.begin(
-        artifacts=artifacts, config=config, assignments=set_, seed=seed, quiet=quiet, force=force, dry_run=dry_run
+        artifacts=artifacts,
+        config=config,
+        assignments=set_,
+        stage="preprocess",
+        seed=seed,
+        quiet=quiet,
+        force=force,
+        dry_run=dry_run,
     )
     columns = o.roles(
         target=target,

@@ -45,6 +45,7 @@ def command(
         artifacts=artifacts,
         config=config,
         assignments=set_,
+        stage="train-encoder",
         device=device,
         precision=precision,
         seed=seed,

@@ -203,7 +203,9 @@ def _check_splits(kept: Sequence[str], options: Options) -> None:
 def _fit_task(rows: pd.DataFrame, context: Context) -> Task:
     name = "classification"
     kind: type[Task] = registry.load("tasks", name)
-    task = kind.fit(context.settings.part("tasks", name), rows["target"][rows["split"] == TRAIN].tolist())
+    task = kind.fit(
+        context.settings.for_stage("preprocess").part("tasks", name), rows["target"][rows["split"] == TRAIN].tolist()
+    )
     for split in SPLITS[1:]:
         part = rows[rows["split"] == split]
         try:
@@ -220,7 +222,7 @@ def _task_name(task: Task) -> str:
 
 
 def _modality_config(name: str, options: Options, context: Context) -> Any:
-    config = context.settings.part("modalities", name)
+    config = context.settings.for_stage("preprocess").part("modalities", name)
     return type(config)(**{**config.model_dump(), **options.modality_options.get(name, {})})
 
 

@@ -212,7 +212,7 @@ def test_dry_run_finds_errors_and_writes_nothing(table: Path, tmp_path: Path) ->
 
 def test_settings_reach_the_modalities(table: Path, tmp_path: Path) -> None:
     told = Options(modality_options={"image": {"size": 16}})
-    settings = Settings.gather(None, ["modality.image.size=8", "modality.text.max_tokens=1"])
+    settings = Settings.gather(None, ["modality.image.size=8", "preprocess.modality.text.max_tokens=1"])
     preprocess.run(table, told, context(tmp_path, settings=settings))
     dataset = Dataset.open(tmp_path)
     assert dataset.column("picture").values.shape[-1] == 16  # the flag wins

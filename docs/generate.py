@@ -63,7 +63,7 @@ def parts_page() -> Iterator[str]:
             yield from _options(f"{KEY_OF_ROOM[room]}.{name}", registry.config_of(part))
 
 
-TRAITS = {"encoders": ("kinds",), "fusions": ("family", "absent_inputs", "order_sensitive"), "tasks": ("primary_metric",)}
+TRAITS = {"encoders": ("kinds",), "fusions": ("family", "absent_inputs", "order_sensitive")}
 
 
 def _shown(value: Any) -> str:

@@ -15,7 +15,6 @@ from mmcli.dataset import Dataset
 from mmcli.reporting.console import Console
 
 OUTPUTS = "outputs.safetensors"
-NAMES = ("majority", "linear")
 
 
 def ensure(dataset: Dataset, columns: Sequence[str], console: Console) -> Artifact:
@@ -40,10 +39,15 @@ def ensure(dataset: Dataset, columns: Sequence[str], console: Console) -> Artifa
         outputs = _outputs(dataset, columns)
         draft.tensors[OUTPUTS] = tensors.save(draft.path / OUTPUTS, outputs)
         val = dataset.splits["val"]
-        for name in NAMES:
+        for name in names(dataset):
             draft.metrics[name] = {"val": dataset.task.score(outputs[name][val], dataset.targets[val])}
-        console.note(f"baselines: majority and linear on {', '.join(columns)} in {time.monotonic() - started:.1f} s")
+        console.note(f"baselines: {' and '.join(names(dataset))} on {', '.join(columns)} in {time.monotonic() - started:.1f} s")
     return store.read(root, layout.BASELINES, "baselines", "mmcli fuse")
+
+
+def names(dataset: Dataset) -> tuple[str, ...]:
+    """What the baselines of a table are called."""
+    return (dataset.task.constant_name, "linear")
 
 
 def outputs(artifact: Artifact) -> dict[str, Tensor]:
@@ -53,13 +57,10 @@ def outputs(artifact: Artifact) -> dict[str, Tensor]:
 
 def _outputs(dataset: Dataset, columns: Sequence[str]) -> dict[str, Tensor]:
     task, train = dataset.task, dataset.splits["train"]
-    blocks = []
-    for name in columns:
-        modality = dataset.modality(name)
-        blocks.append(_scaled(modality.linear_features(dataset.column(name), train), train.numpy()))
+    blocks = [_scaled(dataset.linear_features(name, train), train.numpy()) for name in columns]
     features = blocks[0] if len(blocks) == 1 else _beside(blocks)
     return {
-        "majority": task.constant_baseline(dataset.targets[train], len(dataset.rows)),
+        task.constant_name: task.constant_baseline(dataset.targets[train], len(dataset.rows)),
         "linear": task.linear_baseline(features, dataset.targets, train, dataset.splits["val"]),
     }
 

@@ -78,6 +78,8 @@ class TrainingConfig(Config):
     """Decay of the running average of the weights that is validated and kept; 0 keeps the raw weights."""
     augment: Literal["none", "light"] = "light"
     """Random changes to training inputs, as each modality knows them: shifts, turns, brightness of images."""
+    modality_dropout: float = Field(0.0, ge=0, lt=1)
+    """While fusing: how often each input of a training row is taken away, never all of them (--modality-dropout)."""
     auxiliary: float = Field(0.3, ge=0)
     """Weight of each column's own loss where encoders and fusion are trained together."""
     checkpoint_every_s: float = Field(15.0, ge=0)
@@ -88,14 +90,19 @@ class TrainingConfig(Config):
 class Roles:
     """What the user says of the columns; empty means: find out."""
 
-    target: str | None = None
+    target: tuple[str, ...] = ()
+    """Several only where several numbers are predicted at once."""
+    task: str | None = None
     inputs: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
     types: dict[str, str] = field(default_factory=dict)
     split: str | None = None
     group: str | None = None
     id: str | None = None
-    media_root: Path | None = None
+    each: bool = False
+    """Whether each number and category is an input of its own, rather than all of them one."""
+    media_root: str | None = None
+    """A folder or an address."""
 
 
 C = TypeVar("C", bound=Config)
@@ -140,8 +147,10 @@ class Settings:
         info = registry.resolve(room, name)
         given = self.values.get(_KEY_OF_ROOM[room], {})
         said: dict[str, Any] = {}
-        for spelling in (*info.aliases, info.name):
+        for spelling in dict.fromkeys([*info.aliases, info.name.replace("-", "_"), info.name, name]):
             said |= given.get(spelling, {})
+        if registry.variant_of(room, name):
+            said[info.variant_option] = registry.variant_of(room, name)
         config = registry.config_of(registry.load(room, name))
         return validate(config, {**defaults, **said}, f"{_KEY_OF_ROOM[room]}.{info.name}")
 

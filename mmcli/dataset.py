@@ -1,4 +1,4 @@
-"""Reading what `preprocess` wrote: rows, splits, targets, the fitted modalities and task, the tensors of each column."""
+"""Reading what `preprocess` wrote: rows, splits, targets, the fitted inputs and task, the tensors of each input."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from torch import Tensor
 from mmcli import registry
 from mmcli.artifacts import layout, store, tensors
 from mmcli.artifacts.store import Artifact
+from mmcli.inputs import Input
 from mmcli.modalities import Modality
 from mmcli.signals import Column
 from mmcli.tables.splitting import SPLITS
@@ -22,6 +23,11 @@ from mmcli.tasks import Task
 SCHEMA = "schema.json"
 ROWS = "rows.parquet"
 TASK = "task.json"
+
+
+def target_columns(targets: list[str]) -> list[str]:
+    """What the targets are called among the columns of ROWS."""
+    return ["target"] if len(targets) == 1 else [f"target:{name}" for name in targets]
 
 
 def modality_file(column: str) -> str:
@@ -38,7 +44,7 @@ class Dataset:
 
     artifact: Artifact
     _columns: dict[str, Column] = field(default_factory=dict, repr=False)
-    _modalities: dict[str, Modality] = field(default_factory=dict, repr=False)
+    _inputs: dict[str, Input] = field(default_factory=dict, repr=False)
 
     @classmethod
     def open(cls, root: Path) -> Dataset:
@@ -51,13 +57,19 @@ class Dataset:
 
     @cached_property
     def schema(self) -> dict[str, Any]:
-        """target, columns, rows, shards: see docs/artifacts.md."""
+        """targets, columns, inputs, rows, shards: see docs/artifacts.md."""
         schema: dict[str, Any] = self.artifact.json(SCHEMA)
         return schema
 
     @property
-    def columns(self) -> list[str]:
-        return list(self.schema["columns"])
+    def inputs(self) -> list[str]:
+        """The names of the inputs, each of one column of the table or of several joined."""
+        return list(self.schema["inputs"])
+
+    @property
+    def target(self) -> str:
+        """What is predicted, in a word: the target column, or several joined by a plus."""
+        return "+".join(self.schema["targets"])
 
     @cached_property
     def task(self) -> Task:
@@ -67,8 +79,14 @@ class Dataset:
 
     @cached_property
     def rows(self) -> pd.DataFrame:
-        """One row to a row of the table: row (from 1), id, split, target."""
+        """One row to a row of the table: row (from 1), id, split, and each target column's cells."""
         return pd.read_parquet(self.artifact.file(ROWS))
+
+    @cached_property
+    def cells(self) -> list[tuple[str | None, ...]]:
+        """The target cells of each row of the table."""
+        frame = self.rows[target_columns(self.schema["targets"])]
+        return list(frame.astype(object).where(frame.notna(), None).itertuples(index=False, name=None))
 
     @cached_property
     def splits(self) -> dict[str, Tensor]:
@@ -80,31 +98,41 @@ class Dataset:
     def targets(self) -> Tensor:
         """Encoded targets of all rows; those without one (their split is `unlabelled`) hold zeros."""
         labelled = (self.rows["split"] != "unlabelled").to_numpy(copy=True)
-        encoded = self.task.encode(self.rows["target"][labelled].tolist())
+        encoded = self.task.encode([cells for cells, here in zip(self.cells, labelled, strict=True) if here])
         targets = torch.zeros(len(self.rows), *encoded.shape[1:], dtype=encoded.dtype)
         targets[torch.from_numpy(labelled)] = encoded
         return targets
 
-    def modality(self, column: str) -> Modality:
-        """The column's modality, as fitted."""
-        if column not in self._modalities:
-            self._modalities[column] = self._read_modality(column)
-        return self._modalities[column]
+    def input(self, name: str) -> Input:
+        """An input with its columns' modalities, as fitted."""
+        if name not in self._inputs:
+            members = {column: self._modality(column) for column in self.schema["inputs"][name]}
+            self._inputs[name] = Input(name, members)
+        return self._inputs[name]
 
-    def _read_modality(self, column: str) -> Modality:
+    def _modality(self, column: str) -> Modality:
         state = self.artifact.json(modality_file(column))
         kind: type[Modality] = registry.load("modalities", state["modality"])
         return kind.from_state(state["state"])
 
     def column(self, name: str) -> Column:
-        """All rows of a column, normalised, in memory; read and verified once."""
+        """All rows of an input, normalised, in memory; read and verified once."""
         if name not in self._columns:
-            self._columns[name] = self._read_column(name)
+            self._columns[name] = self.input(name).join(self.stored(name))
         return self._columns[name]
 
-    def _read_column(self, name: str) -> Column:
-        parts = [
-            tensors.column_from(tensors.load(self.artifact.file(shard_file(name, number))))
-            for number in range(self.schema["shards"])
-        ]
-        return self.modality(name).restore(Column.concatenate(parts))
+    def stored(self, name: str) -> dict[str, Column]:
+        """An input's columns of the table as they lie on disk."""
+        return {column: self._read_column(column) for column in self.schema["inputs"][name]}
+
+    def linear_features(self, name: str, train: Tensor) -> Any:
+        """What the linear baseline sees of an input."""
+        found = self.input(name)
+        columns = self.stored(name) if found.joined else {next(iter(found.members)): self.column(name)}
+        return found.linear_features(columns, train)
+
+    def _read_column(self, column: str) -> Column:
+        numbers = range(self.schema["shards"])
+        return Column.concatenate(
+            [tensors.column_from(tensors.load(self.artifact.file(shard_file(column, number)))) for number in numbers]
+        )

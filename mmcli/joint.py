@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from mmcli.config import TrainingConfig
 from mmcli.dataset import Dataset
-from mmcli.modalities import Modality
 from mmcli.model import FusedModel
 from mmcli.signals import Batch
 from mmcli.training.data import Rows
@@ -43,9 +42,9 @@ def job(
     `heads` are the columns' own: with weight `config.auxiliary` each column's own loss is added, so that no column goes idle
     while another explains the training rows (Wang 2020).
     """
-    modalities = {column: dataset.modality(column) for column in network.columns}
+    inputs = {column: dataset.input(column) for column in network.columns}
     prepared = network.prepare({column: dataset.column(column) for column in network.columns})
-    varies = {c: m.augment for c, m in modalities.items() if type(m).augment is not Modality.augment}
+    varies = {name: found.augment for name, found in inputs.items() if found.varies}
     rows = Rows(prepared, dataset.targets, dataset.splits, varies if config.augment != "none" else {})
     module = _WithHeads(network, heads).to(compute.device)
     task = dataset.task

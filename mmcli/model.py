@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,8 @@ from mmcli.dataset import Dataset
 from mmcli.encoders import Encoder
 from mmcli.errors import ArtifactError, ConfigError
 from mmcli.fusions import Fusion
-from mmcli.modalities import Modality
-from mmcli.signals import Column, Features, Fused, Signal
+from mmcli.sharding import resolved
+from mmcli.signals import Column, Features, Fused, Signal, SignalSpec
 from mmcli.tables.reading import open_table
 from mmcli.training import device
 
@@ -58,19 +58,54 @@ class Output:
 
 
 class FusionHead(nn.Module):
-    """F and the head over it: Features by column -> outputs."""
+    """F and the head over it: Features by input -> outputs. Each absent input is a learned embedding."""
 
-    def __init__(self, fusion: Fusion, head: nn.Module) -> None:
+    def __init__(self, fusion: Fusion, head: nn.Module, dims: Mapping[str, int], modality_dropout: float = 0.0) -> None:
         super().__init__()
         self.fusion = fusion
         self.head = head
+        self.inputs = list(dims)
+        self.absent = nn.ParameterList([nn.Parameter(torch.zeros(dim)) for dim in dims.values()])
+        self.modality_dropout = modality_dropout
         self.temperature: Tensor
         self.register_buffer("temperature", torch.ones(()))
 
+    @torch.no_grad()
+    def start_absent(self, features: Mapping[str, Features], index: Tensor) -> None:
+        """Starts each absent embedding at the mean of the rows `index` whose input is there: the guess that errs least."""
+        for name, embedding in zip(self.inputs, self.absent, strict=True):
+            own = features[name].gather(index)
+            if own.present.any():
+                embedding.copy_(own.pooled[own.present].float().mean(0))
+
     def forward(self, features: Mapping[str, Features]) -> Output:
-        fused: Fused = self.fusion(features)
+        if self.training and self.modality_dropout:
+            features = _some_hidden(features, self.modality_dropout)
+        filled = {name: _filled(features[name], own) for name, own in zip(self.inputs, self.absent, strict=True)}
+        fused: Fused = self.fusion(filled)
         outputs = fused.logits if fused.logits is not None else self.head(fused.pooled)
         return Output(outputs / self.temperature, fused)
+
+
+def _filled(features: Features, absent: Tensor) -> Features:
+    """With the embedding where the input is absent: as the pooled features and as the only token."""
+    here, absent = features.present, absent.to(features.pooled.dtype)
+    only_first = torch.zeros_like(features.mask)
+    only_first[:, 0] = True
+    return Features(
+        torch.where(here[:, None], features.pooled, absent),
+        torch.where(here[:, None, None], features.tokens, absent),
+        torch.where(here[:, None], features.mask, only_first),
+        here,
+    )
+
+
+def _some_hidden(features: Mapping[str, Features], share: float) -> dict[str, Features]:
+    """Each row's inputs taken away with probability `share`, but never all of them (Neverova 2016)."""
+    present_BM = torch.stack([own.present for own in features.values()], 1)
+    luck_BM = torch.rand(present_BM.shape, device=present_BM.device).masked_fill(~present_BM, -1.0)
+    kept_BM = (luck_BM >= share).scatter_(1, luck_BM.argmax(1, keepdim=True), True) & present_BM
+    return {name: replace(own, present=kept_BM[:, m]) for m, (name, own) in enumerate(features.items())}
 
 
 class FusedModel(nn.Module):
@@ -99,9 +134,9 @@ class FusedModel(nn.Module):
         return output
 
 
-def build_encoder(architecture: str, config: Mapping[str, Any], modality: Modality) -> Encoder:
-    """An encoder for the column's signals, freshly initialised."""
-    encoder: Encoder = _build("encoders", architecture, config, modality.describe())
+def build_encoder(architecture: str, config: Mapping[str, Any], spec: SignalSpec) -> Encoder:
+    """An encoder for signals of that shape, freshly initialised."""
+    encoder: Encoder = _build("encoders", architecture, config, spec)
     return encoder
 
 
@@ -119,7 +154,7 @@ def _build(room: str, name: str, config: Mapping[str, Any], *arguments: Any) -> 
 def load_encoder(dataset: Dataset, artifact: Artifact) -> ColumnModel:
     """The column's encoder and head, with their trained weights."""
     config = artifact.config
-    encoder = build_encoder(config["architecture"], config["encoder"], dataset.modality(config["column"]))
+    encoder = build_encoder(config["architecture"], config["encoder"], dataset.input(config["column"]).spec)
     model = ColumnModel(encoder, dataset.task.head(encoder.dim))
     _load_weights(model, artifact)
     return model.eval()
@@ -128,13 +163,12 @@ def load_encoder(dataset: Dataset, artifact: Artifact) -> ColumnModel:
 def load_fused(dataset: Dataset, artifact: Artifact) -> FusedModel:
     """A fused or optimised model, with its trained weights; encoders that it has not trained come from their own artifacts."""
     config = artifact.config
-    modalities = {column: dataset.modality(column) for column in config["columns"]}
     encoders = {}
     for column, choice in config["columns"].items():
-        encoders[column] = build_encoder(choice["architecture"], choice["encoder"], modalities[column])
+        encoders[column] = build_encoder(choice["architecture"], choice["encoder"], dataset.input(column).spec)
     dims = {column: encoder.dim for column, encoder in encoders.items()}
     fusion = build_fusion(config["method"], config["fusion"], dims)
-    model = FusedModel(encoders, FusionHead(fusion, dataset.task.head(fusion.dim)))
+    model = FusedModel(encoders, FusionHead(fusion, dataset.task.head(fusion.dim), dims))
     if config["trained_encoders"]:
         _load_weights(model, artifact)
         return model.eval()
@@ -238,20 +272,14 @@ def forward_columns(
 def outputs_for(
     network: FusedModel, dataset: Dataset, index: Tensor, compute: device.Compute, absent: Sequence[str] = ()
 ) -> Tensor:
-    """Outputs for some rows of a preprocessed table, with whole columns taken away where named in `absent`."""
+    """Outputs for some rows of a preprocessed table, with what `absent` names taken away: inputs, or columns joined in one."""
     columns = {}
     for name in network.columns:
-        column = dataset.column(name).select(index)
-        columns[name] = _emptied(column) if name in absent else column
+        found, column = dataset.input(name), dataset.column(name).select(index)
+        for member in absent if found.joined else ():
+            column = found.without(column, member) if member in found.members else column
+        columns[name] = column.emptied() if name in absent else column
     return forward_columns(network, columns, compute)
-
-
-def _emptied(column: Column) -> Column:
-    """The column as if every cell were missing."""
-    present = torch.zeros_like(column.present)
-    if column.offsets is None:
-        return Column(torch.zeros_like(column.values), present)
-    return Column(column.values[:0], present, torch.zeros_like(column.offsets))
 
 
 @dataclass(frozen=True)
@@ -270,14 +298,19 @@ class Model:
     def __init__(self, dataset: Dataset, artifact: Artifact, compute: device.Compute) -> None:
         self.artifact = artifact
         self.task = dataset.task
-        self.target = str(dataset.schema["target"])
+        self.target = dataset.target
         self.compute = compute
         self.network = load_fused(dataset, artifact).to(compute.device)
-        self.modalities = {column: dataset.modality(column) for column in self.network.columns}
+        self.inputs = {name: dataset.input(name) for name in self.network.columns}
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns of a table that the model looks at."""
+        return [column for found in self.inputs.values() for column in found.members]
 
     def absent_columns(self, columns: Sequence[str]) -> list[str]:
-        """Inputs that a table with these columns lacks: they count as absent in every row."""
-        return [column for column in self.network.columns if column not in columns]
+        """Those that a table with these columns lacks: they count as absent in every row."""
+        return [column for column in self.columns if column not in columns]
 
     def predict(self, table: str | Path | pd.DataFrame, media_root: str | Path | None = None) -> pd.DataFrame:
         """The table with prediction and probability columns; rows and their order are kept.
@@ -286,14 +319,14 @@ class Model:
         """
         if isinstance(table, pd.DataFrame):
             frame = table.astype(object).where(table.notna(), None).reset_index(drop=True)
-            root = Path(media_root or ".")
+            root = str(media_root or ".")
             return pd.concat([p.frame for p in self.predict_chunks(iter([frame]), root)], ignore_index=True)
         opened = open_table(Path(table))
-        root = Path(media_root or opened.path.parent)
+        root = str(media_root or opened.path.parent)
         parts = [p.frame for p in self.predict_chunks(opened.chunks(), root)]
         return pd.concat(parts, ignore_index=True)
 
-    def predict_chunks(self, chunks: Iterator[pd.DataFrame], media_root: Path) -> Iterator[Prediction]:
+    def predict_chunks(self, chunks: Iterator[pd.DataFrame], media_root: str) -> Iterator[Prediction]:
         """Predictions for consecutive parts of a table, in bounded memory."""
         for chunk in chunks:
             columns, rejects = self._columns(chunk, media_root)
@@ -301,19 +334,25 @@ class Model:
             decoded = {self.target + "_predicted" + name: cells for name, cells in self.task.decode(outputs).items()}
             yield Prediction(chunk.assign(**{k: pd.array(v, dtype=None) for k, v in decoded.items()}), rejects)
 
-    def _columns(self, chunk: pd.DataFrame, media_root: Path) -> tuple[dict[str, Column], list[tuple[int, str, str, str]]]:
+    def _columns(self, chunk: pd.DataFrame, media_root: str) -> tuple[dict[str, Column], list[tuple[int, str, str, str]]]:
         columns, rejects = {}, []
-        for name, modality in self.modalities.items():
-            cells: list[str | None] = [None] * len(chunk)
-            if name in chunk.columns:
-                cells = [None if cell is None or not str(cell).strip() else str(cell) for cell in chunk[name]]
-            paths = [c and str(media_root / c) for c in cells] if modality.reads_files else cells
-            encoded = modality.transform(paths)
-            columns[name] = modality.restore(encoded.column)
-            for reject in encoded.rejects:
-                row = int(chunk.index[reject.position]) + 1
-                rejects.append((row, name, str(cells[reject.position]), reject.reason))
+        for name, found in self.inputs.items():
+            stored = {}
+            for column, modality in found.members.items():
+                cells = _text_cells(chunk, column)
+                encoded = modality.transform(resolved(cells, media_root, modality))
+                stored[column] = encoded.column
+                for reject in encoded.rejects:
+                    row = int(chunk.index[reject.position]) + 1
+                    rejects.append((row, column, str(cells[reject.position]), reject.reason))
+            columns[name] = found.join(stored)
         return columns, rejects
+
+
+def _text_cells(chunk: pd.DataFrame, column: str) -> list[str | None]:
+    if column not in chunk.columns:
+        return [None] * len(chunk)
+    return [None if cell is None or not str(cell).strip() else str(cell) for cell in chunk[column]]
 
 
 def load(path: str | Path = "artifacts", device_name: str = "auto", precision: str = "auto") -> Model:

@@ -1,8 +1,8 @@
 """Finds the parts (modalities, encoders, fusions, tasks, optimizations) by their file names.
 
-A part is one file in its room: the file name is its key, its docstring's first line its summary, its `Config` class its
-options. Names, summaries and configs are read from the source, so that `mmcli list` and the checking of options import no
-torch; only `load` imports the part. Third parties add parts through entry points named `mmcli.<room>`.
+A part is one file in its room: the file name is its key (with - for _), its docstring's first line its summary, its `Config`
+class its options. Names, summaries and configs are read from the source, so that `mmcli list` and the checking of options
+import no torch; only `load` imports the part. Third parties add parts through entry points named `mmcli.<room>`.
 
 Knows nothing of what the parts do.
 """
@@ -45,6 +45,11 @@ class PartInfo:
     """The file's module-level constants with literal values: `ALIASES`, `FAMILY`, `TRAINING`, ..."""
 
     @property
+    def variant_option(self) -> str:
+        """The option that `NAME:VARIANT` sets; empty where there is none."""
+        return str(self.literals.get("VARIANT", ""))
+
+    @property
     def aliases(self) -> tuple[str, ...]:
         return tuple(self.literals.get("ALIASES", ()))
 
@@ -56,7 +61,7 @@ def parts(room: str) -> dict[str, PartInfo]:
     assert package is not None and package.submodule_search_locations is not None, room
     folder = Path(package.submodule_search_locations[0])
     found = [
-        _describe(room, path.stem, f"mmcli.{room}.{path.stem}", path)
+        _describe(room, path.stem.replace("_", "-"), f"mmcli.{room}.{path.stem}", path)
         for path in folder.glob("*.py")
         if not path.stem.startswith("_")
     ]
@@ -79,13 +84,33 @@ def resolve(room: str, name: str) -> PartInfo:
         ConfigError: no such part; the message suggests the nearest name.
     """
     known = parts(room)
-    if name in known:
-        return known[name]
+    base, _, variant = name.partition(":")
     for info in known.values():
+        if info.name == base.replace("_", "-") and (not variant or info.variant_option):
+            return info
         if name in info.aliases:
             return info
     names = [*known, *(alias for info in known.values() for alias in info.aliases)]
     raise ConfigError(unknown(ROOMS[room], name, names), f"See: mmcli list {room}")
+
+
+def canonical(room: str, name: str) -> str:
+    """The one way of writing a part's name: `parallel` is `concat`, `r3d_18` is `torchvision:r3d_18`.
+
+    Raises:
+        ConfigError: no such part.
+    """
+    info = resolve(room, name)
+    variant = variant_of(room, name)
+    return f"{info.name}:{variant}" if variant else info.name
+
+
+def variant_of(room: str, name: str) -> str:
+    """What a name says beyond its part: the network in `torchvision:resnet18`; empty where it says no more."""
+    info = resolve(room, name)
+    if not info.variant_option:
+        return ""
+    return name if name in info.aliases else name.partition(":")[2]
 
 
 def load(room: str, name: str) -> type[Any]:

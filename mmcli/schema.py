@@ -5,13 +5,14 @@ Owns the choice of the target and of the modalities, each with its reason; `insp
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from itertools import pairwise
 
 import pandas as pd
 
-from mmcli import registry
+from mmcli import inputs, media, registry
 from mmcli.config import Roles
 from mmcli.errors import ConfigError, DataError, MmcliError, combine, unknown
 from mmcli.modalities import Guess, Modality
@@ -20,10 +21,13 @@ from mmcli.tables.splitting import names_splits
 
 TARGET_NAMES = ("label", "target", "class", "y")
 SAMPLE_ROWS = 2000
+_LOOKED_FOR = 200
+_IDS = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|[0-9a-f]{24,64}", re.IGNORECASE)
+_NUMBERED = re.compile(r"([^\W\d]+[-_:/#]?|)0*(\d+)")
 
 
 @dataclass(frozen=True)
-class Input:
+class InputColumn:
     """One input column and what it was taken for."""
 
     name: str
@@ -36,13 +40,15 @@ class Input:
 class Schema:
     """What each column is for."""
 
-    target: str
-    inputs: list[Input]
+    targets: list[str]
+    columns: list[InputColumn]
+    inputs: dict[str, list[str]]
+    """Input -> its columns."""
     split: str | None
     group: str | None
     id: str | None
     ignored: list[str]
-    media_root: Path
+    media_root: str
     announcements: list[str]
     """What was chosen without being told."""
 
@@ -60,33 +66,30 @@ def infer(table: Table, roles: Roles) -> Schema:
     if sample.empty:
         raise DataError(f"{table.path} has a header but no rows", "A table needs at least one row to a class and split.")
     said: list[str] = []
-    target = roles.target or _default_target(table, said)
-    split = roles.split or _default_split(sample, {target, *roles.inputs, *roles.ignore}, said)
-    row_id = roles.id or _default_id(sample, {target, *roles.inputs, *roles.ignore}, said)
-    taken = {target, split, roles.group, row_id, *roles.ignore}
-    names = list(roles.inputs) or [name for name in table.columns if name not in taken]
-    if not names:
-        raise DataError(f"{table.path} has no input column beside the target {target!r}", "Name some with --input.")
-    media_root = roles.media_root or table.path.parent
-    inputs, empty = [], []
-    for name in names:
-        cells = [cell for cell in sample[name] if cell is not None]
-        if cells or name in roles.types:
-            inputs.append(_input(name, cells, roles.types.get(name), media_root))
-        elif name in roles.inputs:
-            raise DataError(f"--input {name}: its first {len(sample)} cells are all empty", "Leave it out.")
-        else:
-            empty.append(name)
-            said.append(f"column {name!r} is empty: ignored")
-    _check_media(inputs, sample, media_root)
-    used = {target, split, roles.group, row_id, *(i.name for i in inputs)}
+    targets = list(roles.target) or [_default_target(table, said)]
+    split = roles.split or _default_split(sample, {*targets, *roles.inputs, *roles.ignore}, said)
+    row_id = roles.id or _default_id(sample, {*targets, *roles.inputs, *roles.ignore}, said)
+    taken = {*targets, split, roles.group, row_id, *roles.ignore}
+    media_root = roles.media_root or str(table.path.parent)
+    columns = []
+    for name in roles.inputs or [name for name in table.columns if name not in taken]:
+        column = _column(name, sample, roles, media_root, said)
+        if column:
+            columns.append(column)
+    if not columns:
+        raise DataError(f"{table.path} has no input column beside the target {targets[0]!r}", "Name some with --input.")
+    _check_media(columns, sample, media_root)
+    used = {*targets, split, roles.group, row_id, *(c.name for c in columns)}
     ignored = [name for name in table.columns if name not in used]
-    return Schema(target, inputs, split, roles.group, row_id, ignored, media_root, said)
+    joins = {c.name: registry.load("modalities", c.modality).joins for c in columns}
+    groups = inputs.group(joins, table.columns, roles.each)
+    return Schema(targets, columns, groups, split, roles.group, row_id, ignored, media_root, said)
 
 
 def wrong_names(table: Table, roles: Roles) -> list[MmcliError]:
-    """Every name in `roles` that is no column, no modality or no folder, as errors that suggest the nearest."""
-    flags = [("--target", roles.target), ("--split", roles.split), ("--group", roles.group), ("--id", roles.id)]
+    """Every name in `roles` that is no column, no modality, no task or no folder, as errors that suggest the nearest."""
+    flags: list[tuple[str, str | None]] = [("--split", roles.split), ("--group", roles.group), ("--id", roles.id)]
+    flags += [("--target", name) for name in roles.target]
     flags += [("--input", name) for name in roles.inputs] + [("--ignore", name) for name in roles.ignore]
     flags += [("--type", name) for name in roles.types]
     errors: list[MmcliError] = []
@@ -102,9 +105,14 @@ def wrong_names(table: Table, roles: Roles) -> list[MmcliError]:
         for column, kind in roles.types.items()
         if kind not in known
     ]
-    if roles.target and roles.target in roles.inputs:
-        errors.append(ConfigError(f"--target {roles.target} is also an --input", "A model would only copy it."))
-    if roles.media_root and not roles.media_root.is_dir():
+    if roles.task and roles.task not in registry.parts("tasks"):
+        errors.append(ConfigError(f"--task {unknown('task', roles.task, registry.parts('tasks'))}"))
+    errors += [
+        ConfigError(f"--target {name} is also an --input", "A model would only copy it.")
+        for name in roles.target
+        if name in roles.inputs
+    ]
+    if roles.media_root and not media.exists(roles.media_root):
         errors.append(ConfigError(f"--media-root {roles.media_root}: there is no such folder"))
     return errors
 
@@ -135,26 +143,60 @@ def _default_id(sample: pd.DataFrame, taken: set[str], said: list[str]) -> str |
     return None
 
 
-def _input(name: str, cells: Sequence[str], told: str | None, media_root: Path) -> Input:
-    if told:
-        return Input(name, told, 1.0, "as told by --type")
+def _column(name: str, sample: pd.DataFrame, roles: Roles, media_root: str, said: list[str]) -> InputColumn | None:
+    """What a column is as an input; None, announced, where it is empty, names the rows or never varies."""
+    cells = [cell for cell in sample[name] if cell is not None]
+    if name in roles.types:
+        return InputColumn(name, roles.types[name], 1.0, "as told by --type")
+    if not cells and name in roles.inputs:
+        raise DataError(f"--input {name}: its first {len(sample)} cells are all empty", "Leave it out.")
+    if not cells:
+        said.append(f"column {name!r} is empty: ignored")
+        return None
+    if name not in roles.inputs:
+        useless = _ids(cells) or _constant(cells, sample)
+        if useless:
+            said.append(f"column {name!r} {useless}: ignored (--input {name} to use it)")
+            return None
     guesses: dict[str, Guess] = {}
     for modality in registry.parts("modalities"):
         kind: type[Modality] = registry.load("modalities", modality)
         guesses[modality] = kind.sniff(cells, media_root)
     best = max(guesses, key=lambda modality: guesses[modality].confidence)
-    return Input(name, best, guesses[best].confidence, guesses[best].reason)
+    return InputColumn(name, best, guesses[best].confidence, guesses[best].reason)
 
 
-def _check_media(inputs: list[Input], sample: pd.DataFrame, media_root: Path) -> None:
+def _ids(cells: Sequence[str]) -> str:
+    """Why a column names its rows rather than describes them; empty where it does not."""
+    if len(cells) < 20 or len(set(cells)) < len(cells):
+        return ""
+    if all(_IDS.fullmatch(cell.strip()) for cell in cells):
+        return f"holds ids ({cells[0][:13]}...)"
+    matches = [_NUMBERED.fullmatch(cell.strip()) for cell in cells]
+    if all(matches):
+        prefixes = {match[1] for match in matches if match}
+        numbers = [int(match[2]) for match in matches if match]
+        # Numbers one after the other are a count of rows; with a prefix (user_17) gaps do not matter.
+        if len(prefixes) == 1 and (prefixes != {""} or all(b - a == 1 for a, b in pairwise(numbers))):
+            return f"numbers the rows ({cells[0]}, {cells[1]}, ...)"
+    return ""
+
+
+def _constant(cells: Sequence[str], sample: pd.DataFrame) -> str:
+    if len(cells) == len(sample) > 1 and len(set(cells)) == 1:
+        return f"is {cells[0][:30]!r} in all of the first {len(sample)} rows"
+    return ""
+
+
+def _check_media(columns: list[InputColumn], sample: pd.DataFrame, media_root: str) -> None:
     """A column of paths of which none is there is a wrong folder, not a column of absent cells."""
-    for item in inputs:
-        if not registry.load("modalities", item.modality).reads_files:
-            continue
-        cells = [cell for cell in sample[item.name] if cell is not None]
-        if cells and not any((media_root / cell).exists() for cell in cells[:200]):
+    for item in columns:
+        kind: type[Modality] = registry.load("modalities", item.modality)
+        cells = [cell for cell in sample[item.name] if cell is not None and kind.names_file(cell)]
+        looked = cells[:_LOOKED_FOR]
+        if looked and not any(media.exists(media.resolve(cell, media_root)) for cell in looked):
             raise DataError(
-                f"column {item.name!r}: none of the first {len(cells[:200])} files is there; the first would be "
-                f"{media_root / cells[0]}",
+                f"column {item.name!r}: none of the first {len(looked)} files is there; the first would be "
+                f"{media.resolve(looked[0], media_root)}",
                 "Give the folder that the paths start from with --media-root.",
             )

@@ -19,6 +19,7 @@ import safetensors
 import safetensors.torch
 import torch
 
+from mmcli import media
 from mmcli.artifacts import store, tensors
 from mmcli.artifacts.store import Artifact, Draft
 from mmcli.dataset import shard_file
@@ -43,7 +44,7 @@ def write_shards(
     table: Table,
     rows: int,
     modalities: Mapping[str, Modality],
-    media_root: Path,
+    media_root: str,
     *,
     draft: Draft,
     previous: Artifact | None,
@@ -74,7 +75,7 @@ def write_shards(
         for number, chunk in enumerate(table.chunks(SHARD_ROWS, list(modalities))):
             for name, modality in modalities.items():
                 cells = chunk[name].tolist()
-                paths = resolved(cells, media_root) if modality.reads_files else cells
+                paths = resolved(cells, media_root, modality)
                 arguments = (modality, keys[name], cells, paths, draft.path, shard_file(name, number), previous)
                 pending.append((name, int(chunk.index[0]), pool.submit(_shard, *arguments)))
             collect(2 * workers)
@@ -98,7 +99,7 @@ def _shard(
     previous: Artifact | None,
 ) -> dict[str, Any]:
     """Makes one shard, or takes it over from where it was already made from the same; gives its record."""
-    key = store.digest([key, cells, stamps(paths) if modality.reads_files else None])
+    key = store.digest([key, cells, file_stamps(cells, paths, modality)])
     for made in (folder / relative, _file_of(previous, relative)):
         record = _record(made, key) if made else None
         if made and record:
@@ -135,18 +136,12 @@ def _file_of(artifact: Artifact | None, relative: str) -> Path | None:
     return artifact.file(relative)
 
 
-def resolved(cells: Sequence[str | None], media_root: Path) -> list[str | None]:
-    """The paths that media cells mean."""
-    return [None if cell is None else str(media_root / cell) for cell in cells]
+def resolved(cells: Sequence[str | None], media_root: str, modality: Modality | type[Modality]) -> list[str | None]:
+    """The cells, those that name files as the paths that they mean."""
+    return [media.resolve(cell, media_root) if cell is not None and modality.names_file(cell) else cell for cell in cells]
 
 
-def stamps(paths: Sequence[str | None]) -> list[Any]:
-    """Size and time of change of each file; None for those that are not there."""
-    found: list[Any] = []
-    for path in paths:
-        try:
-            status = os.stat(path) if path else None  # noqa: PTH116 - a million of these
-        except (OSError, ValueError):
-            status = None
-        found.append([status.st_size, status.st_mtime_ns] if status else None)
-    return found
+def file_stamps(cells: Sequence[str | None], paths: Sequence[str | None], modality: Modality | type[Modality]) -> list[Any]:
+    """Size and time of change of each file named; None for cells that name none, or one that is not there."""
+    files = [path if cell is not None and modality.names_file(cell) else None for cell, path in zip(cells, paths, strict=True)]
+    return media.stamps(files)

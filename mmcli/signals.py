@@ -12,8 +12,20 @@ from typing import Any, Literal, Self
 import torch
 from torch import Tensor
 
-Kind = Literal["grid", "ids", "sequence", "clip", "vector"]
-"""What a signal is, to an encoder: a grid [C, H, W], token ids [T], a sequence [T, D], a clip [T, C, H, W], a vector [D]."""
+Kind = Literal["grid", "ids", "sequence", "spectrogram", "clip", "vector", "fields"]
+"""What a signal is, to an encoder: a grid [C, H, W], token ids [T], a sequence [T, D], a spectrogram [T, mels], a clip
+[T, C, H, W], a vector [D], the fields [F] of a form: numbers and category ids side by side, not a number (nan) where empty."""
+RAGGED: frozenset[Kind] = frozenset({"ids", "sequence", "spectrogram"})
+"""The kinds whose rows differ in length T."""
+
+
+@dataclass(frozen=True)
+class Field:
+    """One of the `fields` of a signal."""
+
+    name: str
+    categories: int = 0
+    """How many ids a category has, id 0 standing for unknown ones; 0 where the field is a number."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +34,9 @@ class SignalSpec:
 
     kind: Kind
     shape: tuple[int, ...]
-    """One row's shape without the ragged axis: (C, H, W) of a grid, () of ids, (D,) of a vector."""
+    """One row's shape without the ragged axis: (C, H, W) of a grid, () of ids, (D,) of a vector, (F,) of fields."""
+    fields: tuple[Field, ...] = ()
+    """For fields: what each of them is."""
     vocab_size: int = 0
     """For ids: how many there are. Padding is told by lengths, not by an id."""
     pieces: tuple[bytes, ...] = field(default=(), repr=False)
@@ -51,6 +65,8 @@ class Signal(_Movable):
     """bool [B]."""
     lengths: Tensor | None = None
     """int64 [B] where ragged, else None."""
+    times: Tensor | None = None
+    """float32 [B, T]: when each frame of a clip was taken, in seconds; else None."""
 
     def mask(self) -> Tensor:
         """bool [B, T]: which steps are real."""
@@ -69,6 +85,8 @@ class Column(_Movable):
     """bool [N]."""
     offsets: Tensor | None = None
     """int64 [N + 1] where ragged: row i is values[offsets[i]:offsets[i + 1]]."""
+    times: Tensor | None = None
+    """float32 [N, T]: when each frame of a clip was taken, in seconds; else None."""
 
     def __len__(self) -> int:
         return len(self.present)
@@ -76,7 +94,8 @@ class Column(_Movable):
     def gather(self, index: Tensor) -> Signal:
         """The rows `index` [B] as a batch, ragged ones padded with zeros to the longest."""
         if self.offsets is None:
-            return Signal(self.values[index], self.present[index])
+            times = None if self.times is None else self.times[index]
+            return Signal(self.values[index], self.present[index], times=times)
         starts = self.offsets[index]
         lengths = self.offsets[index + 1] - starts
         longest = max(int(lengths.max()) if len(index) else 0, 1)
@@ -93,7 +112,8 @@ class Column(_Movable):
     def select(self, index: Tensor) -> Column:
         """The rows `index` [B] as a smaller column."""
         if self.offsets is None:
-            return Column(self.values[index], self.present[index])
+            times = None if self.times is None else self.times[index]
+            return Column(self.values[index], self.present[index], times=times)
         lengths = self.offsets[index + 1] - self.offsets[index]
         offsets = torch.zeros(len(index) + 1, dtype=torch.int64, device=lengths.device)
         torch.cumsum(lengths, 0, out=offsets[1:])
@@ -101,13 +121,21 @@ class Column(_Movable):
         source = torch.arange(int(offsets[-1]), device=lengths.device) + shift
         return Column(self.values[source], self.present[index], offsets)
 
+    def emptied(self) -> Column:
+        """The column as if every cell were missing."""
+        present = torch.zeros_like(self.present)
+        if self.offsets is not None:
+            return Column(self.values[:0], present, torch.zeros_like(self.offsets))
+        return Column(torch.zeros_like(self.values), present, times=self.times)
+
     @staticmethod
     def concatenate(columns: list[Column]) -> Column:
         """One column from several, in order."""
         values = torch.cat([column.values for column in columns])
         present = torch.cat([column.present for column in columns])
         if columns[0].offsets is None:
-            return Column(values, present)
+            times = [column.times for column in columns if column.times is not None]
+            return Column(values, present, times=torch.cat(times) if times else None)
         offsets, end = [torch.zeros(1, dtype=torch.int64)], 0
         for column in columns:
             assert column.offsets is not None

@@ -8,7 +8,10 @@ import random
 from collections.abc import Sequence
 from pathlib import Path
 
+import av
+import numpy as np
 import pytest
+import soundfile
 from PIL import Image, ImageDraw
 
 os.environ.setdefault("COLUMNS", "120")
@@ -27,12 +30,37 @@ SMALL = (
 """Options that make every model tiny."""
 
 WORDS = {"round": ["apple", "ball", "苹果", "球"], "square": ["box", "window", "箱子", "窗户"]}
+MANNERS = ["a", "the", "my", "one", "some", "this", "that", "any", "no", "each", "这个", "那个"]
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[str]], encoding: str = "utf-8") -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", encoding=encoding, newline="") as file:
         csv.writer(file).writerows([header, *rows])
+    return path
+
+
+def write_wave(path: Path, seconds: float = 0.3, rate: int = 16000, hz: float = 440.0, channels: int = 1) -> Path:
+    """A tone, as 16-bit WAV."""
+    time = np.arange(round(seconds * rate)) / rate
+    soundfile.write(path, np.repeat(0.3 * np.sin(2 * np.pi * hz * time)[:, None], channels, axis=1), rate, format="WAV")
+    return path
+
+
+def write_clip(path: Path, frames: int = 12, size: tuple[int, int] = (48, 32), rate: int = 10, codec: str = "") -> Path:
+    """A clip whose frame i is grey of level 20 i: told apart after any compression."""
+    with av.open(str(path), "w") as container:
+        codec = codec or {".mp4": "libx264", ".mkv": "libx264", ".mov": "libx264", ".avi": "mpeg4", ".gif": "gif"}[path.suffix]
+        stream = container.add_stream(codec, rate=rate)
+        stream.width, stream.height = size
+        stream.pix_fmt = "rgb8" if codec == "gif" else "yuv420p"
+        for number in range(frames):
+            pixels = np.full((size[1], size[0], 3), min(20 * number, 255), dtype=np.uint8)
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24").reformat(format=stream.pix_fmt)
+            for packet in stream.encode(frame):
+                container.mux(packet)
+        for packet in stream.encode():
+            container.mux(packet)
     return path
 
 
@@ -55,7 +83,9 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / "pictures").mkdir(exist_ok=True)
         draw("round", colour).save(folder / name)
         split = ("train", "train", "train", "val", "test")[number // 4 % 5]
-        rows.append([f"r{number}", name, draw_from.choice(WORDS[shape]), split, f"{colour} {shape}"])
+        rows.append(
+            [f"r{number}", name, f"{draw_from.choice(MANNERS)} {draw_from.choice(WORDS[shape])}", split, f"{colour} {shape}"]
+        )
     return write_csv(folder / "data.csv", ["id", "picture", "word", "split", "label"], rows)
 
 

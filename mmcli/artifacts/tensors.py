@@ -36,11 +36,12 @@ def load(path: Path) -> dict[str, Tensor]:
 
 
 def column_tensors(column: Column) -> dict[str, Tensor]:
-    """A column as named tensors: values, present and, where ragged, offsets."""
-    tensors = {"values": column.values, "present": column.present}
-    return tensors if column.offsets is None else {**tensors, "offsets": column.offsets}
+    """A column as named tensors: values, present and, where it has them, offsets and times."""
+    tensors = {"values": column.values, "present": column.present, "offsets": column.offsets, "times": column.times}
+    return {name: tensor for name, tensor in tensors.items() if tensor is not None}
 
 
 def column_from(tensors: Mapping[str, Tensor]) -> Column:
     """The reverse of `column_tensors`."""
-    return Column(tensors["values"], tensors["present"].to(torch.bool), tensors.get("offsets"))
+    present = tensors["present"].to(torch.bool)
+    return Column(tensors["values"], present, tensors.get("offsets"), tensors.get("times"))

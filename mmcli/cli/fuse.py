@@ -21,14 +21,25 @@ Method = Annotated[
     ),
 ]
 Inputs = Annotated[
-    list[str] | None, typer.Option("--input", "-i", help="A column to fuse. Repeat. Default: all.", metavar="COL")
+    list[str] | None, typer.Option("--input", "-i", help="An input to fuse. Repeat. Default: all.", metavar="NAME")
 ]
 Encoder = Annotated[
     list[str] | None,
-    typer.Option("--encoder", help="The encoder to take for a column. Repeat. Default: the best on val.", metavar="COL=ARCH"),
+    typer.Option("--encoder", help="The encoder to take for an input. Repeat. Default: the best on val.", metavar="NAME=ARCH"),
 ]
 TrainEncoders = Annotated[
     bool, typer.Option("--train-encoders", help="Train through the encoders too: slower, sometimes better.")
+]
+
+ModalityDropout = Annotated[
+    float | None,
+    typer.Option(
+        "--modality-dropout",
+        help="How often each input of a training row is taken away, to learn to do without. Default: 0.",
+        min=0.0,
+        max=0.9,
+        metavar="SHARE",
+    ),
 ]
 
 
@@ -37,6 +48,7 @@ def command(
     input_: Inputs = None,
     encoder: Encoder = None,
     train_encoders: TrainEncoders = False,
+    modality_dropout: ModalityDropout = None,
     artifacts: o.Artifacts = Path("artifacts"),
     config: o.ConfigFile = None,
     set_: o.Set = None,
@@ -66,7 +78,7 @@ def command(
     for text in encoder or []:
         column, equals, architecture = text.rpartition("=")
         if not equals:
-            raise ConfigError(f"--encoder {text!r} is not of the form COL=ARCH.", "E.g. --encoder photo=cnn")
+            raise ConfigError(f"--encoder {text!r} is not of the form NAME=ARCH.", "E.g. --encoder photo=cnn")
         encoders[column] = architecture
     from mmcli.stages import fuse
 
@@ -75,6 +87,7 @@ def command(
         inputs=tuple(input_ or ()),
         encoders=encoders,
         train_encoders=train_encoders,
+        modality_dropout=modality_dropout,
     )
     o.end(fuse.run(options, context), context, json_)
 

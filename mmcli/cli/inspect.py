@@ -12,9 +12,12 @@ NO_ARGS_IS_HELP = True
 def command(
     table: o.TableArgument,
     target: o.Target = None,
+    task: o.Task = None,
+    label_separator: o.LabelSeparator = None,
     input_: o.Input = None,
     ignore: o.Ignore = None,
     type_: o.Type = None,
+    each: o.Each = False,
     split: o.Split = None,
     group: o.Group = None,
     id_: o.Id = None,
@@ -29,6 +32,8 @@ def command(
     context = o.begin(artifacts=Path("artifacts"), config=config, quiet=quiet)
     columns = o.roles(
         target=target,
+        task=task,
+        each=each,
         inputs=input_,
         ignore=ignore,
         types=type_,
@@ -39,5 +44,6 @@ def command(
     )
     from mmcli.stages import inspect
 
-    options = inspect.Options(roles=columns, encoding=encoding, delimiter=delimiter)
+    task_options = {"multilabel": {"separator": label_separator}} if label_separator else {}
+    options = inspect.Options(roles=columns, encoding=encoding, delimiter=delimiter, task_options=task_options)
     o.end(inspect.run(table, options, context), context, json_)

@@ -34,6 +34,7 @@ def _read_config(ctx: typer.Context, file: Path | None) -> Path | None:
     try:
         values = read_toml(file)
         command = str(ctx.info_name)
+        several = {str(parameter.name) for parameter in ctx.command.params if getattr(parameter, "multiple", False)}
         flags = {
             spelling.lstrip("-").replace("-", "_"): str(parameter.name)
             for parameter in ctx.command.params
@@ -48,7 +49,7 @@ def _read_config(ctx: typer.Context, file: Path | None) -> Path | None:
                 if name is None:
                     known = sorted(flag.replace("_", "-") for flag in flags)
                     raise ConfigError(f"--config {file}: [{section}] {unknown('option', key, known)}")
-                defaults[name] = value
+                defaults[name] = [value] if name in several and not isinstance(value, list) else value
     except ConfigError as error:
         _say_error(error.message, error.remedy)
         raise typer.Exit(error.code) from None
@@ -107,14 +108,33 @@ DryRun = Annotated[
 Force = Annotated[bool, typer.Option("--force", help="Work even if nothing has changed.", rich_help_panel=COMMON)]
 
 Target = Annotated[
-    str | None,
+    list[str] | None,
     typer.Option(
         "--target",
         "-t",
-        help="The column to predict. Default: label, target, class or y, else the last.",
+        help="The column to predict; several numbers: repeat. Default: label, target, class or y, else the last.",
         metavar="COL",
         rich_help_panel=COLUMNS,
     ),
+]
+Task = Annotated[
+    str | None,
+    typer.Option(
+        "--task",
+        help="classification, regression or multilabel. Default: by the target.",
+        metavar="NAME",
+        autocompletion=lambda incomplete: complete_names("tasks")(incomplete),
+        rich_help_panel=COLUMNS,
+    ),
+]
+LabelSeparator = Annotated[
+    str | None,
+    typer.Option(
+        "--label-separator", help="The mark between the labels of a cell: multilabel.", metavar="MARK", rich_help_panel=COLUMNS
+    ),
+]
+Each = Annotated[
+    bool, typer.Option("--each", help="One encoder for each number and category, not one for all.", rich_help_panel=COLUMNS)
 ]
 Input = Annotated[
     list[str] | None,
@@ -150,8 +170,13 @@ Id = Annotated[str | None, typer.Option("--id", help="The column that names a ro
 Val = Annotated[float, typer.Option("--val", help="Share of rows drawn for validation.", rich_help_panel=COLUMNS)]
 Test = Annotated[float, typer.Option("--test", help="Share of rows drawn for test.", rich_help_panel=COLUMNS)]
 MediaRoot = Annotated[
-    Path | None,
-    typer.Option("--media-root", help="Where media paths start. Default: the table's folder.", rich_help_panel=TABLE),
+    str | None,
+    typer.Option(
+        "--media-root",
+        help="Where media paths start: a folder, or an address such as s3://bucket. Default: the table's folder.",
+        metavar="DIR",
+        rich_help_panel=TABLE,
+    ),
 ]
 Encoding = Annotated[
     str | None,
@@ -175,14 +200,16 @@ def complete_names(room: str) -> Callable[[str], list[tuple[str, str]]]:
 
 def roles(
     *,
-    target: str | None,
+    target: list[str] | None,
+    task: str | None = None,
+    each: bool = False,
     inputs: list[str] | None,
     ignore: list[str] | None,
     types: list[str] | None,
     split: str | None,
     group: str | None,
     id_column: str | None,
-    media_root: Path | None,
+    media_root: str | None,
 ) -> Roles:
     """What the column options say.
 
@@ -198,7 +225,9 @@ def roles(
     from mmcli.config import Roles
 
     return Roles(
-        target=target,
+        target=tuple(target or ()),
+        task=task,
+        each=each,
         inputs=tuple(inputs or ()),
         ignore=tuple(ignore or ()),
         types=pairs,

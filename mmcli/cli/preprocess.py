@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from mmcli.stages.preprocess import Options
 
 NO_ARGS_IS_HELP = True
-IMAGES, TEXT, QUALITY = "Images", "Text", "Unreadable cells and speed"
+IMAGES, TEXT, SOUND, QUALITY = "Images", "Text", "Sound and clips", "Unreadable cells and speed"
 
 ImageSize = Annotated[
     int | None, typer.Option("--image-size", help="Height and width, in pixels. Default: 64.", rich_help_panel=IMAGES)
@@ -28,6 +28,20 @@ Store = Annotated[
     ),
 ]
 Exact = Annotated[bool, typer.Option("--exact", help="Decode JPEGs in full before resizing: slower.", rich_help_panel=IMAGES)]
+MaxPixels = Annotated[
+    int | None,
+    typer.Option("--max-pixels", help="Pictures with more pixels are rejected. Default: 100000000.", rich_help_panel=IMAGES),
+]
+SampleRate = Annotated[
+    int | None, typer.Option("--sample-rate", help="Sound is resampled to it, in Hz. Default: 16000.", rich_help_panel=SOUND)
+]
+Mels = Annotated[int | None, typer.Option("--mels", help="Bands of the spectrogram. Default: 80.", rich_help_panel=SOUND)]
+MaxSeconds = Annotated[
+    float | None, typer.Option("--max-seconds", help="Seconds kept of a recording. Default: 10.", rich_help_panel=SOUND)
+]
+Frames = Annotated[
+    int | None, typer.Option("--frames", help="Frames taken of a clip, spread evenly. Default: 8.", rich_help_panel=SOUND)
+]
 VocabSize = Annotated[
     int | None, typer.Option("--vocab-size", help="Most tokens to learn. Default: 8000.", rich_help_panel=TEXT)
 ]
@@ -62,8 +76,14 @@ def stage_options(
     store: str | None,
     exact: bool,
     vocab_size: int | None,
+    max_pixels: int | None,
     max_tokens: int | None,
     tokenizer: Path | None,
+    sample_rate: int | None,
+    mels: int | None,
+    max_seconds: float | None,
+    frames: int | None,
+    label_separator: str | None,
     max_bad: str,
     strict: bool,
     workers: int,
@@ -73,9 +93,13 @@ def stage_options(
     from mmcli.config import validate
     from mmcli.errors import ConfigError
 
-    image = {"size": image_size, "store": store, "exact": exact or None}
-    text = {"vocab_size": vocab_size, "max_tokens": max_tokens, "tokenizer": str(tokenizer) if tokenizer else None}
-    given = {name: {k: v for k, v in flags.items() if v is not None} for name, flags in (("image", image), ("text", text))}
+    said: dict[str, dict[str, Any]] = {
+        "image": {"size": image_size, "store": store, "exact": exact or None, "max_pixels": max_pixels},
+        "text": {"vocab_size": vocab_size, "max_tokens": max_tokens, "tokenizer": str(tokenizer) if tokenizer else None},
+        "audio": {"sample_rate": sample_rate, "mels": mels, "max_seconds": max_seconds},
+        "video": {"frames": frames},
+    }
+    given = {name: {k: v for k, v in flags.items() if v is not None} for name, flags in said.items()}
     for modality, flags in given.items():
         validate(registry.config_class("modalities", modality), flags, f"modality.{modality}")
     try:
@@ -94,15 +118,19 @@ def stage_options(
         strict=strict,
         workers=workers,
         modality_options={name: flags for name, flags in given.items() if flags},
+        task_options={"multilabel": {"separator": label_separator}} if label_separator else {},
     )
 
 
 def command(
     table: o.TableArgument,
     target: o.Target = None,
+    task: o.Task = None,
+    label_separator: o.LabelSeparator = None,
     input_: o.Input = None,
     ignore: o.Ignore = None,
     type_: o.Type = None,
+    each: o.Each = False,
     split: o.Split = None,
     group: o.Group = None,
     id_: o.Id = None,
@@ -114,9 +142,14 @@ def command(
     image_size: ImageSize = None,
     store: Store = None,
     exact: Exact = False,
+    max_pixels: MaxPixels = None,
     vocab_size: VocabSize = None,
     max_tokens: MaxTokens = None,
     tokenizer: TokenizerFile = None,
+    sample_rate: SampleRate = None,
+    mels: Mels = None,
+    max_seconds: MaxSeconds = None,
+    frames: Frames = None,
     max_bad: MaxBad = "5%",
     strict: Strict = False,
     workers: Workers = 0,
@@ -142,6 +175,8 @@ def command(
     )
     columns = o.roles(
         target=target,
+        task=task,
+        each=each,
         inputs=input_,
         ignore=ignore,
         types=type_,
@@ -159,9 +194,15 @@ def command(
         image_size=image_size,
         store=store,
         exact=exact,
+        max_pixels=max_pixels,
         vocab_size=vocab_size,
         max_tokens=max_tokens,
         tokenizer=tokenizer,
+        sample_rate=sample_rate,
+        mels=mels,
+        max_seconds=max_seconds,
+        frames=frames,
+        label_separator=label_separator,
         max_bad=max_bad,
         strict=strict,
         workers=workers,

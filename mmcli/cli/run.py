@@ -22,9 +22,12 @@ NoOptimize = Annotated[bool, typer.Option("--no-optimize", help="Leave the stage
 def command(
     table: o.TableArgument,
     target: o.Target = None,
+    task: o.Task = None,
+    label_separator: o.LabelSeparator = None,
     input_: o.Input = None,
     ignore: o.Ignore = None,
     type_: o.Type = None,
+    each: o.Each = False,
     split: o.Split = None,
     group: o.Group = None,
     id_: o.Id = None,
@@ -36,15 +39,21 @@ def command(
     image_size: p.ImageSize = None,
     store: p.Store = None,
     exact: p.Exact = False,
+    max_pixels: p.MaxPixels = None,
     vocab_size: p.VocabSize = None,
     max_tokens: p.MaxTokens = None,
     tokenizer: p.TokenizerFile = None,
+    sample_rate: p.SampleRate = None,
+    mels: p.Mels = None,
+    max_seconds: p.MaxSeconds = None,
+    frames: p.Frames = None,
     max_bad: p.MaxBad = "5%",
     strict: p.Strict = False,
     workers: p.Workers = 0,
     arch: train_command.Arch = None,
     method: fuse_command.Method = None,
     train_encoders: fuse_command.TrainEncoders = False,
+    modality_dropout: fuse_command.ModalityDropout = None,
     no_optimize: NoOptimize = False,
     artifacts: o.Artifacts = Path("artifacts"),
     config: o.ConfigFile = None,
@@ -73,6 +82,8 @@ def command(
     fuse_command.check_methods(method)
     columns = o.roles(
         target=target,
+        task=task,
+        each=each,
         inputs=input_,
         ignore=ignore,
         types=type_,
@@ -90,9 +101,15 @@ def command(
         image_size=image_size,
         store=store,
         exact=exact,
+        max_pixels=max_pixels,
         vocab_size=vocab_size,
         max_tokens=max_tokens,
         tokenizer=tokenizer,
+        sample_rate=sample_rate,
+        mels=mels,
+        max_seconds=max_seconds,
+        frames=frames,
+        label_separator=label_separator,
         max_bad=max_bad,
         strict=strict,
         workers=workers,
@@ -107,7 +124,7 @@ def command(
         return
     architectures = tuple(arch or (train_encoder.AUTO,))
     data["train-encoder"] = train_encoder.run(train_encoder.Options(architectures=architectures), context).data
-    fusing = fuse.Options(methods=tuple(method or ("gated",)), train_encoders=train_encoders)
+    fusing = fuse.Options(methods=tuple(method or ("gated",)), train_encoders=train_encoders, modality_dropout=modality_dropout)
     data["fuse"] = fuse.run(fusing, context).data
     if not no_optimize:
         data["optimize"] = optimize.run(optimize.Options(), context).data

@@ -25,9 +25,9 @@ class Encoder(nn.Module, ABC):
     def __init__(self, spec: SignalSpec, dim: int) -> None:
         super().__init__()
         if spec.kind not in self.kinds:
+            name = type(self).__module__.rpartition(".")[2].replace("_", "-")
             raise ConfigError(
-                f"the encoder {type(self).__module__.rpartition('.')[2]} takes {', '.join(sorted(self.kinds))}, "
-                f"the column is a {spec.kind}",
+                f"the encoder {name} takes {', '.join(sorted(self.kinds))}, the column is a {spec.kind}",
                 'See which fit: "mmcli list encoders".',
             )
         self.dim = dim

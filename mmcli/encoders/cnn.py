@@ -1,4 +1,7 @@
-"""A small residual convolutional network for pictures and other grids (He 2016, pre-activation).
+"""A small residual convolutional network for pictures, other grids and spectrograms (He 2016, pre-activation).
+
+A spectrogram is a picture of one channel whose padding is kept at zero through every layer, so that a recording's features do
+not depend on what it was batched with; its tokens are its time steps, averaged over the bands.
 
 `preset = "reference"` builds the founding network instead: Conv 32 3x3 valid, ReLU, max-pool 2, flatten, Dense 128, ReLU. On
 64 x 64 x 3 it has 896 + 3,936,384 parameters, beside the absent embedding of 128.
@@ -6,7 +9,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +18,8 @@ from torch import Tensor, nn
 
 from mmcli.config import Config as BaseConfig
 from mmcli.encoders import Encoder
+from mmcli.errors import ConfigError
+from mmcli.layers import ResidualStack, masked_mean
 from mmcli.signals import Kind, Signal, SignalSpec
 
 TRAINING = {"epochs": 60, "learning_rate": 2e-3, "batch_size": 64, "weight_decay": 0.05, "patience": 20}
@@ -36,46 +41,41 @@ class Config(BaseConfig):
 
 
 class Cnn(Encoder):
-    """Grid [C, H, W] -> one token for each cell of the last feature map, pooled by their mean."""
+    """Grid [C, H, W] -> one token for each cell of the last feature map; spectrogram [T, mels] -> one for each time step left.
 
-    kinds: ClassVar[frozenset[Kind]] = frozenset({"grid"})
+    Pooled by their mean."""
+
+    kinds: ClassVar[frozenset[Kind]] = frozenset({"grid", "spectrogram"})
 
     def __init__(self, config: Config, spec: SignalSpec) -> None:
         channels, height, width = spec.shape if spec.kind == "grid" else (1, 1, 1)
+        if config.preset == "reference" and spec.kind != "grid":
+            raise ConfigError("the reference cnn is for pictures of one size", "Leave encoder.cnn.preset at modern.")
         reference = config.preset == "reference"
         super().__init__(spec, 128 if reference else config.width * 2 ** (config.stages - 1))
         self.config = config
         self.dropout = nn.Dropout(config.dropout)
+        self.body: Any
         if reference:
             flat = 32 * ((height - 2) // 2) * ((width - 2) // 2)
             # Pooling before the ReLU gives the same values and a quarter of the work.
             self.body = nn.Sequential(nn.Conv2d(channels, 32, 3), nn.MaxPool2d(2), nn.ReLU(), nn.Flatten())
             self.dense = nn.Linear(flat, 128)
             return
-        layers: list[nn.Module] = [nn.Conv2d(channels, config.width, 3, stride=2, padding=1, bias=False)]
-        inner = config.width
-        for stage in range(config.stages):
-            outer = config.width * 2**stage
-            for block in range(config.blocks):
-                layers.append(_Block(inner, outer, stride=2 if stage and not block else 1))
-                inner = outer
-        self.body = nn.Sequential(*layers, nn.BatchNorm2d(inner), nn.ReLU())
+        self.body = ResidualStack(channels, config.width, config.stages, config.blocks)
 
     @staticmethod
     def parameter_formula(config: Config, spec: SignalSpec) -> int:
-        channels, height, width = spec.shape
+        channels, height, width = spec.shape if spec.kind == "grid" else (1, 1, 1)
         if config.preset == "reference":
             flat = 32 * ((height - 2) // 2) * ((width - 2) // 2)
             return (9 * channels + 1) * 32 + (flat + 1) * 128 + 128
-        total, inner = 9 * channels * config.width, config.width
-        for stage in range(config.stages):
-            outer = config.width * 2**stage
-            for _ in range(config.blocks):
-                total += 9 * inner * outer + 9 * outer * outer + 2 * (inner + outer) + (inner != outer) * inner * outer
-                inner = outer
-        return total + 2 * inner + inner
+        inner: int = config.width * 2 ** (config.stages - 1)
+        return ResidualStack.parameter_formula(channels, config.width, config.stages, config.blocks) + inner
 
     def encode(self, signal: Signal) -> tuple[Tensor, Tensor, Tensor]:
+        if signal.lengths is not None:
+            return self._encode_spectrogram(signal)
         grid = signal.values.float().contiguous(memory_format=torch.channels_last)
         here = signal.present
         if self.config.preset == "reference":
@@ -85,21 +85,10 @@ class Cnn(Encoder):
         mask = torch.ones(tokens_BTD.shape[:2], dtype=torch.bool, device=here.device)
         return self.dropout(tokens_BTD.mean(1)), tokens_BTD, mask
 
-
-class _Block(nn.Module):
-    """Normalise, activate, convolve, twice, around a shortcut."""
-
-    def __init__(self, inner: int, outer: int, stride: int) -> None:
-        super().__init__()
-        self.norm1 = nn.BatchNorm2d(inner)
-        self.conv1 = nn.Conv2d(inner, outer, 3, stride=stride, padding=1, bias=False)
-        self.norm2 = nn.BatchNorm2d(outer)
-        self.conv2 = nn.Conv2d(outer, outer, 3, padding=1, bias=False)
-        changes = inner != outer or stride != 1
-        self.shortcut = nn.Conv2d(inner, outer, 1, stride=stride, bias=False) if changes else nn.Identity()
-
-    def forward(self, grid: Tensor) -> Tensor:
-        active = F.relu(self.norm1(grid))
-        hidden: Tensor = self.conv2(F.relu(self.norm2(self.conv1(active))))
-        shortcut: Tensor = self.shortcut(active if isinstance(self.shortcut, nn.Conv2d) else grid)
-        return hidden + shortcut
+    def _encode_spectrogram(self, signal: Signal) -> tuple[Tensor, Tensor, Tensor]:
+        assert signal.lengths is not None
+        values = signal.values.float().transpose(1, 2)[:, None]  # [B, 1, mels, T]
+        grid, lengths = self.body.masked(values, signal.lengths.clamp(min=1))
+        tokens_BTD = grid.mean(2).transpose(1, 2)
+        mask = torch.arange(tokens_BTD.shape[1], device=lengths.device)[None] < lengths[:, None]
+        return self.dropout(masked_mean(tokens_BTD, mask)), tokens_BTD, mask

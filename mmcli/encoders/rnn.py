@@ -49,7 +49,7 @@ class Config(BaseConfig):
 class Rnn(Encoder):
     """Ids [T] or a sequence [T, D] -> one token for each step."""
 
-    kinds: ClassVar[frozenset[Kind]] = frozenset({"ids", "sequence"})
+    kinds: ClassVar[frozenset[Kind]] = frozenset({"ids", "sequence", "spectrogram"})
 
     def __init__(self, config: Config, spec: SignalSpec) -> None:
         vocabulary = spec.vocab_size

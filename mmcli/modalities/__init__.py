@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import PurePosixPath
 from typing import Any, ClassVar, Self
 
 from torch import Tensor
@@ -51,15 +51,22 @@ class Modality(ABC):
     """A kind of column, fitted to the train split. Pure: the same cells make the same bytes, in any thread."""
 
     reads_files: ClassVar[bool] = False
-    """Whether cells are paths; then they are given resolved."""
+    """Whether cells may name files."""
+    joins: ClassVar[bool] = False
+    """Whether all columns of this kind form one input by default: numbers and categories, read side by side as fields."""
     encoders: ClassVar[tuple[str, ...]] = ()
     """The architectures that `--arch auto` tries."""
     config: Any
 
     @classmethod
+    def names_file(cls, cell: str) -> bool:  # noqa: ARG003 - most read files always or never
+        """Whether a cell is a path or address; then it is given resolved."""
+        return cls.reads_files
+
+    @classmethod
     @abstractmethod
-    def sniff(cls, cells: Sequence[str], media_root: Path) -> Guess:
-        """How surely a column with these present cells is of this kind."""
+    def sniff(cls, cells: Sequence[str], media_root: str) -> Guess:
+        """How surely a column with these present cells is of this kind, its files lying under `media_root`."""
 
     @classmethod
     @abstractmethod
@@ -68,7 +75,8 @@ class Modality(ABC):
 
     @abstractmethod
     def transform(self, cells: Sequence[str | None]) -> Encoded:
-        """The tensors that go to disk, one row to a cell; missing and unreadable cells are zero and not present."""
+        """The tensors that go to disk, one row to a cell; missing and unreadable cells are zero (in fields not a number) and
+        not present."""
 
     @abstractmethod
     def describe(self) -> SignalSpec:
@@ -96,5 +104,14 @@ class Modality(ABC):
         return signal
 
 
+def by_suffix(cells: Sequence[str], suffixes: frozenset[str], what: str) -> tuple[float, str, list[str]]:
+    """The share of cells that end like such a file, said in words, and those cells."""
+    named = [cell for cell in cells if PurePosixPath(cell.partition("?")[0]).suffix.lower() in suffixes]
+    share = len(named) / max(len(cells), 1)
+    if share < 0.5:
+        return share, f"{share:.0%} of the cells end like {what}", named
+    return share, f"{share:.0%} end like {PurePosixPath(named[0].partition('?')[0]).suffix}", named
+
+
 Contract = Modality
-__all__ = ["Config", "Contract", "Encoded", "Guess", "Modality", "Reject"]
+__all__ = ["Config", "Contract", "Encoded", "Guess", "Modality", "Reject", "by_suffix"]

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from itertools import islice
-from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -21,12 +20,14 @@ from PIL import ImageOps, UnidentifiedImageError
 from pydantic import Field
 from torch import Tensor
 
+from mmcli import media
 from mmcli.config import Config as BaseConfig
-from mmcli.modalities import Encoded, Guess, Modality, Reject
+from mmcli.modalities import Encoded, Guess, Modality, Reject, by_suffix
 from mmcli.signals import Column, Signal, SignalSpec
 
 # Pillow's own limit is a process-wide warning; ours is per column, and counts as an unreadable cell.
 PillowImage.MAX_IMAGE_PIXELS = None
+PillowImage.init()  # once, before threads open files
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -50,6 +51,8 @@ _SUFFIXES = frozenset(
         ".jfif",
     ]
 )
+_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "ICO", "TGA", "JPEG2000", "AVIF", "DIB", "PCX", "SGI")
+"""Decoders that Pillow may use: none that runs a program, or reads another file."""
 _FIT_SAMPLE = 2000
 
 
@@ -84,22 +87,16 @@ class Image(Modality):
         self.std = tuple(std)
 
     @classmethod
-    def sniff(cls, cells: Sequence[str], media_root: Path) -> Guess:
+    def sniff(cls, cells: Sequence[str], media_root: str) -> Guess:
         """By suffix, and by opening the first of them that is there."""
-        named = [cell for cell in cells if Path(cell).suffix.lower() in _SUFFIXES]
-        share = len(named) / max(len(cells), 1)
-        if share < 0.5:
-            return Guess(0.0, f"{share:.0%} of the cells end like an image file")
-        reason = f"{share:.0%} end like {Path(named[0]).suffix}"
-        for cell in named[:20]:
-            if not (media_root / cell).is_file():
-                continue
+        share, reason, named = by_suffix(cells, _SUFFIXES, "an image file")
+        for cell in named[:20] if share >= 0.5 else ():
             try:
-                with PillowImage.open(media_root / cell) as image:
+                with PillowImage.open(media.source(media.resolve(cell, media_root)), formats=_FORMATS) as image:
                     return Guess(0.99, f"{reason}; {cell} is a {image.format} of {image.width} x {image.height}")
-            except (OSError, ValueError):
+            except (OSError, ValueError, SyntaxError):
                 continue
-        return Guess(0.9, f"{reason}; none of the first {len(named[:20])} could be opened")
+        return Guess(0.9, f"{reason}; none could be opened") if share >= 0.5 else Guess(0.0, reason)
 
     @classmethod
     def fit(cls, config: Config, cells: Iterable[str]) -> Self:
@@ -109,8 +106,8 @@ class Image(Modality):
         total, squares, count = torch.zeros(3, dtype=torch.float64), torch.zeros(3, dtype=torch.float64), 0
         for cell in islice(cells, _FIT_SAMPLE):
             try:
-                pixels = decode(Path(cell), config).double() / 255
-            except (OSError, ValueError):
+                pixels = decode(cell, config).double() / 255
+            except (OSError, ValueError, SyntaxError, MemoryError):
                 continue
             total += pixels.mean((1, 2))
             squares += pixels.square().mean((1, 2))
@@ -129,10 +126,10 @@ class Image(Modality):
             if cell is None:
                 continue
             try:
-                pixels[position] = decode(Path(cell), self.config)
+                pixels[position] = decode(cell, self.config)
                 present[position] = True
             except (OSError, ValueError, SyntaxError, MemoryError) as error:
-                rejects.append(Reject(position, cell, _reason(error)))
+                rejects.append(Reject(position, cell, media.reason(error, "an image that Pillow can read")))
         if self.config.store == "uint8":
             return Encoded(Column(pixels, present), rejects)
         return Encoded(Column(self._normalize(pixels, present), present), rejects)
@@ -180,20 +177,22 @@ class Image(Modality):
         return mean, torch.tensor(self.std, device=device).reshape(3, 1, 1)
 
 
-def decode(path: Path, config: Config) -> Tensor:
+def decode(path: str, config: Config) -> Tensor:
     """uint8 [3, size, size] from a file.
 
     Raises:
-        OSError, ValueError: it cannot be read, or has more than `max_pixels`.
+        OSError, ValueError, SyntaxError: it cannot be read, or has more than `max_pixels`.
     """
-    if path.exists() and not path.is_file():
-        raise ValueError("it is a folder, a pipe or a device, not a file")  # a pipe would be waited for without end
-    with PillowImage.open(path) as image:
+    try:
+        image = PillowImage.open(media.source(path), formats=_FORMATS)
+    except UnidentifiedImageError:
+        raise ValueError("not an image that Pillow can read") from None
+    with image:
         if image.width * image.height > config.max_pixels:
             raise ValueError(f"{image.width} x {image.height} is over max_pixels = {config.max_pixels}")
         if not config.exact:
             image.draft(None, (2 * config.size, 2 * config.size))
-        pixels = torch.from_numpy(_rgb(ImageOps.exif_transpose(image)))
+        pixels = torch.from_numpy(_rgb(ImageOps.exif_transpose(image), 0 if config.exact else 2 * config.size))
     grid = _squared(pixels.permute(2, 0, 1)[None], config.fit)
     if grid.shape[-2:] == (config.size, config.size):
         return grid[0]
@@ -201,8 +200,11 @@ def decode(path: Path, config: Config) -> Tensor:
     return resized
 
 
-def _rgb(image: PillowImage.Image) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """[H, W, 3] bytes, whatever the mode."""
+def _rgb(image: PillowImage.Image, enough: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """[H, W, 3] bytes, whatever the mode; large ones averaged over whole pixels down to `enough` a side or more."""
+    shrink = min(image.width, image.height) // enough if enough else 1
+    if shrink >= 2 and image.mode in {"L", "RGB", "CMYK", "YCbCr"}:
+        image = image.reduce(shrink)
     if image.mode.startswith("I"):
         depth = np.asarray(image).astype(np.int64)
         grey = (depth.clip(0, 65535) + 128) // 257 if image.mode != "I" or depth.max() > 255 else depth.clip(0, 255)
@@ -227,14 +229,6 @@ def _squared(grid: Tensor, fit: str) -> Tensor:
     side = max(height, width)
     top, left = (side - height) // 2, (side - width) // 2
     return F.pad(grid, (left, side - width - left, top, side - height - top), value=255)
-
-
-def _reason(error: BaseException) -> str:
-    if isinstance(error, FileNotFoundError):
-        return "there is no such file"
-    if isinstance(error, UnidentifiedImageError):
-        return "not an image that Pillow can read"
-    return str(error) or type(error).__name__
 
 
 def _affine(values: Tensor, flip: bool) -> Tensor:

@@ -49,7 +49,7 @@ class Text(Modality):
         self.tokenizer = tokenizer
 
     @classmethod
-    def sniff(cls, cells: Sequence[str], media_root: Path) -> Guess:  # noqa: ARG003 - text needs no files
+    def sniff(cls, cells: Sequence[str], media_root: str) -> Guess:  # noqa: ARG003 - text needs no files
         """What is nothing else is text."""
         length = sum(map(len, cells)) / max(len(cells), 1)
         return Guess(0.5, f"{len(set(cells))} different texts, {length:.0f} characters on average")

@@ -17,6 +17,7 @@ from mmcli.config import Settings
 from mmcli.dataset import Dataset
 from mmcli.model import FusedModel
 from mmcli.reporting.console import Console
+from mmcli.tasks import Task
 from mmcli.training.device import Compute
 
 
@@ -42,6 +43,10 @@ class Optimization(ABC):
 
     def __init__(self, config: Any) -> None:
         self.config = config
+
+    def unfit(self, task: Task) -> str:  # noqa: ARG002 - most fit any
+        """Why it has nothing to do for such targets; empty where it has."""
+        return ""
 
     @abstractmethod
     def apply(self, network: FusedModel, bench: Workbench) -> FusedModel:

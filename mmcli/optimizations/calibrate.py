@@ -17,6 +17,7 @@ from pydantic import Field
 from mmcli.config import Config as BaseConfig
 from mmcli.model import FusedModel, outputs_for
 from mmcli.optimizations import Optimization, Workbench
+from mmcli.tasks import Task
 
 
 class Config(BaseConfig):
@@ -32,6 +33,9 @@ class Calibrate(Optimization):
     """Kept if the log loss on val falls."""
 
     config: Config
+
+    def unfit(self, task: Task) -> str:
+        return "" if task.probabilistic else "there are no probabilities to calibrate"
 
     def apply(self, network: FusedModel, bench: Workbench) -> FusedModel:
         calibrated = copy.deepcopy(network)

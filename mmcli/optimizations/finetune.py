@@ -9,7 +9,7 @@ from pydantic import Field
 
 from mmcli import joint
 from mmcli.config import Config as BaseConfig
-from mmcli.model import FusedModel
+from mmcli.model import FusedModel, outputs_for
 from mmcli.optimizations import Optimization, Workbench
 from mmcli.training.device import seed_everything
 from mmcli.training.loop import train
@@ -44,6 +44,9 @@ class Finetune(Optimization):
             encoder_rate=self.config.encoder_rate,
         )
         train(job, bench.console)
+        val = bench.dataset.splits["val"]
+        outputs = outputs_for(tuned, bench.dataset, val, bench.compute) * tuned.fusion_head.temperature.cpu()
+        bench.dataset.task.settle(tuned.fusion_head.head, outputs, bench.dataset.targets[val])
         return tuned
 
     def improves(self, before: Mapping[str, float], after: Mapping[str, float], primary: str, higher: bool) -> bool:

@@ -9,6 +9,8 @@ from typing import Any
 
 import jinja2
 
+from mmcli.reporting.metrics import shown
+
 
 def picture(path: Path) -> str:
     """A PNG as a data address."""
@@ -23,4 +25,5 @@ def render(template: str, values: Mapping[str, Any]) -> str:
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
     )
+    environment.filters["shown"] = shown
     return environment.get_template(template).render(values)

@@ -1,4 +1,4 @@
-"""Metrics of classification and their bootstrap intervals.
+"""Metrics of every task and their bootstrap intervals.
 
 Every metric takes weights [R, N], one row to a resample, and gives [R] values: the value itself is the row of ones, an interval
 the quantiles over resamples. So a metric has one definition, and a thousand resamples cost a matrix product.
@@ -14,7 +14,7 @@ import numpy as np
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Metric = Callable[[Array, Array, Array], Array]
-"""(probabilities [N, C], targets int [N], weights [R, N]) -> values [R]."""
+"""(predicted [N, K], targets [N] or [N, K], weights [R, N]) -> values [R]. Predicted are probabilities or numbers."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,12 @@ class Interval:
         return asdict(self)
 
     def __str__(self) -> str:
-        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+        return f"{shown(self.value)} [{shown(self.low)}, {shown(self.high)}]"
+
+
+def shown(value: float) -> str:
+    """A score for people: three decimals, or four figures where it is large."""
+    return f"{value:.3f}" if abs(value) < 100 else f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.1f}"
 
 
 def resample_weights(rows: int, resamples: int = 1000, seed: int = 0) -> Array:
@@ -113,6 +118,68 @@ CLASSIFICATION: dict[str, tuple[Metric, bool]] = {
 """Name -> (metric, whether higher is better)."""
 
 
+def mae(predicted: Array, targets: Array, weights: Array) -> Array:
+    """Mean absolute error, averaged over the target columns."""
+    result: Array = _weighted_mean(weights, np.abs(predicted - targets)).mean(1)
+    return result
+
+
+def rmse(predicted: Array, targets: Array, weights: Array) -> Array:
+    """Root of the mean squared error, averaged over the target columns."""
+    result: Array = np.sqrt(_weighted_mean(weights, np.square(predicted - targets))).mean(1)
+    return result
+
+
+def r2(predicted: Array, targets: Array, weights: Array) -> Array:
+    """Share of the variance explained, averaged over the target columns; undefined where a target does not vary."""
+    centred = targets - targets.mean(0)
+    error = _weighted_mean(weights, np.square(predicted - targets))
+    variance = _weighted_mean(weights, np.square(centred)) - np.square(_weighted_mean(weights, centred))
+    values = 1 - error / np.where(variance > 1e-12, variance, np.nan)
+    return _mean_where(values, ~np.isnan(values))
+
+
+REGRESSION: dict[str, tuple[Metric, bool]] = {"mae": (mae, False), "rmse": (rmse, False), "r2": (r2, True)}
+"""Name -> (metric, whether higher is better). Predicted and targets are numbers [N, K], in the user's units."""
+
+
+def micro_f1(predicted: Array, targets: Array, weights: Array) -> Array:
+    """2 TP / (2 TP + FP + FN) over all labels together; a label is predicted where its margin is positive."""
+    hits, actual, chosen = (counts.sum(1) for counts in _label_counts(predicted, targets, weights))
+    return np.where(actual + chosen > 0, 2 * hits / np.maximum(actual + chosen, 1e-12), np.nan)
+
+
+def label_macro_f1(predicted: Array, targets: Array, weights: Array) -> Array:
+    """Mean F1 over the labels that occur or are predicted."""
+    hits, actual, chosen = _label_counts(predicted, targets, weights)
+    return _mean_where(2 * hits / np.maximum(actual + chosen, 1e-12), actual + chosen > 0)
+
+
+def mean_average_precision(predicted: Array, targets: Array, weights: Array) -> Array:
+    """Mean over the labels that occur of the area under the precision-recall steps."""
+    logits = predicted[:, targets.shape[1] :]
+    values = [_average_precision(logits[:, k], targets[:, k] > 0, weights) for k in range(targets.shape[1])]
+    stacked = np.stack(values, 1)
+    return _mean_where(stacked, ~np.isnan(stacked))
+
+
+def label_log_loss(predicted: Array, targets: Array, weights: Array) -> Array:
+    """Mean over labels of the binary log loss, in nats."""
+    logits = predicted[:, targets.shape[1] :]
+    losses = np.logaddexp(0, logits) - logits * targets
+    return _weighted_mean(weights, losses.mean(1))
+
+
+MULTILABEL: dict[str, tuple[Metric, bool]] = {
+    "micro_f1": (micro_f1, True),
+    "macro_f1": (label_macro_f1, True),
+    "map": (mean_average_precision, True),
+    "log_loss": (label_log_loss, False),
+}
+"""Name -> (metric, whether higher is better). Predicted are margins over the thresholds [N, K] beside logits [N, K]; targets
+are 0 or 1 [N, K]."""
+
+
 def confusion(probabilities: Array, targets: Array) -> Array:
     """int [C, C]: rows are the right classes, columns the predicted ones."""
     classes = probabilities.shape[1]
@@ -128,8 +195,27 @@ def _counts(probabilities: Array, targets: Array, weights: Array) -> tuple[Array
     return weights @ (actual * predicted), weights @ actual, weights @ predicted
 
 
+def _label_counts(predicted: Array, targets: Array, weights: Array) -> tuple[Array, Array, Array]:
+    """Weighted true positives, actual and predicted counts of each label: [R, K] each."""
+    chosen = (predicted[:, : targets.shape[1]] > 0).astype(np.float64)
+    return weights @ (targets * chosen), weights @ targets, weights @ chosen
+
+
+def _average_precision(logits: Array, positive: Array, weights: Array) -> Array:
+    """Sum over the thresholds of (recall gained) x precision, equal scores together: [R]; undefined without positives."""
+    order = np.argsort(-logits, kind="stable")
+    group = np.unique(-logits[order], return_inverse=True)[1]
+    starts = np.flatnonzero(np.r_[True, np.diff(group) > 0])
+    hits = np.add.reduceat(weights[:, order] * positive[order], starts, axis=1)
+    seen = np.cumsum(np.add.reduceat(weights[:, order], starts, axis=1), axis=1)
+    precision = np.cumsum(hits, axis=1) / np.maximum(seen, 1e-12)
+    total = hits.sum(1)
+    return np.where(total > 0, (hits * precision).sum(1) / np.maximum(total, 1e-12), np.nan)
+
+
 def _weighted_mean(weights: Array, values: Array) -> Array:
-    mean: Array = weights @ values / weights.sum(1)
+    total = weights.sum(1)
+    mean: Array = weights @ values / (total if values.ndim == 1 else total[:, None])
     return mean
 
 

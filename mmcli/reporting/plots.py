@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib import font_manager
 from matplotlib.figure import Figure
 
-from mmcli.reporting.metrics import Interval
+from mmcli.reporting.metrics import Interval, shown
 
 # A font without the exact weight is good enough, and not for the user to hear of.
 logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
@@ -58,7 +58,7 @@ def leaderboard(entries: Sequence[tuple[str, str, Interval]], metric: str, path:
         axes.plot([interval.low, interval.high], [place, place], color=colour, linewidth=2.2, solid_capstyle="round")
         axes.plot([interval.value], [place], "o", color=colour, markersize=7)
         axes.annotate(
-            f"{interval.value:.3f}",
+            shown(interval.value),
             (interval.value, place),
             (0, 7),
             textcoords="offset points",
@@ -118,6 +118,46 @@ def reliability(confidence: Array, correct: Array, path: Path, bins: int = 10) -
     _save(figure, path)
 
 
+def scatter(predicted: Array, right: Array, name: str, path: Path) -> None:
+    """Predicted against right numbers, with the line on which they are equal."""
+    figure, axes = _figure(4.6, 4.4)
+    axes.plot(right, predicted, "o", color=ACCENT, markersize=4, alpha=0.5, markeredgewidth=0)
+    low, high = float(min(right.min(), predicted.min())), float(max(right.max(), predicted.max()))
+    axes.plot([low, high], [low, high], "--", color=MUTED, linewidth=1, label="equal")
+    label = readable([name])[0]
+    axes.set_xlabel(f"right {label}")
+    axes.set_ylabel(f"predicted {label}")
+    axes.legend(frameon=False, fontsize=8)
+    _save(figure, path)
+
+
+def errors(differences: Array, name: str, path: Path) -> None:
+    """A histogram of predicted minus right numbers."""
+    figure, axes = _figure(4.8, 4.2)
+    axes.hist(differences, bins=min(40, max(10, len(differences) // 5)), color=SOFT, edgecolor="white")
+    axes.axvline(0, color=MUTED, linewidth=1, linestyle="--")
+    axes.axvline(float(differences.mean()), color=ACCENT, linewidth=1.6, label=f"mean {shown(float(differences.mean()))}")
+    axes.set_xlabel(f"predicted minus right {readable([name])[0]}")
+    axes.set_ylabel("test rows")
+    axes.legend(frameon=False, fontsize=8)
+    _save(figure, path)
+
+
+def labels(rows: Sequence[tuple[str, int, float]], path: Path) -> None:
+    """F1 of each label as bars: (label, rows that have it, F1)."""
+    figure, axes = _figure(6.6, 0.28 * len(rows) + 1.1)
+    names = readable([name for name, _, _ in rows])
+    for place, (_, count, score) in enumerate(rows):
+        axes.barh(place, score, color=SOFT, height=0.7)
+        axes.annotate(f"{score:.2f}", (0, place), (4, 0), textcoords="offset points", va="center", fontsize=7)
+        axes.annotate(f"{count} rows", (1, place), (4, 0), textcoords="offset points", va="center", fontsize=7, color=MUTED)
+    axes.set_yticks(range(len(rows)), names)
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.set_xlim(0, 1)
+    axes.set_xlabel("test F1")
+    _save(figure, path)
+
+
 def ablation(full: Interval, without: Mapping[str, Interval], metric: str, path: Path) -> None:
     """The score with each input taken away, beside the full score."""
     figure, axes = _figure(6.6, 0.42 * len(without) + 1.3)
@@ -125,10 +165,10 @@ def ablation(full: Interval, without: Mapping[str, Interval], metric: str, path:
     for place, interval in enumerate(without.values()):
         axes.barh(place, interval.value, color=SOFT, height=0.6)
         axes.plot([interval.low, interval.high], [place, place], color=INK, linewidth=1.2)
-        axes.annotate(f"{interval.value:.3f}", (0, place), (5, 0), textcoords="offset points", va="center", fontsize=8)
+        axes.annotate(shown(interval.value), (0, place), (5, 0), textcoords="offset points", va="center", fontsize=8)
     axes.axvline(full.value, color=ACCENT, linewidth=1.6)
     side, shift = ("right", -5) if full.value > 0.5 * axes.get_xlim()[1] else ("left", 5)
-    text = f"all inputs {full.value:.3f}"
+    text = f"all inputs {shown(full.value)}"
     axes.annotate(text, (full.value, -0.62), (shift, 0), textcoords="offset points", color=ACCENT, fontsize=8, ha=side)
     axes.set_yticks(range(len(without)), labels)
     axes.set_ylim(len(without) - 0.4, -0.9)

@@ -15,10 +15,10 @@ from torch import Tensor
 from mmcli import __version__, baselines, model
 from mmcli.artifacts import layout, store, tensors
 from mmcli.artifacts.store import Artifact, Draft
-from mmcli.dataset import Dataset
+from mmcli.dataset import Dataset, target_columns
 from mmcli.errors import DataError
 from mmcli.reporting import html, plots
-from mmcli.reporting.metrics import Interval
+from mmcli.reporting.metrics import Interval, shown
 from mmcli.stages import Context, Outcome
 from mmcli.training import device
 
@@ -118,19 +118,23 @@ def _entries(
     what = f"{fused.config['method']} fusion of {', '.join(columns)}"
     entries.append(entry("fused", fused.config["method"], _kept_outputs(fused, model.OUTPUTS)[test], what))
     for column, artifact in columns.items():
-        what = f"this column alone ({artifact.config['architecture']})"
+        what = f"this input alone ({artifact.config['architecture']})"
         entries.append(entry("column", column, _kept_outputs(artifact, model.EMBEDDINGS)[test], what))
     outputs = baselines.outputs(reference)
-    described = {"majority": "the class frequencies of train", "linear": "a linear model on the same inputs"}
-    entries += [entry("baseline", name, outputs[name][test], described[name]) for name in baselines.NAMES]
-    if len(columns) > 1:
+    described = {"linear": "a linear model on the same inputs"}
+    for name in baselines.names(dataset):
+        what = described.get(name, f"the {name} of the train targets, whatever the inputs")
+        entries.append(entry("baseline", name, outputs[name][test], what))
+    taken = list(columns) if len(columns) > 1 else []
+    taken += [member for name in columns if dataset.input(name).joined for member in dataset.input(name).members]
+    if taken:
         compute = device.choose(context.device, context.precision)
         network = model.load_fused(dataset, best).to(compute.device)
-        with context.console.progress("evaluate: without each input", len(columns)) as progress:
-            for column in columns:
-                absent = model.outputs_for(network, dataset, test, compute, absent=[column])
-                entries.append(entry("without", column, absent, f"{best.name} with {column} absent"))
-                progress.advance(column)
+        with context.console.progress("evaluate: without each input", len(taken)) as progress:
+            for name in taken:
+                absent = model.outputs_for(network, dataset, test, compute, absent=[name])
+                entries.append(entry("without", name, absent, f"{best.name} with {name} absent"))
+                progress.advance(name)
     return entries
 
 
@@ -162,14 +166,15 @@ def _write(
         "best_column": task.gain(top.outputs, single.outputs, targets, context.seed),
         "linear": task.gain(top.outputs, linear.outputs, targets, context.seed),
     }
-    verdict = _verdict(top, single, linear, gains, primary)
+    verdict = _verdict(top, single, linear, gains, primary, task.primary_higher_is_better)
     summary = {
         "task": type(task).__module__.rpartition(".")[2],
         "primary_metric": primary,
-        "target": dataset.schema["target"],
+        "target": dataset.target,
         "model": best.name,
         "verdict": verdict,
         "best_column": single.name,
+        "inputs": {name: list(dataset.input(name).members) for name in columns},
         "test": _nested(entries),
         "gain": {name: gain.as_dict() for name, gain in gains.items()},
     }
@@ -192,30 +197,32 @@ def _nested(entries: list[_Entry]) -> dict[str, Any]:
     return test
 
 
-def _verdict(top: _Entry, single: _Entry, linear: _Entry, gains: Mapping[str, Interval], metric: str) -> str:
+def _verdict(top: _Entry, single: _Entry, linear: _Entry, gains: Mapping[str, Interval], metric: str, higher: bool) -> str:
     name = metric.replace("_", " ")
     said = (
         f"On {top.scores[metric].n} test rows the {top.label} model reaches {name} {top.scores[metric]}; the best single "
-        f"column, {single.name}, {single.scores[metric]}; a linear model on the same inputs {linear.scores[metric]}. "
+        f"input, {single.name}, {single.scores[metric]}; a linear model on the same inputs {linear.scores[metric]}. "
     )
     gain, over_linear = gains["best_column"], gains["linear"]
-    change = f"{gain.value:+.3f}, 95% interval {gain.low:+.3f} to {gain.high:+.3f}, same rows for both"
+    better = "higher" if higher else "lower"
+    change = f"{name} {better} by {shown(gain.value)}, 95% interval {shown(gain.low)} to {shown(gain.high)}, same rows for both"
     if gain.low > 0:
         said += f"Fusing helps ({change})."
     elif gain.value > 0:
         said += f"Fusing seems to help, but within the noise of so few rows ({change})."
     else:
-        said += f"Fusing does not help here ({change}): use {single.name} alone, or more rows."
+        said += f"Fusing does not help here ({change}): use {single.name} alone, or give more rows."
     if over_linear.value <= 0:
-        said += f" The linear model is as good or better ({over_linear.value:+.3f})."
+        said += f" The linear model is as good or better (by {shown(-over_linear.value)})."
     return said
 
 
 def _predictions(top: _Entry, dataset: Dataset) -> pd.DataFrame:
     rows = dataset.rows.iloc[dataset.splits["test"].numpy()]
-    target = dataset.schema["target"]
-    decoded = {f"{target}_predicted{name}": cells for name, cells in dataset.task.decode(top.outputs).items()}
-    frame = rows[["row", "id", "target"]].rename(columns={"target": target}).reset_index(drop=True)
+    targets = dataset.schema["targets"]
+    names = dict(zip(target_columns(targets), targets, strict=True))
+    decoded = {f"{dataset.target}_predicted{name}": cells for name, cells in dataset.task.decode(top.outputs).items()}
+    frame = rows[["row", "id", *names]].rename(columns=names).reset_index(drop=True)
     return frame.assign(**decoded)
 
 
@@ -238,7 +245,7 @@ def _report(
     return html.render(
         "report.html.j2",
         {
-            "title": f"Predicting {dataset.schema['target']}",
+            "title": f"Predicting {dataset.target}",
             "subtitle": f"{len(dataset.rows):,} rows of {_table_name(dataset)}; inputs: {', '.join(columns)}",
             "verdict": summary["verdict"],
             "plots": drawn,
@@ -251,7 +258,7 @@ def _report(
             "inputs": [
                 {
                     "name": column,
-                    "modality": dataset.schema["columns"][column]["modality"],
+                    "modality": dataset.input(column).modality,
                     "encoder": artifact.config["architecture"],
                     "val": artifact.metrics["val"][primary],
                     "absent": int((~tensors.load(artifact.file(model.EMBEDDINGS))["present"][test]).sum()),
@@ -301,11 +308,11 @@ def _say(summary: Mapping[str, Any], context: Context) -> None:
     named = [(kind, test[kind]) for kind in ("optimized", "fused") if kind in test]
     named += [(f"{kind[:-1]}: {name}", scores) for kind in ("columns", "baselines") for name, scores in test[kind].items()]
     named += [(f"without {name}", scores) for name, scores in test.get("without", {}).items()]
-    others = [name for name in ("macro_f1", "log_loss", "auroc", "ece") if name in named[0][1]]
+    others = [name for name in named[0][1] if name != primary and name != "balanced_accuracy"][:4]
     rows = []
     for label, scores in named:
         score = scores[primary]
-        interval = f"{score['low']:.3f} to {score['high']:.3f}"
-        rows.append([label, f"{score['value']:.3f}", interval, *(f"{scores[name]['value']:.3f}" for name in others)])
+        interval = f"{shown(score['low'])} to {shown(score['high'])}"
+        rows.append([label, shown(score["value"]), interval, *(shown(scores[name]["value"]) for name in others)])
     context.console.table(["test", primary, "95% interval", *others], rows)
     context.console.note(summary["verdict"])

@@ -22,6 +22,7 @@ from mmcli.dataset import Dataset
 from mmcli.encoders import parameter_count
 from mmcli.errors import ArtifactError, ConfigError, MmcliError, combine, unknown
 from mmcli.model import FusedModel, FusionHead
+from mmcli.reporting.metrics import shown
 from mmcli.signals import Batch, Features
 from mmcli.stages import Context, Outcome
 from mmcli.training import device
@@ -44,6 +45,8 @@ class Options:
     encoders: Mapping[str, str] = field(default_factory=dict)
     """Column -> architecture, where not the best on val."""
     train_encoders: bool = False
+    modality_dropout: float | None = None
+    """While training, how often each input is taken away; by default as configured."""
 
 
 @dataclass(frozen=True)
@@ -93,9 +96,9 @@ def _check_names(options: Options, dataset: Dataset) -> list[str]:
             errors.append(ConfigError(f"--method {method}: {error.message}", error.remedy))
     for flag, names in (("--input", options.inputs), ("--encoder", options.encoders)):
         errors += [
-            ConfigError(f"{flag} {name}: {unknown('column', name, dataset.columns)}")
+            ConfigError(f"{flag} {name}: {unknown('input', name, dataset.inputs)}")
             for name in names
-            if name not in dataset.columns
+            if name not in dataset.inputs
         ]
     if errors:
         raise combine(errors)
@@ -104,7 +107,7 @@ def _check_names(options: Options, dataset: Dataset) -> list[str]:
 
 def _choose_encoders(options: Options, dataset: Dataset, context: Context) -> dict[str, Artifact]:
     chosen: dict[str, Artifact] = {}
-    for column in options.inputs or dataset.columns:
+    for column in options.inputs or dataset.inputs:
         if column in options.encoders:
             artifact = model.read_encoder(context.root, column, options.encoders[column])
             chosen[column] = store.require_fresh(artifact)
@@ -113,7 +116,7 @@ def _choose_encoders(options: Options, dataset: Dataset, context: Context) -> di
         if not fresh:
             old = any(name == column for name, _ in layout.encoders(context.root))
             raise ArtifactError(
-                f"column {column!r} has no trained encoder" + (" that is up to date" if old else ""),
+                f"the input {column!r} has no trained encoder" + (" that is up to date" if old else ""),
                 f'Run "mmcli train-encoder {column}" first.',
             )
         chosen[column] = fresh[0]
@@ -124,6 +127,8 @@ def _plan(method: str, encoders: dict[str, Artifact], options: Options, context:
     settings = context.settings.for_stage("fuse")
     config = settings.part("fusions", method)
     training = settings.training(**(TRAINING_THROUGH if options.train_encoders else TRAINING))
+    if options.modality_dropout is not None:
+        training = training.model_copy(update={"modality_dropout": options.modality_dropout})
     with torch.device("meta"):
         model.build_fusion(method, config.model_dump(), dict.fromkeys(encoders, 8))
     parents = {key: value for artifact in encoders.values() for key, value in artifact.parent().items()}
@@ -176,7 +181,9 @@ def _job(plan: _Plan, dataset: Dataset, compute: Compute, context: Context, draf
     features = {column: embeddings(artifact) for column, artifact in plan.encoders.items()}
     dims = {column: f.pooled.shape[1] for column, f in features.items()}
     fusion = model.build_fusion(plan.method, plan.config.model_dump(), dims)
-    head = FusionHead(fusion, dataset.task.head(fusion.dim)).to(compute.device)
+    head = FusionHead(fusion, dataset.task.head(fusion.dim), dims, plan.training.modality_dropout)
+    head.start_absent(features, dataset.splits["train"])
+    head.to(compute.device)
     rows = Rows(features, dataset.targets, dataset.splits, {}).to(compute.device)
 
     def outputs(batch: Batch) -> Tensor:
@@ -206,7 +213,10 @@ def _job_through(plan: _Plan, dataset: Dataset, compute: Compute, context: Conte
     encoders = {column: own.encoder for column, own in columns.items()}
     dims = {column: encoder.dim for column, encoder in encoders.items()}
     fusion = model.build_fusion(plan.method, plan.config.model_dump(), dims)
-    network = FusedModel(encoders, FusionHead(fusion, dataset.task.head(fusion.dim)))
+    fusion_head = FusionHead(fusion, dataset.task.head(fusion.dim), dims, plan.training.modality_dropout)
+    cached = {column: embeddings(artifact) for column, artifact in plan.encoders.items()}
+    fusion_head.start_absent(cached, dataset.splits["train"])
+    network = FusedModel(encoders, fusion_head)
     heads = {column: own.head for column, own in columns.items()}
     return joint.job(
         network,
@@ -231,15 +241,18 @@ def _keep(job: Job, trained: Trained, options: Options, dataset: Dataset, draft:
     draft.volatile.add(LOG)
     kept = job.module.network if options.train_encoders else job.module
     assert isinstance(kept, FusedModel | FusionHead)
+    head = kept.fusion_head if isinstance(kept, FusedModel) else kept
+    val = job.rows.splits["val"]
+    dataset.task.settle(head.head, outputs_of(job, val), job.rows.targets[val])
     draft.tensors[model.WEIGHTS] = tensors.save(draft.path / model.WEIGHTS, kept.state_dict())
     everything = torch.arange(len(dataset.rows), device=job.compute.device)
     saved = {"outputs": outputs_of(job, everything)}
     draft.tensors[model.OUTPUTS] = tensors.save(draft.path / model.OUTPUTS, saved)
-    head = kept.fusion_head if isinstance(kept, FusedModel) else kept
+    index = dataset.splits["val"]
     draft.metrics.update(
         primary_metric=dataset.task.primary_metric,
         higher_is_better=dataset.task.primary_higher_is_better,
-        val=trained.val,
+        val=dataset.task.score(saved["outputs"][index].cpu(), dataset.targets[index]),
         best_epoch=trained.best_epoch,
         epochs=len(trained.history),
         parameters=parameter_count(head),
@@ -255,14 +268,14 @@ def _say(
     scores: list[tuple[str, str, dict[str, Any]]] = []
     scores += [("fused", a.config["method"], a.metrics) for a in made]
     scores += [("column", f"{column} ({a.config['architecture']})", a.metrics) for column, a in encoders.items()]
-    scores += [("baseline", name, reference.metrics[name]) for name in baselines.NAMES]
+    scores += [("baseline", name, reference.metrics[name]) for name in baselines.names(dataset)]
     scores.sort(key=lambda score: sign * score[2]["val"][primary], reverse=True)
     rows = [
         [
             kind,
             name,
-            f"{m['val'][primary]:.3f}",
-            f"{m['val']['loss']:.3f}",
+            shown(m["val"][primary]),
+            shown(m["val"]["loss"]),
             _figure(m, "parameters"),
             _figure(m, "seconds"),
         ]
@@ -272,15 +285,15 @@ def _say(
     best = {kind: next(s for s in scores if s[0] == kind) for kind in ("fused", "column", "baseline")}
     fused, single = (best[kind][2]["val"][primary] for kind in ("fused", "column"))
     linear = reference.metrics["linear"]["val"][primary]
-    verdict = f"{best['fused'][1]}: val {primary} {fused:.3f}; best single column, {best['column'][1]}: {single:.3f}"
-    verdict += f"; linear: {linear:.3f}"
+    verdict = f"{best['fused'][1]}: val {primary} {shown(fused)}; best single column, {best['column'][1]}: {shown(single)}"
+    verdict += f"; linear: {shown(linear)}"
     if sign * fused <= sign * max(single, linear, key=lambda value: sign * value):
         verdict += ". Fusion does not help here, so far"
     context.console.note(verdict)
     return {
         "fused": {a.config["method"]: a.metrics for a in made},
         "columns": {column: a.metrics["val"] for column, a in encoders.items()},
-        "baselines": {name: reference.metrics[name]["val"] for name in baselines.NAMES},
+        "baselines": {name: reference.metrics[name]["val"] for name in baselines.names(dataset)},
     }
 
 

@@ -6,16 +6,18 @@ import shlex
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from rich.cells import cell_len, set_cell_size
 
-from mmcli import registry, schema
+from mmcli import media, registry, schema, targets
 from mmcli.config import Roles
-from mmcli.errors import DataError
+from mmcli.modalities import Modality
 from mmcli.schema import Schema
 from mmcli.stages import Context, Outcome
 from mmcli.tables.reading import Table, open_table
 from mmcli.tables.splitting import SPLITS, spelled_splits
+from mmcli.tasks import Cells, Task
 
 EXAMPLES = 3
 
@@ -27,6 +29,8 @@ class Options:
     roles: Roles = field(default_factory=Roles)
     encoding: str | None = None
     delimiter: str | None = None
+    task_options: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Options given by flags, by task."""
 
 
 @dataclass
@@ -47,15 +51,24 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
     """
     table = open_table(path, options.encoding, options.delimiter)
     found = schema.infer(table, options.roles)
-    tallies, targets, splits, rows = _count(table, found)
-    warnings = _warnings(found, tallies, targets, splits, rows)
+    tallies, cells, splits, rows = _count(table, found)
+    settings = context.settings.for_stage("preprocess")
+    kind, config, why = targets.choose(cells, found.targets, options.roles.task, settings, options.task_options)
+    labelled = [row for row in cells if kind.is_labelled(config, row)]
+    task = kind.fit(config, labelled, found.targets)
+    warnings = _warnings(found, task, labelled, tallies, splits, rows)
     context.console.note(f"{path}: {rows:,} rows, {len(table.columns)} columns, {_format(table)}")
-    for line in found.announcements:
+    for line in [*found.announcements, *([why] if why else [])]:
         context.console.note(line)
     _say(found, tallies, rows, context)
-    classes = ", ".join(f"{name} {count:,}" for name, count in targets.most_common(12))
-    more = f", and {len(targets) - 12} more" if len(targets) > 12 else ""
-    context.console.note(f"target {found.target!r}: {len(targets)} classes: {classes}{more}")
+    for name, columns in found.inputs.items():
+        if len(columns) > 1:
+            context.console.note(f"input {name!r}: {', '.join(columns)}, in one encoder (--each for one each)")
+    strata = Counter(kind.strata(config, labelled)) if kind.has_classes else Counter()
+    classes = ", ".join(f"{name} {count:,}" for name, count in strata.most_common(12))
+    more = f", and {len(strata) - 12} more" if len(strata) > 12 else ""
+    names = ", ".join(map(repr, found.targets))
+    context.console.note(f"target {names}: {task.summary()}{': ' if classes else ''}{classes}{more}")
     if splits:
         context.console.note("splits: " + ", ".join(f"{splits[name]:,} {name}" for name in SPLITS))
     for warning in warnings:
@@ -63,8 +76,9 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
     data = {
         "rows": rows,
         "format": _format(table),
-        "target": {"column": found.target, "classes": dict(targets)},
-        "inputs": [
+        "task": kind.__module__.rpartition(".")[2],
+        "target": {"columns": found.targets, "summary": task.summary(), "classes": dict(strata)},
+        "columns": [
             {
                 "column": item.name,
                 "modality": item.modality,
@@ -73,21 +87,23 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
                 "missing": tallies[item.name].missing,
                 "examples": tallies[item.name].examples,
             }
-            for item in found.inputs
+            for item in found.columns
         ],
+        "inputs": found.inputs,
         "splits": dict(splits),
         "ignored": found.ignored,
         "warnings": warnings,
     }
-    target = "" if options.roles.target else f" --target {shlex.quote(found.target)}"
+    target = "" if options.roles.target else f" --target {shlex.quote(found.targets[0])}"
     typed = context.command.replace(" inspect ", " preprocess ", 1) if " inspect " in context.command else ""
     return Outcome(data, f"{typed or f'mmcli preprocess {path}'}{target}")
 
 
-def _count(table: Table, found: Schema) -> tuple[dict[str, _Tally], Counter[str], Counter[str], int]:
+def _count(table: Table, found: Schema) -> tuple[dict[str, _Tally], list[tuple[str | None, ...]], Counter[str], int]:
     tallies = {name: _Tally() for name in table.columns}
-    files = {item.name for item in found.inputs if registry.load("modalities", item.modality).reads_files}
-    targets: Counter[str] = Counter()
+    kinds: dict[str, type[Modality]] = {c.name: registry.load("modalities", c.modality) for c in found.columns}
+    files = {name: kind for name, kind in kinds.items() if kind.reads_files}
+    cells: list[tuple[str | None, ...]] = []
     splits: Counter[str] = Counter()
     rows = 0
     for chunk in table.chunks():
@@ -98,29 +114,35 @@ def _count(table: Table, found: Schema) -> tuple[dict[str, _Tally], Counter[str]
                     tally.missing += 1
                 elif len(tally.examples) < EXAMPLES and cell not in tally.examples:
                     tally.examples.append(cell)
-                if cell is not None and name in files and not (found.media_root / cell).exists():
-                    tally.unreadable.append((int(row) + 1, cell))
-        targets.update(cell for cell in chunk[found.target] if cell is not None)
+                if cell is not None and name in files and files[name].names_file(cell):
+                    there = media.is_address(found.media_root) or media.exists(media.resolve(cell, found.media_root))
+                    tally.unreadable += [] if there else [(int(row) + 1, cell)]
+        cells += chunk[found.targets].itertuples(index=False, name=None)
         if found.split:
             splits.update(spelled_splits(chunk[found.split].tolist(), found.split))
         rows += len(chunk)
-    return tallies, targets, splits, rows
+    return tallies, cells, splits, rows
 
 
-def _warnings(found: Schema, tallies: dict[str, _Tally], targets: Counter[str], splits: Counter[str], rows: int) -> list[str]:
+def _warnings(
+    found: Schema, task: Task, labelled: Cells, tallies: dict[str, _Tally], splits: Counter[str], rows: int
+) -> list[str]:
     warnings = []
-    if len(targets) < 2:
-        raise DataError(f"the target {found.target!r} has {len(targets)} class", "At least two are needed.")
-    if tallies[found.target].missing:
-        warnings.append(f"{tallies[found.target].missing} rows have no {found.target!r}: they are left out of training")
-    if len(targets) > rows / 2:
-        warnings.append(f"{found.target!r} has {len(targets)} classes in {rows} rows: is it the target?")
-    rare = [name for name, count in targets.items() if count < 3]
-    if rare:
-        warnings.append(f"{len(rare)} classes have fewer than 3 rows, e.g. {rare[0]!r}: too few to train, validate and test")
+    name = " or ".join(map(repr, found.targets))
+    if len(labelled) < rows:
+        warnings.append(f"{rows - len(labelled)} rows have no {name}: they are left out of training")
+    if task.has_classes:
+        classes = Counter(str(cell) for (cell,) in labelled)
+        if len(classes) > rows / 2:
+            warnings.append(f"{name} has {len(classes)} classes in {rows} rows: is it the target?")
+        rare = [label for label, count in classes.items() if count < 3]
+        if rare:
+            warnings.append(
+                f"{len(rare)} classes have fewer than 3 rows, e.g. {rare[0]!r}: too few to train, validate and test"
+            )
     if found.split and not splits["test"]:
         warnings.append(f"column {found.split!r} names no test rows: evaluate will have nothing to show")
-    for item in found.inputs:
+    for item in found.columns:
         tally = tallies[item.name]
         if tally.unreadable:
             row, cell = tally.unreadable[0]
@@ -134,7 +156,7 @@ def _warnings(found: Schema, tallies: dict[str, _Tally], targets: Counter[str], 
 
 def _say(found: Schema, tallies: dict[str, _Tally], rows: int, context: Context) -> None:
     lines = []
-    for item in found.inputs:
+    for item in found.columns:
         tally = tallies[item.name]
         example = _short("; ".join(" ".join(cell.split()) for cell in tally.examples))
         lines.append(
@@ -147,7 +169,7 @@ def _say(found: Schema, tallies: dict[str, _Tally], rows: int, context: Context)
                 example,
             ]
         )
-    context.console.table(["input", " taken for", "sure", "missing", " because", " examples"], lines)
+    context.console.table(["column", " taken for", "sure", "missing", " because", " examples"], lines)
     if found.ignored:
         context.console.note(f"not used: {', '.join(found.ignored)}")
 

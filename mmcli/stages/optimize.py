@@ -21,6 +21,7 @@ from mmcli.encoders import parameter_count
 from mmcli.errors import ArtifactError
 from mmcli.model import FusedModel
 from mmcli.optimizations import Optimization, Workbench
+from mmcli.reporting.metrics import shown
 from mmcli.stages import Context, Outcome
 from mmcli.training import device
 from mmcli.training.device import Compute
@@ -136,6 +137,10 @@ def _optimize(
             folder,
             context.console,
         )
+        reason = step.unfit(dataset.task)
+        if reason:
+            history.append({"step": name, "kept": False, "reason": reason, **current})
+            continue
         proposed = step.apply(network, bench)
         after = measured(proposed, dataset, compute)
         kept = step.improves(current["val"], after["val"], primary, higher)
@@ -190,13 +195,19 @@ def _say(artifact: Artifact, dataset: Dataset, context: Context) -> None:
     primary = dataset.task.primary_metric
     rows = []
     for entry in artifact.metrics["history"]:
-        kept = "start" if entry["step"] == "fused" else "kept" if entry["kept"] else "left: val is no better"
+        kept = (
+            "start"
+            if entry["step"] == "fused"
+            else "kept"
+            if entry["kept"]
+            else f"left: {entry.get('reason', 'val is no better')}"
+        )
         rows.append(
             [
                 entry["step"],
                 kept,
-                f"{entry['val'][primary]:.3f}",
-                f"{entry['val']['loss']:.3f}",
+                shown(entry["val"][primary]),
+                shown(entry["val"]["loss"]),
                 f"{entry['latency_ms_batch_1']:.1f}",
                 f"{entry['latency_ms_batch_32']:.1f}",
                 f"{entry['size_mb']:.1f}",

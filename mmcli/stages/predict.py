@@ -27,7 +27,7 @@ class Options:
     output: Path = Path("predictions.csv")
     model: Path | None = None
     """A fusion's folder or `optimized`; by default the best under the artifacts root."""
-    media_root: Path | None = None
+    media_root: str | None = None
     encoding: str | None = None
     delimiter: str | None = None
 
@@ -48,12 +48,12 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
     table = open_table(path, options.encoding, options.delimiter)
     loaded = model.load(options.model or context.root, context.device, context.precision)
     missing = loaded.absent_columns(table.columns)
-    if len(missing) == len(loaded.network.columns):
+    if len(missing) == len(loaded.columns):
         raise DataError(
             f"{path} has none of the model's inputs: {', '.join(missing)}", f"Its columns: {', '.join(table.columns)}."
         )
     if missing:
-        context.console.warn(f"{path} lacks the input {', '.join(missing)}: it counts as absent in every row")
+        context.console.warn(f"{path} lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}: absent in every row")
     context.console.note(f"predict: {loaded.artifact.name} on {loaded.compute}")
     if context.dry_run:
         context.console.note("dry run: nothing was written")
@@ -80,7 +80,7 @@ def _predict(table: Table, loaded: Model, options: Options) -> tuple[int, list[t
     writer = _WRITERS[FORMATS[options.output.suffix.lower()]](temporary, options.output.suffix.lower())
     rejects, rows = [], 0
     try:
-        for prediction in loaded.predict_chunks(table.chunks(), options.media_root or table.path.parent):
+        for prediction in loaded.predict_chunks(table.chunks(), options.media_root or str(table.path.parent)):
             writer.write(prediction.frame)
             rejects += prediction.rejects
             rows += len(prediction.frame)

@@ -7,21 +7,23 @@ the train split, once to transform.
 from __future__ import annotations
 
 import csv
+import functools
 import io
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from mmcli import registry, schema, sharding
+from mmcli import registry, schema, sharding, targets
 from mmcli.artifacts import layout, store
 from mmcli.artifacts.store import Artifact, Draft
 from mmcli.config import Roles
-from mmcli.dataset import ROWS, SCHEMA, TASK, modality_file
+from mmcli.dataset import ROWS, SCHEMA, TASK, modality_file, target_columns
 from mmcli.errors import ArtifactError, ConfigError, DataError, MmcliError, combine
 from mmcli.modalities import Modality
 from mmcli.schema import Schema
@@ -49,6 +51,8 @@ class Options:
     workers: int = 0
     modality_options: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Options given by flags, by modality: they win over the config file."""
+    task_options: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """The same by task."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,7 @@ class _Plan:
     table: Table
     schema: Schema
     rows: pd.DataFrame
-    """row, id, split, target."""
+    """row, id, split, and each target's cells."""
     task: Task
     fingerprint: str
     config: dict[str, Any]
@@ -115,16 +119,20 @@ def _plan(path: Path, options: Options, context: Context) -> _Plan:
     if errors:
         raise combine(errors)
     found = schema.infer(table, options.roles)
-    for unused in sorted(set(options.modality_options) - {item.modality for item in found.inputs}):
+    for unused in sorted(set(options.modality_options) - {item.modality for item in found.columns}):
         flags = ", ".join(options.modality_options[unused])
         raise ConfigError(f"the option {flags} is for {unused} columns, the table has none", "Leave it out.")
     rows, media = _scan(table, found)
-    rows["split"] = _split(rows, found, options, context)
-    task = _fit_task(rows, context)
-    modality_configs = {item.modality: _modality_config(item.modality, options, context).model_dump() for item in found.inputs}
+    settings = context.settings.for_stage("preprocess")
+    cells = targets.cells_of(rows, found.targets)
+    kind, task_config, why = targets.choose(cells, found.targets, options.roles.task, settings, options.task_options)
+    found.announcements.extend([why] if why else [])
+    rows["split"] = _split(rows, found, kind, task_config, options, context)
+    task = _fit_task(rows, found, kind, task_config)
+    modality_configs = {item.modality: _modality_config(item.modality, options, context).model_dump() for item in found.columns}
     config = {
         "table": str(path),
-        "schema": {**asdict(found), "media_root": str(found.media_root), "announcements": []},
+        "schema": {**asdict(found), "announcements": []},
         "modalities": modality_configs,
         "task": {"name": _task_name(task), "config": task.config.model_dump()},
         "val": options.val,
@@ -137,16 +145,20 @@ def _plan(path: Path, options: Options, context: Context) -> _Plan:
 
 def _scan(table: Table, found: Schema) -> tuple[pd.DataFrame, str]:
     """The columns with a role, and a digest of the size and time of every media file named."""
-    roles = {"id": found.id, "group": found.group, "given_split": found.split, "target": found.target}
-    media = [i.name for i in found.inputs if registry.load("modalities", i.modality).reads_files]
+    roles = {"id": found.id, "group": found.group, "given_split": found.split}
+    roles |= dict(zip(target_columns(found.targets), found.targets, strict=True))
+    kinds = {c.name: registry.load("modalities", c.modality) for c in found.columns}
+    media = [name for name, kind in kinds.items() if kind.reads_files]
     wanted = list(dict.fromkeys([name for name in roles.values() if name] + media))
     parts, stamps = [], []
     for chunk in table.chunks(columns=wanted):
         part = {role: chunk[name] for role, name in roles.items() if name}
         parts.append(pd.DataFrame(part, index=chunk.index))
-        stamps.append(
-            store.digest([sharding.stamps(sharding.resolved(chunk[name].tolist(), found.media_root)) for name in media])
-        )
+        files = {
+            name: (chunk[name].tolist(), sharding.resolved(chunk[name].tolist(), found.media_root, kinds[name]))
+            for name in media
+        }
+        stamps.append(store.digest([sharding.file_stamps(*files[name], kinds[name]) for name in media]))
     rows = pd.concat(parts)
     rows.insert(0, "row", range(1, len(rows) + 1))
     if found.id is None:
@@ -154,37 +166,42 @@ def _scan(table: Table, found: Schema) -> tuple[pd.DataFrame, str]:
     return rows, store.digest(stamps)
 
 
-def _split(rows: pd.DataFrame, found: Schema, options: Options, context: Context) -> list[str]:
-    labelled = rows["target"].notna().to_numpy()
+def _split(rows: pd.DataFrame, found: Schema, kind: type[Task], config: Any, options: Options, context: Context) -> list[str]:
+    cells = targets.cells_of(rows, found.targets)
+    labelled = np.array([kind.is_labelled(config, row) for row in cells])
     dropped = int((~labelled).sum())
-    if not labelled.any():
-        raise DataError(f"the target {found.target!r} is empty in every row", "Choose another with --target.")
     if dropped:
         first = rows["row"][~labelled].tolist()[:5]
         context.console.warn(
-            f"{dropped} of {len(rows)} rows have no {found.target!r} and are left out of training (rows "
+            f"{dropped} of {len(rows)} rows have no {' or '.join(map(repr, found.targets))} and are left out of training (rows "
             f"{', '.join(map(str, first))}{', ...' if dropped > 5 else ''}); all are listed in {DROPPED}"
         )
+    empty = sum(None in row for row, here in zip(cells, labelled, strict=True) if here)
+    if empty:
+        context.console.note(f"{empty} rows have an empty {found.targets[0]!r}: taken as having none of the labels")
+    for row, own, here in zip(rows["row"], cells, labelled, strict=True):
+        if here:
+            _at_row(int(row), "", functools.partial(kind.check, config, found.targets, own))
     usable = rows[labelled]
     groups = usable["group"].fillna("").tolist() if found.group else None
-    targets = usable["target"].tolist()
+    strata = kind.strata(config, [row for row, here in zip(cells, labelled, strict=True) if here])
     if found.split:
         names = spelled_splits(rows["given_split"].tolist(), found.split)
         kept = [name for name, here in zip(names, labelled, strict=True) if here]
         if VAL not in kept:
             context.console.note(f"column {found.split!r} names no val rows: {options.val:.0%} of train are taken for it")
-            kept = _carve_val(kept, targets, groups, options.val, context.seed)
+            kept = _carve_val(kept, strata, groups, options.val, context.seed)
     else:
-        kept = draw_splits(targets, groups, options.val, options.test, context.seed)
+        kept = draw_splits(strata, groups, options.val, options.test, context.seed)
     _check_splits(kept, options)
     drawn = iter(kept)
     return [next(drawn) if here else UNLABELLED for here in labelled]
 
 
-def _carve_val(kept: list[str], targets: list[str], groups: list[str] | None, val: float, seed: int) -> list[str]:
+def _carve_val(kept: list[str], strata: list[str], groups: list[str] | None, val: float, seed: int) -> list[str]:
     train = [i for i, name in enumerate(kept) if name == TRAIN]
     own = [groups[i] for i in train] if groups else None
-    for i, name in zip(train, draw_splits([targets[i] for i in train], own, val, 0.0, seed), strict=True):
+    for i, name in zip(train, draw_splits([strata[i] for i in train], own, val, 0.0, seed), strict=True):
         kept[i] = name
     return kept
 
@@ -200,21 +217,27 @@ def _check_splits(kept: Sequence[str], options: Options) -> None:
             )
 
 
-def _fit_task(rows: pd.DataFrame, context: Context) -> Task:
-    name = "classification"
-    kind: type[Task] = registry.load("tasks", name)
-    task = kind.fit(
-        context.settings.for_stage("preprocess").part("tasks", name), rows["target"][rows["split"] == TRAIN].tolist()
-    )
+def _fit_task(rows: pd.DataFrame, found: Schema, kind: type[Task], config: Any) -> Task:
+    cells = targets.cells_of(rows, found.targets)
+    of_split = {split: [row for row, name in zip(cells, rows["split"], strict=True) if name == split] for split in SPLITS}
+    task = kind.fit(config, of_split[TRAIN], found.targets)
     for split in SPLITS[1:]:
-        part = rows[rows["split"] == split]
         try:
-            task.encode(part["target"].tolist())
-        except DataError as error:
-            known = set(rows["target"][rows["split"] == TRAIN])
-            row = next(row for row, target in zip(part["row"], part["target"], strict=True) if target not in known)
-            raise DataError(f"row {row} ({split}): {error.message}", error.remedy) from None
+            task.encode(of_split[split])
+        except DataError:
+            for row, name, own in zip(rows["row"], rows["split"], cells, strict=True):
+                if name == split:
+                    _at_row(int(row), f" ({split})", functools.partial(task.encode, [own]))
+            raise
     return task
+
+
+def _at_row(row: int, where: str, look: Callable[[], object]) -> None:
+    """Names the row in the error of a look at its target."""
+    try:
+        look()
+    except DataError as error:
+        raise DataError(f"row {row}{where}: {error.message}", error.remedy) from None
 
 
 def _task_name(task: Task) -> str:
@@ -228,8 +251,8 @@ def _modality_config(name: str, options: Options, context: Context) -> Any:
 
 def _write(plan: _Plan, options: Options, context: Context, draft: Draft) -> None:
     found = plan.schema
-    modalities = {item.name: _fit(plan, item.name, item.modality, options, context) for item in found.inputs}
-    for item in found.inputs:
+    modalities = {item.name: _fit(plan, item.name, item.modality, options, context) for item in found.columns}
+    for item in found.columns:
         state = {"modality": item.modality, "state": modalities[item.name].state()}
         draft.write_json(modality_file(item.name), state)
     made = sharding.write_shards(
@@ -244,14 +267,15 @@ def _write(plan: _Plan, options: Options, context: Context, draft: Draft) -> Non
     )
     _write_csv(draft.path / REJECTS, ["row", "column", "path", "reason"], made.rejects)
     dropped = plan.rows[plan.rows["split"] == UNLABELLED]
-    reasons = [[row, f"no {found.target}"] for row in dropped["row"]]
+    reasons = [[row, f"no {' or '.join(found.targets)}"] for row in dropped["row"]]
     _write_csv(draft.path / DROPPED, ["row", "reason"], reasons)
     _judge(plan, made, context, draft)
-    plan.rows[["row", "id", "split", "target"]].to_parquet(draft.path / ROWS, index=False)
+    plan.rows[["row", "id", "split", *target_columns(found.targets)]].to_parquet(draft.path / ROWS, index=False)
     draft.write_json(SCHEMA, _schema_json(plan))
     draft.write_json(TASK, {"task": _task_name(plan.task), "state": plan.task.state()})
-    # What an encoder of one column depends on: adding a column leaves the others' encoders fresh.
-    draft.parts.update({name: [ROWS, TASK, f"columns/{layout.safe(name)}/"] for name in modalities})
+    # What an encoder of one input depends on: adding an input leaves the others' encoders fresh.
+    folders = {name: [f"columns/{layout.safe(column)}/" for column in columns] for name, columns in found.inputs.items()}
+    draft.parts.update({name: [ROWS, TASK, *own] for name, own in folders.items()})
     draft.metrics.update(_counts(plan), rejects=len(made.rejects))
 
 
@@ -262,11 +286,14 @@ def _fit(plan: _Plan, column: str, kind: str, options: Options, context: Context
     def cells() -> Iterator[str]:
         for chunk in plan.table.chunks(columns=[column]):
             part = [cell for cell, in_train in zip(chunk[column], train[chunk.index], strict=True) if in_train]
-            if modality.reads_files:
-                part = sharding.resolved(part, plan.schema.media_root)
-            yield from (cell for cell in part if cell is not None)
+            yield from (cell for cell in sharding.resolved(part, plan.schema.media_root, modality) if cell is not None)
 
-    return modality.fit(_modality_config(kind, options, context), cells())
+    try:
+        return modality.fit(_modality_config(kind, options, context), cells())
+    except DataError as error:
+        raise DataError(
+            f"column {column!r}, taken for {kind}: {error.message}", error.remedy or "Say what it is with --type."
+        ) from None
 
 
 def _previous(context: Context) -> Artifact | None:
@@ -307,8 +334,9 @@ def _write_csv(path: Path, header: list[str], rows: Sequence[Sequence[Any]]) -> 
 def _schema_json(plan: _Plan) -> dict[str, Any]:
     found = plan.schema
     return {
-        "target": found.target,
-        "columns": {item.name: {"modality": item.modality, "reason": item.reason} for item in found.inputs},
+        "targets": found.targets,
+        "columns": {item.name: {"modality": item.modality, "reason": item.reason} for item in found.columns},
+        "inputs": found.inputs,
         "roles": {"split": found.split, "group": found.group, "id": found.id, "ignored": found.ignored},
         "rows": len(plan.rows),
         "shards": -(-len(plan.rows) // sharding.SHARD_ROWS),
@@ -323,17 +351,23 @@ def _counts(plan: _Plan) -> dict[str, int]:
 
 def _say_schema(plan: _Plan, context: Context) -> None:
     counts = _counts(plan)
-    lines = [(item.name, item.modality, item.reason) for item in plan.schema.inputs]
-    context.console.table(["input", " taken for", " because"], lines)
+    lines = [(item.name, item.modality, item.reason) for item in plan.schema.columns]
+    context.console.table(["column", " taken for", " because"], lines)
+    for name, columns in plan.schema.inputs.items():
+        if len(columns) > 1:
+            context.console.note(f"input {name!r}: {', '.join(columns)}, in one encoder (--each for one each)")
     shown = ", ".join(f"{counts[split]:,} {split}" for split in SPLITS)
-    context.console.note(f"{len(plan.rows):,} rows: {shown}; target {plan.schema.target!r}, {plan.task.summary()}")
+    names = ", ".join(map(repr, plan.schema.targets))
+    context.console.note(f"{len(plan.rows):,} rows: {shown}; target {names}: {plan.task.summary()}")
 
 
 def _summary(plan: _Plan, artifact: Artifact | None) -> dict[str, Any]:
     return {
         "artifact": str(artifact.path) if artifact else None,
-        "target": plan.schema.target,
-        "inputs": {item.name: item.modality for item in plan.schema.inputs},
+        "task": _task_name(plan.task),
+        "target": "+".join(plan.schema.targets),
+        "inputs": plan.schema.inputs,
+        "columns": {item.name: item.modality for item in plan.schema.columns},
         "rows": _counts(plan),
         "rejects": artifact.metrics["rejects"] if artifact else None,
     }

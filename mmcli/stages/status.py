@@ -8,6 +8,7 @@ from typing import Any
 from mmcli.artifacts import layout, store
 from mmcli.artifacts.store import Artifact
 from mmcli.errors import ArtifactError
+from mmcli.reporting.metrics import shown
 from mmcli.stages import Context, Outcome
 
 COMPLETE, STALE, UNFINISHED, DAMAGED = "complete", "stale", "unfinished", "damaged"
@@ -54,12 +55,12 @@ def _state(root: Path, name: str) -> dict[str, Any]:
 def _score(artifact: Artifact) -> str:
     metrics = artifact.metrics
     if "primary_metric" in metrics:
-        return f"val {metrics['primary_metric']} {metrics['val'][metrics['primary_metric']]:.3f}"
+        return f"val {metrics['primary_metric']} {shown(metrics['val'][metrics['primary_metric']])}"
     if artifact.manifest["kind"] == "preprocess":
         return f"{metrics['train']:,} train, {metrics['val']:,} val, {metrics['test']:,} test rows"
     if artifact.manifest["kind"] == "evaluation":
         name, score = next(iter(metrics["test"].items()))
-        return f"test {name} {score['value']:.3f} [{score['low']:.3f}, {score['high']:.3f}]"
+        return f"test {name} {shown(score['value'])} [{shown(score['low'])}, {shown(score['high'])}]"
     return ""
 
 

@@ -20,8 +20,9 @@ from mmcli.config import TrainingConfig
 from mmcli.dataset import Dataset
 from mmcli.encoders import parameter_count
 from mmcli.errors import ConfigError, MmcliError, combine, unknown
-from mmcli.modalities import Modality
+from mmcli.inputs import Input
 from mmcli.model import ColumnModel
+from mmcli.reporting.metrics import shown
 from mmcli.signals import Batch, Column, Features
 from mmcli.stages import Context, Outcome
 from mmcli.training import device
@@ -64,7 +65,7 @@ def run(options: Options, context: Context) -> Outcome:
     """
     dataset = Dataset.open(context.root)
     _check_names(options, dataset)
-    columns = options.columns or tuple(dataset.columns)
+    columns = options.columns or tuple(dataset.inputs)
     candidates = [c for column in columns for c in _candidates(column, options, dataset, context)]
     compute = device.choose(context.device, context.precision)
     if context.dry_run:
@@ -80,7 +81,7 @@ def run(options: Options, context: Context) -> Outcome:
 
 def _check_names(options: Options, dataset: Dataset) -> None:
     errors: list[MmcliError] = [
-        ConfigError(unknown("column", column, dataset.columns)) for column in options.columns if column not in dataset.columns
+        ConfigError(unknown("input", column, dataset.inputs)) for column in options.columns if column not in dataset.inputs
     ]
     for architecture in options.architectures:
         if architecture != AUTO:
@@ -93,28 +94,28 @@ def _check_names(options: Options, dataset: Dataset) -> None:
 
 
 def _candidates(column: str, options: Options, dataset: Dataset, context: Context) -> list[_Candidate]:
-    modality = dataset.modality(column)
-    kind = modality.describe().kind
+    found = dataset.input(column)
+    kind = found.spec.kind
     names: list[str] = []
     for architecture in options.architectures:
         if architecture == AUTO:
-            names += modality.encoders
+            names += found.fitting_encoders
         elif options.columns or kind in registry.load("encoders", architecture).kinds:
-            names.append(registry.resolve("encoders", architecture).name)
+            names.append(registry.canonical("encoders", architecture))
     if not names:
         raise ConfigError(
-            f"none of --arch {', '.join(options.architectures)} takes column {column!r}, a {kind}",
-            f"Add --arch {modality.encoders[0]}, or name the columns to train: mmcli train-encoder COL --arch NAME.",
+            f"none of --arch {', '.join(options.architectures)} takes the input {column!r}, a {kind}",
+            f"Add --arch {found.fitting_encoders[0]}, or name the columns to train: mmcli train-encoder COL --arch NAME.",
         )
-    return [_candidate(column, name, modality, options, dataset, context) for name in dict.fromkeys(names)]
+    return [_candidate(column, name, found, options, dataset, context) for name in dict.fromkeys(names)]
 
 
-def _candidate(column: str, name: str, modality: Modality, options: Options, dataset: Dataset, context: Context) -> _Candidate:
+def _candidate(column: str, name: str, found: Input, options: Options, dataset: Dataset, context: Context) -> _Candidate:
     settings = context.settings.for_stage("train-encoder")
     config = settings.part("encoders", name)
     training = settings.training(**registry.resolve("encoders", name).literals.get("TRAINING", {}))
     with torch.device("meta"):  # says at once whether the two fit
-        model.build_encoder(name, config.model_dump(), modality)
+        model.build_encoder(name, config.model_dump(), found.spec)
     parent = dataset.artifact.parent(column)
     said = [config.model_dump(), training.model_dump(), options.tokens, context.seed, context.device, context.precision]
     return _Candidate(column, name, config, training, store.digest([parent, said]))
@@ -141,7 +142,7 @@ def _make(candidate: _Candidate, options: Options, dataset: Dataset, compute: Co
         fingerprint=candidate.fingerprint,
     ) as draft:
         _train(candidate, options, dataset, compute, context, draft)
-        score = f"val {dataset.task.primary_metric} {draft.metrics['val'][dataset.task.primary_metric]:.3f}"
+        score = f"val {dataset.task.primary_metric} {shown(draft.metrics['val'][dataset.task.primary_metric])}"
         context.console.note(f"{candidate.name}: {score} in {draft.metrics['seconds']:.1f} s")
     return model.read_encoder(context.root, candidate.column, candidate.architecture)
 
@@ -149,15 +150,15 @@ def _make(candidate: _Candidate, options: Options, dataset: Dataset, compute: Co
 def _train(candidate: _Candidate, options: Options, dataset: Dataset, compute: Compute, context: Context, draft: Draft) -> None:
     started = time.monotonic()
     name, column = candidate.architecture, candidate.column
-    modality = dataset.modality(column)
+    found = dataset.input(column)
     seed = device.derive_seed(context.seed, column, name)
     device.seed_everything(seed)
-    encoder = model.build_encoder(name, candidate.config.model_dump(), modality)
+    encoder = model.build_encoder(name, candidate.config.model_dump(), found.spec)
     network = ColumnModel(encoder, dataset.task.head(encoder.dim))
     prepared = encoder.prepare(dataset.column(column))
     encoder.fit(prepared.select(dataset.splits["train"]))
     network.to(compute.device)
-    rows = _rows(column, prepared, modality, candidate.training, dataset).to(compute.device)
+    rows = _rows(column, prepared, found, candidate.training, dataset).to(compute.device)
 
     def outputs(batch: Batch) -> Tensor:
         result: Tensor = network(batch.inputs[column])
@@ -180,18 +181,23 @@ def _train(candidate: _Candidate, options: Options, dataset: Dataset, compute: C
     )
     trained = train(job, context.console)
     draft.volatile.add(LOG)
+    val = dataset.splits["val"].to(compute.device)
+    dataset.task.settle(network.head, outputs_of(job, val), rows.targets[val])
     everything = torch.arange(len(prepared), device=compute.device)
     embeddings = _embed(job, encoder, column, everything, options.tokens)
     embeddings["outputs"] = outputs_of(job, everything)
     draft.tensors[model.EMBEDDINGS] = tensors.save(draft.path / model.EMBEDDINGS, embeddings)
     draft.tensors[model.WEIGHTS] = tensors.save(draft.path / model.WEIGHTS, network.state_dict())
-    train_index = dataset.splits["train"]
-    train_scores = dataset.task.score(embeddings["outputs"][train_index].cpu(), dataset.targets[train_index])
+    scores = {
+        split: dataset.task.score(embeddings["outputs"][index].cpu(), dataset.targets[index])
+        for split, index in dataset.splits.items()
+        if split != "test"
+    }
     draft.metrics.update(
         primary_metric=dataset.task.primary_metric,
         higher_is_better=dataset.task.primary_higher_is_better,
-        val=trained.val,
-        train={dataset.task.primary_metric: train_scores[dataset.task.primary_metric]},
+        val=scores["val"],
+        train={dataset.task.primary_metric: scores["train"][dataset.task.primary_metric]},
         best_epoch=trained.best_epoch,
         epochs=len(trained.history),
         parameters=parameter_count(encoder),
@@ -199,9 +205,8 @@ def _train(candidate: _Candidate, options: Options, dataset: Dataset, compute: C
     )
 
 
-def _rows(column: str, prepared: Column, modality: Modality, training: TrainingConfig, dataset: Dataset) -> Rows:
-    varies = training.augment != "none" and type(modality).augment is not Modality.augment
-    augment = {column: modality.augment} if varies else {}
+def _rows(column: str, prepared: Column, found: Input, training: TrainingConfig, dataset: Dataset) -> Rows:
+    augment = {column: found.augment} if training.augment != "none" and found.varies else {}
     return Rows({column: prepared}, dataset.targets, dataset.splits, augment)
 
 
@@ -246,13 +251,13 @@ def _say(made: Sequence[Artifact], kept: dict[str, str], dataset: Dataset, conte
             [
                 artifact.config["column"],
                 artifact.config["architecture"] + (" *" if artifact.name in kept.values() else ""),
-                f"{metrics['val'][primary]:.3f}",
-                f"{metrics['train'][primary]:.3f}",
+                shown(metrics["val"][primary]),
+                shown(metrics["train"][primary]),
                 f"{metrics['best_epoch']}/{metrics['epochs']}",
                 f"{metrics['parameters']:,}",
                 f"{metrics['seconds']:.1f}",
             ]
         )
-    header = ["column", " encoder", f"val {primary}", f"train {primary}", "best epoch", "parameters", "seconds"]
+    header = ["input", " encoder", f"val {primary}", f"train {primary}", "best epoch", "parameters", "seconds"]
     context.console.table(header, rows)
-    context.console.note("* best on val for its column: the one that fuse takes")
+    context.console.note("* best on val for its input: the one that fuse takes")

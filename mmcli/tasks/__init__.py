@@ -1,32 +1,73 @@
 """What is predicted. One file for each kind of target; this file is their contract.
 
-A task turns target cells into tensors, gives the loss and the metrics, and writes predictions out. It knows nothing of columns.
+A task turns target cells into tensors, gives the loss and the metrics, and writes predictions out. It knows nothing of inputs.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+import numpy as np
 from torch import Tensor, nn
 
-from mmcli.reporting.metrics import Interval
+from mmcli.reporting import metrics
+from mmcli.reporting.metrics import Array, Interval, Metric
+
+Cells = Sequence[tuple[str | None, ...]]
+"""The target cells of some rows, one to a target column."""
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """How sure a task is that a target is its kind, from 0 to 1, and why."""
+
+    confidence: float
+    reason: str
 
 
 class Task(ABC):
     """A kind of target, fitted to the train split. `outputs` are what the head gives, [N, num_outputs], raw."""
 
-    primary_metric: ClassVar[str]
-    metrics: ClassVar[dict[str, bool]]
-    """Metric -> whether higher is better."""
+    probabilistic: ClassVar[bool] = True
+    """Whether outputs become probabilities, which a temperature can calibrate."""
+    has_classes: ClassVar[bool] = False
+    """Whether each row has one of some classes, the stratum being the class."""
+    constant_name: ClassVar[str] = "majority"
+    """What the baseline that sees no input is called."""
     config: Any
 
     @classmethod
     @abstractmethod
-    def fit(cls, config: Any, targets: Sequence[str]) -> Self:
-        """Learns what must be learnt from the targets of the train split.
+    def sniff(cls, config: Any, cells: Cells) -> Likeness:
+        """How surely a target with these cells (all there) is of this kind."""
+
+    @classmethod
+    def is_labelled(cls, config: Any, cells: tuple[str | None, ...]) -> bool:  # noqa: ARG003 - for those with an empty label
+        """Whether a row with these cells can be learnt from."""
+        return all(cell is not None for cell in cells)
+
+    @classmethod
+    def check(cls, config: Any, names: Sequence[str], cells: tuple[str | None, ...]) -> None:  # noqa: ARG003
+        """Looks at one labelled row's cells by themselves.
+
+        Raises:
+            DataError: they cannot be targets of this kind.
+        """
+        return
+
+    @classmethod
+    @abstractmethod
+    def strata(cls, config: Any, cells: Cells) -> list[str]:
+        """For each row what should be spread evenly over the splits: its class, or the like."""
+
+    @classmethod
+    @abstractmethod
+    def fit(cls, config: Any, cells: Cells, names: Sequence[str]) -> Self:
+        """Learns what must be learnt from the targets of the train split; `names` are the target columns.
 
         Raises:
             DataError: nothing can be learnt from them.
@@ -34,14 +75,24 @@ class Task(ABC):
 
     @property
     @abstractmethod
+    def metrics(self) -> dict[str, bool]:
+        """Metric -> whether higher is better."""
+
+    @property
+    @abstractmethod
+    def primary_metric(self) -> str:
+        """The one that training and leaderboards go by."""
+
+    @property
+    @abstractmethod
     def num_outputs(self) -> int: ...
 
     @abstractmethod
-    def encode(self, targets: Sequence[str]) -> Tensor:
+    def encode(self, cells: Cells) -> Tensor:
         """Targets as a tensor [N, ...].
 
         Raises:
-            DataError: a target that the train split does not have.
+            DataError: a target that cannot be one.
         """
 
     @abstractmethod
@@ -49,16 +100,12 @@ class Task(ABC):
         """What training minimises: a scalar."""
 
     @abstractmethod
-    def score(self, outputs: Tensor, targets: Tensor) -> dict[str, float]:
-        """Every metric, and `loss`."""
+    def measures(self) -> dict[str, Metric]:
+        """Each metric as a function of `readings`, and `loss`."""
 
     @abstractmethod
-    def intervals(self, outputs: Tensor, targets: Tensor, seed: int = 0) -> dict[str, Interval]:
-        """Every metric with its 95% bootstrap interval."""
-
-    @abstractmethod
-    def gain(self, outputs: Tensor, other: Tensor, targets: Tensor, seed: int = 0) -> Interval:
-        """How much better `outputs` are than `other` by the primary metric, in pairs; above zero is better."""
+    def readings(self, outputs: Tensor, targets: Tensor) -> tuple[Array, Array]:
+        """Outputs and targets as the metrics want them."""
 
     @abstractmethod
     def decode(self, outputs: Tensor) -> dict[str, list[Any]]:
@@ -93,10 +140,35 @@ class Task(ABC):
         """From fused features [B, dim] to outputs."""
         return nn.Linear(dim, self.num_outputs)
 
+    def settle(self, head: nn.Module, outputs: Tensor, targets: Tensor) -> None:  # noqa: ARG002
+        """Sets what a trained head decides by (thresholds), from val outputs and targets."""
+        return
+
+    def score(self, outputs: Tensor, targets: Tensor) -> dict[str, float]:
+        """Every metric, and `loss`."""
+        predicted, right = self.readings(outputs, targets)
+        ones = np.ones((1, len(right)))
+        return {name: float(metric(predicted, right, ones)[0]) for name, metric in self.measures().items()}
+
+    def intervals(self, outputs: Tensor, targets: Tensor, seed: int = 0) -> dict[str, Interval]:
+        """Every metric with its 95% bootstrap interval."""
+        predicted, right = self.readings(outputs, targets)
+        weights = metrics.resample_weights(len(right), seed=seed)
+        measures = self.measures()
+        return {name: metrics.interval(measures[name], predicted, right, weights) for name in self.metrics}
+
+    def gain(self, outputs: Tensor, other: Tensor, targets: Tensor, seed: int = 0) -> Interval:
+        """How much better `outputs` are than `other` by the primary metric, in pairs; above zero is better."""
+        weights = metrics.resample_weights(len(targets), seed=seed)
+        one, right = self.readings(outputs, targets)
+        two, _ = self.readings(other, targets)
+        one, two = (one, two) if self.primary_higher_is_better else (two, one)
+        return metrics.difference(self.measures()[self.primary_metric], one, two, right, weights)
+
     @property
     def primary_higher_is_better(self) -> bool:
         return self.metrics[self.primary_metric]
 
 
 Contract = Task
-__all__ = ["Contract", "Task"]
+__all__ = ["Cells", "Contract", "Likeness", "Task"]

@@ -1,4 +1,4 @@
-"""One class of several for each row."""
+"""One class of several for each row; primary metric accuracy."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from torch import Tensor
 from mmcli.config import Config as BaseConfig
 from mmcli.errors import DataError, did_you_mean
 from mmcli.reporting import metrics
-from mmcli.reporting.metrics import Interval
-from mmcli.tasks import Task
+from mmcli.reporting.metrics import Array, Metric
+from mmcli.tasks import Cells, Likeness, Task
 
 
 class Config(BaseConfig):
@@ -32,8 +32,7 @@ class Config(BaseConfig):
 class Classification(Task):
     """Softmax cross-entropy. Outputs are logits, one to a class."""
 
-    primary_metric: ClassVar[str] = "accuracy"
-    metrics: ClassVar[dict[str, bool]] = {name: higher for name, (_, higher) in metrics.CLASSIFICATION.items()}
+    has_classes: ClassVar[bool] = True
 
     def __init__(self, config: Config, classes: Sequence[str], counts: Sequence[int]) -> None:
         self.config = config
@@ -41,8 +40,22 @@ class Classification(Task):
         self.counts = list(counts)
 
     @classmethod
-    def fit(cls, config: Config, targets: Sequence[str]) -> Self:
-        counts = Counter(targets)
+    def sniff(cls, config: Config, cells: Cells) -> Likeness:  # noqa: ARG003 - whatever the options
+        """Any one column will do."""
+        if len(cells[0]) > 1:
+            return Likeness(0.0, "several target columns")
+        return Likeness(0.5, f"{len(set(cells))} different values")
+
+    @classmethod
+    def strata(cls, config: Config, cells: Cells) -> list[str]:  # noqa: ARG003 - whatever the options
+        """The classes themselves."""
+        return [str(cell) for (cell,) in cells]
+
+    @classmethod
+    def fit(cls, config: Config, cells: Cells, names: Sequence[str]) -> Self:
+        if len(names) > 1:
+            raise DataError(f"classes are predicted of one column, not of {', '.join(names)}", "Give one --target.")
+        counts = Counter(str(cell) for (cell,) in cells)
         if len(counts) < 2:
             found = f"only the class {next(iter(counts))!r}" if counts else "no class"
             raise DataError(
@@ -53,11 +66,20 @@ class Classification(Task):
         return cls(config, classes, [counts[name] for name in classes])
 
     @property
+    def metrics(self) -> dict[str, bool]:
+        return {name: higher for name, (_, higher) in metrics.CLASSIFICATION.items()}
+
+    @property
+    def primary_metric(self) -> str:
+        return "accuracy"
+
+    @property
     def num_outputs(self) -> int:
         return len(self.classes)
 
-    def encode(self, targets: Sequence[str]) -> Tensor:
+    def encode(self, cells: Cells) -> Tensor:
         index = {name: i for i, name in enumerate(self.classes)}
+        targets = [str(cell) for (cell,) in cells]
         missing = sorted(set(targets) - set(index))
         if missing:
             raise DataError(
@@ -75,21 +97,11 @@ class Classification(Task):
         """float64 [N, C]."""
         return outputs.double().softmax(dim=1).cpu().numpy()
 
-    def score(self, outputs: Tensor, targets: Tensor) -> dict[str, float]:
-        probabilities, right = self.probabilities(outputs), targets.cpu().numpy()
-        ones = np.ones((1, len(right)))
-        values = {name: float(m(probabilities, right, ones)[0]) for name, (m, _) in metrics.CLASSIFICATION.items()}
-        return {"loss": values["log_loss"], **values}
+    def measures(self) -> dict[str, Metric]:
+        return {"loss": metrics.log_loss, **{name: metric for name, (metric, _) in metrics.CLASSIFICATION.items()}}
 
-    def intervals(self, outputs: Tensor, targets: Tensor, seed: int = 0) -> dict[str, Interval]:
-        probabilities, right = self.probabilities(outputs), targets.cpu().numpy()
-        weights = metrics.resample_weights(len(right), seed=seed)
-        return {name: metrics.interval(m, probabilities, right, weights) for name, (m, _) in metrics.CLASSIFICATION.items()}
-
-    def gain(self, outputs: Tensor, other: Tensor, targets: Tensor, seed: int = 0) -> Interval:
-        weights = metrics.resample_weights(len(targets), seed=seed)
-        one, two = self.probabilities(outputs), self.probabilities(other)
-        return metrics.difference(metrics.accuracy, one, two, targets.cpu().numpy(), weights)
+    def readings(self, outputs: Tensor, targets: Tensor) -> tuple[Array, Array]:
+        return self.probabilities(outputs), targets.cpu().numpy()
 
     def decode(self, outputs: Tensor) -> dict[str, list[Any]]:
         """The class, its probability, and the probability of every class."""

@@ -120,12 +120,12 @@ def test_column_errors_come_all_at_once(table: Path) -> None:
 
 def test_the_config_file_stands_below_the_flags_and_above_the_defaults(table: Path, tmp_path: Path) -> None:
     file = tmp_path / "mm.toml"
-    file.write_text('[preprocess]\ntarget = "word"\ninput = ["picture"]\nval = 0.2\n')
+    file.write_text('[preprocess]\ntarget = "split"\ninput = ["picture"]\nval = 0.2\n')
     arguments = ("preprocess", str(table), "--config", str(file), "--dry-run", "--json", "-q", "-a", str(tmp_path))
-    assert json.loads(run(*arguments)[1])["target"] == "word"
+    assert json.loads(run(*arguments)[1])["target"] == "split"
     code, output = run(*arguments, "--target", "label")
     assert json.loads(output)["target"] == "label"
-    assert json.loads(output)["inputs"] == {"picture": "image"}
+    assert json.loads(output)["columns"] == {"picture": "image"}
     file.write_text('[preprocess]\ntraget = "word"\n')
     code, output = run(*arguments)
     assert code == ExitCode.USAGE

@@ -12,7 +12,7 @@ from mmcli.modalities.image import Config, Image, decode
 
 
 def one(path: Path, **options: object) -> torch.Tensor:
-    return decode(path, Config(**{"size": 8, **options}))
+    return decode(str(path), Config(**{"size": 8, **options}))
 
 
 def save(tmp_path: Path, image: Pillow.Image, name: str = "x.png", **options: object) -> Path:
@@ -112,7 +112,7 @@ def test_too_many_pixels_are_rejected_before_decoding(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"", "not an image"),
+        (b"", "the file is empty"),
         (b"<html></html>", "not an image"),
         (b"\x89PNG\r\n\x1a\n" + b"\0" * 20, ""),
         (None, "no such file"),

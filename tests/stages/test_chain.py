@@ -243,7 +243,7 @@ def test_predict_announces_absent_columns(chain: Path, tmp_path: Path) -> None:
     path = write_csv(tmp_path / "new.csv", ["word"], [["apple"], ["box"]])
     code, output = invoke("predict", path, "-o", tmp_path / "p.csv", "-a", chain)
     assert code == 0
-    assert "lacks the input picture" in output
+    assert "lacks the column picture" in output
     nothing = write_csv(tmp_path / "none.csv", ["other"], [["x"]])
     code, output = invoke("predict", nothing, "-o", tmp_path / "p2.csv", "-a", chain)
     assert code == ExitCode.BAD_DATA
@@ -267,7 +267,7 @@ def test_python_interface_on_a_frame(chain: Path) -> None:
 
 def test_inspect_says_what_columns_are(table: Path) -> None:
     data = invoke_json("inspect", table)
-    assert {item["column"]: item["modality"] for item in data["inputs"]} == {"picture": "image", "word": "text"}
+    assert {item["column"]: item["modality"] for item in data["columns"]} == {"picture": "image", "word": "text"}
     assert data["splits"] == {"train": 36, "val": 12, "test": 12}
     assert data["rows"] == 60
 

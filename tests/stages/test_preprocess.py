@@ -53,7 +53,7 @@ def read(path: Path) -> list[list[str]]:
 
 def test_what_is_on_disk(table: Path, tmp_path: Path) -> None:
     dataset = run(table, tmp_path)
-    assert dataset.columns == ["picture", "word"]
+    assert dataset.inputs == ["picture", "word"]
     assert {name: len(index) for name, index in dataset.splits.items()} == {"train": 36, "val": 12, "test": 12}
     assert dataset.rows["id"].tolist()[:2] == ["r0", "r1"]
     picture = dataset.column("picture")
@@ -96,7 +96,7 @@ def test_appended_rows_are_the_only_ones_decoded(copy: Path, tmp_path: Path, mon
     from mmcli.modalities import image
 
     original = image.decode
-    monkeypatch.setattr(image, "decode", lambda path, config: (decoded.append(path.name), original(path, config))[1])
+    monkeypatch.setattr(image, "decode", lambda path, config: (decoded.append(Path(path).name), original(path, config))[1])
     dataset = run(copy, tmp_path)
     assert decoded == ["3.png"]
     assert len(dataset.rows) == 61
@@ -155,7 +155,7 @@ def test_pictures_that_are_nowhere_suggest_the_media_root(copy: Path, tmp_path: 
     (copy.parent / "pictures").rename(tmp_path / "pictures")
     with pytest.raises(DataError, match=r"none of the first 60 files is there.*\n.*--media-root"):
         run(copy, tmp_path / "a")
-    assert run(copy, tmp_path / "a", Roles(media_root=tmp_path)).column("picture").present.all()
+    assert run(copy, tmp_path / "a", Roles(media_root=str(tmp_path))).column("picture").present.all()
 
 
 def test_media_paths_do_not_depend_on_the_working_directory(
@@ -238,6 +238,6 @@ def test_a_killed_run_goes_on_with_the_shards_it_has(table: Path, tmp_path: Path
 def test_the_schema_is_readable(table: Path, tmp_path: Path) -> None:
     run(table, tmp_path)
     schema = json.loads((tmp_path / "preprocess" / "schema.json").read_text())
-    assert schema["target"] == "label"
+    assert schema["targets"] == ["label"]
     assert schema["columns"]["picture"]["modality"] == "image"
     assert schema["roles"] == {"split": "split", "group": None, "id": "id", "ignored": []}

@@ -10,25 +10,29 @@ from mmcli.errors import DataError
 from mmcli.tasks.classification import Classification, Config
 
 
+def cells(*names: str) -> list[tuple[str | None, ...]]:
+    return [(name,) for name in names]
+
+
 def task(**options: object) -> Classification:
-    return Classification.fit(Config(**options), ["b", "a", "NA", "b"])
+    return Classification.fit(Config(**options), cells("b", "a", "NA", "b"), ["y"])
 
 
 def test_classes_are_sorted_and_encode_back() -> None:
     fitted = task()
     assert fitted.classes == ["NA", "a", "b"]
-    assert fitted.encode(["a", "NA", "b"]).tolist() == [1, 0, 2]
+    assert fitted.encode(cells("a", "NA", "b")).tolist() == [1, 0, 2]
     assert Classification.from_state(fitted.state()).classes == fitted.classes
 
 
 def test_one_class_cannot_be_learnt() -> None:
     with pytest.raises(DataError, match="only the class 'x'"):
-        Classification.fit(Config(), ["x", "x"])
+        Classification.fit(Config(), cells("x", "x"), ["y"])
 
 
 def test_a_class_that_train_lacks_is_named() -> None:
     with pytest.raises(DataError, match=r"the class 'aa' is absent from the train split. Did you mean 'a'\?"):
-        task().encode(["aa"])
+        task().encode(cells("aa"))
 
 
 def test_loss_by_hand() -> None:
@@ -41,7 +45,7 @@ def test_loss_by_hand() -> None:
 
 def test_balanced_weights_make_classes_count_the_same() -> None:
     logits = torch.tensor([[0.0, 0.0, 3.0]]).repeat(4, 1)
-    targets = task().encode(["b", "a", "NA", "b"])
+    targets = task().encode(cells("b", "a", "NA", "b"))
     per_row = torch.nn.functional.cross_entropy(logits, targets, reduction="none").tolist()
     expected = (per_row[0] / 2 + per_row[1] + per_row[2] + per_row[3] / 2) / 3
     loss = task(label_smoothing=0, class_weights="balanced").loss(logits, targets)
@@ -65,7 +69,7 @@ def test_the_linear_baseline_learns_what_is_linear_and_no_more() -> None:
     features = generator.normal(size=(300, 3))
     linear = torch.from_numpy((features[:, 0] > 0).astype(int))
     twisted = torch.from_numpy((features[:, 0] * features[:, 1] > 0).astype(int))
-    binary = Classification.fit(Config(), ["0", "1"])
+    binary = Classification.fit(Config(), cells(*["0", "1"]), ["y"])
     train, val, test = torch.arange(200), torch.arange(200, 250), torch.arange(250, 300)
     for targets, low, high in ((linear, 0.9, 1.0), (twisted, 0.2, 0.75)):
         outputs = binary.linear_baseline(features, targets, train, val)

@@ -23,7 +23,7 @@ from mmcli.training.device import Compute, derive_seed
 from mmcli.training.loop import Job, train
 
 CPU = Compute(torch.device("cpu"), "float32")
-TASK = Classification.fit(TaskConfig(label_smoothing=0), ["a", "b"])
+TASK = Classification.fit(TaskConfig(label_smoothing=0), [("a",), ("b",)], ["y"])
 
 
 def job(folder: Path, dropout: float = 0.3, seed: int = 5, **options: Any) -> Job:

@@ -1,0 +1,72 @@
+"""Convolutions, then a recurrent network over the time that they leave: for spectrograms (Shi 2015; Cakir 2017).
+
+Residual stages bring bands and frames down to a quarter; the bands that are left become the features of a time step; a
+bidirectional GRU reads the steps, and its states are pooled by their maximum.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from mmcli.config import Config as BaseConfig
+from mmcli.encoders import Encoder
+from mmcli.layers import ResidualStack
+from mmcli.signals import Kind, Signal, SignalSpec
+
+TRAINING = {"epochs": 50, "learning_rate": 2e-3, "batch_size": 32, "weight_decay": 0.05, "patience": 15}
+STAGES = 2
+
+
+class Config(BaseConfig):
+    """How wide."""
+
+    width: int = Field(24, ge=4)
+    """Channels of the first stage; the second has twice as many."""
+    hidden: int = Field(96, ge=1)
+    """Width of the state, in each direction."""
+    dropout: float = Field(0.3, ge=0, lt=1)
+    """Dropout on the recurrent network's input and on the pooled features."""
+
+
+class Crnn(Encoder):
+    """Spectrogram [T, mels] -> one token for every fourth frame."""
+
+    kinds: ClassVar[frozenset[Kind]] = frozenset({"spectrogram"})
+
+    def __init__(self, config: Config, spec: SignalSpec) -> None:
+        super().__init__(spec, 2 * config.hidden)
+        self.body = ResidualStack(1, config.width, STAGES, 1)
+        inner = config.width * 2 ** (STAGES - 1) * _bands(spec)
+        self.narrow = nn.Linear(inner, 128)
+        self.recur = nn.GRU(128, config.hidden, bidirectional=True, batch_first=True)
+        self.dropout = nn.Dropout(config.dropout)
+
+    @staticmethod
+    def parameter_formula(config: Config, spec: SignalSpec) -> int:
+        inner: int = config.width * 2 ** (STAGES - 1) * _bands(spec)
+        body = ResidualStack.parameter_formula(1, config.width, STAGES, 1)
+        return body + (inner + 1) * 128 + 2 * 3 * config.hidden * (128 + config.hidden + 2) + 2 * config.hidden
+
+    def encode(self, signal: Signal) -> tuple[Tensor, Tensor, Tensor]:
+        assert signal.lengths is not None
+        grid, lengths = self.body.masked(signal.values.float().transpose(1, 2)[:, None], signal.lengths.clamp(min=1))
+        steps_BTD = self.dropout(F.relu(self.narrow(grid.flatten(1, 2).transpose(1, 2))))
+        packed = pack_padded_sequence(steps_BTD, lengths.cpu(), batch_first=True, enforce_sorted=False)
+        tokens_BTD, _ = pad_packed_sequence(self.recur(packed)[0], batch_first=True, total_length=steps_BTD.shape[1])
+        mask = torch.arange(tokens_BTD.shape[1], device=lengths.device)[None] < lengths[:, None]
+        pooled = tokens_BTD.masked_fill(~mask[..., None], float("-inf")).amax(1)
+        return self.dropout(pooled), tokens_BTD, mask
+
+
+def _bands(spec: SignalSpec) -> int:
+    """Bands left after the stem's stride and one for each further stage."""
+    bands = spec.shape[-1]
+    for _ in range(STAGES):
+        bands = (bands + 1) // 2
+    return bands

@@ -1,0 +1,77 @@
+"""The feature tokenizer and transformer of Gorishniy et al. 2021 ("Revisiting Deep Learning Models for Tabular Data").
+
+Each field becomes a token (numbers by piecewise-linear encodings, which the same authors added later), a class token is put
+before them, and self-attention relates them; the class token's last state is the pooled feature.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from mmcli.config import Config as BaseConfig
+from mmcli.encoders import Encoder
+from mmcli.errors import ConfigError
+from mmcli.layers import FieldEmbedding, TransformerBlock
+from mmcli.signals import Column, Kind, Signal, SignalSpec
+
+TRAINING = {"epochs": 80, "learning_rate": 1e-3, "batch_size": 64, "weight_decay": 0.05, "patience": 20}
+
+
+class Config(BaseConfig):
+    """How wide and deep."""
+
+    dim: int = Field(64, ge=2)
+    """Width of the tokens."""
+    heads: int = Field(4, ge=1)
+    """Attention heads; they divide the width."""
+    layers: int = Field(2, ge=1)
+    """Transformer blocks."""
+    bins: int = Field(16, ge=1)
+    """Pieces of the encoding of a number."""
+    dropout: float = Field(0.2, ge=0, lt=1)
+    """Dropout in every block."""
+    field_dropout: float = Field(0.1, ge=0, lt=1)
+    """Share of fields taken for missing while training."""
+
+
+class FtTransformer(Encoder):
+    """Fields [F] -> a token for each, and the class token as pooled features."""
+
+    kinds: ClassVar[frozenset[Kind]] = frozenset({"fields"})
+
+    def __init__(self, config: Config, spec: SignalSpec) -> None:
+        if config.dim % config.heads:
+            raise ConfigError(f"encoder.ft-transformer.heads = {config.heads} does not divide dim = {config.dim}")
+        super().__init__(spec, config.dim)
+        self.config = config
+        self.embed = FieldEmbedding(spec.fields, config.dim, config.bins)
+        self.place = nn.Parameter(torch.randn(len(spec.fields), config.dim) * 0.1)
+        self.first = nn.Parameter(torch.randn(config.dim) * 0.1)
+        self.blocks = nn.ModuleList([TransformerBlock(config.dim, config.heads, config.dropout) for _ in range(config.layers)])
+        self.norm = nn.LayerNorm(config.dim)
+
+    @staticmethod
+    def parameter_formula(config: Config, spec: SignalSpec) -> int:
+        embed = FieldEmbedding.parameter_formula(spec.fields, config.dim, config.bins)
+        blocks = config.layers * TransformerBlock.parameter_formula(config.dim)
+        return embed + blocks + (len(spec.fields) + 4) * config.dim
+
+    def fit(self, column: Column) -> None:
+        """The bins of the numbers."""
+        self.embed.learn_bins(column)
+
+    def encode(self, signal: Signal) -> tuple[Tensor, Tensor, Tensor]:
+        values = signal.values.float()
+        if self.training and self.config.field_dropout:
+            values = values.masked_fill(torch.rand_like(values) < self.config.field_dropout, float("nan"))
+        fields_BFD = self.embed(values) + self.place
+        tokens_BTD = torch.cat([self.first.expand(len(values), 1, -1), fields_BFD], 1)
+        mask = torch.ones(tokens_BTD.shape[:2], dtype=torch.bool, device=values.device)
+        for block in self.blocks:
+            tokens_BTD = block(tokens_BTD, mask)
+        normed_BTD = self.norm(tokens_BTD)
+        return normed_BTD[:, 0], normed_BTD[:, 1:], mask[:, 1:]

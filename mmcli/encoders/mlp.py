@@ -1,0 +1,78 @@
+"""A multilayer perceptron over fields (numbers and categories, embedded) or over a vector.
+
+Numbers go through piecewise-linear encodings (Gorishniy 2022), categories and missing cells through embeddings; then residual
+layers. The strong, cheap choice for tables.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from mmcli.config import Config as BaseConfig
+from mmcli.encoders import Encoder
+from mmcli.layers import FieldEmbedding
+from mmcli.signals import Column, Kind, Signal, SignalSpec
+
+TRAINING = {"epochs": 100, "learning_rate": 2e-3, "batch_size": 64, "weight_decay": 0.05, "patience": 25}
+
+
+class Config(BaseConfig):
+    """How wide and deep."""
+
+    hidden: int = Field(192, ge=1)
+    """Width of the layers, and of the features."""
+    layers: int = Field(2, ge=1)
+    """Residual layers after the first."""
+    embedding: int = Field(16, ge=1)
+    """Width of the embedding of a field."""
+    bins: int = Field(16, ge=1)
+    """Pieces of the encoding of a number."""
+    dropout: float = Field(0.25, ge=0, lt=1)
+    """Dropout in every layer."""
+    field_dropout: float = Field(0.1, ge=0, lt=1)
+    """Share of fields taken for missing while training."""
+
+
+class Mlp(Encoder):
+    """Fields [F] or a vector [D] -> one token, the pooled features."""
+
+    kinds: ClassVar[frozenset[Kind]] = frozenset({"fields", "vector"})
+
+    def __init__(self, config: Config, spec: SignalSpec) -> None:
+        super().__init__(spec, config.hidden)
+        self.config = config
+        width = spec.shape[-1]
+        self.embed = FieldEmbedding(spec.fields, config.embedding, config.bins) if spec.kind == "fields" else None
+        self.first = nn.Linear(width * config.embedding if self.embed else width, config.hidden)
+        self.norms = nn.ModuleList([nn.LayerNorm(config.hidden) for _ in range(config.layers)])
+        self.layers = nn.ModuleList([nn.Linear(config.hidden, config.hidden) for _ in range(config.layers)])
+        self.dropout = nn.Dropout(config.dropout)
+
+    @staticmethod
+    def parameter_formula(config: Config, spec: SignalSpec) -> int:
+        hidden, width, embed = config.hidden, spec.shape[-1], 0
+        if spec.kind == "fields":
+            embed = FieldEmbedding.parameter_formula(spec.fields, config.embedding, config.bins)
+            width *= config.embedding
+        return embed + (width + 1) * hidden + config.layers * (hidden + 3) * hidden + hidden
+
+    def fit(self, column: Column) -> None:
+        """The bins of the numbers."""
+        if self.embed:
+            self.embed.learn_bins(column)
+
+    def encode(self, signal: Signal) -> tuple[Tensor, Tensor, Tensor]:
+        values = signal.values.float()
+        if self.embed:
+            if self.training and self.config.field_dropout:
+                values = values.masked_fill(torch.rand_like(values) < self.config.field_dropout, float("nan"))
+            values = self.embed(values).flatten(1)
+        hidden = self.dropout(F.relu(self.first(values)))
+        for norm, layer in zip(self.norms, self.layers, strict=True):
+            hidden = hidden + self.dropout(F.relu(layer(norm(hidden))))
+        return hidden, hidden[:, None], torch.ones(len(hidden), 1, dtype=torch.bool, device=hidden.device)

@@ -1,0 +1,107 @@
+"""What one encoder reads: a column of the table, or several columns of numbers and categories side by side.
+
+Owns how columns are joined. Everything behind it (encoders, fusions, evaluation) speaks of inputs by name and does not know of
+how many columns one is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mmcli import registry
+from mmcli.modalities import Modality
+from mmcli.signals import Column, Field, Signal, SignalSpec
+
+TABULAR = "tabular"
+"""What the joined numbers and categories are called."""
+
+
+def group(modalities: Mapping[str, bool], columns: Sequence[str], each: bool) -> dict[str, list[str]]:
+    """Input -> its columns: those whose modality joins (True) form one, unless `each` is to be an input of its own."""
+    joining = [name for name, joins in modalities.items() if joins]
+    if each or len(joining) < 2:
+        return {name: [name] for name in modalities}
+    joined = TABULAR
+    while joined in columns:
+        joined += "_"
+    groups: dict[str, list[str]] = {}
+    for name, joins in modalities.items():
+        groups.setdefault(joined if joins else name, []).append(name)
+    return groups
+
+
+@dataclass(frozen=True)
+class Input:
+    """Columns of the table, by name, with their fitted modalities; more than one only where all are fields."""
+
+    name: str
+    members: Mapping[str, Modality]
+
+    @property
+    def joined(self) -> bool:
+        return len(self.members) > 1
+
+    @property
+    def first(self) -> Modality:
+        return next(iter(self.members.values()))
+
+    @property
+    def fitting_encoders(self) -> list[str]:
+        """The architectures that `--arch auto` tries, those that take its kind of signal."""
+        return [name for name in self.first.encoders if self.spec.kind in registry.load("encoders", name).kinds]
+
+    @property
+    def modality(self) -> str:
+        """What it is, in a word."""
+        return TABULAR if self.joined else type(self.first).__module__.rpartition(".")[2]
+
+    @cached_property
+    def spec(self) -> SignalSpec:
+        """The shape of its signal; fields are named after their columns."""
+        specs = {name: modality.describe() for name, modality in self.members.items()}
+        if not self.joined:
+            return next(iter(specs.values()))
+        fields = [replace(field, name=_label(name, field, spec)) for name, spec in specs.items() for field in spec.fields]
+        return SignalSpec(kind="fields", shape=(len(fields),), fields=tuple(fields))
+
+    def join(self, columns: Mapping[str, Column]) -> Column:
+        """The normalised signal of the input, from the stored columns of its members."""
+        restored = [modality.restore(columns[name]) for name, modality in self.members.items()]
+        if not self.joined:
+            return restored[0]
+        values = torch.cat([column.values for column in restored], 1)
+        return Column(values, torch.stack([column.present for column in restored]).any(0))
+
+    def without(self, column: Column, member: str) -> Column:
+        """The joined signal as if every cell of one member were missing."""
+        start, values = 0, column.values.clone()
+        for name, modality in self.members.items():
+            width = modality.describe().shape[0]
+            if name == member:
+                values[:, start : start + width] = float("nan")
+            start += width
+        return Column(values, ~values.isnan().all(1))
+
+    @property
+    def varies(self) -> bool:
+        """Whether training may see random variations of it."""
+        return not self.joined and type(self.first).augment is not Modality.augment
+
+    def augment(self, signal: Signal) -> Signal:
+        return self.first.augment(signal)
+
+    def linear_features(self, columns: Mapping[str, Column], train: Tensor) -> Any:
+        """[N, F] of what the linear baseline sees."""
+        blocks = [modality.linear_features(columns[name], train) for name, modality in self.members.items()]
+        return blocks[0] if len(blocks) == 1 else np.hstack(blocks)
+
+
+def _label(column: str, field: Field, spec: SignalSpec) -> str:
+    return column if len(spec.fields) == 1 else f"{column}.{field.name}"

@@ -1,0 +1,192 @@
+"""Layers that several architectures are built of."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mmcli.signals import Column, Field
+
+
+class FieldEmbedding(nn.Module):
+    """Fields [B, F] -> an embedding for each number, category or missing cell, [B, F, dim]. `learn_bins` before use.
+
+    Numbers are encoded piecewise linearly over quantiles of the train split (Gorishniy, Rubachev and Babenko 2022, "On
+    Embeddings for Numerical Features", equation 1), then projected, each field by itself:
+
+        e_t = clip((x - b_{t-1}) / (b_t - b_{t-1}), 0, 1);  relu(W_f e + c_f)
+
+    The outermost e go on for two widths beyond the train split's range, so that extremes keep their order.
+    """
+
+    def __init__(self, fields: tuple[Field, ...], dim: int, bins: int) -> None:
+        super().__init__()
+        sizes = [field.categories for field in fields if field.categories]
+        numbers = len(fields) - len(sizes)
+        self.bins = bins
+        self.weight = nn.Parameter(torch.randn(numbers, bins, dim) * bins**-0.5)
+        self.bias = nn.Parameter(torch.zeros(numbers, dim))
+        self.table = nn.Parameter(torch.randn(sum(sizes), dim) * 0.5)
+        self.missing = nn.Parameter(torch.randn(len(fields), dim) * 0.5)
+        number_at = [place for place, field in enumerate(fields) if not field.categories]
+        category_at = [place for place, field in enumerate(fields) if field.categories]
+        starts = [sum(sizes[:place]) for place in range(len(sizes))]
+        self.number_at: Tensor
+        self.category_at: Tensor
+        self.starts: Tensor
+        for name, places in (("number_at", number_at), ("category_at", category_at), ("starts", starts)):
+            self.register_buffer(name, torch.tensor(places, dtype=torch.int64), persistent=False)
+        self.low: Tensor
+        self.width: Tensor
+        self.floor: Tensor
+        self.ceiling: Tensor
+        for name, value in (("low", 0.0), ("width", 1.0), ("floor", 0.0), ("ceiling", 1.0)):
+            self.register_buffer(name, torch.full((numbers, bins), value))
+
+    @staticmethod
+    def parameter_formula(fields: tuple[Field, ...], dim: int, bins: int) -> int:
+        numbers = sum(not field.categories for field in fields)
+        return dim * (numbers * (bins + 1) + sum(field.categories for field in fields) + len(fields))
+
+    def learn_bins(self, column: Column) -> None:
+        """Edges at quantiles of the train rows; a number of few values has fewer bins, the others giving nothing."""
+        for place, at in enumerate(self.number_at.tolist()):
+            values = column.values[:, at].double().cpu()
+            values = values[~values.isnan()]
+            quantiles = torch.linspace(0, 1, self.bins + 1, dtype=torch.float64)
+            edges = (
+                torch.quantile(values[:1_000_000], quantiles).unique() if len(values) else torch.zeros(1, dtype=torch.float64)
+            )
+            if len(edges) == 1:
+                edges = torch.cat([edges, edges + 1])
+            found = len(edges) - 1
+            self.low[place, :found] = edges[:-1].float()
+            self.width[place, :found] = edges.diff().float()
+            self.ceiling[place, found:] = 0.0
+            self.floor[place, 0] = -2.0
+            self.ceiling[place, found - 1] = 3.0
+
+    def forward(self, fields_BF: Tensor) -> Tensor:
+        filled_BF = fields_BF.nan_to_num()
+        embedded_BFD = self.missing.new_zeros(*fields_BF.shape, self.missing.shape[1])
+        if len(self.number_at):
+            share_BNT = (filled_BF[:, self.number_at, None] - self.low) / self.width
+            share_BNT = torch.minimum(torch.maximum(share_BNT, self.floor), self.ceiling)
+            numbers = F.relu(torch.einsum("bnt,ntd->bnd", share_BNT, self.weight) + self.bias)
+            embedded_BFD = embedded_BFD.index_copy(1, self.number_at, numbers.float())
+        if len(self.category_at):
+            ids = filled_BF[:, self.category_at].long() + self.starts
+            embedded_BFD = embedded_BFD.index_copy(1, self.category_at, self.table[ids])
+        return torch.where(fields_BF.isnan()[..., None], self.missing, embedded_BFD)
+
+
+class TransformerBlock(nn.Module):
+    """Self-attention, then a feed-forward layer with a gate, each after a LayerNorm and around a shortcut.
+
+    Vaswani et al. 2017, pre-norm as in Xiong et al. 2020, ReGLU as in Shazeer 2020. Parameters, with D = dim and E = 4 D / 3:
+    4 D^2 + 9 D + 3 D E + 2 E.
+    """
+
+    def __init__(self, dim: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.heads = heads
+        inner = dim * 4 // 3
+        self.norm1 = nn.LayerNorm(dim)
+        self.qkv = nn.Linear(dim, 3 * dim)
+        self.out = nn.Linear(dim, dim)
+        self.norm2 = nn.LayerNorm(dim)
+        self.up = nn.Linear(dim, 2 * inner)
+        self.down = nn.Linear(inner, dim)
+        self.dropout = nn.Dropout(dropout)
+
+    @staticmethod
+    def parameter_formula(dim: int) -> int:
+        inner = dim * 4 // 3
+        return 4 * dim * dim + 4 * dim + 3 * dim * inner + 2 * inner + dim + 4 * dim
+
+    def forward(self, tokens_BTD: Tensor, mask_BT: Tensor) -> Tensor:
+        B, T, D = tokens_BTD.shape
+        qkv = self.qkv(self.norm1(tokens_BTD)).reshape(B, T, 3, self.heads, D // self.heads).permute(2, 0, 3, 1, 4)
+        attended = F.scaled_dot_product_attention(qkv[0], qkv[1], qkv[2], attn_mask=mask_BT[:, None, None, :])
+        tokens_BTD = tokens_BTD + self.dropout(self.out(attended.transpose(1, 2).reshape(B, T, D)))
+        gate, value = self.up(self.norm2(tokens_BTD)).chunk(2, dim=-1)
+        result: Tensor = tokens_BTD + self.dropout(self.down(F.relu(gate) * value))
+        return result
+
+
+def masked_mean(tokens_BTD: Tensor, mask_BT: Tensor) -> Tensor:
+    """[B, D]: the mean of the real tokens; zeros where there are none."""
+    weights = mask_BT.to(tokens_BTD.dtype)[..., None]
+    return (tokens_BTD * weights).sum(1) / weights.sum(1).clamp(min=1)
+
+
+class ResidualBlock(nn.Module):
+    """Normalise, activate, convolve, twice, around a shortcut (He 2016). `keep` [B, 1, 1, W] blanks what is padding."""
+
+    def __init__(self, inner: int, outer: int, stride: int) -> None:
+        super().__init__()
+        self.norm1 = nn.BatchNorm2d(inner)
+        self.conv1 = nn.Conv2d(inner, outer, 3, stride=stride, padding=1, bias=False)
+        self.norm2 = nn.BatchNorm2d(outer)
+        self.conv2 = nn.Conv2d(outer, outer, 3, padding=1, bias=False)
+        self.stride = stride
+        changes = inner != outer or stride != 1
+        self.shortcut = nn.Conv2d(inner, outer, 1, stride=stride, bias=False) if changes else nn.Identity()
+
+    def forward(self, grid: Tensor, keep: Tensor | None = None, keep_after: Tensor | None = None) -> Tensor:
+        active = _kept(F.relu(self.norm1(grid)), keep)
+        hidden: Tensor = self.conv2(_kept(F.relu(self.norm2(self.conv1(active))), keep_after))
+        shortcut: Tensor = self.shortcut(active if isinstance(self.shortcut, nn.Conv2d) else grid)
+        return _kept(hidden + shortcut, keep_after)
+
+
+class ResidualStack(nn.Module):
+    """A convolution of stride 2, then stages of residual blocks, each stage but the first of stride 2 and twice as wide."""
+
+    def __init__(self, channels: int, width: int, stages: int, blocks: int) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(channels, width, 3, stride=2, padding=1, bias=False)
+        layers, inner = [], width
+        for stage in range(stages):
+            for block in range(blocks):
+                layers.append(ResidualBlock(inner, width * 2**stage, stride=2 if stage and not block else 1))
+                inner = width * 2**stage
+        self.blocks = nn.ModuleList(layers)
+        self.norm = nn.BatchNorm2d(inner)
+
+    @staticmethod
+    def parameter_formula(channels: int, width: int, stages: int, blocks: int) -> int:
+        total: int = 9 * channels * width
+        inner: int = width
+        for stage in range(stages):
+            outer: int = width * 2**stage
+            for _ in range(blocks):
+                total += 9 * inner * outer + 9 * outer * outer + 2 * (inner + outer) + (inner != outer) * inner * outer
+                inner = outer
+        return total + 2 * inner
+
+    def forward(self, grid: Tensor) -> Tensor:
+        hidden = self.stem(grid)
+        for block in self.blocks:
+            hidden = block(hidden)
+        return F.relu(self.norm(hidden))
+
+    def masked(self, grid: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """The same where row i has only `lengths[i]` columns of its own: the feature map, and the lengths in it."""
+        lengths = (lengths + 1) // 2
+        hidden = _kept(self.stem(grid), _columns(lengths, (grid.shape[-1] + 1) // 2))
+        for block in self.blocks:
+            assert isinstance(block, ResidualBlock)
+            before = _columns(lengths, hidden.shape[-1])
+            lengths = (lengths + block.stride - 1) // block.stride
+            hidden = block(hidden, before, _columns(lengths, -(-hidden.shape[-1] // block.stride)))
+        return _kept(F.relu(self.norm(hidden)), _columns(lengths, hidden.shape[-1])), lengths
+
+
+def _columns(lengths: Tensor, width: int) -> Tensor:
+    return (torch.arange(width, device=lengths.device) < lengths[:, None])[:, None, None]
+
+
+def _kept(grid: Tensor, keep: Tensor | None) -> Tensor:
+    return grid if keep is None else grid * keep.to(grid.dtype)

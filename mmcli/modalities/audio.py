@@ -1,0 +1,343 @@
+"""Recordings: WAV, FLAC, OGG and MP3 through libsndfile, M4A and the rest through FFmpeg, to normalised log-mel spectrograms.
+
+Mono (the mean of the channels), resampled by a polyphase filter, cut at `max_seconds`. Frames of 25 ms every 10 ms under a Hann
+window; the power spectrum of 2^k >= window points; triangular filters evenly spaced on the mel scale of Slaney (1998), of equal
+area; the natural logarithm, floored at 1e-8; each band standardised by the train split. Every number can be checked:
+
+    hz -> mel:  hz / (200 / 3) below 1000 Hz,  15 + 27 ln(hz / 1000) / ln 6.4 above
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from itertools import islice, pairwise
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from mmcli import media
+from mmcli.config import Config as BaseConfig
+from mmcli.modalities import Encoded, Guess, Modality, Reject, by_suffix
+from mmcli.signals import Column, Signal, SignalSpec
+
+Array = np.ndarray[Any, np.dtype[np.float32]]
+WINDOW_S, HOP_S = 0.025, 0.010
+FLOOR = 1e-8
+_SUFFIXES = frozenset([".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".m4a", ".aac", ".aif", ".aiff", ".au", ".wma"])
+_FIT_SAMPLE = 500
+_CHUNK_FRAMES = 800
+"""Frames transformed at once: enough to be fast, few enough to stay in the cache."""
+
+
+class Config(BaseConfig):
+    """How recordings become tensors."""
+
+    sample_rate: int = Field(16000, ge=1000, le=192000)
+    """Samples a second after resampling, in Hz (--sample-rate)."""
+    mels: int = Field(80, ge=8, le=256)
+    """Bands of the spectrogram (--mels)."""
+    max_seconds: float = Field(10.0, gt=0, le=3600)
+    """Seconds kept of a recording (--max-seconds); how many were cut is said."""
+    features: Literal["log-mel", "waveform"] = "log-mel"
+    """`waveform` keeps the samples themselves, in frames of 25 ms one after the other, for encoders that start from them."""
+    normalize: Literal["train", "none"] = "train"
+    """Whether each band (or the waveform) is standardised by the train split."""
+
+
+class Audio(Modality):
+    """Recordings as spectrograms [T, mels], or as sequences [T, samples of 25 ms]."""
+
+    reads_files: ClassVar[bool] = True
+    encoders: ClassVar[tuple[str, ...]] = ("cnn", "crnn")
+
+    def __init__(self, config: Config, mean: Sequence[float], std: Sequence[float]) -> None:
+        self.config = config
+        self.mean = list(mean)
+        self.std = list(std)
+
+    @classmethod
+    def sniff(cls, cells: Sequence[str], media_root: str) -> Guess:
+        """By suffix, and by opening the first of them that is there."""
+        share, reason, named = by_suffix(cells, _SUFFIXES, "a sound file")
+        for cell in named[:20] if share >= 0.5 else ():
+            try:
+                samples, rate = read(media.resolve(cell, media_root), 1.0)
+            except (OSError, ValueError):
+                continue
+            return Guess(0.99, f"{reason}; {cell} has {rate} samples a second, {len(samples) / rate:.2g} s or more")
+        return Guess(0.9 if share >= 0.5 else 0.0, reason)
+
+    @classmethod
+    def fit(cls, config: Config, cells: Iterable[str]) -> Self:
+        """Mean and standard deviation of each band over the first recordings of the train split."""
+        blank = cls(config, [0.0] * _width(config), [1.0] * _width(config))
+        if config.normalize == "none":
+            return blank
+        count, total, squares = (
+            0,
+            torch.zeros(_width(config), dtype=torch.float64),
+            torch.zeros(_width(config), dtype=torch.float64),
+        )
+        for cell in islice(cells, _FIT_SAMPLE):
+            try:
+                frames = blank.frames(decode(cell, config)[0]).double()
+            except (OSError, ValueError):
+                continue
+            count, total, squares = count + len(frames), total + frames.sum(0), squares + frames.square().sum(0)
+        if not count:
+            return blank
+        if config.features == "waveform":
+            total, squares = total.mean().expand_as(total), squares.mean().expand_as(squares)
+        mean = total / count
+        return cls(config, mean.tolist(), (squares / count - mean.square()).clamp(min=1e-8).sqrt().tolist())
+
+    def transform(self, cells: Sequence[str | None]) -> Encoded:
+        """Values float16 [sum of T, mels], with offsets."""
+        waves: list[Array] = []
+        present = torch.zeros(len(cells), dtype=torch.bool)
+        rejects, remarks = [], Counter[str]()
+        for position, cell in enumerate(cells):
+            wave = np.zeros(0, dtype=np.float32)
+            if cell is not None:
+                try:
+                    wave, cut = decode(cell, self.config)
+                    present[position] = True
+                    remarks.update([f"cut to {self.config.max_seconds:g} s"] if cut else [])
+                except (OSError, ValueError) as error:
+                    rejects.append(Reject(position, cell, media.reason(error, "a recording that can be decoded")))
+            waves.append(wave)
+        frames, lengths = self._frames_of_all(waves)
+        values = ((frames - torch.tensor(self.mean)) / torch.tensor(self.std)).clamp_(-6e4, 6e4).half()
+        offsets = torch.cat([torch.zeros(1, dtype=torch.int64), torch.tensor(lengths, dtype=torch.int64).cumsum(0)])
+        return Encoded(Column(values, present, offsets), rejects, remarks)
+
+    def frames(self, wave: Array) -> Tensor:
+        """float32 [T, mels] log-mel values, or [T, samples of 25 ms], not yet standardised; at least one frame."""
+        return self._frames_of_all([wave])[0]
+
+    def _frames_of_all(self, waves: Sequence[Array]) -> tuple[Tensor, list[int]]:
+        window, hop = self._window_hop
+        if self.config.features == "waveform":
+            hop = window
+        lengths, blocks = [], []
+        for wave in waves:
+            if not len(wave):
+                lengths.append(0)
+                continue
+            steps = -(-len(wave) // window) if hop == window else max(1 + (len(wave) - window) // hop, 1)
+            needed = (steps - 1) * hop + window
+            padded = np.pad(wave, (0, needed - len(wave))) if needed > len(wave) else wave[:needed]
+            blocks.append(torch.from_numpy(np.ascontiguousarray(padded)).unfold(0, window, hop))
+            lengths.append(steps)
+        if not blocks:
+            return torch.zeros(0, _width(self.config)), lengths
+        if self.config.features == "waveform":
+            return torch.cat(blocks), lengths
+        out = torch.empty(sum(lengths), self.config.mels)
+        done = 0
+        for group in _grouped(blocks):
+            spectrum = torch.fft.rfft(torch.cat(group) * self._hann, n=self._points)
+            power = torch.view_as_real(spectrum).square_().sum(-1)
+            out[done : done + len(power)] = power @ self._filters
+            done += len(power)
+        return out.clamp_(min=FLOOR).log_(), lengths
+
+    @property
+    def _window_hop(self) -> tuple[int, int]:
+        return _window(self.config), max(round(HOP_S * self.config.sample_rate), 1)
+
+    @property
+    def _points(self) -> int:
+        return 1 << (_window(self.config) - 1).bit_length()
+
+    @cached_property
+    def _hann(self) -> Tensor:
+        return torch.hann_window(_window(self.config))
+
+    @cached_property
+    def _filters(self) -> Tensor:
+        return mel_filters(self.config.sample_rate, self._points, self.config.mels)
+
+    def describe(self) -> SignalSpec:
+        kind: Literal["spectrogram", "sequence"] = "spectrogram" if self.config.features == "log-mel" else "sequence"
+        return SignalSpec(kind=kind, shape=(_width(self.config),))
+
+    def state(self) -> dict[str, Any]:
+        return {"config": self.config.model_dump(), "mean": self.mean, "std": self.std}
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Self:
+        return cls(Config(**state["config"]), state["mean"], state["std"])
+
+    def linear_features(self, column: Column, train: Tensor) -> Any:  # noqa: ARG002 - nothing to fit
+        """Mean and deviation of each band, and its mean in each quarter of the recording: [N, 6 mels]."""
+        assert column.offsets is not None
+        rows = []
+        for start, end in pairwise(column.offsets.tolist()):
+            part = column.values[start:end].float() if end > start else torch.zeros(1, column.values.shape[1])
+            quarters = [piece.mean(0) for piece in part.repeat_interleave(4, 0).chunk(4)]
+            rows.append(torch.cat([part.mean(0), part.std(0, unbiased=False), *quarters]))
+        return torch.stack(rows).numpy()
+
+    def augment(self, signal: Signal) -> Signal:
+        """SpecAugment (Park 2019) without warping: two runs of bands and two of frames are blanked; the level changes."""
+        values = signal.values.float()
+        if self.config.features == "waveform":
+            return Signal(values * _level(values, 0.5, 1.5), signal.present, signal.lengths)
+        assert signal.lengths is not None
+        values = values + _level(values, -0.3, 0.3)
+        B, T, M = values.shape
+        for _ in range(2):
+            bands = _runs(torch.full((B,), M, device=values.device), M, 0.15)
+            steps = _runs(signal.lengths, T, 0.15)
+            values = values.masked_fill(bands[:, None, :] | steps[:, :, None], 0.0)
+        return Signal(values * signal.mask()[..., None], signal.present, signal.lengths)
+
+
+def decode(path: str, config: Config) -> tuple[Array, bool]:
+    """Mono float32 samples at the config's rate, at most `max_seconds` of them, and whether more were cut.
+
+    Raises:
+        OSError, ValueError: it cannot be read, holds no samples, or samples that are not finite numbers.
+    """
+    samples, rate = read(path, config.max_seconds + 1e-3)
+    if not np.isfinite(samples).all():
+        raise ValueError("it holds samples that are not finite numbers")
+    wave = _resampled(samples, rate, config.sample_rate)
+    kept = max(int(config.max_seconds * config.sample_rate), 1)
+    return wave[:kept], len(samples) > int(config.max_seconds * rate)
+
+
+def read(path: str, seconds: float) -> tuple[Array, int]:
+    """The first seconds of a file, mono, at its own rate: libsndfile's formats by it, the others by FFmpeg.
+
+    Raises:
+        OSError, ValueError: neither can read it, or it holds no samples.
+    """
+    import soundfile  # loads a library; text and tables need none of it
+
+    found = media.source(path)
+    try:
+        with soundfile.SoundFile(found) as file:
+            rate = int(file.samplerate)
+            wanted = max(int(seconds * rate) + 1, 1)
+            samples = file.read(min(wanted, max(file.frames, 0)), dtype="float32", always_2d=True)
+    except soundfile.LibsndfileError:
+        if not isinstance(found, str):
+            found.seek(0)
+        samples, rate = _read_with_ffmpeg(found, seconds)
+    if not len(samples):
+        raise ValueError("it holds no samples")
+    mono = samples[:, 0] if samples.shape[1] == 1 else samples.mean(1)
+    return np.ascontiguousarray(mono, dtype=np.float32), rate
+
+
+_FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,mp3,aac,ogg,flac,wav,w64,aiff,au,caf,matroska,webm,asf,amr"
+"""Containers that FFmpeg may open here: none that names other files."""
+
+
+def _read_with_ffmpeg(source: Any, seconds: float) -> tuple[Any, int]:
+    import av
+
+    options = {"format_whitelist": _FORMATS, "protocol_whitelist": "file"}
+    try:
+        with av.open(source, options=options) as container:
+            if not container.streams.audio:
+                raise ValueError("it holds no sound")
+            stream = container.streams.audio[0]
+            rate, parts, count = int(stream.rate or 0), [], 0
+            if rate <= 0:
+                raise ValueError("it does not say how many samples a second it holds")
+            for frame in container.decode(stream):
+                array = frame.to_ndarray()
+                channels = len(frame.layout.channels)
+                planar = array if frame.format.is_planar else array.reshape(-1, channels).T
+                if not np.issubdtype(planar.dtype, np.floating):
+                    offset = 128 if planar.dtype == np.uint8 else 0
+                    planar = (planar.astype(np.float32) - offset) / (np.iinfo(planar.dtype).max + 1 - offset)
+                parts.append(planar.astype(np.float32).mean(0))
+                count += len(parts[-1])
+                if count > seconds * rate:
+                    break
+    except av.FFmpegError as error:
+        raise ValueError(f"not a recording that can be decoded ({error.strerror})") from None
+    samples = np.concatenate(parts)[: int(seconds * rate) + 1] if parts else np.zeros(0, dtype=np.float32)
+    return samples[:, None], rate
+
+
+def _resampled(samples: Array, rate: int, wanted: int) -> Array:
+    if rate == wanted:
+        return samples
+    from scipy.signal import resample_poly
+
+    common = math.gcd(rate, wanted)
+    up, down = wanted // common, rate // common
+    if max(up, down) > 2000:  # rates without a common measure: as near as a thousandth
+        share = wanted / rate
+        up, down = (1000, max(round(1000 / share), 1)) if share < 1 else (max(round(1000 * share), 1), 1000)
+    if up / down > 100:  # a filter of that length would say nothing that a line does not
+        places = np.arange(int(len(samples) * up / down)) * (down / up)
+        line: Array = np.interp(places, np.arange(len(samples)), samples).astype(np.float32)
+        return line
+    result: Array = resample_poly(samples, up, down).astype(np.float32)
+    return result
+
+
+def mel_filters(sample_rate: int, points: int, bands: int) -> Tensor:
+    """float32 [points / 2 + 1, bands]: triangles of equal area, evenly spaced in mel from 0 Hz to half the rate."""
+    frequencies = torch.linspace(0, sample_rate / 2, points // 2 + 1, dtype=torch.float64)
+    edges = _hz(torch.linspace(0, float(_mel(sample_rate / 2)), bands + 2, dtype=torch.float64))
+    low, centre, high = edges[:-2], edges[1:-1], edges[2:]
+    rising = (frequencies[:, None] - low) / (centre - low)
+    falling = (high - frequencies[:, None]) / (high - centre)
+    triangles = torch.minimum(rising, falling).clamp(min=0)
+    return (triangles * (2 / (high - low))).float()
+
+
+def _mel(hz: float) -> float:
+    return hz / (200 / 3) if hz < 1000 else 15 + 27 * math.log(hz / 1000) / math.log(6.4)
+
+
+def _hz(mel: Tensor) -> Tensor:
+    return torch.where(mel < 15, mel * (200 / 3), 1000 * torch.exp((mel - 15) * (math.log(6.4) / 27)))
+
+
+def _window(config: Config) -> int:
+    return max(round(WINDOW_S * config.sample_rate), 2)
+
+
+def _width(config: Config) -> int:
+    return config.mels if config.features == "log-mel" else _window(config)
+
+
+def _grouped(blocks: Sequence[Tensor]) -> Iterable[list[Tensor]]:
+    """Runs of blocks of about _CHUNK_FRAMES frames together."""
+    group, size = list[Tensor](), 0
+    for block in blocks:
+        for piece in block.split(_CHUNK_FRAMES):
+            group.append(piece)
+            size += len(piece)
+            if size >= _CHUNK_FRAMES:
+                yield group
+                group, size = [], 0
+    if group:
+        yield group
+
+
+def _level(values: Tensor, low: float, high: float) -> Tensor:
+    return torch.empty(len(values), 1, 1, device=values.device).uniform_(low, high)
+
+
+def _runs(lengths: Tensor, longest: int, share: float) -> Tensor:
+    """bool [B, longest]: in each row one run of up to `share` of its length, anywhere within it."""
+    rows = len(lengths)
+    size = (torch.rand(rows, device=lengths.device) * share * lengths).round()
+    start = torch.rand(rows, device=lengths.device) * (lengths - size)
+    place = torch.arange(longest, device=lengths.device)[None]
+    return (place >= start[:, None]) & (place < (start + size)[:, None])

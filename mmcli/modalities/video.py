@@ -1,0 +1,285 @@
+"""Clips: MP4, MOV, AVI, MKV, WebM and animated GIF through FFmpeg, to a few normalised RGB frames spread evenly over the time.
+
+The file is first read without decoding, for the times of its frames and where decoding can start; then only the stretches that
+hold a wanted frame are decoded, so that a long clip costs little more than a short one. Rotation that the file asks for is
+applied. The time of each frame is kept.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from pathlib import PurePosixPath
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor
+
+from mmcli import media
+from mmcli.config import Config as BaseConfig
+from mmcli.modalities import Encoded, Guess, Modality, Reject, by_suffix
+from mmcli.signals import Column, Signal, SignalSpec
+
+MEAN = (0.43216, 0.394666, 0.37645)
+STD = (0.22803, 0.22145, 0.216989)
+"""Of Kinetics-400, as torchvision's video models expect."""
+_SUFFIXES = frozenset(
+    [".mp4", ".mov", ".avi", ".mkv", ".webm", ".gif", ".m4v", ".mpg", ".mpeg", ".ogv", ".3gp", ".wmv", ".flv"]
+)
+_FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,avi,matroska,webm,gif,mpeg,mpegts,ogg,asf,flv,mpegvideo"
+"""Containers that FFmpeg may open: none that names other files."""
+_CODECS = (
+    "h264,hevc,mpeg4,mpeg2video,mpeg1video,vp8,vp9,av1,libdav1d,libvpx,libvpx-vp9,gif,mjpeg,theora,msmpeg4v3,wmv2,wmv3,flv,"
+    "h263,prores,dnxhd,rawvideo,ffv1,png"
+)
+"""Decoders that it may use."""
+_MAX_PACKETS = 1_000_000
+
+
+class Config(BaseConfig):
+    """How clips become tensors."""
+
+    size: int = Field(64, ge=8, le=1024)
+    """Height and width of the frames, in pixels."""
+    frames: int = Field(8, ge=1, le=256)
+    """Frames taken, spread evenly over the clip (--frames); a shorter clip repeats some."""
+    fit: Literal["stretch", "crop", "pad"] = "stretch"
+    """What becomes of frames that are not square: stretched, cropped at the centre, or padded with black."""
+    max_pixels: int = Field(40_000_000, ge=1)
+    """Clips with more pixels to a frame are rejected."""
+    max_decoded: int = Field(3000, ge=1)
+    """Frames decoded at most; where more were needed, the nearest frames that stand by themselves are taken."""
+    flip: bool = False
+    """Whether augmentation may mirror a clip."""
+
+
+class Video(Modality):
+    """Clips [frames, 3, size, size], with the time of each frame."""
+
+    reads_files: ClassVar[bool] = True
+    encoders: ClassVar[tuple[str, ...]] = ("cnn-rnn",)
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    @classmethod
+    def sniff(cls, cells: Sequence[str], media_root: str) -> Guess:
+        """By suffix, and by opening the first of them that is there; GIFs only where they move."""
+        share, reason, named = by_suffix(cells, _SUFFIXES, "a clip")
+        for cell in named[:20] if share >= 0.5 else ():
+            try:
+                times, _, shape = _times(media.source(media.resolve(cell, media_root)))
+            except (OSError, ValueError):
+                continue
+            if PurePosixPath(cell).suffix.lower() == ".gif" and len(times) < 2:
+                return Guess(0.0, "GIFs that do not move are images")
+            return Guess(
+                0.995, f"{reason}; {cell} has {len(times)} frames of {shape[0]} x {shape[1]} in {times[-1] - times[0]:.2g} s"
+            )
+        gif = all(cell.lower().endswith(".gif") for cell in named)
+        return Guess(0.9 if share >= 0.5 and not gif else 0.0, reason)
+
+    @classmethod
+    def fit(cls, config: Config, cells: Iterable[str]) -> Self:  # noqa: ARG003 - nothing to learn
+        return cls(config)
+
+    def transform(self, cells: Sequence[str | None]) -> Encoded:
+        """Values float16 [N, frames, 3, size, size], times float32 [N, frames]."""
+        config = self.config
+        pixels = torch.zeros(len(cells), config.frames, 3, config.size, config.size, dtype=torch.uint8)
+        times = torch.zeros(len(cells), config.frames)
+        present = torch.zeros(len(cells), dtype=torch.bool)
+        rejects = []
+        for position, cell in enumerate(cells):
+            if cell is None:
+                continue
+            try:
+                pixels[position], times[position] = decode(cell, config)
+                present[position] = True
+            except (OSError, ValueError, MemoryError) as error:
+                rejects.append(Reject(position, cell, media.reason(error, "a clip that can be decoded")))
+        mean, std = _statistics()
+        values = torch.zeros(pixels.shape, dtype=torch.float16)
+        for row in present.nonzero()[:, 0].tolist():
+            values[row] = (((pixels[row].float() / 255) - mean) / std).half()
+        return Encoded(Column(values, present, times=times), rejects)
+
+    def denormalize(self, values: Tensor) -> Tensor:
+        """uint8 pixels [..., 3, H, W] from normalised values."""
+        mean, std = _statistics()
+        return ((values.float() * std + mean) * 255).round().clamp(0, 255).to(torch.uint8)
+
+    def describe(self) -> SignalSpec:
+        return SignalSpec(kind="clip", shape=(self.config.frames, 3, self.config.size, self.config.size))
+
+    def state(self) -> dict[str, Any]:
+        return {"config": self.config.model_dump()}
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Self:
+        return cls(Config(**state["config"]))
+
+    def linear_features(self, column: Column, train: Tensor) -> Any:  # noqa: ARG002 - pixels need no fitting
+        """The mean frame, and the mean change from frame to frame, at 8 x 8: [N, 384]."""
+        rows = []
+        for part in column.values.split(128):
+            small = F.adaptive_avg_pool2d(part.float().flatten(0, 1), 8).unflatten(0, part.shape[:2])
+            change = small.diff(dim=1).abs().mean(1) if small.shape[1] > 1 else torch.zeros_like(small[:, 0])
+            rows.append(torch.cat([small.mean(1).flatten(1), change.flatten(1)], 1))
+        return torch.cat(rows).numpy()
+
+    def augment(self, signal: Signal) -> Signal:
+        """One shift, scale and brightness for all frames of a clip; mirrored where `flip` allows."""
+        values = signal.values.float()
+        B, T, C, H, W = values.shape
+        device = values.device
+        theta = torch.zeros(B, 2, 3, device=device)
+        scale = torch.empty(B, device=device).uniform_(0.85, 1.1)
+        mirror = (
+            torch.where(torch.rand(B, device=device) < 0.5, -1.0, 1.0) if self.config.flip else torch.ones(B, device=device)
+        )
+        theta[:, 0, 0], theta[:, 1, 1] = scale * mirror, scale
+        theta[:, :, 2] = torch.empty(B, 2, device=device).uniform_(-0.12, 0.12)
+        grid = F.affine_grid(theta, [B, T * C, H, W], align_corners=False)
+        moved = F.grid_sample(values.reshape(B, T * C, H, W), grid, padding_mode="border", align_corners=False)
+        light = torch.empty(B, 1, 1, 1, 1, device=device).uniform_(-0.2, 0.2)
+        return Signal(moved.reshape(B, T, C, H, W) + light, signal.present, times=signal.times)
+
+
+def decode(path: str, config: Config) -> tuple[Tensor, Tensor]:
+    """uint8 [frames, 3, size, size], and the frames' times in seconds, float32 [frames].
+
+    Raises:
+        OSError, ValueError: it cannot be read, holds no frames, or a wanted frame cannot be decoded.
+    """
+    found = media.source(path)
+    times, starts, (width, height) = _times(found)
+    if width * height > config.max_pixels:
+        raise ValueError(f"{width} x {height} is over max_pixels = {config.max_pixels}")
+    wanted = _spread(times, config.frames)
+    needed = _stretches(sorted(set(wanted)), starts)
+    if sum(last - first + 1 for first, last in needed) > config.max_decoded:
+        wanted = [starts[bisect_right(starts, place) - 1] for place in wanted]
+        needed = [(place, place) for place in sorted(set(wanted))]
+    frames = _decoded(found, times, needed, set(wanted), config)
+    missing = next((place for place in wanted if place not in frames), None)
+    if missing is not None:
+        raise ValueError(f"its frame at {times[missing] - times[0]:.2f} s of {times[-1] - times[0]:.2f} s cannot be decoded")
+    moments = torch.tensor([times[place] - times[0] for place in wanted], dtype=torch.float32)
+    return torch.stack([frames[place] for place in wanted]), moments
+
+
+def _times(found: Any) -> tuple[list[float], list[int], tuple[int, int]]:
+    """When each frame is shown, in seconds and in order; which of them decoding can start at; width and height."""
+    import av
+
+    try:
+        with _opened(found) as container:
+            stream = container.streams.video[0]
+            base = float(stream.time_base)
+            shown: list[tuple[int, bool]] = []
+            for packet in islice(container.demux(stream), _MAX_PACKETS):
+                moment = packet.pts if packet.pts is not None else packet.dts
+                if packet.size and moment is not None and not packet.is_discard:
+                    shown.append((moment, packet.is_keyframe))
+            if not shown:
+                raise ValueError("it holds no frames")
+            shown.sort()
+            starts = [place for place, (_, key) in enumerate(shown) if key]
+            if not starts or starts[0] != 0:
+                starts.insert(0, 0)
+            return [moment * base for moment, _ in shown], starts, (stream.width, stream.height)
+    except av.FFmpegError as error:
+        raise ValueError(f"not a clip that can be decoded ({error.strerror})") from None
+
+
+def _opened(found: Any) -> Any:
+    import av
+
+    if not isinstance(found, str):
+        found.seek(0)
+    options = {"format_whitelist": _FORMATS, "codec_whitelist": _CODECS, "protocol_whitelist": "file"}
+    container = av.open(found, options=options)
+    if not container.streams.video:
+        container.close()
+        raise ValueError("it holds no pictures")
+    return container
+
+
+def _spread(times: Sequence[float], frames: int) -> list[int]:
+    """The frame on show at the middle of each of `frames` equal stretches of time."""
+    span = (times[-1] - times[0]) * len(times) / max(len(times) - 1, 1)  # the last frame is shown as long as the others
+    moments = [times[0] + span * (i + 0.5) / frames for i in range(frames)]
+    return [max(bisect_right(times, moment + 1e-9) - 1, 0) for moment in moments]
+
+
+def _stretches(wanted: Sequence[int], starts: Sequence[int]) -> list[tuple[int, int]]:
+    """Runs of frames to decode, from where decoding can start to the last wanted one before the next such place."""
+    needed: list[tuple[int, int]] = []
+    for place in wanted:
+        start = starts[bisect_right(starts, place) - 1]
+        if needed and (start == needed[-1][0] or start <= needed[-1][1] + 1):
+            needed[-1] = (needed[-1][0], place)
+        else:
+            needed.append((start, place))
+    return needed
+
+
+def _decoded(
+    found: Any, times: Sequence[float], needed: Sequence[tuple[int, int]], wanted: set[int], config: Config
+) -> dict[int, Tensor]:
+    import av
+
+    frames: dict[int, Tensor] = {}
+    try:
+        with _opened(found) as container:
+            stream = container.streams.video[0]
+            stream.thread_count = 1  # the shards are the parallelism
+            base = float(stream.time_base)
+            for start, last in needed:
+                if start:
+                    container.seek(round(times[start] / base), stream=stream, backward=True, any_frame=False)
+                for frame in container.decode(stream):
+                    if frame.pts is None and frame.dts is None:
+                        continue
+                    moment = (frame.pts if frame.pts is not None else frame.dts) * base
+                    place = max(bisect_right(times, moment + 1e-6) - 1, 0)
+                    if place in wanted and place not in frames:
+                        frames[place] = _squared(frame, config)
+                    if place >= last:
+                        break
+    except av.FFmpegError as error:
+        if not wanted <= set(frames):
+            raise ValueError(f"not a clip that can be decoded ({error.strerror})") from None
+    return frames
+
+
+def _squared(frame: Any, config: Config) -> Tensor:
+    """uint8 [3, size, size], upright."""
+    turns = round((frame.rotation or 0) / 90) % 4
+    shrink = min(frame.width, frame.height) // (2 * config.size)
+    if shrink >= 2:  # towards twice the size by area, in the decoder's own colours
+        frame = frame.reformat(width=frame.width // shrink, height=frame.height // shrink, interpolation="AREA")
+    pixels = np.rot90(frame.to_ndarray(format="rgb24"), turns)
+    grid = torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)[None]
+    height, width = grid.shape[-2:]
+    if config.fit == "crop":
+        side = min(height, width)
+        top, left = (height - side) // 2, (width - side) // 2
+        grid = grid[..., top : top + side, left : left + side]
+    elif config.fit == "pad":
+        side = max(height, width)
+        top, left = (side - height) // 2, (side - width) // 2
+        grid = F.pad(grid, (left, side - width - left, top, side - height - top))
+    if grid.shape[-2:] == (config.size, config.size):
+        return grid[0]
+    resized: Tensor = F.interpolate(grid, (config.size, config.size), mode="bicubic", antialias=True)[0]
+    return resized
+
+
+def _statistics() -> tuple[Tensor, Tensor]:
+    return torch.tensor(MEAN).reshape(3, 1, 1), torch.tensor(STD).reshape(3, 1, 1)

@@ -1,0 +1,224 @@
+"""Any number of labels for each row, in one cell with a mark between them; primary metric micro_f1.
+
+Outputs hold a logit for each label and, beside them, the thresholds that they must pass, a buffer of the head that is tuned on
+val once the head is trained: [logits, thresholds], 2 K in all. A temperature divides both and changes no decision.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from mmcli.config import Config as BaseConfig
+from mmcli.errors import DataError
+from mmcli.reporting import metrics
+from mmcli.reporting.metrics import Array, Metric
+from mmcli.tasks import Cells, Likeness, Task
+
+
+class Config(BaseConfig):
+    """How labels are written, and which are learnt."""
+
+    separator: str = ""
+    """The mark between labels (--label-separator)."""
+    min_count: int = Field(3, ge=1)
+    """Train rows that a label must have to be learnt; rarer ones are named and left out."""
+    empty: Literal["none", "unlabelled"] = "none"
+    """Whether an empty cell says that the row has none of the labels, or that nobody has labelled it."""
+    own_threshold_from: int = Field(15, ge=1)
+    """Val rows that a label must have for a threshold of its own; rarer ones share one."""
+
+
+class Multilabel(Task):
+    """Binary cross-entropy for each label."""
+
+    constant_name: ClassVar[str] = "frequencies"
+
+    def __init__(self, config: Config, labels: Sequence[str], counts: Sequence[int], left_out: Sequence[str]) -> None:
+        self.config = config
+        self.labels = list(labels)
+        self.counts = list(counts)
+        self.left_out = list(left_out)
+
+    @classmethod
+    def sniff(cls, config: Config, cells: Cells) -> Likeness:
+        """Only where a mark was told that the cells do have."""
+        if not config.separator or len(cells[0]) > 1:
+            return Likeness(0.0, "no --label-separator was given")
+        several = sum(config.separator in str(cell or "") for (cell,) in cells)
+        return Likeness(1.0, f"{several} of {len(cells)} cells hold {config.separator!r}, the --label-separator")
+
+    @classmethod
+    def is_labelled(cls, config: Config, cells: tuple[str | None, ...]) -> bool:
+        return cells[0] is not None or config.empty == "none"
+
+    @classmethod
+    def strata(cls, config: Config, cells: Cells) -> list[str]:
+        """Each row's rarest label, so that rare ones reach every split."""
+        rows = [_labels(cell, config.separator) for (cell,) in cells]
+        counts = Counter(label for row in rows for label in row)
+        return [min(row, key=lambda label: (counts[label], label), default="") for row in rows]
+
+    @classmethod
+    def fit(cls, config: Config, cells: Cells, names: Sequence[str]) -> Self:
+        if len(names) > 1:
+            raise DataError(f"labels are predicted of one column, not of {', '.join(names)}", "Give one --target.")
+        if not config.separator:
+            raise DataError("what stands between the labels of a cell is not known", "Give --label-separator, e.g. '|'.")
+        counts = Counter(label for (cell,) in cells for label in set(_labels(cell, config.separator)))
+        kept = sorted(label for label, count in counts.items() if config.min_count <= count < len(cells))
+        if not kept:
+            raise DataError(
+                f"no label has {config.min_count} train rows or more (and is absent from another): nothing can be learnt",
+                f"Check --target and --label-separator {config.separator!r}.",
+            )
+        return cls(config, kept, [counts[label] for label in kept], sorted(set(counts) - set(kept)))
+
+    @property
+    def metrics(self) -> dict[str, bool]:
+        return {name: higher for name, (_, higher) in metrics.MULTILABEL.items()}
+
+    @property
+    def primary_metric(self) -> str:
+        return "micro_f1"
+
+    @property
+    def num_outputs(self) -> int:
+        return 2 * len(self.labels)
+
+    def encode(self, cells: Cells) -> Tensor:
+        """float32 [N, K] of 0 and 1; labels that are not learnt are passed over."""
+        index = {label: place for place, label in enumerate(self.labels)}
+        targets = torch.zeros(len(cells), len(self.labels))
+        for row, (cell,) in enumerate(cells):
+            for label in _labels(cell, self.config.separator):
+                if label in index:
+                    targets[row, index[label]] = 1.0
+        return targets
+
+    def head(self, dim: int) -> nn.Module:
+        return _ThresholdedHead(dim, len(self.labels))
+
+    def settle(self, head: nn.Module, outputs: Tensor, targets: Tensor) -> None:
+        """The thresholds that give the best F1 on val: one for all labels, and one each for labels frequent there."""
+        assert isinstance(head, _ThresholdedHead)
+        logits = outputs[:, : len(self.labels)].double().cpu().numpy()
+        head.thresholds.copy_(torch.from_numpy(self._thresholds(logits, targets.double().cpu().numpy())))
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return F.binary_cross_entropy_with_logits(outputs[:, : len(self.labels)].float(), targets)
+
+    def measures(self) -> dict[str, Metric]:
+        return {"loss": metrics.label_log_loss, **{name: metric for name, (metric, _) in metrics.MULTILABEL.items()}}
+
+    def readings(self, outputs: Tensor, targets: Tensor) -> tuple[Array, Array]:
+        """Margins over the thresholds beside logits, float64 [N, 2 K]."""
+        logits, thresholds = outputs.double().cpu().chunk(2, dim=1)
+        return torch.cat([logits - thresholds, logits], 1).numpy(), targets.double().cpu().numpy()
+
+    def decode(self, outputs: Tensor) -> dict[str, list[Any]]:
+        """The labels joined by the mark (empty where there is none), and the probability of each."""
+        logits, thresholds = outputs.double().cpu().chunk(2, dim=1)
+        chosen = (logits > thresholds).tolist()
+        mark = self.config.separator
+        columns: dict[str, list[Any]] = {
+            "": [mark.join(label for label, here in zip(self.labels, row, strict=True) if here) for row in chosen]
+        }
+        for place, label in enumerate(self.labels):
+            columns[f"_probability_{label}"] = [round(p, 6) for p in logits[:, place].sigmoid().tolist()]
+        return columns
+
+    def summary(self) -> str:
+        rare = f" ({len(self.left_out)} too rare to learn: {', '.join(self.left_out[:5])}" if self.left_out else ""
+        return f"{len(self.labels)} labels{rare}{', ...)' if len(self.left_out) > 5 else ')' if rare else ''}"
+
+    def draw(self, outputs: Tensor, targets: Tensor, folder: Path) -> dict[str, str]:
+        """F1 of each label, the commonest first."""
+        from mmcli.reporting import plots  # matplotlib takes a second to import, and only evaluate draws
+
+        predicted, right = self.readings(outputs, targets)
+        weights = np.ones((1, len(right)))
+        keep = np.argsort(-right.sum(0), kind="stable")[:30]
+        scores = [float(np.nan_to_num(metrics.label_macro_f1(predicted[:, [k]], right[:, [k]], weights)[0])) for k in keep]
+        rows = [(self.labels[k], int(right[:, k].sum()), score) for k, score in zip(keep, scores, strict=True)]
+        plots.labels(rows, folder / "labels.png")
+        more = f" The {len(rows)} commonest of {len(self.labels)}." if len(rows) < len(self.labels) else ""
+        return {"labels.png": f"How well each label is found, with the test rows that have it.{more}"}
+
+    def constant_baseline(self, targets: Tensor, rows: int) -> Tensor:
+        share = targets.double().mean(0).clamp(1e-6, 1 - 1e-6)
+        logits = share.log() - (1 - share).log()
+        thresholds = torch.from_numpy(self._thresholds(logits.expand(len(targets), -1).numpy(), targets.double().numpy()))
+        return torch.cat([logits, thresholds]).expand(rows, -1).clone()
+
+    def linear_baseline(self, features: Any, targets: Tensor, train: Tensor, val: Tensor) -> Tensor:
+        """Logistic regression of each label, its regularisation chosen among four on val by mean average precision."""
+        from sklearn.linear_model import LogisticRegression
+
+        chosen_on = val if len(val) else train
+        right, best, best_score = targets.double().numpy(), None, -1.0
+        for strength in (0.3, 3.0, 30.0, 300.0):
+            logits = np.zeros((features.shape[0], len(self.labels)))
+            for place in range(len(self.labels)):
+                model = LogisticRegression(C=strength, max_iter=300, tol=1e-3)
+                model.fit(features[train.numpy()], right[train.numpy(), place])
+                logits[:, place] = model.decision_function(features)
+            thresholds = self._thresholds(logits[chosen_on.numpy()], right[chosen_on.numpy()])
+            outputs = torch.from_numpy(np.hstack([logits, np.broadcast_to(thresholds, logits.shape)]))
+            score = self.score(outputs[chosen_on], targets[chosen_on])["map"]
+            if best is None or score > best_score:
+                best, best_score = outputs, score
+        assert best is not None
+        return best
+
+    def state(self) -> dict[str, Any]:
+        learnt = {"labels": self.labels, "counts": self.counts, "left_out": self.left_out}
+        return {"config": self.config.model_dump(), **learnt}
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Self:
+        return cls(Config(**state["config"]), state["labels"], state["counts"], state["left_out"])
+
+    def _thresholds(self, logits: Array, right: Array) -> Array:
+        shared = _best_threshold(logits.ravel(), right.ravel())
+        thresholds = np.full(logits.shape[1], shared)
+        for place in np.flatnonzero(right.sum(0) >= self.config.own_threshold_from):
+            thresholds[place] = _best_threshold(logits[:, place], right[:, place])
+        return thresholds
+
+
+class _ThresholdedHead(nn.Module):
+    """[B, dim] -> [B, 2 K]: logits beside thresholds."""
+
+    def __init__(self, dim: int, labels: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(dim, labels)
+        self.thresholds: Tensor
+        self.register_buffer("thresholds", torch.zeros(labels))
+
+    def forward(self, pooled: Tensor) -> Tensor:
+        logits: Tensor = self.linear(pooled)
+        return torch.cat([logits, self.thresholds.to(logits.dtype).expand_as(logits)], 1)
+
+
+def _labels(cell: str | None, separator: str) -> list[str]:
+    return [] if cell is None else list(dict.fromkeys(label.strip() for label in cell.split(separator) if label.strip()))
+
+
+def _best_threshold(logits: Array, right: Array) -> float:
+    """The threshold between two neighbouring logits, at most 4 and at least -6, with the best F1."""
+    order = np.argsort(-logits, kind="stable")
+    ranked, hits = logits[order], np.cumsum(right[order])
+    f1 = 2 * hits / (np.arange(1, len(ranked) + 1) + right.sum())
+    f1[:-1][ranked[:-1] == ranked[1:]] = -1.0  # equal logits cannot be told apart
+    best = int(f1.argmax())
+    below = ranked[best + 1] if best + 1 < len(ranked) else ranked[best] - 1.0
+    return float(np.clip((ranked[best] + below) / 2, -6.0, 4.0))

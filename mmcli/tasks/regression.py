@@ -1,0 +1,213 @@
+"""One number or several for each row, standardised inside, reported in the table's units; primary metric mae (of several, r2)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor
+
+from mmcli.config import Config as BaseConfig
+from mmcli.errors import DataError
+from mmcli.reporting import metrics
+from mmcli.reporting.metrics import Array, Metric
+from mmcli.tables.values import number
+from mmcli.tasks import Cells, Likeness, Task
+
+
+class Config(BaseConfig):
+    """What is minimised, and on which scale."""
+
+    loss: Literal["huber", "squared", "absolute"] = "huber"
+    """Of the standardised error: squared up to `delta` and straight beyond, squared, or absolute."""
+    delta: float = Field(0.5, gt=0)
+    """Where the Huber loss turns straight, in standard deviations of the target."""
+    scale: Literal["linear", "log"] = "linear"
+    """`log` learns sign(y) log(1 + |y|), for targets over several orders of magnitude."""
+
+
+class Regression(Task):
+    """Outputs are standardised numbers, one to a target column. Their mean absolute error in the table's units is primary;
+    of several target columns, whose units differ, the mean R2."""
+
+    probabilistic: ClassVar[bool] = False
+    constant_name: ClassVar[str] = "mean"
+
+    def __init__(self, config: Config, names: Sequence[str], mean: Sequence[float], std: Sequence[float]) -> None:
+        self.config = config
+        self.names = list(names)
+        self.mean = np.asarray(mean, dtype=np.float64)
+        self.std = np.asarray(std, dtype=np.float64)
+
+    @classmethod
+    def sniff(cls, config: Config, cells: Cells) -> Likeness:  # noqa: ARG003 - whatever the options
+        """Numbers, and too many different ones, or too unevenly spread, to be the names of classes."""
+        if len(cells[0]) > 1:
+            return Likeness(1.0, f"{len(cells[0])} target columns")
+        found = [number(str(cell)) for (cell,) in cells]
+        values = [value for value in found if value is not None]
+        if len(values) < len(found):
+            return Likeness(0.0, "not all cells are numbers")
+        counts = Counter(values)
+        whole = all(value.is_integer() for value in counts)
+        said = f"{len(counts)} different {'whole ' if whole else ''}numbers, {min(values):g} to {max(values):g}"
+        names = whole and (len(counts) <= 20 or _are_class_numbers(counts))
+        return Likeness(0.0 if names or len(counts) < 3 else 0.9, said)
+
+    @classmethod
+    def check(cls, config: Config, names: Sequence[str], cells: tuple[str | None, ...]) -> None:  # noqa: ARG003 - contract
+        for name, cell in zip(names, cells, strict=True):
+            if number(str(cell)) is None:
+                raise DataError(
+                    f"the target {name!r} is {cell!r}, not a number",
+                    "Mend or empty the cell, or predict classes: --task classification.",
+                )
+
+    @classmethod
+    def strata(cls, config: Config, cells: Cells) -> list[str]:  # noqa: ARG003 - whatever the options
+        """Tenths of the first target."""
+        values = np.asarray([number(str(row[0])) or 0.0 for row in cells])
+        return [str(place) for place in np.searchsorted(np.quantile(values, np.arange(0.1, 1, 0.1)), values)]
+
+    @classmethod
+    def fit(cls, config: Config, cells: Cells, names: Sequence[str]) -> Self:
+        task = cls(config, names, [0.0] * len(names), [1.0] * len(names))
+        values = task._transformed(task._numbers(cells))
+        if not len(values) or (values.std(0) < 1e-12).any():
+            name = names[int(np.argmin(values.std(0)))] if len(values) else names[0]
+            raise DataError(f"the target {name!r} does not vary in the train split", "Check --target and --split.")
+        return cls(config, names, values.mean(0).tolist(), values.std(0).tolist())
+
+    @property
+    def metrics(self) -> dict[str, bool]:
+        own = {f"mae_{name}": False for name in self.names} if len(self.names) > 1 else {}
+        return {name: higher for name, (_, higher) in metrics.REGRESSION.items()} | own
+
+    @property
+    def primary_metric(self) -> str:
+        return "mae" if len(self.names) == 1 else "r2"
+
+    @property
+    def num_outputs(self) -> int:
+        return len(self.names)
+
+    def encode(self, cells: Cells) -> Tensor:
+        """Standardised, float32 [N, K]."""
+        return torch.from_numpy((self._transformed(self._numbers(cells)) - self.mean) / self.std).float()
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        if self.config.loss == "huber":
+            return F.huber_loss(outputs.float(), targets, delta=self.config.delta)
+        return (F.mse_loss if self.config.loss == "squared" else F.l1_loss)(outputs.float(), targets)
+
+    def measures(self) -> dict[str, Metric]:
+        def own(place: int) -> Metric:
+            return lambda one, right, weights: metrics.mae(one[:, [place]], right[:, [place]], weights)
+
+        def loss(one: Array, right: Array, weights: Array) -> Array:
+            errors = np.abs(self._transformed(one) - self._transformed(right)) / self.std
+            result: Array = weights @ self._penalty(errors).mean(1) / weights.sum(1)
+            return result
+
+        several = {f"mae_{name}": own(place) for place, name in enumerate(self.names)} if len(self.names) > 1 else {}
+        return {"loss": loss, **{name: metric for name, (metric, _) in metrics.REGRESSION.items()}, **several}
+
+    def _penalty(self, errors: Array) -> Array:
+        """What the loss makes of absolute standardised errors."""
+        delta = self.config.delta
+        huber = np.where(errors <= delta, np.square(errors) / 2, delta * (errors - delta / 2))
+        result: Array = {"huber": huber, "squared": np.square(errors), "absolute": errors}[self.config.loss]
+        return result
+
+    def readings(self, outputs: Tensor, targets: Tensor) -> tuple[Array, Array]:
+        """In the table's units, float64 [N, K]."""
+        return self.values(outputs), self.values(targets)
+
+    def values(self, standardised: Tensor) -> Array:
+        """The numbers that outputs or encoded targets stand for."""
+        scaled = standardised.double().cpu().numpy() * self.std + self.mean
+        if self.config.scale == "log":
+            scaled = np.sign(scaled) * np.expm1(np.minimum(np.abs(scaled), 700.0))
+        result: Array = scaled
+        return result
+
+    def decode(self, outputs: Tensor) -> dict[str, list[Any]]:
+        """The number, or one column for each target."""
+        values = self.values(outputs)
+        if len(self.names) == 1:
+            return {"": [float(f"{value:.7g}") for value in values[:, 0]]}
+        return {f"_{name}": [float(f"{v:.7g}") for v in values[:, place]] for place, name in enumerate(self.names)}
+
+    def summary(self) -> str:
+        units = [f"{metrics.shown(mean)} ± {metrics.shown(std)}" for mean, std in zip(self.mean, self.std, strict=True)]
+        on = " on a log scale" if self.config.scale == "log" else ""
+        return f"{'a number' if len(units) == 1 else f'{len(units)} numbers'}, {'; '.join(units)} (mean, deviation){on}"
+
+    def draw(self, outputs: Tensor, targets: Tensor, folder: Path) -> dict[str, str]:
+        """Predicted against right values, and the errors, of each target."""
+        from mmcli.reporting import plots  # matplotlib takes a second to import, and only evaluate draws
+
+        predicted, right = self.readings(outputs, targets)
+        captions = {}
+        for place, name in enumerate(self.names):
+            end = "" if len(self.names) == 1 else f"_{place + 1}"
+            plots.scatter(predicted[:, place], right[:, place], name, folder / f"predicted{end}.png")
+            plots.errors(predicted[:, place] - right[:, place], name, folder / f"errors{end}.png")
+            bias = float((predicted[:, place] - right[:, place]).mean())
+            captions[f"predicted{end}.png"] = f"Predicted {name} against the right one: on the line they are equal."
+            captions[f"errors{end}.png"] = (
+                f"How far off. On average the prediction is {metrics.shown(bias)} from the right {name}."
+            )
+        return captions
+
+    def constant_baseline(self, targets: Tensor, rows: int) -> Tensor:
+        return targets.double().mean(0).expand(rows, -1).clone()
+
+    def linear_baseline(self, features: Any, targets: Tensor, train: Tensor, val: Tensor) -> Tensor:
+        """Ridge regression, its strength chosen among six on val by the primary metric."""
+        from sklearn.linear_model import Ridge
+
+        best, best_score = None, -np.inf
+        sign = 1 if self.primary_higher_is_better else -1
+        for strength in (0.03, 0.1, 0.3, 1.0, 3.0, 10.0):
+            model = Ridge(alpha=strength, solver="auto" if isinstance(features, np.ndarray) else "sparse_cg")
+            model.fit(features[train.numpy()], targets[train].double().numpy())
+            outputs = torch.from_numpy(np.asarray(model.predict(features)).reshape(features.shape[0], -1))
+            chosen_on = val if len(val) else train
+            score = sign * self.score(outputs[chosen_on], targets[chosen_on])[self.primary_metric]
+            if best is None or score > best_score:
+                best, best_score = outputs, score
+        assert best is not None
+        return best
+
+    def state(self) -> dict[str, Any]:
+        learnt = {"names": self.names, "mean": self.mean.tolist(), "std": self.std.tolist()}
+        return {"config": self.config.model_dump(), **learnt}
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Self:
+        return cls(Config(**state["config"]), state["names"], state["mean"], state["std"])
+
+    def _numbers(self, cells: Cells) -> Array:
+        rows = []
+        for row in cells:
+            self.check(self.config, self.names, row)
+            rows.append([number(str(cell)) for cell in row])
+        return np.asarray(rows, dtype=np.float64).reshape(len(rows), len(self.names))
+
+    def _transformed(self, values: Array) -> Array:
+        result: Array = np.sign(values) * np.log1p(np.abs(values)) if self.config.scale == "log" else values
+        return result
+
+
+def _are_class_numbers(counts: Counter[float]) -> bool:
+    """Whether numbers are names of classes: 0 (or 1) to C without a gap, none much rarer than another."""
+    low = min(counts)
+    whole = low in {0.0, 1.0} and max(counts) - low + 1 == len(counts)
+    return whole and min(counts.values()) >= 5 and max(counts.values()) < 10 * min(counts.values())

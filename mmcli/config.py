@@ -80,6 +80,9 @@ class TrainingConfig(Config):
     """Random changes to training inputs, as each modality knows them: shifts, turns, brightness of images."""
     modality_dropout: float = Field(0.0, ge=0, lt=1)
     """While fusing: how often each input of a training row is taken away, never all of them (--modality-dropout)."""
+    swap: bool = True
+    """While fusing on embeddings: each input's features are swapped with another row's as often as makes the input's own score
+    on train what it is on val. Encoders know their train rows by heart; F must not learn to trust that."""
     auxiliary: float = Field(0.3, ge=0)
     """Weight of each column's own loss where encoders and fusion are trained together."""
     checkpoint_every_s: float = Field(15.0, ge=0)

@@ -67,6 +67,8 @@ class FusionHead(nn.Module):
         self.inputs = list(dims)
         self.absent = nn.ParameterList([nn.Parameter(torch.zeros(dim)) for dim in dims.values()])
         self.modality_dropout = modality_dropout
+        self.swap_shares: dict[str, float] = {}
+        """While training, how often an input's features are those of another row of the batch: see `fuse`."""
         self.temperature: Tensor
         self.register_buffer("temperature", torch.ones(()))
 
@@ -79,6 +81,8 @@ class FusionHead(nn.Module):
                 embedding.copy_(own.pooled[own.present].float().mean(0))
 
     def forward(self, features: Mapping[str, Features]) -> Output:
+        if self.training:
+            features = {name: _swapped(features[name], self.swap_shares.get(name, 0.0)) for name in self.inputs}
         if self.training and self.modality_dropout:
             features = _some_hidden(features, self.modality_dropout)
         filled = {name: _filled(features[name], own) for name, own in zip(self.inputs, self.absent, strict=True)}
@@ -98,6 +102,15 @@ def _filled(features: Features, absent: Tensor) -> Features:
         torch.where(here[:, None], features.mask, only_first),
         here,
     )
+
+
+def _swapped(features: Features, share: float) -> Features:
+    """With that share of rows' features taken from another row."""
+    if not share:
+        return features
+    rows = torch.arange(len(features.present), device=features.present.device)
+    other = torch.randperm(len(rows), device=rows.device)
+    return features.gather(torch.where(torch.rand(len(rows), device=rows.device) < share, other, rows))
 
 
 def _some_hidden(features: Mapping[str, Features], share: float) -> dict[str, Features]:

@@ -34,7 +34,7 @@ class Config(BaseConfig):
     """Pieces of the encoding of a number."""
     dropout: float = Field(0.2, ge=0, lt=1)
     """Dropout in every block."""
-    field_dropout: float = Field(0.1, ge=0, lt=1)
+    field_dropout: float = Field(0.2, ge=0, lt=1)
     """Share of fields taken for missing while training."""
 
 

@@ -28,13 +28,13 @@ class Config(BaseConfig):
     """Width of the layers, and of the features."""
     layers: int = Field(2, ge=1)
     """Residual layers after the first."""
-    embedding: int = Field(16, ge=1)
+    embedding: int = Field(8, ge=1)
     """Width of the embedding of a field."""
     bins: int = Field(16, ge=1)
     """Pieces of the encoding of a number."""
     dropout: float = Field(0.25, ge=0, lt=1)
     """Dropout in every layer."""
-    field_dropout: float = Field(0.1, ge=0, lt=1)
+    field_dropout: float = Field(0.2, ge=0, lt=1)
     """Share of fields taken for missing while training."""
 
 

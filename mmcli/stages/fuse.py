@@ -183,6 +183,8 @@ def _job(plan: _Plan, dataset: Dataset, compute: Compute, context: Context, draf
     fusion = model.build_fusion(plan.method, plan.config.model_dump(), dims)
     head = FusionHead(fusion, dataset.task.head(fusion.dim), dims, plan.training.modality_dropout)
     head.start_absent(features, dataset.splits["train"])
+    if plan.training.swap:
+        head.swap_shares = {column: _swap_share(artifact, dataset) for column, artifact in plan.encoders.items()}
     head.to(compute.device)
     rows = Rows(features, dataset.targets, dataset.splits, {}).to(compute.device)
 
@@ -229,6 +231,23 @@ def _job_through(plan: _Plan, dataset: Dataset, compute: Compute, context: Conte
         label=plan.name,
         encoder_rate=ENCODER_RATE,
     )
+
+
+def _swap_share(artifact: Artifact, dataset: Dataset) -> float:
+    """How often a train row's features must be another's for the encoder's own score on train to fall to that on val.
+
+        (score on train - score on val) / (score on train - score with all rows shuffled), from 0 to 0.9
+    """
+    outputs = tensors.load(artifact.file(model.EMBEDDINGS))["outputs"]
+    task, primary = dataset.task, dataset.task.primary_metric
+    train, val = dataset.splits["train"], dataset.splits["val"]
+    shuffled = train[torch.randperm(len(train), generator=torch.Generator().manual_seed(0))]
+    by_heart = task.score(outputs[train], dataset.targets[train])[primary]
+    honest = task.score(outputs[val], dataset.targets[val])[primary]
+    at_random = task.score(outputs[shuffled], dataset.targets[train])[primary]
+    if abs(by_heart - at_random) < 1e-9:
+        return 0.0
+    return float(min(max((by_heart - honest) / (by_heart - at_random), 0.0), 0.9))
 
 
 def embeddings(artifact: Artifact) -> Features:

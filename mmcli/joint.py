@@ -22,7 +22,7 @@ class _WithHeads(nn.Module):
     def __init__(self, network: FusedModel, heads: Mapping[str, nn.Module]) -> None:
         super().__init__()
         self.network = network
-        self.heads = nn.ModuleList(heads[column] for column in network.columns)
+        self.heads = nn.ModuleList(heads[name] for name in network.names)
 
 
 def job(
@@ -42,8 +42,8 @@ def job(
     `heads` are the columns' own: with weight `config.auxiliary` each column's own loss is added, so that no column goes idle
     while another explains the training rows (Wang 2020).
     """
-    inputs = {column: dataset.input(column) for column in network.columns}
-    prepared = network.prepare({column: dataset.column(column) for column in network.columns})
+    inputs = {name: dataset.input(source) for name, source in network.sources.items()}
+    prepared = network.prepare({name: dataset.column(name) for name in network.inputs})
     varies = {name: found.augment for name, found in inputs.items() if found.varies}
     rows = Rows(prepared, dataset.targets, dataset.splits, varies if config.augment != "none" else {})
     module = _WithHeads(network, heads).to(compute.device)
@@ -56,8 +56,8 @@ def job(
         features = network.features(batch.inputs)
         total = task.loss(network.fusion_head(features).outputs, batch.targets)
         if config.auxiliary:
-            for column, head in zip(network.columns, module.heads, strict=True):
-                total = total + config.auxiliary * task.loss(head(features[column].pooled), batch.targets)
+            for name, head in zip(network.names, module.heads, strict=True):
+                total = total + config.auxiliary * task.loss(head(features[name].pooled), batch.targets)
         return total
 
     return Job(

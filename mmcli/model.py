@@ -58,34 +58,44 @@ class Output:
 
 
 class FusionHead(nn.Module):
-    """F and the head over it: Features by input -> outputs. Each absent input is a learned embedding."""
+    """F and the head over it: Features by sub-model -> outputs. Each absent input is a learned embedding.
 
-    def __init__(self, fusion: Fusion, head: nn.Module, dims: Mapping[str, int], modality_dropout: float = 0.0) -> None:
+    `sources` says which input each sub-model reads; an input may have several."""
+
+    def __init__(
+        self,
+        fusion: Fusion,
+        head: nn.Module,
+        dims: Mapping[str, int],
+        sources: Mapping[str, str],
+        modality_dropout: float = 0.0,
+    ) -> None:
         super().__init__()
         self.fusion = fusion
         self.head = head
-        self.inputs = list(dims)
+        self.names = list(dims)
+        self.sources = dict(sources)
         self.absent = nn.ParameterList([nn.Parameter(torch.zeros(dim)) for dim in dims.values()])
         self.modality_dropout = modality_dropout
         self.swap_shares: dict[str, float] = {}
-        """While training, how often an input's features are those of another row of the batch: see `fuse`."""
+        """While training, how often a sub-model's features are those of another row of the batch: see `fuse`."""
         self.temperature: Tensor
         self.register_buffer("temperature", torch.ones(()))
 
     @torch.no_grad()
     def start_absent(self, features: Mapping[str, Features], index: Tensor) -> None:
         """Starts each absent embedding at the mean of the rows `index` whose input is there: the guess that errs least."""
-        for name, embedding in zip(self.inputs, self.absent, strict=True):
+        for name, embedding in zip(self.names, self.absent, strict=True):
             own = features[name].gather(index)
             if own.present.any():
                 embedding.copy_(own.pooled[own.present].float().mean(0))
 
     def forward(self, features: Mapping[str, Features]) -> Output:
         if self.training:
-            features = {name: _swapped(features[name], self.swap_shares.get(name, 0.0)) for name in self.inputs}
+            features = {name: _swapped(features[name], self.swap_shares.get(name, 0.0)) for name in self.names}
         if self.training and self.modality_dropout:
-            features = _some_hidden(features, self.modality_dropout)
-        filled = {name: _filled(features[name], own) for name, own in zip(self.inputs, self.absent, strict=True)}
+            features = _some_hidden(features, self.sources, self.modality_dropout)
+        filled = {name: _filled(features[name], own) for name, own in zip(self.names, self.absent, strict=True)}
         fused: Fused = self.fusion(filled)
         outputs = fused.logits if fused.logits is not None else self.head(fused.pooled)
         return Output(outputs / self.temperature, fused)
@@ -113,37 +123,49 @@ def _swapped(features: Features, share: float) -> Features:
     return features.gather(torch.where(torch.rand(len(rows), device=rows.device) < share, other, rows))
 
 
-def _some_hidden(features: Mapping[str, Features], share: float) -> dict[str, Features]:
+def _some_hidden(features: Mapping[str, Features], sources: Mapping[str, str], share: float) -> dict[str, Features]:
     """Each row's inputs taken away with probability `share`, but never all of them (Neverova 2016)."""
-    present_BM = torch.stack([own.present for own in features.values()], 1)
+    here = {sources[name]: own.present for name, own in features.items()}
+    places = {source: m for m, source in enumerate(here)}
+    present_BM = torch.stack(list(here.values()), 1)
     luck_BM = torch.rand(present_BM.shape, device=present_BM.device).masked_fill(~present_BM, -1.0)
     kept_BM = (luck_BM >= share).scatter_(1, luck_BM.argmax(1, keepdim=True), True) & present_BM
-    return {name: replace(own, present=kept_BM[:, m]) for m, (name, own) in enumerate(features.items())}
+    return {name: replace(own, present=kept_BM[:, places[sources[name]]]) for name, own in features.items()}
 
 
 class FusedModel(nn.Module):
-    """Encoders by column, F, and the head: prepared signals by column -> outputs."""
+    """Encoders by name, F, and the head: prepared signals by encoder -> outputs. An input may have several encoders."""
 
     def __init__(self, encoders: Mapping[str, Encoder], fusion_head: FusionHead) -> None:
         super().__init__()
-        self.columns = list(encoders)
+        self.names = list(encoders)
         self.encoders = nn.ModuleList(encoders.values())
         self.fusion_head = fusion_head
 
-    def encoder(self, column: str) -> Encoder:
-        encoder = self.encoders[self.columns.index(column)]
+    @property
+    def sources(self) -> dict[str, str]:
+        """Encoder -> the input that it reads."""
+        return self.fusion_head.sources
+
+    @property
+    def inputs(self) -> list[str]:
+        """The inputs, in order."""
+        return list(dict.fromkeys(self.sources[name] for name in self.names))
+
+    def encoder(self, name: str) -> Encoder:
+        encoder = self.encoders[self.names.index(name)]
         assert isinstance(encoder, Encoder)
         return encoder
 
     def prepare(self, columns: Mapping[str, Column]) -> dict[str, Column]:
-        """What each encoder computes once of its column."""
-        return {name: self.encoder(name).prepare(columns[name]) for name in self.columns}
+        """What each encoder computes once of its input's column, by encoder."""
+        return {name: self.encoder(name).prepare(columns[self.sources[name]]) for name in self.names}
 
-    def features(self, inputs: Mapping[str, Signal]) -> dict[str, Features]:
-        return {name: self.encoder(name)(inputs[name]) for name in self.columns}
+    def features(self, signals: Mapping[str, Signal]) -> dict[str, Features]:
+        return {name: self.encoder(name)(signals[name]) for name in self.names}
 
-    def forward(self, inputs: Mapping[str, Signal]) -> Output:
-        output: Output = self.fusion_head(self.features(inputs))
+    def forward(self, signals: Mapping[str, Signal]) -> Output:
+        output: Output = self.fusion_head(self.features(signals))
         return output
 
 
@@ -177,19 +199,19 @@ def load_fused(dataset: Dataset, artifact: Artifact) -> FusedModel:
     """A fused or optimised model, with its trained weights; encoders that it has not trained come from their own artifacts."""
     config = artifact.config
     encoders = {}
-    for column, choice in config["columns"].items():
-        encoders[column] = build_encoder(choice["architecture"], choice["encoder"], dataset.input(column).spec)
-    dims = {column: encoder.dim for column, encoder in encoders.items()}
+    for name, choice in config["encoders"].items():
+        encoders[name] = build_encoder(choice["architecture"], choice["encoder"], dataset.input(choice["input"]).spec)
+    dims = {name: encoder.dim for name, encoder in encoders.items()}
+    sources = {name: choice["input"] for name, choice in config["encoders"].items()}
     fusion = build_fusion(config["method"], config["fusion"], dims)
-    model = FusedModel(encoders, FusionHead(fusion, dataset.task.head(fusion.dim), dims))
+    model = FusedModel(encoders, FusionHead(fusion, dataset.task.head(fusion.dim), dims, sources))
     if config["trained_encoders"]:
         _load_weights(model, artifact)
         return model.eval()
-    for column, choice in config["columns"].items():
-        own = read_encoder(artifact.root, column, choice["architecture"])
+    for name, own in encoders_of(artifact).items():
         weights = tensors.load(own.file(WEIGHTS))
         prefix = "encoder."
-        model.encoder(column).load_state_dict(
+        model.encoder(name).load_state_dict(
             {name.removeprefix(prefix): t for name, t in weights.items() if name.startswith(prefix)}
         )
     _load_weights(model.fusion_head, artifact)
@@ -210,6 +232,21 @@ def read_encoder(root: Path, column: str, architecture: str) -> Artifact:
     """The artifact of one encoder."""
     name = layout.encoder(column, architecture)
     return store.read(root, name, "encoder", f"mmcli train-encoder {column} --arch {architecture}")
+
+
+def encoders_of(fused: Artifact) -> dict[str, Artifact]:
+    """The encoders that a fused model was made from, by their name in it."""
+    chosen = fused.config["encoders"]
+    return {name: read_encoder(fused.root, choice["input"], choice["architecture"]) for name, choice in chosen.items()}
+
+
+def best_by_input(encoders: Mapping[str, Artifact]) -> dict[str, Artifact]:
+    """Of a fused model's encoders, the best on val of each input."""
+    best: dict[str, Artifact] = {}
+    for artifact in encoders.values():
+        name = artifact.config["column"]
+        best[name] = max(best.get(name, artifact), artifact, key=rank)
+    return best
 
 
 def fresh_encoders(root: Path, column: str) -> list[Artifact]:
@@ -287,7 +324,7 @@ def outputs_for(
 ) -> Tensor:
     """Outputs for some rows of a preprocessed table, with what `absent` names taken away: inputs, or columns joined in one."""
     columns = {}
-    for name in network.columns:
+    for name in network.inputs:
         found, column = dataset.input(name), dataset.column(name).select(index)
         for member in absent if found.joined else ():
             column = found.without(column, member) if member in found.members else column
@@ -314,7 +351,7 @@ class Model:
         self.target = dataset.target
         self.compute = compute
         self.network = load_fused(dataset, artifact).to(compute.device)
-        self.inputs = {name: dataset.input(name) for name in self.network.columns}
+        self.inputs = {name: dataset.input(name) for name in self.network.inputs}
 
     @property
     def columns(self) -> list[str]:
@@ -394,8 +431,8 @@ def _model(root: Path, artifact: Artifact, device_name: str, precision: str) -> 
 def parameters_by_part(model: FusedModel) -> dict[str, int]:
     """How many parameters each encoder and the fusion hold."""
     counts: Counter[str] = Counter()
-    for column in model.columns:
-        counts[column] = sum(p.numel() for p in model.encoder(column).parameters())
+    for name in model.names:
+        counts[name] = sum(p.numel() for p in model.encoder(name).parameters())
     counts["fusion"] = sum(p.numel() for p in model.fusion_head.parameters())
     return dict(counts)
 

@@ -58,3 +58,67 @@ def test_an_empty_column_is_left_out_unless_asked_for(tmp_path: Path) -> None:
 def test_a_header_without_rows(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="a header but no rows"):
         infer(open_table(table(tmp_path, ["a", "b"])), Roles())
+
+
+def kinds(path: Path, **roles: object) -> dict[str, str]:
+    return {item.name: item.modality for item in infer(open_table(path), Roles(**roles)).columns}  # type: ignore[arg-type]
+
+
+def test_content_decides_what_a_column_is(tmp_path: Path) -> None:
+    header = ["price", "when", "colour", "note", "embedding", "percent", "label"]
+    rows = [
+        [
+            f"{number * 1.5}",
+            f"2026-{number % 12 + 1:02}-{number % 28 + 1:02}",
+            ("red", "绿", "blue")[number % 3],
+            f"one of many notes, the {number}th",
+            f"[{number}, 0.5]",
+            f"{number}%",
+            "ab"[number % 2],
+        ]
+        for number in range(40)
+    ]
+    found = kinds(write_csv(tmp_path / "t.csv", header, rows))
+    expected = {
+        "price": "number",
+        "when": "date",
+        "colour": "category",
+        "note": "text",
+        "embedding": "vector",
+        "percent": "number",
+    }
+    assert found == expected
+
+
+def test_columns_that_name_rows_or_never_vary_are_announced_and_left_out(tmp_path: Path) -> None:
+    header = ["key", "count", "same", "uuid", "age", "label"]
+    rows = [
+        [
+            f"user_{number * 3}",
+            str(number),
+            "x",
+            f"{number:08x}-0000-4000-8000-000000000000",
+            str(number * 7 % 41),
+            "ab"[number % 2],
+        ]
+        for number in range(30)
+    ]
+    path = write_csv(tmp_path / "t.csv", header, rows)
+    found = infer(open_table(path), Roles())
+    assert [item.name for item in found.columns] == ["age"]
+    said = "\n".join(found.announcements)
+    assert "column 'key' numbers the rows (user_0, user_3, ...): ignored (--input key to use it)" in said
+    assert "column 'count' numbers the rows (0, 1, ...)" in said
+    assert "column 'same' is 'x' in all of the first 30 rows" in said
+    assert "column 'uuid' holds ids" in said
+    assert kinds(path, inputs=("count",)) == {"count": "number"}
+
+
+@pytest.mark.parametrize("suffix", [".png", ".wav", ".mp4", ".npy"])
+def test_paths_that_lead_nowhere_are_an_error_never_a_category(tmp_path: Path, suffix: str) -> None:
+    rows = [[f"media/{number % 3}{suffix}", "ab"[number % 2]] for number in range(30)]
+    path = write_csv(tmp_path / "t.csv", ["file", "label"], rows)
+    with pytest.raises(
+        DataError, match=rf"none of the first 30 files is there; the first would be .*0\{suffix}\n.*--media-root"
+    ):
+        infer(open_table(path), Roles())

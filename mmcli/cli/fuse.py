@@ -25,7 +25,12 @@ Inputs = Annotated[
 ]
 Encoder = Annotated[
     list[str] | None,
-    typer.Option("--encoder", help="The encoder to take for an input. Repeat. Default: the best on val.", metavar="NAME=ARCH"),
+    typer.Option(
+        "--encoder", help="An encoder to take for an input. Repeat. Default: all that are trained.", metavar="NAME=ARCH"
+    ),
+]
+BestOnly = Annotated[
+    bool, typer.Option("--best-only", help="Only the best encoder of each input: smaller and faster, seldom as good.")
 ]
 TrainEncoders = Annotated[
     bool, typer.Option("--train-encoders", help="Train through the encoders too: slower, sometimes better.")
@@ -47,6 +52,7 @@ def command(
     method: Method = None,
     input_: Inputs = None,
     encoder: Encoder = None,
+    best_only: BestOnly = False,
     train_encoders: TrainEncoders = False,
     modality_dropout: ModalityDropout = None,
     artifacts: o.Artifacts = Path("artifacts"),
@@ -74,18 +80,19 @@ def command(
         dry_run=dry_run,
     )
     check_methods(method)
-    encoders = {}
+    encoders: dict[str, list[str]] = {}
     for text in encoder or []:
         column, equals, architecture = text.rpartition("=")
         if not equals:
             raise ConfigError(f"--encoder {text!r} is not of the form NAME=ARCH.", "E.g. --encoder photo=cnn")
-        encoders[column] = architecture
+        encoders.setdefault(column, []).append(architecture)
     from mmcli.stages import fuse
 
     options = fuse.Options(
         methods=tuple(method or ("gated",)),
         inputs=tuple(input_ or ()),
         encoders=encoders,
+        best_only=best_only,
         train_encoders=train_encoders,
         modality_dropout=modality_dropout,
     )

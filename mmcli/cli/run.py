@@ -52,6 +52,7 @@ def command(
     workers: p.Workers = 0,
     arch: train_command.Arch = None,
     method: fuse_command.Method = None,
+    best_only: fuse_command.BestOnly = False,
     train_encoders: fuse_command.TrainEncoders = False,
     modality_dropout: fuse_command.ModalityDropout = None,
     no_optimize: NoOptimize = False,
@@ -124,7 +125,12 @@ def command(
         return
     architectures = tuple(arch or (train_encoder.AUTO,))
     data["train-encoder"] = train_encoder.run(train_encoder.Options(architectures=architectures), context).data
-    fusing = fuse.Options(methods=tuple(method or ("gated",)), train_encoders=train_encoders, modality_dropout=modality_dropout)
+    fusing = fuse.Options(
+        methods=tuple(method or ("gated",)),
+        best_only=best_only,
+        train_encoders=train_encoders,
+        modality_dropout=modality_dropout,
+    )
     data["fuse"] = fuse.run(fusing, context).data
     if not no_optimize:
         data["optimize"] = optimize.run(optimize.Options(), context).data

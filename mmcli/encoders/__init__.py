@@ -31,6 +31,9 @@ class Encoder(nn.Module, ABC):
                 'See which fit: "mmcli list encoders".',
             )
         self.dim = dim
+        self.apart = False
+        """Set while the encoder trains alone: one with several members then gives the rows of each, one after the other, so
+        that each has a loss of its own; else their mean."""
         self.absent = nn.Parameter(torch.zeros(dim))
 
     def prepare(self, column: Column) -> Column:
@@ -53,7 +56,7 @@ class Encoder(nn.Module, ABC):
         """Features with the absent embedding put in, as `pooled` and as the only token."""
         pooled, tokens, mask = self.encode(signal)
         absent = self.absent.to(pooled.dtype)
-        here = signal.present
+        here = signal.present.repeat(len(pooled) // len(signal.present))
         pooled = torch.where(here[:, None], pooled, absent)
         tokens = torch.where(here[:, None, None], tokens, absent)
         first = torch.zeros_like(mask)

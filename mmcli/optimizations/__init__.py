@@ -27,7 +27,7 @@ class Workbench:
 
     dataset: Dataset
     heads: Mapping[str, nn.Module]
-    """The columns' own trained heads."""
+    """The encoders' own trained heads, by encoder."""
     settings: Settings
     compute: Compute
     seed: int

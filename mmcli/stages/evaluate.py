@@ -55,13 +55,11 @@ def run(context: Context) -> Outcome:
     fused = _fusion_under(best, context)
     if not len(dataset.splits["test"]):
         raise DataError("the table has no test rows", "Preprocess with --test 0.15, or a --split column that names some.")
-    columns = {
-        column: model.read_encoder(context.root, column, choice["architecture"])
-        for column, choice in fused.config["columns"].items()
-    }
+    encoders = model.encoders_of(fused)
+    columns = model.best_by_input(encoders)
     reference = baselines.ensure(dataset, list(columns), context.console)
     parents = dict(best.parent()) | dict(fused.parent()) | dict(reference.parent())
-    for artifact in columns.values():
+    for artifact in encoders.values():
         parents |= artifact.parent()
     fingerprint = store.digest([parents, context.seed, __version__])
     if context.dry_run:

@@ -33,6 +33,8 @@ from mmcli.training.loop import LOG, Job, Trained, outputs_of, train
 TRAINING = {"epochs": 60, "learning_rate": 1e-3, "batch_size": 64, "weight_decay": 0.05, "patience": 15}
 TRAINING_THROUGH = {"epochs": 30, "learning_rate": 1e-3, "batch_size": 64, "weight_decay": 0.05, "patience": 10}
 ENCODER_RATE = 0.3
+MOST_ENCODERS = 3
+"""Encoders of an input that are fused, the best on val, where more are trained."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,8 +44,10 @@ class Options:
     methods: tuple[str, ...] = ("gated",)
     inputs: tuple[str, ...] = ()
     """Columns to fuse; by default all."""
-    encoders: Mapping[str, str] = field(default_factory=dict)
-    """Column -> architecture, where not the best on val."""
+    encoders: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Input -> architectures, where not all that are trained."""
+    best_only: bool = False
+    """Of each input only the encoder that is best on val."""
     train_encoders: bool = False
     modality_dropout: float | None = None
     """While training, how often each input is taken away; by default as configured."""
@@ -55,6 +59,7 @@ class _Plan:
     config: Any
     training: TrainingConfig
     encoders: dict[str, Artifact]
+    """By name: the input, with the architecture where the input has several."""
     fingerprint: str
 
     @property
@@ -75,12 +80,12 @@ def run(options: Options, context: Context) -> Outcome:
     plans = [_plan(method, encoders, options, context) for method in methods]
     precision = context.precision if context.precision != "auto" or options.train_encoders else "float32"
     compute = device.choose(context.device, precision)
-    chosen = ", ".join(f"{column} ({artifact.config['architecture']})" for column, artifact in encoders.items())
+    chosen = ", ".join(f"{name} ({', '.join(own)})" for name, own in _architectures(encoders).items())
     context.console.note(f"fuse: {chosen} on {compute}")
     if context.dry_run:
         context.console.note(f"dry run: would train {', '.join(plan.name for plan in plans)}")
         return Outcome({"methods": list(methods)}, "mmcli fuse --method gated")
-    reference = baselines.ensure(dataset, list(encoders), context.console)
+    reference = baselines.ensure(dataset, list(_architectures(encoders)), context.console)
     made = [_make(plan, options, dataset, compute, context) for plan in plans]
     data = _say(made, encoders, reference, dataset, context)
     return Outcome(data, "mmcli optimize")
@@ -106,21 +111,34 @@ def _check_names(options: Options, dataset: Dataset) -> list[str]:
 
 
 def _choose_encoders(options: Options, dataset: Dataset, context: Context) -> dict[str, Artifact]:
+    """Every encoder that is trained and fresh, or those asked for: several views of one input are better than the best one."""
     chosen: dict[str, Artifact] = {}
-    for column in options.inputs or dataset.inputs:
-        if column in options.encoders:
-            artifact = model.read_encoder(context.root, column, options.encoders[column])
-            chosen[column] = store.require_fresh(artifact)
-            continue
-        fresh = model.fresh_encoders(context.root, column)
-        if not fresh:
-            old = any(name == column for name, _ in layout.encoders(context.root))
+    for name in options.inputs or dataset.inputs:
+        if name in options.encoders:
+            own = [store.require_fresh(model.read_encoder(context.root, name, a)) for a in options.encoders[name]]
+        else:
+            own = model.fresh_encoders(context.root, name)[: 1 if options.best_only else MOST_ENCODERS]
+        if not own:
+            old = any(other == name for other, _ in layout.encoders(context.root))
             raise ArtifactError(
-                f"the input {column!r} has no trained encoder" + (" that is up to date" if old else ""),
-                f'Run "mmcli train-encoder {column}" first.',
+                f"the input {name!r} has no trained encoder" + (" that is up to date" if old else ""),
+                f'Run "mmcli train-encoder {name}" first.',
             )
-        chosen[column] = fresh[0]
+        for artifact in sorted(own, key=lambda artifact: str(artifact.name)):
+            chosen[name if len(own) == 1 else f"{name}/{artifact.config['architecture']}"] = artifact
     return chosen
+
+
+def _architectures(encoders: Mapping[str, Artifact]) -> dict[str, list[str]]:
+    """Input -> the architectures of its encoders."""
+    found: dict[str, list[str]] = {}
+    for artifact in encoders.values():
+        found.setdefault(artifact.config["column"], []).append(artifact.config["architecture"])
+    return found
+
+
+def _sources(encoders: Mapping[str, Artifact]) -> dict[str, str]:
+    return {name: artifact.config["column"] for name, artifact in encoders.items()}
 
 
 def _plan(method: str, encoders: dict[str, Artifact], options: Options, context: Context) -> _Plan:
@@ -149,9 +167,9 @@ def _make(plan: _Plan, options: Options, dataset: Dataset, compute: Compute, con
         config={
             "method": plan.method,
             "fusion": plan.config.model_dump(),
-            "columns": {
-                column: {"architecture": a.config["architecture"], "encoder": a.config["encoder"]}
-                for column, a in plan.encoders.items()
+            "encoders": {
+                name: {"input": a.config["column"], "architecture": a.config["architecture"], "encoder": a.config["encoder"]}
+                for name, a in plan.encoders.items()
             },
             "trained_encoders": options.train_encoders,
             "training": plan.training.model_dump(),
@@ -181,7 +199,7 @@ def _job(plan: _Plan, dataset: Dataset, compute: Compute, context: Context, draf
     features = {column: embeddings(artifact) for column, artifact in plan.encoders.items()}
     dims = {column: f.pooled.shape[1] for column, f in features.items()}
     fusion = model.build_fusion(plan.method, plan.config.model_dump(), dims)
-    head = FusionHead(fusion, dataset.task.head(fusion.dim), dims, plan.training.modality_dropout)
+    head = FusionHead(fusion, dataset.task.head(fusion.dim), dims, _sources(plan.encoders), plan.training.modality_dropout)
     head.start_absent(features, dataset.splits["train"])
     if plan.training.swap:
         head.swap_shares = {column: _swap_share(artifact, dataset) for column, artifact in plan.encoders.items()}
@@ -215,7 +233,9 @@ def _job_through(plan: _Plan, dataset: Dataset, compute: Compute, context: Conte
     encoders = {column: own.encoder for column, own in columns.items()}
     dims = {column: encoder.dim for column, encoder in encoders.items()}
     fusion = model.build_fusion(plan.method, plan.config.model_dump(), dims)
-    fusion_head = FusionHead(fusion, dataset.task.head(fusion.dim), dims, plan.training.modality_dropout)
+    fusion_head = FusionHead(
+        fusion, dataset.task.head(fusion.dim), dims, _sources(plan.encoders), plan.training.modality_dropout
+    )
     cached = {column: embeddings(artifact) for column, artifact in plan.encoders.items()}
     fusion_head.start_absent(cached, dataset.splits["train"])
     network = FusedModel(encoders, fusion_head)
@@ -236,7 +256,7 @@ def _job_through(plan: _Plan, dataset: Dataset, compute: Compute, context: Conte
 def _swap_share(artifact: Artifact, dataset: Dataset) -> float:
     """How often a train row's features must be another's for the encoder's own score on train to fall to that on val.
 
-        (score on train - score on val) / (score on train - score with all rows shuffled), from 0 to 0.9
+    (score on train - score on val) / (score on train - score with all rows shuffled), from 0 to 0.9
     """
     outputs = tensors.load(artifact.file(model.EMBEDDINGS))["outputs"]
     task, primary = dataset.task, dataset.task.primary_metric
@@ -286,7 +306,7 @@ def _say(
     sign = 1 if dataset.task.primary_higher_is_better else -1
     scores: list[tuple[str, str, dict[str, Any]]] = []
     scores += [("fused", a.config["method"], a.metrics) for a in made]
-    scores += [("column", f"{column} ({a.config['architecture']})", a.metrics) for column, a in encoders.items()]
+    scores += [("column", f"{a.config['column']} ({a.config['architecture']})", a.metrics) for a in encoders.values()]
     scores += [("baseline", name, reference.metrics[name]) for name in baselines.names(dataset)]
     scores.sort(key=lambda score: sign * score[2]["val"][primary], reverse=True)
     rows = [
@@ -311,7 +331,8 @@ def _say(
     context.console.note(verdict)
     return {
         "fused": {a.config["method"]: a.metrics for a in made},
-        "columns": {column: a.metrics["val"] for column, a in encoders.items()},
+        "columns": {name: a.metrics["val"] for name, a in model.best_by_input(encoders).items()},
+        "encoders": {name: a.metrics["val"] for name, a in encoders.items()},
         "baselines": {name: reference.metrics[name]["val"] for name in baselines.names(dataset)},
     }
 

@@ -61,8 +61,8 @@ def run(options: Options, context: Context) -> Outcome:
         context.console.note("optimized: up to date")
         return Outcome(artifact.metrics, "mmcli evaluate")
     parents = base.parent()
-    for column, choice in base.config["columns"].items():
-        parents |= model.read_encoder(context.root, column, choice["architecture"]).parent()
+    for own in model.encoders_of(base).values():
+        parents |= own.parent()
     with store.writing(
         context.root,
         layout.OPTIMIZED,
@@ -116,10 +116,7 @@ def _optimize(
     draft: Draft,
 ) -> None:
     network = model.load_fused(dataset, base).to(compute.device)
-    heads = {}
-    for column, choice in base.config["columns"].items():
-        own = model.read_encoder(context.root, column, choice["architecture"])
-        heads[column] = model.load_encoder(dataset, own).head
+    heads = {name: model.load_encoder(dataset, own).head for name, own in model.encoders_of(base).items()}
     primary, higher = dataset.task.primary_metric, dataset.task.primary_higher_is_better
     before = measured(network, dataset, compute)
     history: list[dict[str, Any]] = [{"step": "fused", "kept": True, **before}]
@@ -175,7 +172,7 @@ def measured(network: FusedModel, dataset: Dataset, compute: Compute) -> dict[st
 def _latency_ms(network: FusedModel, dataset: Dataset, compute: Compute, batch: int) -> float:
     """Median milliseconds of the forward pass on a batch of val rows that lie on the device."""
     index = dataset.splits["val"].repeat(batch)[:batch]
-    columns = {name: dataset.column(name).select(index) for name in network.columns}
+    columns = {name: dataset.column(name).select(index) for name in network.inputs}
     prepared = {name: column.to(compute.device) for name, column in network.prepare(columns).items()}
     rows = torch.arange(batch, device=compute.device)
     inputs = {name: column.gather(rows) for name, column in prepared.items()}

@@ -165,7 +165,9 @@ def _train(candidate: _Candidate, options: Options, dataset: Dataset, compute: C
         return result
 
     def loss(batch: Batch) -> Tensor:
-        return dataset.task.loss(outputs(batch), batch.targets)
+        found = outputs(batch)
+        members = len(found) // len(batch.targets)
+        return dataset.task.loss(found, batch.targets.repeat(members, *[1] * (batch.targets.dim() - 1)))
 
     job = Job(
         module=network,
@@ -179,7 +181,9 @@ def _train(candidate: _Candidate, options: Options, dataset: Dataset, compute: C
         folder=draft.path,
         label=candidate.name,
     )
+    encoder.apart = True
     trained = train(job, context.console)
+    encoder.apart = False
     draft.volatile.add(LOG)
     val = dataset.splits["val"].to(compute.device)
     dataset.task.settle(network.head, outputs_of(job, val), rows.targets[val])
@@ -260,4 +264,4 @@ def _say(made: Sequence[Artifact], kept: dict[str, str], dataset: Dataset, conte
         )
     header = ["input", " encoder", f"val {primary}", f"train {primary}", "best epoch", "parameters", "seconds"]
     context.console.table(header, rows)
-    context.console.note("* best on val for its input: the one that fuse takes")
+    context.console.note("* best on val for its input; fuse takes the best three of each input (--best-only: this one)")

@@ -1,4 +1,4 @@
-"""One number or several for each row, standardised inside, reported in the table's units; primary metric mae (of several r2)."""
+"""One number or several for each row, standardised inside, reported in the table's units; primary mae (of several r2)."""
 
 from __future__ import annotations
 

@@ -32,7 +32,12 @@ def network() -> FusedModel:
         "words": Rnn(RnnConfig(preset="reference"), IDS),
     }
     fusion = Concat(ConcatConfig(hidden=0), {"picture": 128, "words": 64})
-    return FusedModel(encoders, FusionHead(fusion, torch.nn.Linear(fusion.dim, 10), {"picture": 128, "words": 64})).eval()
+    return FusedModel(
+        encoders,
+        FusionHead(
+            fusion, torch.nn.Linear(fusion.dim, 10), {"picture": 128, "words": 64}, {"picture": "picture", "words": "words"}
+        ),
+    ).eval()
 
 
 def test_parameter_counts_layer_by_layer() -> None:

@@ -114,11 +114,18 @@ def test_embeddings_are_what_the_saved_encoder_makes(chain: Path) -> None:
         torch.testing.assert_close(made.pooled, kept["pooled"].float(), atol=0.02, rtol=0.02)
 
 
-def test_every_candidate_stays_and_the_best_is_taken(chain: Path) -> None:
-    candidates = {a.config["architecture"]: a.metrics["val"]["accuracy"] for a in model.fresh_encoders(chain, "word")}
+def test_every_encoder_of_an_input_is_fused_or_only_the_best(copy: Path) -> None:
+    candidates = {a.config["architecture"]: a.metrics["val"]["accuracy"] for a in model.fresh_encoders(copy, "word")}
     assert set(candidates) == {"bag", "rnn"}
-    chosen = store.read(chain, "fusions/gated", "fusion", "").config["columns"]["word"]["architecture"]
-    assert candidates[chosen] == max(candidates.values())
+    chosen = store.read(copy, "fusions/gated", "fusion", "").config["encoders"]
+    assert set(chosen) == {"picture", "word/bag", "word/rnn"}
+    code, output = invoke("fuse", "--best-only", "-a", copy, "--set", "training.epochs=1")
+    assert code == 0, output
+    chosen = store.read(copy, "fusions/gated", "fusion", "").config["encoders"]
+    assert candidates[chosen["word"]["architecture"]] == max(candidates.values())
+    code, output = invoke("fuse", "--encoder", "word=rnn", "-a", copy, "--set", "training.epochs=1")
+    assert code == 0, output
+    assert store.read(copy, "fusions/gated", "fusion", "").config["encoders"]["word"]["architecture"] == "rnn"
 
 
 def test_a_second_run_does_nothing(copy: Path, table: Path) -> None:

@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from mmcli.modalities.audio import FLOOR, Audio, Config, decode, mel_filters
+from tests.conftest import write_wave
+
+
+def mel(hz: float) -> float:
+    """Slaney's scale, written another way: 3 mel to 200 Hz, then 27 steps to every factor of 6.4."""
+    return 3 * hz / 200 if hz < 1000 else 15 + 27 * math.log2(hz / 1000) / math.log2(6.4)
+
+
+def hertz(value: float) -> float:
+    low, high = 0.0, 1e6
+    for _ in range(80):  # by halving, so that no inverse formula is shared with the code
+        middle = (low + high) / 2
+        low, high = (middle, high) if mel(middle) < value else (low, middle)
+    return low
+
+
+def reference_filters(rate: int, points: int, bands: int) -> np.ndarray:
+    edges = [hertz(mel(rate / 2) * i / (bands + 1)) for i in range(bands + 2)]
+    table = np.zeros((points // 2 + 1, bands))
+    for row in range(points // 2 + 1):
+        hz = row * rate / points
+        for band in range(bands):
+            left, top, right = edges[band : band + 3]
+            if left < hz < right:
+                height = 2 / (right - left)  # a triangle of area one
+                table[row, band] = height * ((hz - left) / (top - left) if hz <= top else (right - hz) / (right - top))
+    return table
+
+
+@pytest.mark.parametrize(("rate", "points", "bands"), [(16000, 512, 80), (8000, 256, 23)])
+def test_the_filterbank_is_the_reference(rate: int, points: int, bands: int) -> None:
+    np.testing.assert_allclose(mel_filters(rate, points, bands).numpy(), reference_filters(rate, points, bands), atol=2e-7)
+
+
+def test_log_mel_values_are_the_reference() -> None:
+    """A discrete Fourier transform written out as sums of cosines and sines, frame by frame."""
+    rate, config = 16000, Config(normalize="none", mels=40)
+    wave = np.random.default_rng(0).normal(size=1000).astype(np.float32) * 0.1
+    found = Audio(config, [0.0] * 40, [1.0] * 40).frames(wave).numpy()
+    assert found.shape == (1 + (1000 - 400) // 160, 40)
+    filters = reference_filters(rate, 512, 40)
+    for frame in range(len(found)):
+        piece = wave[160 * frame : 160 * frame + 400].astype(np.float64)
+        piece = piece * (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(400) / 400))
+        angle = 2 * np.pi * np.outer(np.arange(257), np.arange(400)) / 512
+        power = (np.cos(angle) @ piece) ** 2 + (np.sin(angle) @ piece) ** 2
+        np.testing.assert_allclose(found[frame], np.log(np.maximum(power @ filters, FLOOR)), atol=2e-4)
+
+
+def test_a_tone_lights_the_band_that_holds_it(tmp_path: Path) -> None:
+    config = Config(normalize="none")
+    wave, _ = decode(str(write_wave(tmp_path / "a.wav", hz=1000.0)), config)
+    band = Audio(config, [0.0] * 80, [1.0] * 80).frames(wave).mean(0).argmax().item()
+    edges = [hertz(mel(8000) * i / 81) for i in range(82)]
+    assert edges[int(band)] <= 1000 <= edges[int(band) + 2]
+
+
+def test_resampling_keeps_a_tone_and_its_length(tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    for rate in (8000, 11025, 22050, 44100, 48000, 44101):
+        write_wave(path, seconds=0.5, rate=rate, hz=700.0)
+        wave, cut = decode(str(path), Config())
+        assert not cut
+        assert abs(len(wave) - 8000) <= 20
+        spectrum = np.abs(np.fft.rfft(wave * np.hanning(len(wave))))
+        assert abs(spectrum.argmax() * 16000 / len(wave) - 700) < 4
+        assert abs(np.sqrt(np.mean(wave[500:-500] ** 2)) - 0.3 / math.sqrt(2)) < 0.01
+
+
+def test_channels_are_averaged(tmp_path: Path) -> None:
+    left = np.linspace(-0.5, 0.5, 1600)
+    soundfile.write(tmp_path / "a.wav", np.stack([left, -left, left, left], 1), 16000, subtype="FLOAT")
+    wave, _ = decode(str(tmp_path / "a.wav"), Config())
+    np.testing.assert_allclose(wave, left / 2, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "codec"), [(".flac", ""), (".ogg", ""), (".mp3", ""), (".m4a", "aac"), (".webm", "libopus")]
+)
+def test_every_format_gives_the_same_tone(tmp_path: Path, suffix: str, codec: str) -> None:
+    path = tmp_path / f"a{suffix}"
+    time = np.arange(16000) / 16000
+    tone = (0.3 * np.sin(2 * np.pi * 500 * time)).astype(np.float32)
+    if codec:
+        import av
+
+        with av.open(str(path), "w") as container:
+            stream = container.add_stream(codec, rate=48000 if codec == "libopus" else 16000)
+            frame = av.AudioFrame.from_ndarray(tone[None], format="fltp", layout="mono")
+            frame.sample_rate = 16000
+            resampler = av.AudioResampler(stream.format, stream.layout, stream.rate)
+            for part in [*resampler.resample(frame), *resampler.resample(None)]:
+                for packet in stream.encode(part):
+                    container.mux(packet)
+            for packet in stream.encode(None):
+                container.mux(packet)
+    else:
+        soundfile.write(path, tone, 16000)
+    wave, _ = decode(str(path), Config())
+    assert 15000 < len(wave) < 18500
+    spectrum = np.abs(np.fft.rfft(wave))
+    assert abs(spectrum.argmax() * 16000 / len(wave) - 500) < 3
+
+
+def test_long_ones_are_cut_and_said(tmp_path: Path) -> None:
+    write_wave(tmp_path / "a.wav", seconds=1.0)
+    encoded = Audio.fit(Config(max_seconds=0.5), iter([])).transform([str(tmp_path / "a.wav")])
+    assert encoded.remarks == {"cut to 0.5 s": 1}
+    assert encoded.column.offsets is not None
+    assert encoded.column.offsets.tolist() == [0, 1 + (8000 - 400) // 160]
+
+
+def test_bands_are_standardised_by_train(tmp_path: Path) -> None:
+    cells = [str(tmp_path / f"{i}.wav") for i in range(4)]
+    for number, cell in enumerate(cells):
+        soundfile.write(cell, np.random.default_rng(number).normal(size=8000) * 0.05 * (number + 1), 16000)
+    values = Audio.fit(Config(), iter(cells)).transform(cells).column.values.float()
+    torch.testing.assert_close(values.mean(0), torch.zeros(80), atol=5e-3, rtol=0)
+    torch.testing.assert_close(values.std(0, unbiased=False), torch.ones(80), atol=5e-3, rtol=0)
+
+
+def test_a_waveform_comes_back_from_its_frames(tmp_path: Path) -> None:
+    path = str(write_wave(tmp_path / "a.wav", seconds=0.3))
+    config = Config(features="waveform", normalize="none")
+    fitted = Audio.fit(config, iter([path]))
+    values = fitted.transform([path]).column.values
+    assert fitted.describe().kind == "sequence"
+    np.testing.assert_allclose(values.float().flatten().numpy()[:4800], decode(path, config)[0], atol=1e-3)
+
+
+def test_masks_hide_no_more_than_they_say(tmp_path: Path) -> None:
+    path = str(write_wave(tmp_path / "a.wav", seconds=0.5))
+    fitted = Audio.fit(Config(), iter([path]))
+    signal = fitted.transform([path]).column.gather(torch.zeros(64, dtype=torch.int64))
+    torch.manual_seed(0)
+    varied = fitted.augment(signal)
+    hidden = (varied.values == 0).float().mean().item()
+    assert 0.05 < hidden < 0.5

@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import pytest
+
+from mmcli.modalities.date import Config, Date
+
+
+@pytest.mark.parametrize(
+    ("cells", "form", "parts"),
+    [
+        (["2026-11-23", "2026-11-25"], "%Y-%m-%d", [11.0, 23, 1.0]),
+        (["2026年11月23日", "2026年11月25日"], "%Y年%m月%d日", [11.0, 23, 1.0]),
+        (["23/11/2026", "25/11/2026"], "%d/%m/%Y", [11.0, 23, 1.0]),
+        (["11/23/2026", "11/25/2026"], "%m/%d/%Y", [11.0, 23, 1.0]),
+        (["23.11.2026", "25.11.2026"], "%d.%m.%Y", [11.0, 23, 1.0]),
+    ],
+)
+def test_formats_and_parts(cells: list[str], form: str, parts: list[float]) -> None:
+    fitted = Date.fit(Config(), iter(cells))
+    assert fitted.form == form
+    moment, year, month, day, weekday = fitted.transform(cells).column.values[0].tolist()
+    assert moment == pytest.approx(-1.0)
+    assert year == pytest.approx(2.6)
+    assert [month, round(day * 9 + 15.5), weekday] == parts
+
+
+def test_times_bring_hours_and_minutes() -> None:
+    fitted = Date.fit(Config(), iter(["2026-11-23T08:30:00Z", "2026-11-24T09:30:00Z"]))
+    assert len(fitted.describe().fields) == 7
+    values = fitted.transform(["2026-11-23T08:30:00Z"]).column.values[0]
+    assert values[5].item() == 9.0  # the id of the hour 8
+    assert values[6].item() == pytest.approx(0.0)
+
+
+def test_what_is_no_date_is_rejected() -> None:
+    encoded = Date.fit(Config(), iter(["2026-01-01"])).transform(["2026-02-30", "2026-02-28"])
+    assert encoded.rejects[0].reason == "not a date written %Y-%m-%d"
+    assert encoded.column.present.tolist() == [False, True]

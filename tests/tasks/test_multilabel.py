@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from mmcli.errors import DataError
+from mmcli.tasks.multilabel import Config, Multilabel, _best_threshold
+
+ROWS = ["a|b", "b", None, "a|b|c", "a", "b|rare", "a|c", None, "c"]
+
+
+def cells(*values: str | None) -> list[tuple[str | None, ...]]:
+    return [(value,) for value in values]
+
+
+def task(**options: object) -> Multilabel:
+    return Multilabel.fit(Config(**{"separator": "|", **options}), cells(*ROWS), ["flags"])
+
+
+def test_labels_are_learnt_and_the_rare_are_named() -> None:
+    fitted = task()
+    assert fitted.labels == ["a", "b", "c"]
+    assert fitted.left_out == ["rare"]
+    assert fitted.encode(cells("c| a ", None, "rare")).tolist() == [[1, 0, 1], [0, 0, 0], [0, 0, 0]]
+    assert "3 labels (1 too rare to learn: rare)" in fitted.summary()
+
+
+def test_empty_cells_have_no_label_or_are_unlabelled() -> None:
+    assert Multilabel.is_labelled(Config(separator="|"), (None,))
+    assert not Multilabel.is_labelled(Config(separator="|", empty="unlabelled"), (None,))
+
+
+def test_metrics_agree_with_scikit_learn() -> None:
+    from sklearn.metrics import average_precision_score, f1_score
+
+    generator = np.random.default_rng(0)
+    right = (generator.random((60, 3)) < 0.4).astype(float)
+    logits = generator.normal(size=(60, 3)) + right
+    thresholds = np.array([0.3, -0.2, 0.8])
+    outputs = torch.from_numpy(np.hstack([logits, np.broadcast_to(thresholds, logits.shape)]))
+    scores = task().score(outputs, torch.from_numpy(right))
+    chosen = (logits > thresholds).astype(int)
+    assert scores["micro_f1"] == pytest.approx(f1_score(right, chosen, average="micro"))
+    assert scores["macro_f1"] == pytest.approx(f1_score(right, chosen, average="macro"))
+    assert scores["map"] == pytest.approx(average_precision_score(right, logits, average="macro"))
+    p = 1 / (1 + np.exp(-logits))
+    assert scores["log_loss"] == pytest.approx(-np.mean(right * np.log(p) + (1 - right) * np.log(1 - p)))
+
+
+def test_the_best_threshold_is_between_two_scores() -> None:
+    assert _best_threshold(np.array([3.0, 2.0, 1.0, 0.0]), np.array([1.0, 1.0, 0.0, 0.0])) == 1.5
+    assert _best_threshold(np.array([1.0, 1.0, 0.0]), np.array([1.0, 1.0, 1.0])) == -0.5
+    assert _best_threshold(np.array([0.5, 0.5, 0.5]), np.array([1.0, 0.0, 0.0])) == -0.5
+
+
+def test_thresholds_are_set_on_val_and_shared_by_the_rare() -> None:
+    fitted = task(own_threshold_from=3)
+    head = fitted.head(5)
+    right = torch.tensor([[1.0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 0, 1], [0, 0, 0], [0, 0, 0]])
+    logits = torch.tensor([[-1.0, -9, -9], [-1, -9, -9], [-1, 5, -9], [-3, -9, 5], [-3, -9, -9], [-3, -9, -9]])
+    fitted.settle(head, torch.cat([logits, torch.zeros_like(logits)], 1), right)
+    own, shared, also_shared = head.thresholds.tolist()  # type: ignore[union-attr, operator]
+    assert own == -2.0
+    assert shared == also_shared
+    assert head(torch.randn(2, 5))[:, 3:].tolist() == [[own, shared, shared]] * 2
+
+
+def test_a_temperature_changes_no_decision() -> None:
+    fitted = task()
+    outputs = torch.tensor([[0.5, -1.0, 2.0, 0.0, -2.0, 3.0]])
+    assert fitted.decode(outputs)[""] == ["a|b"]
+    assert fitted.decode(outputs / 7)[""] == ["a|b"]
+    assert fitted.decode(outputs)["_probability_a"] == [pytest.approx(0.622459)]
+
+
+def test_what_cannot_be_learnt_from() -> None:
+    with pytest.raises(DataError, match="Give --label-separator"):
+        Multilabel.fit(Config(), cells(*ROWS), ["flags"])
+    with pytest.raises(DataError, match="no label has 50 train rows"):
+        task(min_count=50)

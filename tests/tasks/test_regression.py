@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from mmcli.errors import DataError
+from mmcli.tasks import Cells
+from mmcli.tasks.regression import Config, Regression
+
+
+def cells(*values: object) -> list[tuple[str | None, ...]]:
+    return [(str(value),) for value in values]
+
+
+def task(*values: object, **options: object) -> Regression:
+    return Regression.fit(Config(**options), cells(*(values or (10, 20, 30))), ["price"])
+
+
+def test_standardised_inside_and_reported_in_units() -> None:
+    fitted = task()
+    encoded = fitted.encode(cells(20, 30))
+    assert encoded[:, 0].tolist() == pytest.approx([0.0, 10 / np.std([10, 20, 30])])
+    scores = fitted.score(encoded + torch.tensor([[0.0], [1.0]]), encoded)
+    spread = float(np.std([10, 20, 30]))
+    assert scores["mae"] == pytest.approx(spread / 2)
+    assert scores["rmse"] == pytest.approx(spread / 2**0.5)
+    assert scores["r2"] == pytest.approx(1 - (spread**2 / 2) / 25, rel=1e-4)
+    assert fitted.decode(encoded) == {"": [pytest.approx(20, abs=1e-4), pytest.approx(30, abs=1e-4)]}
+
+
+def test_values_agree_with_scikit_learn() -> None:
+    from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
+
+    generator = np.random.default_rng(0)
+    right, predicted = generator.normal(5, 3, (50, 2)), generator.normal(5, 3, (50, 2))
+    rows: Cells = [(f"{a}", f"{b}") for a, b in right]
+    fitted = Regression.fit(Config(), rows, ["a", "b"])
+    outputs = torch.from_numpy((predicted - fitted.mean) / fitted.std)
+    scores = fitted.score(outputs, fitted.encode(rows))
+    assert scores["mae"] == pytest.approx(mean_absolute_error(right, predicted), rel=1e-5)
+    assert scores["rmse"] == pytest.approx(root_mean_squared_error(right, predicted), rel=1e-5)
+    assert scores["r2"] == pytest.approx(r2_score(right, predicted), rel=1e-4)
+    assert scores["mae_b"] == pytest.approx(mean_absolute_error(right[:, 1], predicted[:, 1]), rel=1e-5)
+    assert fitted.primary_metric == "r2"
+    assert set(fitted.decode(outputs)) == {"_a", "_b"}
+
+
+@pytest.mark.parametrize(("loss", "value"), [("squared", 4.0), ("absolute", 2.0), ("huber", 0.5 * (2 - 0.25))])
+def test_the_loss_and_its_metric_by_hand(loss: str, value: float) -> None:
+    fitted = task(loss=loss)
+    targets = fitted.encode(cells(10, 20))
+    assert fitted.loss(targets + 2, targets).item() == pytest.approx(value)
+    assert fitted.score(targets + 2, targets)["loss"] == pytest.approx(value, rel=1e-5)
+
+
+def test_a_log_scale_gives_the_units_back() -> None:
+    fitted = task(1, 10, 1e6, scale="log")
+    assert fitted.values(fitted.encode(cells(1, 1e6, -50)))[:, 0].tolist() == pytest.approx([1, 1e6, -50], rel=1e-4)
+
+
+def test_less_is_better_and_gain_says_so() -> None:
+    fitted = task()
+    targets = fitted.encode(cells(*range(20)))
+    gain = fitted.gain(targets + 0.1, targets + 0.5, targets)
+    assert gain.value == pytest.approx(0.4 * fitted.std[0], rel=1e-4)
+    assert gain.low > 0
+    assert not fitted.primary_higher_is_better
+
+
+def test_what_is_no_number_is_named() -> None:
+    with pytest.raises(DataError, match=r"the target 'price' is 'cheap', not a number"):
+        Regression.check(Config(), ["price"], ("cheap",))
+    with pytest.raises(DataError, match="does not vary"):
+        task(3, 3, 3)
+
+
+@pytest.mark.parametrize(
+    ("values", "sure"),
+    [
+        (np.linspace(0, 1, 50), True),
+        (np.random.default_rng(0).integers(0, 100, 300), True),
+        (list(range(10)) * 30, False),
+        (list(range(100)) * 10, False),  # as even as the numbers of classes are
+        (["a", "1"] * 20, False),
+    ],
+)
+def test_numbers_that_are_names_of_classes_are_not_regressed(values: list[object], sure: bool) -> None:
+    assert (Regression.sniff(Config(), cells(*values)).confidence > 0.5) is sure
+
+
+def test_the_baselines() -> None:
+    generator = np.random.default_rng(0)
+    features = generator.normal(size=(200, 3))
+    fitted = task(*(3 * features[:, 0] + 100))
+    targets = fitted.encode(cells(*(3 * features[:, 0] + 100)))
+    split = torch.arange(100), torch.arange(100, 200)
+    linear = fitted.linear_baseline(features, targets, *split)
+    assert fitted.score(linear[100:], targets[100:])["r2"] > 0.99
+    constant = fitted.constant_baseline(targets[:100], 200)
+    assert abs(fitted.score(constant[100:], targets[100:])["r2"]) < 0.1

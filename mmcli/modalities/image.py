@@ -8,6 +8,7 @@ torchvision's antialiased bicubic, on bytes.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import Any, ClassVar, Literal, Self
@@ -28,6 +29,8 @@ from mmcli.signals import Column, Signal, SignalSpec
 # Pillow's own limit is a process-wide warning; ours is per column, and counts as an unreadable cell.
 PillowImage.MAX_IMAGE_PIXELS = None
 PillowImage.init()  # once, before threads open files
+# Odd metadata is not for the user to hear of: the pixels are read, or the cell is rejected.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)

@@ -73,7 +73,7 @@ class TrainingConfig(Config):
     clip_norm: float = Field(1.0, ge=0)
     """Largest norm of the gradient; 0 switches clipping off."""
     patience: int = Field(12, ge=1)
-    """Epochs without a better validation score before training stops."""
+    """Epochs without a better val score or a lower val loss before training stops."""
     ema: float = Field(0.98, ge=0, lt=1)
     """Decay of the running average of the weights that is validated and kept; 0 keeps the raw weights."""
     augment: Literal["none", "light"] = "light"

@@ -38,7 +38,11 @@ def test_files_of_another_store_are_read_like_local_ones(tmp_path: Path) -> None
     store = fsspec.filesystem("memory")
     for name in ("a.png", "a.wav", "a.mp4"):
         store.pipe(f"/bucket/{name}", (tmp_path / name).read_bytes())
-    for modality, name in ((Image.fit(Config(), []), "a.png"), (Audio.fit(AudioConfig(), []), "a.wav"), (Video(VideoConfig()), "a.mp4")):
+    for modality, name in (
+        (Image.fit(Config(), []), "a.png"),
+        (Audio.fit(AudioConfig(), []), "a.wav"),
+        (Video(VideoConfig()), "a.mp4"),
+    ):
         near, far = modality.transform([str(tmp_path / name)]), modality.transform([f"memory://bucket/{name}"])
         assert not far.rejects
         assert np.array_equal(near.column.values.numpy(), far.column.values.numpy())

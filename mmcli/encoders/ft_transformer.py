@@ -1,7 +1,8 @@
 """The feature tokenizer and transformer of Gorishniy et al. 2021 ("Revisiting Deep Learning Models for Tabular Data").
 
 Each field becomes a token (numbers by piecewise-linear encodings, which the same authors added later), a class token is put
-before them, and self-attention relates them; the class token's last state is the pooled feature.
+before them, and self-attention relates them; the class token's last state is the pooled feature. A few networks are trained
+apart and averaged, as in `mlp`.
 """
 
 from __future__ import annotations
@@ -22,8 +23,10 @@ TRAINING = {"epochs": 80, "learning_rate": 1e-3, "batch_size": 64, "weight_decay
 
 
 class Config(BaseConfig):
-    """How wide and deep."""
+    """How many, how wide and deep."""
 
+    members: int = Field(2, ge=1, le=64)
+    """Networks that are averaged."""
     dim: int = Field(64, ge=2)
     """Width of the tokens."""
     heads: int = Field(4, ge=1)
@@ -47,31 +50,47 @@ class FtTransformer(Encoder):
         if config.dim % config.heads:
             raise ConfigError(f"encoder.ft-transformer.heads = {config.heads} does not divide dim = {config.dim}")
         super().__init__(spec, config.dim)
-        self.config = config
+        self.members = nn.ModuleList([_Member(config, spec) for _ in range(config.members)])
+
+    @staticmethod
+    def parameter_formula(config: Config, spec: SignalSpec) -> int:
+        embed = FieldEmbedding.parameter_formula(spec.fields, config.dim, config.bins)
+        blocks = config.layers * TransformerBlock.parameter_formula(config.dim)
+        return config.members * (embed + blocks + (len(spec.fields) + 3) * config.dim) + config.dim
+
+    def fit(self, column: Column) -> None:
+        """The bins of the numbers."""
+        for member in self.members:
+            assert isinstance(member, _Member)
+            member.embed.learn_bins(column)
+
+    def encode(self, signal: Signal) -> tuple[Tensor, Tensor, Tensor]:
+        values = signal.values.float()
+        each = [member(values) for member in self.members]
+        states_BTD = torch.cat(each) if self.apart and self.training else torch.stack(each).mean(0)
+        mask = torch.ones(len(states_BTD), states_BTD.shape[1] - 1, dtype=torch.bool, device=values.device)
+        return states_BTD[:, 0], states_BTD[:, 1:], mask
+
+
+class _Member(nn.Module):
+    """Fields [B, F] -> the states of the class token and of each field, [B, 1 + F, D]."""
+
+    def __init__(self, config: Config, spec: SignalSpec) -> None:
+        super().__init__()
+        self.field_dropout = config.field_dropout
         self.embed = FieldEmbedding(spec.fields, config.dim, config.bins)
         self.place = nn.Parameter(torch.randn(len(spec.fields), config.dim) * 0.1)
         self.first = nn.Parameter(torch.randn(config.dim) * 0.1)
         self.blocks = nn.ModuleList([TransformerBlock(config.dim, config.heads, config.dropout) for _ in range(config.layers)])
         self.norm = nn.LayerNorm(config.dim)
 
-    @staticmethod
-    def parameter_formula(config: Config, spec: SignalSpec) -> int:
-        embed = FieldEmbedding.parameter_formula(spec.fields, config.dim, config.bins)
-        blocks = config.layers * TransformerBlock.parameter_formula(config.dim)
-        return embed + blocks + (len(spec.fields) + 4) * config.dim
-
-    def fit(self, column: Column) -> None:
-        """The bins of the numbers."""
-        self.embed.learn_bins(column)
-
-    def encode(self, signal: Signal) -> tuple[Tensor, Tensor, Tensor]:
-        values = signal.values.float()
-        if self.training and self.config.field_dropout:
-            values = values.masked_fill(torch.rand_like(values) < self.config.field_dropout, float("nan"))
+    def forward(self, values: Tensor) -> Tensor:
+        if self.training and self.field_dropout:
+            values = values.masked_fill(torch.rand_like(values) < self.field_dropout, float("nan"))
         fields_BFD = self.embed(values) + self.place
         tokens_BTD = torch.cat([self.first.expand(len(values), 1, -1), fields_BFD], 1)
         mask = torch.ones(tokens_BTD.shape[:2], dtype=torch.bool, device=values.device)
         for block in self.blocks:
             tokens_BTD = block(tokens_BTD, mask)
-        normed_BTD = self.norm(tokens_BTD)
-        return normed_BTD[:, 0], normed_BTD[:, 1:], mask[:, 1:]
+        result: Tensor = self.norm(tokens_BTD)
+        return result

@@ -25,8 +25,8 @@ class Config(BaseConfig):
     """What is minimised, and on which scale."""
 
     loss: Literal["huber", "squared", "absolute"] = "huber"
-    """Of the standardised error: squared up to `delta` and straight beyond, squared, or absolute."""
-    delta: float = Field(0.5, gt=0)
+    """Of the standardised error: squared up to `delta` and straight, with slope one, beyond; squared; or absolute."""
+    delta: float = Field(0.1, gt=0)
     """Where the Huber loss turns straight, in standard deviations of the target."""
     scale: Literal["linear", "log"] = "linear"
     """`log` learns sign(y) log(1 + |y|), for targets over several orders of magnitude."""
@@ -103,7 +103,7 @@ class Regression(Task):
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         if self.config.loss == "huber":
-            return F.huber_loss(outputs.float(), targets, delta=self.config.delta)
+            return F.smooth_l1_loss(outputs.float(), targets, beta=self.config.delta)
         return (F.mse_loss if self.config.loss == "squared" else F.l1_loss)(outputs.float(), targets)
 
     def measures(self) -> dict[str, Metric]:
@@ -121,7 +121,7 @@ class Regression(Task):
     def _penalty(self, errors: Array) -> Array:
         """What the loss makes of absolute standardised errors."""
         delta = self.config.delta
-        huber = np.where(errors <= delta, np.square(errors) / 2, delta * (errors - delta / 2))
+        huber = np.where(errors <= delta, np.square(errors) / (2 * delta), errors - delta / 2)
         result: Array = {"huber": huber, "squared": np.square(errors), "absolute": errors}[self.config.loss]
         return result
 

@@ -178,8 +178,14 @@ class _State:
         position.epoch, position.step, position.epoch_rows = position.epoch + 1, 0, 0
 
     def out_of_patience(self) -> bool:
+        """Whether neither the primary metric nor the loss on val has been better for `patience` epochs: where the metric stands
+        still while the loss falls, something is being learnt."""
         position = self.position
-        return position.epoch > 0 and position.epoch - 1 - position.best_epoch >= self.job.config.patience
+        if not position.epoch:
+            return False
+        losses = [row["val_loss"] for row in position.history]
+        last = max(position.best_epoch, losses.index(min(losses)))
+        return position.epoch - 1 - last >= self.job.config.patience
 
     def finish(self) -> Trained:
         job, position = self.job, self.position

@@ -43,6 +43,7 @@ COMMANDS = (
 )
 
 SECTIONS_OF_STAGE = {
+    "inspect": ("modality", "task"),
     "preprocess": ("modality", "task"),
     "train-encoder": ("encoder", "training"),
     "fuse": ("fusion", "training"),

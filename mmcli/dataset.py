@@ -132,7 +132,7 @@ class Dataset:
         return found.linear_features(columns, train)
 
     def _read_column(self, column: str) -> Column:
-        numbers = range(self.schema["shards"])
+        numbers = range(self.schema["columns"][column]["shards"])
         return Column.concatenate(
             [tensors.column_from(tensors.load(self.artifact.file(shard_file(column, number)))) for number in numbers]
         )

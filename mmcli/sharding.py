@@ -26,8 +26,10 @@ from mmcli.dataset import shard_file
 from mmcli.modalities import Modality
 from mmcli.reporting.console import Console
 from mmcli.tables.reading import Table
+from mmcli.training.device import keep_freed_memory
 
-SHARD_ROWS = 256
+CHUNK_ROWS = 256
+"""Rows read at a time; a shard holds them or a part of them."""
 
 
 @dataclass
@@ -51,10 +53,11 @@ def write_shards(
     workers: int,
     console: Console,
 ) -> Sharded:
-    """Every shard of every column; at most two shards to a core are in memory. `workers` 0 is one a core."""
+    """Every shard of every column; at most four shards to a core are in memory. `workers` 0 is one a core."""
     keys = {name: store.digest(modality.state()) for name, modality in modalities.items()}
     made = Sharded(remarks={name: Counter() for name in modalities})
     workers = workers or _cores()
+    keep_freed_memory()
     pending: list[tuple[str, int, Future[dict[str, Any]]]] = []
 
     def collect(limit: int) -> None:
@@ -66,19 +69,22 @@ def write_shards(
             draft.tensors[record["file"]] = record["tensors"]
             progress.advance(name)
 
-    total = -(-rows // SHARD_ROWS) * len(modalities)
+    total = sum(-(-rows // modality.shard_rows) for modality in modalities.values())
     # Each worker computes on one thread: the shards are the parallelism.
     with (
         console.progress("preprocess: shards", total) as progress,
         ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool,
     ):
-        for number, chunk in enumerate(table.chunks(SHARD_ROWS, list(modalities))):
+        for chunk in table.chunks(CHUNK_ROWS, list(modalities)):
             for name, modality in modalities.items():
-                cells = chunk[name].tolist()
-                paths = resolved(cells, media_root, modality)
-                arguments = (modality, keys[name], cells, paths, draft.path, shard_file(name, number), previous)
-                pending.append((name, int(chunk.index[0]), pool.submit(_shard, *arguments)))
-            collect(2 * workers)
+                for first in range(0, len(chunk), modality.shard_rows):
+                    start = int(chunk.index[0]) + first
+                    cells = chunk[name].tolist()[first : first + modality.shard_rows]
+                    paths = resolved(cells, media_root, modality)
+                    file = shard_file(name, start // modality.shard_rows)
+                    arguments = (modality, keys[name], cells, paths, draft.path, file, previous)
+                    pending.append((name, start, pool.submit(_shard, *arguments)))
+                    collect(4 * workers)
         collect(0)
     made.rejects.sort(key=lambda reject: (reject[0], reject[1]))
     return made
@@ -117,7 +123,7 @@ def _shard(
     }
     # One entry, since safetensors writes several in no fixed order.
     data = safetensors.torch.save(named, metadata={"made": json.dumps([key, record], ensure_ascii=False)})
-    store.write_atomic(folder / relative, data)
+    store.write_atomic(folder / relative, data, flush=False)  # all are flushed before the manifest is written
     return record
 
 

@@ -51,5 +51,8 @@ def test_the_sample_table_is_what_its_script_makes(tmp_path: Path) -> None:
     script.write_bytes((ROOT / "sample_data" / "make.py").read_bytes())
     subprocess.run([sys.executable, script], check=True)
     assert (tmp_path / "data.csv").read_bytes() == (ROOT / "sample_data" / "data.csv").read_bytes()
-    made = sorted(path.name for path in (tmp_path / "images").iterdir())
-    assert made == sorted(path.name for path in (ROOT / "sample_data" / "images").iterdir())
+    for folder in ("photos", "clips", "sounds"):
+        made = sorted(path.name for path in (tmp_path / folder).iterdir())
+        assert made == sorted(path.name for path in (ROOT / "sample_data" / folder).iterdir())
+    for sound in (tmp_path / "sounds").iterdir():
+        assert sound.read_bytes() == (ROOT / "sample_data" / "sounds" / sound.name).read_bytes()

@@ -239,14 +239,15 @@ def up_to_date(root: Path, name: str, fingerprint: str) -> Artifact | None:
     return Artifact(root, name, manifest) if same else None
 
 
-def write_atomic(path: Path, data: bytes) -> None:
-    """Writes a file so that it is either whole or not there, and on disk when this returns."""
+def write_atomic(path: Path, data: bytes, *, flush: bool = True) -> None:
+    """Writes a file so that it is either whole or not there, and, with `flush`, on disk when this returns."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.writing")
     with temporary.open("wb") as file:
         file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+        if flush:
+            file.flush()
+            os.fsync(file.fileno())
     temporary.replace(path)
 
 
@@ -265,12 +266,12 @@ def _recover(final: Path, partial: Path) -> None:
 
 
 def _replace(final: Path, partial: Path) -> None:
-    _sync_directory(partial)
+    _sync(partial)
     if final.exists():
         shutil.rmtree(_aside(final), ignore_errors=True)
         final.rename(_aside(final))
     partial.rename(final)
-    _sync_directory(final.parent)
+    _sync(final.parent)
     shutil.rmtree(_aside(final), ignore_errors=True)
 
 
@@ -278,7 +279,8 @@ def _aside(final: Path) -> Path:
     return final.parent / f".{final.name}.old"
 
 
-def _sync_directory(path: Path) -> None:
+def _sync(path: Path) -> None:
+    """Puts a file or a directory on disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -291,6 +293,7 @@ def _files(folder: Path, tensors: Mapping[str, Any]) -> dict[str, Any]:
     for path in sorted(folder.rglob("*")):
         if path.is_file():
             relative = path.relative_to(folder).as_posix()
+            _sync(path)
             entry: dict[str, Any] = {"bytes": path.stat().st_size, "sha256": file_digest(path)}
             if relative in tensors:
                 entry["tensors"] = tensors[relative]

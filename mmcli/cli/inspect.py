@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from mmcli.cli import options as o
 
 NO_ARGS_IS_HELP = True
+
+Sample = Annotated[
+    int, typer.Option("--sample", help="Show so many rows as the model will see them, in a page.", min=0, metavar="ROWS")
+]
+Html = Annotated[bool, typer.Option("--html", help="Write that page; of eight rows, unless --sample says otherwise.")]
+Output = Annotated[Path, typer.Option("--output", "-o", help="Where that page goes.")]
 
 
 def command(
@@ -24,12 +33,16 @@ def command(
     media_root: o.MediaRoot = None,
     encoding: o.Encoding = None,
     delimiter: o.Delimiter = None,
+    sample: Sample = 0,
+    html: Html = False,
+    output: Output = Path("inspect.html"),
     config: o.ConfigFile = None,
+    set_: o.Set = None,
     json_: o.Json = False,
     quiet: o.Quiet = False,
 ) -> None:
     """Show what the columns of a table were taken for, and what is wrong with it."""
-    context = o.begin(artifacts=Path("artifacts"), config=config, quiet=quiet)
+    context = o.begin(artifacts=Path("artifacts"), config=config, assignments=set_, stage="inspect", quiet=quiet)
     columns = o.roles(
         target=target,
         task=task,
@@ -45,5 +58,12 @@ def command(
     from mmcli.stages import inspect
 
     task_options = {"multilabel": {"separator": label_separator}} if label_separator else {}
-    options = inspect.Options(roles=columns, encoding=encoding, delimiter=delimiter, task_options=task_options)
+    options = inspect.Options(
+        roles=columns,
+        encoding=encoding,
+        delimiter=delimiter,
+        task_options=task_options,
+        sample=sample or (8 if html else 0),
+        page=output,
+    )
     o.end(inspect.run(table, options, context), context, json_)

@@ -52,6 +52,8 @@ class Modality(ABC):
 
     reads_files: ClassVar[bool] = False
     """Whether cells may name files."""
+    shard_rows: ClassVar[int] = 256
+    """Rows in a shard: fewer where a cell is much work, so that few rows keep all cores busy; they divide 256."""
     joins: ClassVar[bool] = False
     """Whether all columns of this kind form one input by default: numbers and categories, read side by side as fields."""
     encoders: ClassVar[tuple[str, ...]] = ()

@@ -54,6 +54,7 @@ class Audio(Modality):
     """Recordings as spectrograms [T, mels], or as sequences [T, samples of 25 ms]."""
 
     reads_files: ClassVar[bool] = True
+    shard_rows: ClassVar[int] = 64
     encoders: ClassVar[tuple[str, ...]] = ("crnn",)
 
     def __init__(self, config: Config, mean: Sequence[float], std: Sequence[float]) -> None:

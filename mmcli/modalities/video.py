@@ -61,6 +61,7 @@ class Video(Modality):
     """Clips [frames, 3, size, size], with the time of each frame."""
 
     reads_files: ClassVar[bool] = True
+    shard_rows: ClassVar[int] = 16
     encoders: ClassVar[tuple[str, ...]] = ("cnn-rnn",)
 
     def __init__(self, config: Config) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jinja2
+from PIL import Image
 
 from mmcli.reporting.metrics import shown
 
@@ -15,6 +17,13 @@ from mmcli.reporting.metrics import shown
 def picture(path: Path) -> str:
     """A PNG as a data address."""
     return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
+
+
+def picture_of(image: Image.Image) -> str:
+    """An image in memory as a data address."""
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
 def render(template: str, values: Mapping[str, Any]) -> str:

@@ -10,7 +10,8 @@ from typing import Any
 
 from rich.cells import cell_len, set_cell_size
 
-from mmcli import media, registry, schema, targets
+from mmcli import media, registry, sampling, schema, sharding, targets
+from mmcli.artifacts import store
 from mmcli.config import Roles
 from mmcli.modalities import Modality
 from mmcli.schema import Schema
@@ -31,6 +32,10 @@ class Options:
     delimiter: str | None = None
     task_options: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Options given by flags, by task."""
+    sample: int = 0
+    """Rows to show as the model will see them, in a page."""
+    page: Path = Path("inspect.html")
+    """Where that page goes."""
 
 
 @dataclass
@@ -94,9 +99,50 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
         "ignored": found.ignored,
         "warnings": warnings,
     }
+    if options.sample:
+        data["page"] = str(_write_page(table, found, options, context))
     target = "" if options.roles.target else f" --target {shlex.quote(found.targets[0])}"
-    typed = context.command.replace(" inspect ", " preprocess ", 1) if " inspect " in context.command else ""
+    typed = _as_preprocess(context.command)
     return Outcome(data, f"{typed or f'mmcli preprocess {path}'}{target}")
+
+
+def _as_preprocess(command: str) -> str:
+    """The command as typed, for the next stage: without what is inspect's own."""
+    words, kept = iter(shlex.split(command)), list[str]()
+    for word in words:
+        if word in {"--sample", "-o", "--output"}:
+            next(words, None)
+        elif word not in {"--html", "--json", "-q", "--quiet"} and not word.startswith(("--sample=", "--output=")):
+            kept.append("preprocess" if word == "inspect" else word)
+    return shlex.join(kept) if "preprocess" in kept else ""
+
+
+def _write_page(table: Table, found: Schema, options: Options, context: Context) -> Path:
+    """Rows spread over the first ones of the table, as the model will see them; what is learnt is learnt on those read here."""
+    head = table.head(schema.SAMPLE_ROWS)
+    places = [round(i * (len(head) - 1) / max(options.sample - 1, 1)) for i in range(min(options.sample, len(head)))]
+    settings = context.settings.for_stage("preprocess")
+    shown: list[list[dict[str, Any]]] = [[] for _ in places]
+    for column in found.columns:
+        kind: type[Modality] = registry.load("modalities", column.modality)
+        cells = head[column.name].tolist()
+        known = [cell for cell in sharding.resolved(cells, found.media_root, kind) if cell is not None]
+        fitted = kind.fit(settings.part("modalities", column.modality), known)
+        own = [cells[place] for place in places]
+        for row, view in zip(shown, sampling.views(fitted, column.name, column.modality, own, found.media_root), strict=True):
+            row.append(view)
+    rows = [
+        {
+            "number": place + 1,
+            "target": ", ".join(f"{name}: {head[name].tolist()[place] or 'none'}" for name in found.targets),
+            "cells": cells,
+        }
+        for place, cells in zip(places, shown, strict=True)
+    ]
+    subtitle = f"{len(rows)} rows as the model will see them, drawn from the tensors; preprocessing learnt on {len(head)} rows."
+    store.write_atomic(options.page, sampling.page(f"What is seen of {table.path.name}", subtitle, rows).encode())
+    context.console.note(f"{len(rows)} rows as the model will see them: {options.page}")
+    return options.page
 
 
 def _count(table: Table, found: Schema) -> tuple[dict[str, _Tally], list[tuple[str | None, ...]], Counter[str], int]:

@@ -335,12 +335,17 @@ def _schema_json(plan: _Plan) -> dict[str, Any]:
     found = plan.schema
     return {
         "targets": found.targets,
-        "columns": {item.name: {"modality": item.modality, "reason": item.reason} for item in found.columns},
+        "columns": {
+            item.name: {
+                "modality": item.modality,
+                "reason": item.reason,
+                "shards": -(-len(plan.rows) // registry.load("modalities", item.modality).shard_rows),
+            }
+            for item in found.columns
+        },
         "inputs": found.inputs,
         "roles": {"split": found.split, "group": found.group, "id": found.id, "ignored": found.ignored},
         "rows": len(plan.rows),
-        "shards": -(-len(plan.rows) // sharding.SHARD_ROWS),
-        "shard_rows": sharding.SHARD_ROWS,
     }
 
 

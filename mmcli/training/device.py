@@ -46,7 +46,7 @@ def choose(device: str = "auto", precision: str = "auto") -> Compute:
     if precision == "auto":
         precision = "bfloat16" if _bfloat16_is_native(chosen) else "float32"
     if chosen.type == "cpu":
-        _keep_freed_memory()
+        keep_freed_memory()
     return Compute(chosen, precision)
 
 
@@ -74,7 +74,7 @@ def _bfloat16_is_native(device: torch.device) -> bool:
     return False
 
 
-def _keep_freed_memory() -> None:
+def keep_freed_memory() -> None:
     """Lets glibc keep freed blocks: else each step gives its activations back and faults them in again."""
     if not sys.platform.startswith("linux"):
         return

@@ -19,7 +19,7 @@ from mmcli.cli import app
 from mmcli.dataset import Dataset
 from mmcli.errors import ArtifactError, ExitCode
 from mmcli.stages.train_encoder import bounded_tokens
-from tests.conftest import SMALL, draw, write_csv
+from tests.conftest import ROOT, SMALL, draw, write_csv
 
 pytestmark = pytest.mark.slow
 
@@ -277,6 +277,19 @@ def test_inspect_says_what_columns_are(table: Path) -> None:
     assert {item["column"]: item["modality"] for item in data["columns"]} == {"picture": "image", "word": "text"}
     assert data["splits"] == {"train": 36, "val": 12, "test": 12}
     assert data["rows"] == 60
+
+
+def test_inspect_shows_what_the_model_will_see(tmp_path: Path) -> None:
+    """One page without files beside it, for a table of every modality; a bad file and an empty cell are said in it."""
+    page = tmp_path / "seen.html"
+    code, output = invoke("inspect", ROOT / "sample_data" / "data.csv", "--sample", 3, "--html", "-o", page)
+    assert code == 0, output
+    text = page.read_text(encoding="utf-8")
+    assert text.count("<article>") == 3
+    for part in ("data:image/png;base64,", "frames at", "frames x bands", "weekday", "4 numbers", ">absent<"):
+        assert part in text
+    assert 'src="/' not in text
+    assert "--html" not in output.splitlines()[-1]
 
 
 def test_status_of_nothing_says_where_to_start(tmp_path: Path) -> None:

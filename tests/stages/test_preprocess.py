@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 import torch
 
-from mmcli import sharding
 from mmcli.artifacts import store
 from mmcli.config import Roles, Settings
 from mmcli.dataset import Dataset
 from mmcli.errors import ConfigError, DataError
+from mmcli.modalities.image import Image
+from mmcli.modalities.text import Text
 from mmcli.reporting.console import Console
 from mmcli.stages import Context, preprocess
 from mmcli.stages.preprocess import Options
@@ -70,7 +71,7 @@ def bits(root: Path) -> dict[str, str]:
 
 
 def test_the_same_bytes_with_any_number_of_workers(table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sharding, "SHARD_ROWS", 7)
+    monkeypatch.setattr(Image, "shard_rows", 7)
     run(table, tmp_path / "one", workers=1)
     run(table, tmp_path / "four", workers=4)
     assert bits(tmp_path / "one") == bits(tmp_path / "four")
@@ -88,7 +89,8 @@ def test_an_unchanged_table_is_not_done_again_a_changed_picture_is(copy: Path, t
 
 
 def test_appended_rows_are_the_only_ones_decoded(copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sharding, "SHARD_ROWS", 20)
+    monkeypatch.setattr(Image, "shard_rows", 20)
+    monkeypatch.setattr(Text, "shard_rows", 20)
     run(copy, tmp_path)
     rows = read(copy)
     write_csv(copy, rows[0], [*rows[1:], ["new", "pictures/3.png", "apple", "train", "red round"]])
@@ -222,7 +224,7 @@ def test_settings_reach_the_modalities(table: Path, tmp_path: Path) -> None:
 
 
 def test_a_killed_run_goes_on_with_the_shards_it_has(table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sharding, "SHARD_ROWS", 10)
+    monkeypatch.setattr(Image, "shard_rows", 10)
     run(table, tmp_path / "whole")
     with monkeypatch.context() as patched:
         patched.setattr(preprocess, "_judge", lambda *_: (_ for _ in ()).throw(RuntimeError("killed")))

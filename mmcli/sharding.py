@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -72,6 +74,7 @@ def write_shards(
     total = sum(-(-rows // modality.shard_rows) for modality in modalities.values())
     # Each worker computes on one thread: the shards are the parallelism.
     with (
+        _quick_switching(),
         console.progress("preprocess: shards", total) as progress,
         ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool,
     ):
@@ -88,6 +91,17 @@ def write_shards(
         collect(0)
     made.rejects.sort(key=lambda reject: (reject[0], reject[1]))
     return made
+
+
+@contextmanager
+def _quick_switching() -> Iterator[None]:
+    """Lets waiting threads have the interpreter sooner: decoders give it up and want it back many times for each cell."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(0.0002)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
 
 
 def _cores() -> int:

@@ -144,7 +144,8 @@ class Audio(Modality):
         done = 0
         for group in _grouped(blocks):
             spectrum = torch.fft.rfft(torch.cat(group) * self._hann, n=self._points)
-            power = torch.view_as_real(spectrum).square_().sum(-1)
+            real, imaginary = torch.view_as_real(spectrum).unbind(-1)
+            power = real.square().addcmul_(imaginary, imaginary)
             out[done : done + len(power)] = power @ self._filters
             done += len(power)
         return out.clamp_(min=FLOOR).log_(), lengths

@@ -68,6 +68,15 @@ class Signal(_Movable):
     times: Tensor | None = None
     """float32 [B, T]: when each frame of a clip was taken, in seconds; else None."""
 
+    def select(self, index: Tensor) -> Signal:
+        """The rows `index` as a smaller batch, no longer padded than its own longest row needs."""
+        values, lengths = self.values[index], None
+        if self.lengths is not None:
+            lengths = self.lengths[index]
+            values = values[:, : max(int(lengths.max()), 1)]
+        times = None if self.times is None else self.times[index]
+        return Signal(values, self.present[index], lengths, times)
+
     def mask(self) -> Tensor:
         """bool [B, T]: which steps are real."""
         assert self.lengths is not None

@@ -31,7 +31,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 HERE = Path(__file__).parent
-ROWS = 360
+ROWS = 300
 SIZE, SCALE = 64, 4
 
 ACTIONS = {

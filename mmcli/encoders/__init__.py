@@ -53,15 +53,28 @@ class Encoder(nn.Module, ABC):
         """pooled [B, D], tokens [B, T, D] and their mask bool [B, T], of a prepared signal."""
 
     def forward(self, signal: Signal) -> Features:
-        """Features with the absent embedding put in, as `pooled` and as the only token."""
-        pooled, tokens, mask = self.encode(signal)
+        """Features with the absent embedding put in, as `pooled` and as the only token. Absent rows are not encoded at all:
+        they cost nothing, and do not enter the statistics of a batch."""
+        if bool(signal.present.all()):
+            pooled, tokens, mask = self.encode(signal)
+            return Features(pooled, tokens, mask, signal.present.repeat(len(pooled) // len(signal.present)))
+        rows = len(signal.present)
+        index = signal.present.nonzero()[:, 0]
+        if not len(index):
+            pooled = self.absent.expand(rows, -1)
+            return Features(pooled, pooled[:, None], torch.ones_like(signal.present)[:, None], signal.present)
+        pooled, tokens, mask = self.encode(signal.select(index))
+        members = len(pooled) // len(index)
+        index = torch.cat([index + member * rows for member in range(members)])
         absent = self.absent.to(pooled.dtype)
-        here = signal.present.repeat(len(pooled) // len(signal.present))
-        pooled = torch.where(here[:, None], pooled, absent)
-        tokens = torch.where(here[:, None, None], tokens, absent)
-        first = torch.zeros_like(mask)
+        first = torch.zeros(members * rows, mask.shape[1], dtype=torch.bool, device=mask.device)
         first[:, 0] = True
-        return Features(pooled, tokens, torch.where(here[:, None], mask, first), here)
+        return Features(
+            absent.expand(members * rows, -1).index_copy(0, index, pooled),
+            absent.expand(members * rows, tokens.shape[1], -1).index_copy(0, index, tokens),
+            first.index_copy(0, index, mask),
+            signal.present.repeat(members),
+        )
 
 
 def parameter_count(module: nn.Module) -> int:

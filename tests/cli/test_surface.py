@@ -93,7 +93,11 @@ def test_every_option_says_what_it_does(command: str) -> None:
         (("fuse", "--set", "fusion.gated.hiden=3"), ExitCode.USAGE, "Did you mean 'hidden'?"),
         (("fuse", "--set", "encoder.cnn.width=8"), ExitCode.USAGE, "It is for: mmcli train-encoder."),
         (("train-encoder", "--set", "fuse.training.epochs=8"), ExitCode.USAGE, "It is for: mmcli fuse."),
-        (("fuse", "--set", "task.classification.label_smoothing=0"), ExitCode.USAGE, "It is for: mmcli preprocess."),
+        (
+            ("fuse", "--set", "task.classification.label_smoothing=0"),
+            ExitCode.USAGE,
+            "It is for: mmcli inspect, mmcli preprocess.",
+        ),
         (("fuse", "--precision", "bfloat"), ExitCode.USAGE, "Did you mean 'bfloat16'?"),
         (("preprocess", "t.csv", "--max-bad", "many"), ExitCode.USAGE, "E.g. --max-bad 5%"),
         (("preprocess", "t.csv", "--type", "photo"), ExitCode.USAGE, "COL=MODALITY"),

@@ -132,12 +132,15 @@ class ResidualBlock(nn.Module):
         self.conv2 = nn.Conv2d(outer, outer, 3, padding=1, bias=False)
         self.stride = stride
         changes = inner != outer or stride != 1
-        self.shortcut = nn.Conv2d(inner, outer, 1, stride=stride, bias=False) if changes else nn.Identity()
+        # Strided by taking every second pixel first: the same values. A 1x1 convolution of stride 2 over channels-last batches
+        # of odd size corrupts memory in the backward pass of oneDNN (torch 2.15, two threads or more).
+        self.shortcut = nn.Conv2d(inner, outer, 1, bias=False) if changes else nn.Identity()
 
     def forward(self, grid: Tensor, keep: Tensor | None = None, keep_after: Tensor | None = None) -> Tensor:
         active = _kept(F.relu(self.norm1(grid)), keep)
         hidden: Tensor = self.conv2(_kept(F.relu(self.norm2(self.conv1(active))), keep_after))
-        shortcut: Tensor = self.shortcut(active if isinstance(self.shortcut, nn.Conv2d) else grid)
+        passed = active[..., :: self.stride, :: self.stride] if isinstance(self.shortcut, nn.Conv2d) else grid
+        shortcut: Tensor = self.shortcut(passed)
         return _kept(hidden + shortcut, keep_after)
 
 

@@ -18,6 +18,7 @@ from mmcli.encoders.rnn import Rnn
 from mmcli.errors import ConfigError
 from mmcli.fusions.concat import Concat
 from mmcli.fusions.concat import Config as ConcatConfig
+from mmcli.layers import ResidualStack
 from mmcli.model import FusedModel, FusionHead
 from mmcli.signals import Signal, SignalSpec
 
@@ -90,3 +91,21 @@ def test_forward_equals_the_hand_written_network() -> None:
 def test_the_reference_needs_a_vocabulary_that_fits() -> None:
     with pytest.raises(ConfigError, match="--vocab-size 10000"):
         Rnn(RnnConfig(preset="reference"), SignalSpec(kind="ids", shape=(), vocab_size=12_000))
+
+
+@pytest.mark.parametrize("rows", [1, 3, 5, 7, 33])
+def test_batches_of_any_size_train_in_channels_last(rows: int) -> None:
+    """Odd batches have crashed the backward pass of a strided 1x1 convolution: they give the gradients of plain tensors."""
+    torch.manual_seed(0)
+    stack = ResidualStack(3, 8, 2, 1).double().train()
+    grid = torch.randn(rows, 3, 16, 16, dtype=torch.float64)
+    grads = []
+    for form in (torch.contiguous_format, torch.channels_last):
+        stack.zero_grad()
+        stack(grid.contiguous(memory_format=form)).square().sum().backward()
+        grads.append([p.grad.clone() for p in stack.parameters() if p.grad is not None])
+    for one, other in zip(*grads, strict=True):
+        torch.testing.assert_close(one, other)
+    single = ResidualStack(3, 8, 2, 1).train()
+    for _ in range(5):
+        single(grid.float().contiguous(memory_format=torch.channels_last)).square().sum().backward()

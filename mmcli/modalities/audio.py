@@ -10,9 +10,12 @@ area; the natural logarithm, floored at 1e-8; each band standardised by the trai
 from __future__ import annotations
 
 import math
+import os
+import struct
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import cached_property
+from io import BytesIO
 from itertools import islice, pairwise
 from typing import Any, ClassVar, Literal, Self
 
@@ -225,6 +228,9 @@ def read(path: str, seconds: float) -> tuple[Array, int]:
     import soundfile  # loads a library; text and tables need none of it
 
     found = media.source(path)
+    plain = _plain_wave(found, seconds)
+    if plain is not None:
+        return plain
     try:
         with soundfile.SoundFile(found) as file:
             rate = int(file.samplerate)
@@ -238,6 +244,26 @@ def read(path: str, seconds: float) -> tuple[Array, int]:
         raise ValueError("it holds no samples")
     mono = samples[:, 0] if samples.shape[1] == 1 else samples.mean(1)
     return np.ascontiguousarray(mono, dtype=np.float32), rate
+
+
+def _plain_wave(found: str | BytesIO, seconds: float) -> tuple[Array, int] | None:
+    """Samples and rate of the plainest WAV, 16-bit mono with its chunks in the usual order and its true size in the header;
+    None for all else. What libsndfile would give, without holding the interpreter a dozen times to open the file."""
+    if not isinstance(found, str):
+        return None
+    with open(found, "rb") as file:  # noqa: PTH123 - a million of these
+        head = file.read(44)
+        if len(head) < 44 or head[:4] != b"RIFF" or head[8:16] != b"WAVEfmt " or head[36:40] != b"data":
+            return None
+        size, form, channels, rate, _, _, bits = struct.unpack("<IHHIIHH", head[16:36])
+        length = int.from_bytes(head[40:44], "little")
+        if (size, form, channels, bits) != (16, 1, 1, 16) or not rate or not length:
+            return None
+        if os.fstat(file.fileno()).st_size - 44 not in {length, length + length % 2}:
+            return None
+        data = file.read(min(length // 2, int(seconds * rate) + 1) * 2)
+    samples: Array = np.frombuffer(data, dtype="<i2").astype(np.float32) / np.float32(32768)
+    return samples, int(rate)
 
 
 _FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,mp3,aac,ogg,flac,wav,w64,aiff,au,caf,matroska,webm,asf,amr"

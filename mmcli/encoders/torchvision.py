@@ -47,6 +47,21 @@ class Torchvision(Encoder):
         self.body = body
         self.full_size = (16, 224, 224) if name.startswith("mvit") else None
         self.dropout = nn.Dropout(config.dropout)
+        if self.absent.is_meta:  # built only to see whether it fits: then also whether the size does
+            self._try(name, spec)
+
+    def _try(self, name: str, spec: SignalSpec) -> None:
+        signal = Signal(torch.zeros(2, *spec.shape, device="meta"), torch.ones(2, dtype=torch.bool, device="meta"))
+        try:
+            with torch.no_grad():
+                self.eval().encode(signal)
+        except (RuntimeError, AssertionError, ValueError) as error:
+            size = " x ".join(map(str, spec.shape[-2:]))
+            reason = str(error).splitlines()[0]
+            raise ConfigError(
+                f"--arch torchvision:{name} cannot take {size} pixels: {reason}",
+                "Preprocess with the size it wants (--image-size 224), or choose another.",
+            ) from None
 
     @staticmethod
     def parameter_formula(config: Config, spec: SignalSpec) -> int:

@@ -152,6 +152,17 @@ def test_parameters_are_as_the_formula_says(name: str, kind: str) -> None:
         assert parameter_count(part(config, SPECS[kind])) == part.parameter_formula(config, SPECS[kind])
 
 
+def test_a_torchvision_network_that_wants_another_size_says_so() -> None:
+    part = registry.load("encoders", "torchvision")
+    for model in ("vit_b_16", "inception_v3"):
+        with torch.device("meta"), pytest.raises(ConfigError, match=f"torchvision:{model} cannot take 32 x 32 pixels"):
+            part(registry.config_of(part)(model=model), SPECS["grid"])
+    with torch.device("meta"):
+        part(registry.config_of(part)(model="resnet18"), SPECS["grid"])
+    with pytest.raises(ConfigError, match=r"Did you mean 'resnet18'\?"):
+        part(registry.config_of(part)(model="resnet19"), SPECS["grid"])
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_signal_it_does_not_take_is_an_error(name: str) -> None:
     for kind in set(SPECS) - set(registry.load("encoders", name).kinds):

@@ -141,10 +141,13 @@ class Settings:
             raise combine(errors)
         return cls(values)
 
-    def for_stage(self, stage: str) -> Settings:
-        """These settings with the stage's own table laid over the general ones."""
-        own = {key: value for key, value in self.values.get(stage, {}).items() if isinstance(value, dict)}
-        return Settings(_merge({k: v for k, v in self.values.items() if k not in COMMANDS}, own))
+    def for_stage(self, *stages: str) -> Settings:
+        """These settings with the stage's own table, or those of several one after the other, laid over the general ones."""
+        values = {k: v for k, v in self.values.items() if k not in COMMANDS}
+        for stage in stages:
+            own = {key: value for key, value in self.values.get(stage, {}).items() if isinstance(value, dict)}
+            values = _merge(values, own)
+        return Settings(values)
 
     def part(self, room: str, name: str, **defaults: Any) -> Any:
         """The `Config` of a part: class defaults, then `defaults`, then what the user said."""

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from mmcli.config import TrainingConfig
 from mmcli.dataset import Dataset
-from mmcli.model import FusedModel
+from mmcli.networks import FusedModel
 from mmcli.signals import Batch
 from mmcli.training.data import Rows
 from mmcli.training.device import Compute

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,149 +24,15 @@ from mmcli.dataset import Dataset
 from mmcli.encoders import Encoder
 from mmcli.errors import ArtifactError, ConfigError
 from mmcli.fusions import Fusion
+from mmcli.networks import ColumnModel, FusedModel, FusionHead
 from mmcli.sharding import resolved
-from mmcli.signals import Column, Features, Fused, Signal, SignalSpec
+from mmcli.signals import Column, SignalSpec
 from mmcli.tables.reading import open_table
 from mmcli.training import device
 
 WEIGHTS = "weights.safetensors"
 EMBEDDINGS = "embeddings.safetensors"
 OUTPUTS = "outputs.safetensors"
-
-
-class ColumnModel(nn.Module):
-    """One column's encoder with its own head."""
-
-    def __init__(self, encoder: Encoder, head: nn.Module) -> None:
-        super().__init__()
-        self.encoder = encoder
-        self.head = head
-
-    def forward(self, signal: Signal) -> Tensor:
-        """Outputs [B, num_outputs]."""
-        outputs: Tensor = self.head(self.encoder(signal).pooled)
-        return outputs
-
-
-@dataclass(frozen=True)
-class Output:
-    """What a fused model gives for a batch."""
-
-    outputs: Tensor
-    """[B, num_outputs], after the temperature."""
-    fused: Fused
-
-
-class FusionHead(nn.Module):
-    """F and the head over it: Features by sub-model -> outputs. Each absent input is a learned embedding.
-
-    `sources` says which input each sub-model reads; an input may have several."""
-
-    def __init__(
-        self,
-        fusion: Fusion,
-        head: nn.Module,
-        dims: Mapping[str, int],
-        sources: Mapping[str, str],
-        modality_dropout: float = 0.0,
-    ) -> None:
-        super().__init__()
-        self.fusion = fusion
-        self.head = head
-        self.names = list(dims)
-        self.sources = dict(sources)
-        self.absent = nn.ParameterList([nn.Parameter(torch.zeros(dim)) for dim in dims.values()])
-        self.modality_dropout = modality_dropout
-        self.swap_shares: dict[str, float] = {}
-        """While training, how often a sub-model's features are those of another row of the batch: see `fuse`."""
-        self.temperature: Tensor
-        self.register_buffer("temperature", torch.ones(()))
-
-    @torch.no_grad()
-    def start_absent(self, features: Mapping[str, Features], index: Tensor) -> None:
-        """Starts each absent embedding at the mean of the rows `index` whose input is there: the guess that errs least."""
-        for name, embedding in zip(self.names, self.absent, strict=True):
-            own = features[name].gather(index)
-            if own.present.any():
-                embedding.copy_(own.pooled[own.present].float().mean(0))
-
-    def forward(self, features: Mapping[str, Features]) -> Output:
-        if self.training:
-            features = {name: _swapped(features[name], self.swap_shares.get(name, 0.0)) for name in self.names}
-        if self.training and self.modality_dropout:
-            features = _some_hidden(features, self.sources, self.modality_dropout)
-        filled = {name: _filled(features[name], own) for name, own in zip(self.names, self.absent, strict=True)}
-        fused: Fused = self.fusion(filled)
-        outputs = fused.logits if fused.logits is not None else self.head(fused.pooled)
-        return Output(outputs / self.temperature, fused)
-
-
-def _filled(features: Features, absent: Tensor) -> Features:
-    """With the embedding where the input is absent: as the pooled features and as the only token."""
-    here, absent = features.present, absent.to(features.pooled.dtype)
-    only_first = torch.zeros_like(features.mask)
-    only_first[:, 0] = True
-    return Features(
-        torch.where(here[:, None], features.pooled, absent),
-        torch.where(here[:, None, None], features.tokens, absent),
-        torch.where(here[:, None], features.mask, only_first),
-        here,
-    )
-
-
-def _swapped(features: Features, share: float) -> Features:
-    """With that share of rows' features taken from another row."""
-    if not share:
-        return features
-    rows = torch.arange(len(features.present), device=features.present.device)
-    other = torch.randperm(len(rows), device=rows.device)
-    return features.gather(torch.where(torch.rand(len(rows), device=rows.device) < share, other, rows))
-
-
-def _some_hidden(features: Mapping[str, Features], sources: Mapping[str, str], share: float) -> dict[str, Features]:
-    """Each row's inputs taken away with probability `share`, but never all of them (Neverova 2016)."""
-    here = {sources[name]: own.present for name, own in features.items()}
-    places = {source: m for m, source in enumerate(here)}
-    present_BM = torch.stack(list(here.values()), 1)
-    luck_BM = torch.rand(present_BM.shape, device=present_BM.device).masked_fill(~present_BM, -1.0)
-    kept_BM = (luck_BM >= share).scatter_(1, luck_BM.argmax(1, keepdim=True), True) & present_BM
-    return {name: replace(own, present=kept_BM[:, places[sources[name]]]) for name, own in features.items()}
-
-
-class FusedModel(nn.Module):
-    """Encoders by name, F, and the head: prepared signals by encoder -> outputs. An input may have several encoders."""
-
-    def __init__(self, encoders: Mapping[str, Encoder], fusion_head: FusionHead) -> None:
-        super().__init__()
-        self.names = list(encoders)
-        self.encoders = nn.ModuleList(encoders.values())
-        self.fusion_head = fusion_head
-
-    @property
-    def sources(self) -> dict[str, str]:
-        """Encoder -> the input that it reads."""
-        return self.fusion_head.sources
-
-    @property
-    def inputs(self) -> list[str]:
-        """The inputs, in order."""
-        return list(dict.fromkeys(self.sources[name] for name in self.names))
-
-    def encoder(self, name: str) -> Encoder:
-        encoder = self.encoders[self.names.index(name)]
-        assert isinstance(encoder, Encoder)
-        return encoder
-
-    def prepare(self, columns: Mapping[str, Column]) -> dict[str, Column]:
-        """What each encoder computes once of its input's column, by encoder."""
-        return {name: self.encoder(name).prepare(columns[self.sources[name]]) for name in self.names}
-
-    def features(self, signals: Mapping[str, Signal]) -> dict[str, Features]:
-        return {name: self.encoder(name)(signals[name]) for name in self.names}
-
-    def forward(self, signals: Mapping[str, Signal]) -> Output:
-        output: Output = self.fusion_head(self.features(signals))
-        return output
 
 
 def build_encoder(architecture: str, config: Mapping[str, Any], spec: SignalSpec) -> Encoder:
@@ -204,7 +70,8 @@ def load_fused(dataset: Dataset, artifact: Artifact) -> FusedModel:
     dims = {name: encoder.dim for name, encoder in encoders.items()}
     sources = {name: choice["input"] for name, choice in config["encoders"].items()}
     fusion = build_fusion(config["method"], config["fusion"], dims)
-    model = FusedModel(encoders, FusionHead(fusion, dataset.task.head(fusion.dim), dims, sources))
+    dropout = float(config["training"]["modality_dropout"])  # tuning it further goes on taking inputs away
+    model = FusedModel(encoders, FusionHead(fusion, dataset.task.head(fusion.dim), dims, sources, dropout))
     if config["trained_encoders"]:
         _load_weights(model, artifact)
         return model.eval()

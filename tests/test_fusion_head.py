@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from mmcli.fusions.concat import Concat, Config
-from mmcli.model import FusionHead, _some_hidden, _swapped
+from mmcli.networks import FusionHead, _some_hidden, _swapped
 from mmcli.signals import Features
 
 

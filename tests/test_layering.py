@@ -14,9 +14,11 @@ FLOOR = {
     "__main__": 7,
     "stages": 5,
     "optimizations": 4,
-    **dict.fromkeys(["model", "joint", "baselines", "dataset", "inputs", "sampling", "schema", "sharding", "targets"], 3),
+    **dict.fromkeys(
+        ["model", "networks", "joint", "baselines", "dataset", "inputs", "sampling", "schema", "sharding", "targets"], 3
+    ),
     **dict.fromkeys(["modalities", "encoders", "fusions", "tasks"], 2),
-    **dict.fromkeys(["training", "artifacts", "tables", "reporting", "layers", "media"], 1),
+    **dict.fromkeys(["training", "artifacts", "tables", "reporting", "layers", "media", "pixels"], 1),
     **dict.fromkeys(["signals", "registry", "errors", "config", "__init__"], 0),
 }
 CLOSED = ["stages", "modalities", "encoders", "fusions", "tasks", "optimizations"]

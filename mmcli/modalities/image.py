@@ -28,6 +28,7 @@ from torch import Tensor
 from mmcli import media
 from mmcli.config import Config as BaseConfig
 from mmcli.modalities import Encoded, Guess, Modality, Reject, by_suffix
+from mmcli.pixels import square
 from mmcli.signals import Column, Signal, SignalSpec
 
 # Pillow's own limit is a process-wide warning; ours is per column, and counts as an unreadable cell.
@@ -198,11 +199,7 @@ def decode(path: str, config: Config) -> Tensor:
     pixels = _plain_jpeg(found, config)
     if pixels is None:
         pixels = _any_image(found, config)
-    grid = _squared(torch.from_numpy(pixels).permute(2, 0, 1)[None], config.fit)
-    if grid.shape[-2:] == (config.size, config.size):
-        return grid[0]
-    resized: Tensor = F.interpolate(grid, (config.size, config.size), mode="bicubic", antialias=True)[0]
-    return resized
+    return square(torch.from_numpy(pixels).permute(2, 0, 1)[None], config.size, config.fit, fill=255)[0]
 
 
 def _plain_jpeg(found: str | BytesIO, config: Config) -> Bytes | None:
@@ -258,19 +255,6 @@ def _rgb(image: PillowImage.Image, enough: int) -> Bytes:
         image = PillowImage.new("RGBA", rgba.size, "white")
         image.alpha_composite(rgba)
     return np.array(image if image.mode == "RGB" else image.convert("RGB"))
-
-
-def _squared(grid: Tensor, fit: str) -> Tensor:
-    height, width = grid.shape[-2:]
-    if fit == "stretch" or height == width:
-        return grid
-    if fit == "crop":
-        side = min(height, width)
-        top, left = (height - side) // 2, (width - side) // 2
-        return grid[..., top : top + side, left : left + side]
-    side = max(height, width)
-    top, left = (side - height) // 2, (side - width) // 2
-    return F.pad(grid, (left, side - width - left, top, side - height - top), value=255)
 
 
 def _affine(values: Tensor, flip: bool) -> Tensor:

@@ -8,6 +8,7 @@ applied. The time of each frame is kept.
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import islice
 from pathlib import PurePosixPath
@@ -22,6 +23,7 @@ from torch import Tensor
 from mmcli import media
 from mmcli.config import Config as BaseConfig
 from mmcli.modalities import Encoded, Guess, Modality, Reject, by_suffix
+from mmcli.pixels import square
 from mmcli.signals import Column, Signal, SignalSpec
 
 MEAN = (0.43216, 0.394666, 0.37645)
@@ -94,20 +96,21 @@ class Video(Modality):
         pixels = torch.zeros(len(cells), config.frames, 3, config.size, config.size, dtype=torch.uint8)
         times = torch.zeros(len(cells), config.frames)
         present = torch.zeros(len(cells), dtype=torch.bool)
-        rejects = []
+        rejects, remarks = [], Counter[str]()
         for position, cell in enumerate(cells):
             if cell is None:
                 continue
             try:
-                pixels[position], times[position] = decode(cell, config)
+                pixels[position], times[position], exact = decode(cell, config)
                 present[position] = True
+                remarks.update([] if exact else [f"whose nearest keyframes were taken (max_decoded = {config.max_decoded})"])
             except (OSError, ValueError, MemoryError) as error:
                 rejects.append(Reject(position, cell, media.reason(error, "a clip that can be decoded")))
         mean, std = _statistics()
         values = torch.zeros(pixels.shape, dtype=torch.float16)
         for row in present.nonzero()[:, 0].tolist():
             values[row] = (((pixels[row].float() / 255) - mean) / std).half()
-        return Encoded(Column(values, present, times=times), rejects)
+        return Encoded(Column(values, present, times=times), rejects, remarks)
 
     def denormalize(self, values: Tensor) -> Tensor:
         """uint8 pixels [..., 3, H, W] from normalised values."""
@@ -151,8 +154,8 @@ class Video(Modality):
         return Signal(moved.reshape(B, T, C, H, W) + light, signal.present, times=signal.times)
 
 
-def decode(path: str, config: Config) -> tuple[Tensor, Tensor]:
-    """uint8 [frames, 3, size, size], and the frames' times in seconds, float32 [frames].
+def decode(path: str, config: Config) -> tuple[Tensor, Tensor, bool]:
+    """uint8 [frames, 3, size, size]; the frames' times in seconds, float32 [frames]; whether they are those that were wanted.
 
     Raises:
         OSError, ValueError: it cannot be read, holds no frames, or a wanted frame cannot be decoded.
@@ -163,7 +166,8 @@ def decode(path: str, config: Config) -> tuple[Tensor, Tensor]:
         raise ValueError(f"{width} x {height} is over max_pixels = {config.max_pixels}")
     wanted = _spread(times, config.frames)
     needed = _stretches(sorted(set(wanted)), starts)
-    if sum(last - first + 1 for first, last in needed) > config.max_decoded:
+    exact = sum(last - first + 1 for first, last in needed) <= config.max_decoded
+    if not exact:
         wanted = [starts[bisect_right(starts, place) - 1] for place in wanted]
         needed = [(place, place) for place in sorted(set(wanted))]
     frames = _decoded(found, times, needed, set(wanted), config)
@@ -171,7 +175,7 @@ def decode(path: str, config: Config) -> tuple[Tensor, Tensor]:
     if missing is not None:
         raise ValueError(f"its frame at {times[missing] - times[0]:.2f} s of {times[-1] - times[0]:.2f} s cannot be decoded")
     moments = torch.tensor([times[place] - times[0] for place in wanted], dtype=torch.float32)
-    return torch.stack([frames[place] for place in wanted]), moments
+    return torch.stack([frames[place] for place in wanted]), moments, exact
 
 
 def _times(found: Any) -> tuple[list[float], list[int], tuple[int, int]]:
@@ -267,19 +271,7 @@ def _squared(frame: Any, config: Config) -> Tensor:
         frame = frame.reformat(width=frame.width // shrink, height=frame.height // shrink, interpolation="AREA")
     pixels = np.rot90(frame.to_ndarray(format="rgb24"), turns)
     grid = torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)[None]
-    height, width = grid.shape[-2:]
-    if config.fit == "crop":
-        side = min(height, width)
-        top, left = (height - side) // 2, (width - side) // 2
-        grid = grid[..., top : top + side, left : left + side]
-    elif config.fit == "pad":
-        side = max(height, width)
-        top, left = (side - height) // 2, (side - width) // 2
-        grid = F.pad(grid, (left, side - width - left, top, side - height - top))
-    if grid.shape[-2:] == (config.size, config.size):
-        return grid[0]
-    resized: Tensor = F.interpolate(grid, (config.size, config.size), mode="bicubic", antialias=True)[0]
-    return resized
+    return square(grid, config.size, config.fit, fill=0)[0]
 
 
 def _statistics() -> tuple[Tensor, Tensor]:

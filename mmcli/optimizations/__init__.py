@@ -15,7 +15,7 @@ from torch import nn
 
 from mmcli.config import Settings
 from mmcli.dataset import Dataset
-from mmcli.model import FusedModel
+from mmcli.networks import FusedModel
 from mmcli.reporting.console import Console
 from mmcli.tasks import Task
 from mmcli.training.device import Compute

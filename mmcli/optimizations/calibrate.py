@@ -15,7 +15,8 @@ import torch
 from pydantic import Field
 
 from mmcli.config import Config as BaseConfig
-from mmcli.model import FusedModel, outputs_for
+from mmcli.model import outputs_for
+from mmcli.networks import FusedModel
 from mmcli.optimizations import Optimization, Workbench
 from mmcli.tasks import Task
 

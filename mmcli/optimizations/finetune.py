@@ -9,7 +9,8 @@ from pydantic import Field
 
 from mmcli import joint
 from mmcli.config import Config as BaseConfig
-from mmcli.model import FusedModel, outputs_for
+from mmcli.model import outputs_for
+from mmcli.networks import FusedModel
 from mmcli.optimizations import Optimization, Workbench
 from mmcli.training.device import seed_everything
 from mmcli.training.loop import train
@@ -32,11 +33,13 @@ class Finetune(Optimization):
     def apply(self, network: FusedModel, bench: Workbench) -> FusedModel:
         seed_everything(bench.seed)
         tuned = copy.deepcopy(network)
+        training = bench.settings.training(**TRAINING, modality_dropout=network.fusion_head.modality_dropout)
+        tuned.fusion_head.modality_dropout = training.modality_dropout
         job = joint.job(
             tuned,
             {column: copy.deepcopy(head) for column, head in bench.heads.items()},
             bench.dataset,
-            bench.settings.training(**TRAINING),
+            training,
             bench.compute,
             seed=bench.seed,
             folder=bench.folder,

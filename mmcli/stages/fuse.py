@@ -21,7 +21,7 @@ from mmcli.config import TrainingConfig
 from mmcli.dataset import Dataset
 from mmcli.encoders import parameter_count
 from mmcli.errors import ArtifactError, ConfigError, MmcliError, combine, unknown
-from mmcli.model import FusedModel, FusionHead
+from mmcli.networks import FusedModel, FusionHead
 from mmcli.reporting.metrics import shown
 from mmcli.signals import Batch, Features
 from mmcli.stages import Context, Outcome
@@ -115,7 +115,8 @@ def _choose_encoders(options: Options, dataset: Dataset, context: Context) -> di
     chosen: dict[str, Artifact] = {}
     for name in options.inputs or dataset.inputs:
         if name in options.encoders:
-            own = [store.require_fresh(model.read_encoder(context.root, name, a)) for a in options.encoders[name]]
+            asked = dict.fromkeys(registry.canonical("encoders", architecture) for architecture in options.encoders[name])
+            own = [store.require_fresh(model.read_encoder(context.root, name, architecture)) for architecture in asked]
         else:
             own = model.fresh_encoders(context.root, name)[: 1 if options.best_only else MOST_ENCODERS]
         if not own:

@@ -57,7 +57,7 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
     table = open_table(path, options.encoding, options.delimiter)
     found = schema.infer(table, options.roles)
     tallies, cells, splits, rows = _count(table, found)
-    settings = context.settings.for_stage("preprocess")
+    settings = context.settings.for_stage("preprocess", "inspect")
     kind, config, why = targets.choose(cells, found.targets, options.roles.task, settings, options.task_options)
     labelled = [row for row in cells if kind.is_labelled(config, row)]
     task = kind.fit(config, labelled, found.targets)
@@ -121,7 +121,7 @@ def _write_page(table: Table, found: Schema, options: Options, context: Context)
     """Rows spread over the first ones of the table, as the model will see them; what is learnt is learnt on those read here."""
     head = table.head(schema.SAMPLE_ROWS)
     places = [round(i * (len(head) - 1) / max(options.sample - 1, 1)) for i in range(min(options.sample, len(head)))]
-    settings = context.settings.for_stage("preprocess")
+    settings = context.settings.for_stage("preprocess", "inspect")
     shown: list[list[dict[str, Any]]] = [[] for _ in places]
     for column in found.columns:
         kind: type[Modality] = registry.load("modalities", column.modality)

@@ -19,7 +19,7 @@ from mmcli.artifacts.store import Artifact, Draft
 from mmcli.dataset import Dataset
 from mmcli.encoders import parameter_count
 from mmcli.errors import ArtifactError
-from mmcli.model import FusedModel
+from mmcli.networks import FusedModel
 from mmcli.optimizations import Optimization, Workbench
 from mmcli.reporting.metrics import shown
 from mmcli.stages import Context, Outcome

@@ -21,7 +21,7 @@ from mmcli.dataset import Dataset
 from mmcli.encoders import parameter_count
 from mmcli.errors import ConfigError, MmcliError, combine, unknown
 from mmcli.inputs import Input
-from mmcli.model import ColumnModel
+from mmcli.networks import ColumnModel
 from mmcli.reporting.metrics import shown
 from mmcli.signals import Batch, Column, Features
 from mmcli.stages import Context, Outcome

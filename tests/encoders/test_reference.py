@@ -19,7 +19,7 @@ from mmcli.errors import ConfigError
 from mmcli.fusions.concat import Concat
 from mmcli.fusions.concat import Config as ConcatConfig
 from mmcli.layers import ResidualStack
-from mmcli.model import FusedModel, FusionHead
+from mmcli.networks import FusedModel, FusionHead
 from mmcli.signals import Signal, SignalSpec
 
 GRID = SignalSpec(kind="grid", shape=(3, 64, 64))

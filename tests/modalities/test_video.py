@@ -21,14 +21,14 @@ def levels(frames: torch.Tensor) -> list[int]:
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".mov", ".avi", ".gif"])
 def test_frames_are_those_on_show_in_the_middle_of_equal_stretches(tmp_path: Path, suffix: str) -> None:
     path = write_clip(tmp_path / f"a{suffix}", frames=12, rate=10)
-    frames, times = decode(str(path), Config(size=16, frames=4))
+    frames, times, _ = decode(str(path), Config(size=16, frames=4))
     # Twelve frames of 0.1 s in four stretches of 0.3 s: the middles are 0.15, 0.45, 0.75 and 1.05 s.
     assert levels(frames) == [1, 4, 7, 10]
     np.testing.assert_allclose(times, [0.1, 0.4, 0.7, 1.0], atol=0.02)
 
 
 def test_a_short_clip_repeats_frames(tmp_path: Path) -> None:
-    frames, _ = decode(str(write_clip(tmp_path / "a.mp4", frames=3)), Config(size=16, frames=6))
+    frames, _, _ = decode(str(write_clip(tmp_path / "a.mp4", frames=3)), Config(size=16, frames=6))
     assert levels(frames) == [0, 0, 1, 1, 2, 2]
 
 
@@ -48,7 +48,7 @@ def test_a_long_clip_is_decoded_in_part(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(
         video, "_decoded", lambda found, times, runs, *rest: (needed.extend(runs), original(found, times, runs, *rest))[1]
     )
-    frames, times = decode(str(path), Config(size=16, frames=4))
+    frames, times, _ = decode(str(path), Config(size=16, frames=4))
     assert sum(last - first + 1 for first, last in needed) <= 4 * 10
     np.testing.assert_allclose(frames.float().mean((1, 2, 3)), [31, 93, 156, 218], atol=2.5)
     np.testing.assert_allclose(times, [2.5, 7.5, 12.5, 17.5], atol=0.1)
@@ -56,7 +56,10 @@ def test_a_long_clip_is_decoded_in_part(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_where_too_much_would_be_decoded_the_nearest_keyframes_are_taken(tmp_path: Path) -> None:
     path = write_clip(tmp_path / "a.mp4", frames=12)  # one keyframe, the first
-    frames, times = decode(str(path), Config(size=16, frames=3, max_decoded=4))
+    frames, times, exact = decode(str(path), Config(size=16, frames=3, max_decoded=4))
+    assert not exact
+    said = Video(Config(size=16, frames=3, max_decoded=4)).transform([str(path)]).remarks
+    assert said == {"whose nearest keyframes were taken (max_decoded = 4)": 1}
     assert levels(frames) == [0, 0, 0]
     assert times.tolist() == [0, 0, 0]
 
@@ -78,8 +81,8 @@ def test_rotation_is_honoured(tmp_path: Path) -> None:
     quarter = [0, 1 << 16, 0, -(1 << 16) & 0xFFFFFFFF, 0, 0, 0, 0, 1 << 30]
     data[place : place + 36] = b"".join(value.to_bytes(4, "big") for value in quarter)
     turned.write_bytes(data)
-    straight, _ = decode(str(upright), Config(size=16, frames=1))
-    rotated, _ = decode(str(turned), Config(size=16, frames=1))
+    straight, _, _ = decode(str(upright), Config(size=16, frames=1))
+    rotated, _, _ = decode(str(turned), Config(size=16, frames=1))
     assert straight[0, 0, :, :6].min() > 240
     assert rotated[0, 0, :6, :].min() > 240  # turned clockwise, left becomes top
     assert rotated[0, 0, -6:, :].max() < 15
@@ -94,6 +97,6 @@ def test_a_gif_that_moves_is_a_clip_and_one_that_does_not_is_an_image(tmp_path: 
 
 @pytest.mark.parametrize("fit", ["crop", "pad"])
 def test_fit(tmp_path: Path, fit: str) -> None:
-    frames, _ = decode(str(write_clip(tmp_path / "a.mp4", frames=12, size=(64, 32))), Config(size=16, frames=1, fit=fit))
+    frames, _, _ = decode(str(write_clip(tmp_path / "a.mp4", frames=12, size=(64, 32))), Config(size=16, frames=1, fit=fit))
     top = frames[0, :, 0].float().mean().item()
     assert (top < 5) == (fit == "pad")

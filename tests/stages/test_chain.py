@@ -145,6 +145,17 @@ def test_another_fusion_needs_no_training_of_encoders(copy: Path) -> None:
         assert line in output
 
 
+def test_modality_dropout_outlasts_the_fusion(copy: Path) -> None:
+    """Fine-tuning without it would unlearn what it was asked for."""
+    code, output = invoke("fuse", "--modality-dropout", 0.3, "-a", copy, "--set", "training.epochs=1")
+    assert code == 0, output
+    network = model.load_fused(Dataset.open(copy), store.read(copy, "fusions/gated", "fusion", ""))
+    assert network.fusion_head.modality_dropout == 0.3
+    code, output = invoke("fuse", "--encoder", "word=rrn", "-a", copy)
+    assert code == ExitCode.USAGE
+    assert "Did you mean 'rnn'?" in output
+
+
 def test_training_through_keeps_the_encoders_it_trained(copy: Path) -> None:
     code, output = invoke("fuse", "--train-encoders", "-a", copy, "--set", "training.epochs=1", "--precision", "float32")
     assert code == 0, output

@@ -73,6 +73,12 @@ class Multilabel(Task):
             raise DataError(f"labels are predicted of one column, not of {', '.join(names)}", "Give one --target.")
         if not config.separator:
             raise DataError("what stands between the labels of a cell is not known", "Give --label-separator, e.g. '|'.")
+        if not any(config.separator in str(cell or "") for (cell,) in cells):
+            example = next((cell for (cell,) in cells if cell), "")
+            raise DataError(
+                f"no cell of the target {names[0]!r} in train holds {config.separator!r}, the --label-separator; e.g. {example!r}",
+                "Give the mark that stands between the labels, or --task classification without it.",
+            )
         counts = Counter(label for (cell,) in cells for label in set(_labels(cell, config.separator)))
         kept = sorted(label for label, count in counts.items() if config.min_count <= count < len(cells))
         if not kept:

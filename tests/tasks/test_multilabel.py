@@ -77,5 +77,7 @@ def test_a_temperature_changes_no_decision() -> None:
 def test_what_cannot_be_learnt_from() -> None:
     with pytest.raises(DataError, match="Give --label-separator"):
         Multilabel.fit(Config(), cells(*ROWS), ["flags"])
+    with pytest.raises(DataError, match="no cell of the target 'flags' in train holds ';'"):
+        task(separator=";")
     with pytest.raises(DataError, match="no label has 50 train rows"):
         task(min_count=50)

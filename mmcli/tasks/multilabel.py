@@ -76,7 +76,7 @@ class Multilabel(Task):
         if not any(config.separator in str(cell or "") for (cell,) in cells):
             example = next((cell for (cell,) in cells if cell), "")
             raise DataError(
-                f"no cell of the target {names[0]!r} in train holds {config.separator!r}, the --label-separator; e.g. {example!r}",
+                f"no cell of the target {names[0]!r} in train holds {config.separator!r}, the --label-separator: {example!r}",
                 "Give the mark that stands between the labels, or --task classification without it.",
             )
         counts = Counter(label for (cell,) in cells for label in set(_labels(cell, config.separator)))

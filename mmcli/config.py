@@ -45,7 +45,7 @@ COMMANDS = (
 SECTIONS_OF_STAGE = {
     "inspect": ("modality", "task"),
     "preprocess": ("modality", "task"),
-    "train-encoder": ("encoder", "training"),
+    "train-encoder": ("encoder", "training", "compute"),
     "fuse": ("fusion", "training"),
     "optimize": ("optimization", "training"),
 }
@@ -56,6 +56,23 @@ class Config(BaseModel):
     """What every part's `Config` derives from: frozen, keyword-only, unknown fields refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class BackboneConfig(Config):
+    """What encoders share whose network comes from another library: where its weights are from, and which of them train."""
+
+    weights: str = "none"
+    """Where to start (--weights): `none` at random, `default` those published with the name (downloaded, if they are not here),
+    or the path of a safetensors file or of a folder with one."""
+    tune: str = Field("full", pattern=r"^(full|head|lora|last-[1-9][0-9]*)$")
+    """What trains of a pretrained network (--tune): `full` all of it, `head` nothing, so that it runs once over each row,
+    `last-2` its last two blocks, `lora` low-rank additions to its linear layers."""
+    layer_decay: float = Field(0.75, gt=0, le=1)
+    """Factor on a pretrained network's learning rate from each block to the one before it."""
+    lora_rank: int = Field(8, ge=1, le=512)
+    """Rank of the additions of `lora`."""
+    dropout: float = Field(0.2, ge=0, lt=1)
+    """Dropout on the pooled features."""
 
 
 class TrainingConfig(Config):
@@ -77,8 +94,12 @@ class TrainingConfig(Config):
     """Epochs without a better val score or a lower val loss before training stops."""
     ema: float = Field(0.98, ge=0, lt=1)
     """Decay of the running average of the weights that is validated and kept; 0 keeps the raw weights."""
-    augment: Literal["none", "light"] = "light"
-    """Random changes to training inputs, as each modality knows them: shifts, turns, brightness of images."""
+    augment: Literal["none", "light", "strong"] = "light"
+    """Random changes to training inputs (--augment), as each modality and encoder knows them: shifts and brightness of images,
+    blanked stretches of sound, dropped tokens and fields."""
+    mix: Literal["none", "mixup", "cutmix"] = "none"
+    """Rows of a batch mixed in pairs, with their targets: blended (Zhang 2018), or a piece of one put into the other (Yun
+    2019); for pictures, sound and clips."""
     modality_dropout: float = Field(0.0, ge=0, lt=1)
     """While fusing: how often each input of a training row is taken away, never all of them (--modality-dropout)."""
     swap: bool = True
@@ -86,8 +107,23 @@ class TrainingConfig(Config):
     on train what it is on val. Encoders know their train rows by heart; F must not learn to trust that."""
     auxiliary: float = Field(0.3, ge=0)
     """Weight of each column's own loss where encoders and fusion are trained together."""
+    warm_epochs: int = Field(20, ge=1)
+    """Epochs of the self-supervised warm start, where there is one (--unlabelled use)."""
     checkpoint_every_s: float = Field(15.0, ge=0)
     """Seconds between checkpoints; 0 writes one after every step."""
+
+
+class ComputeConfig(Config):
+    """How training computes, where it is not to be measured; the precision has a flag of its own (--precision)."""
+
+    memory_format: Literal["auto", "channels-last", "contiguous"] = "auto"
+    """How pictures lie in memory."""
+    optimizer: Literal["auto", "fused", "foreach"] = "auto"
+    """Whether AdamW steps in one kernel, or in one for each operation."""
+    compile: Literal["auto", "on", "off"] = "auto"
+    """Whether the network goes through torch.compile; by itself only on a GPU."""
+    threads: int = Field(0, ge=0, le=1024)
+    """Cores that one process computes on; 0: as many as are faster."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,6 +197,10 @@ class Settings:
         config = registry.config_of(registry.load(room, name))
         return validate(config, {**defaults, **said}, f"{_KEY_OF_ROOM[room]}.{info.name}")
 
+    def compute(self) -> ComputeConfig:
+        """How to compute, where it is said."""
+        return validate(ComputeConfig, self.values.get("compute", {}), "compute")
+
     def training(self, **defaults: Any) -> TrainingConfig:
         """How to train: class defaults, then `defaults`, then what the user said."""
         return validate(TrainingConfig, {**defaults, **self.values.get("training", {})}, "training")
@@ -211,10 +251,12 @@ def _check(values: dict[str, Any], origin: str) -> Iterator[MmcliError]:
             yield from (_prefixed(error, key) for error in _check(nested, origin))
         elif key == "training":
             yield from _check_section(TrainingConfig, value, "training", origin)
+        elif key == "compute":
+            yield from _check_section(ComputeConfig, value, "compute", origin)
         elif key in ROOM_OF_KEY:
             yield from _check_room(key, value, origin)
         else:
-            yield ConfigError(f"{origin}: {unknown('section', key, ['training', *ROOM_OF_KEY, *COMMANDS])}")
+            yield ConfigError(f"{origin}: {unknown('section', key, ['training', 'compute', *ROOM_OF_KEY, *COMMANDS])}")
 
 
 def _check_room(key: str, value: Any, origin: str) -> Iterator[MmcliError]:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from mmcli import registry
-from mmcli.modalities import Modality
+from mmcli.modalities import Modality, Strength
 from mmcli.signals import Column, Field, Signal, SignalSpec
 
 TABULAR = "tabular"
@@ -52,10 +52,11 @@ class Input:
     def first(self) -> Modality:
         return next(iter(self.members.values()))
 
-    @property
-    def fitting_encoders(self) -> list[str]:
-        """The architectures that `--arch auto` tries, those that take its kind of signal."""
-        return [name for name in self.first.encoders if self.spec.kind in registry.load("encoders", name).kinds]
+    def fitting_encoders(self, rows: int, on_accelerator: bool) -> list[str]:
+        """The architectures that `--arch auto` lets race for so many train rows: those for its kind of signal that pay."""
+        tried = [*self.first.encoders]
+        tried += [name for name, least in self.first.more_encoders if rows >= (least // 5 if on_accelerator else least)]
+        return [name for name in tried if self.spec.kind in registry.load("encoders", name).kinds]
 
     @property
     def modality(self) -> str:
@@ -94,8 +95,8 @@ class Input:
         """Whether training may see random variations of it."""
         return not self.joined and type(self.first).augment is not Modality.augment
 
-    def augment(self, signal: Signal) -> Signal:
-        return self.first.augment(signal)
+    def augment(self, signal: Signal, strength: Strength) -> Signal:
+        return self.first.augment(signal, strength)
 
     def linear_features(self, columns: Mapping[str, Column], train: Tensor) -> Any:
         """[N, F] of what the linear baseline sees."""

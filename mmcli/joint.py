@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 
 from mmcli.config import TrainingConfig
 from mmcli.dataset import Dataset
+from mmcli.modalities import Strength
 from mmcli.networks import FusedModel
 from mmcli.signals import Batch
 from mmcli.training.data import Rows
@@ -44,8 +46,13 @@ def job(
     """
     inputs = {name: dataset.input(source) for name, source in network.sources.items()}
     prepared = network.prepare({name: dataset.column(name) for name in network.inputs})
-    varies = {name: found.augment for name, found in inputs.items() if found.varies}
-    rows = Rows(prepared, dataset.targets, dataset.splits, varies if config.augment != "none" else {})
+    strength: Strength = "strong" if config.augment == "strong" else "light"
+    varies = {
+        name: functools.partial(found.augment, strength=strength)
+        for name, found in inputs.items()
+        if config.augment != "none" and found.varies and network.encoder(name).varies
+    }
+    rows = Rows(prepared, dataset.targets, dataset.splits, varies)
     module = _WithHeads(network, heads).to(compute.device)
     task = dataset.task
 
@@ -71,5 +78,13 @@ def job(
         seed=seed,
         folder=folder,
         label=label,
-        learning_rates={"network.encoders.": encoder_rate, "heads.": encoder_rate},
+        learning_rates={
+            **{
+                f"network.encoders.{place}.{part}": rate * encoder_rate
+                for place, name in enumerate(network.names)
+                for part, rate in network.encoder(name).learning_rates().items()
+            },
+            "network.encoders.": encoder_rate,
+            "heads.": encoder_rate,
+        },
     )

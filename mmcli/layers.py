@@ -121,6 +121,18 @@ def masked_mean(tokens_BTD: Tensor, mask_BT: Tensor) -> Tensor:
     return (tokens_BTD * weights).sum(1) / weights.sum(1).clamp(min=1)
 
 
+def bounded_tokens(tokens_BTD: Tensor, mask_BT: Tensor, limit: int) -> tuple[Tensor, Tensor]:
+    """At most `limit` tokens a row, [B, limit, D]: longer rows are averaged over `limit` runs of nearly equal length."""
+    rows, _, width = tokens_BTD.shape
+    place = mask_BT.cumsum(1) - 1
+    length = mask_BT.sum(1, keepdim=True)
+    run = torch.where(length > limit, place * limit // length.clamp(min=1), place)
+    run = torch.where(mask_BT, run, limit)  # padding goes to a run of its own, which is cut off
+    sums = tokens_BTD.new_zeros(rows, limit + 1, width).scatter_add_(1, run[..., None].expand_as(tokens_BTD), tokens_BTD)
+    counts = tokens_BTD.new_zeros(rows, limit + 1).scatter_add_(1, run, torch.ones_like(run, dtype=tokens_BTD.dtype))
+    return (sums / counts.clamp(min=1)[..., None])[:, :limit], counts[:, :limit] > 0
+
+
 class ResidualBlock(nn.Module):
     """Normalise, activate, convolve, twice, around a shortcut (He 2016). `keep` [B, 1, 1, W] blanks what is padding."""
 

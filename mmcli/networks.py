@@ -20,6 +20,7 @@ class ColumnModel(nn.Module):
         super().__init__()
         self.encoder = encoder
         self.head = head
+        self.to(memory_format=torch.channels_last)
 
     def forward(self, signal: Signal) -> Tensor:
         """Outputs [B, num_outputs]."""
@@ -120,6 +121,7 @@ class FusedModel(nn.Module):
         self.names = list(encoders)
         self.encoders = nn.ModuleList(encoders.values())
         self.fusion_head = fusion_head
+        self.to(memory_format=torch.channels_last)
 
     @property
     def sources(self) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import random
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import soundfile
 from PIL import Image, ImageDraw
 
 os.environ.setdefault("COLUMNS", "120")
+os.environ["MMCLI_CACHE"] = tempfile.mkdtemp()  # choices of how to compute are not those of the user's machine
 ROOT = Path(__file__).parent.parent
 SMALL = (
     "--set=encoder.cnn.width=4",

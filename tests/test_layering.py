@@ -15,11 +15,26 @@ FLOOR = {
     "stages": 5,
     "optimizations": 4,
     **dict.fromkeys(
-        ["model", "networks", "joint", "baselines", "dataset", "inputs", "sampling", "schema", "sharding", "targets"], 3
+        [
+            "model",
+            "networks",
+            "joint",
+            "solo",
+            "warmstart",
+            "racing",
+            "baselines",
+            "dataset",
+            "inputs",
+            "sampling",
+            "schema",
+            "sharding",
+            "targets",
+        ],
+        3,
     ),
     **dict.fromkeys(["modalities", "encoders", "fusions", "tasks"], 2),
-    **dict.fromkeys(["training", "artifacts", "tables", "reporting", "layers", "media", "pixels"], 1),
-    **dict.fromkeys(["signals", "registry", "errors", "config", "__init__"], 0),
+    **dict.fromkeys(["training", "artifacts", "tables", "reporting", "layers", "media", "pixels", "pretrained"], 1),
+    **dict.fromkeys(["signals", "registry", "errors", "config", "hub", "__init__"], 0),
 }
 CLOSED = ["stages", "modalities", "encoders", "fusions", "tasks", "optimizations"]
 """Rooms whose parts do not import each other."""

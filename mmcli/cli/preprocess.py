@@ -52,6 +52,16 @@ TokenizerFile = Annotated[
     Path | None,
     typer.Option("--tokenizer", help="An existing tokenizer.json, instead of learning one.", rich_help_panel=TEXT),
 ]
+For = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--for",
+        help="Take over the tokenizer, size or normalisation of a pretrained encoder, for a column or a kind of column: "
+        "image=timm:resnet18, notes=hf:DIR. Repeat.",
+        metavar="NAME=ENCODER",
+        rich_help_panel=QUALITY,
+    ),
+]
 MaxBad = Annotated[
     str,
     typer.Option(
@@ -87,6 +97,7 @@ def stage_options(
     max_bad: str,
     strict: bool,
     workers: int,
+    for_: list[str] | None = None,
 ) -> Options:
     """The stage's options from the command's flags, the modality's own checked before any work."""
     from mmcli import registry
@@ -102,6 +113,13 @@ def stage_options(
     given = {name: {k: v for k, v in flags.items() if v is not None} for name, flags in said.items()}
     for modality, flags in given.items():
         validate(registry.config_class("modalities", modality), flags, f"modality.{modality}")
+    pretrained = {}
+    for text in for_ or []:
+        name, equals, encoder = text.partition("=")
+        if not equals or not name or not encoder:
+            raise ConfigError(f"--for {text!r} is not of the form NAME=ENCODER.", "E.g. --for image=timm:resnet18")
+        registry.resolve("encoders", encoder)
+        pretrained[name] = encoder
     try:
         share = float(max_bad.removesuffix("%")) / (100 if max_bad.endswith("%") else 1)
     except ValueError:
@@ -117,6 +135,7 @@ def stage_options(
         max_bad=share,
         strict=strict,
         workers=workers,
+        encoders=pretrained,
         modality_options={name: flags for name, flags in given.items() if flags},
         task_options={"multilabel": {"separator": label_separator}} if label_separator else {},
     )
@@ -153,6 +172,7 @@ def command(
     max_bad: MaxBad = "5%",
     strict: Strict = False,
     workers: Workers = 0,
+    for_: For = None,
     artifacts: o.Artifacts = Path("artifacts"),
     config: o.ConfigFile = None,
     set_: o.Set = None,
@@ -206,6 +226,7 @@ def command(
         max_bad=max_bad,
         strict=strict,
         workers=workers,
+        for_=for_,
     )
     from mmcli.stages import preprocess
 

@@ -50,7 +50,13 @@ def command(
     max_bad: p.MaxBad = "5%",
     strict: p.Strict = False,
     workers: p.Workers = 0,
+    for_: p.For = None,
     arch: train_command.Arch = None,
+    budget: train_command.RaceBudget = None,
+    weights: train_command.Weights = None,
+    tune: train_command.Tune = None,
+    augment: train_command.Augment = None,
+    unlabelled: train_command.Unlabelled = "ignore",
     method: fuse_command.Method = None,
     best_only: fuse_command.BestOnly = False,
     train_encoders: fuse_command.TrainEncoders = False,
@@ -79,7 +85,8 @@ def command(
         force=force,
         dry_run=dry_run,
     )
-    train_command.check_architectures(arch)
+    train_command.check_architectures(arch, weights)
+    train_command.check_options(tune, augment, unlabelled)
     fuse_command.check_methods(method)
     columns = o.roles(
         target=target,
@@ -114,7 +121,9 @@ def command(
         max_bad=max_bad,
         strict=strict,
         workers=workers,
+        for_=for_,
     )
+    from mmcli.racing import Budget
     from mmcli.stages import evaluate, fuse, optimize, preprocess, train_encoder
 
     data = {}
@@ -123,8 +132,15 @@ def command(
     if dry_run:
         o.end(replace(outcome, data=data), context, json_)
         return
-    architectures = tuple(arch or (train_encoder.AUTO,))
-    data["train-encoder"] = train_encoder.run(train_encoder.Options(architectures=architectures), context).data
+    training = train_encoder.Options(
+        architectures=tuple(arch or (train_encoder.AUTO,)),
+        weights=weights,
+        tune=tune,
+        augment=augment,
+        budget=Budget.parse(budget) if budget else Budget(),
+        unlabelled=unlabelled == "use",
+    )
+    data["train-encoder"] = train_encoder.run(training, context).data
     fusing = fuse.Options(
         methods=tuple(method or ("gated",)),
         best_only=best_only,

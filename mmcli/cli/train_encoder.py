@@ -9,6 +9,8 @@ import typer
 
 from mmcli.cli import options as o
 
+PRETRAINED, LITTLE = "Pretrained networks", "Little data"
+
 Columns = Annotated[
     list[str] | None,
     typer.Argument(help="Columns to train encoders for. Default: every input.", metavar="[COL]...", show_default=False),
@@ -17,17 +19,68 @@ Arch = Annotated[
     list[str] | None,
     typer.Option(
         "--arch",
-        help="An architecture (see mmcli list encoders), or auto: the sensible ones. Repeat.",
+        help="An architecture (see mmcli list encoders), or auto: the sensible ones race. Repeat to compare.",
         metavar="NAME",
         autocompletion=o.complete_names("encoders"),
     ),
 ]
 Tokens = Annotated[int, typer.Option("--tokens", help="Most tokens kept of a row among the embeddings.", min=1)]
+Weights = Annotated[
+    str | None,
+    typer.Option(
+        "--weights",
+        help="Where networks of torchvision, timm and hf start: none (at random), default (the published weights, "
+        "downloaded if need be), or a safetensors file or folder.",
+        metavar="none|default|PATH",
+        rich_help_panel=PRETRAINED,
+    ),
+]
+Tune = Annotated[
+    str | None,
+    typer.Option(
+        "--tune",
+        help="What trains of a pretrained network: full, head (nothing of it, fast), last-2 (its last two blocks), lora.",
+        metavar="HOW",
+        rich_help_panel=PRETRAINED,
+    ),
+]
+Augment = Annotated[
+    str | None,
+    typer.Option(
+        "--augment",
+        help="Random changes to training inputs: none, light (default) or strong.",
+        metavar="HOW",
+        rich_help_panel=LITTLE,
+    ),
+]
+Unlabelled = Annotated[
+    str,
+    typer.Option(
+        "--unlabelled",
+        help="What rows without a target are for: ignore, or use, for a self-supervised warm start.",
+        metavar="HOW",
+        rich_help_panel=LITTLE,
+    ),
+]
+RaceBudget = Annotated[
+    str | None,
+    typer.Option(
+        "--budget",
+        help="With --arch auto: how long the encoders of an input train before losers are stopped: 60s, 2m, or a number of "
+        "epochs. Default: a fifth of theirs.",
+        metavar="TIME|EPOCHS",
+    ),
+]
 
 
 def command(
     columns: Columns = None,
     arch: Arch = None,
+    budget: RaceBudget = None,
+    weights: Weights = None,
+    tune: Tune = None,
+    augment: Augment = None,
+    unlabelled: Unlabelled = "ignore",
     tokens: Tokens = 16,
     artifacts: o.Artifacts = Path("artifacts"),
     config: o.ConfigFile = None,
@@ -53,19 +106,50 @@ def command(
         force=force,
         dry_run=dry_run,
     )
-    check_architectures(arch)
+    check_architectures(arch, weights)
+    check_options(tune, augment, unlabelled)
+    from mmcli.racing import Budget
     from mmcli.stages import train_encoder
 
     options = train_encoder.Options(
-        columns=tuple(columns or ()), architectures=tuple(arch or (train_encoder.AUTO,)), tokens=tokens
+        columns=tuple(columns or ()),
+        architectures=tuple(arch or (train_encoder.AUTO,)),
+        tokens=tokens,
+        weights=weights,
+        tune=tune,
+        augment=augment,
+        budget=Budget.parse(budget) if budget else Budget(),
+        unlabelled=unlabelled == "use",
     )
     o.end(train_encoder.run(options, context), context, json_)
 
 
-def check_architectures(names: list[str] | None) -> None:
-    """Raises ConfigError for an unknown architecture, before torch is imported."""
-    from mmcli import registry
+def check_options(tune: str | None, augment: str | None, unlabelled: str) -> None:
+    """Raises ConfigError for a value that is none of those there are, before torch is imported."""
+    from mmcli.config import BackboneConfig, validate
+    from mmcli.errors import ConfigError, unknown
+
+    if tune is not None:
+        validate(BackboneConfig, {"tune": tune}, "--tune")
+    for flag, value, known in (
+        ("--augment", augment, ["none", "light", "strong"]),
+        ("--unlabelled", unlabelled, ["ignore", "use"]),
+    ):
+        if value is not None and value not in known:
+            raise ConfigError(f"{flag} {value}: {unknown('value', value, known)}")
+
+
+def check_architectures(names: list[str] | None, weights: str | None = None) -> None:
+    """Raises ConfigError for an unknown architecture or weights that cannot be had, before torch is imported."""
+    from mmcli import hub, registry
 
     for name in names or ():
-        if name != "auto":
-            registry.resolve("encoders", name)
+        if name == "auto":
+            continue
+        part, variant = registry.resolve("encoders", name).name, registry.variant_of("encoders", name)
+        if part == "hf" and variant and hub.local(variant) is None:
+            hub.fetch(variant)
+        if part == "timm" and variant and weights == "default":
+            hub.expect_timm(variant)
+    if weights not in {None, "none", "default"}:
+        hub.local(f"{weights}" if "/" in str(weights) else f"./{weights}")

@@ -10,9 +10,13 @@ from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmcli import pretrained
+from mmcli.config import BackboneConfig
 from mmcli.errors import ConfigError
+from mmcli.layers import bounded_tokens
 from mmcli.signals import Column, Features, Kind, Signal, SignalSpec
 
 
@@ -21,6 +25,10 @@ class Encoder(nn.Module, ABC):
 
     kinds: ClassVar[frozenset[Kind]]
     """The kinds of signal that it takes."""
+    keeps_order: ClassVar[bool] = True
+    """Whether its tokens stand for the steps of the signal, one for each or for a run."""
+    varies: bool = True
+    """Whether training may vary what it reads at random: not where that is computed once."""
 
     def __init__(self, spec: SignalSpec, dim: int) -> None:
         super().__init__()
@@ -36,8 +44,25 @@ class Encoder(nn.Module, ABC):
         that each has a loss of its own; else their mean."""
         self.absent = nn.Parameter(torch.zeros(dim))
 
+    @classmethod
+    def resolve(cls, config: Any) -> Any:
+        """The config with all in it that building the encoder needs, so that its artifact stands alone."""
+        return config
+
+    @classmethod
+    def preprocessing(cls, config: Any) -> dict[str, dict[str, Any]]:  # noqa: ARG003 - most take what comes
+        """Modality -> the options of it that the encoder's pretrained weights were trained with."""
+        return {}
+
+    def start(self) -> None:
+        """Takes over pretrained weights, where the config names some, before the first step."""
+
+    def learning_rates(self) -> dict[str, float]:
+        """Beginning of parameter names -> factor on the learning rate; 1 for the others."""
+        return {}
+
     def prepare(self, column: Column) -> Column:
-        """What can be computed of a column once, before any epoch, without parameters."""
+        """What can be computed of a column once, before any epoch, without parameters that train."""
         return column
 
     def fit(self, column: Column) -> None:
@@ -77,10 +102,86 @@ class Encoder(nn.Module, ABC):
         )
 
 
+class Backbone(Encoder):
+    """A network of another library without its classifier, pretrained or not, of which all, some or nothing trains.
+
+    With `tune = "head"` the network runs once over every row, in `prepare`; what trains is the head behind it."""
+
+    MOST_TOKENS: ClassVar[int] = 16
+    """Tokens kept of a row where the network runs but once; longer rows are averaged in runs."""
+
+    def __init__(self, config: BackboneConfig, spec: SignalSpec, body: nn.Module, dim: int) -> None:
+        super().__init__(spec, dim)
+        if config.tune != "full" and config.weights == "none":
+            raise ConfigError(
+                f"--tune {config.tune} keeps weights as they are, and with --weights none they are random",
+                "Give --weights, or leave --tune out.",
+            )
+        self.config = config
+        self.frozen = config.tune == "head"
+        self.varies = not self.frozen
+        self.body = pretrained.tune(body, config.tune, config.lora_rank)
+        self.dropout = nn.Dropout(config.dropout)
+        self.mean: Tensor
+        self.std: Tensor
+        self.register_buffer("mean", torch.zeros(dim if self.frozen else 0))
+        self.register_buffer("std", torch.ones(dim if self.frozen else 0))
+
+    @abstractmethod
+    def run(self, signal: Signal) -> tuple[Tensor, Tensor, Tensor]:
+        """pooled [B, D], tokens [B, T, D] and their mask [B, T]: what the network makes of a signal."""
+
+    @abstractmethod
+    def load(self, weights: str) -> None:
+        """Puts the weights that `weights` names (not `none`) into the network."""
+
+    def start(self) -> None:
+        if self.config.weights != "none":
+            self.load(self.config.weights)
+
+    def learning_rates(self) -> dict[str, float]:
+        if self.config.weights == "none":
+            return {}
+        return {f"body.{name}": factor for name, factor in pretrained.rates(self.body, self.config.layer_decay)}
+
+    def prepare(self, column: Column) -> Column:
+        """The column; or, of a network that does not train, its pooled features and after them its tokens, ragged."""
+        if not self.frozen:
+            return column
+        self.body.eval()
+        device = self.absent.device
+        values, lengths = [], torch.zeros(len(column), dtype=torch.int64)
+        with torch.no_grad():
+            for index in column.present.nonzero()[:, 0].split(32):
+                pooled, tokens, mask = self.run(column.gather(index).to(device))
+                tokens, mask = bounded_tokens(tokens.float(), mask, self.MOST_TOKENS)
+                lengths[index] = mask.sum(1).cpu() + 1
+                both = torch.cat([pooled[:, None].float(), tokens], 1)
+                values.append(both[F.pad(mask, (1, 0), value=True)].half().cpu())
+        offsets = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
+        together = torch.cat(values) if values else torch.zeros(0, self.dim, dtype=torch.float16)
+        return Column(together.to(column.values.device), column.present, offsets.to(column.values.device))
+
+    def fit(self, column: Column) -> None:
+        """Of a network that does not train: mean and deviation of its pooled features."""
+        if self.frozen and column.present.any():
+            assert column.offsets is not None
+            pooled = column.values[column.offsets[:-1][column.present]].float()
+            self.mean.copy_(pooled.mean(0))
+            self.std.copy_(pooled.std(0, unbiased=False).clamp(min=1e-4))
+
+    def encode(self, signal: Signal) -> tuple[Tensor, Tensor, Tensor]:
+        if not self.frozen:
+            pooled, tokens, mask = self.run(signal)
+            return self.dropout(pooled), tokens, mask
+        scaled = (signal.values.float() - self.mean) / self.std
+        return self.dropout(scaled[:, 0]), scaled[:, 1:], signal.mask()[:, 1:]
+
+
 def parameter_count(module: nn.Module) -> int:
     """How many trainable numbers a module holds."""
     return sum(parameter.numel() for parameter in module.parameters())
 
 
 Contract = Encoder
-__all__ = ["Contract", "Encoder", "parameter_count"]
+__all__ = ["Backbone", "Contract", "Encoder", "parameter_count"]

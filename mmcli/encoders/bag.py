@@ -20,7 +20,8 @@ from mmcli.config import Config as BaseConfig
 from mmcli.encoders import Encoder
 from mmcli.signals import Column, Kind, Signal, SignalSpec
 
-TRAINING = {"epochs": 60, "learning_rate": 5e-3, "batch_size": 64, "weight_decay": 0.0, "patience": 12}
+TRAINING = {"epochs": 60, "learning_rate": 5e-3, "batch_size": 64, "weight_decay": 0.0, "patience": 12, "clip_norm": 0}
+AUGMENT = {"none": {"ngram_dropout": 0.0}, "strong": {"ngram_dropout": 0.5}}
 WORD_SHARE = 0.7
 """Length of a row's words, where that of its characters is one."""
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -47,6 +48,7 @@ class Bag(Encoder):
     """Ids [T] -> one token, the pooled vector: a bag has no order to keep."""
 
     kinds: ClassVar[frozenset[Kind]] = frozenset({"ids"})
+    keeps_order: ClassVar[bool] = False
 
     def __init__(self, config: Config, spec: SignalSpec) -> None:
         super().__init__(spec, config.dim)

@@ -22,7 +22,7 @@ from mmcli.errors import ConfigError
 from mmcli.layers import ResidualStack, masked_mean
 from mmcli.signals import Kind, Signal, SignalSpec
 
-TRAINING = {"epochs": 60, "learning_rate": 2e-3, "batch_size": 64, "weight_decay": 0.05, "patience": 20}
+TRAINING = {"epochs": 60, "learning_rate": 2e-3, "batch_size": 64, "weight_decay": 0.05, "patience": 20, "clip_norm": 0}
 
 
 class Config(BaseConfig):
@@ -59,7 +59,7 @@ class Cnn(Encoder):
         if reference:
             flat = 32 * ((height - 2) // 2) * ((width - 2) // 2)
             # Pooling before the ReLU gives the same values and a quarter of the work.
-            self.body = nn.Sequential(nn.Conv2d(channels, 32, 3), nn.MaxPool2d(2), nn.ReLU(), nn.Flatten())
+            self.body = nn.Sequential(nn.Conv2d(channels, 32, 3), nn.MaxPool2d(2), nn.ReLU())
             self.dense = nn.Linear(flat, 128)
             return
         self.body = ResidualStack(channels, config.width, config.stages, config.blocks)
@@ -76,10 +76,11 @@ class Cnn(Encoder):
     def encode(self, signal: Signal) -> tuple[Tensor, Tensor, Tensor]:
         if signal.lengths is not None:
             return self._encode_spectrogram(signal)
-        grid = signal.values.float().contiguous(memory_format=torch.channels_last)
+        grid = signal.values.float()
         here = signal.present
         if self.config.preset == "reference":
-            pooled = F.relu(self.dense(self.body(grid)))
+            # Flattened row by row with the colours last, as Keras does: no copy where they lie so.
+            pooled = F.relu(self.dense(self.body(grid).permute(0, 2, 3, 1).flatten(1)))
             return pooled, pooled[:, None], torch.ones(len(here), 1, dtype=torch.bool, device=here.device)
         tokens_BTD = self.body(grid).flatten(2).transpose(1, 2)
         mask = torch.ones(tokens_BTD.shape[:2], dtype=torch.bool, device=here.device)

@@ -54,7 +54,7 @@ class CnnRnn(Encoder):
         frames = signal.values.float()
         B, T = frames.shape[:2]
         change = torch.cat([torch.zeros_like(frames[:, :1]), frames.diff(dim=1)], 1)
-        grid = torch.cat([frames, change], 2).flatten(0, 1).contiguous(memory_format=torch.channels_last)
+        grid = torch.cat([frames, change], 2).flatten(0, 1)
         features_BTD = self.body(grid).mean((2, 3)).unflatten(0, (B, T))
         times_BT = torch.zeros(B, T, device=frames.device) if signal.times is None else signal.times.float()
         features_BTD = torch.cat([self.dropout(features_BTD), times_BT[..., None].to(features_BTD.dtype).log1p()], 2)

@@ -20,6 +20,7 @@ from mmcli.layers import FieldEmbedding
 from mmcli.signals import Column, Kind, Signal, SignalSpec
 
 TRAINING = {"epochs": 100, "learning_rate": 2e-3, "batch_size": 64, "weight_decay": 0.05, "patience": 25}
+AUGMENT = {"none": {"field_dropout": 0.0}, "strong": {"field_dropout": 0.35}}
 
 
 class Config(BaseConfig):

@@ -20,6 +20,7 @@ from mmcli.errors import ConfigError
 from mmcli.signals import Kind, Signal, SignalSpec
 
 TRAINING = {"epochs": 40, "learning_rate": 4e-3, "batch_size": 32, "weight_decay": 0.05, "patience": 10}
+AUGMENT = {"none": {"token_dropout": 0.0}, "strong": {"token_dropout": 0.3}}
 REFERENCE_VOCABULARY = 10_000
 
 

@@ -21,6 +21,7 @@ from mmcli.layers import TransformerBlock, masked_mean
 from mmcli.signals import Kind, Signal, SignalSpec
 
 TRAINING = {"epochs": 60, "learning_rate": 1e-3, "batch_size": 32, "weight_decay": 0.05, "patience": 15}
+AUGMENT = {"none": {"token_dropout": 0.0}, "strong": {"token_dropout": 0.25}}
 PIECE = 4
 """Frames of a spectrogram in a token."""
 

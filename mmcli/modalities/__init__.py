@@ -8,15 +8,18 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 from torch import Tensor
 
 from mmcli.config import Config
 from mmcli.signals import Column, Signal, SignalSpec
+
+Strength = Literal["light", "strong"]
+"""How much a signal is varied."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,8 @@ class Modality(ABC):
     """Whether all columns of this kind form one input by default: numbers and categories, read side by side as fields."""
     encoders: ClassVar[tuple[str, ...]] = ()
     """The architectures that `--arch auto` tries."""
+    more_encoders: ClassVar[tuple[tuple[str, int], ...]] = ()
+    """Those that it tries from so many train rows on, and from a fifth of them on an accelerator."""
     config: Any
 
     @classmethod
@@ -101,7 +106,12 @@ class Modality(ABC):
         """The normalised column from a stored one: undoes a compact way of storing."""
         return column
 
-    def augment(self, signal: Signal) -> Signal:
+    def disagreements(self, wanted: Mapping[str, Any]) -> list[str]:
+        """Where the options that it was fitted with are not those that a pretrained encoder wants."""
+        own = self.config.model_dump()
+        return [f"{key} is {own[key]}, not {value}" for key, value in wanted.items() if own[key] != value]
+
+    def augment(self, signal: Signal, strength: Strength) -> Signal:  # noqa: ARG002 - some never vary
         """A random variation of a batch, for training; draws from torch's default generators."""
         return signal
 
@@ -116,4 +126,4 @@ def by_suffix(cells: Sequence[str], suffixes: frozenset[str], what: str) -> tupl
 
 
 Contract = Modality
-__all__ = ["Config", "Contract", "Encoded", "Guess", "Modality", "Reject", "by_suffix"]
+__all__ = ["Config", "Contract", "Encoded", "Guess", "Modality", "Reject", "Strength", "by_suffix"]

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from mmcli import media
 from mmcli.config import Config as BaseConfig
-from mmcli.modalities import Encoded, Guess, Modality, Reject, by_suffix
+from mmcli.modalities import Encoded, Guess, Modality, Reject, Strength, by_suffix
 from mmcli.signals import Column, Signal, SignalSpec
 
 Array = np.ndarray[Any, np.dtype[np.float32]]
@@ -59,6 +59,7 @@ class Audio(Modality):
     reads_files: ClassVar[bool] = True
     shard_rows: ClassVar[int] = 64
     encoders: ClassVar[tuple[str, ...]] = ("crnn",)
+    more_encoders: ClassVar[tuple[tuple[str, int], ...]] = (("cnn", 3000), ("transformer", 5000))
 
     def __init__(self, config: Config, mean: Sequence[float], std: Sequence[float]) -> None:
         self.config = config
@@ -190,17 +191,21 @@ class Audio(Modality):
             rows.append(torch.cat([part.mean(0), part.std(0, unbiased=False), *quarters]))
         return torch.stack(rows).numpy()
 
-    def augment(self, signal: Signal) -> Signal:
-        """SpecAugment (Park 2019) without warping: two runs of bands and two of frames are blanked; the level changes."""
+    def augment(self, signal: Signal, strength: Strength) -> Signal:
+        """light: SpecAugment (Park 2019) without warping, two runs of bands and two of frames blanked; the level changes.
+        strong: longer runs, and the recording shifted in time."""
         values = signal.values.float()
         if self.config.features == "waveform":
             return Signal(values * _level(values, 0.5, 1.5), signal.present, signal.lengths)
         assert signal.lengths is not None
         values = values + _level(values, -0.3, 0.3)
         B, T, M = values.shape
+        most = 0.3 if strength == "strong" else 0.15
+        if strength == "strong":
+            values = _shifted(values, signal.lengths, 0.1)
         for _ in range(2):
-            bands = _runs(torch.full((B,), M, device=values.device), M, 0.15)
-            steps = _runs(signal.lengths, T, 0.15)
+            bands = _runs(torch.full((B,), M, device=values.device), M, most)
+            steps = _runs(signal.lengths, T, most)
             values = values.masked_fill(bands[:, None, :] | steps[:, :, None], 0.0)
         return Signal(values * signal.mask()[..., None], signal.present, signal.lengths)
 
@@ -360,6 +365,14 @@ def _grouped(blocks: Sequence[Tensor]) -> Iterable[list[Tensor]]:
 
 def _level(values: Tensor, low: float, high: float) -> Tensor:
     return torch.empty(len(values), 1, 1, device=values.device).uniform_(low, high)
+
+
+def _shifted(values: Tensor, lengths: Tensor, most: float) -> Tensor:
+    """[B, T, M] with each recording moved by up to that share of its length, its edge frames repeated."""
+    shift = ((torch.rand(len(lengths), device=lengths.device) * 2 - 1) * most * lengths).round().long()
+    place = torch.arange(values.shape[1], device=lengths.device)[None] + shift[:, None]
+    place = torch.minimum(place.clamp(min=0), (lengths - 1).clamp(min=0)[:, None])
+    return values.gather(1, place[..., None].expand_as(values))
 
 
 def _runs(lengths: Tensor, longest: int, share: float) -> Tensor:

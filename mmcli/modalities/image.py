@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import os
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from io import BytesIO
 from itertools import islice
@@ -27,8 +27,8 @@ from torch import Tensor
 
 from mmcli import media
 from mmcli.config import Config as BaseConfig
-from mmcli.modalities import Encoded, Guess, Modality, Reject, by_suffix
-from mmcli.pixels import square
+from mmcli.modalities import Encoded, Guess, Modality, Reject, Strength, by_suffix
+from mmcli.pixels import affine, erase, square, trivial_augment
 from mmcli.signals import Column, Signal, SignalSpec
 
 # Pillow's own limit is a process-wide warning; ours is per column, and counts as an unreadable cell.
@@ -73,8 +73,12 @@ class Config(BaseConfig):
     """Height and width of the tensors, in pixels (--image-size)."""
     fit: Literal["stretch", "crop", "pad"] = "stretch"
     """What becomes of pictures that are not square: stretched, cropped at the centre, or padded with white."""
-    normalize: Literal["imagenet", "train"] = "imagenet"
-    """Whose mean and standard deviation are used: ImageNet's, or those of the train split."""
+    normalize: Literal["imagenet", "train", "given"] = "imagenet"
+    """Whose mean and standard deviation are used: ImageNet's, those of the train split, or `mean` and `std`."""
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    """With `given`: the mean of each colour, from 0 to 1."""
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    """With `given`: the deviation of each colour."""
     store: Literal["float16", "uint8"] = "float16"
     """What lies on disk: normalised float16, or bytes that give the same float16 values when loaded (--store)."""
     exact: bool = False
@@ -91,6 +95,7 @@ class Image(Modality):
     reads_files: ClassVar[bool] = True
     shard_rows: ClassVar[int] = 64
     encoders: ClassVar[tuple[str, ...]] = ("cnn",)
+    more_encoders: ClassVar[tuple[tuple[str, int], ...]] = (("torchvision:resnet18", 5000),)
 
     def __init__(self, config: Config, mean: Sequence[float], std: Sequence[float]) -> None:
         self.config = config
@@ -112,8 +117,9 @@ class Image(Modality):
     @classmethod
     def fit(cls, config: Config, cells: Iterable[str]) -> Self:
         """Mean and standard deviation of the first pictures of the train split, where asked for."""
-        if config.normalize == "imagenet":
-            return cls(config, IMAGENET_MEAN, IMAGENET_STD)
+        if config.normalize != "train":
+            given = config.normalize == "given"
+            return cls(config, config.mean if given else IMAGENET_MEAN, config.std if given else IMAGENET_STD)
         total, squares, count = torch.zeros(3, dtype=torch.float64), torch.zeros(3, dtype=torch.float64), 0
         for cell in islice(cells, _FIT_SAMPLE):
             try:
@@ -171,10 +177,21 @@ class Image(Modality):
         small = [F.adaptive_avg_pool2d(part.float(), 16).flatten(1) for part in column.values.split(1024)]
         return torch.cat(small).numpy()
 
-    def augment(self, signal: Signal) -> Signal:
-        """Shifts, scales, turns, brightness and contrast, a blanked square; mirrored where `flip` allows."""
-        values = signal.values
-        return Signal(_erase(_jitter(_affine(values, self.config.flip))), signal.present, signal.lengths)
+    def disagreements(self, wanted: Mapping[str, Any]) -> list[str]:
+        """Mean and deviation are compared as they came out, whatever they were called."""
+        own = {**self.config.model_dump(), "mean": self.mean, "std": self.std}
+        named = {key: value for key, value in wanted.items() if key != "normalize"}
+        return [f"{key} is {own[key]}, not {value}" for key, value in named.items() if own[key] != value]
+
+    def augment(self, signal: Signal, strength: Strength) -> Signal:
+        """light: shifts, scales, turns, brightness and contrast, a blanked square; mirrored where `flip` allows.
+        strong: TrivialAugment besides, and the square in every picture."""
+        values = signal.values.float()
+        if strength == "strong":
+            mean, std = self._statistics(values.device)
+            values = (trivial_augment((values * std + mean).clamp(0, 1)) - mean) / std
+        values = affine(values, _moves(len(values), values.device, self.config.flip))
+        return Signal(erase(_jitter(values), 1.0 if strength == "strong" else 0.5), signal.present, signal.lengths)
 
     def _normalize(self, pixels: Tensor, present: Tensor) -> Tensor:
         mean, std = self._statistics(pixels.device)
@@ -257,8 +274,7 @@ def _rgb(image: PillowImage.Image, enough: int) -> Bytes:
     return np.array(image if image.mode == "RGB" else image.convert("RGB"))
 
 
-def _affine(values: Tensor, flip: bool) -> Tensor:
-    rows, device = len(values), values.device
+def _moves(rows: int, device: torch.device, flip: bool) -> Tensor:
     angle = (torch.rand(rows, device=device) - 0.5) * (math.pi / 9)
     scale = torch.empty(rows, device=device).uniform_(0.85, 1.15)
     mirror = torch.where(torch.rand(rows, device=device) < 0.5, -1.0, 1.0) if flip else torch.ones(rows, device=device)
@@ -266,8 +282,7 @@ def _affine(values: Tensor, flip: bool) -> Tensor:
     theta[:, 0, 0], theta[:, 0, 1] = scale * angle.cos() * mirror, -scale * angle.sin()
     theta[:, 1, 0], theta[:, 1, 1] = scale * angle.sin() * mirror, scale * angle.cos()
     theta[:, :, 2] = torch.empty(rows, 2, device=device).uniform_(-0.12, 0.12)
-    grid = F.affine_grid(theta, list(values.shape), align_corners=False)
-    return F.grid_sample(values.float(), grid, padding_mode="border", align_corners=False)
+    return theta
 
 
 def _jitter(values: Tensor) -> Tensor:
@@ -275,15 +290,3 @@ def _jitter(values: Tensor) -> Tensor:
     contrast = torch.empty(rows, 1, 1, 1, device=values.device).uniform_(0.8, 1.2)
     brightness = torch.empty(rows, 3, 1, 1, device=values.device).uniform_(-0.2, 0.2)
     return values * contrast + brightness
-
-
-def _erase(values: Tensor) -> Tensor:
-    """Blanks a square of a quarter to a half of the side in half of the pictures (DeVries and Taylor 2017)."""
-    rows, _, height, width = values.shape
-    device = values.device
-    side = torch.empty(rows, 1, device=device).uniform_(0.25, 0.5) * (torch.rand(rows, 1, device=device) < 0.5)
-    top, left = torch.rand(rows, 1, device=device) - side / 2, torch.rand(rows, 1, device=device) - side / 2
-    y = (torch.arange(height, device=device) + 0.5)[None] / height
-    x = (torch.arange(width, device=device) + 0.5)[None] / width
-    hidden = ((y > top) & (y < top + side))[:, :, None] & ((x > left) & (x < left + side))[:, None, :]
-    return values.masked_fill(hidden[:, None], 0.0)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -37,12 +37,15 @@ class Config(BaseConfig):
     """Whether upper and lower case are the same."""
     tokenizer: str = ""
     """Path of an existing tokenizer.json to use instead of learning one (--tokenizer)."""
+    special_tokens: bool = False
+    """Whether the tokenizer's own first and last tokens are put around a text, as pretrained encoders expect."""
 
 
 class Text(Modality):
     """Text as ids [T]."""
 
     encoders: ClassVar[tuple[str, ...]] = ("bag", "rnn")
+    more_encoders: ClassVar[tuple[tuple[str, int], ...]] = (("transformer", 3000),)
 
     def __init__(self, config: Config, tokenizer: Tokenizer) -> None:
         self.config = config
@@ -81,7 +84,7 @@ class Text(Modality):
     def transform(self, cells: Sequence[str | None]) -> Encoded:
         """Ids int32 [sum of lengths] with offsets; what is longer than `max_tokens` is cut and counted."""
         found = [(position, cell) for position, cell in enumerate(cells) if cell is not None]
-        encodings = self.tokenizer.encode_batch_fast([cell for _, cell in found], add_special_tokens=False)
+        encodings = self.tokenizer.encode_batch_fast([cell for _, cell in found], add_special_tokens=self.config.special_tokens)
         ids: list[int] = []
         lengths = torch.zeros(len(cells), dtype=torch.int64)
         present = torch.zeros(len(cells), dtype=torch.bool)
@@ -89,6 +92,8 @@ class Text(Modality):
         for (position, _), encoding in zip(found, encodings, strict=True):
             kept = encoding.ids[: self.config.max_tokens]
             if len(kept) < len(encoding.ids):
+                if self.config.special_tokens:  # the last one stays
+                    kept[-1] = encoding.ids[-1]
                 remarks[f"cut to {self.config.max_tokens} tokens"] += 1
             ids += kept
             lengths[position] = len(kept)
@@ -128,6 +133,17 @@ class Text(Modality):
                 continue
             blocks.append(vectorizer.transform(texts))
         return hstack(blocks).tocsr()
+
+    def disagreements(self, wanted: Mapping[str, Any]) -> list[str]:
+        """The tokenizers themselves are compared, not their paths; a shorter limit does no harm."""
+        found = []
+        if "tokenizer" in wanted and _read_tokenizer(Path(wanted["tokenizer"])).to_str() != self.tokenizer.to_str():
+            found.append("it was tokenised otherwise")
+        if self.config.special_tokens != wanted.get("special_tokens", self.config.special_tokens):
+            found.append("it has no special tokens around the texts")
+        if self.config.max_tokens > wanted.get("max_tokens", self.config.max_tokens):
+            found.append(f"up to {self.config.max_tokens} tokens are kept, not {wanted['max_tokens']}")
+        return found
 
     @cached_property
     def _pieces(self) -> tuple[bytes, ...]:

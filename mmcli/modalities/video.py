@@ -22,13 +22,10 @@ from torch import Tensor
 
 from mmcli import media
 from mmcli.config import Config as BaseConfig
-from mmcli.modalities import Encoded, Guess, Modality, Reject, by_suffix
-from mmcli.pixels import square
+from mmcli.modalities import Encoded, Guess, Modality, Reject, Strength, by_suffix
+from mmcli.pixels import affine, erase, square
 from mmcli.signals import Column, Signal, SignalSpec
 
-MEAN = (0.43216, 0.394666, 0.37645)
-STD = (0.22803, 0.22145, 0.216989)
-"""Of Kinetics-400, as torchvision's video models expect."""
 _SUFFIXES = frozenset(
     [".mp4", ".mov", ".avi", ".mkv", ".webm", ".gif", ".m4v", ".mpg", ".mpeg", ".ogv", ".3gp", ".wmv", ".flv"]
 )
@@ -53,6 +50,10 @@ class Config(BaseConfig):
     """What becomes of frames that are not square: stretched, cropped at the centre, or padded with black."""
     max_pixels: int = Field(40_000_000, ge=1)
     """Clips with more pixels to a frame are rejected."""
+    mean: tuple[float, float, float] = (0.43216, 0.394666, 0.37645)
+    """Mean of each colour, from 0 to 1: by default that of Kinetics-400, as torchvision's video models expect."""
+    std: tuple[float, float, float] = (0.22803, 0.22145, 0.216989)
+    """Deviation of each colour."""
     max_decoded: int = Field(3000, ge=1)
     """Frames decoded at most; where more were needed, the nearest frames that stand by themselves are taken."""
     flip: bool = False
@@ -65,6 +66,7 @@ class Video(Modality):
     reads_files: ClassVar[bool] = True
     shard_rows: ClassVar[int] = 16
     encoders: ClassVar[tuple[str, ...]] = ("cnn-rnn",)
+    more_encoders: ClassVar[tuple[tuple[str, int], ...]] = (("torchvision:r3d_18", 5000),)
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -106,7 +108,7 @@ class Video(Modality):
                 remarks.update([] if exact else [f"whose nearest keyframes were taken (max_decoded = {config.max_decoded})"])
             except (OSError, ValueError, MemoryError) as error:
                 rejects.append(Reject(position, cell, media.reason(error, "a clip that can be decoded")))
-        mean, std = _statistics()
+        mean, std = _statistics(config)
         values = torch.zeros(pixels.shape, dtype=torch.float16)
         for row in present.nonzero()[:, 0].tolist():
             values[row] = (((pixels[row].float() / 255) - mean) / std).half()
@@ -114,7 +116,7 @@ class Video(Modality):
 
     def denormalize(self, values: Tensor) -> Tensor:
         """uint8 pixels [..., 3, H, W] from normalised values."""
-        mean, std = _statistics()
+        mean, std = _statistics(self.config)
         return ((values.float() * std + mean) * 255).round().clamp(0, 255).to(torch.uint8)
 
     def describe(self) -> SignalSpec:
@@ -136,9 +138,17 @@ class Video(Modality):
             rows.append(torch.cat([small.mean(1).flatten(1), change.flatten(1)], 1))
         return torch.cat(rows).numpy()
 
-    def augment(self, signal: Signal) -> Signal:
-        """One shift, scale and brightness for all frames of a clip; mirrored where `flip` allows."""
-        values = signal.values.float()
+    def augment(self, signal: Signal, strength: Strength) -> Signal:
+        """light: one shift, scale and brightness for all frames of a clip; mirrored where `flip` allows.
+        strong: frames besides exchanged for their neighbours now and then, and a square blanked."""
+        values, times = signal.values.float(), signal.times
+        if strength == "strong":
+            steps = values.shape[1]
+            other = torch.arange(steps, device=values.device) + torch.randint(-1, 2, values.shape[:2], device=values.device)
+            other = other.clamp(0, steps - 1).sort(1).values
+            rows = torch.arange(len(values), device=values.device)[:, None]
+            values, times = values[rows, other], None if times is None else times[rows, other]
+            values = erase(values.flatten(1, 2), 1.0).reshape(values.shape)
         B, T, C, H, W = values.shape
         device = values.device
         theta = torch.zeros(B, 2, 3, device=device)
@@ -148,10 +158,9 @@ class Video(Modality):
         )
         theta[:, 0, 0], theta[:, 1, 1] = scale * mirror, scale
         theta[:, :, 2] = torch.empty(B, 2, device=device).uniform_(-0.12, 0.12)
-        grid = F.affine_grid(theta, [B, T * C, H, W], align_corners=False)
-        moved = F.grid_sample(values.reshape(B, T * C, H, W), grid, padding_mode="border", align_corners=False)
+        moved = affine(values.reshape(B, T * C, H, W), theta)
         light = torch.empty(B, 1, 1, 1, 1, device=device).uniform_(-0.2, 0.2)
-        return Signal(moved.reshape(B, T, C, H, W) + light, signal.present, times=signal.times)
+        return Signal(moved.reshape(B, T, C, H, W) + light, signal.present, times=times)
 
 
 def decode(path: str, config: Config) -> tuple[Tensor, Tensor, bool]:
@@ -274,5 +283,5 @@ def _squared(frame: Any, config: Config) -> Tensor:
     return square(grid, config.size, config.fit, fill=0)[0]
 
 
-def _statistics() -> tuple[Tensor, Tensor]:
-    return torch.tensor(MEAN).reshape(3, 1, 1), torch.tensor(STD).reshape(3, 1, 1)
+def _statistics(config: Config) -> tuple[Tensor, Tensor]:
+    return torch.tensor(config.mean).reshape(3, 1, 1), torch.tensor(config.std).reshape(3, 1, 1)

@@ -11,7 +11,7 @@ import functools
 import io
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from mmcli.artifacts import layout, store
 from mmcli.artifacts.store import Artifact, Draft
 from mmcli.config import Roles
 from mmcli.dataset import ROWS, SCHEMA, TASK, modality_file, target_columns
-from mmcli.errors import ArtifactError, ConfigError, DataError, MmcliError, combine
+from mmcli.errors import ArtifactError, ConfigError, DataError, MmcliError, combine, unknown
 from mmcli.modalities import Modality
 from mmcli.schema import Schema
 from mmcli.sharding import Sharded
@@ -51,6 +51,8 @@ class Options:
     workers: int = 0
     modality_options: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Options given by flags, by modality: they win over the config file."""
+    encoders: dict[str, str] = field(default_factory=dict)
+    """Column or modality -> the pretrained encoder whose tokenizer, size and normalisation are taken over."""
     task_options: dict[str, dict[str, Any]] = field(default_factory=dict)
     """The same by task."""
 
@@ -64,6 +66,8 @@ class _Plan:
     rows: pd.DataFrame
     """row, id, split, and each target's cells."""
     task: Task
+    modalities: dict[str, Any]
+    """Column -> the options of its modality."""
     fingerprint: str
     config: dict[str, Any]
 
@@ -129,18 +133,49 @@ def _plan(path: Path, options: Options, context: Context) -> _Plan:
     found.announcements.extend([why] if why else [])
     rows["split"] = _split(rows, found, kind, task_config, options, context)
     task = _fit_task(rows, found, kind, task_config)
-    modality_configs = {item.modality: _modality_config(item.modality, options, context).model_dump() for item in found.columns}
+    taken = _taken_over(found, options, context)
+    configs = {item.name: _modality_config(item.modality, taken.get(item.name, {}), options, context) for item in found.columns}
     config = {
         "table": str(path),
         "schema": {**asdict(found), "announcements": []},
-        "modalities": modality_configs,
+        "modalities": {name: config.model_dump() for name, config in configs.items()},
+        "for": options.encoders,
         "task": {"name": _task_name(task), "config": task.config.model_dump()},
         "val": options.val,
         "test": options.test,
         "max_bad": 0.0 if options.strict else options.max_bad,
     }
     contents = [store.file_digest(path), table.encoding, table.delimiter, media]
-    return _Plan(table, found, rows, task, store.digest([config, context.seed, contents]), config)
+    return _Plan(table, found, rows, task, configs, store.digest([config, context.seed, contents]), config)
+
+
+def _taken_over(found: Schema, options: Options, context: Context) -> dict[str, dict[str, Any]]:
+    """Column -> the options of its modality that a pretrained encoder wants.
+
+    Raises:
+        ConfigError: there is no such column or kind of column, the encoder is for another kind, or a flag contradicts it.
+    """
+    settings = context.settings.for_stage("train-encoder")
+    wanted: dict[str, dict[str, Any]] = {}
+    for name, encoder in options.encoders.items():
+        columns = [item for item in found.columns if name in {item.name, item.modality}]
+        if not columns:
+            known = {part for item in found.columns for part in (item.name, item.modality)}
+            raise ConfigError(f"--for {name}={encoder}: {unknown('column or modality', name, known)}")
+        kind = registry.load("encoders", encoder)
+        wants = kind.preprocessing(settings.part("encoders", encoder))
+        for item in columns:
+            if item.modality not in wants:
+                what = " and ".join(wants) or "nothing in particular"
+                raise ConfigError(f"--for {name}={encoder}: column {item.name!r} is {item.modality}, the encoder is for {what}")
+            said = options.modality_options.get(item.modality, {})
+            for option, value in wants[item.modality].items():
+                if option in said and said[option] != value:
+                    raise ConfigError(
+                        f"--for {name}={encoder} wants {option} = {value}, a flag says {said[option]}", "Drop one."
+                    )
+            wanted[item.name] = wants[item.modality]
+    return wanted
 
 
 def _scan(table: Table, found: Schema) -> tuple[pd.DataFrame, str]:
@@ -244,14 +279,14 @@ def _task_name(task: Task) -> str:
     return type(task).__module__.rpartition(".")[2]
 
 
-def _modality_config(name: str, options: Options, context: Context) -> Any:
-    config = context.settings.for_stage("preprocess").part("modalities", name)
+def _modality_config(name: str, taken_over: Mapping[str, Any], options: Options, context: Context) -> Any:
+    config = context.settings.for_stage("preprocess").part("modalities", name, **taken_over)
     return type(config)(**{**config.model_dump(), **options.modality_options.get(name, {})})
 
 
 def _write(plan: _Plan, options: Options, context: Context, draft: Draft) -> None:
     found = plan.schema
-    modalities = {item.name: _fit(plan, item.name, item.modality, options, context) for item in found.columns}
+    modalities = {item.name: _fit(plan, item.name, item.modality) for item in found.columns}
     for item in found.columns:
         state = {"modality": item.modality, "state": modalities[item.name].state()}
         draft.write_json(modality_file(item.name), state)
@@ -279,7 +314,7 @@ def _write(plan: _Plan, options: Options, context: Context, draft: Draft) -> Non
     draft.metrics.update(_counts(plan), rejects=len(made.rejects))
 
 
-def _fit(plan: _Plan, column: str, kind: str, options: Options, context: Context) -> Modality:
+def _fit(plan: _Plan, column: str, kind: str) -> Modality:
     modality: type[Modality] = registry.load("modalities", kind)
     train = (plan.rows["split"] == TRAIN).to_numpy()
 
@@ -289,7 +324,7 @@ def _fit(plan: _Plan, column: str, kind: str, options: Options, context: Context
             yield from (cell for cell in sharding.resolved(part, plan.schema.media_root, modality) if cell is not None)
 
     try:
-        return modality.fit(_modality_config(kind, options, context), cells())
+        return modality.fit(plan.modalities[column], cells())
     except DataError as error:
         raise DataError(
             f"column {column!r}, taken for {kind}: {error.message}", error.remedy or "Say what it is with --type."

@@ -5,30 +5,34 @@ For each encoder the weights, the learning curve and the embeddings of every row
 
 from __future__ import annotations
 
+import shutil
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from mmcli import model, registry
+from mmcli import model, pretrained, racing, registry, solo, warmstart
 from mmcli.artifacts import layout, store, tensors
+from mmcli.artifacts.lock import locked
 from mmcli.artifacts.store import Artifact, Draft
-from mmcli.config import TrainingConfig
+from mmcli.config import TrainingConfig, validate
 from mmcli.dataset import Dataset
-from mmcli.encoders import parameter_count
+from mmcli.encoders import Encoder, parameter_count
 from mmcli.errors import ConfigError, MmcliError, combine, unknown
 from mmcli.inputs import Input
+from mmcli.layers import bounded_tokens
 from mmcli.networks import ColumnModel
+from mmcli.racing import Budget
 from mmcli.reporting.metrics import shown
-from mmcli.signals import Batch, Column, Features
+from mmcli.signals import Column, Features
 from mmcli.stages import Context, Outcome
-from mmcli.training import device
-from mmcli.training.data import Rows
+from mmcli.training import device, measuring
 from mmcli.training.device import Compute
-from mmcli.training.loop import LOG, Job, outputs_of, train
+from mmcli.training.loop import CHECKPOINT, LOG, Job, outputs_of, rehearse, train
 
 AUTO = "auto"
 
@@ -41,6 +45,14 @@ class Options:
     architectures: tuple[str, ...] = (AUTO,)
     tokens: int = 16
     """Most tokens kept of a row among the embeddings; longer ones are averaged in runs."""
+    weights: str | None = None
+    """Where networks of other libraries start; by default as configured."""
+    tune: str | None = None
+    augment: str | None = None
+    budget: Budget = field(default_factory=Budget)
+    """How long the entrants of `auto` train before losers are stopped."""
+    unlabelled: bool = False
+    """Whether rows without a target serve a self-supervised warm start."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +61,8 @@ class _Candidate:
     architecture: str
     config: Any
     training: TrainingConfig
+    races: bool
+    """Whether it came by `auto`."""
     fingerprint: str
 
     @property
@@ -56,26 +70,43 @@ class _Candidate:
         return layout.encoder(self.column, self.architecture)
 
 
+@dataclass(frozen=True)
+class _Bench:
+    """What training an encoder takes."""
+
+    options: Options
+    dataset: Dataset
+    compute: Compute
+    context: Context
+
+
 def run(options: Options, context: Context) -> Outcome:
     """Trains the candidates of every column into `encoders/<column>/<architecture>/`.
 
     Raises:
-        ConfigError: an unknown column or architecture, or one that does not take the column's signals.
+        ConfigError: an unknown column or architecture, or one that does not take the column's signals or its preprocessing.
         ArtifactError: there is no preprocessed table.
     """
     dataset = Dataset.open(context.root)
     _check_names(options, dataset)
-    columns = options.columns or tuple(dataset.inputs)
-    candidates = [c for column in columns for c in _candidates(column, options, dataset, context)]
     compute = device.choose(context.device, context.precision)
+    bench = _Bench(options, dataset, compute, context)
+    columns = options.columns or tuple(dataset.inputs)
+    candidates = {column: _candidates(column, bench) for column in columns}
+    _check_flags(options, [c for own in candidates.values() for c in own])
+    names = [c.name for own in candidates.values() for c in own]
     if context.dry_run:
-        context.console.note("dry run: would train " + ", ".join(c.name for c in candidates))
-        return Outcome({"candidates": [c.name for c in candidates]}, "mmcli train-encoder")
-    context.console.note(f"train-encoder: {len(candidates)} encoders on {compute}")
-    made = [_make(candidate, options, dataset, compute, context) for candidate in candidates]
-    kept = {column: model.fresh_encoders(context.root, column)[0].name for column in columns}
-    _say(made, kept, dataset, context)
-    data = {artifact.name: {"kept": artifact.name in kept.values(), **artifact.metrics} for artifact in made}
+        context.console.note("dry run: would train " + ", ".join(names))
+        return Outcome({"candidates": names}, "mmcli train-encoder")
+    context.console.note(f"train-encoder: {len(names)} encoders on {compute}")
+    made: list[Artifact] = []
+    for own in candidates.values():
+        record = _race(own, bench)
+        kept = [c for c in own if not record or c.architecture in record["kept"]]
+        made += [_make(candidate, record, bench) for candidate in kept]
+    best = {column: model.fresh_encoders(context.root, column)[0].name for column in columns}
+    _say(made, best, dataset, context)
+    data = {artifact.name: {"kept": artifact.name in best.values(), **artifact.metrics} for artifact in made}
     return Outcome({"encoders": data}, "mmcli fuse --method gated")
 
 
@@ -93,35 +124,149 @@ def _check_names(options: Options, dataset: Dataset) -> None:
         raise combine(errors)
 
 
-def _candidates(column: str, options: Options, dataset: Dataset, context: Context) -> list[_Candidate]:
-    found = dataset.input(column)
+def _check_flags(options: Options, candidates: Sequence[_Candidate]) -> None:
+    """Refuses flags that nothing which is to be trained looks at."""
+    for flag, value in (("weights", options.weights), ("tune", options.tune)):
+        if value is not None and not any(hasattr(candidate.config, flag) for candidate in candidates):
+            raise ConfigError(
+                f"--{flag} is for networks of other libraries, none of the encoders is one",
+                "E.g. --arch torchvision:resnet18, timm:resnet18 or hf:DIR; see: mmcli list encoders",
+            )
+
+
+def _candidates(column: str, bench: _Bench) -> list[_Candidate]:
+    options, found = bench.options, bench.dataset.input(column)
     kind = found.spec.kind
-    names: list[str] = []
+    names: dict[str, bool] = {}
     for architecture in options.architectures:
         if architecture == AUTO:
-            names += found.fitting_encoders
+            rows = len(bench.dataset.splits["train"])
+            names |= dict.fromkeys(found.fitting_encoders(rows, bench.compute.device.type != "cpu"), True)
         elif options.columns or kind in registry.load("encoders", architecture).kinds:
-            names.append(registry.canonical("encoders", architecture))
+            names.setdefault(registry.canonical("encoders", architecture), False)
     if not names:
         raise ConfigError(
             f"none of --arch {', '.join(options.architectures)} takes the input {column!r}, a {kind}",
-            f"Add --arch {found.fitting_encoders[0]}, or name the columns to train: mmcli train-encoder COL --arch NAME.",
+            "Add --arch auto, or name the columns to train: mmcli train-encoder COL --arch NAME.",
         )
-    return [_candidate(column, name, found, options, dataset, context) for name in dict.fromkeys(names)]
+    return [_candidate(column, name, races, found, bench) for name, races in names.items()]
 
 
-def _candidate(column: str, name: str, found: Input, options: Options, dataset: Dataset, context: Context) -> _Candidate:
+def _candidate(column: str, name: str, races: bool, found: Input, bench: _Bench) -> _Candidate:
+    options, context = bench.options, bench.context
     settings = context.settings.for_stage("train-encoder")
-    config = settings.part("encoders", name)
-    training = settings.training(**registry.resolve("encoders", name).literals.get("TRAINING", {}))
+    literals = registry.resolve("encoders", name).literals
+    kind: type[Encoder] = registry.load("encoders", name)
+    asked = {} if options.augment is None else {"augment": options.augment}
+    training = settings.training(**literals.get("TRAINING", {}))
+    training = training.model_copy(update=asked)
+    config = settings.part("encoders", name, **literals.get("AUGMENT", {}).get(training.augment, {}))
+    flags = {"weights": options.weights, "tune": options.tune}
+    flags = {key: value for key, value in flags.items() if value is not None and hasattr(config, key)}
+    config = kind.resolve(validate(type(config), {**config.model_dump(), **flags}, f"encoder.{name}"))
+    starts_from = pretrained.digest(config)
+    if starts_from:
+        defaults = {**literals.get("TRAINING", {}), **pretrained.training(config.tune)}
+        training = settings.training(**defaults).model_copy(update=asked)
+        _check_preprocessing(column, name, kind, config, found)
     with torch.device("meta"):  # says at once whether the two fit
         model.build_encoder(name, config.model_dump(), found.spec)
-    parent = dataset.artifact.parent(column)
-    said = [config.model_dump(), training.model_dump(), options.tokens, context.seed, context.device, context.precision]
-    return _Candidate(column, name, config, training, store.digest([parent, said]))
+    parent = bench.dataset.artifact.parent(column)
+    said = [config.model_dump(), training.model_dump(), options.tokens, options.unlabelled, starts_from]
+    placed = [context.seed, context.device, context.precision]
+    return _Candidate(column, name, config, training, races, store.digest([parent, said, placed]))
 
 
-def _make(candidate: _Candidate, options: Options, dataset: Dataset, compute: Compute, context: Context) -> Artifact:
+def _check_preprocessing(column: str, name: str, kind: type[Encoder], config: Any, found: Input) -> None:
+    """Published weights want the very preprocessing that they were trained with."""
+    if config.weights != "default" or found.joined:
+        return
+    for modality, wanted in kind.preprocessing(config).items():
+        wrong = found.first.disagreements(wanted) if modality == found.modality else []
+        if wrong:
+            raise ConfigError(
+                f"the weights of {name} were trained with other preprocessing than the input {column!r}: {'; '.join(wrong)}",
+                f"Preprocess for it: mmcli preprocess TABLE --for {column}={name}, or start at random: --weights none.",
+            )
+
+
+def _race(candidates: Sequence[_Candidate], bench: _Bench) -> dict[str, Any]:
+    """Lets the entrants that came by `auto` train for a while, and says which go on; empty where there is nothing to race."""
+    entrants = [candidate for candidate in candidates if candidate.races]
+    options, context = bench.options, bench.context
+    if len(entrants) < 2:
+        return {}
+    key = store.digest([[entrant.fingerprint for entrant in entrants], asdict(options.budget)])
+    for entrant in () if context.force else entrants:
+        known = store.up_to_date(context.root, entrant.name, entrant.fingerprint)
+        if known and known.metrics.get("race", {}).get("key") == key:
+            record: dict[str, Any] = known.metrics["race"]
+            return record
+    folder = f"encoders/{layout.safe(entrants[0].column)}/.race"
+    (context.root / folder).mkdir(parents=True, exist_ok=True)
+    with locked(context.root, folder):
+        record = {"key": key, **_run_race(entrants, bench, context.root / folder)}
+    by_hand = [candidate.architecture for candidate in candidates if not candidate.races]
+    return {**record, "kept": [*record["kept"], *by_hand]}
+
+
+def _run_race(entrants: Sequence[_Candidate], bench: _Bench, folder: Path) -> dict[str, Any]:
+    budget, dataset = bench.options.budget, bench.dataset
+    val = dataset.splits["val"]
+    outputs, table = {}, {}
+    for entrant in entrants:
+        started = time.monotonic()
+        own = _track(folder, entrant)
+        network, job = _job(entrant, bench, own)
+        epochs = budget.epochs
+        if epochs is None and budget.seconds is None:
+            epochs = max(round(entrant.training.epochs * racing.DEFAULT_SHARE), 1)
+        seconds = None if budget.seconds is None else budget.seconds / len(entrants)
+        done, over = rehearse(job, bench.context.console, epochs, seconds)
+        outputs[entrant.architecture] = outputs_of(job, val.to(bench.compute.device)).cpu()
+        table[entrant.architecture] = {
+            "epochs": done,
+            "over": over,
+            "seconds": round(time.monotonic() - started, 2),
+            "parameters": parameter_count(network.encoder),
+        }
+    standings = racing.judge(outputs, dataset.targets[val], dataset.task, bench.context.seed)
+    rows = {name: {**table[name], **asdict(standing)} for name, standing in standings.items()}
+    _say_race(entrants[0].column, rows, bench)
+    return {"kept": [name for name, standing in standings.items() if standing.kept], "table": rows}
+
+
+def _track(folder: Path, entrant: _Candidate) -> Path:
+    """Where an entrant's checkpoint lies; what another race left there is gone."""
+    own = folder / layout.safe(entrant.architecture)
+    note = own / "fingerprint"
+    if not (note.is_file() and note.read_text() == entrant.fingerprint):
+        shutil.rmtree(own, ignore_errors=True)
+        own.mkdir(parents=True)
+        note.write_text(entrant.fingerprint)
+    return own
+
+
+def _say_race(column: str, table: Mapping[str, Mapping[str, Any]], bench: _Bench) -> None:
+    primary = bench.dataset.task.primary_metric
+    rows = [
+        [
+            _short(name),
+            "goes on" if row["kept"] else "stopped",
+            shown(row["score"]),
+            f"{row['epochs']}",
+            f"{row['parameters']:,}",
+            f"{row['seconds']:.1f}",
+            row["reason"],
+        ]
+        for name, row in table.items()
+    ]
+    header = [f"race for {column}", " result", f"val {primary}", "epochs", "parameters", "seconds", " because"]
+    bench.context.console.table(header, rows)
+
+
+def _make(candidate: _Candidate, record: Mapping[str, Any], bench: _Bench) -> Artifact:
+    context, dataset = bench.context, bench.dataset
     if not context.force and (found := store.up_to_date(context.root, candidate.name, candidate.fingerprint)):
         context.console.note(f"{candidate.name}: up to date")
         return found
@@ -135,60 +280,94 @@ def _make(candidate: _Candidate, options: Options, dataset: Dataset, compute: Co
             "architecture": candidate.architecture,
             "encoder": candidate.config.model_dump(),
             "training": candidate.training.model_dump(),
-            "precision": compute.precision,
+            "precision": bench.compute.precision,
         },
         seed=context.seed,
         parents=dataset.artifact.parent(candidate.column),
         fingerprint=candidate.fingerprint,
     ) as draft:
-        _train(candidate, options, dataset, compute, context, draft)
+        raced = context.root / f"encoders/{layout.safe(candidate.column)}/.race"
+        if candidate.races and record:
+            _take_over(_track(raced, candidate), draft)
+        _train(candidate, bench, draft)
+        if record and candidate.races:
+            draft.metrics["race"] = dict(record)
         score = f"val {dataset.task.primary_metric} {shown(draft.metrics['val'][dataset.task.primary_metric])}"
-        context.console.note(f"{candidate.name}: {score} in {draft.metrics['seconds']:.1f} s")
+        context.console.note(
+            f"{candidate.column}, {_short(candidate.architecture)}: {score} in {draft.metrics['seconds']:.1f} s"
+        )
+    shutil.rmtree(raced / layout.safe(candidate.architecture), ignore_errors=True)
     return model.read_encoder(context.root, candidate.column, candidate.architecture)
 
 
-def _train(candidate: _Candidate, options: Options, dataset: Dataset, compute: Compute, context: Context, draft: Draft) -> None:
-    started = time.monotonic()
-    name, column = candidate.architecture, candidate.column
-    found = dataset.input(column)
-    seed = device.derive_seed(context.seed, column, name)
+def _take_over(track: Path, draft: Draft) -> None:
+    """Training goes on where the race left it, unless it has gone further already."""
+    if not (draft.path / CHECKPOINT).exists():
+        for file in track.iterdir():
+            if file.name != "fingerprint":
+                (shutil.copytree if file.is_dir() else shutil.copy2)(file, draft.path / file.name)
+
+
+def _job(candidate: _Candidate, bench: _Bench, folder: Path) -> tuple[ColumnModel, Job]:
+    """The encoder and its head as they begin, and how they are trained."""
+    name, column, dataset = candidate.architecture, candidate.column, bench.dataset
+    seed = device.derive_seed(bench.context.seed, column, name)
     device.seed_everything(seed)
-    encoder = model.build_encoder(name, candidate.config.model_dump(), found.spec)
+    encoder = model.build_encoder(name, candidate.config.model_dump(), dataset.input(column).spec)
     network = ColumnModel(encoder, dataset.task.head(encoder.dim))
+    encoder.start()
+    network.to(bench.compute.device)
     prepared = encoder.prepare(dataset.column(column))
     encoder.fit(prepared.select(dataset.splits["train"]))
-    network.to(compute.device)
-    rows = _rows(column, prepared, found, candidate.training, dataset).to(compute.device)
-
-    def outputs(batch: Batch) -> Tensor:
-        result: Tensor = network(batch.inputs[column])
-        return result
-
-    def loss(batch: Batch) -> Tensor:
-        found = outputs(batch)
-        members = len(found) // len(batch.targets)
-        return dataset.task.loss(found, batch.targets.repeat(members, *[1] * (batch.targets.dim() - 1)))
-
-    job = Job(
-        module=network,
-        outputs=outputs,
-        loss=loss,
-        rows=rows,
-        task=dataset.task,
-        config=candidate.training,
-        compute=compute,
+    encoder.apart = True
+    if bench.options.unlabelled:
+        _warm(candidate, encoder, prepared, seed, folder, bench)
+    job = solo.job(
+        column,
+        network,
+        prepared,
+        dataset,
+        candidate.training,
+        bench.compute,
         seed=seed,
-        folder=draft.path,
+        folder=folder,
         label=candidate.name,
     )
-    encoder.apart = True
-    trained = train(job, context.console)
+    wanted = bench.context.settings.for_stage("train-encoder").compute()
+    return network, measuring.tuned(job, bench.context.console, wanted)
+
+
+def _warm(candidate: _Candidate, encoder: Encoder, prepared: Column, seed: int, folder: Path, bench: _Bench) -> None:
+    reason = warmstart.unfit(encoder, bench.dataset.input(candidate.column).spec.kind)
+    if reason:
+        bench.context.console.note(f"{candidate.name}: no warm start, {reason}")
+    elif not (folder / CHECKPOINT).exists():
+        warmstart.warm(
+            encoder,
+            candidate.column,
+            prepared,
+            bench.dataset,
+            candidate.training,
+            bench.compute,
+            seed=seed,
+            folder=folder / "warm-start",
+            console=bench.context.console,
+        )
+
+
+def _train(candidate: _Candidate, bench: _Bench, draft: Draft) -> None:
+    started = time.monotonic()
+    dataset, compute, column = bench.dataset, bench.compute, candidate.column
+    network, job = _job(candidate, bench, draft.path)
+    encoder = network.encoder
+    trained = train(job, bench.context.console)
     encoder.apart = False
+    shutil.rmtree(draft.path / "warm-start", ignore_errors=True)
     draft.volatile.add(LOG)
-    val = dataset.splits["val"].to(compute.device)
-    dataset.task.settle(network.head, outputs_of(job, val), rows.targets[val])
-    everything = torch.arange(len(prepared), device=compute.device)
-    embeddings = _embed(job, encoder, column, everything, options.tokens)
+    val = job.rows.splits["val"]
+    dataset.task.settle(network.head, outputs_of(job, val), job.rows.targets[val])
+    everything = torch.arange(len(dataset.rows), device=compute.device)
+    embeddings = _embed(job, encoder, column, everything, bench.options.tokens)
     embeddings["outputs"] = outputs_of(job, everything)
     draft.tensors[model.EMBEDDINGS] = tensors.save(draft.path / model.EMBEDDINGS, embeddings)
     draft.tensors[model.WEIGHTS] = tensors.save(draft.path / model.WEIGHTS, network.state_dict())
@@ -205,13 +384,9 @@ def _train(candidate: _Candidate, options: Options, dataset: Dataset, compute: C
         best_epoch=trained.best_epoch,
         epochs=len(trained.history),
         parameters=parameter_count(encoder),
+        compute=job.compute.described(),
         seconds=round(time.monotonic() - started, 2),
     )
-
-
-def _rows(column: str, prepared: Column, found: Input, training: TrainingConfig, dataset: Dataset) -> Rows:
-    augment = {column: found.augment} if training.augment != "none" and found.varies else {}
-    return Rows({column: prepared}, dataset.targets, dataset.splits, augment)
 
 
 @torch.no_grad()
@@ -234,16 +409,10 @@ def _embed(job: Job, encoder: torch.nn.Module, column: str, index: Tensor, token
     }
 
 
-def bounded_tokens(tokens_BTD: Tensor, mask_BT: Tensor, limit: int) -> tuple[Tensor, Tensor]:
-    """At most `limit` tokens a row, [B, limit, D]: longer rows are averaged over `limit` runs of nearly equal length."""
-    rows, _, width = tokens_BTD.shape
-    place = mask_BT.cumsum(1) - 1
-    length = mask_BT.sum(1, keepdim=True)
-    run = torch.where(length > limit, place * limit // length.clamp(min=1), place)
-    run = torch.where(mask_BT, run, limit)  # padding goes to a run of its own, which is cut off
-    sums = tokens_BTD.new_zeros(rows, limit + 1, width).scatter_add_(1, run[..., None].expand_as(tokens_BTD), tokens_BTD)
-    counts = tokens_BTD.new_zeros(rows, limit + 1).scatter_add_(1, run, torch.ones_like(run, dtype=tokens_BTD.dtype))
-    return (sums / counts.clamp(min=1)[..., None])[:, :limit], counts[:, :limit] > 0
+def _short(architecture: str) -> str:
+    """An architecture that is named by a folder, by the last part of its path."""
+    kind, colon, name = architecture.partition(":")
+    return f"{kind}:.../{Path(name).name}" if colon and len(Path(name).parts) > 2 else architecture
 
 
 def _say(made: Sequence[Artifact], kept: dict[str, str], dataset: Dataset, context: Context) -> None:
@@ -254,7 +423,7 @@ def _say(made: Sequence[Artifact], kept: dict[str, str], dataset: Dataset, conte
         rows.append(
             [
                 artifact.config["column"],
-                artifact.config["architecture"] + (" *" if artifact.name in kept.values() else ""),
+                _short(artifact.config["architecture"]) + (" *" if artifact.name in kept.values() else ""),
                 shown(metrics["val"][primary]),
                 shown(metrics["train"][primary]),
                 f"{metrics['best_epoch']}/{metrics['epochs']}",

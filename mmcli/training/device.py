@@ -6,8 +6,9 @@ import contextlib
 import ctypes
 import hashlib
 import sys
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
@@ -22,12 +23,47 @@ class Compute:
 
     device: torch.device
     precision: str
+    channels_last: bool = True
+    """Whether pictures lie with their colours together, as fast convolutions want them."""
+    fused: bool = True
+    """Whether the optimizer takes its step in one kernel."""
+    compiled: bool = False
+    """Whether the network goes through torch.compile."""
+    threads: int = field(default_factory=torch.get_num_threads)
+    """Cores that it computes on, of a CPU."""
+    precision_given: bool = False
+    """Whether the user named the precision."""
 
     def autocast(self) -> AbstractContextManager[None]:
         """Mixed precision for the forward pass, where it is used."""
         if self.precision == "float32":
             return contextlib.nullcontext()
         return torch.autocast(self.device.type, dtype=torch.bfloat16)
+
+    @contextlib.contextmanager
+    def threading(self) -> Iterator[None]:
+        """So many threads while it lasts."""
+        before = torch.get_num_threads()
+        if self.threads != before:
+            torch.set_num_threads(self.threads)
+        try:
+            yield
+        finally:
+            if self.threads != before:
+                torch.set_num_threads(before)
+
+    def described(self) -> str:
+        """All of it in a few words."""
+        layout = "channels-last" if self.channels_last else "contiguous"
+        parts = [self.precision, layout, "fused AdamW" if self.fused else "AdamW", *(["compiled"] if self.compiled else [])]
+        if self.device.type == "cpu":
+            parts.append(f"{self.threads} thread{'s' if self.threads > 1 else ''}")
+        return ", ".join(parts)
+
+    def difference(self, other: Compute) -> str:
+        """What is described otherwise than of the other."""
+        own, others = self.described().split(", "), other.described().split(", ")
+        return ", ".join([part for part in own if part not in others] or ["not compiled"])
 
     def __str__(self) -> str:
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type
@@ -43,11 +79,12 @@ def choose(device: str = "auto", precision: str = "auto") -> Compute:
     chosen = _device(device)
     if precision not in PRECISIONS:
         raise ConfigError(f"--precision {precision}: expected one of {', '.join(PRECISIONS)}")
+    given = precision != "auto"
     if precision == "auto":
         precision = "bfloat16" if _bfloat16_is_native(chosen) else "float32"
     if chosen.type == "cpu":
         keep_freed_memory()
-    return Compute(chosen, precision)
+    return Compute(chosen, precision, fused=chosen.type in {"cpu", "cuda"}, precision_given=given)
 
 
 def _device(name: str) -> torch.device:

@@ -29,6 +29,8 @@ from mmcli.training.device import Compute, seed_everything
 
 CHECKPOINT = "checkpoint.safetensors"
 LOG = "log.csv"
+AVERAGE_EVERY = 16
+"""Steps from one update of the averaged weights to the next: one costs as much as a third of a step."""
 
 
 class Scoring(Protocol):
@@ -97,21 +99,29 @@ def train(job: Job, console: Console) -> Trained:
     seed_everything(job.seed)
     state = _State(job)
     config, position = job.config, state.position
-    with console.progress(job.label, config.epochs, position.epoch) as progress:
+    with job.compute.threading(), console.progress(job.label, config.epochs, position.epoch) as progress:
         while position.epoch < config.epochs and not state.out_of_patience():
-            batches = shuffled(job.rows.splits["train"], config.batch_size, job.seed, position.epoch)
-            state.steps_per_epoch = len(batches)
-            started, first = time.monotonic(), position.step
-            for index in batches[position.step :]:
-                state.take_step(index)
-            rows = sum(map(len, batches[first:]))
-            state.end_epoch()
-            metrics = position.history[-1]
-            primary = job.task.primary_metric
-            progress.advance(
-                f"val {primary} {metrics[f'val_{primary}']:.3f}, {rows / (time.monotonic() - started):,.0f} rows/s"
-            )
+            state.run_epoch()
+            progress.advance(state.said())
     return state.finish()
+
+
+def rehearse(job: Job, console: Console, epochs: int | None, seconds: float | None) -> tuple[int, bool]:
+    """Trains for some epochs or seconds, and leaves a checkpoint from which `train` goes on to the same bits; the module holds
+    the best weights so far. Gives the epochs done, and whether the training is over."""
+    seed_everything(job.seed)
+    state, started = _State(job), time.monotonic()
+    config, position = job.config, state.position
+    last = config.epochs if epochs is None else min(epochs, config.epochs)
+    with job.compute.threading(), console.progress(f"race: {job.label}", last, position.epoch) as progress:
+        while position.epoch < last and not state.out_of_patience():
+            if position.epoch and seconds is not None and time.monotonic() - started > seconds:
+                break
+            state.run_epoch()
+            progress.advance(state.said())
+    state.save()
+    job.module.load_state_dict(state.best)
+    return position.epoch, position.epoch >= config.epochs or state.out_of_patience()
 
 
 @torch.no_grad()
@@ -129,14 +139,33 @@ class _State:
     def __init__(self, job: Job) -> None:
         self.job = job
         self.position = _Position()
-        self.optimizer = _optimizer(job)
+        self.optimizer = optimizer_of(job)
+        self.trainable = [p for p in job.module.parameters() if p.requires_grad]
         self.peaks = [group["lr"] for group in self.optimizer.param_groups]
         self.average = {name: tensor.detach().clone() for name, tensor in job.module.state_dict().items()}
+        self.moving = _moving(job.module)
         self.best = {name: tensor.clone() for name, tensor in self.average.items()}
         self.steps_per_epoch = max(math.ceil(len(job.rows.splits["train"]) / job.config.batch_size), 1)
         self.saved_at = time.monotonic()
+        self.rows_per_s = 0.0
         self.epoch_loss = torch.zeros((), device=job.compute.device)
         self._resume()
+
+    def run_epoch(self) -> None:
+        """The epoch that is next, or the rest of it, and its validation."""
+        job, position = self.job, self.position
+        batches = shuffled(job.rows.splits["train"], job.config.batch_size, job.seed, position.epoch)
+        self.steps_per_epoch = len(batches)
+        started, first = time.monotonic(), position.step
+        for index in batches[first:]:
+            self.take_step(index)
+        self.rows_per_s = sum(map(len, batches[first:])) / (time.monotonic() - started)
+        self.end_epoch()
+
+    def said(self) -> str:
+        """The last epoch in a few words."""
+        primary = self.job.task.primary_metric
+        return f"val {primary} {self.position.history[-1][f'val_{primary}']:.3f}, {self.rows_per_s:,.0f} rows/s"
 
     def take_step(self, index: Tensor) -> None:
         job, position = self.job, self.position
@@ -148,18 +177,19 @@ class _State:
         with job.compute.autocast():
             loss = job.loss(job.rows.varied(index))
         loss.backward()
-        if job.config.clip_norm:
-            nn.utils.clip_grad_norm_(job.module.parameters(), job.config.clip_norm)
+        self._clip()
         self.optimizer.step()
         self.epoch_loss += loss.detach().float() * len(index)
         position.epoch_rows += len(index)
         position.step += 1
-        self._update_average()
+        if position.step % AVERAGE_EVERY == 0:
+            self._update_average(AVERAGE_EVERY)
         if time.monotonic() - self.saved_at >= job.config.checkpoint_every_s:
-            self._save()
+            self.save()
 
     def end_epoch(self) -> None:
         job, position = self.job, self.position
+        self._update_average(position.step % AVERAGE_EVERY)
         train_loss = float(self.epoch_loss) / max(position.epoch_rows, 1)
         if not math.isfinite(train_loss):
             raise MmcliError(
@@ -208,14 +238,30 @@ class _State:
         return 0.5 * (1 + math.cos(math.pi * min((done - warm) / max(total - warm, 1), 1.0)))
 
     @torch.no_grad()
-    def _update_average(self) -> None:
-        """Exponential moving average, its memory growing with the steps done (so that early steps are soon forgotten)."""
+    def _clip(self) -> None:
+        """Scales the gradient down to `clip_norm` where it is longer: a fused optimizer does so while it steps."""
+        longest = self.job.config.clip_norm
+        if not longest:
+            return
+        if not self.job.compute.fused:
+            nn.utils.clip_grad_norm_(self.trainable, longest)
+            return
+        gradients = [p.grad for p in self.trainable if p.grad is not None]
+        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+        self.optimizer.grad_scale = ((norm + 1e-6) / longest).clamp(min=1.0)  # type: ignore[attr-defined]
+
+    @torch.no_grad()
+    def _update_average(self, steps: int) -> None:
+        """Exponential moving average over the last steps, its memory growing with the steps done (so that early ones are soon
+        forgotten)."""
+        if not steps:
+            return
         done = self.position.epoch * self.steps_per_epoch + self.position.step
-        decay = min(self.job.config.ema, done / (done + 10))
-        for name, tensor in self.job.module.state_dict().items():
-            if tensor.is_floating_point():
-                self.average[name].lerp_(tensor, 1 - decay)
-            else:
+        decay = min(self.job.config.ema, done / (done + 10)) ** steps
+        own = self.job.module.state_dict()
+        torch._foreach_lerp_([self.average[name] for name in self.moving], [own[name] for name in self.moving], 1 - decay)
+        for name, tensor in own.items():
+            if not tensor.is_floating_point():
                 self.average[name].copy_(tensor)
 
     def _validate(self) -> dict[str, float]:
@@ -242,7 +288,8 @@ class _State:
         sign = 1 if task.primary_higher_is_better else -1
         return round(sign * sum(row[f"val_{task.primary_metric}"] for row in window) / len(window), 9)
 
-    def _save(self) -> None:
+    def save(self) -> None:
+        """Writes the checkpoint and the log."""
         self.position.epoch_loss = float(self.epoch_loss)
         groups = {
             "module": self.job.module.state_dict(),
@@ -270,7 +317,22 @@ class _State:
         checkpoint.restore_random_state(groups["random"], self.job.compute.device)
 
 
-def _optimizer(job: Job) -> torch.optim.Optimizer:
+def _moving(module: nn.Module) -> list[str]:
+    """What changes while training: trainable parameters and the buffers that are numbers."""
+    still = {name for name, parameter in module.named_parameters() if not parameter.requires_grad}
+    return [name for name, tensor in module.state_dict().items() if name not in still and tensor.is_floating_point()]
+
+
+def prepared_for(job: Job) -> Job:
+    """The job, its module laid out and compiled as its way to compute says."""
+    if any(parameter.dim() == 4 for parameter in job.module.parameters()):
+        job.module.to(memory_format=torch.channels_last if job.compute.channels_last else torch.contiguous_format)
+    if job.compute.compiled:
+        job.module.compile()
+    return job
+
+
+def optimizer_of(job: Job) -> torch.optim.Optimizer:
     """AdamW; vectors (biases, norms, absent embeddings) are not decayed."""
     groups: dict[tuple[float, bool], list[Tensor]] = {}
     for name, parameter in job.module.named_parameters():
@@ -283,7 +345,7 @@ def _optimizer(job: Job) -> torch.optim.Optimizer:
             {"params": params, "lr": rate * factor, "weight_decay": decay if matrix else 0.0}
             for (factor, matrix), params in groups.items()
         ],
-        fused=job.compute.device.type in {"cpu", "cuda"},
+        fused=job.compute.fused,
     )
 
 

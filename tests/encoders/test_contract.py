@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from typing import Any
 
 import pytest
@@ -34,6 +35,25 @@ SMALL: dict[str, dict[str, Any]] = {
     "ft-transformer": {"dim": 8, "heads": 2, "bins": 4},
     "cnn-rnn": {"width": 4, "stages": 2, "hidden": 6},
 }
+_SHAPE = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 12, "image_size": 32}
+_WAVES = {"conv_dim": [4], "conv_stride": [5], "conv_kernel": [5], "feat_extract_norm": "layer"}
+_PLACES = {"num_conv_pos_embeddings": 2, "num_conv_pos_embedding_groups": 2}
+_HF = {
+    "ids": {"model_type": "bert", "vocab_size": len(PIECES), "max_position_embeddings": 16},
+    "sequence": {"model_type": "wav2vec2", **_WAVES, **_PLACES},
+    "grid": {"model_type": "vit", "patch_size": 16},
+    "clip": {"model_type": "videomae", "patch_size": 16, "num_frames": 4},
+}
+"""Networks of transformers, as their config.json would define them."""
+
+
+def small(name: str, kind: str) -> dict[str, Any]:
+    """Options that make an encoder of that kind of signal small."""
+    if name == "hf":
+        return {"model": "made-here", "weights": "none", "definition": {**_SHAPE, **_HF.get(kind, {})}}
+    return SMALL.get(name, {})
+
+
 ROWS = 6
 
 
@@ -61,9 +81,13 @@ def column(kind: str) -> Column:
 def build(name: str, kind: str, **options: Any) -> Encoder:
     torch.manual_seed(0)
     part = registry.load("encoders", name)
-    encoder: Encoder = part(registry.config_of(part)(**{**SMALL.get(name, {}), **options}), SPECS[kind])
+    encoder: Encoder = part(registry.config_of(part)(**{**small(name, kind), **options}), SPECS[kind])
     return encoder
 
+
+for _name, _package in (("timm", "timm"), ("hf", "transformers")):
+    if importlib.util.find_spec(_package) is None:
+        NAMES.remove(_name)
 
 CASES = [(name, kind) for name in NAMES for kind in SPECS if kind in registry.load("encoders", name).kinds]
 
@@ -125,7 +149,7 @@ def test_deterministic_and_through_a_state_dict(name: str, kind: str) -> None:
     made = features(encoder, kind)
     torch.manual_seed(99)
     part = registry.load("encoders", name)
-    other = part(registry.config_of(part)(**SMALL.get(name, {})), SPECS[kind]).eval()
+    other = part(registry.config_of(part)(**small(name, kind)), SPECS[kind]).eval()
     other.load_state_dict(encoder.state_dict())
     again = other(other.prepare(column(kind)).gather(torch.arange(ROWS)))
     assert torch.equal(again.pooled, made.pooled)
@@ -148,7 +172,7 @@ def test_parameters_are_as_the_formula_says(name: str, kind: str) -> None:
     for preset in presets:
         if preset and kind in {"sequence", "spectrogram"}:
             continue  # the founding networks read token ids and pictures
-        config = registry.config_of(part)(**{**SMALL.get(name, {}), **preset})
+        config = registry.config_of(part)(**{**small(name, kind), **preset})
         assert parameter_count(part(config, SPECS[kind])) == part.parameter_formula(config, SPECS[kind])
 
 

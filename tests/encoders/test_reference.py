@@ -80,7 +80,7 @@ def test_forward_equals_the_hand_written_network() -> None:
 
     # ReLU before the pooling here, after it in the encoder: the same function.
     convolved = F.max_pool2d(F.relu(F.conv2d(grids, cnn.body[0].weight, cnn.body[0].bias)), 2)
-    pictures = F.relu(convolved.flatten(1) @ cnn.dense.weight.T + cnn.dense.bias)
+    pictures = F.relu(convolved.permute(0, 2, 3, 1).flatten(1) @ cnn.dense.weight.T + cnn.dense.bias)
     words = torch.stack([lstm_by_hand(rnn, row) for row in rows])
     head = model.fusion_head.head
     expected = torch.softmax(torch.cat([pictures, words], 1) @ head.weight.T + head.bias, dim=1)

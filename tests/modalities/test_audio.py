@@ -167,6 +167,6 @@ def test_masks_hide_no_more_than_they_say(tmp_path: Path) -> None:
     fitted = Audio.fit(Config(), iter([path]))
     signal = fitted.transform([path]).column.gather(torch.zeros(64, dtype=torch.int64))
     torch.manual_seed(0)
-    varied = fitted.augment(signal)
+    varied = fitted.augment(signal, "light")
     hidden = (varied.values == 0).float().mean().item()
     assert 0.05 < hidden < 0.5

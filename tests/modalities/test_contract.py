@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from mmcli import registry
+from mmcli.modalities import Strength
 from mmcli.signals import RAGGED
 from tests.conftest import draw, write_clip, write_wave
 
@@ -101,14 +102,17 @@ def test_linear_features_have_a_row_to_a_cell(name: str, cells: dict[str, Sequen
     assert modality.linear_features(column, torch.tensor([0, 1])).shape[0] == 5
 
 
+@pytest.mark.parametrize("strength", ["light", "strong"])
 @pytest.mark.parametrize("name", NAMES)
-def test_augmenting_varies_values_and_keeps_the_rest(name: str, cells: dict[str, Sequence[str | None]]) -> None:
+def test_augmenting_varies_values_and_keeps_the_rest(
+    name: str, strength: Strength, cells: dict[str, Sequence[str | None]]
+) -> None:
     modality = fitted(name, cells[name])
     signal = modality.restore(modality.transform(cells[name]).column).gather(torch.arange(5))
     torch.manual_seed(0)
-    one = modality.augment(signal)
+    one = modality.augment(signal, strength)
     torch.manual_seed(0)
-    two = modality.augment(signal)
+    two = modality.augment(signal, strength)
     assert equal(one.values, two.values)
     assert one.values.shape == signal.values.shape
     assert torch.equal(one.present, signal.present)

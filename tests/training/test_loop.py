@@ -154,16 +154,50 @@ def test_the_best_epoch_is_that_of_the_smoothed_metric_then_of_the_loss(
     assert train(job(tmp_path, epochs=len(scores)), Console(quiet=True)).best_epoch == best
 
 
-def test_the_average_of_the_weights_is_what_the_formula_says(tmp_path: Path) -> None:
+def test_the_average_of_the_weights_is_what_the_formula_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every second step and at the end of the epoch, each time for the steps since."""
+    monkeypatch.setattr(loop, "AVERAGE_EVERY", 2)
     ours = job(tmp_path, ema=0.5)
     state = loop._State(ours)
-    name = "0.weight"
+    name, since = "0.weight", 0
     average = state.average[name].clone()
-    for step, index in enumerate(shuffled(torch.arange(35), 8, 5, 0), 1):
+    batches = shuffled(torch.arange(35), 8, 5, 0)
+    assert len(batches) == 5
+    for step, index in enumerate(batches, 1):
         state.take_step(index)
-        decay = min(0.5, step / (step + 10))
-        average = decay * average + (1 - decay) * ours.module.state_dict()[name]
+        since += 1
+        if step % 2 == 0:
+            decay = min(0.5, step / (step + 10)) ** since
+            average, since = decay * average + (1 - decay) * ours.module.state_dict()[name], 0
         torch.testing.assert_close(state.average[name], average)
+    state.end_epoch()
+    decay = min(0.5, 5 / 15) ** 1
+    torch.testing.assert_close(state.average[name], decay * average + (1 - decay) * ours.module.state_dict()[name])
+
+
+def test_a_rehearsal_changes_nothing(tmp_path: Path) -> None:
+    """Trained on from where a race left it, a job ends with the bits of one that never raced."""
+    straight = job(tmp_path / "straight")
+    train(straight, Console(quiet=True))
+    raced = job(tmp_path / "raced")
+    assert loop.rehearse(raced, Console(quiet=True), 2, None) == (2, False)
+    again = job(tmp_path / "raced")
+    train(again, Console(quiet=True))
+    assert bits(again.module) == bits(straight.module)
+
+
+def test_a_rehearsal_ends_with_its_time(tmp_path: Path) -> None:
+    assert loop.rehearse(job(tmp_path), Console(quiet=True), None, 0.0) == (1, False)
+
+
+def test_clipping_in_the_fused_step_is_clipping(tmp_path: Path) -> None:
+    """A gradient longer than clip_norm enters the optimizer's first moment at that length."""
+    ours = job(tmp_path, dropout=0.0, clip_norm=1e-3)
+    state = loop._State(ours)
+    state.take_step(torch.arange(8))
+    moments = [state.optimizer.state[p]["exp_avg"] for p in state.trainable]
+    length = torch.linalg.vector_norm(torch.stack([m.norm() for m in moments])) / 0.1
+    assert float(length) == pytest.approx(1e-3, rel=1e-3)
 
 
 def test_a_loss_that_is_not_finite_says_what_to_try(tmp_path: Path) -> None:

@@ -1,0 +1,170 @@
+"""Chooses how to compute by a short measurement: precision, memory format, optimizer, threads, compilation.
+
+Starts from what the device is known to like, tries one change after the other on a few steps of the job itself, and keeps what
+is faster. The choice is remembered for the machine (device, cores, version of torch) and the shapes of the job, so that the
+same command computes the same bits the next time, and measures once. The module is left as it was.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mmcli.artifacts import store
+from mmcli.config import ComputeConfig
+from mmcli.reporting.console import Console
+from mmcli.training.device import Compute
+from mmcli.training.loop import Job, optimizer_of, prepared_for
+
+WORTH = 1.05
+"""How much faster a change must be to be made."""
+SHORT_S = 10.0
+"""Training that takes no longer than this is not measured: the device's known ways are taken."""
+COMPILE_S = 120.0
+"""Training that takes no longer than this is not compiled: that alone takes a minute."""
+
+
+def tuned(job: Job, console: Console, wanted: ComputeConfig | None = None) -> Job:
+    """The job with the way to compute that is fastest here; what `wanted` says is not measured but taken."""
+    wanted = wanted or ComputeConfig()
+    start = _start(job.compute, wanted)
+    changes = list(_changes(job, start, wanted))
+    key = _key(job, wanted)
+    known = _remembered().get(key)
+    if known is not None:
+        return prepared_for(replace(job, compute=replace(job.compute, **known)))
+    if not changes or len(job.rows.splits["train"]) < job.config.batch_size:
+        return prepared_for(replace(job, compute=start))
+    with _unchanged(job.module):
+        chosen, said = _measure(replace(job, compute=start), changes)
+    _remember(key, chosen)
+    if said:
+        console.note(f"{job.label}: {chosen.described()} ({said})")
+    return prepared_for(replace(job, compute=chosen))
+
+
+def _start(compute: Compute, wanted: ComputeConfig) -> Compute:
+    """What was asked for, and else what the device is known to like."""
+    return replace(
+        compute,
+        channels_last=wanted.memory_format != "contiguous",
+        fused=wanted.optimizer == "fused" or (wanted.optimizer == "auto" and compute.device.type in {"cpu", "cuda"}),
+        compiled=wanted.compile == "on",
+        threads=wanted.threads or compute.threads,
+    )
+
+
+def _changes(job: Job, start: Compute, wanted: ComputeConfig) -> Iterator[dict[str, Any]]:
+    """What else may be tried, one change at a time."""
+    if not job.compute.precision_given and (start.precision == "bfloat16" or start.device.type == "cpu"):
+        yield {"precision": "float32" if start.precision == "bfloat16" else "bfloat16"}
+    if wanted.memory_format == "auto" and any(p.dim() == 4 for p in job.module.parameters()):
+        yield {"channels_last": not start.channels_last}
+    if wanted.optimizer == "auto" and start.fused:
+        yield {"fused": False}
+    if not wanted.threads and start.device.type == "cpu" and start.threads > 1:
+        yield {"threads": start.threads // 2}
+    if wanted.compile == "auto" and start.device.type == "cuda":
+        yield {"compiled": True}
+
+
+def _measure(job: Job, changes: list[dict[str, Any]]) -> tuple[Compute, str]:
+    """The fastest found, and how it compares; nothing is said, and the start kept, where the whole job is short."""
+    steps = len(job.rows.splits["train"]) / job.config.batch_size * job.config.epochs
+    chosen, best = job.compute, _seconds_a_step(job, job.compute)
+    if best * steps < SHORT_S:
+        return chosen, ""
+    first, tried = best, []
+    for change in changes:
+        if change.get("compiled") and best * steps < COMPILE_S:
+            continue
+        other = replace(chosen, **change)
+        seconds = _seconds_a_step(job, other)
+        tried.append(f"{other.difference(chosen)} {best / seconds:.2f} times")
+        if seconds * WORTH < best:
+            chosen, best = other, seconds
+    return chosen, f"measured; {', '.join(tried)}; {first / best:.2f} times the first try"
+
+
+def _seconds_a_step(job: Job, compute: Compute) -> float:
+    """The fastest of a few steps, after one or two that warm up."""
+    job = prepared_for(replace(job, compute=compute))
+    optimizer = optimizer_of(job)
+    generator = torch.Generator().manual_seed(0)
+    train = job.rows.splits["train"]
+    fastest, spent = float("inf"), 0.0
+    job.module.train()
+    with job.compute.threading():
+        for number in range(8):
+            index = train[torch.randint(len(train), (job.config.batch_size,), generator=generator).to(train.device)]
+            started = time.perf_counter()
+            _step(job, optimizer, index)
+            seconds = time.perf_counter() - started
+            spent += seconds
+            if number >= 2 or (number >= 1 and spent > 1.0):
+                fastest = min(fastest, seconds)
+            if number >= 2 and spent > 1.0:
+                break
+    return fastest
+
+
+def _step(job: Job, optimizer: torch.optim.Optimizer, index: Tensor) -> None:
+    optimizer.zero_grad(set_to_none=True)
+    with job.compute.autocast():
+        loss = job.loss(job.rows.varied(index))
+    loss.backward()
+    optimizer.step()
+    if job.compute.device.type == "cuda":
+        torch.cuda.synchronize(job.compute.device)
+
+
+@contextmanager
+def _unchanged(module: nn.Module) -> Iterator[None]:
+    """Puts a module's weights and statistics back afterwards."""
+    before = {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
+    try:
+        yield
+    finally:
+        module.load_state_dict(before)
+        module.zero_grad(set_to_none=True)
+
+
+def _key(job: Job, wanted: ComputeConfig) -> str:
+    compute, targets = job.compute, job.rows.targets
+    machine = [str(compute), torch.__version__, torch.get_num_threads(), os.cpu_count(), compute.precision_given]
+    shapes = [[name, list(p.shape), p.requires_grad] for name, p in job.module.named_parameters()]
+    inputs = [list(getattr(column, "values", targets).shape[1:]) for column in job.rows.inputs.values()]
+    return store.digest([machine, shapes, inputs, job.config.batch_size, sorted(job.rows.augment), wanted.model_dump()])
+
+
+def cache_file() -> Path:
+    """Where choices are remembered: `MMCLI_CACHE`, by default in the user's cache folder."""
+    base = os.environ.get("MMCLI_CACHE") or Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "mmcli"
+    return Path(base) / "compute.json"
+
+
+def _remembered() -> dict[str, dict[str, Any]]:
+    try:
+        found: dict[str, dict[str, Any]] = json.loads(cache_file().read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError, UnicodeDecodeError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _remember(key: str, compute: Compute) -> None:
+    values = asdict(compute)
+    values = {name: values[name] for name in ("precision", "channels_last", "fused", "compiled", "threads")}
+    text = json.dumps({**_remembered(), key: values}, indent=1)
+    try:
+        store.write_atomic(cache_file(), text.encode(), flush=False)
+    except OSError:  # a home that cannot be written to: measured again next time
+        return

@@ -1,0 +1,68 @@
+"""How to compute is measured once, remembered for the machine, forced by what is said, and changes no weight."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from mmcli.config import ComputeConfig
+from mmcli.reporting.console import Console
+from mmcli.training import measuring
+from mmcli.training.device import Compute
+from tests.training.test_loop import bits, job
+
+QUIET = Console(quiet=True)
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("MMCLI_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "compute.json"
+
+
+def test_the_faster_way_is_taken_and_remembered(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The default takes a second a step, bfloat16 half of it, one thread more: what is measured, decides."""
+    asked = []
+
+    def seconds(_: object, compute: Compute) -> float:
+        asked.append(compute)
+        return (1.0 if compute.precision == "float32" else 0.5) + (0.5 if compute.threads == 2 else 1.0) + 0.2 * compute.fused
+
+    monkeypatch.setattr(measuring, "_seconds_a_step", seconds)
+    ours = job(tmp_path)
+    ours = replace(ours, compute=Compute(torch.device("cpu"), "float32", threads=4))
+    chosen = measuring.tuned(ours, QUIET).compute
+    assert (chosen.precision, chosen.threads, chosen.fused) == ("bfloat16", 2, False)
+    count = len(asked)
+    assert count == 4  # the start, the precision, the optimizer, the threads; there is no convolution to lay out
+    assert measuring.tuned(ours, QUIET).compute == chosen
+    assert len(asked) == count
+    assert next(iter(json.loads(cache.read_text()).values()))["precision"] == "bfloat16"
+
+
+def test_what_is_said_is_not_measured(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measuring, "_seconds_a_step", lambda *_: pytest.fail("measured"))
+    ours = replace(job(tmp_path), compute=Compute(torch.device("cpu"), "float32", threads=2, precision_given=True))
+    wanted = ComputeConfig(optimizer="foreach", threads=1, memory_format="contiguous")
+    chosen = measuring.tuned(ours, QUIET, wanted).compute
+    assert (chosen.precision, chosen.fused, chosen.threads, chosen.compiled) == ("float32", False, 1, False)
+
+
+def test_short_training_keeps_the_known_way_and_no_weight_changes(cache: Path, tmp_path: Path) -> None:
+    ours = job(tmp_path)
+    before = bits(ours.module)
+    tuned = measuring.tuned(ours, QUIET)
+    assert tuned.compute.precision == "float32"
+    assert bits(ours.module) == before
+    remembered = json.loads(cache.read_text())
+    assert [entry["precision"] for entry in remembered.values()] == ["float32"]  # so that a resumed run does not choose anew
+
+
+def test_a_damaged_cache_is_no_obstacle(cache: Path, tmp_path: Path) -> None:
+    cache.parent.mkdir(parents=True)
+    cache.write_text("{nonsense")
+    assert measuring.tuned(job(tmp_path), QUIET).compute.precision == "float32"

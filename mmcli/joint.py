@@ -61,7 +61,10 @@ def job(
 
     def loss(batch: Batch) -> Tensor:
         features = network.features(batch.inputs)
-        total = task.loss(network.fusion_head(features).outputs, batch.targets)
+        output = network.fusion_head(features)
+        total = task.loss(output.outputs, batch.targets)
+        penalty = network.fusion_head.penalty(output, batch.targets)
+        total = total if penalty is None else total + penalty
         if config.auxiliary:
             for name, head in zip(network.names, module.heads, strict=True):
                 total = total + config.auxiliary * task.loss(head(features[name].pooled), batch.targets)

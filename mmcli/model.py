@@ -24,10 +24,11 @@ from mmcli.dataset import Dataset
 from mmcli.encoders import Encoder
 from mmcli.errors import ArtifactError, ConfigError
 from mmcli.fusions import Fusion
-from mmcli.networks import ColumnModel, FusedModel, FusionHead
+from mmcli.networks import AveragedHeads, ColumnModel, FusedModel, FusionHead, Heads
 from mmcli.sharding import resolved
-from mmcli.signals import Column, SignalSpec
+from mmcli.signals import Column, Decision, SignalSpec
 from mmcli.tables.reading import open_table
+from mmcli.tasks import Task
 from mmcli.training import device
 
 WEIGHTS = "weights.safetensors"
@@ -41,10 +42,30 @@ def build_encoder(architecture: str, config: Mapping[str, Any], spec: SignalSpec
     return encoder
 
 
-def build_fusion(method: str, config: Mapping[str, Any], dims: Mapping[str, int]) -> Fusion:
-    """A fusion of columns of those widths, freshly initialised."""
-    fusion: Fusion = _build("fusions", method, config, dims)
+def build_fusion(method: str, config: Mapping[str, Any], dims: Mapping[str, int], decision: Decision) -> Fusion:
+    """A fusion of columns of those widths, or of their predictions, freshly initialised."""
+    kind: type[Fusion] = registry.load("fusions", method)
+    fusion: Fusion = _build("fusions", method, config, dims, *([decision] if kind.family == "decision" else []))
     return fusion
+
+
+def build_head(
+    method: str,
+    config: Mapping[str, Any],
+    dims: Mapping[str, int],
+    sources: Mapping[str, str],
+    task: Task,
+    modality_dropout: float = 0.0,
+) -> FusionHead:
+    """F, and what makes outputs of the fused features or decisions, freshly initialised."""
+    fusion = build_fusion(method, config, dims, task.decision)
+    head = task.decision_head() if fusion.family == "decision" else task.head(fusion.dim)
+    return FusionHead(fusion, head, dims, sources, modality_dropout)
+
+
+def averaged(members: Sequence[FusionHead]) -> Heads:
+    """One, or the mean of several."""
+    return members[0] if len(members) == 1 else AveragedHeads(members)
 
 
 def _build(room: str, name: str, config: Mapping[str, Any], *arguments: Any) -> Any:
@@ -69,20 +90,25 @@ def load_fused(dataset: Dataset, artifact: Artifact) -> FusedModel:
         encoders[name] = build_encoder(choice["architecture"], choice["encoder"], dataset.input(choice["input"]).spec)
     dims = {name: encoder.dim for name, encoder in encoders.items()}
     sources = {name: choice["input"] for name, choice in config["encoders"].items()}
-    fusion = build_fusion(config["method"], config["fusion"], dims)
     dropout = float(config["training"]["modality_dropout"])  # tuning it further goes on taking inputs away
-    model = FusedModel(encoders, FusionHead(fusion, dataset.task.head(fusion.dim), dims, sources, dropout))
+    members = [build_head(config["method"], config["fusion"], dims, sources, dataset.task, dropout) for _ in config["seeds"]]
+    by_decision = members[0].fusion.family == "decision"
+    heads = {name: dataset.task.head(dim) for name, dim in dims.items()} if by_decision else None
+    model = FusedModel(encoders, averaged(members), heads)
     if config["trained_encoders"]:
         _load_weights(model, artifact)
         return model.eval()
     for name, own in encoders_of(artifact).items():
         weights = tensors.load(own.file(WEIGHTS))
-        prefix = "encoder."
-        model.encoder(name).load_state_dict(
-            {name.removeprefix(prefix): t for name, t in weights.items() if name.startswith(prefix)}
-        )
+        model.encoder(name).load_state_dict(_under("encoder.", weights))
+        if heads is not None:
+            heads[name].load_state_dict(_under("head.", weights))
     _load_weights(model.fusion_head, artifact)
     return model.eval()
+
+
+def _under(prefix: str, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in weights.items() if name.startswith(prefix)}
 
 
 def _load_weights(module: nn.Module, artifact: Artifact) -> None:

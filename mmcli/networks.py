@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from mmcli.encoders import Encoder
 from mmcli.fusions import Fusion
 from mmcli.signals import Column, Features, Fused, Signal
+from mmcli.tasks import Task
 
 
 class ColumnModel(nn.Module):
@@ -35,6 +36,8 @@ class Output:
     outputs: Tensor
     """[B, num_outputs], after the temperature."""
     fused: Fused
+    members: tuple[Output, ...] = ()
+    """What each of several averaged gives."""
 
 
 class FusionHead(nn.Module):
@@ -70,6 +73,10 @@ class FusionHead(nn.Module):
             if own.present.any():
                 embedding.copy_(own.pooled[own.present].float().mean(0))
 
+    def penalty(self, output: Output, targets: Tensor) -> Tensor | None:
+        """What training adds to the task's loss."""
+        return self.fusion.penalty(output.fused, targets)
+
     def forward(self, features: Mapping[str, Features]) -> Output:
         if self.training:
             features = {name: _swapped(features[name], self.swap_shares.get(name, 0.0)) for name in self.names}
@@ -77,8 +84,55 @@ class FusionHead(nn.Module):
             features = _some_hidden(features, self.sources, self.modality_dropout)
         filled = {name: _filled(features[name], own) for name, own in zip(self.names, self.absent, strict=True)}
         fused: Fused = self.fusion(filled)
-        outputs = fused.logits if fused.logits is not None else self.head(fused.pooled)
+        outputs = self.head(fused.pooled if fused.logits is None else fused.logits)
         return Output(outputs / self.temperature, fused)
+
+
+class AveragedHeads(nn.Module):
+    """Several fusions of the same method, trained from different seeds, and the mean of their outputs."""
+
+    def __init__(self, members: Sequence[FusionHead]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+        self.sources = members[0].sources
+        self.temperature: Tensor
+        self.register_buffer("temperature", torch.ones(()))
+
+    @property
+    def each(self) -> list[FusionHead]:
+        return [member for member in self.members if isinstance(member, FusionHead)]
+
+    @property
+    def modality_dropout(self) -> float:
+        return self.each[0].modality_dropout
+
+    @modality_dropout.setter
+    def modality_dropout(self, share: float) -> None:
+        for member in self.each:
+            member.modality_dropout = share
+
+    def penalty(self, output: Output, targets: Tensor) -> Tensor | None:
+        """The members' mean."""
+        found = [member.penalty(own, targets) for member, own in zip(self.each, output.members, strict=True)]
+        kept = [own for own in found if own is not None]
+        return torch.stack(kept).mean() if kept else None
+
+    def forward(self, features: Mapping[str, Features]) -> Output:
+        each = tuple(member(features) for member in self.members)
+        outputs = torch.stack([own.outputs for own in each]).mean(0)
+        weights = [own.fused.weights for own in each if own.fused.weights is not None]
+        pooled = torch.stack([own.fused.pooled for own in each]).mean(0)
+        fused = Fused(pooled, weights=torch.stack(weights).mean(0) if weights else None)
+        return Output(outputs / self.temperature, fused, each)
+
+
+Heads = FusionHead | AveragedHeads
+
+
+def settle(task: Task, heads: Heads, outputs: Tensor, targets: Tensor) -> None:
+    """Sets what heads decide by (thresholds), all members alike, from the val outputs of the whole."""
+    for member in heads.each if isinstance(heads, AveragedHeads) else [heads]:
+        task.settle(member.head, outputs, targets)
 
 
 def _filled(features: Features, absent: Tensor) -> Features:
@@ -91,6 +145,7 @@ def _filled(features: Features, absent: Tensor) -> Features:
         torch.where(here[:, None, None], features.tokens, absent),
         torch.where(here[:, None], features.mask, only_first),
         here,
+        features.outputs,
     )
 
 
@@ -114,12 +169,17 @@ def _some_hidden(features: Mapping[str, Features], sources: Mapping[str, str], s
 
 
 class FusedModel(nn.Module):
-    """Encoders by name, F, and the head: prepared signals by encoder -> outputs. An input may have several encoders."""
+    """Encoders by name, F, and the head: prepared signals by encoder -> outputs. An input may have several encoders.
 
-    def __init__(self, encoders: Mapping[str, Encoder], fusion_head: FusionHead) -> None:
+    Where F fuses decisions, `heads` are the encoders' own."""
+
+    def __init__(
+        self, encoders: Mapping[str, Encoder], fusion_head: Heads, heads: Mapping[str, nn.Module] | None = None
+    ) -> None:
         super().__init__()
         self.names = list(encoders)
         self.encoders = nn.ModuleList(encoders.values())
+        self.heads = nn.ModuleList([] if heads is None else [heads[name] for name in encoders])
         self.fusion_head = fusion_head
         self.to(memory_format=torch.channels_last)
 
@@ -143,7 +203,10 @@ class FusedModel(nn.Module):
         return {name: self.encoder(name).prepare(columns[self.sources[name]]) for name in self.names}
 
     def features(self, signals: Mapping[str, Signal]) -> dict[str, Features]:
-        return {name: self.encoder(name)(signals[name]) for name in self.names}
+        made: dict[str, Features] = {name: self.encoder(name)(signals[name]) for name in self.names}
+        for name, head in zip(self.names, self.heads, strict=False):
+            made[name] = replace(made[name], outputs=head(made[name].pooled))
+        return made
 
     def forward(self, signals: Mapping[str, Signal]) -> Output:
         output: Output = self.fusion_head(self.features(signals))

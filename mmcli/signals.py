@@ -165,14 +165,18 @@ class Features(_Movable):
     """bool [B, T]: which tokens are real."""
     present: Tensor
     """bool [B]: rows whose cell was there; the others hold the encoder's learned absent embedding."""
+    outputs: Tensor | None = None
+    """[B, num_outputs]: what the encoder's own head makes of them, for methods that fuse decisions."""
 
     def gather(self, index: Tensor) -> Features:
         """The rows `index` [B]: features of a whole table serve as a data set."""
-        return Features(self.pooled[index], self.tokens[index], self.mask[index], self.present[index])
+        outputs = None if self.outputs is None else self.outputs[index]
+        return Features(self.pooled[index], self.tokens[index], self.mask[index], self.present[index], outputs)
 
     def float(self) -> Features:
         """In float32, from the float16 they are stored in."""
-        return Features(self.pooled.float(), self.tokens.float(), self.mask, self.present)
+        outputs = None if self.outputs is None else self.outputs.float()
+        return Features(self.pooled.float(), self.tokens.float(), self.mask, self.present, outputs)
 
 
 @dataclass(frozen=True)
@@ -189,6 +193,18 @@ class Fused(_Movable):
     """[B, M]: each column's share, summing to one over present columns, in the order of the fusion's columns."""
     logits: Tensor | None = None
     """[B, C], where the method fuses decisions rather than features."""
+    extras: Mapping[str, Tensor] = field(default_factory=dict)
+    """What the method's own penalty looks at."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What the columns' own predictions are, for methods that fuse them."""
+
+    width: int
+    """Numbers that decide: classes, labels or targets. Whatever outputs hold beyond them is the task's own."""
+    link: Literal["softmax", "sigmoid", "identity"]
+    """How they become probabilities, if they do."""
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,8 @@ FLOOR = {
             "solo",
             "warmstart",
             "racing",
+            "fusing",
+            "leaderboard",
             "baselines",
             "dataset",
             "inputs",

@@ -8,6 +8,7 @@ from urllib.parse import quote, unquote
 PREPROCESS = "preprocess"
 BASELINES = "baselines"
 OPTIMIZED = "optimized"
+LEADERBOARD = "leaderboard"
 EVALUATION = "evaluation"
 
 

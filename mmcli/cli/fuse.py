@@ -15,7 +15,7 @@ Method = Annotated[
     typer.Option(
         "--method",
         "-m",
-        help="A fusion method (see mmcli list fusions). Repeat. Default: gated.",
+        help="A fusion method (see mmcli list fusions), FILE.py:CLASS for one of your own, or all. Repeat. Default: gated.",
         metavar="NAME",
         autocompletion=o.complete_names("fusions"),
     ),
@@ -46,6 +46,21 @@ ModalityDropout = Annotated[
         metavar="SHARE",
     ),
 ]
+Seeds = Annotated[
+    int | None,
+    typer.Option("--seeds", help="Fusions trained from as many seeds, their outputs averaged. Default: 3.", min=1, max=50),
+]
+Order = Annotated[
+    list[str] | None,
+    typer.Option("--order", help="Inputs in the order in which sequential, film and conv take them. Repeat.", metavar="NAME"),
+]
+Explain = Annotated[
+    bool, typer.Option("--explain", help="Show how much of each column enters, on average and by class, where gates tell.")
+]
+Side = Annotated[
+    int, typer.Option("--workers", help="Processes that train methods side by side; 0: one a core. Same result.", min=0)
+]
+Board = Annotated[bool, typer.Option("--board/--no-board", help="Whether to write the leaderboard.", hidden=True)]
 
 
 def command(
@@ -55,6 +70,11 @@ def command(
     best_only: BestOnly = False,
     train_encoders: TrainEncoders = False,
     modality_dropout: ModalityDropout = None,
+    seeds: Seeds = None,
+    order: Order = None,
+    explain: Explain = False,
+    workers: Side = 0,
+    board: Board = True,
     artifacts: o.Artifacts = Path("artifacts"),
     config: o.ConfigFile = None,
     set_: o.Set = None,
@@ -95,6 +115,11 @@ def command(
         best_only=best_only,
         train_encoders=train_encoders,
         modality_dropout=modality_dropout,
+        seeds=seeds,
+        order=tuple(order or ()),
+        explain=explain,
+        workers=workers,
+        board=board,
     )
     o.end(fuse.run(options, context), context, json_)
 
@@ -104,4 +129,5 @@ def check_methods(names: list[str] | None) -> None:
     from mmcli import registry
 
     for name in names or ():
-        registry.resolve("fusions", name)
+        if name != "all":
+            registry.resolve("fusions", name)

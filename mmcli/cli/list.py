@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mmcli.cli import options as o
 from mmcli.errors import ConfigError, unknown
+
+if TYPE_CHECKING:
+    from mmcli.registry import PartInfo
 
 Room = Annotated[
     str | None,
@@ -25,8 +28,11 @@ def command(room: Room = None, json_: o.Json = False) -> None:
     rooms = [room] if room else list(registry.ROOMS)
     found = {name: registry.parts(name) for name in rooms}
     if json_:
-        data = {name: {part: info.summary for part, info in parts.items()} for name, parts in found.items()}
+        data = {name: {part: _data(info) for part, info in parts.items()} for name, parts in found.items()}
         typer.echo(json.dumps(data, ensure_ascii=False, indent=1))
+        return
+    if room == "fusions":
+        _fusions(found[room])
         return
     width = max(len(part) for parts in found.values() for part in parts) + 2
     for name, parts in found.items():
@@ -35,3 +41,21 @@ def command(room: Room = None, json_: o.Json = False) -> None:
         for part, info in parts.items():
             also = f" (also: {', '.join(info.aliases)})" if info.aliases else ""
             typer.echo(f"{'  ' if len(found) > 1 else ''}{part:<{width}}{info.summary}{also}")
+
+
+def _data(info: PartInfo) -> Any:
+    """The summary; of a fusion all that is told of it."""
+    about = info.literals.get("ABOUT")
+    return info.summary if about is None else {"summary": info.summary, **about}
+
+
+def _fusions(parts: dict[str, PartInfo]) -> None:
+    """What to choose when: two lines a method."""
+    typer.echo(f"{'method':<22}{'family':<10}{'missing inputs':<18}{'order':<7}cost grows with")
+    for name, info in parts.items():
+        about = info.literals.get("ABOUT", {})
+        also = f" ({', '.join(info.aliases)})" if info.aliases else ""
+        absent = {"masked": "left out", "embedding": "learned stand-in"}.get(about.get("absent", ""), "")
+        ordered = "yes" if about.get("ordered") else "no"
+        typer.echo(f"{name + also:<22}{about.get('family', ''):<10}{absent:<18}{ordered:<7}{about.get('cost', '')}")
+        typer.echo(f"    {about.get('use', info.summary)}")

@@ -57,10 +57,12 @@ def command(
     tune: train_command.Tune = None,
     augment: train_command.Augment = None,
     unlabelled: train_command.Unlabelled = "ignore",
+    folds: train_command.Folds = 0,
     method: fuse_command.Method = None,
     best_only: fuse_command.BestOnly = False,
     train_encoders: fuse_command.TrainEncoders = False,
     modality_dropout: fuse_command.ModalityDropout = None,
+    seeds: fuse_command.Seeds = None,
     no_optimize: NoOptimize = False,
     artifacts: o.Artifacts = Path("artifacts"),
     config: o.ConfigFile = None,
@@ -139,6 +141,7 @@ def command(
         augment=augment,
         budget=Budget.parse(budget) if budget else Budget(),
         unlabelled=unlabelled == "use",
+        folds=folds,
     )
     data["train-encoder"] = train_encoder.run(training, context).data
     fusing = fuse.Options(
@@ -146,6 +149,7 @@ def command(
         best_only=best_only,
         train_encoders=train_encoders,
         modality_dropout=modality_dropout,
+        seeds=seeds,
     )
     data["fuse"] = fuse.run(fusing, context).data
     if not no_optimize:

@@ -73,6 +73,18 @@ RaceBudget = Annotated[
 ]
 
 
+Folds = Annotated[
+    int,
+    typer.Option(
+        "--folds",
+        help="Train each encoder on as many folds as well: predictions of train rows it has not seen, for --method stacking.",
+        min=0,
+        max=20,
+        rich_help_panel=LITTLE,
+    ),
+]
+
+
 def command(
     columns: Columns = None,
     arch: Arch = None,
@@ -81,6 +93,7 @@ def command(
     tune: Tune = None,
     augment: Augment = None,
     unlabelled: Unlabelled = "ignore",
+    folds: Folds = 0,
     tokens: Tokens = 16,
     artifacts: o.Artifacts = Path("artifacts"),
     config: o.ConfigFile = None,
@@ -108,6 +121,10 @@ def command(
     )
     check_architectures(arch, weights)
     check_options(tune, augment, unlabelled)
+    if folds == 1:
+        from mmcli.errors import ConfigError
+
+        raise ConfigError("--folds 1 leaves nothing to train on", "Use 2 or more, e.g. --folds 5, or leave it out.")
     from mmcli.racing import Budget
     from mmcli.stages import train_encoder
 
@@ -120,6 +137,7 @@ def command(
         augment=augment,
         budget=Budget.parse(budget) if budget else Budget(),
         unlabelled=unlabelled == "use",
+        folds=folds,
     )
     o.end(train_encoder.run(options, context), context, json_)
 

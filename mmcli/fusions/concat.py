@@ -9,17 +9,23 @@ Parameters: sum_m 2 D_m + (sum_m D_m + 1) H; none with `hidden = 0`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
 from torch import nn
 
 from mmcli.config import Config as BaseConfig
-from mmcli.fusions import Family, Fusion, stacked
+from mmcli.fusions import Fusion, stacked
 from mmcli.signals import Features, Fused
 
 ALIASES = ("parallel",)
+ABOUT = {
+    "family": "feature",
+    "absent": "embedding",
+    "ordered": False,
+    "cost": "M D H",
+    "use": "the plain default of the literature: many rows, few missing inputs",
+}
 
 
 class Config(BaseConfig):
@@ -33,9 +39,6 @@ class Config(BaseConfig):
 
 class Concat(Fusion):
     """Concatenation. Absent columns enter by their encoder's absent embedding."""
-
-    family: ClassVar[Family] = "feature"
-    absent_inputs: ClassVar[Literal["embedding", "masked"]] = "embedding"
 
     def __init__(self, config: Config, dims: Mapping[str, int]) -> None:
         total = sum(dims.values())

@@ -13,15 +13,22 @@ LayerNorm (`normalize`). Parameters, with S = sum_m D_m: (S + M) H + M S H, and 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
 from torch import nn
 
 from mmcli.config import Config as BaseConfig
-from mmcli.fusions import Family, Fusion, stacked
+from mmcli.fusions import Fusion, stacked
 from mmcli.signals import Features, Fused
+
+ABOUT = {
+    "family": "feature",
+    "absent": "masked",
+    "ordered": False,
+    "cost": "M^2 D H",
+    "use": "the default: columns count differently from row to row; missing inputs",
+}
 
 
 class Config(BaseConfig):
@@ -37,9 +44,6 @@ class Config(BaseConfig):
 
 class Gated(Fusion):
     """GMU with a masked softmax: an absent column has weight zero."""
-
-    family: ClassVar[Family] = "feature"
-    absent_inputs: ClassVar[Literal["embedding", "masked"]] = "masked"
 
     def __init__(self, config: Config, dims: Mapping[str, int]) -> None:
         super().__init__(dims, config.hidden)

@@ -8,7 +8,6 @@ The order is that of the columns, or `order`. Parameters: sum_m (2 D_m + (D_m + 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -16,8 +15,16 @@ from torch import nn
 
 from mmcli.config import Config as BaseConfig
 from mmcli.errors import ConfigError, unknown
-from mmcli.fusions import Family, Fusion, stacked
+from mmcli.fusions import Fusion, stacked
 from mmcli.signals import Features, Fused
+
+ABOUT = {
+    "family": "feature",
+    "absent": "masked",
+    "ordered": True,
+    "cost": "M (D H + H^2)",
+    "use": "columns that follow one another, as in time",
+}
 
 
 class Config(BaseConfig):
@@ -33,10 +40,6 @@ class Config(BaseConfig):
 
 class Sequential(Fusion):
     """A GRU over columns. Absent ones are skipped."""
-
-    family: ClassVar[Family] = "feature"
-    order_sensitive: ClassVar[bool] = True
-    absent_inputs: ClassVar[Literal["embedding", "masked"]] = "masked"
 
     def __init__(self, config: Config, dims: Mapping[str, int]) -> None:
         order = config.order or tuple(dims)

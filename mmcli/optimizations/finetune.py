@@ -10,7 +10,7 @@ from pydantic import Field
 from mmcli import joint
 from mmcli.config import Config as BaseConfig
 from mmcli.model import outputs_for
-from mmcli.networks import FusedModel
+from mmcli.networks import FusedModel, settle
 from mmcli.optimizations import Optimization, Workbench
 from mmcli.training.device import seed_everything
 from mmcli.training.loop import train
@@ -49,7 +49,7 @@ class Finetune(Optimization):
         train(job, bench.console)
         val = bench.dataset.splits["val"]
         outputs = outputs_for(tuned, bench.dataset, val, bench.compute) * tuned.fusion_head.temperature.cpu()
-        bench.dataset.task.settle(tuned.fusion_head.head, outputs, bench.dataset.targets[val])
+        settle(bench.dataset.task, tuned.fusion_head, outputs, bench.dataset.targets[val])
         return tuned
 
     def improves(self, before: Mapping[str, float], after: Mapping[str, float], primary: str, higher: bool) -> bool:

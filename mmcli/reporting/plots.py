@@ -49,7 +49,7 @@ def readable(labels: Sequence[str]) -> list[str]:
     )
 
 
-def leaderboard(entries: Sequence[tuple[str, str, Interval]], metric: str, path: Path) -> None:
+def leaderboard(entries: Sequence[tuple[str, str, Interval]], metric: str, path: Path, split: str = "test") -> None:
     """Dots with 95% intervals: (label, kind, interval), top first."""
     figure, axes = _figure(6.6, 0.42 * len(entries) + 1.2)
     labels = readable([label for label, _, _ in entries])
@@ -67,7 +67,7 @@ def leaderboard(entries: Sequence[tuple[str, str, Interval]], metric: str, path:
         )
     axes.set_yticks(range(len(entries)), labels)
     axes.invert_yaxis()
-    axes.set_xlabel(f"test {metric.replace('_', ' ')}, with 95% bootstrap interval")
+    axes.set_xlabel(f"{split} {metric.replace('_', ' ')}, with 95% bootstrap interval")
     axes.grid(axis="x", color="#e4e7eb", linewidth=0.8)
     _save(figure, path)
 

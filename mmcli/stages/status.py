@@ -31,7 +31,7 @@ def _names(root: Path) -> list[str]:
     names += [layout.encoder(column, architecture) for column, architecture in layout.encoders(root)]
     names += [layout.BASELINES]
     names += [layout.fusion(method) for method in layout.fusions(root)]
-    names += [layout.OPTIMIZED, layout.EVALUATION]
+    names += [layout.LEADERBOARD, layout.OPTIMIZED, layout.EVALUATION]
     partial = {p.relative_to(root).as_posix() for p in root.glob("**/.*.partial")} if root.is_dir() else set()
     unfinished = {path.replace("/.", "/").removeprefix(".").removesuffix(".partial") for path in partial}
     return [*dict.fromkeys([*(n for n in names if (root / n).exists()), *sorted(unfinished)])]

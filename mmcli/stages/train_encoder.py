@@ -8,14 +8,14 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from mmcli import model, pretrained, racing, registry, solo, warmstart
+from mmcli import fusing, model, pretrained, racing, registry, solo, warmstart
 from mmcli.artifacts import layout, store, tensors
 from mmcli.artifacts.lock import locked
 from mmcli.artifacts.store import Artifact, Draft
@@ -51,6 +51,8 @@ class Options:
     augment: str | None = None
     budget: Budget = field(default_factory=Budget)
     """How long the entrants of `auto` train before losers are stopped."""
+    folds: int = 0
+    """Folds for out-of-fold outputs of the train rows; 0 for none."""
     unlabelled: bool = False
     """Whether rows without a target serve a self-supervised warm start."""
 
@@ -172,7 +174,7 @@ def _candidate(column: str, name: str, races: bool, found: Input, bench: _Bench)
     with torch.device("meta"):  # says at once whether the two fit
         model.build_encoder(name, config.model_dump(), found.spec)
     parent = bench.dataset.artifact.parent(column)
-    said = [config.model_dump(), training.model_dump(), options.tokens, options.unlabelled, starts_from]
+    said = [config.model_dump(), training.model_dump(), options.tokens, options.unlabelled, options.folds, starts_from]
     placed = [context.seed, context.device, context.precision]
     return _Candidate(column, name, config, training, races, store.digest([parent, said, placed]))
 
@@ -280,6 +282,7 @@ def _make(candidate: _Candidate, record: Mapping[str, Any], bench: _Bench) -> Ar
             "architecture": candidate.architecture,
             "encoder": candidate.config.model_dump(),
             "training": candidate.training.model_dump(),
+            "folds": bench.options.folds,
             "precision": bench.compute.precision,
         },
         seed=context.seed,
@@ -369,6 +372,8 @@ def _train(candidate: _Candidate, bench: _Bench, draft: Draft) -> None:
     everything = torch.arange(len(dataset.rows), device=compute.device)
     embeddings = _embed(job, encoder, column, everything, bench.options.tokens)
     embeddings["outputs"] = outputs_of(job, everything)
+    if bench.options.folds:
+        embeddings[fusing.OUT_OF_FOLD] = _out_of_fold(candidate, embeddings["outputs"].cpu(), bench, draft.path)
     draft.tensors[model.EMBEDDINGS] = tensors.save(draft.path / model.EMBEDDINGS, embeddings)
     draft.tensors[model.WEIGHTS] = tensors.save(draft.path / model.WEIGHTS, network.state_dict())
     scores = {
@@ -387,6 +392,26 @@ def _train(candidate: _Candidate, bench: _Bench, draft: Draft) -> None:
         compute=job.compute.described(),
         seconds=round(time.monotonic() - started, 2),
     )
+
+
+def _out_of_fold(candidate: _Candidate, outputs: Tensor, bench: _Bench, folder: Path) -> Tensor:
+    """The outputs with those of each train row from an encoder that has not seen it, trained on the other folds."""
+    result = outputs.clone()
+    train_rows = bench.dataset.splits["train"]
+    generator = torch.Generator().manual_seed(device.derive_seed(bench.context.seed, "folds"))
+    folds = train_rows[torch.randperm(len(train_rows), generator=generator)].chunk(bench.options.folds)
+    for number, left_out in enumerate(folds):
+        own = folder / f"fold-{number}"
+        own.mkdir(exist_ok=True)
+        network, job = _job(candidate, bench, own)
+        kept = torch.cat([fold for place, fold in enumerate(folds) if place != number])
+        splits = {**job.rows.splits, "train": kept.to(bench.compute.device)}
+        job = replace(job, rows=replace(job.rows, splits=splits), label=f"{candidate.name}, fold {number + 1}")
+        train(job, bench.context.console)
+        network.encoder.apart = False
+        result[left_out] = outputs_of(job, left_out.to(bench.compute.device)).cpu()
+        shutil.rmtree(own)
+    return result
 
 
 @torch.no_grad()

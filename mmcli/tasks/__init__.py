@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from mmcli.reporting import metrics
 from mmcli.reporting.metrics import Array, Interval, Metric
+from mmcli.signals import Decision
 
 Cells = Sequence[tuple[str | None, ...]]
 """The target cells of some rows, one to a target column."""
@@ -135,6 +136,15 @@ class Task(ABC):
     @abstractmethod
     def from_state(cls, state: dict[str, Any]) -> Self:
         """The reverse of `state`."""
+
+    @property
+    @abstractmethod
+    def decision(self) -> Decision:
+        """What of the outputs decides, for methods that fuse the columns' own predictions."""
+
+    def decision_head(self) -> nn.Module:
+        """From fused decisions [B, decision.width] to outputs."""
+        return nn.Identity()
 
     def head(self, dim: int) -> nn.Module:
         """From fused features [B, dim] to outputs."""

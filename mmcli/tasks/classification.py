@@ -17,6 +17,7 @@ from mmcli.config import Config as BaseConfig
 from mmcli.errors import DataError, did_you_mean
 from mmcli.reporting import metrics
 from mmcli.reporting.metrics import Array, Metric
+from mmcli.signals import Decision
 from mmcli.tasks import Cells, Likeness, Task
 
 
@@ -76,6 +77,10 @@ class Classification(Task):
     @property
     def num_outputs(self) -> int:
         return len(self.classes)
+
+    @property
+    def decision(self) -> Decision:
+        return Decision(len(self.classes), "softmax")
 
     def encode(self, cells: Cells) -> Tensor:
         index = {name: i for i, name in enumerate(self.classes)}

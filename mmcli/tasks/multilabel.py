@@ -21,6 +21,7 @@ from mmcli.config import Config as BaseConfig
 from mmcli.errors import DataError
 from mmcli.reporting import metrics
 from mmcli.reporting.metrics import Array, Metric
+from mmcli.signals import Decision
 from mmcli.tasks import Cells, Likeness, Task
 
 
@@ -100,6 +101,10 @@ class Multilabel(Task):
     def num_outputs(self) -> int:
         return 2 * len(self.labels)
 
+    @property
+    def decision(self) -> Decision:
+        return Decision(len(self.labels), "sigmoid")
+
     def encode(self, cells: Cells) -> Tensor:
         """float32 [N, K] of 0 and 1; labels that are not learnt are passed over."""
         index = {label: place for place, label in enumerate(self.labels)}
@@ -111,13 +116,17 @@ class Multilabel(Task):
         return targets
 
     def head(self, dim: int) -> nn.Module:
-        return _ThresholdedHead(dim, len(self.labels))
+        return nn.Sequential(nn.Linear(dim, len(self.labels)), _Thresholds(len(self.labels)))
+
+    def decision_head(self) -> nn.Module:
+        return _Thresholds(len(self.labels))
 
     def settle(self, head: nn.Module, outputs: Tensor, targets: Tensor) -> None:
         """The thresholds that give the best F1 on val: one for all labels, and one each for labels frequent there."""
-        assert isinstance(head, _ThresholdedHead)
+        own = head[1] if isinstance(head, nn.Sequential) else head
+        assert isinstance(own, _Thresholds)
         logits = outputs[:, : len(self.labels)].double().cpu().numpy()
-        head.thresholds.copy_(torch.from_numpy(self._thresholds(logits, targets.double().cpu().numpy())))
+        own.thresholds.copy_(torch.from_numpy(self._thresholds(logits, targets.double().cpu().numpy())))
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         return F.binary_cross_entropy_with_logits(outputs[:, : len(self.labels)].float(), targets)
@@ -201,17 +210,15 @@ class Multilabel(Task):
         return thresholds
 
 
-class _ThresholdedHead(nn.Module):
-    """[B, dim] -> [B, 2 K]: logits beside thresholds."""
+class _Thresholds(nn.Module):
+    """Logits [B, K] -> [B, 2 K], the thresholds beside them."""
 
-    def __init__(self, dim: int, labels: int) -> None:
+    def __init__(self, labels: int) -> None:
         super().__init__()
-        self.linear = nn.Linear(dim, labels)
         self.thresholds: Tensor
         self.register_buffer("thresholds", torch.zeros(labels))
 
-    def forward(self, pooled: Tensor) -> Tensor:
-        logits: Tensor = self.linear(pooled)
+    def forward(self, logits: Tensor) -> Tensor:
         return torch.cat([logits, self.thresholds.to(logits.dtype).expand_as(logits)], 1)
 
 

@@ -17,6 +17,7 @@ from mmcli.config import Config as BaseConfig
 from mmcli.errors import DataError
 from mmcli.reporting import metrics
 from mmcli.reporting.metrics import Array, Metric
+from mmcli.signals import Decision
 from mmcli.tables.values import number
 from mmcli.tasks import Cells, Likeness, Task
 
@@ -96,6 +97,10 @@ class Regression(Task):
     @property
     def num_outputs(self) -> int:
         return len(self.names)
+
+    @property
+    def decision(self) -> Decision:
+        return Decision(self.num_outputs, "identity")
 
     def encode(self, cells: Cells) -> Tensor:
         """Standardised, float32 [N, K]."""

@@ -1,0 +1,158 @@
+"""The leaderboard of fusion methods: what each scored on val, how far beyond the best single column, and whether that is noise.
+
+Owns the comparison and how it is written (table, Markdown, JSON, plot); trains nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from mmcli.reporting import metrics
+from mmcli.reporting.metrics import Interval, shown
+from mmcli.tasks import Task
+
+NOTES = {"fused": "fusion", "column": "single column", "baseline": "baseline", "refused": "not fitting"}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row: a fusion method, a single column or a baseline."""
+
+    kind: str
+    name: str
+    outputs: Tensor | None
+    """Of the val rows; None for a method that could not run."""
+    seeds: tuple[float, ...] = ()
+    """The primary metric of each seed by itself, where several were trained and averaged."""
+    parameters: int | None = None
+    seconds: float | None = None
+    latency_ms: float | None = None
+    """Of F and its head, on 32 rows whose embeddings are there."""
+    reason: str = ""
+    """Why there are no outputs."""
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """An entry with its score and how it compares with the best single column."""
+
+    entry: Entry
+    score: Interval | None
+    gain: Interval | None
+    """How much better than the best single column, in pairs."""
+    p_value: float | None
+    """Two-sided, by the same paired bootstrap: how often a difference at least as far from none would come by chance."""
+
+
+def rank(entries: Sequence[Entry], targets: Tensor, task: Task, seed: int) -> list[Ranked]:
+    """The entries, best first by the primary metric on val, then by the loss; those that could not run last."""
+    sign = 1.0 if task.primary_higher_is_better else -1.0
+    primary = task.primary_metric
+    losses = {id(entry): task.score(entry.outputs, targets)["loss"] for entry in entries if entry.outputs is not None}
+    scores = {
+        id(entry): task.intervals(entry.outputs, targets, seed)[primary] for entry in entries if entry.outputs is not None
+    }
+    columns = [entry for entry in entries if entry.kind == "column"]
+    best = max(columns, key=lambda entry: (sign * scores[id(entry)].value, -losses[id(entry)]))
+    ranked = []
+    for entry in entries:
+        if entry.outputs is None or entry is best:
+            ranked.append(Ranked(entry, scores.get(id(entry)), None, None))
+            continue
+        assert best.outputs is not None
+        gain, p_value = compared(entry.outputs, best.outputs, targets, task, seed)
+        ranked.append(Ranked(entry, scores[id(entry)], gain, p_value))
+    done = [row for row in ranked if row.score is not None]
+    done.sort(key=lambda row: (sign * row.score.value if row.score else 0.0, -losses[id(row.entry)]), reverse=True)
+    return [*done, *(row for row in ranked if row.score is None)]
+
+
+def compared(one: Tensor, other: Tensor, targets: Tensor, task: Task, seed: int) -> tuple[Interval, float]:
+    """How much better the first is by the primary metric, and the p-value of no difference: a paired bootstrap."""
+    weights = metrics.resample_weights(len(targets), seed=seed)
+    first, right = task.readings(one, targets)
+    second, _ = task.readings(other, targets)
+    metric = task.measures()[task.primary_metric]
+    sign = 1.0 if task.primary_higher_is_better else -1.0
+    gains = sign * (metric(first, right, weights) - metric(second, right, weights))
+    gains = gains[~np.isnan(gains)]
+    below = (np.sum(gains < 0) + np.sum(gains == 0) / 2 + 0.5) / (len(gains) + 1)
+    return task.gain(one, other, targets, seed), float(min(1.0, 2 * min(below, 1 - below)))
+
+
+def verdict(ranked: Sequence[Ranked], task: Task) -> str:
+    """One sentence: what won, and whether it beats the best single column beyond noise."""
+    done = [row for row in ranked if row.score is not None]
+    fused = next((row for row in done if row.entry.kind == "fused"), None)
+    single = next(row for row in done if row.entry.kind == "column")
+    linear = next(row for row in done if row.entry.kind == "baseline" and row.entry.name == "linear")
+    if fused is None:
+        return "No method could be trained."
+    metric = task.primary_metric.replace("_", " ")
+    said = f"{fused.entry.name}: val {metric} {fused.score}; best single column, {single.entry.name}: {single.score}"
+    said += f"; linear: {linear.score}. "
+    assert fused.gain is not None and fused.score is not None and linear.score is not None
+    if fused.gain.low > 0:
+        said += f"Fusing beats the best single column by {fused.gain} (p = {fused.p_value:.3f})"
+    elif fused.gain.value > 0:
+        said += f"Fusing is ahead of the best single column by {fused.gain}, within noise (p = {fused.p_value:.2f})"
+    else:
+        said += "No method beats the best single column here"
+    sign = 1 if task.primary_higher_is_better else -1
+    if sign * fused.score.value <= sign * linear.score.value:
+        said += "; the linear baseline is as good or better"
+    return said + "."
+
+
+def table(ranked: Sequence[Ranked], metric: str) -> tuple[list[str], list[list[str]]]:
+    """Header and rows, in words."""
+    header = ["", " model", f"val {metric}", " 95% interval", "single seeds", "over best column", "p", "parameters", "s", "ms"]
+    rows = []
+    for row in ranked:
+        entry = row.entry
+        if row.score is None:
+            rows.append([NOTES["refused"], entry.name, *[""] * 8])
+            continue
+        rows.append(
+            [
+                NOTES[entry.kind],
+                entry.name,
+                shown(row.score.value),
+                f"{shown(row.score.low)} to {shown(row.score.high)}",
+                _spread(entry.seeds),
+                "" if row.gain is None else f"{row.gain.value:+.3f}",
+                "" if row.p_value is None else f"{row.p_value:.3f}",
+                "" if entry.parameters is None else f"{entry.parameters:,}",
+                "" if entry.seconds is None else f"{entry.seconds:.1f}",
+                "" if entry.latency_ms is None else f"{entry.latency_ms:.2f}",
+            ]
+        )
+    return header, rows
+
+
+def _spread(seeds: Sequence[float]) -> str:
+    if len(seeds) < 2:
+        return ""
+    return f"{np.mean(seeds):.3f} ± {np.std(seeds, ddof=1):.3f}"
+
+
+def as_json(ranked: Sequence[Ranked], said: str, task: Task) -> dict[str, Any]:
+    """All of it, without the outputs."""
+    rows: list[Mapping[str, Any]] = []
+    for row in ranked:
+        plain = {key: value for key, value in asdict(row.entry).items() if key != "outputs"}
+        scores = {"val": row.score, "gain_over_best_column": row.gain}
+        rows.append({**plain, **{k: v and v.as_dict() for k, v in scores.items()}, "p_value": row.p_value})
+    return {"primary_metric": task.primary_metric, "verdict": said, "rows": rows}
+
+
+def markdown(header: Sequence[str], rows: Sequence[Sequence[str]], said: str) -> str:
+    """The table as Markdown, below its sentence."""
+    lines = [said, "", "| " + " | ".join(name.strip() for name in header) + " |", "| --- " * len(header) + "|"]
+    lines += ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join(lines) + "\n"

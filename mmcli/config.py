@@ -40,6 +40,7 @@ COMMANDS = (
     "predict",
     "status",
     "list",
+    "check",
 )
 
 SECTIONS_OF_STAGE = {

@@ -196,20 +196,29 @@ def best(root: Path) -> Artifact:
     )
 
 
-@torch.no_grad()
 def forward_columns(
     network: FusedModel, columns: Mapping[str, Column], compute: device.Compute, batch_size: int = 256
 ) -> Tensor:
     """Outputs float32 [N, num_outputs] for normalised columns, on the host."""
+    return forward_explained(network, columns, compute, batch_size)[0]
+
+
+@torch.no_grad()
+def forward_explained(
+    network: FusedModel, columns: Mapping[str, Column], compute: device.Compute, batch_size: int = 256
+) -> tuple[Tensor, Tensor | None]:
+    """Outputs, and of methods that have them the encoders' weights [N, M], in the order of the network's encoders."""
     network.eval()
     prepared = {name: column.to(compute.device) for name, column in network.prepare(columns).items()}
     rows = len(next(iter(prepared.values())))
-    parts = []
+    parts, weights = [], []
     with compute.autocast():
         for index in torch.arange(rows, device=compute.device).split(batch_size):
             output = network({name: column.gather(index) for name, column in prepared.items()})
             parts.append(output.outputs.float().cpu())
-    return torch.cat(parts)
+            if output.fused.weights is not None:
+                weights.append(output.fused.weights.float().cpu())
+    return torch.cat(parts), torch.cat(weights) if weights else None
 
 
 def outputs_for(
@@ -269,12 +278,21 @@ class Model:
         parts = [p.frame for p in self.predict_chunks(opened.chunks(), root)]
         return pd.concat(parts, ignore_index=True)
 
-    def predict_chunks(self, chunks: Iterator[pd.DataFrame], media_root: str) -> Iterator[Prediction]:
-        """Predictions for consecutive parts of a table, in bounded memory."""
+    @property
+    def has_weights(self) -> bool:
+        """Whether its fusion says how much of each column entered."""
+        columns = {name: own.emptied() for name, own in self._columns(pd.DataFrame(index=[0]), ".")[0].items()}
+        return forward_explained(self.network, columns, self.compute)[1] is not None
+
+    def predict_chunks(self, chunks: Iterator[pd.DataFrame], media_root: str, explain: bool = False) -> Iterator[Prediction]:
+        """Predictions for consecutive parts of a table, in bounded memory; with `explain` the columns' weights beside them."""
         for chunk in chunks:
             columns, rejects = self._columns(chunk, media_root)
-            outputs = forward_columns(self.network, columns, self.compute)
+            outputs, weights = forward_explained(self.network, columns, self.compute)
             decoded = {self.target + "_predicted" + name: cells for name, cells in self.task.decode(outputs).items()}
+            if explain and weights is not None:
+                for name, own in zip(self.network.names, weights.T, strict=True):
+                    decoded[f"{self.target}_weight_{name}"] = [round(value, 6) for value in own.tolist()]
             yield Prediction(chunk.assign(**{k: pd.array(v, dtype=None) for k, v in decoded.items()}), rejects)
 
     def _columns(self, chunk: pd.DataFrame, media_root: str) -> tuple[dict[str, Column], list[tuple[int, str, str, str]]]:

@@ -20,7 +20,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from mmcli.errors import ConfigError, unknown
+from mmcli.errors import ConfigError, did_you_mean, unknown
 
 ROOMS = {
     "modalities": "modality",
@@ -77,12 +77,28 @@ def parts(room: str) -> dict[str, PartInfo]:
     return {info.name: info for info in sorted(found, key=lambda info: info.name)}
 
 
+def in_file(name: str) -> tuple[Path, str] | None:
+    """The file and class of a part that is named by them: `./mine.py:MyFusion`, or `./mine.py` where it has but one."""
+    path, colon, cls = name.rpartition(":")
+    if not colon or not path.endswith(".py"):
+        path, cls = name, ""
+    return (Path(path).expanduser(), cls) if path.endswith(".py") else None
+
+
 def resolve(room: str, name: str) -> PartInfo:
-    """The part of that name or alias.
+    """The part of that name or alias, or in that file.
 
     Raises:
         ConfigError: no such part; the message suggests the nearest name.
     """
+    if own := in_file(name):
+        path, _ = own
+        if not path.is_file():
+            raise ConfigError(f"{name}: there is no such file", f"Looked in {path.absolute().parent}.")
+        try:
+            return _describe(room, name, f"mmcli_own_{path.stem}", path.absolute())
+        except (SyntaxError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path} is not valid Python: {error}") from None
     known = parts(room)
     base, _, variant = name.partition(":")
     for info in known.values():
@@ -101,6 +117,8 @@ def canonical(room: str, name: str) -> str:
         ConfigError: no such part.
     """
     info = resolve(room, name)
+    if own := in_file(name):
+        return f"{own[0].absolute()}:{load(room, name).__name__}"
     variant = variant_of(room, name)
     return f"{info.name}:{variant}" if variant else info.name
 
@@ -116,24 +134,52 @@ def variant_of(room: str, name: str) -> str:
 def load(room: str, name: str) -> type[Any]:
     """Imports the part and gives its class: the one subclass of the room's contract that its file defines."""
     info = resolve(room, name)
-    module = importlib.import_module(info.module)
+    own = in_file(name)
+    module = _module(info) if own else importlib.import_module(info.module)
     contract = importlib.import_module(f"mmcli.{room}").Contract
     classes = [
         value
         for value in vars(module).values()
         if isinstance(value, type) and issubclass(value, contract) and value.__module__ == module.__name__
     ]
+    if own and own[1]:
+        wanted = [value for value in classes if value.__name__ == own[1]]
+        if not wanted:
+            raise ConfigError(
+                f"{own[0]} has no {contract.__name__} called {own[1]!r}. {did_you_mean(own[1], [c.__name__ for c in classes])}",
+                f"Let it derive from mmcli.{room}.{contract.__name__}.",
+            )
+        return wanted[0]
     if len(classes) != 1:
         raise ConfigError(
-            f"{info.module} must define exactly one {contract.__name__}, it defines {len(classes)}",
-            "Keep one class to a file.",
+            f"{info.path if own else info.module} must define exactly one {contract.__name__}, it defines {len(classes)}",
+            "Name the one meant: FILE.py:CLASS." if own else "Keep one class to a file.",
         )
     return classes[0]
 
 
+def _module(info: PartInfo) -> ModuleType:
+    """A user's own file as a module, imported once as long as it does not change."""
+    key = f"{info.module}_{abs(hash((str(info.path), info.path.stat().st_mtime_ns)))}"
+    if key in sys.modules:
+        return sys.modules[key]
+    spec = importlib.util.spec_from_file_location(key, info.path)
+    assert spec is not None and spec.loader is not None, info.path
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[key] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[key]
+        raise ConfigError(f"{info.path} cannot be imported: {type(error).__name__}: {error}") from None
+    return module
+
+
 def config_of(part: type[Any]) -> type[Any]:
     """The `Config` in the file of an imported part."""
-    config: type[Any] = vars(sys.modules[part.__module__])["Config"]
+    config: type[Any] | None = vars(sys.modules[part.__module__]).get("Config")
+    if config is None:
+        raise ConfigError(f"{part.__module__} defines no Config", "Add: class Config(mmcli.config.Config) with its options.")
     return config
 
 
@@ -143,6 +189,8 @@ def config_class(room: str, name: str) -> type[Any]:
     Only the file's imports of typing, pydantic and mmcli.config, and the class itself, are executed.
     """
     info = resolve(room, name)
+    if in_file(name):
+        return config_of(load(room, name))
     if not info.module.startswith("mmcli."):
         imported: type[Any] = importlib.import_module(info.module).Config
         return imported

@@ -24,6 +24,7 @@ FLOOR = {
             "racing",
             "fusing",
             "leaderboard",
+            "checking",
             "baselines",
             "dataset",
             "inputs",

@@ -23,8 +23,13 @@ def encoder(column: str, architecture: str) -> str:
     return f"encoders/{safe(column)}/{safe(architecture)}"
 
 
+def short(method: str) -> str:
+    """A method's name; of a user's own, that of its class."""
+    return method.rpartition(":")[2] if ".py:" in method else method
+
+
 def fusion(method: str) -> str:
-    return f"fusions/{safe(method)}"
+    return f"fusions/{safe(short(method))}"
 
 
 def encoders(root: Path) -> list[tuple[str, str]]:

@@ -28,6 +28,7 @@ COMMANDS = (
     "predict",
     "status",
     "list",
+    "check",
 )
 """In the order of the pipeline, as help shows them."""
 

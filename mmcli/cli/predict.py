@@ -16,12 +16,16 @@ ModelFolder = Annotated[
     Path | None,
     typer.Option("--model", help="A fusion's folder or artifacts/optimized. Default: the best so far.", show_default=False),
 ]
+Explain = Annotated[
+    bool, typer.Option("--explain", help="Write how much of each column entered, where the fusion has weights.")
+]
 
 
 def command(
     table: o.TableArgument,
     output: Output = Path("predictions.csv"),
     model: ModelFolder = None,
+    explain: Explain = False,
     media_root: o.MediaRoot = None,
     encoding: o.Encoding = None,
     delimiter: o.Delimiter = None,
@@ -37,5 +41,7 @@ def command(
     context = o.begin(artifacts=artifacts, config=config, device=device, precision=precision, quiet=quiet, dry_run=dry_run)
     from mmcli.stages import predict
 
-    options = predict.Options(output=output, model=model, media_root=media_root, encoding=encoding, delimiter=delimiter)
+    options = predict.Options(
+        output=output, model=model, explain=explain, media_root=media_root, encoding=encoding, delimiter=delimiter
+    )
     o.end(predict.run(table, options, context), context, json_)

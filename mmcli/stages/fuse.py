@@ -442,7 +442,7 @@ def _say(
 ) -> dict[str, Any]:
     """The leaderboard on val, best first, with the references among its rows; and one sentence of verdict."""
     val, task = dataset.splits["val"], dataset.task
-    entries = [_entry("fused", a.config["method"], a, model.OUTPUTS, val) for a in made]
+    entries = [_entry("fused", layout.short(a.config["method"]), a, model.OUTPUTS, val) for a in made]
     for artifact in encoders.values():
         name = f"{artifact.config['column']} ({artifact.config['architecture']})"
         entries.append(_entry("column", name, artifact, model.EMBEDDINGS, val))
@@ -458,7 +458,7 @@ def _say(
     if options.board:
         _write_board(ranked, said, made, dataset, context)
     data = {
-        "fused": {a.config["method"]: a.metrics for a in made},
+        "fused": {layout.short(a.config["method"]): a.metrics for a in made},
         "columns": {name: a.metrics["val"] for name, a in model.best_by_input(encoders).items()},
         "encoders": {name: a.metrics["val"] for name, a in encoders.items()},
         "baselines": {name: reference.metrics[name]["val"] for name in baselines.names(dataset)},

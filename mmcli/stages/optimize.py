@@ -89,7 +89,7 @@ def run(options: Options, context: Context) -> Outcome:
 
 def _base(options: Options, context: Context) -> Artifact:
     if options.method:
-        method = registry.resolve("fusions", options.method).name
+        method = registry.canonical("fusions", options.method)
         made_by = f"mmcli fuse --method {method}"
         return store.require_fresh(store.read(context.root, layout.fusion(method), "fusion", made_by))
     fusions = model.fresh_fusions(context.root)

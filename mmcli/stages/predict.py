@@ -27,6 +27,8 @@ class Options:
     output: Path = Path("predictions.csv")
     model: Path | None = None
     """A fusion's folder or `optimized`; by default the best under the artifacts root."""
+    explain: bool = False
+    """Whether the columns' weights are written too, one column each."""
     media_root: str | None = None
     encoding: str | None = None
     delimiter: str | None = None
@@ -55,6 +57,11 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
     if missing:
         context.console.warn(f"{path} lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}: absent in every row")
     context.console.note(f"predict: {loaded.artifact.name} on {loaded.compute}")
+    if options.explain and not loaded.has_weights:
+        raise ConfigError(
+            f"--explain: {loaded.artifact.name} fuses by {loaded.artifact.config['method']}, which has no weights",
+            "Fuse by one that has, e.g. mmcli fuse --method gated, and name it with --model; see: mmcli list fusions",
+        )
     if context.dry_run:
         context.console.note("dry run: nothing was written")
         return Outcome({"model": loaded.artifact.name, "absent": missing}, "")
@@ -80,7 +87,7 @@ def _predict(table: Table, loaded: Model, options: Options) -> tuple[int, list[t
     writer = _WRITERS[FORMATS[options.output.suffix.lower()]](temporary, options.output.suffix.lower())
     rejects, rows = [], 0
     try:
-        for prediction in loaded.predict_chunks(table.chunks(), options.media_root or str(table.path.parent)):
+        for prediction in loaded.predict_chunks(table.chunks(), options.media_root or str(table.path.parent), options.explain):
             writer.write(prediction.frame)
             rejects += prediction.rejects
             rows += len(prediction.frame)

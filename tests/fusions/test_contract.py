@@ -1,158 +1,93 @@
-"""What every fusion must do, whatever it is: a new file is tested the moment it exists."""
+"""What every fusion must do, whatever it is: a new file is tested the moment it exists, by the checks of `mmcli check`."""
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
 
 import pytest
-import torch
 
-from mmcli import registry
-from mmcli.encoders import parameter_count
-from mmcli.fusions import Fusion
-from mmcli.signals import Decision, Features
+from mmcli import checking, registry
+from mmcli.errors import ConfigError
 
 NAMES = list(registry.parts("fusions"))
-WIDTHS = (8, 5, 12, 3)
-ROWS = 6
-DECISION = Decision(5, "softmax")
 
 
-def dims(columns: int) -> dict[str, int]:
-    return {f"column {i}.{'abcd'[i]}": WIDTHS[i] for i in range(columns)}
-
-
-def features(columns: int, seed: int = 0) -> dict[str, Features]:
-    """Row 1 lacks the last column, row 2 lacks all; columns and rows differ in their numbers of tokens."""
-    generator = torch.Generator().manual_seed(seed)
-    made = {}
-    for place, (name, width) in enumerate(dims(columns).items()):
-        present = torch.ones(ROWS, dtype=torch.bool)
-        present[1] = place < columns - 1
-        present[2] = False
-        tokens = (4, 1, 5, 2)[place]
-        mask = torch.arange(tokens)[None] < torch.tensor([4, 1, 2, 3, 1, 5]).clamp(max=tokens)[:, None]
-        pooled = torch.randn(ROWS, width, generator=generator)
-        outputs = torch.randn(ROWS, DECISION.width + 2, generator=generator)  # two numbers that are the task's own
-        made[name] = Features(pooled, torch.randn(ROWS, tokens, width, generator=generator), mask, present, outputs)
-    return made
-
-
-def build(name: str, columns: int) -> Fusion:
-    torch.manual_seed(0)
-    part = registry.load("fusions", name)
-    fusion: Fusion = part(registry.config_of(part)(), dims(columns), *decision(name))
-    return fusion.eval()
-
-
-def decision(name: str) -> list[Decision]:
-    """What methods that fuse decisions are built with besides."""
-    return [DECISION] if registry.load("fusions", name).family == "decision" else []
-
-
-def noisy(own: Features, row: int | None = None) -> Features:
-    """With everything that a method could look at changed, in one row or in all."""
-    generator = torch.Generator().manual_seed(7)
-    assert own.outputs is not None
-    changed = [x.clone() for x in (own.pooled, own.tokens, own.outputs)]
-    for values in changed:
-        noise = torch.randn(values.shape, generator=generator)
-        values[slice(None) if row is None else row] = noise[slice(None) if row is None else row]
-    return Features(changed[0], changed[1], own.mask, own.present, changed[2])
-
-
-@pytest.mark.parametrize("columns", [1, 2, 3, 4])
+@pytest.mark.parametrize("check", checking.CHECKS, ids=lambda check: check.__name__)
 @pytest.mark.parametrize("name", NAMES)
-def test_any_number_of_inputs_with_absent_rows(name: str, columns: int) -> None:
-    fusion = build(name, columns)
-    fused = fusion(features(columns))
-    assert fused.pooled.shape == (ROWS, fusion.dim)
-    assert fused.pooled.isfinite().all()
-    if fused.weights is not None:
-        assert fused.weights.shape == (ROWS, columns)
-        torch.testing.assert_close(fused.weights.sum(1), torch.ones(ROWS))
-    if columns == 1:
-        assert list(fusion.columns) == list(dims(1))
-
-
-@pytest.mark.parametrize("name", [n for n in NAMES if registry.load("fusions", n).absent_inputs == "masked"])
-def test_an_absent_column_counts_for_nothing_where_it_is_masked(name: str) -> None:
-    fusion = build(name, 3)
-    one = features(3)
-    other = dict(one)
-    last = list(one)[-1]
-    other[last] = noisy(one[last], row=1)
-    assert torch.equal(fusion(one).pooled[1], fusion(other).pooled[1])
-    weights = fusion(one).weights
-    if weights is not None:
-        assert weights[1, -1] == 0
+def test_contract(name: str, check: object) -> None:
+    assert callable(check)
+    check(checking.subject(name))
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_present_column_counts(name: str) -> None:
-    fusion = build(name, 3)
-    one = features(3)
-    for column in one:
-        other = dict(one)
-        other[column] = noisy(one[column])
-        assert not torch.allclose(fusion(one).pooled[0], fusion(other).pooled[0])
+def test_what_a_user_is_told_of_it(name: str) -> None:
+    about = registry.resolve("fusions", name).literals["ABOUT"]
+    assert set(about) == {"family", "absent", "ordered", "cost", "use"}
+    assert about["family"] in {"feature", "token", "decision"}
+    assert about["absent"] in {"masked", "embedding"}
+    assert about["use"]
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_rows_do_not_see_each_other(name: str) -> None:
-    fusion = build(name, 3)
-    whole = features(3)
-    for row in range(ROWS):
-        alone = fusion({column: f.gather(torch.tensor([row])) for column, f in whole.items()})
-        torch.testing.assert_close(alone.pooled[0], fusion(whole).pooled[row])
+MINE = '''
+"""Mine."""
+from collections.abc import Mapping
+import torch
+from torch import nn
+from mmcli.config import Config as BaseConfig
+from mmcli.fusions import Fusion, stacked
+from mmcli.signals import Features, Fused
+
+ABOUT = {{"family": "feature", "absent": "{absent}", "ordered": False, "cost": "M", "use": "to test"}}
+
+class Config(BaseConfig):
+    """None."""
+
+class Mine(Fusion):
+    """Sums projections."""
+    def __init__(self, config, dims):
+        super().__init__(dims, 4)
+        self.own = nn.ModuleList([nn.Linear(dim, 4) for dim in dims.values()])
+    @staticmethod
+    def parameter_formula(config, dims):
+        return sum({formula} for dim in dims.values())
+    def forward(self, features):
+        pooled, present = stacked(features, {columns})
+        return Fused(torch.stack([own(x){masked} for m, (own, x) in enumerate(zip(self.own, pooled))]).sum(0))
+'''
+GOOD = {"absent": "masked", "formula": "4 * dim + 4", "columns": "self.columns", "masked": " * present[:, m, None]"}
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_gradients_reach_every_parameter(name: str) -> None:
-    fusion = build(name, 3).train()
-    if not parameter_count(fusion):
-        return
-    fused = fusion(features(3))
-    (fused.pooled * torch.randn(fused.pooled.shape)).sum().backward()
-    for parameter_name, parameter in fusion.named_parameters():
-        assert parameter.grad is not None, parameter_name
-        assert parameter.grad.isfinite().all()
-        assert parameter.grad.abs().sum() > 0, parameter_name
+def write(folder: Path, **changes: str) -> str:
+    path = folder / "mine.py"
+    path.write_text(MINE.format(**{**GOOD, **changes}))
+    return f"{path}:Mine"
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_the_order_of_the_dict_is_nothing(name: str) -> None:
-    fusion = build(name, 3)
-    whole = features(3)
-    backwards: dict[str, Any] = dict(reversed(whole.items()))
-    assert torch.equal(fusion(whole).pooled, fusion(backwards).pooled)
+def test_a_method_of_ones_own_passes(tmp_path: Path) -> None:
+    assert [result.found for result in checking.check(write(tmp_path)) if not result.passed] == []
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_saved_and_loaded_it_is_the_same(name: str) -> None:
-    fusion, whole = build(name, 3), features(3)
-    torch.manual_seed(5)
-    part = registry.load("fusions", name)
-    other = part(registry.config_of(part)(), dims(3), *decision(name)).eval()
-    other.load_state_dict(fusion.state_dict())
-    assert torch.equal(fusion(whole).pooled, other(whole).pooled)
+@pytest.mark.parametrize(
+    ("changes", "failed", "found"),
+    [
+        ({"masked": ""}, "absent_inputs_count_for_nothing", "row 1 lacks the last column"),
+        ({"formula": "4 * dim"}, "parameters_are_as_the_formula_says", "it has 36 parameters, the formula says 32"),
+        ({"masked": " * present[:, m, None] + x.mean()"}, "rows_do_not_see_each_other", "row 0 differs when it is alone"),
+    ],
+)
+def test_what_is_wrong_with_one_is_found_and_named(tmp_path: Path, changes: dict[str, str], failed: str, found: str) -> None:
+    results = {result.name: result for result in checking.check(write(tmp_path, **changes))}
+    assert not results[failed].passed
+    assert found in results[failed].found
+    assert results["bfloat16"].passed
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_bfloat16(name: str) -> None:
-    fusion = build(name, 2).train()
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        fused = fusion(features(2))
-        penalty = fusion.penalty(fused, torch.arange(ROWS) % DECISION.width)
-    if parameter_count(fusion):
-        (fused.pooled.float().sum() + (0.0 if penalty is None else penalty)).backward()
-    assert all(p.grad.isfinite().all() for p in fusion.parameters() if p.grad is not None)
-    assert fused.pooled.float().isfinite().all()
-
-
-@pytest.mark.parametrize("columns", [1, 2, 3, 4])
-@pytest.mark.parametrize("name", NAMES)
-def test_parameters_are_as_the_formula_says(name: str, columns: int) -> None:
-    part = registry.load("fusions", name)
-    config = registry.config_of(part)()
-    assert parameter_count(build(name, columns)) == part.parameter_formula(config, dims(columns), *decision(name))
+def test_a_file_without_such_a_class_says_which_there_is(tmp_path: Path) -> None:
+    write(tmp_path)
+    with pytest.raises(ConfigError, match=r"has no Fusion called 'Mien'. Did you mean 'Mine'\?"):
+        checking.check(f"{tmp_path}/mine.py:Mien")
+    with pytest.raises(ConfigError, match="there is no such file"):
+        checking.check(f"{tmp_path}/yours.py")
+    (tmp_path / "broken.py").write_text("def")
+    with pytest.raises(ConfigError, match="is not valid Python"):
+        checking.check(f"{tmp_path}/broken.py")

@@ -1,0 +1,210 @@
+"""What every fusion must do, whatever it is: the checks that mmcli's own methods pass, for those of others.
+
+`mmcli check ./mine.py` runs them; the tests run them over the registry. Each check raises AssertionError with what it found.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from mmcli import registry
+from mmcli.encoders import parameter_count
+from mmcli.errors import MmcliError
+from mmcli.fusions import Fusion
+from mmcli.signals import Decision, Features, Fused
+
+WIDTHS = (8, 5, 12, 3)
+ROWS = 6
+DECISION = Decision(5, "softmax")
+
+
+@dataclass(frozen=True)
+class Result:
+    """How one check went."""
+
+    name: str
+    about: str
+    passed: bool
+    found: str = ""
+
+
+def dims(columns: int) -> dict[str, int]:
+    """Names and widths of some columns."""
+    return {f"column {i}.{'abcd'[i]}": WIDTHS[i] for i in range(columns)}
+
+
+def features(columns: int, seed: int = 0) -> dict[str, Features]:
+    """Row 1 lacks the last column, row 2 lacks all; columns and rows differ in their numbers of tokens."""
+    generator = torch.Generator().manual_seed(seed)
+    made = {}
+    for place, (name, width) in enumerate(dims(columns).items()):
+        present = torch.ones(ROWS, dtype=torch.bool)
+        present[1] = place < columns - 1
+        present[2] = False
+        tokens = (4, 1, 5, 2)[place]
+        mask = torch.arange(tokens)[None] < torch.tensor([4, 1, 2, 3, 1, 5]).clamp(max=tokens)[:, None]
+        pooled = torch.randn(ROWS, width, generator=generator)
+        outputs = torch.randn(ROWS, DECISION.width + 2, generator=generator)  # two numbers that are the task's own
+        made[name] = Features(pooled, torch.randn(ROWS, tokens, width, generator=generator), mask, present, outputs)
+    return made
+
+
+def changed(own: Features, row: int | None = None) -> Features:
+    """With everything that a method could look at changed, in one row or in all."""
+    generator = torch.Generator().manual_seed(7)
+    assert own.outputs is not None
+    copies = [values.clone() for values in (own.pooled, own.tokens, own.outputs)]
+    for values in copies:
+        noise = torch.randn(values.shape, generator=generator)
+        values[slice(None) if row is None else row] = noise[slice(None) if row is None else row]
+    return Features(copies[0], copies[1], own.mask, own.present, copies[2])
+
+
+class Subject:
+    """A method under check: builds fresh copies of it, always the same."""
+
+    def __init__(self, kind: type[Fusion], config: Any) -> None:
+        self.kind = kind
+        self.config = config
+        self.more = [DECISION] if kind.family == "decision" else []
+
+    def build(self, columns: int, seed: int = 0) -> Fusion:
+        torch.manual_seed(seed)
+        kind: Any = self.kind
+        fusion: Fusion = kind(self.config, dims(columns), *self.more)
+        return fusion.eval()
+
+
+def any_number_of_inputs(subject: Subject) -> None:
+    """It takes one to four columns, with ragged tokens and absent rows, and gives finite features of width `dim`."""
+    for columns in (1, 2, 3, 4):
+        fusion = subject.build(columns)
+        fused = fusion(features(columns))
+        assert isinstance(fused, Fused), f"forward gives a {type(fused).__name__}, not Fused"
+        assert fused.pooled.shape == (ROWS, fusion.dim), f"pooled is {list(fused.pooled.shape)}, not [{ROWS}, {fusion.dim}]"
+        assert bool(fused.pooled.isfinite().all()), f"pooled is not finite with {columns} columns"
+        if fused.weights is not None:
+            assert fused.weights.shape == (ROWS, columns), f"weights are {list(fused.weights.shape)}, not [{ROWS}, {columns}]"
+            total = fused.weights.sum(1)
+            assert bool(((total - 1).abs() < 1e-4).all()), f"weights add up to {total.tolist()}, not to 1"
+
+
+def absent_inputs_count_for_nothing(subject: Subject) -> None:
+    """Where ABOUT says `masked`, what an absent column holds changes nothing, and its weight is zero."""
+    if subject.kind.absent_inputs != "masked":
+        return
+    fusion, one = subject.build(3), features(3)
+    last = list(one)[-1]
+    other = {**one, last: changed(one[last], row=1)}
+    same = torch.equal(fusion(one).pooled[1], fusion(other).pooled[1])
+    assert same, "row 1 lacks the last column, yet its features change with what that column holds"
+    weights = fusion(one).weights
+    assert weights is None or float(weights[1, -1].detach()) == 0, "an absent column has a weight"
+
+
+def every_present_column_counts(subject: Subject) -> None:
+    """A change in any column that is there changes the result."""
+    fusion, one = subject.build(3), features(3)
+    for column in one:
+        other = {**one, column: changed(one[column])}
+        assert not torch.allclose(fusion(one).pooled[0], fusion(other).pooled[0]), f"{column!r} has no influence"
+
+
+def rows_do_not_see_each_other(subject: Subject) -> None:
+    """A row alone gives what it gives in a batch."""
+    fusion, whole = subject.build(3), features(3)
+    together = fusion(whole).pooled
+    for row in range(ROWS):
+        alone = fusion({column: own.gather(torch.tensor([row])) for column, own in whole.items()}).pooled[0]
+        assert torch.allclose(alone, together[row], atol=1e-5, rtol=1e-4), f"row {row} differs when it is alone"
+
+
+def the_order_of_the_dict_is_nothing(subject: Subject) -> None:
+    """Columns are found by name."""
+    fusion, whole = subject.build(3), features(3)
+    backwards = dict(reversed(whole.items()))
+    assert torch.equal(fusion(whole).pooled, fusion(backwards).pooled), "it goes by the order of the dict, not by names"
+
+
+def gradients_reach_every_parameter(subject: Subject) -> None:
+    """Training can move all of it, and no gradient is infinite."""
+    fusion = subject.build(3).train()
+    if not parameter_count(fusion):
+        return
+    fused = fusion(features(3))
+    (fused.pooled * torch.randn(fused.pooled.shape)).sum().backward()
+    for name, parameter in fusion.named_parameters():
+        assert parameter.grad is not None, f"no gradient reaches {name}"
+        assert bool(parameter.grad.isfinite().all()), f"the gradient of {name} is not finite"
+        assert float(parameter.grad.abs().sum()) > 0, f"the gradient of {name} is zero"
+
+
+def saved_and_loaded_it_is_the_same(subject: Subject) -> None:
+    """Its state dict holds all that it knows."""
+    fusion, other, whole = subject.build(3), subject.build(3, seed=5), features(3)
+    other.load_state_dict(fusion.state_dict())
+    assert torch.equal(fusion(whole).pooled, other(whole).pooled), "a copy with the same state dict gives something else"
+
+
+def bfloat16(subject: Subject) -> None:
+    """It works under autocast, with its penalty, forwards and backwards."""
+    fusion = subject.build(2).train()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        fused = fusion(features(2))
+        penalty = fusion.penalty(fused, torch.arange(ROWS) % DECISION.width)
+    if parameter_count(fusion):
+        (fused.pooled.float().sum() + (0.0 if penalty is None else penalty)).backward()
+    finite = all(bool(p.grad.isfinite().all()) for p in fusion.parameters() if p.grad is not None)
+    assert finite and bool(fused.pooled.float().isfinite().all()), "something is not finite in bfloat16"
+
+
+def parameters_are_as_the_formula_says(subject: Subject) -> None:
+    """`parameter_formula` counts right, for one to four columns."""
+    for columns in (1, 2, 3, 4):
+        counted = parameter_count(subject.build(columns))
+        more = subject.more if len(inspect.signature(subject.kind.parameter_formula).parameters) > 2 else []
+        said = subject.kind.parameter_formula(subject.config, dims(columns), *more)
+        assert counted == said, f"with {columns} columns it has {counted:,} parameters, the formula says {said:,}"
+
+
+CHECKS: tuple[Callable[[Subject], None], ...] = (
+    any_number_of_inputs,
+    absent_inputs_count_for_nothing,
+    every_present_column_counts,
+    rows_do_not_see_each_other,
+    the_order_of_the_dict_is_nothing,
+    gradients_reach_every_parameter,
+    saved_and_loaded_it_is_the_same,
+    bfloat16,
+    parameters_are_as_the_formula_says,
+)
+
+
+def subject(name: str) -> Subject:
+    """A method by name, or by file and class, with its default options."""
+    kind: type[Fusion] = registry.load("fusions", name)
+    return Subject(kind, registry.config_of(kind)())
+
+
+def check(name: str) -> Sequence[Result]:
+    """Every check of a method, in order."""
+    own = subject(name)
+    results = []
+    for one in CHECKS:
+        about = (inspect.getdoc(one) or "").rstrip(".")
+        try:
+            one(own)
+            results.append(Result(one.__name__, about, True))
+        except MmcliError:
+            raise
+        except Exception as error:  # whatever a user's code raises is what it has to hear
+            found = str(error) or type(error).__name__
+            if not isinstance(error, AssertionError):
+                found = f"{type(error).__name__}: {found}"
+            results.append(Result(one.__name__, about, False, found.splitlines()[0]))
+    return results

@@ -1,8 +1,8 @@
 """Self-supervised warm starts: an encoder learns from rows without a target before it learns from those with one.
 
-Pictures, spectrograms and clips: two strongly varied views of a row are to have like features, which vary between rows and do
-not repeat one another (VICReg, Bardes, Ponce and LeCun 2022). Token ids: hidden tokens are to be told from those around them
-(Devlin et al. 2019).
+Pictures and clips: two strongly varied views of a row are to have like features, which vary between rows and do not repeat one
+another (VICReg, Bardes, Ponce and LeCun 2022). Token ids: hidden tokens are to be told from those around them (Devlin et al.
+2019). Sound has none: measured, it made encoders worse (docs/design.md).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from mmcli.training.loop import Job, train
 
 WEIGHTS = "encoder.safetensors"
 HIDDEN_SHARE = 0.15
-VIEWED = frozenset(["grid", "spectrogram", "clip"])
+VIEWED = frozenset(["grid", "clip"])
 
 
 def unfit(encoder: Encoder, kind: str) -> str:

@@ -1,0 +1,205 @@
+"""fuse: all methods on one leaderboard, seeds that are averaged, gates that are shown, methods of one's own."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from mmcli import leaderboard, model, registry
+from mmcli.artifacts import store, tensors
+from mmcli.cli import app
+from mmcli.dataset import Dataset
+from mmcli.errors import ExitCode
+from mmcli.leaderboard import Entry
+from mmcli.tasks.classification import Classification
+from mmcli.tasks.classification import Config as TaskConfig
+from tests.conftest import SMALL
+from tests.fusions.test_contract import write
+
+pytestmark = pytest.mark.slow
+QUICK = ("--set=fuse.training.epochs=3",)
+
+
+def run(*arguments: object) -> tuple[int, str]:
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    return result.exit_code, " ".join(result.output.split())
+
+
+@pytest.fixture
+def root(chain: Path, tmp_path: Path) -> Path:
+    for part in ("preprocess", "encoders"):
+        shutil.copytree(chain / part, tmp_path / "a" / part)
+    return tmp_path / "a"
+
+
+def board(root: Path) -> Any:
+    return json.loads((root / "leaderboard" / "leaderboard.json").read_text(encoding="utf-8"))
+
+
+def test_all_methods_on_one_leaderboard(root: Path) -> None:
+    code, output = run("fuse", "--method", "all", "--seeds", "2", "-a", root, *QUICK)
+    assert code == ExitCode.DONE, output
+    found = board(root)
+    rows = {row["name"]: row for row in found["rows"]}
+    methods = set(registry.parts("fusions"))
+    assert {name for name, row in rows.items() if row["kind"] == "fused"} == methods - {"stacking"}
+    assert rows["stacking"]["kind"] == "refused"
+    assert "mmcli train-encoder --folds 5" in rows["stacking"]["reason"]
+    assert {row["name"] for row in found["rows"] if row["kind"] == "baseline"} == {"majority", "linear"}
+    assert any(name.startswith("picture (cnn)") for name in rows)
+    scores = [row["val"]["value"] for row in found["rows"] if row["val"]]
+    assert scores == sorted(scores, reverse=True)
+    assert len(rows["gated"]["seeds"]) == 2
+    assert all(0 < rows[name]["p_value"] <= 1 for name in methods - {"stacking"})
+    assert found["verdict"] in output
+    assert (root / "leaderboard" / "leaderboard.png").stat().st_size > 5000
+    assert "| fusion | gated |" in (root / "leaderboard" / "leaderboard.md").read_text(encoding="utf-8")
+    _, again = run("fuse", "--method", "gated", "--seeds", "2", "-a", root, *QUICK)
+    assert "seed 0" not in again
+
+
+def test_side_by_side_or_alone_the_bits_are_the_same(root: Path, tmp_path: Path) -> None:
+    other = tmp_path / "b"
+    shutil.copytree(root, other)
+    methods = [word for name in ("gated", "mean", "poe", "late") for word in ("--method", name)]
+    for place, workers in ((root, 1), (other, 2)):
+        assert run("fuse", *methods, "--seeds", 1, "--workers", workers, "-a", place, *QUICK)[0] == ExitCode.DONE
+    for method in ("gated", "mean", "poe", "late"):
+        hashes = {store.read(place, f"fusions/{method}", "fusion", "").manifest["hash"] for place in (root, other)}
+        assert len(hashes) == 1, method
+
+
+def test_seeds_are_averaged(root: Path) -> None:
+    for seed in (0, 1):
+        assert run("fuse", "--seeds", 1, "--seed", seed, "-a", root, *QUICK)[0] == ExitCode.DONE
+        (root / "fusions" / "gated").rename(root / f"alone-{seed}")
+    assert run("fuse", "--seeds", 2, "-a", root, *QUICK)[0] == ExitCode.DONE
+    alone = [tensors.load(root / f"alone-{seed}" / "outputs.safetensors")["outputs"] for seed in (0, 1)]
+    together = tensors.load(root / "fusions" / "gated" / "outputs.safetensors")["outputs"]
+    torch.testing.assert_close(together, (alone[0] + alone[1]) / 2, atol=1e-5, rtol=1e-4)
+
+
+def test_the_whole_model_computes_what_the_fusion_left(root: Path) -> None:
+    """From raw rows through encoders, own heads and all seeds: of a method of each family."""
+    dataset = Dataset.open(root)
+    index = torch.arange(len(dataset.rows))
+    for method in ("gated", "transformer", "late", "evidential"):
+        assert run("fuse", "--method", method, "--seeds", 2, "-a", root, *QUICK)[0] == ExitCode.DONE
+        artifact = store.read(root, f"fusions/{method}", "fusion", "")
+        network = model.load_fused(dataset, artifact)
+        outputs = model.outputs_for(network, dataset, index, model.device.choose("cpu", "float32"))
+        torch.testing.assert_close(outputs, tensors.load(artifact.file(model.OUTPUTS))["outputs"], atol=0.02, rtol=0.02)
+
+
+def test_gates_are_shown_and_written_for_each_row(root: Path, table: Path, tmp_path: Path) -> None:
+    code, output = run("fuse", "--explain", "--seeds", 1, "-a", root, *QUICK)
+    assert code == ExitCode.DONE
+    assert "weights say how much of a column entered, not how much it mattered" in output
+    assert "blue round" in output
+    out = tmp_path / "p.csv"
+    assert run("predict", table, "-a", root, "--explain", "-o", out)[0] == ExitCode.DONE
+    weights = pd.read_csv(out).filter(like="label_weight_")
+    names = list(store.read(root, "fusions/gated", "fusion", "").config["encoders"])
+    assert list(weights.columns) == [f"label_weight_{name}" for name in names]
+    np.testing.assert_allclose(weights.sum(axis=1), 1.0, atol=1e-4)
+    saved = tensors.load(root / "fusions" / "gated" / "outputs.safetensors")["weights"]
+    np.testing.assert_allclose(weights.to_numpy(), saved.numpy(), atol=0.02)
+    run("fuse", "--method", "concat", "--seeds", 1, "-a", root, *QUICK)
+    code, output = run("predict", table, "-a", root, "--model", root / "fusions" / "concat", "--explain", "-o", out)
+    assert code == ExitCode.USAGE
+    assert "which has no weights" in output
+
+
+def test_stacking_learns_from_out_of_fold_predictions(root: Path) -> None:
+    code, output = run("fuse", "--method", "stacking", "-a", root, *QUICK)
+    assert code == ExitCode.USAGE
+    assert "Run: mmcli train-encoder --folds 5" in output
+    options = ("--arch", "cnn", "--arch", "bag", "--folds", 3, *SMALL[:5], "--set=training.epochs=4")
+    shutil.rmtree(root / "encoders")
+    assert run("train-encoder", "-a", root, *options)[0] == ExitCode.DONE
+    dataset = Dataset.open(root)
+    for column, architecture in (("picture", "cnn"), ("word", "bag")):
+        saved = tensors.load(root / "encoders" / column / architecture / "embeddings.safetensors")
+        own, unseen = saved["outputs"], saved["outputs_out_of_fold"]
+        train = dataset.splits["train"]
+        assert all(not torch.equal(own[row], unseen[row]) for row in train)
+        rest = torch.cat([dataset.splits["val"], dataset.splits["test"]])
+        assert torch.equal(own[rest], unseen[rest])
+        assert not list((root / "encoders" / column / architecture).glob("fold-*"))
+    code, output = run("fuse", "--method", "stacking", "--seeds", 1, "-a", root, *QUICK)
+    assert code == ExitCode.DONE, output
+
+
+def test_a_method_of_ones_own_fuses_and_predicts(root: Path, table: Path, tmp_path: Path) -> None:
+    mine = write(tmp_path)
+    code, output = run("fuse", "--method", mine, "--seeds", 1, "-a", root, *QUICK)
+    assert code == ExitCode.DONE, output
+    assert (root / "fusions" / "Mine" / "artifact.json").exists()
+    assert " Mine " in output
+    out = tmp_path / "p.csv"
+    assert run("predict", table, "-a", root, "--model", root / "fusions" / "Mine", "-o", out)[0] == ExitCode.DONE
+    assert len(pd.read_csv(out)) == 60
+    assert run("check", mine)[0] == ExitCode.DONE
+    code, output = run("check", write(tmp_path, formula="4 * dim"))
+    assert code == ExitCode.FAILED
+    assert "mend parameters are as the formula says first" in output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--method", "gatde"), "Did you mean 'gated'?"),
+        (("--order", "pictur"), "Did you mean 'picture'?"),
+        (("--order", "word"), "does not look at the order"),
+        (("--train-encoders", "--seeds", "3"), "--seeds is for fusing on embeddings"),
+    ],
+)
+def test_wrong_options_are_named(root: Path, arguments: tuple[str, ...], said: str) -> None:
+    code, output = run("fuse", *arguments, "-a", root)
+    assert code == ExitCode.USAGE
+    assert said in output
+
+
+def test_the_order_asked_for_is_that_of_the_model(root: Path) -> None:
+    assert run("fuse", "--method", "sequential", "--seeds", 1, "--order", "word", "-a", root, *QUICK)[0] == ExitCode.DONE
+    names = list(store.read(root, "fusions/sequential", "fusion", "").config["encoders"])
+    assert names[-1] == "picture"
+    assert names[0].startswith("word")
+
+
+TASK = Classification.fit(TaskConfig(), [("a",), ("b",)], ["y"])
+
+
+def test_the_board_knows_noise_from_gain() -> None:
+    """400 rows: 90 right of 100 against 80, paired, is no accident; one row more is."""
+    targets = torch.zeros(400, dtype=torch.int64)
+
+    def outputs(right: int) -> torch.Tensor:
+        return torch.where(torch.arange(400)[:, None] < right, torch.tensor([[3.0, 0.0]]), torch.tensor([[0.0, 3.0]]))
+
+    entries = [
+        Entry("column", "one", outputs(320)),
+        Entry("column", "other", outputs(300)),
+        Entry("fused", "better", outputs(360)),
+        Entry("fused", "alike", outputs(321)),
+        Entry("baseline", "linear", outputs(310)),
+        Entry("refused", "none", None, reason="why"),
+    ]
+    ranked = leaderboard.rank(entries, targets, TASK, 0)
+    assert [row.entry.name for row in ranked] == ["better", "alike", "one", "linear", "other", "none"]
+    better, alike, one = ranked[:3]
+    assert better.gain is not None and better.gain.value == pytest.approx(0.1) and better.gain.low > 0
+    assert better.p_value is not None and better.p_value < 0.01
+    assert alike.p_value is not None and alike.p_value > 0.3
+    assert one.gain is None
+    assert "Fusing beats the best single column by 0.100" in leaderboard.verdict(ranked, TASK)
+    without = leaderboard.rank([entries[0], entries[4], Entry("fused", "worse", outputs(300))], targets, TASK, 0)
+    assert "No method beats the best single column here" in leaderboard.verdict(without, TASK)

@@ -1,4 +1,5 @@
-"""Writes the generated pages: docs/commands.md from the command line, docs/parts.md from the registry.
+"""Writes the generated pages: docs/commands.md from the command line, docs/parts.md from the registry, docs/fusions.md from the
+registry and docs/fusions.json, which benchmarks/fusions.py measures.
 
 python docs/generate.py            write them
 python docs/generate.py --check    end with status 1 if they are not current
@@ -6,9 +7,11 @@ python docs/generate.py --check    end with status 1 if they are not current
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import mean, stdev
 from typing import Any, get_args
 
 import typer.main
@@ -83,7 +86,106 @@ def _options(key: str, config: Any) -> Iterator[str]:
     yield ""
 
 
-PAGES = {"commands.md": commands_page, "parts.md": parts_page}
+ABSENT = {"masked": "left out", "embedding": "learned stand-in"}
+
+
+def fusions_page() -> Iterator[str]:
+    """Which methods there are, when to use which, and what they reach on real tables."""
+    yield "# Fusion methods\n"
+    yield (
+        "`Output = F(Input_1, ..., Input_n)`. Made by `python docs/generate.py` from the methods' own files (each holds its paper,\n"
+        "its equation and its formula of parameters) and from `docs/fusions.json`, which `python benchmarks/fusions.py DATA`\n"
+        "measures.\n"
+    )
+    yield "| method | family | missing inputs | order matters | cost grows with | when |\n| --- | --- | --- | --- | --- | --- |"
+    for name, info in registry.parts("fusions").items():
+        about = info.literals["ABOUT"]
+        also = f" (`{'`, `'.join(info.aliases)}`)" if info.aliases else ""
+        ordered = "yes" if about["ordered"] else "no"
+        cells = [f"`{name}`{also}", about["family"], ABSENT[about["absent"]], ordered, about["cost"], about["use"]]
+        yield "| " + " | ".join(cells) + " |"
+    yield (
+        "\nM columns of width D, H the width of the fused features, S all tokens, T those of one column, C classes, R rank,\n"
+        "K, N and E as in the method's file. A method of your own: [own-fusion.md](own-fusion.md).\n"
+    )
+    found = DOCS / "fusions.json"
+    if found.exists():
+        yield from _measured(json.loads(found.read_text(encoding="utf-8")))
+
+
+def _measured(tables: dict[str, Any]) -> Iterator[str]:
+    yield "## On real tables\n"
+    yield (
+        "Encoders by `--arch auto`, then `mmcli fuse --method all`. The winner is chosen on val; test is looked at afterwards.\n"
+        "Each score is of the average of the seeds, with its 95% bootstrap interval; `single seeds` are their val scores, mean\n"
+        "and standard deviation; gains are paired on the same test rows.\n"
+    )
+    for name, table in tables.items():
+        yield f"### {name}\n"
+        yield _said(table) + "\n"
+        yield (
+            "| method | val | single seeds | test | over best column | over linear | parameters | seconds |\n"
+            "| --- | --- | --- | --- | --- | --- | --- | --- |"
+        )
+        for row in table["board"]["rows"]:
+            yield _measured_row(row, table)
+        yield ""
+        yield from _robust(table)
+
+
+def _said(table: dict[str, Any]) -> str:
+    winner, metric = table["winner"], table["metric"].replace("_", " ")
+    own = table["methods"][winner]
+    column, linear = table["column"], table["linear"]
+    better = "lower is better" if not table["higher_is_better"] else "higher is better"
+    rows = ", ".join(f"{count:,} {split}" for split, count in table["rows"].items())
+    said = (
+        f"{rows} rows; {metric}, {better}; {table['seeds']} seeds. The winner on val, `{winner}`, reaches {_score(own['test'])} on test; the best single column, {column['name']}, "
+        f"{_score(column['test'])}; the linear baseline {_score(linear['test'])}. "
+    )
+    beats = [("the best single column", own["over_column"]), ("the linear baseline", own["over_linear"])]
+    for what, gain in beats:
+        verb = "beats" if gain["low"] > 0 else "is ahead of" if gain["value"] > 0 else "does not beat"
+        noise = "" if gain["low"] > 0 or gain["value"] <= 0 else ", within noise"
+        said += f"It {verb} {what} ({gain['value']:+.3f}{noise}). "
+    return said.strip()
+
+
+def _measured_row(row: dict[str, Any], table: dict[str, Any]) -> str:
+    if row["kind"] == "refused":
+        return f"| {row['name']} | {row['reason']} | | | | | | |"
+    own = table["methods"].get(row["name"]) if row["kind"] == "fused" else None
+    seeds = row["seeds"]
+    spread = f"{mean(seeds):.3f} ± {stdev(seeds):.3f}" if len(seeds) > 1 else ""
+    name = {"column": f"*{row['name']}*", "baseline": f"*{row['name']}*"}.get(row["kind"], f"`{row['name']}`")
+    cells = [
+        name,
+        _score(row["val"]),
+        spread,
+        _score(own["test"]) if own else "",
+        f"{own['over_column']['value']:+.3f}" if own else "",
+        f"{own['over_linear']['value']:+.3f}" if own else "",
+        f"{row['parameters']:,}" if row["parameters"] else "",
+        f"{row['seconds']:.1f}" if row["seconds"] else "",
+    ]
+    return "| " + " | ".join(cells) + " |"
+
+
+def _robust(table: dict[str, Any]) -> Iterator[str]:
+    yield "With an input absent in half of the test rows (`gated`, `--modality-dropout 0.3`), beside the best input left:\n"
+    yield "| absent | fused | best input left | alone | gain |\n| --- | --- | --- | --- | --- |"
+    for name, row in table["robustness"].items():
+        gain = row["gain"]
+        shown = f"{gain['value']:+.3f} [{gain['low']:.3f}, {gain['high']:.3f}]"
+        yield f"| {name} | {_score(row['fused'])} | {row['left']} | {_score(row['alone'])} | {shown} |"
+    yield ""
+
+
+def _score(interval: dict[str, Any]) -> str:
+    return f"{interval['value']:.3f} [{interval['low']:.3f}, {interval['high']:.3f}]"
+
+
+PAGES = {"commands.md": commands_page, "parts.md": parts_page, "fusions.md": fusions_page}
 
 
 def main() -> int:

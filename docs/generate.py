@@ -93,9 +93,9 @@ def fusions_page() -> Iterator[str]:
     """Which methods there are, when to use which, and what they reach on real tables."""
     yield "# Fusion methods\n"
     yield (
-        "`Output = F(Input_1, ..., Input_n)`. Made by `python docs/generate.py` from the methods' own files (each holds its paper,\n"
-        "its equation and its formula of parameters) and from `docs/fusions.json`, which `python benchmarks/fusions.py DATA`\n"
-        "measures.\n"
+        "`Output = F(Input_1, ..., Input_n)`. Made by `python docs/generate.py` from the methods' own files (each holds its\n"
+        "paper, its equation and its formula of parameters) and from `docs/fusions.json`, which\n"
+        "`python benchmarks/fusions.py DATA` measures.\n"
     )
     yield "| method | family | missing inputs | order matters | cost grows with | when |\n| --- | --- | --- | --- | --- | --- |"
     for name, info in registry.parts("fusions").items():
@@ -116,9 +116,9 @@ def fusions_page() -> Iterator[str]:
 def _measured(tables: dict[str, Any]) -> Iterator[str]:
     yield "## On real tables\n"
     yield (
-        "Encoders by `--arch auto`, then `mmcli fuse --method all`. The winner is chosen on val; test is looked at afterwards.\n"
-        "Each score is of the average of the seeds, with its 95% bootstrap interval; `single seeds` are their val scores, mean\n"
-        "and standard deviation; gains are paired on the same test rows.\n"
+        "Encoders by `--arch auto`, then `mmcli fuse --method all`. The winner is chosen on val; test is looked at after\n"
+        "that. Each score is of the average of the seeds, with its 95% bootstrap interval; `single seeds` are their val\n"
+        "scores, mean and standard deviation; gains are paired on the same test rows.\n"
     )
     for name, table in tables.items():
         yield f"### {name}\n"
@@ -140,8 +140,9 @@ def _said(table: dict[str, Any]) -> str:
     better = "lower is better" if not table["higher_is_better"] else "higher is better"
     rows = ", ".join(f"{count:,} {split}" for split, count in table["rows"].items())
     said = (
-        f"{rows} rows; {metric}, {better}; {table['seeds']} seeds. The winner on val, `{winner}`, reaches {_score(own['test'])} on test; the best single column, {column['name']}, "
-        f"{_score(column['test'])}; the linear baseline {_score(linear['test'])}. "
+        f"{rows} rows; {metric}, {better}; {table['seeds']} seeds. The winner on val, `{winner}`, reaches "
+        f"{_score(own['test'])} on test; the best single column, {column['name']}, {_score(column['test'])}; the linear "
+        f"baseline {_score(linear['test'])}. "
     )
     beats = [("the best single column", own["over_column"]), ("the linear baseline", own["over_linear"])]
     for what, gain in beats:

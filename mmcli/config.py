@@ -110,6 +110,12 @@ class TrainingConfig(Config):
     """Weight of each column's own loss where encoders and fusion are trained together."""
     warm_epochs: int = Field(20, ge=1)
     """Epochs of the self-supervised warm start, where there is one (--unlabelled use)."""
+    balance: float = Field(0.0, ge=0)
+    """Where encoders and fusion train together: how strongly the gradient of a column that is ahead is held back (OGM)."""
+    anchor: float = Field(0.0, ge=0)
+    """The same: weight of the distance of each column's features from those of its own training (unimodal teachers)."""
+    align: float = Field(0.0, ge=0)
+    """The same: weight of a contrastive loss that brings the columns of a row together (--align)."""
     checkpoint_every_s: float = Field(15.0, ge=0)
     """Seconds between checkpoints; 0 writes one after every step."""
 

@@ -6,25 +6,32 @@ import functools
 from collections.abc import Mapping
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 
+from mmcli import balancing
 from mmcli.config import TrainingConfig
 from mmcli.dataset import Dataset
 from mmcli.modalities import Strength
 from mmcli.networks import FusedModel
-from mmcli.signals import Batch
+from mmcli.signals import Batch, Features
 from mmcli.training.data import Rows
 from mmcli.training.device import Compute
 from mmcli.training.loop import Job
 
+ALIGNED = 64
+"""Width in which columns are aligned."""
+
 
 class _WithHeads(nn.Module):
-    """A fused model and the columns' own heads, which train beside it and are not kept."""
+    """A fused model and what trains beside it and is not kept: the columns' own heads, and projections to align them by."""
 
-    def __init__(self, network: FusedModel, heads: Mapping[str, nn.Module]) -> None:
+    def __init__(self, network: FusedModel, heads: Mapping[str, nn.Module], aligns: bool) -> None:
         super().__init__()
         self.network = network
         self.heads = nn.ModuleList(heads[name] for name in network.names)
+        dims = [network.encoder(name).dim for name in network.names] if aligns else []
+        self.projections = nn.ModuleList([nn.Linear(dim, ALIGNED) for dim in dims])
 
 
 def job(
@@ -38,11 +45,13 @@ def job(
     folder: Path,
     label: str,
     encoder_rate: float,
+    teachers: Mapping[str, Features] | None = None,
 ) -> Job:
     """The job that trains `network` through, its encoders at `encoder_rate` times the learning rate.
 
     `heads` are the columns' own: with weight `config.auxiliary` each column's own loss is added, so that no column goes idle
-    while another explains the training rows (Wang 2020).
+    while another explains the training rows (Wang 2020). `teachers` are the features that the encoders left of all rows, for
+    `config.anchor`; `config.balance` and `config.align` need nothing more.
     """
     inputs = {name: dataset.input(source) for name, source in network.sources.items()}
     prepared = network.prepare({name: dataset.column(name) for name in network.inputs})
@@ -53,21 +62,34 @@ def job(
         if config.augment != "none" and found.varies and network.encoder(name).varies
     }
     rows = Rows(prepared, dataset.targets, dataset.splits, varies)
-    module = _WithHeads(network, heads).to(compute.device)
+    module = _WithHeads(network, heads, aligns=config.align > 0).to(compute.device)
     task = dataset.task
+    anchors = {name: own.to(compute.device) for name, own in (teachers or {}).items()} if config.anchor else {}
 
     def outputs(batch: Batch) -> Tensor:
         return network(batch.inputs).outputs  # type: ignore[no-any-return]
 
     def loss(batch: Batch) -> Tensor:
         features = network.features(batch.inputs)
+        own_losses = {}
+        if config.auxiliary or config.balance:
+            for name, head in zip(network.names, module.heads, strict=True):
+                own_losses[name] = task.loss(head(features[name].pooled), batch.targets)
+        if config.balance:
+            factors = balancing.balance_factors(own_losses, config.balance)
+            features = {name: balancing.scaled(own, factors[name]) for name, own in features.items()}
         output = network.fusion_head(features)
         total = task.loss(output.outputs, batch.targets)
         penalty = network.fusion_head.penalty(output, batch.targets)
         total = total if penalty is None else total + penalty
         if config.auxiliary:
-            for name, head in zip(network.names, module.heads, strict=True):
-                total = total + config.auxiliary * task.loss(head(features[name].pooled), batch.targets)
+            total = total + config.auxiliary * torch.stack(list(own_losses.values())).sum()
+        if anchors:
+            total = total + config.anchor * balancing.anchored(features, anchors, batch.row_ids)
+        if config.align:
+            pairs = zip(network.names, module.projections, strict=True)
+            projected = {name: layer(features[name].pooled) for name, layer in pairs}
+            total = total + config.align * balancing.alignment(projected, {n: own.present for n, own in features.items()})
         return total
 
     return Job(

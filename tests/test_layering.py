@@ -25,6 +25,7 @@ FLOOR = {
             "fusing",
             "leaderboard",
             "checking",
+            "balancing",
             "baselines",
             "dataset",
             "inputs",

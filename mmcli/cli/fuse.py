@@ -46,6 +46,12 @@ ModalityDropout = Annotated[
         metavar="SHARE",
     ),
 ]
+Align = Annotated[
+    float | None,
+    typer.Option(
+        "--align", help="With --train-encoders: weight of a loss that brings a row's columns together. Default: 0.", min=0.0
+    ),
+]
 Seeds = Annotated[
     int | None,
     typer.Option("--seeds", help="Fusions trained from as many seeds, their outputs averaged. Default: 3.", min=1, max=50),
@@ -70,6 +76,7 @@ def command(
     best_only: BestOnly = False,
     train_encoders: TrainEncoders = False,
     modality_dropout: ModalityDropout = None,
+    align: Align = None,
     seeds: Seeds = None,
     order: Order = None,
     explain: Explain = False,
@@ -115,6 +122,7 @@ def command(
         best_only=best_only,
         train_encoders=train_encoders,
         modality_dropout=modality_dropout,
+        align=align,
         seeds=seeds,
         order=tuple(order or ()),
         explain=explain,

@@ -62,6 +62,8 @@ class Options:
     train_encoders: bool = False
     modality_dropout: float | None = None
     """While training, how often each input is taken away; by default as configured."""
+    align: float | None = None
+    """Weight of the contrastive loss between columns, where encoders train too."""
     seeds: int | None = None
     """Fusions trained from as many seeds, and averaged; by default SEEDS, and 1 through the encoders."""
     order: tuple[str, ...] = ()
@@ -208,6 +210,13 @@ def _plan(method: str, encoders: dict[str, Artifact], dataset: Dataset, options:
         raise ConfigError(f"--order: the method {method} does not look at the order of the columns", "Leave it out.")
     defaults = TRAINING_THROUGH if options.train_encoders else {**TRAINING, **info.literals.get("TRAINING", {})}
     training = settings.training(**defaults)
+    if options.align is not None:
+        training = training.model_copy(update={"align": options.align})
+    together = [key for key in ("balance", "anchor", "align") if getattr(training, key)]
+    if together and not options.train_encoders:
+        raise ConfigError(
+            f"{', '.join(together)}: for encoders and fusion that train together", "Add --train-encoders, or leave it out."
+        )
     if options.modality_dropout is not None:
         training = training.model_copy(update={"modality_dropout": options.modality_dropout})
     with torch.device("meta"):
@@ -238,6 +247,7 @@ def _flags(options: Options) -> list[str]:
     flags += [word for name in options.order for word in ("--order", name)]
     flags += ["--best-only"] if options.best_only else []
     flags += ["--train-encoders"] if options.train_encoders else []
+    flags += [] if options.align is None else ["--align", str(options.align)]
     flags += [] if options.seeds is None else ["--seeds", str(options.seeds)]
     return flags + ([] if options.modality_dropout is None else ["--modality-dropout", str(options.modality_dropout)])
 
@@ -380,6 +390,7 @@ def _train_through(plan: _Plan, dataset: Dataset, compute: Compute, context: Con
         folder=draft.path,
         label=plan.name,
         encoder_rate=ENCODER_RATE,
+        teachers=cached,
     )
     draft.volatile.add(LOG)
     trained = train(job, context.console)

@@ -203,3 +203,15 @@ def test_the_board_knows_noise_from_gain() -> None:
     assert "Fusing beats the best single column by 0.100" in leaderboard.verdict(ranked, TASK)
     without = leaderboard.rank([entries[0], entries[4], Entry("fused", "worse", outputs(300))], targets, TASK, 0)
     assert "No method beats the best single column here" in leaderboard.verdict(without, TASK)
+
+
+def test_options_of_training_through_reach_it(root: Path) -> None:
+    code, output = run("fuse", "--align", "0.1", "-a", root, *QUICK)
+    assert code == ExitCode.USAGE
+    assert "Add --train-encoders" in output
+    through = ("--train-encoders", "-a", root, "--set=fuse.training.epochs=2")
+    found = []
+    for more in ((), ("--align", "0.5"), ("--set=training.balance=0.5",), ("--set=training.anchor=1",)):
+        assert run("fuse", *through, *more)[0] == ExitCode.DONE
+        found.append(tensors.load(root / "fusions" / "gated" / "outputs.safetensors")["outputs"])
+    assert all(not torch.equal(found[0], other) for other in found[1:])

@@ -16,7 +16,7 @@ from mmcli.signals import Features
 
 
 def balance_factors(losses: Mapping[str, Tensor], strength: float) -> dict[str, float]:
-    """Factor on each column's gradient: below one for a column that is ahead of the others (OGM-GE, Peng et al. 2022, eq. 8-10).
+    """Factor on each column's gradient: below one for a column that is ahead of the others (OGM-GE, Peng et al. 2022, eq. 8f).
 
     s_m = exp(-loss of the column's own head);  rho_m = s_m / mean of the others' s;  k_m = 1 - tanh(strength rho_m) where
     rho_m > 1, else 1. Without the paper's noise.

@@ -30,6 +30,9 @@ ABOUT = {
     "use": "columns that say the same thing independently; to see what fusing features adds",
 }
 
+TRAINING = {"learning_rate": 0.05}
+"""A weight for each column is all there is to learn."""
+
 
 class Config(BaseConfig):
     """How predictions are joined."""

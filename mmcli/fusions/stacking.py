@@ -27,6 +27,7 @@ ABOUT = {
     "use": "strong single columns; out-of-fold predictions are there",
 }
 
+TRAINING = {"learning_rate": 0.01}
 NEEDS_FOLDS = True
 """Whether train rows must come with out-of-fold outputs."""
 

@@ -33,6 +33,7 @@ def test_the_faster_way_is_taken_and_remembered(cache: Path, tmp_path: Path, mon
         return (1.0 if compute.precision == "float32" else 0.5) + (0.5 if compute.threads == 2 else 1.0) + 0.2 * compute.fused
 
     monkeypatch.setattr(measuring, "_seconds_a_step", seconds)
+    monkeypatch.setattr(measuring, "others_compute", lambda: False)
     ours = job(tmp_path)
     ours = replace(ours, compute=Compute(torch.device("cpu"), "float32", threads=4))
     chosen = measuring.tuned(ours, QUIET).compute
@@ -66,3 +67,12 @@ def test_a_damaged_cache_is_no_obstacle(cache: Path, tmp_path: Path) -> None:
     cache.parent.mkdir(parents=True)
     cache.write_text("{nonsense")
     assert measuring.tuned(job(tmp_path), QUIET).compute.precision == "float32"
+
+
+def test_a_busy_machine_is_not_asked_how_many_threads_are_best(monkeypatch: pytest.MonkeyPatch) -> None:
+    for idle, busy in ((40, True), (95, False)):
+        ticks = iter([(1000, 5000), (1000 + idle, 5100)])
+        monkeypatch.setattr(measuring, "_idle_share", lambda ticks=ticks: next(ticks))
+        assert measuring.others_compute(0.0) is busy
+    monkeypatch.setattr(measuring, "_idle_share", lambda: None)
+    assert not measuring.others_compute(0.0)

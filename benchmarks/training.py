@@ -128,7 +128,7 @@ class Trainer:
             label=case.name,
         )
         self.job = measuring.tuned(job, Console(quiet=True))
-        self.state = _State(self.job)
+        self.state = _State(self.job, Console(quiet=True))
 
     def epoch(self) -> float:
         """Rows a second over an epoch, validation and progress included."""

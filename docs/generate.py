@@ -1,5 +1,5 @@
-"""Writes the generated pages: docs/commands.md from the command line, docs/parts.md from the registry, docs/fusions.md from the
-registry and docs/fusions.json, which benchmarks/fusions.py measures.
+"""Writes the generated pages: docs/commands.md from the command line, docs/parts.md from the registry, docs/encoders.md and
+docs/fusions.md from the registry and the JSON beside them, which benchmarks/encoders.py and benchmarks/fusions.py measure.
 
 python docs/generate.py            write them
 python docs/generate.py --check    end with status 1 if they are not current
@@ -18,7 +18,7 @@ import typer.main
 
 from mmcli import registry
 from mmcli.cli import COMMANDS, app
-from mmcli.config import ROOM_OF_KEY, TrainingConfig
+from mmcli.config import ROOM_OF_KEY, ComputeConfig, TrainingConfig
 
 DOCS = Path(__file__).parent
 KEY_OF_ROOM = {room: key for key, room in ROOM_OF_KEY.items()}
@@ -54,6 +54,8 @@ def parts_page() -> Iterator[str]:
     )
     yield f"## training\n\n{TrainingConfig.__doc__}\n"
     yield from _options("training", TrainingConfig)
+    yield f"## compute\n\n{ComputeConfig.__doc__}\n"
+    yield from _options("compute", ComputeConfig)
     for room in registry.ROOMS:
         yield f"## {room}\n"
         for name, info in registry.parts(room).items():
@@ -186,7 +188,47 @@ def _score(interval: dict[str, Any]) -> str:
     return f"{interval['value']:.3f} [{interval['low']:.3f}, {interval['high']:.3f}]"
 
 
-PAGES = {"commands.md": commands_page, "parts.md": parts_page, "fusions.md": fusions_page}
+def encoders_page() -> Iterator[str]:
+    """Which architectures there are, what they read, and what each reaches on real tables."""
+    yield "# Encoders\n"
+    yield (
+        "The sub-models. Made by `python docs/generate.py` from their own files (each holds its paper and its formula of\n"
+        "parameters) and from `docs/encoders.json`, which `python benchmarks/encoders.py DATA` measures.\n"
+    )
+    yield "| encoder | reads | what it is |\n| --- | --- | --- |"
+    for name, info in registry.parts("encoders").items():
+        kinds = ", ".join(sorted(registry.load("encoders", name).kinds))
+        yield f"| `{name}` | {kinds} | {info.summary} |"
+    yield (
+        "\nA grid is a picture, a clip some frames, ids are the tokens of a text, fields are numbers and categories. All give\n"
+        "pooled features and tokens. `--arch auto` lets the sensible ones of an input race: [guide.md](guide.md#sub-models).\n"
+    )
+    found = DOCS / "encoders.json"
+    if found.exists():
+        yield from _encoders_measured(json.loads(found.read_text(encoding="utf-8")))
+
+
+def _encoders_measured(tables: dict[str, Any]) -> Iterator[str]:
+    yield "## On real tables\n"
+    yield (
+        "Each input alone, every architecture that reads it, at its defaults, one seed; nothing pretrained but MiniLM, where it\n"
+        "is named. Test scores with 95% bootstrap intervals; seconds of training on one core. `linear` is the linear baseline on\n"
+        "the same input.\n"
+    )
+    for name, table in tables.items():
+        better = "higher is better" if table["higher_is_better"] else "lower is better"
+        rows = ", ".join(f"{count:,} {split}" for split, count in table["rows"].items())
+        yield f"### {name}\n\n{rows} rows; {table['metric'].replace('_', ' ')}, {better}.\n"
+        yield "| input | encoder | val | test | parameters | seconds |\n| --- | --- | --- | --- | --- | --- |"
+        for column, own in table["inputs"].items():
+            yield f"| {column} ({own['modality']}) | *linear* | | {_score(own['linear'])} | | |"
+            for architecture, row in own["encoders"].items():
+                cells = ["", f"`{architecture}`", f"{row['val']:.3f}", _score(row["test"])]
+                yield "| " + " | ".join([*cells, f"{row['parameters']:,}", f"{row['seconds']:.0f}"]) + " |"
+        yield ""
+
+
+PAGES = {"commands.md": commands_page, "parts.md": parts_page, "encoders.md": encoders_page, "fusions.md": fusions_page}
 
 
 def main() -> int:

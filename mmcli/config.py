@@ -83,6 +83,10 @@ class TrainingConfig(Config):
     """Passes over the training rows, at most; early stopping may end sooner."""
     batch_size: int = Field(64, ge=1)
     """Rows in one optimizer step."""
+    accumulate: int = Field(1, ge=1)
+    """Parts that a batch is computed in, one after the other, their gradients added up: less memory for the same step."""
+    recompute: bool = False
+    """Whether what an encoder's blocks keep for the backward pass is computed again instead: less memory, slower."""
     learning_rate: float = Field(2e-3, gt=0)
     """Peak of the schedule: linear warm-up, then a cosine to zero."""
     weight_decay: float = Field(0.01, ge=0)

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
-from mmcli import registry
+from mmcli import memory, registry
 from mmcli.artifacts import layout, store, tensors
 from mmcli.artifacts.store import Artifact
 from mmcli.inputs import Input
 from mmcli.modalities import Modality
 from mmcli.signals import Column
+from mmcli.streaming import STREAMABLE, Streamed
 from mmcli.tables.splitting import SPLITS
 from mmcli.tasks import Task
 
@@ -43,7 +46,7 @@ class Dataset:
     """A preprocessed table."""
 
     artifact: Artifact
-    _columns: dict[str, Column] = field(default_factory=dict, repr=False)
+    _columns: dict[str, Column | Streamed] = field(default_factory=dict, repr=False)
     _inputs: dict[str, Input] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -115,11 +118,39 @@ class Dataset:
         kind: type[Modality] = registry.load("modalities", state["modality"])
         return kind.from_state(state["state"])
 
-    def column(self, name: str) -> Column:
-        """All rows of an input, normalised, in memory; read and verified once."""
+    def column(self, name: str) -> Column | Streamed:
+        """All rows of an input, normalised; read and verified once. In memory, unless it is one of the `streamed`."""
         if name not in self._columns:
-            self._columns[name] = self.input(name).join(self.stored(name))
+            found = self.input(name)
+            if name in self.streamed:
+                (column,) = found.members
+                files = [self.artifact.file(shard_file(column, number)) for number in self._shards(column)]
+                self._columns[name] = Streamed.of(files, found.first.shard_rows, found.first.restore)
+            else:
+                self._columns[name] = found.join(self.stored(name))
         return self._columns[name]
+
+    @cached_property
+    def streamed(self) -> frozenset[str]:
+        """The inputs that stay on disk: the largest, as many as it takes for the others to fit into `memory.budget()`."""
+        sizes = {name: sum(map(self._bytes, self.schema["inputs"][name])) for name in self.inputs}
+        left, found = memory.budget(), set()
+        for name in sorted(self.inputs, key=lambda name: (sizes[name], name)):
+            left -= sizes[name]
+            if left < 0 and self.input(name).spec.kind in STREAMABLE:
+                found.add(name)
+        return frozenset(found)
+
+    def _shards(self, column: str) -> range:
+        return range(self.schema["columns"][column]["shards"])
+
+    def _bytes(self, column: str) -> int:
+        """What a column takes in memory: its numbers as float16 at least, as they are restored."""
+        total = 0
+        for number in self._shards(column):
+            dtype, *shape = self.artifact.manifest["files"][shard_file(column, number)]["tensors"]["values"]
+            total += math.prod(shape) * {"uint8": 2, "float16": 2, "bfloat16": 2, "int32": 4, "float32": 4}.get(dtype, 8)
+        return total
 
     def stored(self, name: str) -> dict[str, Column]:
         """An input's columns of the table as they lie on disk."""
@@ -127,12 +158,13 @@ class Dataset:
 
     def linear_features(self, name: str, train: Tensor) -> Any:
         """What the linear baseline sees of an input."""
-        found = self.input(name)
-        columns = self.stored(name) if found.joined else {next(iter(found.members)): self.column(name)}
-        return found.linear_features(columns, train)
+        found, column = self.input(name), self.column(name)
+        if isinstance(column, Streamed):  # of these kinds, each row's are its own
+            parts = torch.arange(len(column)).split(found.first.shard_rows)
+            member = next(iter(found.members))
+            return np.concatenate([found.linear_features({member: column.read(part)}, train) for part in parts])
+        return found.linear_features(self.stored(name) if found.joined else {next(iter(found.members)): column}, train)
 
     def _read_column(self, column: str) -> Column:
-        numbers = range(self.schema["columns"][column]["shards"])
-        return Column.concatenate(
-            [tensors.column_from(tensors.load(self.artifact.file(shard_file(column, number)))) for number in numbers]
-        )
+        files = [self.artifact.file(shard_file(column, number)) for number in self._shards(column)]
+        return Column.concatenate([tensors.column_from(tensors.load(file)) for file in files])

@@ -26,7 +26,7 @@ from mmcli.errors import ArtifactError, ConfigError
 from mmcli.fusions import Fusion
 from mmcli.networks import AveragedHeads, ColumnModel, FusedModel, FusionHead, Heads
 from mmcli.sharding import resolved
-from mmcli.signals import Column, Decision, SignalSpec
+from mmcli.signals import Column, Decision, SignalSpec, Source
 from mmcli.tables.reading import open_table
 from mmcli.tasks import Task
 from mmcli.training import device
@@ -197,7 +197,7 @@ def best(root: Path) -> Artifact:
 
 
 def forward_columns(
-    network: FusedModel, columns: Mapping[str, Column], compute: device.Compute, batch_size: int = 256
+    network: FusedModel, columns: Mapping[str, Source], compute: device.Compute, batch_size: int = 256
 ) -> Tensor:
     """Outputs float32 [N, num_outputs] for normalised columns, on the host."""
     return forward_explained(network, columns, compute, batch_size)[0]
@@ -205,7 +205,7 @@ def forward_columns(
 
 @torch.no_grad()
 def forward_explained(
-    network: FusedModel, columns: Mapping[str, Column], compute: device.Compute, batch_size: int = 256
+    network: FusedModel, columns: Mapping[str, Source], compute: device.Compute, batch_size: int = 256
 ) -> tuple[Tensor, Tensor | None]:
     """Outputs, and of methods that have them the encoders' weights [N, M], in the order of the network's encoders."""
     network.eval()
@@ -225,10 +225,11 @@ def outputs_for(
     network: FusedModel, dataset: Dataset, index: Tensor, compute: device.Compute, absent: Sequence[str] = ()
 ) -> Tensor:
     """Outputs for some rows of a preprocessed table, with what `absent` names taken away: inputs, or columns joined in one."""
-    columns = {}
+    columns: dict[str, Source] = {}
     for name in network.inputs:
         found, column = dataset.input(name), dataset.column(name).select(index)
         for member in absent if found.joined else ():
+            assert isinstance(column, Column)
             column = found.without(column, member) if member in found.members else column
         columns[name] = column.emptied() if name in absent else column
     return forward_columns(network, columns, compute)
@@ -316,7 +317,7 @@ def _text_cells(chunk: pd.DataFrame, column: str) -> list[str | None]:
     return [None if cell is None or not str(cell).strip() else str(cell) for cell in chunk[column]]
 
 
-def load(path: str | Path = "artifacts", device_name: str = "auto", precision: str = "auto") -> Model:
+def load(path: str | Path = "artifacts", device_name: str = "auto", precision: str = "auto", threads: int = 0) -> Model:
     """The model at `path`: an artifacts root (then the best model in it), a fusion's folder, or `optimized`.
 
     Raises:
@@ -325,18 +326,18 @@ def load(path: str | Path = "artifacts", device_name: str = "auto", precision: s
     folder = Path(path)
     manifest = folder / store.MANIFEST
     if not manifest.is_file():
-        return _model(folder, best(folder), device_name, precision)
+        return _model(folder, best(folder), device_name, precision, threads)
     kind = json.loads(manifest.read_text(encoding="utf-8"))["kind"]
     if kind not in {"fusion", "optimized"}:
         raise ConfigError(f"{folder} holds a {kind}, not a fused model", "Give the artifacts root, a fusion or `optimized`.")
     root = folder.parent.parent if kind == "fusion" else folder.parent
     name = folder.resolve().relative_to(root.resolve()).as_posix()
     artifact = store.require_fresh(store.read(root, name, kind, "mmcli fuse"))
-    return _model(root, artifact, device_name, precision)
+    return _model(root, artifact, device_name, precision, threads)
 
 
-def _model(root: Path, artifact: Artifact, device_name: str, precision: str) -> Model:
-    return Model(Dataset.open(root), artifact, device.choose(device_name, precision))
+def _model(root: Path, artifact: Artifact, device_name: str, precision: str, threads: int) -> Model:
+    return Model(Dataset.open(root), artifact, device.choose(device_name, precision, threads))
 
 
 def parameters_by_part(model: FusedModel) -> dict[str, int]:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mmcli.encoders import Encoder
 from mmcli.fusions import Fusion
-from mmcli.signals import Column, Features, Fused, Signal
+from mmcli.signals import Features, Fused, Signal, Source
 from mmcli.tasks import Task
 
 
@@ -198,7 +198,7 @@ class FusedModel(nn.Module):
         assert isinstance(encoder, Encoder)
         return encoder
 
-    def prepare(self, columns: Mapping[str, Column]) -> dict[str, Column]:
+    def prepare(self, columns: Mapping[str, Source]) -> dict[str, Source]:
         """What each encoder computes once of its input's column, by encoder."""
         return {name: self.encoder(name).prepare(columns[self.sources[name]]) for name in self.names}
 

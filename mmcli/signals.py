@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal, Self
+from typing import Any, Literal, Protocol, Self
 
 import torch
 from torch import Tensor
@@ -84,6 +84,32 @@ class Signal(_Movable):
         return steps[None, :] < self.lengths[:, None]
 
 
+class Source(Protocol):
+    """A column of a whole table, whose rows are to be had as batches: in memory (`Column`) or on disk (`Streamed`)."""
+
+    @property
+    def present(self) -> Tensor:
+        """bool [N]."""
+
+    @property
+    def lengths(self) -> Tensor | None:
+        """int64 [N] where ragged, else None."""
+
+    def __len__(self) -> int: ...
+
+    def gather(self, index: Tensor) -> Signal:
+        """The rows `index` [B] as a batch."""
+
+    def select(self, index: Tensor) -> Self:
+        """The rows `index` [B] as a smaller column."""
+
+    def emptied(self) -> Self:
+        """The column as if every cell were missing."""
+
+    def to(self, device: torch.device) -> Self:
+        """The column, its batches on the device."""
+
+
 @dataclass(frozen=True)
 class Column(_Movable):
     """One column of a whole table in memory, as a modality stores it."""
@@ -99,6 +125,16 @@ class Column(_Movable):
 
     def __len__(self) -> int:
         return len(self.present)
+
+    @property
+    def lengths(self) -> Tensor | None:
+        """int64 [N] where ragged, else None."""
+        return None if self.offsets is None else self.offsets.diff()
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the values."""
+        return self.values.numel() * self.values.element_size()
 
     def gather(self, index: Tensor) -> Signal:
         """The rows `index` [B] as a batch, ragged ones padded with zeros to the longest."""
@@ -173,6 +209,10 @@ class Features(_Movable):
         outputs = None if self.outputs is None else self.outputs[index]
         return Features(self.pooled[index], self.tokens[index], self.mask[index], self.present[index], outputs)
 
+    def select(self, index: Tensor) -> Features:
+        """The same."""
+        return self.gather(index)
+
     def float(self) -> Features:
         """In float32, from the float16 they are stored in."""
         outputs = None if self.outputs is None else self.outputs.float()
@@ -216,3 +256,13 @@ class Batch:
     inputs: Mapping[str, Any]
     """Column -> Signal (or Features, when training on cached embeddings)."""
     targets: Tensor
+
+    def __len__(self) -> int:
+        return len(self.row_ids)
+
+    def parts(self, count: int) -> list[Batch]:
+        """The batch cut into `count` of nearly the same size, in order."""
+        return [
+            Batch(self.row_ids[index], {name: own.select(index) for name, own in self.inputs.items()}, self.targets[index])
+            for index in torch.arange(len(self), device=self.row_ids.device).chunk(count)
+        ]

@@ -11,7 +11,7 @@ from torch import Tensor
 from mmcli.config import TrainingConfig
 from mmcli.dataset import Dataset
 from mmcli.networks import ColumnModel
-from mmcli.signals import Batch, Column, Signal
+from mmcli.signals import Batch, Signal, Source
 from mmcli.training.data import Augment, Rows
 from mmcli.training.device import Compute
 from mmcli.training.loop import Job
@@ -23,7 +23,7 @@ MIXABLE = frozenset(["grid", "spectrogram", "clip"])
 def job(
     column: str,
     network: ColumnModel,
-    prepared: Column,
+    prepared: Source,
     dataset: Dataset,
     config: TrainingConfig,
     compute: Compute,

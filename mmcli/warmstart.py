@@ -19,7 +19,7 @@ from mmcli.config import TrainingConfig
 from mmcli.dataset import Dataset
 from mmcli.encoders import Encoder
 from mmcli.reporting.console import Console
-from mmcli.signals import Batch, Column, Signal
+from mmcli.signals import Batch, Signal, Source
 from mmcli.training.data import Rows
 from mmcli.training.device import Compute, seed_everything
 from mmcli.training.loop import Job, train
@@ -41,7 +41,7 @@ def unfit(encoder: Encoder, kind: str) -> str:
 def warm(
     encoder: Encoder,
     column: str,
-    prepared: Column,
+    prepared: Source,
     dataset: Dataset,
     training: TrainingConfig,
     compute: Compute,

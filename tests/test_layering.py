@@ -37,8 +37,11 @@ FLOOR = {
         3,
     ),
     **dict.fromkeys(["modalities", "encoders", "fusions", "tasks"], 2),
-    **dict.fromkeys(["training", "artifacts", "tables", "reporting", "layers", "media", "pixels", "pretrained"], 1),
-    **dict.fromkeys(["signals", "registry", "errors", "config", "hub", "__init__"], 0),
+    **dict.fromkeys(
+        ["training", "artifacts", "tables", "reporting", "layers", "media", "pixels", "pretrained", "streaming", "recomputing"],
+        1,
+    ),
+    **dict.fromkeys(["signals", "registry", "errors", "config", "hub", "memory", "__init__"], 0),
 }
 CLOSED = ["stages", "modalities", "encoders", "fusions", "tasks", "optimizations"]
 """Rooms whose parts do not import each other."""

@@ -97,6 +97,18 @@ Precision = Annotated[
         "--precision", help="auto, float32 or bfloat16.", metavar="NAME", envvar="MMCLI_PRECISION", rich_help_panel=COMMON
     ),
 ]
+Threads = Annotated[
+    int,
+    typer.Option(
+        "--threads",
+        help="Cores to compute on. Default: all, or as many as are faster.",
+        min=0,
+        max=1024,
+        envvar="MMCLI_THREADS",
+        show_default=False,
+        rich_help_panel=COMMON,
+    ),
+]
 Seed = Annotated[
     int, typer.Option("--seed", help="Same seed, same bits on one device.", min=0, envvar="MMCLI_SEED", rich_help_panel=COMMON)
 ]
@@ -246,6 +258,7 @@ def begin(
     stage: str = "",
     device: str = "auto",
     precision: str = "auto",
+    threads: int = 0,
     seed: int = 0,
     quiet: bool = False,
     force: bool = False,
@@ -268,6 +281,7 @@ def begin(
         settings=Settings.gather(config, assignments or [], stage),
         device=device,
         precision=precision,
+        threads=threads,
         seed=seed,
         force=force,
         dry_run=dry_run,

@@ -33,12 +33,15 @@ def command(
     config: o.ConfigFile = None,
     device: o.Device = "auto",
     precision: o.Precision = "auto",
+    threads: o.Threads = 0,
     json_: o.Json = False,
     quiet: o.Quiet = False,
     dry_run: o.DryRun = False,
 ) -> None:
     """Predict a new table: the same rows, with prediction and probability columns."""
-    context = o.begin(artifacts=artifacts, config=config, device=device, precision=precision, quiet=quiet, dry_run=dry_run)
+    context = o.begin(
+        artifacts=artifacts, config=config, device=device, precision=precision, threads=threads, quiet=quiet, dry_run=dry_run
+    )
     from mmcli.stages import predict
 
     options = predict.Options(

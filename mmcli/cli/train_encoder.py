@@ -9,7 +9,7 @@ import typer
 
 from mmcli.cli import options as o
 
-PRETRAINED, LITTLE = "Pretrained networks", "Little data"
+PRETRAINED, LITTLE, SPEED = "Pretrained networks", "Little data", "Memory and speed"
 
 Columns = Annotated[
     list[str] | None,
@@ -83,6 +83,23 @@ Folds = Annotated[
         rich_help_panel=LITTLE,
     ),
 ]
+BatchSize = Annotated[
+    str | None,
+    typer.Option(
+        "--batch-size",
+        help="Rows in one step: a number, or auto: the most that fit into memory. Default: the encoder's own.",
+        metavar="N|auto",
+        rich_help_panel=SPEED,
+    ),
+]
+Profile = Annotated[
+    bool,
+    typer.Option(
+        "--profile",
+        help="Write a trace of some steps of each encoder, and say where their time goes.",
+        rich_help_panel=SPEED,
+    ),
+]
 
 
 def command(
@@ -95,11 +112,14 @@ def command(
     unlabelled: Unlabelled = "ignore",
     folds: Folds = 0,
     tokens: Tokens = 16,
+    batch_size: BatchSize = None,
+    profile: Profile = False,
     artifacts: o.Artifacts = Path("artifacts"),
     config: o.ConfigFile = None,
     set_: o.Set = None,
     device: o.Device = "auto",
     precision: o.Precision = "auto",
+    threads: o.Threads = 0,
     seed: o.Seed = 0,
     json_: o.Json = False,
     quiet: o.Quiet = False,
@@ -114,6 +134,7 @@ def command(
         stage="train-encoder",
         device=device,
         precision=precision,
+        threads=threads,
         seed=seed,
         quiet=quiet,
         force=force,
@@ -121,6 +142,7 @@ def command(
     )
     check_architectures(arch, weights)
     check_options(tune, augment, unlabelled)
+    parse_batch_size(batch_size)
     if folds == 1:
         from mmcli.errors import ConfigError
 
@@ -138,8 +160,25 @@ def command(
         budget=Budget.parse(budget) if budget else Budget(),
         unlabelled=unlabelled == "use",
         folds=folds,
+        batch_size=parse_batch_size(batch_size),
+        profile=profile,
     )
     o.end(train_encoder.run(options, context), context, json_)
+
+
+def parse_batch_size(text: str | None) -> int | None:
+    """Rows in one step, 0 for as many as fit, None for the default.
+
+    Raises:
+        ConfigError: it is neither a number nor auto.
+    """
+    if text is None or text == "auto":
+        return None if text is None else 0
+    if not text.isdecimal() or int(text) < 1:
+        from mmcli.errors import ConfigError
+
+        raise ConfigError(f"--batch-size {text}: expected a number of rows, or auto", "E.g. --batch-size 128")
+    return int(text)
 
 
 def check_options(tune: str | None, augment: str | None, unlabelled: str) -> None:

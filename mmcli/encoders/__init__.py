@@ -17,7 +17,7 @@ from mmcli import pretrained
 from mmcli.config import BackboneConfig
 from mmcli.errors import ConfigError
 from mmcli.layers import bounded_tokens
-from mmcli.signals import Column, Features, Kind, Signal, SignalSpec
+from mmcli.signals import Column, Features, Kind, Signal, SignalSpec, Source
 
 
 class Encoder(nn.Module, ABC):
@@ -61,11 +61,11 @@ class Encoder(nn.Module, ABC):
         """Beginning of parameter names -> factor on the learning rate; 1 for the others."""
         return {}
 
-    def prepare(self, column: Column) -> Column:
+    def prepare(self, column: Source) -> Source:
         """What can be computed of a column once, before any epoch, without parameters that train."""
         return column
 
-    def fit(self, column: Column) -> None:
+    def fit(self, column: Source) -> None:
         """Learns statistics from the prepared train rows into buffers, before the first step."""
 
     @staticmethod
@@ -144,7 +144,7 @@ class Backbone(Encoder):
             return {}
         return {f"body.{name}": factor for name, factor in pretrained.rates(self.body, self.config.layer_decay)}
 
-    def prepare(self, column: Column) -> Column:
+    def prepare(self, column: Source) -> Source:
         """The column; or, of a network that does not train, its pooled features and after them its tokens, ragged."""
         if not self.frozen:
             return column
@@ -160,11 +160,12 @@ class Backbone(Encoder):
                 values.append(both[F.pad(mask, (1, 0), value=True)].half().cpu())
         offsets = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
         together = torch.cat(values) if values else torch.zeros(0, self.dim, dtype=torch.float16)
-        return Column(together.to(column.values.device), column.present, offsets.to(column.values.device))
+        return Column(together.to(column.present.device), column.present, offsets.to(column.present.device))
 
-    def fit(self, column: Column) -> None:
+    def fit(self, column: Source) -> None:
         """Of a network that does not train: mean and deviation of its pooled features."""
         if self.frozen and column.present.any():
+            assert isinstance(column, Column)
             assert column.offsets is not None
             pooled = column.values[column.offsets[:-1][column.present]].float()
             self.mean.copy_(pooled.mean(0))

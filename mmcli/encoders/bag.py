@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from mmcli.config import Config as BaseConfig
 from mmcli.encoders import Encoder
-from mmcli.signals import Column, Kind, Signal, SignalSpec
+from mmcli.signals import Column, Kind, Signal, SignalSpec, Source
 
 TRAINING = {"epochs": 60, "learning_rate": 5e-3, "batch_size": 64, "weight_decay": 0.0, "patience": 12, "clip_norm": 0}
 AUGMENT = {"none": {"ngram_dropout": 0.0}, "strong": {"ngram_dropout": 0.5}}
@@ -64,8 +64,9 @@ class Bag(Encoder):
     def parameter_formula(config: Config, spec: SignalSpec) -> int:  # noqa: ARG004 - whatever the vocabulary
         return (config.buckets + 1) * config.dim
 
-    def prepare(self, column: Column) -> Column:
+    def prepare(self, column: Source) -> Column:
         """From token ids to n-gram buckets, int32, ragged: the text is spelt out and its n-grams hashed."""
+        assert isinstance(column, Column)
         assert column.offsets is not None
         ids, ends = column.values.tolist(), column.offsets.tolist()
         texts = [b"".join(self.pieces[i] for i in ids[a:b]).decode("utf-8", "replace").lower() for a, b in pairwise(ends)]
@@ -73,8 +74,9 @@ class Bag(Encoder):
         device = column.values.device
         return Column(torch.from_numpy(buckets).to(device), column.present, torch.from_numpy(offsets).to(device))
 
-    def fit(self, column: Column) -> None:
+    def fit(self, column: Source) -> None:
         """Inverse document frequencies of the train rows; zero for what none of them has."""
+        assert isinstance(column, Column)
         assert column.offsets is not None
         rows = torch.repeat_interleave(torch.arange(len(column)), column.offsets.diff().cpu())
         pairs = torch.unique(rows * self.config.buckets + column.values.long().cpu())

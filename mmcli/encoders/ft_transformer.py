@@ -17,7 +17,7 @@ from mmcli.config import Config as BaseConfig
 from mmcli.encoders import Encoder
 from mmcli.errors import ConfigError
 from mmcli.layers import FieldEmbedding, TransformerBlock
-from mmcli.signals import Column, Kind, Signal, SignalSpec
+from mmcli.signals import Column, Kind, Signal, SignalSpec, Source
 
 TRAINING = {"epochs": 80, "learning_rate": 1e-3, "batch_size": 64, "weight_decay": 0.05, "patience": 20}
 AUGMENT = {"none": {"field_dropout": 0.0}, "strong": {"field_dropout": 0.35}}
@@ -59,8 +59,9 @@ class FtTransformer(Encoder):
         blocks = config.layers * TransformerBlock.parameter_formula(config.dim)
         return config.members * (embed + blocks + (len(spec.fields) + 3) * config.dim) + config.dim
 
-    def fit(self, column: Column) -> None:
+    def fit(self, column: Source) -> None:
         """The bins of the numbers."""
+        assert isinstance(column, Column)
         for member in self.members:
             assert isinstance(member, _Member)
             member.embed.learn_bins(column)

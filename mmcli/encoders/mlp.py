@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from mmcli.config import Config as BaseConfig
 from mmcli.encoders import Encoder
 from mmcli.layers import FieldEmbedding
-from mmcli.signals import Column, Kind, Signal, SignalSpec
+from mmcli.signals import Column, Kind, Signal, SignalSpec, Source
 
 TRAINING = {"epochs": 100, "learning_rate": 2e-3, "batch_size": 64, "weight_decay": 0.05, "patience": 25}
 AUGMENT = {"none": {"field_dropout": 0.0}, "strong": {"field_dropout": 0.35}}
@@ -59,8 +59,9 @@ class Mlp(Encoder):
             width *= config.embedding
         return config.members * (embed + (width + 1) * hidden + config.layers * (hidden + 3) * hidden) + hidden
 
-    def fit(self, column: Column) -> None:
+    def fit(self, column: Source) -> None:
         """The bins of the numbers."""
+        assert isinstance(column, Column)
         for member in self.members:
             if isinstance(member, _Member) and member.embed:
                 member.embed.learn_bins(column)

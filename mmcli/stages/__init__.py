@@ -23,6 +23,8 @@ class Context:
     settings: Settings = field(default_factory=Settings)
     device: str = "auto"
     precision: str = "auto"
+    threads: int = 0
+    """Cores to compute on; 0 for all, or as many as are faster."""
     seed: int = 0
     force: bool = False
     dry_run: bool = False

@@ -126,7 +126,7 @@ def _entries(
     taken = list(columns) if len(columns) > 1 else []
     taken += [member for name in columns if dataset.input(name).joined for member in dataset.input(name).members]
     if taken:
-        compute = device.choose(context.device, context.precision)
+        compute = device.choose(context.device, context.precision, context.threads)
         network = model.load_fused(dataset, best).to(compute.device)
         with context.console.progress("evaluate: without each input", len(taken)) as progress:
             for name in taken:

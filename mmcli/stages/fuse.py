@@ -130,7 +130,7 @@ def run(options: Options, context: Context) -> Outcome:
 def _compute(options: Options, context: Context) -> Compute:
     """On embeddings: full precision, and on a CPU one thread, so that several methods may train at once with the same bits."""
     precision = context.precision if context.precision != "auto" or options.train_encoders else "float32"
-    compute = device.choose(context.device, precision)
+    compute = device.choose(context.device, precision, context.threads)
     return compute if options.train_encoders else replace(compute, threads=1)
 
 
@@ -257,7 +257,7 @@ def _side_by_side(plans: Sequence[_Plan], options: Options, context: Context) ->
     """The plans for this process, while others make the rest of them; what those fail at is made here afterwards, and fails
     with its message."""
     due = [p for p in plans if context.force or not store.up_to_date(context.root, p.name, p.fingerprint)]
-    cores = min(options.workers or os.cpu_count() or 1, len(due))
+    cores = min(options.workers or context.threads or os.cpu_count() or 1, len(due))
     alone = cores < 2 or options.train_encoders or len(due) < SIDE_BY_SIDE or device.choose(context.device).device.type != "cpu"
     if alone or context.force:
         yield due

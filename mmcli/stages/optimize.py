@@ -49,7 +49,7 @@ def run(options: Options, context: Context) -> Outcome:
     base = _base(options, context)
     steps = {name: _optimization(name, context) for name in STEPS}
     settings = context.settings.for_stage("optimize")
-    compute = device.choose(context.device, context.precision)
+    compute = device.choose(context.device, context.precision, context.threads)
     said = [{name: step.config.model_dump() for name, step in steps.items()}, settings.values.get("training", {})]
     fingerprint = store.digest([base.parent(), said, context.seed, context.device, context.precision])
     context.console.note(f"optimize: from {base.name}, on {compute}")

@@ -48,7 +48,7 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
     if options.output.resolve() == path.resolve():
         raise ConfigError(f"-o {options.output} is the table itself", "Choose another name.")
     table = open_table(path, options.encoding, options.delimiter)
-    loaded = model.load(options.model or context.root, context.device, context.precision)
+    loaded = model.load(options.model or context.root, context.device, context.precision, context.threads)
     missing = loaded.absent_columns(table.columns)
     if len(missing) == len(loaded.columns):
         raise DataError(

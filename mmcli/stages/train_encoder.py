@@ -5,6 +5,7 @@ For each encoder the weights, the learning curve and the embeddings of every row
 
 from __future__ import annotations
 
+import math
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmcli import fusing, model, pretrained, racing, registry, solo, warmstart
+from mmcli import fusing, memory, model, pretrained, racing, recomputing, registry, solo, warmstart
 from mmcli.artifacts import layout, store, tensors
 from mmcli.artifacts.lock import locked
 from mmcli.artifacts.store import Artifact, Draft
@@ -28,13 +29,15 @@ from mmcli.layers import bounded_tokens
 from mmcli.networks import ColumnModel
 from mmcli.racing import Budget
 from mmcli.reporting.metrics import shown
-from mmcli.signals import Column, Features
+from mmcli.signals import Features, Source
 from mmcli.stages import Context, Outcome
-from mmcli.training import device, measuring
+from mmcli.training import device, fitting, measuring
 from mmcli.training.device import Compute
 from mmcli.training.loop import CHECKPOINT, LOG, Job, outputs_of, rehearse, train
 
 AUTO = "auto"
+BATCH_SIZE = "batch_size"
+PROFILES = "profiles"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +56,10 @@ class Options:
     """How long the entrants of `auto` train before losers are stopped."""
     folds: int = 0
     """Folds for out-of-fold outputs of the train rows; 0 for none."""
+    batch_size: int | None = None
+    """Rows in one step; 0 for the most that fit, None for the encoder's own default."""
+    profile: bool = False
+    """Whether some steps of each encoder are traced."""
     unlabelled: bool = False
     """Whether rows without a target serve a self-supervised warm start."""
 
@@ -91,7 +98,7 @@ def run(options: Options, context: Context) -> Outcome:
     """
     dataset = Dataset.open(context.root)
     _check_names(options, dataset)
-    compute = device.choose(context.device, context.precision)
+    compute = device.choose(context.device, context.precision, context.threads)
     bench = _Bench(options, dataset, compute, context)
     columns = options.columns or tuple(dataset.inputs)
     candidates = {column: _candidates(column, bench) for column in columns}
@@ -101,10 +108,14 @@ def run(options: Options, context: Context) -> Outcome:
         context.console.note("dry run: would train " + ", ".join(names))
         return Outcome({"candidates": names}, "mmcli train-encoder")
     context.console.note(f"train-encoder: {len(names)} encoders on {compute}")
+    for column in sorted(dataset.streamed & set(columns)):
+        context.console.note(f"{column} stays on disk: it is larger than what columns may take in memory ({memory.VARIABLE})")
     made: list[Artifact] = []
     for own in candidates.values():
         record = _race(own, bench)
         kept = [c for c in own if not record or c.architecture in record["kept"]]
+        for candidate in kept if options.profile else ():
+            _profile(candidate, bench)
         made += [_make(candidate, record, bench) for candidate in kept]
     best = {column: model.fresh_encoders(context.root, column)[0].name for column in columns}
     _say(made, best, dataset, context)
@@ -159,7 +170,8 @@ def _candidate(column: str, name: str, races: bool, found: Input, bench: _Bench)
     settings = context.settings.for_stage("train-encoder")
     literals = registry.resolve("encoders", name).literals
     kind: type[Encoder] = registry.load("encoders", name)
-    asked = {} if options.augment is None else {"augment": options.augment}
+    asked: dict[str, Any] = {} if options.augment is None else {"augment": options.augment}
+    asked |= {"batch_size": options.batch_size} if options.batch_size else {}
     training = settings.training(**literals.get("TRAINING", {}))
     training = training.model_copy(update=asked)
     config = settings.part("encoders", name, **literals.get("AUGMENT", {}).get(training.augment, {}))
@@ -175,6 +187,7 @@ def _candidate(column: str, name: str, races: bool, found: Input, bench: _Bench)
         model.build_encoder(name, config.model_dump(), found.spec)
     parent = bench.dataset.artifact.parent(column)
     said = [config.model_dump(), training.model_dump(), options.tokens, options.unlabelled, options.folds, starts_from]
+    said += ["batch size auto"] if options.batch_size == 0 else []
     placed = [context.seed, context.device, context.precision]
     return _Candidate(column, name, config, training, races, store.digest([parent, said, placed]))
 
@@ -267,6 +280,17 @@ def _say_race(column: str, table: Mapping[str, Mapping[str, Any]], bench: _Bench
     bench.context.console.table(header, rows)
 
 
+def _profile(candidate: _Candidate, bench: _Bench) -> None:
+    """Traces some steps as training takes them, into `profiles/<input>/<architecture>/`."""
+    from mmcli.training import profiling
+
+    folder = bench.context.root / PROFILES / candidate.name.partition("/")[2]
+    folder.mkdir(parents=True, exist_ok=True)
+    _, job = _job(candidate, bench, folder)
+    found = profiling.profiled(job, folder)
+    bench.context.console.note(f"{candidate.name}: {found.words}\nthe trace, for ui.perfetto.dev: {folder / profiling.TRACE}")
+
+
 def _make(candidate: _Candidate, record: Mapping[str, Any], bench: _Bench) -> Artifact:
     context, dataset = bench.context, bench.dataset
     if not context.force and (found := store.up_to_date(context.root, candidate.name, candidate.fingerprint)):
@@ -325,6 +349,8 @@ def _job(candidate: _Candidate, bench: _Bench, folder: Path) -> tuple[ColumnMode
     encoder.apart = True
     if bench.options.unlabelled:
         _warm(candidate, encoder, prepared, seed, folder, bench)
+    if candidate.training.recompute:
+        recomputing.recompute(network.encoder)
     job = solo.job(
         column,
         network,
@@ -336,11 +362,28 @@ def _job(candidate: _Candidate, bench: _Bench, folder: Path) -> tuple[ColumnMode
         folder=folder,
         label=candidate.name,
     )
+    if bench.options.batch_size == 0:
+        job = _with_largest_batch(job, bench)
     wanted = bench.context.settings.for_stage("train-encoder").compute()
+    if bench.context.threads:
+        wanted = wanted.model_copy(update={"threads": bench.context.threads})
     return network, measuring.tuned(job, bench.context.console, wanted)
 
 
-def _warm(candidate: _Candidate, encoder: Encoder, prepared: Column, seed: int, folder: Path, bench: _Bench) -> None:
+def _with_largest_batch(job: Job, bench: _Bench) -> Job:
+    """The job with as large a batch as fits, and a learning rate to match; once found, it holds for the job's folder."""
+    note = job.folder / BATCH_SIZE
+    if note.is_file():
+        rows = int(note.read_text())
+    else:
+        rows, why = fitting.largest_batch(job)
+        store.write_atomic(note, str(rows).encode())
+        bench.context.console.note(f"{job.label}: batches of {rows:,} rows ({why})")
+    rate = job.config.learning_rate * math.sqrt(rows / job.config.batch_size)
+    return replace(job, config=job.config.model_copy(update={"batch_size": rows, "learning_rate": rate}))
+
+
+def _warm(candidate: _Candidate, encoder: Encoder, prepared: Source, seed: int, folder: Path, bench: _Bench) -> None:
     reason = warmstart.unfit(encoder, bench.dataset.input(candidate.column).spec.kind)
     if reason:
         bench.context.console.note(f"{candidate.name}: no warm start, {reason}")
@@ -366,7 +409,7 @@ def _train(candidate: _Candidate, bench: _Bench, draft: Draft) -> None:
     trained = train(job, bench.context.console)
     encoder.apart = False
     shutil.rmtree(draft.path / "warm-start", ignore_errors=True)
-    draft.volatile.add(LOG)
+    draft.volatile.update({LOG, BATCH_SIZE})
     val = job.rows.splits["val"]
     dataset.task.settle(network.head, outputs_of(job, val), job.rows.targets[val])
     everything = torch.arange(len(dataset.rows), device=compute.device)
@@ -390,6 +433,7 @@ def _train(candidate: _Candidate, bench: _Bench, draft: Draft) -> None:
         epochs=len(trained.history),
         parameters=parameter_count(encoder),
         compute=job.compute.described(),
+        batch_size=job.config.batch_size,
         seconds=round(time.monotonic() - started, 2),
     )
 

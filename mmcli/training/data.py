@@ -1,9 +1,15 @@
-"""Batches gathered by index from tensors that stay on the device: no workers, no copies."""
+"""Batches gathered by index: from tensors on the device, on the host where they are too large for it, or from disk.
+
+No worker processes. What is not on the device is gathered by a thread, two batches ahead of the step that wants them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,52 +17,125 @@ from torch import Tensor
 from mmcli.signals import Batch, Column, Features, Signal
 
 Augment = Callable[[Signal], Signal]
+AHEAD = 2
+"""Batches gathered ahead of the step."""
+WINDOW = 16
+"""Batches among which rows of like length are put together."""
+DEVICE_SHARE = 0.5
+"""The most of a device's free memory that columns may take."""
+
+
+@dataclass(frozen=True)
+class Hosted:
+    """A column, or features, in the host's memory, whose batches are given on a device."""
+
+    held: Any
+    device: torch.device
+
+    def gather(self, index: Tensor) -> Any:
+        """The rows `index` [B] as a batch on the device."""
+        return self.held.gather(index.cpu()).to(self.device)
+
+    @property
+    def lengths(self) -> Tensor | None:
+        found: Tensor | None = self.held.lengths
+        return found
 
 
 @dataclass(frozen=True)
 class Rows:
     """The inputs and targets of a table, or of its cached features, and which rows belong to which split."""
 
-    inputs: Mapping[str, Column | Features]
+    inputs: Mapping[str, Any]
+    """Column -> Column or Streamed; or Features."""
     targets: Tensor
     splits: Mapping[str, Tensor]
     """Split -> int64 positions."""
     augment: Mapping[str, Augment]
     """Column -> random variation, for training batches."""
 
-    def to(self, device: torch.device) -> Rows:
-        """The same rows on the device."""
+    def to(self, device: torch.device, room: int | None = None) -> Rows:
+        """The same rows on the device; columns that are larger than `room` bytes (half of its free memory) stay on the host."""
+        room = _room(device) if room is None else room
+        inputs = {}
+        for name, column in self.inputs.items():
+            size = getattr(column, "nbytes", 0)
+            room -= size
+            inputs[name] = Hosted(column, device) if size and room < 0 else column.to(device)
         return replace(
             self,
-            inputs={name: column.to(device) for name, column in self.inputs.items()},
+            inputs=inputs,
             targets=self.targets.to(device),
             splits={name: index.to(device) for name, index in self.splits.items()},
         )
+
+    @property
+    def resident(self) -> bool:
+        """Whether all of it lies on the device."""
+        return all(isinstance(column, Column | Features) for column in self.inputs.values())
+
+    @property
+    def lengths(self) -> Tensor | None:
+        """int64 [N]: steps of each row, where there is one input and it is ragged; else None."""
+        if len(self.inputs) != 1:
+            return None
+        found: Tensor | None = getattr(next(iter(self.inputs.values())), "lengths", None)
+        return found
 
     def gather(self, index: Tensor) -> Batch:
         """The rows `index` [B], as they are."""
         return Batch(index, {name: column.gather(index) for name, column in self.inputs.items()}, self.targets[index])
 
-    def varied(self, index: Tensor) -> Batch:
-        """The rows `index` [B], varied at random where a column has a way to."""
-        batch = self.gather(index)
+    def varied(self, batch: Batch) -> Batch:
+        """The batch, varied at random where a column has a way to."""
         inputs = {name: self.augment[name](x) if name in self.augment else x for name, x in batch.inputs.items()}
         return Batch(batch.row_ids, inputs, batch.targets)
 
     def in_order(self, index: Tensor, batch_size: int) -> Iterator[Batch]:
         """Those rows in that order."""
-        for part in index.split(batch_size):
-            yield self.gather(part)
+        return self.ahead(index.split(batch_size))
+
+    def ahead(self, batches: Sequence[Tensor]) -> Iterator[Batch]:
+        """The batches one after the other; what is not on the device is gathered meanwhile."""
+        if self.resident:
+            yield from map(self.gather, batches)
+            return
+        waiting: deque[Future[Batch]] = deque()
+        with ThreadPoolExecutor(1) as pool:
+            try:
+                for index in batches:
+                    waiting.append(pool.submit(self.gather, index))
+                    if len(waiting) > AHEAD:
+                        yield waiting.popleft().result()
+                while waiting:
+                    yield waiting.popleft().result()
+            finally:
+                for future in waiting:
+                    future.cancel()
 
 
-def shuffled(index: Tensor, batch_size: int, seed: int, epoch: int) -> list[Tensor]:
+def _room(device: torch.device) -> int:
+    if device.type != "cuda":
+        return 1 << 62
+    free, _ = torch.cuda.mem_get_info(device)
+    return int(free * DEVICE_SHARE)
+
+
+def shuffled(index: Tensor, batch_size: int, seed: int, epoch: int, lengths: Tensor | None = None) -> list[Tensor]:
     """The batches of an epoch: a function of seed and epoch alone, so that training resumes anywhere.
 
-    A last batch of one row joins the one before, since statistics over a batch need two.
+    With `lengths` [N], rows of like length are put together among each `WINDOW` batches, so that little is padded; the batches
+    stay in random order. A last batch of one row joins the one before, since statistics over a batch need two.
     """
     generator = torch.Generator().manual_seed((seed * 1_000_003 + epoch) % 2**63)
-    parts = list(index[torch.randperm(len(index), generator=generator).to(index.device)].split(batch_size))
+    order = index[torch.randperm(len(index), generator=generator).to(index.device)]
+    if lengths is not None:
+        own = lengths.to(index.device)
+        order = torch.cat([part[own[part].argsort(stable=True)] for part in order.split(batch_size * WINDOW)])
+    parts = list(order.split(batch_size))
     if len(parts) > 1 and len(parts[-1]) == 1:
         last = parts.pop()
         parts[-1] = torch.cat([parts[-1], last])
+    if lengths is not None:
+        parts = [parts[place] for place in torch.randperm(len(parts), generator=generator).tolist()]
     return parts

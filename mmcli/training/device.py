@@ -29,6 +29,8 @@ class Compute:
     """Whether the optimizer takes its step in one kernel."""
     compiled: bool = False
     """Whether the network goes through torch.compile."""
+    graphs: bool = False
+    """Whether what is compiled is replayed as CUDA graphs: one launch for many kernels."""
     threads: int = field(default_factory=torch.get_num_threads)
     """Cores that it computes on, of a CPU."""
     precision_given: bool = False
@@ -55,7 +57,13 @@ class Compute:
     def described(self) -> str:
         """All of it in a few words."""
         layout = "channels-last" if self.channels_last else "contiguous"
-        parts = [self.precision, layout, "fused AdamW" if self.fused else "AdamW", *(["compiled"] if self.compiled else [])]
+        parts = [
+            self.precision,
+            layout,
+            "fused AdamW" if self.fused else "AdamW",
+            *(["compiled"] if self.compiled else []),
+            *(["CUDA graphs"] if self.graphs else []),
+        ]
         if self.device.type == "cpu":
             parts.append(f"{self.threads} thread{'s' if self.threads > 1 else ''}")
         return ", ".join(parts)
@@ -70,8 +78,8 @@ class Compute:
         return f"{name}, {self.precision}"
 
 
-def choose(device: str = "auto", precision: str = "auto") -> Compute:
-    """The device asked for, or the fastest there is; bfloat16 where its units are native.
+def choose(device: str = "auto", precision: str = "auto", threads: int = 0) -> Compute:
+    """The device asked for, or the fastest there is; bfloat16 where its units are native. `threads` 0 leaves them as they are.
 
     Raises:
         ConfigError: the device or precision is not to be had here.
@@ -84,6 +92,8 @@ def choose(device: str = "auto", precision: str = "auto") -> Compute:
         precision = "bfloat16" if _bfloat16_is_native(chosen) else "float32"
     if chosen.type == "cpu":
         keep_freed_memory()
+    if threads:
+        torch.set_num_threads(threads)
     return Compute(chosen, precision, fused=chosen.type in {"cpu", "cuda"}, precision_given=given)
 
 

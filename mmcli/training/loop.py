@@ -76,6 +76,8 @@ class _Position:
     epoch_rows: int = 0
     best_epoch: int = -1
     history: list[dict[str, float]] = field(default_factory=list)
+    parts: int = 1
+    """Parts that a batch is computed in: `training.accumulate`, and more once memory has run out."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ def train(job: Job, console: Console) -> Trained:
         MmcliError: the loss is not finite.
     """
     seed_everything(job.seed)
-    state = _State(job)
+    state = _State(job, console)
     config, position = job.config, state.position
     with job.compute.threading(), console.progress(job.label, config.epochs, position.epoch) as progress:
         while position.epoch < config.epochs and not state.out_of_patience():
@@ -110,7 +112,7 @@ def rehearse(job: Job, console: Console, epochs: int | None, seconds: float | No
     """Trains for some epochs or seconds, and leaves a checkpoint from which `train` goes on to the same bits; the module holds
     the best weights so far. Gives the epochs done, and whether the training is over."""
     seed_everything(job.seed)
-    state, started = _State(job), time.monotonic()
+    state, started = _State(job, console), time.monotonic()
     config, position = job.config, state.position
     last = config.epochs if epochs is None else min(epochs, config.epochs)
     with job.compute.threading(), console.progress(f"race: {job.label}", last, position.epoch) as progress:
@@ -136,9 +138,10 @@ def outputs_of(job: Job, index: Tensor, batch_size: int = 256) -> Tensor:
 class _State:
     """Everything that changes while training."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, console: Console) -> None:
         self.job = job
-        self.position = _Position()
+        self.console = console
+        self.position = _Position(parts=job.config.accumulate)
         self.optimizer = optimizer_of(job)
         self.trainable = [p for p in job.module.parameters() if p.requires_grad]
         self.peaks = [group["lr"] for group in self.optimizer.param_groups]
@@ -154,11 +157,11 @@ class _State:
     def run_epoch(self) -> None:
         """The epoch that is next, or the rest of it, and its validation."""
         job, position = self.job, self.position
-        batches = shuffled(job.rows.splits["train"], job.config.batch_size, job.seed, position.epoch)
+        batches = shuffled(job.rows.splits["train"], job.config.batch_size, job.seed, position.epoch, job.rows.lengths)
         self.steps_per_epoch = len(batches)
         started, first = time.monotonic(), position.step
-        for index in batches[first:]:
-            self.take_step(index)
+        for batch in job.rows.ahead(batches[first:]):
+            self.take_step(batch)
         self.rows_per_s = sum(map(len, batches[first:])) / (time.monotonic() - started)
         self.end_epoch()
 
@@ -167,25 +170,46 @@ class _State:
         primary = self.job.task.primary_metric
         return f"val {primary} {self.position.history[-1][f'val_{primary}']:.3f}, {self.rows_per_s:,.0f} rows/s"
 
-    def take_step(self, index: Tensor) -> None:
+    def take_step(self, batch: Batch) -> None:
         job, position = self.job, self.position
         job.module.train()
         factor = self._schedule()
         for group, peak in zip(self.optimizer.param_groups, self.peaks, strict=True):
             group["lr"] = peak * factor
-        self.optimizer.zero_grad(set_to_none=True)
-        with job.compute.autocast():
-            loss = job.loss(job.rows.varied(index))
-        loss.backward()
+        loss = self._gradient(batch)
         self._clip()
         self.optimizer.step()
-        self.epoch_loss += loss.detach().float() * len(index)
-        position.epoch_rows += len(index)
+        self.epoch_loss += loss * len(batch)
+        position.epoch_rows += len(batch)
         position.step += 1
         if position.step % AVERAGE_EVERY == 0:
             self._update_average(AVERAGE_EVERY)
         if time.monotonic() - self.saved_at >= job.config.checkpoint_every_s:
             self.save()
+
+    def _gradient(self, batch: Batch) -> Tensor:
+        """Leaves the gradient of the batch's mean loss, and gives that; in more parts from then on where memory runs out."""
+        while True:
+            try:
+                self.optimizer.zero_grad(set_to_none=True)
+                return gradient(self.job, batch, self.position.parts)
+            except RuntimeError as error:  # torch.OutOfMemoryError is one, and that of the CPU a plain one
+                if not out_of_memory(error):
+                    raise
+                self.position.parts *= 2
+                rows = -(-len(batch) // self.position.parts)
+                if rows < 2:
+                    raise MmcliError(
+                        f"{self.job.label}: memory runs out even on two rows at a time",
+                        "Use a smaller encoder, smaller rows (preprocess --image-size) or --set training.recompute=true.",
+                    ) from None
+            self.optimizer.zero_grad(set_to_none=True)
+            if self.job.compute.device.type == "cuda":
+                torch.cuda.empty_cache()
+            self.console.warn(
+                f"{self.job.label}: out of memory on {len(batch)} rows; batches are computed in {self.position.parts} parts of "
+                f"{rows} rows from here on, their gradients added up: the same steps, slower"
+            )
 
     def end_epoch(self) -> None:
         job, position = self.job, self.position
@@ -317,6 +341,28 @@ class _State:
         checkpoint.restore_random_state(groups["random"], self.job.compute.device)
 
 
+def gradient(job: Job, batch: Batch, parts: int = 1) -> Tensor:
+    """Adds the gradient of the batch's mean loss, computed in so many parts, to that of the module; gives the loss.
+
+    A part has two rows at least: statistics over a batch need them.
+    """
+    parts = min(parts, max(len(batch) // 2, 1))
+    total = torch.zeros((), device=job.compute.device)
+    for part in [batch] if parts == 1 else batch.parts(parts):
+        with job.compute.autocast():
+            loss = job.loss(job.rows.varied(part))
+        (loss if parts == 1 else loss * (len(part) / len(batch))).backward()
+        total += loss.detach().float() * (len(part) / len(batch))
+    return total
+
+
+def out_of_memory(error: RuntimeError) -> bool:
+    """Whether it says that the device's memory, or the host's, is used up."""
+    return (
+        isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error) or "not enough memory" in str(error)
+    )
+
+
 def _moving(module: nn.Module) -> list[str]:
     """What changes while training: trainable parameters and the buffers that are numbers."""
     still = {name for name, parameter in module.named_parameters() if not parameter.requires_grad}
@@ -327,8 +373,9 @@ def prepared_for(job: Job) -> Job:
     """The job, its module laid out and compiled as its way to compute says."""
     if any(parameter.dim() == 4 for parameter in job.module.parameters()):
         job.module.to(memory_format=torch.channels_last if job.compute.channels_last else torch.contiguous_format)
+    job.module._compiled_call_impl = None  # what another way to compute may have left
     if job.compute.compiled:
-        job.module.compile()
+        job.module.compile(mode="reduce-overhead" if job.compute.graphs else None)
     return job
 
 

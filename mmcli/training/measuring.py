@@ -23,7 +23,7 @@ from mmcli.artifacts import store
 from mmcli.config import ComputeConfig
 from mmcli.reporting.console import Console
 from mmcli.training.device import Compute
-from mmcli.training.loop import Job, optimizer_of, prepared_for
+from mmcli.training.loop import Job, gradient, optimizer_of, prepared_for
 
 WORTH = 1.05
 """How much faster a change must be to be made."""
@@ -75,6 +75,8 @@ def _changes(job: Job, start: Compute, wanted: ComputeConfig) -> Iterator[dict[s
         yield {"threads": start.threads // 2}
     if wanted.compile == "auto" and start.device.type == "cuda":
         yield {"compiled": True}
+        if job.rows.lengths is None:  # a graph is for one shape
+            yield {"compiled": True, "graphs": True}
 
 
 def others_compute(seconds: float = 0.1) -> bool:
@@ -109,7 +111,11 @@ def _measure(job: Job, changes: list[dict[str, Any]]) -> tuple[Compute, str]:
         if change.get("compiled") and best * steps < COMPILE_S:
             continue
         other = replace(chosen, **change)
-        seconds = _seconds_a_step(job, other)
+        try:
+            seconds = _seconds_a_step(job, other)
+        except RuntimeError as error:  # a kernel or a compiler that this machine lacks
+            tried.append(f"{other.difference(chosen)} does not work here ({str(error).strip().splitlines()[0][:60]})")
+            continue
         tried.append(f"{other.difference(chosen)} {best / seconds:.2f} times")
         if seconds * WORTH < best:
             chosen, best = other, seconds
@@ -140,9 +146,7 @@ def _seconds_a_step(job: Job, compute: Compute) -> float:
 
 def _step(job: Job, optimizer: torch.optim.Optimizer, index: Tensor) -> None:
     optimizer.zero_grad(set_to_none=True)
-    with job.compute.autocast():
-        loss = job.loss(job.rows.varied(index))
-    loss.backward()
+    gradient(job, job.rows.gather(index), job.config.accumulate)
     optimizer.step()
     if job.compute.device.type == "cuda":
         torch.cuda.synchronize(job.compute.device)
@@ -183,7 +187,7 @@ def _remembered() -> dict[str, dict[str, Any]]:
 
 def _remember(key: str, compute: Compute) -> None:
     values = asdict(compute)
-    values = {name: values[name] for name in ("precision", "channels_last", "fused", "compiled", "threads")}
+    values = {name: values[name] for name in ("precision", "channels_last", "fused", "compiled", "graphs", "threads")}
     text = json.dumps({**_remembered(), key: values}, indent=1)
     try:
         store.write_atomic(cache_file(), text.encode(), flush=False)

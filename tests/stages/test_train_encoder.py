@@ -136,3 +136,47 @@ def test_a_real_text_model_of_sentences(table: Path, tmp_path: Path) -> None:
     assert config["encoder"]["definition"]["model_type"] == "bert"  # the artifact builds it without the folder
     _, output = run("train-encoder", "text", "--arch", f"hf:{folder}", "--tune", "head", "-a", root)
     assert "up to date" in output
+
+
+def test_a_column_on_disk_trains_to_the_same_bits(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With no memory for it, what was read from shards batch by batch gives the weights and embeddings of the one in memory."""
+    other = tmp_path / "b"
+    shutil.copytree(root / "preprocess", other / "preprocess")
+    code, output = run("train-encoder", "picture", "--arch", "cnn", "-a", root, *TINY)
+    assert code == ExitCode.DONE, output
+    monkeypatch.setenv("MMCLI_MEMORY", "1k")
+    code, output = run("train-encoder", "picture", "--arch", "cnn", "-a", other, *TINY)
+    assert code == ExitCode.DONE, output
+    assert "picture stays on disk" in output
+    for file in ("weights.safetensors", "embeddings.safetensors"):
+        one, two = (tensors.load(place / "encoders" / "picture" / "cnn" / file) for place in (root, other))
+        assert all(torch.equal(one[name], two[name]) for name in one), file
+
+
+def test_a_batch_size_of_the_users_or_as_large_as_fits(root: Path) -> None:
+    train = ("train-encoder", "word", "--arch", "bag", "-a", root, *TINY)
+    code, output = run(*train, "--batch-size", "7")
+    assert code == ExitCode.DONE, output
+    made = store.read(root, "encoders/word/bag", "encoder", "")
+    assert made.metrics["batch_size"] == made.config["training"]["batch_size"] == 7
+    code, output = run(*train, "--batch-size", "auto")
+    assert code == ExitCode.DONE, output
+    rows = store.read(root, "preprocess", "preprocess", "").metrics["train"]
+    made = store.read(root, "encoders/word/bag", "encoder", "")
+    assert made.metrics["batch_size"] <= rows // 8 < 2 * made.metrics["batch_size"]
+    assert f"batches of {made.metrics['batch_size']} rows" in output
+    code, output = run(*train, "--batch-size", "many")
+    assert code == ExitCode.USAGE
+    assert "--batch-size many: expected a number of rows, or auto" in output
+
+
+def test_a_profile_is_written_even_where_nothing_is_trained(root: Path) -> None:
+    run("train-encoder", "word", "--arch", "bag", "-a", root, *TINY)
+    code, output = run("train-encoder", "word", "--arch", "bag", "-a", root, *TINY, "--profile", "--threads", "1")
+    assert code == ExitCode.DONE, output
+    assert "up to date" in output
+    assert "rows/s): " in output
+    assert "backward" in output
+    profile = json.loads((root / "profiles" / "word" / "bag" / "profile.json").read_text())
+    assert sum(profile["shares"].values()) == pytest.approx(1, abs=1e-6)
+    assert (root / "profiles" / "word" / "bag" / "trace.json").stat().st_size > 1000

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from mmcli.reporting.console import Console
 from mmcli.signals import Batch, Column
 from mmcli.tasks.classification import Classification
 from mmcli.tasks.classification import Config as TaskConfig
-from mmcli.training import loop
+from mmcli.training import fitting, loop, profiling
 from mmcli.training.data import Rows, shuffled
 from mmcli.training.device import Compute, derive_seed
 from mmcli.training.loop import Job, train
@@ -65,11 +67,11 @@ def test_resumed_anywhere_it_gives_the_bits_of_an_uninterrupted_run(
     steps = 0
     take_step = loop._State.take_step
 
-    def counting(self: Any, index: Tensor) -> None:
+    def counting(self: Any, batch: Batch) -> None:
         nonlocal steps
         if steps == kill_at:
             raise KilledError
-        take_step(self, index)
+        take_step(self, batch)
         steps += 1
 
     monkeypatch.setattr(loop._State, "take_step", counting)
@@ -158,13 +160,13 @@ def test_the_average_of_the_weights_is_what_the_formula_says(tmp_path: Path, mon
     """Every second step and at the end of the epoch, each time for the steps since."""
     monkeypatch.setattr(loop, "AVERAGE_EVERY", 2)
     ours = job(tmp_path, ema=0.5)
-    state = loop._State(ours)
+    state = loop._State(ours, Console(quiet=True))
     name, since = "0.weight", 0
     average = state.average[name].clone()
     batches = shuffled(torch.arange(35), 8, 5, 0)
     assert len(batches) == 5
     for step, index in enumerate(batches, 1):
-        state.take_step(index)
+        state.take_step(ours.rows.gather(index))
         since += 1
         if step % 2 == 0:
             decay = min(0.5, step / (step + 10)) ** since
@@ -193,8 +195,8 @@ def test_a_rehearsal_ends_with_its_time(tmp_path: Path) -> None:
 def test_clipping_in_the_fused_step_is_clipping(tmp_path: Path) -> None:
     """A gradient longer than clip_norm enters the optimizer's first moment at that length."""
     ours = job(tmp_path, dropout=0.0, clip_norm=1e-3)
-    state = loop._State(ours)
-    state.take_step(torch.arange(8))
+    state = loop._State(ours, Console(quiet=True))
+    state.take_step(ours.rows.gather(torch.arange(8)))
     moments = [state.optimizer.state[p]["exp_avg"] for p in state.trainable]
     length = torch.linalg.vector_norm(torch.stack([m.norm() for m in moments])) / 0.1
     assert float(length) == pytest.approx(1e-3, rel=1e-3)
@@ -218,3 +220,92 @@ def test_the_log_has_a_row_an_epoch(tmp_path: Path) -> None:
 def test_seeds_are_apart_for_each_name() -> None:
     assert derive_seed(0, "a", "cnn") == derive_seed(0, "a", "cnn")
     assert len({derive_seed(s, n, "cnn") for s in range(3) for n in "abc"}) == 9
+
+
+def test_a_batch_in_parts_takes_the_same_steps(tmp_path: Path) -> None:
+    """Without statistics over a batch, gradients added up are those of the whole."""
+
+    def linear(folder: Path, **options: Any) -> Job:
+        found = job(folder, dropout=0.0, **options)
+        found.module[1] = nn.Identity()  # type: ignore[index]
+        return found
+
+    whole, parts = linear(tmp_path / "whole"), linear(tmp_path / "parts", accumulate=3)
+    sizes: list[int] = []
+    parts = replace(parts, loss=lambda batch: (sizes.append(len(batch)), TASK.loss(parts.outputs(batch), batch.targets))[1])
+    train(whole, Console(quiet=True))
+    train(parts, Console(quiet=True))
+    assert max(sizes) == 3  # of 8
+    assert min(sizes) == 2
+    for one, other in zip(whole.module.parameters(), parts.module.parameters(), strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes")]
+)
+def test_out_of_memory_halves_what_is_computed_at_once_and_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], error: RuntimeError
+) -> None:
+    ours = job(tmp_path / "ours", epochs=1)
+    sizes: list[int] = []
+
+    def loss(batch: Batch) -> Tensor:
+        if len(batch) > 3:
+            raise error
+        sizes.append(len(batch))
+        return TASK.loss(ours.outputs(batch), batch.targets)
+
+    train(replace(ours, loss=loss), Console(quiet=True))
+    assert sum(sizes) == 35
+    said = capsys.readouterr().err
+    assert "out of memory on 8 rows; batches are computed in 2 parts of 4 rows" in said
+    assert "in 4 parts of 2 rows" in said
+    assert said.count("out of memory") == 2
+
+
+def test_a_row_that_does_not_fit_is_an_error(tmp_path: Path) -> None:
+    def loss(batch: Batch) -> Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with pytest.raises(MmcliError, match=r"memory runs out even on two rows"):
+        train(replace(job(tmp_path), loss=loss), Console(quiet=True))
+
+
+def test_other_errors_are_not_taken_for_a_lack_of_memory(tmp_path: Path) -> None:
+    def loss(batch: Batch) -> Tensor:
+        raise RuntimeError("shapes do not match")
+
+    with pytest.raises(RuntimeError, match="shapes"):
+        train(replace(job(tmp_path), loss=loss), Console(quiet=True))
+
+
+def test_the_largest_batch_is_bound_by_what_rows_keep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a linear layer 4 -> 8 with a ReLU and one 8 -> 2, a row keeps 4 inputs and 8 activations, and little of the loss."""
+    ours = job(tmp_path, dropout=0.0)
+    ours.module[1] = nn.Identity()  # type: ignore[index]
+    before = bits(ours.module)
+    kept = fitting.kept_bytes(ours, torch.arange(8)) / 8
+    assert 4 * (4 + 8) <= kept <= 4 * (4 + 8 + 8)
+    assert bits(ours.module) == before
+    assert fitting.largest_batch(ours)[0] == 4  # of 35 rows: eight steps an epoch
+    weights = 4 * sum(p.numel() * 4 for p in ours.module.parameters())
+    monkeypatch.setattr(fitting, "free", lambda _: (weights + 2.5 * kept * fitting.WORKSPACE) / fitting.SHARE)
+    size, why = fitting.largest_batch(ours)
+    assert size == 2
+    assert "a row keeps" in why
+
+
+def test_a_profile_says_where_the_time_goes(tmp_path: Path) -> None:
+    ours = job(tmp_path / "ours")
+    before = bits(ours.module)
+    found = profiling.profiled(ours, tmp_path / "profile")
+    assert set(found.shares) == {"data", "forward", "backward", "optimizer", "the loop"}
+    assert sum(found.shares.values()) == pytest.approx(1, abs=1e-6)
+    assert found.shares["backward"] > 0.02
+    assert "aten::" in found.words
+    assert "rows/s" in found.words
+    events = json.loads((tmp_path / "profile" / profiling.TRACE).read_text())["traceEvents"]
+    assert sum(event.get("name") == "step" for event in events) >= profiling.STEPS
+    assert json.loads((tmp_path / "profile" / profiling.SUMMARY).read_text())["said"] == found.words
+    assert bits(ours.module) == before

@@ -76,3 +76,19 @@ def test_a_busy_machine_is_not_asked_how_many_threads_are_best(monkeypatch: pyte
         assert measuring.others_compute(0.0) is busy
     monkeypatch.setattr(measuring, "_idle_share", lambda: None)
     assert not measuring.others_compute(0.0)
+
+
+def test_a_way_that_does_not_work_here_is_passed_over(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def seconds(_: object, compute: Compute) -> float:
+        if not compute.fused:
+            raise RuntimeError("no such kernel\nand more")
+        return 1.0 if compute.precision == "float32" else 0.5
+
+    monkeypatch.setattr(measuring, "_seconds_a_step", seconds)
+    ours = replace(job(tmp_path), compute=Compute(torch.device("cpu"), "float32", threads=1))
+    monkeypatch.setattr(measuring, "SHORT_S", 0.0)
+    chosen = measuring.tuned(ours, Console()).compute
+    assert (chosen.precision, chosen.fused) == ("bfloat16", True)
+    assert "AdamW does not work here (no such kernel)" in capsys.readouterr().err

@@ -211,9 +211,9 @@ def encoders_page() -> Iterator[str]:
 def _encoders_measured(tables: dict[str, Any]) -> Iterator[str]:
     yield "## On real tables\n"
     yield (
-        "Each input alone, every architecture that reads it, at its defaults, one seed; nothing pretrained but MiniLM, where it\n"
-        "is named. Test scores with 95% bootstrap intervals; seconds of training on one core. `linear` is the linear baseline on\n"
-        "the same input.\n"
+        "Each input alone, every architecture that reads it, at its defaults, one seed; nothing is pretrained but MiniLM,\n"
+        "where it is named. Test scores with 95% bootstrap intervals; seconds of training on one core. `linear` is the\n"
+        "linear baseline on the same input.\n"
     )
     for name, table in tables.items():
         better = "higher is better" if table["higher_is_better"] else "lower is better"

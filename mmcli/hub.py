@@ -17,8 +17,8 @@ FILES = ("*.safetensors", "*.json", "*.txt", "*.model")
 """What is fetched of a repository."""
 
 
-def need(package: str, what: str) -> Any:
-    """Imports a package of the extra `hub`.
+def need(package: str, what: str, extra: str = "hub") -> Any:
+    """Imports a package of an extra.
 
     Raises:
         ConfigError: it is not installed.
@@ -28,7 +28,9 @@ def need(package: str, what: str) -> Any:
     try:
         return importlib.import_module(package)
     except ImportError:
-        raise ConfigError(f"{what} needs the package {package}, which is not installed", "pip install 'mmcli[hub]'") from None
+        raise ConfigError(
+            f"{what} needs the package {package}, which is not installed", f"pip install 'mmcli[{extra}]'"
+        ) from None
 
 
 def local(name: str) -> Path | None:

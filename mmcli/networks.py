@@ -143,7 +143,7 @@ def _filled(features: Features, absent: Tensor) -> Features:
     return Features(
         torch.where(here[:, None], features.pooled, absent),
         torch.where(here[:, None, None], features.tokens, absent),
-        torch.where(here[:, None], features.mask, only_first),
+        (features.mask & here[:, None]) | (only_first & ~here[:, None]),
         here,
         features.outputs,
     )

@@ -80,6 +80,8 @@ class Encoder(nn.Module, ABC):
     def forward(self, signal: Signal) -> Features:
         """Features with the absent embedding put in, as `pooled` and as the only token. Absent rows are not encoded at all:
         they cost nothing, and do not enter the statistics of a batch."""
+        if torch.compiler.is_exporting():
+            return self._encode_all(signal)
         if bool(signal.present.all()):
             pooled, tokens, mask = self.encode(signal)
             return Features(pooled, tokens, mask, signal.present.repeat(len(pooled) // len(signal.present)))
@@ -99,6 +101,18 @@ class Encoder(nn.Module, ABC):
             absent.expand(members * rows, tokens.shape[1], -1).index_copy(0, index, tokens),
             first.index_copy(0, index, mask),
             signal.present.repeat(members),
+        )
+
+    def _encode_all(self, signal: Signal) -> Features:
+        """The same for a graph, which cannot leave rows out: absent ones are encoded, and what comes of them is not used."""
+        pooled, tokens, mask = self.encode(signal)
+        here, absent = signal.present, self.absent.to(pooled.dtype)
+        first = torch.arange(mask.shape[1], device=mask.device)[None] == 0
+        return Features(
+            torch.where(here[:, None], pooled, absent),
+            torch.where(here[:, None, None], tokens, absent),
+            (mask & here[:, None]) | (first & ~here[:, None]),
+            here,
         )
 
 

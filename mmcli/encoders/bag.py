@@ -93,7 +93,7 @@ class Bag(Encoder):
         words = buckets >= self.config.buckets // 2
         weights = F.normalize(weights * ~words, dim=1) + WORD_SHARE * F.normalize(weights * words, dim=1)
         pooled = self.dropout(F.embedding_bag(buckets, self.table, per_sample_weights=weights, mode="sum"))
-        return pooled, pooled[:, None], torch.ones(len(pooled), 1, dtype=torch.bool, device=pooled.device)
+        return pooled, pooled[:, None], torch.ones(pooled.shape[0], 1, dtype=torch.bool, device=pooled.device)
 
 
 def hash_ngrams(texts: list[str], char_ngrams: int, word_ngrams: int, buckets: int) -> tuple[Array, Array]:

@@ -81,7 +81,7 @@ class Cnn(Encoder):
         if self.config.preset == "reference":
             # Flattened row by row with the colours last, as Keras does: no copy where they lie so.
             pooled = F.relu(self.dense(self.body(grid).permute(0, 2, 3, 1).flatten(1)))
-            return pooled, pooled[:, None], torch.ones(len(here), 1, dtype=torch.bool, device=here.device)
+            return pooled, pooled[:, None], torch.ones(here.shape[0], 1, dtype=torch.bool, device=here.device)
         tokens_BTD = self.body(grid).flatten(2).transpose(1, 2)
         mask = torch.ones(tokens_BTD.shape[:2], dtype=torch.bool, device=here.device)
         return self.dropout(tokens_BTD.mean(1)), tokens_BTD, mask

@@ -12,11 +12,10 @@ import torch
 import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from mmcli.config import Config as BaseConfig
 from mmcli.encoders import Encoder
-from mmcli.layers import ResidualStack
+from mmcli.layers import ResidualStack, recurrent
 from mmcli.signals import Kind, Signal, SignalSpec
 
 TRAINING = {"epochs": 50, "learning_rate": 2e-3, "batch_size": 32, "weight_decay": 0.05, "patience": 15}
@@ -57,8 +56,7 @@ class Crnn(Encoder):
         assert signal.lengths is not None
         grid, lengths = self.body.masked(signal.values.float().transpose(1, 2)[:, None], signal.lengths.clamp(min=1))
         steps_BTD = self.dropout(F.relu(self.narrow(grid.flatten(1, 2).transpose(1, 2))))
-        packed = pack_padded_sequence(steps_BTD, lengths.cpu(), batch_first=True, enforce_sorted=False)
-        tokens_BTD, _ = pad_packed_sequence(self.recur(packed)[0], batch_first=True, total_length=steps_BTD.shape[1])
+        tokens_BTD, _ = recurrent(self.recur, steps_BTD, lengths)
         mask = torch.arange(tokens_BTD.shape[1], device=lengths.device)[None] < lengths[:, None]
         pooled = tokens_BTD.masked_fill(~mask[..., None], float("-inf")).amax(1)
         return self.dropout(pooled), tokens_BTD, mask

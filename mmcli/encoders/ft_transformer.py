@@ -70,7 +70,7 @@ class FtTransformer(Encoder):
         values = signal.values.float()
         each = [member(values) for member in self.members]
         states_BTD = torch.cat(each) if self.apart and self.training else torch.stack(each).mean(0)
-        mask = torch.ones(len(states_BTD), states_BTD.shape[1] - 1, dtype=torch.bool, device=values.device)
+        mask = torch.ones(states_BTD.shape[0], states_BTD.shape[1] - 1, dtype=torch.bool, device=values.device)
         return states_BTD[:, 0], states_BTD[:, 1:], mask
 
 
@@ -90,7 +90,7 @@ class _Member(nn.Module):
         if self.training and self.field_dropout:
             values = values.masked_fill(torch.rand_like(values) < self.field_dropout, float("nan"))
         fields_BFD = self.embed(values) + self.place
-        tokens_BTD = torch.cat([self.first.expand(len(values), 1, -1), fields_BFD], 1)
+        tokens_BTD = torch.cat([self.first.expand(values.shape[0], 1, -1), fields_BFD], 1)
         mask = torch.ones(tokens_BTD.shape[:2], dtype=torch.bool, device=values.device)
         for block in self.blocks:
             tokens_BTD = block(tokens_BTD, mask)

@@ -70,7 +70,7 @@ class Mlp(Encoder):
         values = signal.values.float()
         each = [member(values) for member in self.members]
         pooled = torch.cat(each) if self.apart and self.training else torch.stack(each).mean(0)
-        return pooled, pooled[:, None], torch.ones(len(pooled), 1, dtype=torch.bool, device=pooled.device)
+        return pooled, pooled[:, None], torch.ones(pooled.shape[0], 1, dtype=torch.bool, device=pooled.device)
 
 
 class _Member(nn.Module):

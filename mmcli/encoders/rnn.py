@@ -12,11 +12,11 @@ from typing import ClassVar, Literal
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from mmcli.config import Config as BaseConfig
 from mmcli.encoders import Encoder
 from mmcli.errors import ConfigError
+from mmcli.layers import recurrent
 from mmcli.signals import Kind, Signal, SignalSpec
 
 TRAINING = {"epochs": 40, "learning_rate": 4e-3, "batch_size": 32, "weight_decay": 0.05, "patience": 10}
@@ -103,9 +103,7 @@ class Rnn(Encoder):
         values = signal.values.long() if isinstance(self.embed, nn.Embedding) else signal.values.float()
         embedded_BTD = self.dropout(self._hide(self.embed(values)))
         lengths = signal.lengths.clamp(min=1)
-        packed = pack_padded_sequence(embedded_BTD, lengths.cpu(), batch_first=True, enforce_sorted=False)
-        states, last = self.recur(packed)
-        tokens_BTD, _ = pad_packed_sequence(states, batch_first=True, total_length=embedded_BTD.shape[1])
+        tokens_BTD, last = recurrent(self.recur, embedded_BTD, lengths)
         mask = torch.arange(embedded_BTD.shape[1], device=lengths.device)[None] < lengths[:, None]
         return self.dropout(self._pool(tokens_BTD, mask, last)), tokens_BTD, mask
 
@@ -115,11 +113,10 @@ class Rnn(Encoder):
         kept = torch.rand(embedded_BTD.shape[:2], device=embedded_BTD.device) >= self.config.token_dropout
         return embedded_BTD * kept[..., None]
 
-    def _pool(self, tokens_BTD: Tensor, mask: Tensor, last: Tensor | tuple[Tensor, Tensor]) -> Tensor:
+    def _pool(self, tokens_BTD: Tensor, mask: Tensor, last: Tensor) -> Tensor:
         if self.config.pool == "last":
-            hidden = last[0] if isinstance(last, tuple) else last
             directions = 2 if self.config.bidirectional else 1
-            return hidden[-directions:].transpose(0, 1).flatten(1)
+            return last[-directions:].transpose(0, 1).flatten(1)
         if self.config.pool == "mean":
             return tokens_BTD.sum(1) / mask.sum(1, keepdim=True)
         return tokens_BTD.masked_fill(~mask[..., None], float("-inf")).amax(1)

@@ -77,12 +77,12 @@ class Transformer(Encoder):
         values, lengths = signal.values, signal.lengths.clamp(min=1)
         if self.piece > 1:
             values = F.pad(values, (0, 0, 0, -values.shape[1] % self.piece))
-            values = values.reshape(len(values), -1, self.piece * values.shape[2])
+            values = values.reshape(values.shape[0], -1, self.piece * values.shape[2])
             lengths = (lengths + self.piece - 1) // self.piece
         embedded_BTD = self.embed(values.long() if isinstance(self.embed, nn.Embedding) else values.float())
         mask = torch.arange(embedded_BTD.shape[1], device=lengths.device)[None] < lengths[:, None]
         embedded_BTD = self._hide(embedded_BTD) + _positions(embedded_BTD.shape[1], self.dim, embedded_BTD.device)
-        tokens_BTD = torch.cat([self.first.expand(len(values), 1, -1), self.dropout(embedded_BTD)], 1)
+        tokens_BTD = torch.cat([self.first.expand(values.shape[0], 1, -1), self.dropout(embedded_BTD)], 1)
         all_mask = F.pad(mask, (1, 0), value=True)
         for block in self.blocks:
             tokens_BTD = block(tokens_BTD, all_mask)

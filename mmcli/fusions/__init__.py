@@ -90,7 +90,7 @@ def owners(tokens: Sequence[Tensor]) -> Tensor:
 
 def shares(weights_BS: Tensor, owner_S: Tensor, columns: int) -> Tensor:
     """[B, M]: weights of tokens summed over each column."""
-    return weights_BS.new_zeros(len(weights_BS), columns).index_add(1, owner_S, weights_BS)
+    return weights_BS.new_zeros(weights_BS.shape[0], columns).index_add(1, owner_S, weights_BS)
 
 
 Contract = Fusion

@@ -73,7 +73,7 @@ class Bottleneck(Fusion):
         own_masks = masks(features, self.columns)
         here_BM = torch.stack([mask.any(1) for mask in own_masks], 1)
         N, M = len(self.shared), len(each)
-        shared_BNH = self.shared.to(each[0].dtype).expand(len(here_BM), -1, -1)
+        shared_BNH = self.shared.to(each[0].dtype).expand(here_BM.shape[0], -1, -1)
         for start in range(0, len(self.blocks), M):
             answers = []
             for m in range(M):

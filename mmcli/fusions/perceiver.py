@@ -70,7 +70,7 @@ class Perceiver(Fusion):
     def forward(self, features: Mapping[str, Features]) -> Fused:
         each = self.project([features[column].tokens for column in self.columns])
         tokens_BSH, mask_BS = torch.cat(each, 1), torch.cat(masks(features, self.columns), 1)
-        latents_BNH = self.latents.to(tokens_BSH.dtype).expand(len(mask_BS), -1, -1)
+        latents_BNH = self.latents.to(tokens_BSH.dtype).expand(mask_BS.shape[0], -1, -1)
         everyone = torch.ones(latents_BNH.shape[:2], dtype=torch.bool, device=mask_BS.device)
         for _ in range(self.repeats):
             latents_BNH = self.think(self.ask(latents_BNH, tokens_BSH, mask_BS), everyone)

@@ -61,7 +61,7 @@ class Sequential(Fusion):
 
     def forward(self, features: Mapping[str, Features]) -> Fused:
         pooled, present_BM = stacked(features, self.columns)
-        state = pooled[0].new_zeros(len(present_BM), self.dim)
+        state = pooled[0].new_zeros(present_BM.shape[0], self.dim)
         for m, x in enumerate(pooled):
             step = self.cell(self.projections[m](self.dropout(self.norms[m](x))), state).to(state.dtype)
             state = torch.where(present_BM[:, m, None], step, state)

@@ -68,7 +68,7 @@ class Transformer(Fusion):
     def forward(self, features: Mapping[str, Features]) -> Fused:
         each = self.project([features[column].tokens for column in self.columns])
         mask_BS = F.pad(torch.cat(masks(features, self.columns), 1), (1, 0), value=True)
-        tokens_BSH = torch.cat([self.first.to(each[0].dtype).expand(len(mask_BS), 1, -1), *each], 1)
+        tokens_BSH = torch.cat([self.first.to(each[0].dtype).expand(mask_BS.shape[0], 1, -1), *each], 1)
         for block in self.blocks:
             tokens_BSH = block(tokens_BSH, mask_BS)
         normed = self.norm(tokens_BSH)

@@ -38,6 +38,7 @@ COMMANDS = (
     "evaluate",
     "run",
     "predict",
+    "export",
     "status",
     "list",
     "check",

@@ -18,6 +18,7 @@ from mmcli.artifacts import layout, store, tensors
 from mmcli.artifacts.store import Artifact
 from mmcli.inputs import Input
 from mmcli.modalities import Modality
+from mmcli.reporting.metrics import Array
 from mmcli.signals import Column
 from mmcli.streaming import STREAMABLE, Streamed
 from mmcli.tables.splitting import SPLITS
@@ -84,6 +85,13 @@ class Dataset:
     def rows(self) -> pd.DataFrame:
         """One row to a row of the table: row (from 1), id, split, and each target column's cells."""
         return pd.read_parquet(self.artifact.file(ROWS))
+
+    def groups(self, index: Tensor) -> Array | None:
+        """Which group each of those rows is of, as a number; None where the table has none."""
+        if "group" not in self.rows:
+            return None
+        codes = pd.factorize(self.rows["group"].fillna("").iloc[index.numpy()])[0]
+        return np.asarray(codes)
 
     @cached_property
     def cells(self) -> list[tuple[str | None, ...]]:

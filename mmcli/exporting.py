@@ -75,7 +75,7 @@ def exported(network: FusedModel, signals: Mapping[str, Signal]) -> torch.export
             dims[1] = torch.export.Dim.AUTO
         shapes.append(dims)
     flat = Flat(network, fields_of(signals))
-    with torch.no_grad(), _quiet():
+    with torch.no_grad(), quiet():
         return torch.export.export(flat, tuple(tensors.values()), dynamic_shapes=(tuple(shapes),), strict=False)
 
 
@@ -87,7 +87,7 @@ def write_onnx(program: torch.export.ExportedProgram, names: list[str], path: Pa
         RuntimeError: it holds what ONNX cannot say.
     """
     need("onnxscript", "ONNX", extra="export")
-    with _quiet():
+    with quiet():
         made = torch.onnx.export(
             program,
             input_names=names,
@@ -103,10 +103,10 @@ def write_onnx(program: torch.export.ExportedProgram, names: list[str], path: Pa
 
 def _recurrent_layer(values: Any, inner: Any, across: Any, bias: Any, lengths: Any, hidden: int, lstm: bool) -> Any:
     """`layers.recurrent_layer` as ONNX's own operator, which knows lengths."""
-    from onnxscript import opset18 as op
+    op: Any = need("onnxscript", "ONNX", extra="export").opset18
 
     run = op.LSTM if lstm else op.GRU
-    options = {"hidden_size": hidden, "direction": "bidirectional" if inner.shape[0] == 2 else "forward"}
+    options: dict[str, Any] = {"hidden_size": hidden, "direction": "bidirectional" if inner.shape[0] == 2 else "forward"}
     options |= {} if lstm else {"linear_before_reset": 1}
     found = run(values, inner, across, bias, op.Cast(lengths, to=6), **options)
     return found[0], found[1]
@@ -130,7 +130,7 @@ class OnnxModel:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without the exporter's own words."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
@@ -140,3 +140,9 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logging.disable(before)
+
+
+def has_recurrent_layers(program: torch.export.ExportedProgram) -> bool:
+    """Whether the graph holds an LSTM or GRU, which only ONNX can say without unrolling it."""
+    wanted = torch.ops.mmcli.recurrent_layer.default
+    return any(node.target == wanted for node in program.graph.nodes)

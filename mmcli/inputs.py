@@ -91,6 +91,28 @@ class Input:
         return Column(values, ~values.isnan().all(1))
 
     @property
+    def corruptions(self) -> tuple[str, ...]:
+        """In which ways it may be spoilt; columns joined are, each in its own way, at once."""
+        if not self.joined:
+            return self.first.corruptions
+        return ("noise",) if any(modality.corruptions for modality in self.members.values()) else ()
+
+    def corrupted(self, column: Column, how: str, level: float, generator: torch.Generator) -> Column:
+        """The input spoilt, from 0 (not at all) to 1."""
+        if not self.joined:
+            return self.first.corrupt(column, how, level, generator)
+        parts, start = [], 0
+        for modality in self.members.values():
+            width = modality.describe().shape[0]
+            own = column.values[:, start : start + width]
+            part = Column(own, ~own.isnan().any(1))
+            ways = modality.corruptions
+            parts.append((modality.corrupt(part, ways[0], level, generator) if ways else part).values)
+            start += width
+        values = torch.cat(parts, 1)
+        return Column(torch.where(column.values.isnan(), column.values, values), column.present)
+
+    @property
     def varies(self) -> bool:
         """Whether training may see random variations of it."""
         return not self.joined and type(self.first).augment is not Modality.augment

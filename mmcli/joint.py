@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -46,6 +46,7 @@ def job(
     label: str,
     encoder_rate: float,
     teachers: Mapping[str, Features] | None = None,
+    watch: Callable[[list[dict[str, float]]], bool] = lambda _: False,
 ) -> Job:
     """The job that trains `network` through, its encoders at `encoder_rate` times the learning rate.
 
@@ -103,6 +104,7 @@ def job(
         seed=seed,
         folder=folder,
         label=label,
+        watch=watch,
         learning_rates={
             **{
                 f"network.encoders.{place}.{part}": rate * encoder_rate

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -321,6 +320,7 @@ def recurrent_layer(
 def _(
     values_TBD: Tensor, inner: Tensor, across: Tensor, bias: Tensor, lengths: Tensor, hidden: int, lstm: bool
 ) -> tuple[Tensor, Tensor]:
+    del across, bias, lengths, lstm
     steps, rows, directions = values_TBD.shape[0], values_TBD.shape[1], inner.shape[0]
     return values_TBD.new_empty(steps, directions, rows, hidden), values_TBD.new_empty(directions, rows, hidden)
 

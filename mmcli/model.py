@@ -16,61 +16,21 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from mmcli import registry
+from mmcli import conformal, running
 from mmcli.artifacts import layout, store, tensors
 from mmcli.artifacts.store import Artifact
-from mmcli.config import validate
 from mmcli.dataset import Dataset
-from mmcli.encoders import Encoder
 from mmcli.errors import ArtifactError, ConfigError
-from mmcli.fusions import Fusion
-from mmcli.networks import AveragedHeads, ColumnModel, FusedModel, FusionHead, Heads
+from mmcli.networks import ColumnModel, FusedModel
+from mmcli.recipe import Recipe, averaged, build_encoder, build_fusion, build_head, fit_shapes
 from mmcli.sharding import resolved
-from mmcli.signals import Column, Decision, SignalSpec, Source
+from mmcli.signals import Column, Source
 from mmcli.tables.reading import open_table
-from mmcli.tasks import Task
 from mmcli.training import device
 
 WEIGHTS = "weights.safetensors"
 EMBEDDINGS = "embeddings.safetensors"
 OUTPUTS = "outputs.safetensors"
-
-
-def build_encoder(architecture: str, config: Mapping[str, Any], spec: SignalSpec) -> Encoder:
-    """An encoder for signals of that shape, freshly initialised."""
-    encoder: Encoder = _build("encoders", architecture, config, spec)
-    return encoder
-
-
-def build_fusion(method: str, config: Mapping[str, Any], dims: Mapping[str, int], decision: Decision) -> Fusion:
-    """A fusion of columns of those widths, or of their predictions, freshly initialised."""
-    kind: type[Fusion] = registry.load("fusions", method)
-    fusion: Fusion = _build("fusions", method, config, dims, *([decision] if kind.family == "decision" else []))
-    return fusion
-
-
-def build_head(
-    method: str,
-    config: Mapping[str, Any],
-    dims: Mapping[str, int],
-    sources: Mapping[str, str],
-    task: Task,
-    modality_dropout: float = 0.0,
-) -> FusionHead:
-    """F, and what makes outputs of the fused features or decisions, freshly initialised."""
-    fusion = build_fusion(method, config, dims, task.decision)
-    head = task.decision_head() if fusion.family == "decision" else task.head(fusion.dim)
-    return FusionHead(fusion, head, dims, sources, modality_dropout)
-
-
-def averaged(members: Sequence[FusionHead]) -> Heads:
-    """One, or the mean of several."""
-    return members[0] if len(members) == 1 else AveragedHeads(members)
-
-
-def _build(room: str, name: str, config: Mapping[str, Any], *arguments: Any) -> Any:
-    part = registry.load(room, name)
-    return part(validate(registry.config_of(part), config, f"{room}.{name}"), *arguments)
 
 
 def load_encoder(dataset: Dataset, artifact: Artifact) -> ColumnModel:
@@ -84,27 +44,20 @@ def load_encoder(dataset: Dataset, artifact: Artifact) -> ColumnModel:
 
 def load_fused(dataset: Dataset, artifact: Artifact) -> FusedModel:
     """A fused or optimised model, with its trained weights; encoders that it has not trained come from their own artifacts."""
-    config = artifact.config
-    encoders = {}
-    for name, choice in config["encoders"].items():
-        encoders[name] = build_encoder(choice["architecture"], choice["encoder"], dataset.input(choice["input"]).spec)
-    dims = {name: encoder.dim for name, encoder in encoders.items()}
-    sources = {name: choice["input"] for name, choice in config["encoders"].items()}
-    dropout = float(config["training"]["modality_dropout"])  # tuning it further goes on taking inputs away
-    members = [build_head(config["method"], config["fusion"], dims, sources, dataset.task, dropout) for _ in config["seeds"]]
-    by_decision = members[0].fusion.family == "decision"
-    heads = {name: dataset.task.head(dim) for name, dim in dims.items()} if by_decision else None
-    model = FusedModel(encoders, averaged(members), heads)
-    if config["trained_encoders"]:
-        _load_weights(model, artifact)
-        return model.eval()
-    for name, own in encoders_of(artifact).items():
+    recipe = Recipe.of(artifact)
+    network = recipe.build(dataset)
+    if artifact.config["trained_encoders"]:
+        if recipe.slim:
+            fit_shapes(network, tensors.load(artifact.file(WEIGHTS)))
+        _load_weights(network, artifact)
+        return network.eval()
+    for place, (name, own) in enumerate(encoders_of(artifact).items()):
         weights = tensors.load(own.file(WEIGHTS))
-        model.encoder(name).load_state_dict(_under("encoder.", weights))
-        if heads is not None:
-            heads[name].load_state_dict(_under("head.", weights))
-    _load_weights(model.fusion_head, artifact)
-    return model.eval()
+        network.encoder(name).load_state_dict(_under("encoder.", weights))
+        if network.heads:
+            network.heads[place].load_state_dict(_under("head.", weights))
+    _load_weights(network.fusion_head, artifact)
+    return network.eval()
 
 
 def _under(prefix: str, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -203,22 +156,30 @@ def forward_columns(
     return forward_explained(network, columns, compute, batch_size)[0]
 
 
-@torch.no_grad()
 def forward_explained(
     network: FusedModel, columns: Mapping[str, Source], compute: device.Compute, batch_size: int = 256
 ) -> tuple[Tensor, Tensor | None]:
     """Outputs, and of methods that have them the encoders' weights [N, M], in the order of the network's encoders."""
+    return forward_whole(network, columns, compute, batch_size)[:2]
+
+
+@torch.no_grad()
+def forward_whole(
+    network: FusedModel, columns: Mapping[str, Source], compute: device.Compute, batch_size: int = 256
+) -> tuple[Tensor, Tensor | None, Tensor]:
+    """Outputs, weights where there are any, and the fused features [N, H]."""
     network.eval()
     prepared = {name: column.to(compute.device) for name, column in network.prepare(columns).items()}
     rows = len(next(iter(prepared.values())))
-    parts, weights = [], []
+    parts, weights, pooled = [], [], []
     with compute.autocast():
         for index in torch.arange(rows, device=compute.device).split(batch_size):
             output = network({name: column.gather(index) for name, column in prepared.items()})
             parts.append(output.outputs.float().cpu())
+            pooled.append(output.fused.pooled.float().cpu())
             if output.fused.weights is not None:
                 weights.append(output.fused.weights.float().cpu())
-    return torch.cat(parts), torch.cat(weights) if weights else None
+    return torch.cat(parts), torch.cat(weights) if weights else None, torch.cat(pooled)
 
 
 def outputs_for(
@@ -254,6 +215,10 @@ class Model:
         self.target = dataset.target
         self.compute = compute
         self.network = load_fused(dataset, artifact).to(compute.device)
+        self.conformal: dict[str, Any] = artifact.metrics.get("conformal", {})
+        """What makes prediction sets, where `optimize` left it."""
+        way = artifact.config.get("way", running.TORCH)
+        self._runner = None if way == running.TORCH else running.runner(way, self.network, compute, _run_file(artifact, way))
         self.inputs = {name: dataset.input(name) for name in self.network.inputs}
 
     @property
@@ -285,16 +250,37 @@ class Model:
         columns = {name: own.emptied() for name, own in self._columns(pd.DataFrame(index=[0]), ".")[0].items()}
         return forward_explained(self.network, columns, self.compute)[1] is not None
 
-    def predict_chunks(self, chunks: Iterator[pd.DataFrame], media_root: str, explain: bool = False) -> Iterator[Prediction]:
-        """Predictions for consecutive parts of a table, in bounded memory; with `explain` the columns' weights beside them."""
+    def predict_chunks(
+        self,
+        chunks: Iterator[pd.DataFrame],
+        media_root: str,
+        explain: bool = False,
+        sets: bool = False,
+        embeddings: bool = False,
+    ) -> Iterator[Prediction]:
+        """Predictions for consecutive parts of a table, in bounded memory; beside them, where asked for, the columns' weights,
+        prediction sets (classes, or the ends of an interval), and the fused features as lists of numbers."""
         for chunk in chunks:
             columns, rejects = self._columns(chunk, media_root)
-            outputs, weights = forward_explained(self.network, columns, self.compute)
+            outputs, weights, features = self._forward(columns, whole=explain or embeddings)
             decoded = {self.target + "_predicted" + name: cells for name, cells in self.task.decode(outputs).items()}
+            if sets and self.conformal:
+                found = conformal.columns(self.task, self.conformal, outputs)
+                decoded |= {f"{self.target}_predicted{name}": cells for name, cells in found.items()}
+            if embeddings and features is not None:
+                decoded[f"{self.target}_embedding"] = [json.dumps([round(v, 6) for v in row]) for row in features.tolist()]
             if explain and weights is not None:
                 for name, own in zip(self.network.names, weights.T, strict=True):
                     decoded[f"{self.target}_weight_{name}"] = [round(value, 6) for value in own.tolist()]
             yield Prediction(chunk.assign(**{k: pd.array(v, dtype=None) for k, v in decoded.items()}), rejects)
+
+    def _forward(self, columns: Mapping[str, Source], whole: bool) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Outputs; and, where the whole is wanted, the columns' weights, if there are any, and the fused features."""
+        if whole:
+            return forward_whole(self.network, columns, self.compute)
+        if self._runner is not None:
+            return self._runner.outputs(columns, self.compute.device), None, None
+        return forward_columns(self.network, columns, self.compute), None, None
 
     def _columns(self, chunk: pd.DataFrame, media_root: str) -> tuple[dict[str, Column], list[tuple[int, str, str, str]]]:
         columns, rejects = {}, []
@@ -315,6 +301,10 @@ def _text_cells(chunk: pd.DataFrame, column: str) -> list[str | None]:
     if column not in chunk.columns:
         return [None] * len(chunk)
     return [None if cell is None or not str(cell).strip() else str(cell) for cell in chunk[column]]
+
+
+def _run_file(artifact: Artifact, way: str) -> Path | None:
+    return artifact.file(running.FILES[way]) if way in running.FILES else None
 
 
 def load(path: str | Path = "artifacts", device_name: str = "auto", precision: str = "auto", threads: int = 0) -> Model:
@@ -349,4 +339,4 @@ def parameters_by_part(model: FusedModel) -> dict[str, int]:
     return dict(counts)
 
 
-__all__ = ["FusedModel", "Model", "load"]
+__all__ = ["FusedModel", "Model", "averaged", "build_encoder", "build_fusion", "build_head", "load"]

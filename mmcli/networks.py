@@ -89,12 +89,15 @@ class FusionHead(nn.Module):
 
 
 class AveragedHeads(nn.Module):
-    """Several fusions of the same method, trained from different seeds, and the mean of their outputs."""
+    """Several fusions, of the same method from different seeds or of several methods, and the mean of their outputs, in which
+    each has its `shares`: equal, if none are given."""
 
-    def __init__(self, members: Sequence[FusionHead]) -> None:
+    def __init__(self, members: Sequence[FusionHead], shares: Sequence[float] | None = None) -> None:
         super().__init__()
+        self.shares: Tensor
+        self.register_buffer("shares", torch.tensor(shares or [1 / len(members)] * len(members)))
         self.members = nn.ModuleList(members)
-        self.sources = members[0].sources
+        self.sources = {name: source for member in members for name, source in member.sources.items()}
         self.temperature: Tensor
         self.register_buffer("temperature", torch.ones(()))
 
@@ -119,10 +122,15 @@ class AveragedHeads(nn.Module):
 
     def forward(self, features: Mapping[str, Features]) -> Output:
         each = tuple(member(features) for member in self.members)
-        outputs = torch.stack([own.outputs for own in each]).mean(0)
+        outputs = torch.einsum("k,kbn->bn", self.shares.to(each[0].outputs.dtype), torch.stack([o.outputs for o in each]))
+        pooled = [own.fused.pooled for own in each]
+        alike = len({own.shape[1] for own in pooled}) == 1
         weights = [own.fused.weights for own in each if own.fused.weights is not None]
-        pooled = torch.stack([own.fused.pooled for own in each]).mean(0)
-        fused = Fused(pooled, weights=torch.stack(weights).mean(0) if weights else None)
+        shared = len(weights) == len(each) and all(member.names == self.each[0].names for member in self.each)
+        fused = Fused(
+            torch.stack(pooled).mean(0) if alike else torch.cat(pooled, 1),
+            weights=torch.stack(weights).mean(0) if shared else None,
+        )
         return Output(outputs / self.temperature, fused, each)
 
 
@@ -174,13 +182,19 @@ class FusedModel(nn.Module):
     Where F fuses decisions, `heads` are the encoders' own."""
 
     def __init__(
-        self, encoders: Mapping[str, Encoder], fusion_head: Heads, heads: Mapping[str, nn.Module] | None = None
+        self,
+        encoders: Mapping[str, Encoder],
+        fusion_head: Heads,
+        heads: Mapping[str, nn.Module] | None = None,
+        calibration: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.names = list(encoders)
         self.encoders = nn.ModuleList(encoders.values())
         self.heads = nn.ModuleList([] if heads is None else [heads[name] for name in encoders])
         self.fusion_head = fusion_head
+        self.calibration = calibration or nn.Identity()
+        """From outputs to outputs whose probabilities mean what they say."""
         self.to(memory_format=torch.channels_last)
 
     @property
@@ -210,4 +224,4 @@ class FusedModel(nn.Module):
 
     def forward(self, signals: Mapping[str, Signal]) -> Output:
         output: Output = self.fusion_head(self.features(signals))
-        return output
+        return replace(output, outputs=self.calibration(output.outputs))

@@ -39,12 +39,12 @@ def views(modality: Modality, column: str, kind: str, cells: Sequence[str | None
         if not restored.present[row]:
             view["absent"] = f"cannot be read: {reasons[row]}" if row in reasons else "absent"
         else:
-            view |= _seen(modality, spec, restored, row)
+            view |= seen(modality, spec, restored, row)
         found.append(view)
     return found
 
 
-def _seen(modality: Modality, spec: SignalSpec, column: Column, row: int) -> dict[str, Any]:
+def seen(modality: Modality, spec: SignalSpec, column: Column, row: int) -> dict[str, Any]:
     signal = column.gather(torch.tensor([row]))
     values = signal.values[0]
     if spec.kind == "grid":

@@ -99,7 +99,7 @@ def chain(table: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     from mmcli.cli import app
 
     root = tmp_path_factory.mktemp("chain") / "artifacts"
-    arguments = ["run", str(table), "--artifacts", str(root), "--image-size", "16", *SMALL]
+    arguments = ["run", str(table), "--artifacts", str(root), "--image-size", "16", "--trials", "3", *SMALL]
     result = CliRunner().invoke(app, arguments, catch_exceptions=False)
     assert result.exit_code == 0, result.output
     return root

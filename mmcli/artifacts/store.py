@@ -23,7 +23,7 @@ from mmcli import __version__
 from mmcli.artifacts.lock import locked
 from mmcli.errors import ArtifactError
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 MANIFEST = "artifact.json"
 _FINGERPRINT = ".fingerprint"
 
@@ -122,8 +122,10 @@ def writing(
     seed: int,
     parents: Mapping[str, str],
     fingerprint: str,
+    late: Mapping[str, Any] | None = None,
 ) -> Iterator[Draft]:
     """Makes the artifact `name` under `root`: yields its draft, then seals it; on an exception the draft stays, to be resumed.
+    What `late` holds by then is laid over the config: what only the work itself could tell.
 
     Raises:
         BusyError: another process is writing it.
@@ -145,7 +147,7 @@ def writing(
             "kind": kind,
             "format_version": FORMAT_VERSION,
             "command": command,
-            "config": dict(config),
+            "config": {**config, **(late or {})},
             "seed": seed,
             "parents": dict(parents),
             "fingerprint": fingerprint,

@@ -26,6 +26,7 @@ COMMANDS = (
     "optimize",
     "evaluate",
     "predict",
+    "export",
     "status",
     "list",
     "check",

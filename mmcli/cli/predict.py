@@ -19,6 +19,11 @@ ModelFolder = Annotated[
 Explain = Annotated[
     bool, typer.Option("--explain", help="Write how much of each column entered, where the fusion has weights.")
 ]
+Sets = Annotated[
+    bool,
+    typer.Option("--sets", help="Write prediction sets, or the ends of an interval: they hold the truth as often as asked."),
+]
+Embeddings = Annotated[bool, typer.Option("--embeddings", help="Write the fused features of each row, as a list.")]
 
 
 def command(
@@ -26,6 +31,8 @@ def command(
     output: Output = Path("predictions.csv"),
     model: ModelFolder = None,
     explain: Explain = False,
+    sets: Sets = False,
+    embeddings: Embeddings = False,
     media_root: o.MediaRoot = None,
     encoding: o.Encoding = None,
     delimiter: o.Delimiter = None,
@@ -45,6 +52,13 @@ def command(
     from mmcli.stages import predict
 
     options = predict.Options(
-        output=output, model=model, explain=explain, media_root=media_root, encoding=encoding, delimiter=delimiter
+        output=output,
+        model=model,
+        explain=explain,
+        sets=sets,
+        embeddings=embeddings,
+        media_root=media_root,
+        encoding=encoding,
+        delimiter=delimiter,
     )
     o.end(predict.run(table, options, context), context, json_)

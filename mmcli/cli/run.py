@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from mmcli.cli import fuse as fuse_command
+from mmcli.cli import optimize as optimize_command
 from mmcli.cli import options as o
 from mmcli.cli import preprocess as p
 from mmcli.cli import train_encoder as train_command
@@ -64,6 +65,9 @@ def command(
     modality_dropout: fuse_command.ModalityDropout = None,
     seeds: fuse_command.Seeds = None,
     no_optimize: NoOptimize = False,
+    goal: optimize_command.GoalOption = "balanced",
+    time_budget: optimize_command.TimeBudget = "4m",
+    trials: optimize_command.Trials = None,
     artifacts: o.Artifacts = Path("artifacts"),
     config: o.ConfigFile = None,
     set_: o.Set = None,
@@ -127,6 +131,8 @@ def command(
         workers=workers,
         for_=for_,
     )
+    optimize_command.check_goal(goal)
+    optimize_command.parse_time(time_budget)
     from mmcli.racing import Budget
     from mmcli.stages import evaluate, fuse, optimize, preprocess, train_encoder
 
@@ -155,7 +161,10 @@ def command(
     )
     data["fuse"] = fuse.run(fusing, context).data
     if not no_optimize:
-        data["optimize"] = optimize.run(optimize.Options(), context).data
-    outcome = evaluate.run(context)
+        choices = optimize.Options(
+            goal=optimize_command.check_goal(goal), time_budget=optimize_command.parse_time(time_budget), trials=trials
+        )
+        data["optimize"] = optimize.run(choices, context).data
+    outcome = evaluate.run(evaluate.Options(), context)
     data["evaluate"] = outcome.data
     o.end(replace(outcome, data=data), context, json_)

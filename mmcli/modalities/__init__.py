@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any, ClassVar, Literal, Self
 
+import torch
 from torch import Tensor
 
 from mmcli.config import Config
@@ -63,6 +64,8 @@ class Modality(ABC):
     """The architectures that `--arch auto` tries."""
     more_encoders: ClassVar[tuple[tuple[str, int], ...]] = ()
     """Those that it tries from so many train rows on, and from a fifth of them on an accelerator."""
+    corruptions: ClassVar[tuple[str, ...]] = ()
+    """In which ways its cells may be spoilt, as the world does."""
     config: Any
 
     @classmethod
@@ -114,6 +117,11 @@ class Modality(ABC):
     def augment(self, signal: Signal, strength: Strength) -> Signal:  # noqa: ARG002 - some never vary
         """A random variation of a batch, for training; draws from torch's default generators."""
         return signal
+
+    def corrupt(self, column: Column, how: str, level: float, generator: torch.Generator) -> Column:  # noqa: ARG002
+        """A normalised column spoilt in one of the ways of `corruptions`, from 0 (not at all) to 1: what `evaluate` asks of a
+        model under noise."""
+        return column
 
 
 def by_suffix(cells: Sequence[str], suffixes: frozenset[str], what: str) -> tuple[float, str, list[str]]:

@@ -58,6 +58,7 @@ class Audio(Modality):
 
     reads_files: ClassVar[bool] = True
     shard_rows: ClassVar[int] = 64
+    corruptions: ClassVar[tuple[str, ...]] = ("background noise",)
     encoders: ClassVar[tuple[str, ...]] = ("crnn",)
     more_encoders: ClassVar[tuple[tuple[str, int], ...]] = (("cnn", 3000), ("transformer", 5000))
 
@@ -190,6 +191,25 @@ class Audio(Modality):
             quarters = [piece.mean(0) for piece in part.repeat_interleave(4, 0).chunk(4)]
             rows.append(torch.cat([part.mean(0), part.std(0, unbiased=False), *quarters]))
         return torch.stack(rows).numpy()
+
+    def corrupt(self, column: Column, how: str, level: float, generator: torch.Generator) -> Column:  # noqa: ARG002
+        """background noise, white, with the power of the recording at level 1 (0 dB), a hundredth of it at 0.1 (20 dB)."""
+        assert column.offsets is not None
+        values = column.values.float()
+        if level <= 0 or not len(values):
+            return column
+        lengths = column.offsets.diff()
+        row = torch.repeat_interleave(torch.arange(len(column)), lengths)
+        mean, std = torch.tensor(self.mean), torch.tensor(self.std)
+        power = (values * std + mean).exp() if self.config.features == "log-mel" else values.square()
+        level_of = torch.zeros(len(column)).index_add_(0, row, power.mean(1)) / lengths.clamp(min=1)
+        noise = level**2 * level_of[row, None]
+        if self.config.features == "log-mel":
+            grain = torch.empty(values.shape).exponential_(generator=generator)
+            values = ((power + noise * grain).clamp(min=FLOOR).log() - mean) / std
+        else:
+            values = values + noise.sqrt() * torch.randn(values.shape, generator=generator)
+        return Column(values.to(column.values.dtype), column.present, column.offsets)
 
     def augment(self, signal: Signal, strength: Strength) -> Signal:
         """light: SpecAugment (Park 2019) without warping, two runs of bands and two of frames blanked; the level changes.

@@ -28,6 +28,7 @@ class Config(BaseConfig):
 class Category(Modality):
     """One field of a form: an id, float32 [1]."""
 
+    corruptions: ClassVar[tuple[str, ...]] = ("unknown",)
     joins: ClassVar[bool] = True
     encoders: ClassVar[tuple[str, ...]] = ("mlp", "ft-transformer")
 
@@ -67,6 +68,11 @@ class Category(Modality):
 
     def describe(self) -> SignalSpec:
         return SignalSpec(kind="fields", shape=(1,), fields=(Field("name", len(self.names) + 1),))
+
+    def corrupt(self, column: Column, how: str, level: float, generator: torch.Generator) -> Column:  # noqa: ARG002
+        """unknown: so many cells hold a name that was never seen."""
+        gone = (torch.rand(len(column), generator=generator) < level)[:, None] & ~column.values.isnan()
+        return Column(column.values.masked_fill(gone, 0.0), column.present)
 
     def state(self) -> dict[str, Any]:
         return {"config": self.config.model_dump(), "names": self.names}

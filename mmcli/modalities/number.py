@@ -35,6 +35,7 @@ class Config(BaseConfig):
 class Number(Modality):
     """One field of a form: float32 [1]."""
 
+    corruptions: ClassVar[tuple[str, ...]] = ("noise",)
     joins: ClassVar[bool] = True
     encoders: ClassVar[tuple[str, ...]] = ("mlp", "ft-transformer")
 
@@ -93,6 +94,11 @@ class Number(Modality):
 
     def describe(self) -> SignalSpec:
         return SignalSpec(kind="fields", shape=(1,), fields=(Field("value"),))
+
+    def corrupt(self, column: Column, how: str, level: float, generator: torch.Generator) -> Column:  # noqa: ARG002
+        """noise: of one deviation at level 1."""
+        noisy = column.values.float() + level * torch.randn(column.values.shape, generator=generator)
+        return Column(noisy.to(column.values.dtype), column.present, column.offsets)
 
     def state(self) -> dict[str, Any]:
         return {"config": self.config.model_dump(), "centre": self.centre, "spread": self.spread}

@@ -44,6 +44,7 @@ class Config(BaseConfig):
 class Text(Modality):
     """Text as ids [T]."""
 
+    corruptions: ClassVar[tuple[str, ...]] = ("typos",)
     encoders: ClassVar[tuple[str, ...]] = ("bag", "rnn")
     more_encoders: ClassVar[tuple[tuple[str, int], ...]] = (("transformer", 3000),)
 
@@ -110,6 +111,16 @@ class Text(Modality):
         ids, ends = column.values.tolist(), column.offsets.tolist()
         rows = pairwise(ends)
         return [b"".join(self._pieces[i] for i in ids[a:b]).decode("utf-8", "replace") for a, b in rows]
+
+    def corrupt(self, column: Column, how: str, level: float, generator: torch.Generator) -> Column:  # noqa: ARG002
+        """typos: at level 1 three in ten characters are left out, doubled, or changed places with the next."""
+        if level <= 0:
+            return column
+        cells = [
+            _misspelt(text, 0.3 * level, generator) if here else None
+            for text, here in zip(self.texts(column), column.present.tolist(), strict=True)
+        ]
+        return self.transform(cells).column
 
     def state(self) -> dict[str, Any]:
         return {"config": self.config.model_dump(), "tokenizer": json.loads(self.tokenizer.to_str())}
@@ -181,3 +192,19 @@ def _byte_of_char() -> dict[str, int]:
     printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
     hidden = [byte for byte in range(256) if byte not in printable]
     return {chr(byte): byte for byte in printable} | {chr(256 + i): byte for i, byte in enumerate(hidden)}
+
+
+def _misspelt(text: str, share: float, generator: torch.Generator) -> str:
+    luck = torch.rand(len(text), 2, generator=generator).tolist()
+    found, place = [], 0
+    while place < len(text):
+        char, (chance, kind) = text[place], luck[place]
+        if chance >= share:
+            found.append(char)
+        elif kind >= 2 / 3:
+            found.append(char * 2)
+        elif kind >= 1 / 3 and place + 1 < len(text):
+            found.append(text[place + 1] + char)
+            place += 1
+        place += 1
+    return "".join(found) or text

@@ -39,6 +39,7 @@ class Config(BaseConfig):
 class Vector(Modality):
     """Vectors [D], or sequences [T, D]; float32."""
 
+    corruptions: ClassVar[tuple[str, ...]] = ("noise",)
     reads_files: ClassVar[bool] = True
     encoders: ClassVar[tuple[str, ...]] = ("mlp", "rnn", "transformer")
 
@@ -127,6 +128,11 @@ class Vector(Modality):
 
     def describe(self) -> SignalSpec:
         return SignalSpec(kind="vector" if self.dims == 1 else "sequence", shape=(len(self.mean),))
+
+    def corrupt(self, column: Column, how: str, level: float, generator: torch.Generator) -> Column:  # noqa: ARG002
+        """noise: of one deviation of each dimension at level 1."""
+        noisy = column.values.float() + level * torch.randn(column.values.shape, generator=generator)
+        return Column(noisy.to(column.values.dtype), column.present, column.offsets)
 
     def state(self) -> dict[str, Any]:
         arrays = {"mean": self.mean.tolist(), "std": self.std.tolist()}

@@ -65,6 +65,7 @@ class Video(Modality):
 
     reads_files: ClassVar[bool] = True
     shard_rows: ClassVar[int] = 16
+    corruptions: ClassVar[tuple[str, ...]] = ("dropped frames", "noise")
     encoders: ClassVar[tuple[str, ...]] = ("cnn-rnn",)
     more_encoders: ClassVar[tuple[tuple[str, int], ...]] = (("torchvision:r3d_18", 5000),)
 
@@ -137,6 +138,17 @@ class Video(Modality):
             change = small.diff(dim=1).abs().mean(1) if small.shape[1] > 1 else torch.zeros_like(small[:, 0])
             rows.append(torch.cat([small.mean(1).flatten(1), change.flatten(1)], 1))
         return torch.cat(rows).numpy()
+
+    def corrupt(self, column: Column, how: str, level: float, generator: torch.Generator) -> Column:
+        """dropped frames: each with probability `level`, the one before it standing still; noise: of one deviation."""
+        values = column.values
+        if how == "noise":
+            values = (values.float() + level * torch.randn(values.shape, generator=generator)).half()
+            return Column(values * column.present[:, None, None, None, None], column.present, times=column.times)
+        steps = torch.arange(values.shape[1]).expand(len(values), -1)
+        kept = (torch.rand(steps.shape, generator=generator) >= level) | (steps == 0)
+        shown = torch.where(kept, steps, 0).cummax(1).values
+        return Column(values.gather(1, shown[..., None, None, None].expand_as(values)), column.present, times=column.times)
 
     def augment(self, signal: Signal, strength: Strength) -> Signal:
         """light: one shift, scale and brightness for all frames of a clip; mirrored where `flip` allows.

@@ -1,61 +1,164 @@
 """Ways to improve a fused model. One file each, found by its name; this file is their contract.
 
-An optimization takes a model and gives another; the stage measures both and keeps the better. It knows nothing of artifacts.
+An optimization takes a model and proposes others. The stage measures each on this machine, keeps what val approves, and lets
+the user's goal choose. What a part learns, it learns from train, what it chooses, it chooses on val; test is never seen.
 """
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Literal
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
+from mmcli.artifacts.store import Artifact
 from mmcli.config import Settings
 from mmcli.dataset import Dataset
-from mmcli.networks import FusedModel
+from mmcli.model import load_encoder, outputs_for
+from mmcli.networks import AveragedHeads, FusedModel
+from mmcli.recipe import Member, Recipe
 from mmcli.reporting.console import Console
+from mmcli.running import TORCH
+from mmcli.searching import METHODS, Search, Trial
+from mmcli.signals import Features
 from mmcli.tasks import Task
 from mmcli.training.device import Compute
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A model, and how it is run."""
+
+    name: str
+    network: FusedModel
+    recipe: Recipe
+    way: str = TORCH
+    """One of the ways in `mmcli.running`."""
+    file: Path | None = None
+    """What is run, where that is a file."""
 
 
 @dataclass(frozen=True)
 class Workbench:
     """What an optimization may work with."""
 
+    root: Path
+    """The artifacts root; a study lies there, beside the artifacts."""
     dataset: Dataset
+    base: Artifact
+    """The fusion that all starts from."""
+    encoders: Mapping[str, Artifact]
+    """Its encoders, by name."""
+    features: Mapping[str, Features]
+    """What they left of every row."""
     heads: Mapping[str, nn.Module]
-    """The encoders' own trained heads, by encoder."""
+    """Their own trained heads."""
+    fusions: tuple[Artifact, ...]
+    """Every fusion that is there and fresh, the best on val first."""
     settings: Settings
     compute: Compute
     seed: int
     folder: Path
     """Where it may keep checkpoints while it works, and leave its log."""
     console: Console
+    deadline: float = float("inf")
+    """When it should end, by time.monotonic()."""
+    trials: int | None = None
+    """How many trials a search makes in all; by default as many as there is time for."""
+    max_drop: float = 0.005
+    """How much of the primary metric may be lost for speed or size."""
+    extra: dict[str, Any] = field(default_factory=dict)
+    """What the optimization wants to be said of it in the artifact."""
+
+    def time_is_over(self) -> bool:
+        return time.monotonic() > self.deadline
+
+    def val_outputs(self, network: FusedModel) -> Tensor:
+        """Outputs for the val rows."""
+        return outputs_for(network, self.dataset, self.dataset.splits["val"], self.compute)
+
+    def val_score(self, outputs: Tensor) -> dict[str, float]:
+        """The metrics of outputs for the val rows."""
+        return self.dataset.task.score(outputs, self.dataset.targets[self.dataset.splits["val"]])
+
+    def val_rank(self, outputs: Tensor) -> tuple[float, float]:
+        """Sorts by the primary metric on val, then by the loss; higher is better."""
+        score, task = self.val_score(outputs), self.dataset.task
+        return (score[task.primary_metric] * (1 if task.primary_higher_is_better else -1), -score["loss"])
+
+    def search(self) -> Search:
+        """The search over fusions of what the bench holds."""
+        first = [artifact.config["method"] for artifact in self.fusions if artifact.config["method"] in METHODS][:4]
+        compute = replace(self.compute, precision="float32")
+        return Search(self.root, self.dataset, self.encoders, self.features, first, self.settings, compute, self.seed)
+
+    @property
+    def choices(self) -> dict[str, dict[str, Any]]:
+        """All encoders that there are, as a recipe names them."""
+        return {
+            name: {"input": own.config["column"], "architecture": own.config["architecture"], "encoder": own.config["encoder"]}
+            for name, own in self.encoders.items()
+        }
+
+    def assembled(self, members: Sequence[Member], heads: Sequence[Mapping[str, Tensor]], like: Recipe) -> Candidate:
+        """A model of fusions trained on the embeddings, their weights given, over the encoders as they were trained."""
+        recipe = like.with_members(members, self.choices)
+        recipe = replace(recipe, calibration="", calibration_shape=(), slim=False)
+        network = recipe.build(self.dataset)
+        own_heads = network.fusion_head
+        for head, weights in zip(own_heads.each if isinstance(own_heads, AveragedHeads) else [own_heads], heads, strict=True):
+            head.load_state_dict(dict(weights))
+        for place, encoder in enumerate(network.names):
+            own = load_encoder(self.dataset, self.encoders[encoder])
+            network.encoder(encoder).load_state_dict(own.encoder.state_dict())
+            if network.heads:
+                network.heads[place].load_state_dict(own.head.state_dict())
+        return Candidate(recipe.methods, network.to(self.compute.device).eval(), recipe)
+
+    def of_trials(self, trials: Mapping[Trial, int], name: str, like: Recipe) -> Candidate:
+        """A model of the search's trials, averaged, each as often as it is said."""
+        made = self.assembled([trial.member for trial in trials], [trial.weights() for trial in trials], like)
+        heads = made.network.fusion_head
+        if isinstance(heads, AveragedHeads):
+            heads.shares.copy_(torch.tensor([float(count) for count in trials.values()]) / sum(trials.values()))
+        return replace(made, name=name)
 
 
 class Optimization(ABC):
     """One way to improve a fused model."""
 
+    family: ClassVar[Literal["accuracy", "smaller", "runtime"]]
+    """`accuracy`: the next model to start from, if val says so. `smaller`: other models that cost less. `runtime`: the same
+    model, run in another way."""
     config: Any
 
     def __init__(self, config: Any) -> None:
         self.config = config
 
-    def unfit(self, task: Task) -> str:  # noqa: ARG002 - most fit any
-        """Why it has nothing to do for such targets; empty where it has."""
+    def unfit(self, candidate: Candidate, bench: Workbench) -> str:  # noqa: ARG002 - most fit any
+        """Why it has nothing to do here; empty where it has."""
         return ""
 
     @abstractmethod
-    def apply(self, network: FusedModel, bench: Workbench) -> FusedModel:
-        """A new model; `network` stays as it was. Learns from train, chooses on val, never sees test."""
+    def proposals(self, candidate: Candidate, bench: Workbench) -> Iterator[Candidate]:
+        """New models; the one given stays as it was.
 
-    @abstractmethod
-    def improves(self, before: Mapping[str, float], after: Mapping[str, float], primary: str, higher: bool) -> bool:
-        """Whether the val metrics after are worth keeping; `primary` is the task's metric."""
+        Raises:
+            RuntimeError, ConfigError: this device, or this model, does not allow it.
+        """
+
+    def improves(self, before: Mapping[str, float], after: Mapping[str, float], task: Task) -> bool:
+        """Of `accuracy`: whether the val metrics after are worth keeping: the primary one is better, or level with a lower
+        loss."""
+        sign = 1 if task.primary_higher_is_better else -1
+        now, then = sign * after[task.primary_metric], sign * before[task.primary_metric]
+        return now > then or (now == then and after["loss"] < before["loss"])
 
 
 Contract = Optimization
-__all__ = ["Contract", "Optimization", "Workbench"]
+__all__ = ["Candidate", "Contract", "Optimization", "Workbench"]

@@ -1,21 +1,28 @@
-"""End-to-end fine-tuning: encoders, fusion and head together, the encoders at a lower rate, weights averaged."""
+"""End-to-end fine-tuning: encoders, fusion and head together, the encoders at a lower rate, weights averaged and souped
+
+After training, weights on the line from those before to those after are tried on val (WiSE-FT, Wortsman et al. 2022), and the
+best of them taken: a soup of the two.
+"""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator
+from typing import ClassVar, Literal
 
+import torch
 from pydantic import Field
 
 from mmcli import joint
 from mmcli.config import Config as BaseConfig
-from mmcli.model import outputs_for
 from mmcli.networks import FusedModel, settle
-from mmcli.optimizations import Optimization, Workbench
+from mmcli.optimizations import Candidate, Optimization, Workbench
 from mmcli.training.device import seed_everything
 from mmcli.training.loop import train
 
 TRAINING = {"epochs": 20, "learning_rate": 5e-4, "batch_size": 64, "weight_decay": 0.05, "patience": 6}
+SHARES = (0.25, 0.5, 0.75, 1.0)
 
 
 class Config(BaseConfig):
@@ -23,21 +30,25 @@ class Config(BaseConfig):
 
     encoder_rate: float = Field(0.3, gt=0, le=1)
     """Learning rate of the encoders, as a share of that of fusion and head."""
+    soup: bool = True
+    """Whether weights between those before and those after are tried."""
 
 
 class Finetune(Optimization):
     """Kept if the primary metric on val rises, or stays while the loss falls."""
 
+    family: ClassVar[Literal["accuracy"]] = "accuracy"
     config: Config
 
-    def apply(self, network: FusedModel, bench: Workbench) -> FusedModel:
+    def proposals(self, candidate: Candidate, bench: Workbench) -> Iterator[Candidate]:
         seed_everything(bench.seed)
-        tuned = copy.deepcopy(network)
-        training = bench.settings.training(**TRAINING, modality_dropout=network.fusion_head.modality_dropout)
-        tuned.fusion_head.modality_dropout = training.modality_dropout
+        tuned = copy.deepcopy(candidate.network)
+        heads = tuned.fusion_head
+        training = bench.settings.training(**TRAINING, modality_dropout=heads.modality_dropout)
+        heads.modality_dropout = training.modality_dropout
         job = joint.job(
             tuned,
-            {column: copy.deepcopy(head) for column, head in bench.heads.items()},
+            {name: copy.deepcopy(bench.heads[name]) for name in tuned.names},
             bench.dataset,
             training,
             bench.compute,
@@ -45,13 +56,27 @@ class Finetune(Optimization):
             folder=bench.folder,
             label="finetune",
             encoder_rate=self.config.encoder_rate,
+            watch=lambda _: time.monotonic() > bench.deadline,
         )
-        train(job, bench.console)
-        val = bench.dataset.splits["val"]
-        outputs = outputs_for(tuned, bench.dataset, val, bench.compute) * tuned.fusion_head.temperature.cpu()
-        settle(bench.dataset.task, tuned.fusion_head, outputs, bench.dataset.targets[val])
-        return tuned
+        trained = train(job, bench.console)
+        bench.extra["epochs"] = len(trained.history)
+        share, chosen = 1.0, tuned
+        if self.config.soup:
+            soups = {own: souped(candidate.network, tuned, own) for own in SHARES}
+            share = max(SHARES, key=lambda own: bench.val_rank(bench.val_outputs(soups[own])))
+            chosen = soups[share]
+        bench.extra["share"] = share
+        outputs = bench.val_outputs(chosen) * chosen.fusion_head.temperature.cpu()
+        settle(bench.dataset.task, chosen.fusion_head, outputs, bench.dataset.targets[bench.dataset.splits["val"]])
+        yield Candidate(f"{candidate.name}, fine-tuned", chosen, candidate.recipe)
 
-    def improves(self, before: Mapping[str, float], after: Mapping[str, float], primary: str, higher: bool) -> bool:
-        now, then = (after[primary], before[primary]) if higher else (before[primary], after[primary])
-        return now > then or (now == then and after["loss"] < before["loss"])
+
+@torch.no_grad()
+def souped(before: FusedModel, after: FusedModel, share: float) -> FusedModel:
+    """`share` of the weights after, the rest from before; what is no number is from after."""
+    mixed = copy.deepcopy(after)
+    own = before.state_dict()
+    for name, tensor in mixed.state_dict().items():
+        if tensor.is_floating_point():
+            tensor.copy_(torch.lerp(own[name].to(tensor.device), tensor, share))
+    return mixed

@@ -27,10 +27,10 @@ def picture_of(image: Image.Image) -> str:
 
 
 def render(template: str, values: Mapping[str, Any]) -> str:
-    """The template of that name, filled; all values are escaped."""
+    """The template of that name, filled; in a page all values are escaped."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("mmcli.reporting"),
-        autoescape=True,
+        autoescape=not template.endswith(".md.j2"),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
     )

@@ -38,9 +38,15 @@ def shown(value: float) -> str:
     return f"{value:.3f}" if abs(value) < 100 else f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.1f}"
 
 
-def resample_weights(rows: int, resamples: int = 1000, seed: int = 0) -> Array:
-    """How often each row is drawn in each bootstrap resample: [R, N]."""
+def resample_weights(rows: int, resamples: int = 1000, seed: int = 0, groups: Array | None = None) -> Array:
+    """How often each row is drawn in each bootstrap resample: [R, N]. With `groups` [N] whole groups are drawn, since rows of
+    one are not independent."""
     generator = np.random.default_rng(seed)
+    if groups is not None:
+        names, place = np.unique(groups, return_inverse=True)
+        drawn = generator.multinomial(len(names), np.full(len(names), 1 / len(names)), size=resamples)
+        found: Array = drawn[:, place].astype(np.float64)
+        return found
     return generator.multinomial(rows, np.full(rows, 1 / rows), size=resamples).astype(np.float64)
 
 
@@ -107,6 +113,56 @@ def ece(probabilities: Array, targets: Array, weights: Array, bins: int = 15) ->
     return result
 
 
+def weighted_f1(probabilities: Array, targets: Array, weights: Array) -> Array:
+    """Mean F1 over the classes, each as often as it occurs."""
+    hits, actual, predicted = _counts(probabilities, targets, weights)
+    each = 2 * hits / np.maximum(actual + predicted, 1e-12)
+    result: Array = (each * actual).sum(1) / actual.sum(1)
+    return result
+
+
+def top_3(probabilities: Array, targets: Array, weights: Array) -> Array:
+    """Share of rows whose class is among the three most probable."""
+    right = probabilities[np.arange(len(targets)), targets][:, None]
+    return _weighted_mean(weights, ((probabilities > right).sum(1) < 3).astype(np.float64))
+
+
+def mcc(probabilities: Array, targets: Array, weights: Array) -> Array:
+    """Matthews' correlation coefficient of right and predicted classes (Gorodkin 2004, of many classes)."""
+    hits, actual, predicted = _counts(probabilities, targets, weights)
+    total = weights.sum(1)
+    covariance = hits.sum(1) * total - (actual * predicted).sum(1)
+    spread = np.sqrt((total**2 - (predicted**2).sum(1)) * (total**2 - (actual**2).sum(1)))
+    return np.where(spread > 0, covariance / np.maximum(spread, 1e-12), 0.0)
+
+
+def auprc(probabilities: Array, targets: Array, weights: Array) -> Array:
+    """Area under the precision-recall steps of the second of two classes."""
+    return _average_precision(probabilities[:, 1], targets == 1, weights)
+
+
+def f1(probabilities: Array, targets: Array, weights: Array) -> Array:
+    """F1 of the second of two classes."""
+    hits, actual, predicted = (counts[:, 1] for counts in _counts(probabilities, targets, weights))
+    result: Array = 2 * hits / np.maximum(actual + predicted, 1e-12)
+    return result
+
+
+def brier(probabilities: Array, targets: Array, weights: Array) -> Array:
+    """Mean squared error of the second class's probability."""
+    return _weighted_mean(weights, np.square(probabilities[:, 1] - targets))
+
+
+MORE_OF_TWO: dict[str, tuple[Metric, bool]] = {
+    "auprc": (auprc, True),
+    "f1": (f1, True),
+    "mcc": (mcc, True),
+    "brier": (brier, False),
+}
+"""What `evaluate` adds for two classes; the positive one is the second in order."""
+MORE_OF_MANY: dict[str, tuple[Metric, bool]] = {"weighted_f1": (weighted_f1, True), "mcc": (mcc, True), "top_3": (top_3, True)}
+"""What it adds for more."""
+
 CLASSIFICATION: dict[str, tuple[Metric, bool]] = {
     "accuracy": (accuracy, True),
     "balanced_accuracy": (balanced_accuracy, True),
@@ -139,6 +195,42 @@ def r2(predicted: Array, targets: Array, weights: Array) -> Array:
     return _mean_where(values, ~np.isnan(values))
 
 
+def spearman(predicted: Array, targets: Array, weights: Array) -> Array:
+    """Correlation of the ranks, averaged over the target columns; undefined where either does not vary."""
+    found = []
+    for place in range(targets.shape[1]):
+        one, other = (_ranks(own[:, place], weights) for own in (predicted, targets))
+        total = weights.sum(1, keepdims=True)
+        one = one - (weights * one).sum(1, keepdims=True) / total
+        other = other - (weights * other).sum(1, keepdims=True) / total
+        spread = np.sqrt((weights * one**2).sum(1) * (weights * other**2).sum(1))
+        found.append(np.where(spread > 1e-12, (weights * one * other).sum(1) / np.maximum(spread, 1e-12), np.nan))
+    stacked = np.stack(found, 1)
+    return _mean_where(stacked, ~np.isnan(stacked))
+
+
+def mape(predicted: Array, targets: Array, weights: Array) -> Array:
+    """Mean absolute error as a share of the right value, averaged over the target columns; zeros count as scikit-learn's."""
+    shares = np.abs(predicted - targets) / np.maximum(np.abs(targets), np.finfo(np.float64).eps)
+    result: Array = _weighted_mean(weights, shares).mean(1)
+    return result
+
+
+def _ranks(values: Array, weights: Array) -> Array:
+    """[R, N]: the rank of each value among the resample's rows, that of equal ones being their mean."""
+    order = np.argsort(values, kind="stable")
+    group = np.unique(values[order], return_inverse=True)[1]
+    starts = np.flatnonzero(np.r_[True, np.diff(group) > 0])
+    sizes = np.add.reduceat(weights[:, order], starts, axis=1)
+    middle = np.cumsum(sizes, axis=1) - sizes + (sizes + 1) / 2
+    ranks = np.empty_like(weights)
+    ranks[:, order] = middle[:, group]
+    return ranks
+
+
+MORE_OF_NUMBERS: dict[str, tuple[Metric, bool]] = {"spearman": (spearman, True), "mape": (mape, False)}
+"""What `evaluate` adds for numbers."""
+
 REGRESSION: dict[str, tuple[Metric, bool]] = {"mae": (mae, False), "rmse": (rmse, False), "r2": (r2, True)}
 """Name -> (metric, whether higher is better). Predicted and targets are numbers [N, K], in the user's units."""
 
@@ -169,6 +261,16 @@ def label_log_loss(predicted: Array, targets: Array, weights: Array) -> Array:
     losses = np.logaddexp(0, logits) - logits * targets
     return _weighted_mean(weights, losses.mean(1))
 
+
+def samples_f1(predicted: Array, targets: Array, weights: Array) -> Array:
+    """Mean over the rows of F1 over their labels; nothing where a row has neither right nor predicted ones."""
+    chosen = predicted[:, : targets.shape[1]] > 0
+    hits, sizes = (chosen * targets).sum(1), chosen.sum(1) + targets.sum(1)
+    return _weighted_mean(weights, np.where(sizes > 0, 2 * hits / np.maximum(sizes, 1), 0.0))
+
+
+MORE_OF_LABELS: dict[str, tuple[Metric, bool]] = {"samples_f1": (samples_f1, True)}
+"""What `evaluate` adds for labels."""
 
 MULTILABEL: dict[str, tuple[Metric, bool]] = {
     "micro_f1": (micro_f1, True),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import matplotlib.ticker
 import numpy as np
 from matplotlib import font_manager
 from matplotlib.figure import Figure
@@ -191,3 +192,82 @@ def _save(figure: Figure, path: Path) -> None:
     with mpl.rc_context({"font.family": _fonts(), "axes.unicode_minus": False}):
         # No date or version in the file: the same plot has the same bytes.
         figure.savefig(path, dpi=150, bbox_inches="tight", metadata={"Software": None})
+
+
+def tradeoff(points: Sequence[tuple[str, float, float, float, str]], metric: str, path: Path) -> None:
+    """(name, score, milliseconds, megabytes, kind) of each model: score against latency, the size as the dot's; kind is
+    picked, front, allowed or other."""
+    figure, axes = _figure(7.2, 4.6)
+    colours = {"picked": "#c92a2a", "front": ACCENT, "allowed": SOFT, "other": "#ced4da"}
+    largest = max(size for _, _, _, size, _ in points)
+    for name, score, milliseconds, size, kind in points:
+        area = 40 + 320 * size / largest
+        axes.scatter([milliseconds], [score], s=area, color=colours[kind], alpha=0.85, edgecolor="white", zorder=3)
+        if kind in {"picked", "front"}:
+            axes.annotate(readable([name])[0], (milliseconds, score), (8, 6), textcoords="offset points", fontsize=8)
+    front = sorted((ms, score) for _, score, ms, _, kind in points if kind in {"picked", "front"})
+    axes.plot([ms for ms, _ in front], [score for _, score in front], color=ACCENT, linewidth=1, alpha=0.5, zorder=2)
+    axes.set_xscale("log")
+    for axis in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
+        axis(mpl.ticker.FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.set_xlabel("median latency of one row, milliseconds (log scale); area: megabytes")
+    axes.set_ylabel(f"val {metric.replace('_', ' ')}")
+    axes.grid(color="#e4e7eb", linewidth=0.8)
+    axes.margins(x=0.18, y=0.12)
+    _save(figure, path)
+
+
+def history(scores: Sequence[float], metric: str, higher: bool, path: Path) -> None:
+    """The trials of a search in order, and the best so far."""
+    figure, axes = _figure(6.6, 3.4)
+    best = np.maximum.accumulate(scores) if higher else np.minimum.accumulate(scores)
+    axes.plot(range(1, len(scores) + 1), scores, "o", color=SOFT, markersize=5, label="trial")
+    axes.plot(range(1, len(scores) + 1), best, color=ACCENT, linewidth=1.8, label="best so far", drawstyle="steps-post")
+    axes.set_xlabel("trial, of those not stopped early")
+    axes.set_ylabel(f"val {metric.replace('_', ' ')}")
+    axes.legend(frameon=False, fontsize=8)
+    axes.grid(color="#e4e7eb", linewidth=0.8)
+    _save(figure, path)
+
+
+def importances(values: Mapping[str, float], path: Path) -> None:
+    """How much of the trials' differences each option explains (fANOVA)."""
+    names = sorted(values, key=lambda name: -values[name])
+    figure, axes = _figure(6.6, 0.36 * len(names) + 1.1)
+    axes.barh(range(len(names)), [values[name] for name in names], color=ACCENT, height=0.6)
+    axes.set_yticks(range(len(names)), readable(names))
+    axes.invert_yaxis()
+    axes.set_xlabel("share of the trials' differences that the option explains")
+    axes.grid(axis="x", color="#e4e7eb", linewidth=0.8)
+    _save(figure, path)
+
+
+def contributions(values: Mapping[str, float], metric: str, path: Path) -> None:
+    """Each input's share of the score (Shapley values), as bars."""
+    names = sorted(values, key=lambda name: -values[name])
+    figure, axes = _figure(6.6, 0.42 * len(names) + 1.1)
+    axes.barh(range(len(names)), [values[name] for name in names], color=ACCENT, height=0.6)
+    for place, name in enumerate(names):
+        axes.annotate(
+            f"{values[name]:+.3f}", (values[name], place), (4, 0), textcoords="offset points", va="center", fontsize=8
+        )
+    axes.set_yticks(range(len(names)), readable(names))
+    axes.invert_yaxis()
+    axes.axvline(0, color=MUTED, linewidth=1)
+    axes.margins(x=0.15)
+    axes.set_xlabel(f"share of test {metric.replace('_', ' ')} beyond that with no input (Shapley value)")
+    axes.grid(axis="x", color="#e4e7eb", linewidth=0.8)
+    _save(figure, path)
+
+
+def curves(values: Mapping[str, Sequence[tuple[float, float]]], across: str, metric: str, path: Path) -> None:
+    """The score along something that gets worse, one line for each name."""
+    figure, axes = _figure(6.6, 4.0)
+    colours = mpl.colormaps["tab20" if len(values) > 10 else "tab10"]
+    for place, (label, points) in enumerate(zip(readable(list(values)), values.values(), strict=True)):
+        axes.plot([x for x, _ in points], [y for _, y in points], "o-", markersize=4, color=colours(place % 20), label=label)
+    axes.set_xlabel(across)
+    axes.set_ylabel(f"test {metric.replace('_', ' ')}")
+    axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    axes.grid(color="#e4e7eb", linewidth=0.8)
+    _save(figure, path)

@@ -1,54 +1,67 @@
-"""evaluate: the proof. Every model and baseline on the test split with intervals, what each input is worth, a report.
+"""evaluate: the proof. Every model and baseline on the test split with intervals, what matters, what to trust, a report.
 
 The test split is looked at here and nowhere else.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
+import torch
 from torch import Tensor
 
-from mmcli import __version__, baselines, model
+from mmcli import __version__, baselines, conformal, fusing, model, trust
+from mmcli.analysis import Analysis
 from mmcli.artifacts import layout, store, tensors
 from mmcli.artifacts.store import Artifact, Draft
 from mmcli.dataset import Dataset, target_columns
-from mmcli.errors import DataError
-from mmcli.reporting import html, plots
+from mmcli.errors import ConfigError, DataError, unknown
+from mmcli.evaluation import Entry, page
+from mmcli.examples import raw_cells
+from mmcli.reporting import html
 from mmcli.reporting.metrics import Interval, shown
 from mmcli.stages import Context, Outcome
 from mmcli.training import device
 
 METRICS = "metrics.json"
-REPORT = "report.html"
+REPORT, CARD = "report.html", "report.md"
 PREDICTIONS = "predictions.parquet"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What the command's flags say."""
+
+    slices: tuple[str, ...] = ()
+    """Columns of the table by whose cells the test rows are sliced, besides those found."""
+    quick: bool = False
+    """Whether the noise curves and the additive approximation are left out: they run the encoders, or many pairs of rows."""
+
+
 @dataclass(frozen=True)
-class _Entry:
-    """One model on the test split."""
+class _Case:
+    """What is evaluated."""
 
-    kind: str
-    """fused, optimized, column, baseline or without."""
-    name: str
-    outputs: Tensor
-    what: str
-    scores: dict[str, Interval]
-
-    @property
-    def label(self) -> str:
-        return self.name if self.kind in {"column", "baseline"} else self.kind
+    best: Artifact
+    fused: Artifact
+    columns: Mapping[str, Artifact]
+    """Of each input the best encoder."""
+    reference: Artifact
+    dataset: Dataset
+    options: Options
+    context: Context
 
 
-def run(context: Context) -> Outcome:
+def run(options: Options, context: Context) -> Outcome:
     """Evaluates what there is into `evaluation/`.
 
     Raises:
         ArtifactError: there is no fused model.
         DataError: there are no test rows.
+        ConfigError: a column to slice by is not in the table.
     """
     dataset = Dataset.open(context.root)
     best = model.best(context.root)
@@ -61,7 +74,7 @@ def run(context: Context) -> Outcome:
     parents = dict(best.parent()) | dict(fused.parent()) | dict(reference.parent())
     for artifact in encoders.values():
         parents |= artifact.parent()
-    fingerprint = store.digest([parents, context.seed, __version__])
+    fingerprint = store.digest([parents, context.seed, options.slices, options.quick, __version__])
     if context.dry_run:
         context.console.note(f"dry run: would evaluate {best.name}")
         return Outcome({"model": best.name}, "mmcli evaluate")
@@ -69,18 +82,20 @@ def run(context: Context) -> Outcome:
     if found:
         context.console.note("evaluation: up to date")
     else:
+        case = _Case(best, fused, columns, reference, dataset, options, context)
+        extra = _extra_slices(case)
         with store.writing(
             context.root,
             layout.EVALUATION,
             kind="evaluation",
             command=context.command or "mmcli evaluate",
-            config={"model": best.name, "fused": fused.name},
+            config={"model": best.name, "fused": fused.name, "slices": list(options.slices)},
             seed=context.seed,
             parents=parents,
             fingerprint=fingerprint,
         ) as draft:
-            entries = _entries(best, fused, columns, reference, dataset, context)
-            _write(entries, best, fused, columns, dataset, context, draft)
+            entries = _entries(case)
+            _write(entries, case, extra, draft)
         found = store.read(context.root, layout.EVALUATION, "evaluation", "mmcli evaluate")
     summary = found.json(METRICS)
     _say(summary, context)
@@ -94,33 +109,27 @@ def _fusion_under(best: Artifact, context: Context) -> Artifact:
     return store.read(context.root, best.config["base"], "fusion", "mmcli fuse")
 
 
-def _entries(
-    best: Artifact,
-    fused: Artifact,
-    columns: Mapping[str, Artifact],
-    reference: Artifact,
-    dataset: Dataset,
-    context: Context,
-) -> list[_Entry]:
+def _entries(case: _Case) -> list[Entry]:
+    best, fused, columns, dataset, context = case.best, case.fused, case.columns, case.dataset, case.context
     test = dataset.splits["test"]
-    targets = dataset.targets[test]
+    targets, groups = dataset.targets[test], dataset.groups(test)
 
-    def entry(kind: str, name: str, outputs: Tensor, what: str) -> _Entry:
-        return _Entry(kind, name, outputs, what, dataset.task.intervals(outputs, targets, context.seed))
+    def entry(kind: str, name: str, outputs: Tensor, what: str) -> Entry:
+        scores = dataset.task.intervals(outputs, targets, context.seed, groups, more=True)
+        return Entry(kind, name, outputs, what, scores)
 
     entries = []
     if best is not fused:
-        kept = [step["step"] for step in best.metrics["history"] if step["kept"] and step["step"] != "fused"]
-        what = f"the fused model after {', '.join(kept)}" if kept else "the fused model: no optimization helped"
+        what = f"{best.metrics['picked']}: {best.config['method']}, run as {best.metrics['way']}"
         entries.append(entry("optimized", best.name, _kept_outputs(best, model.OUTPUTS)[test], what))
     what = f"{fused.config['method']} fusion of {', '.join(columns)}"
     entries.append(entry("fused", fused.config["method"], _kept_outputs(fused, model.OUTPUTS)[test], what))
     for column, artifact in columns.items():
         what = f"this input alone ({artifact.config['architecture']})"
         entries.append(entry("column", column, _kept_outputs(artifact, model.EMBEDDINGS)[test], what))
-    outputs = baselines.outputs(reference)
-    described = {"linear": "a linear model on the same inputs"}
-    for name in baselines.names(dataset):
+    outputs = baselines.outputs(case.reference)
+    described = {"linear": "a linear model on the same inputs", baselines.TREES: "boosted trees on the numbers and categories"}
+    for name in baselines.names(case.reference):
         what = described.get(name, f"the {name} of the train targets, whatever the inputs")
         entries.append(entry("baseline", name, outputs[name][test], what))
     taken = list(columns) if len(columns) > 1 else []
@@ -140,50 +149,113 @@ def _kept_outputs(artifact: Artifact, file: str) -> Tensor:
     return tensors.load(artifact.file(file))["outputs"]
 
 
-def _write(
-    entries: list[_Entry],
-    best: Artifact,
-    fused: Artifact,
-    columns: Mapping[str, Artifact],
-    dataset: Dataset,
-    context: Context,
-    draft: Draft,
-) -> None:
+def _extra_slices(case: _Case) -> dict[str, list[str]]:
+    """The cells of the test rows in the columns that were asked for: from the table itself."""
+    if not case.options.slices:
+        return {}
+    test = case.dataset.splits["test"].tolist()
+    table, known = raw_cells(case.dataset, test, case.options.slices)
+    if table is None:
+        raise ConfigError(f"--slice: {known[0]}", "Put the table where it was, or leave --slice out.")
+    missing = [name for name in case.options.slices if name not in table]
+    if missing:
+        raise ConfigError(f"--slice {missing[0]}: {unknown('column', missing[0], known)}")
+    return {name: [table[name].get(row) or "missing" for row in test] for name in case.options.slices}
+
+
+def _write(entries: list[Entry], case: _Case, extra: Mapping[str, Sequence[str]], draft: Draft) -> None:
+    dataset, context = case.dataset, case.context
     task, test = dataset.task, dataset.splits["test"]
     primary = task.primary_metric
     top = entries[0]
     sign = 1 if task.primary_higher_is_better else -1
 
-    def key(entry: _Entry) -> float:
+    def key(entry: Entry) -> float:
         return sign * entry.scores[primary].value
 
     single = max((e for e in entries if e.kind == "column"), key=key)
     linear = next(e for e in entries if e.name == "linear" and e.kind == "baseline")
-    targets = dataset.targets[test]
+    targets, groups = dataset.targets[test], dataset.groups(test)
+    others = [e for e in entries[1:] if e.kind != "without"]
+    paired = {
+        e.label: {
+            "gain": task.gain(top.outputs, e.outputs, targets, context.seed, groups).as_dict(),
+            **({"mcnemar": found} if (found := trust.mcnemar(task, top.outputs, e.outputs, targets)) else {}),
+        }
+        for e in others
+    }
     gains = {
-        "best_column": task.gain(top.outputs, single.outputs, targets, context.seed),
-        "linear": task.gain(top.outputs, linear.outputs, targets, context.seed),
+        "best_column": task.gain(top.outputs, single.outputs, targets, context.seed, groups),
+        "linear": task.gain(top.outputs, linear.outputs, targets, context.seed, groups),
     }
     verdict = _verdict(top, single, linear, gains, primary, task.primary_higher_is_better)
+    nested = _nested(entries)
+    nested |= _what_matters(case)
     summary = {
         "task": type(task).__module__.rpartition(".")[2],
         "primary_metric": primary,
+        "higher_is_better": task.primary_higher_is_better,
         "target": dataset.target,
-        "model": best.name,
+        "model": case.best.name,
         "verdict": verdict,
         "best_column": single.name,
-        "inputs": {name: list(dataset.input(name).members) for name in columns},
-        "test": _nested(entries),
+        "inputs": {name: list(dataset.input(name).members) for name in case.columns},
+        "test": nested,
         "gain": {name: gain.as_dict() for name, gain in gains.items()},
+        "paired": paired,
+        "trust": _trust(top, case, extra),
     }
     draft.write_json(METRICS, summary)
     _predictions(top, dataset).to_parquet(draft.path / PREDICTIONS, index=False)
-    page = _report(entries, summary, best, fused, columns, dataset, draft)
-    store.write_atomic(draft.path / REPORT, page.encode())
+    values = page(entries, summary, case.best, case.fused, case.columns, dataset, draft.path)
+    store.write_atomic(draft.path / REPORT, html.render("report.html.j2", values).encode())
+    store.write_atomic(draft.path / CARD, html.render("report.md.j2", values).encode())
     draft.metrics.update(test={entry.label: entry.scores[primary].as_dict() for entry in entries if entry.kind != "without"})
 
 
-def _nested(entries: list[_Entry]) -> dict[str, Any]:
+def _what_matters(case: _Case) -> dict[str, Any]:
+    """Subsets, Shapley values, permutations, curves, interactions, weights: of the best model, by PyTorch."""
+    dataset, context = case.dataset, case.context
+    compute = device.choose(context.device, context.precision, context.threads)
+    network = model.load_fused(dataset, case.best).to(compute.device)
+    own = Analysis(network, dataset, dataset.splits["test"], compute, context.seed)
+    steps: dict[str, Any] = {
+        "subsets": own.subsets,
+        "shapley": own.shapley,
+        "permutation": own.permutation,
+        "missing_curve": own.missing_curve,
+        "weights": own.weights,
+    }
+    if not case.options.quick:
+        steps |= {"noise_curve": own.noise_curve, "emap": own.emap}
+    found = {}
+    with context.console.progress("evaluate: what matters", len(steps)) as progress:
+        for name, step in steps.items():
+            found[name] = step()
+            progress.advance(name.replace("_", " "))
+    return found
+
+
+def _trust(top: Entry, case: _Case, extra: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """Calibration, prediction sets, slices, errors, doubtful targets, duplicates."""
+    dataset, task, seed = case.dataset, case.dataset.task, case.context.seed
+    test = dataset.splits["test"]
+    targets = dataset.targets[test]
+    found: dict[str, Any] = {"slices": [own.as_dict() for own in trust.slices(dataset, test, top.outputs, extra, seed)]}
+    sets = case.best.metrics.get("conformal", {})
+    if sets:
+        found["conformal"] = {"asked": sets["coverage"], **conformal.check(task, sets, top.outputs, targets)}
+    found["errors"] = [[int(test[row]) + 1, said] for row, said in trust.confident_errors(task, top.outputs, targets)]
+    every = torch.cat([test, dataset.splits["val"]])
+    outputs = _kept_outputs(case.best, model.OUTPUTS)[every].float()
+    doubtful = trust.suspects(task, outputs, dataset.targets[every])
+    found["suspects"] = [[int(every[row]) + 1, round(share, 4), other] for row, share, other in doubtful]
+    features = {name: fusing.embeddings(own) for name, own in model.encoders_of(case.fused).items()}
+    found["duplicates"] = trust.duplicates(dataset, features)
+    return found
+
+
+def _nested(entries: list[Entry]) -> dict[str, Any]:
     test: dict[str, Any] = {}
     plural = {"column": "columns", "baseline": "baselines", "without": "without"}
     for entry in entries:
@@ -195,7 +267,7 @@ def _nested(entries: list[_Entry]) -> dict[str, Any]:
     return test
 
 
-def _verdict(top: _Entry, single: _Entry, linear: _Entry, gains: Mapping[str, Interval], metric: str, higher: bool) -> str:
+def _verdict(top: Entry, single: Entry, linear: Entry, gains: Mapping[str, Interval], metric: str, higher: bool) -> str:
     name = metric.replace("_", " ")
     said = (
         f"On {top.scores[metric].n} test rows the {top.label} model reaches {name} {top.scores[metric]}; the best single "
@@ -215,90 +287,13 @@ def _verdict(top: _Entry, single: _Entry, linear: _Entry, gains: Mapping[str, In
     return said
 
 
-def _predictions(top: _Entry, dataset: Dataset) -> pd.DataFrame:
+def _predictions(top: Entry, dataset: Dataset) -> pd.DataFrame:
     rows = dataset.rows.iloc[dataset.splits["test"].numpy()]
     targets = dataset.schema["targets"]
     names = dict(zip(target_columns(targets), targets, strict=True))
     decoded = {f"{dataset.target}_predicted{name}": cells for name, cells in dataset.task.decode(top.outputs).items()}
     frame = rows[["row", "id", *names]].rename(columns=names).reset_index(drop=True)
     return frame.assign(**decoded)
-
-
-def _report(
-    entries: list[_Entry],
-    summary: Mapping[str, Any],
-    best: Artifact,
-    fused: Artifact,
-    columns: Mapping[str, Artifact],
-    dataset: Dataset,
-    draft: Draft,
-) -> str:
-    task = dataset.task
-    primary = task.primary_metric
-    ranked = [entry for entry in entries if entry.kind != "without"]
-    sign = 1 if task.primary_higher_is_better else -1
-    ranked.sort(key=lambda entry: -sign * entry.scores[primary].value)
-    drawn, captions = _plots(entries, ranked, dataset, draft)
-    test = dataset.splits["test"]
-    return html.render(
-        "report.html.j2",
-        {
-            "title": f"Predicting {dataset.target}",
-            "subtitle": f"{len(dataset.rows):,} rows of {_table_name(dataset)}; inputs: {', '.join(columns)}",
-            "verdict": summary["verdict"],
-            "plots": drawn,
-            "captions": captions,
-            "primary": primary.replace("_", " "),
-            "metric_names": list(task.metrics),
-            "lower_is_better": [name for name, higher in task.metrics.items() if not higher],
-            "entries": [{"label": e.label, "what": e.what, "kind": e.kind, "metrics": summary_scores(e)} for e in ranked],
-            "n": len(test),
-            "inputs": [
-                {
-                    "name": column,
-                    "modality": dataset.input(column).modality,
-                    "encoder": artifact.config["architecture"],
-                    "val": artifact.metrics["val"][primary],
-                    "absent": int((~tensors.load(artifact.file(model.EMBEDDINGS))["present"][test]).sum()),
-                }
-                for column, artifact in columns.items()
-            ],
-            "rows": {name: dataset.artifact.metrics[name] for name in ("train", "val", "test", "unlabelled")},
-            "rejects": dataset.artifact.metrics["rejects"],
-            "method": fused.config["method"],
-            "seed": best.manifest["seed"],
-            "version": __version__,
-            "model_path": best.name,
-        },
-    )
-
-
-def summary_scores(entry: _Entry) -> dict[str, dict[str, float | int]]:
-    """An entry's intervals as plain values."""
-    return {name: interval.as_dict() for name, interval in entry.scores.items()}
-
-
-def _plots(
-    entries: list[_Entry], ranked: list[_Entry], dataset: Dataset, draft: Draft
-) -> tuple[dict[str, str], dict[str, str]]:
-    """The general plots by name, and the task's own by caption, as data addresses."""
-    primary, folder, top = dataset.task.primary_metric, draft.path / "plots", entries[0]
-    plots.leaderboard([(e.label, e.kind, e.scores[primary]) for e in ranked], primary, folder / "leaderboard.png")
-    without = {e.name: e.scores[primary] for e in entries if e.kind == "without"}
-    if without:
-        plots.ablation(top.scores[primary], without, primary, folder / "ablation.png")
-    captions = dataset.task.draw(top.outputs, dataset.targets[dataset.splits["test"]], folder)
-    return (
-        {
-            "leaderboard": html.picture(folder / "leaderboard.png"),
-            "ablation": html.picture(folder / "ablation.png") if without else "",
-        },
-        {caption: html.picture(folder / file) for file, caption in captions.items()},
-    )
-
-
-def _table_name(dataset: Dataset) -> str:
-    return str(dataset.artifact.config["table"]).replace("\\", "/").rpartition("/")[2]
 
 
 def _say(summary: Mapping[str, Any], context: Context) -> None:

@@ -458,7 +458,7 @@ def _say(
         name = f"{artifact.config['column']} ({artifact.config['architecture']})"
         entries.append(_entry("column", name, artifact, model.EMBEDDINGS, val))
     known = baselines.outputs(reference)
-    entries += [Entry("baseline", name, known[name][val]) for name in baselines.names(dataset)]
+    entries += [Entry("baseline", name, known[name][val]) for name in baselines.names(reference)]
     ranked = leaderboard.rank([*entries, *refused], dataset.targets[val], task, context.seed)
     said = leaderboard.verdict(ranked, task)
     header, rows = leaderboard.table(ranked, task.primary_metric)
@@ -472,7 +472,7 @@ def _say(
         "fused": {layout.short(a.config["method"]): a.metrics for a in made},
         "columns": {name: a.metrics["val"] for name, a in model.best_by_input(encoders).items()},
         "encoders": {name: a.metrics["val"] for name, a in encoders.items()},
-        "baselines": {name: reference.metrics[name]["val"] for name in baselines.names(dataset)},
+        "baselines": {name: reference.metrics[name]["val"] for name in baselines.names(reference)},
         "leaderboard": leaderboard.as_json(ranked, said, task),
     }
     if options.explain:

@@ -29,6 +29,10 @@ class Options:
     """A fusion's folder or `optimized`; by default the best under the artifacts root."""
     explain: bool = False
     """Whether the columns' weights are written too, one column each."""
+    sets: bool = False
+    """Whether prediction sets are written too."""
+    embeddings: bool = False
+    """Whether the fused features are written too."""
     media_root: str | None = None
     encoding: str | None = None
     delimiter: str | None = None
@@ -62,6 +66,11 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
             f"--explain: {loaded.artifact.name} fuses by {loaded.artifact.config['method']}, which has no weights",
             "Fuse by one that has, e.g. mmcli fuse --method gated, and name it with --model; see: mmcli list fusions",
         )
+    if options.sets and not loaded.conformal:
+        raise ConfigError(
+            f"--sets: {loaded.artifact.name} has no prediction sets",
+            "mmcli optimize makes them, where val has rows enough for the coverage.",
+        )
     if context.dry_run:
         context.console.note("dry run: nothing was written")
         return Outcome({"model": loaded.artifact.name, "absent": missing}, "")
@@ -87,7 +96,10 @@ def _predict(table: Table, loaded: Model, options: Options) -> tuple[int, list[t
     writer = _WRITERS[FORMATS[options.output.suffix.lower()]](temporary, options.output.suffix.lower())
     rejects, rows = [], 0
     try:
-        for prediction in loaded.predict_chunks(table.chunks(), options.media_root or str(table.path.parent), options.explain):
+        root = options.media_root or str(table.path.parent)
+        for prediction in loaded.predict_chunks(
+            table.chunks(), root, explain=options.explain, sets=options.sets, embeddings=options.embeddings
+        ):
             writer.write(prediction.frame)
             rejects += prediction.rejects
             rows += len(prediction.frame)

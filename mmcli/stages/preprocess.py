@@ -305,7 +305,8 @@ def _write(plan: _Plan, options: Options, context: Context, draft: Draft) -> Non
     reasons = [[row, f"no {' or '.join(found.targets)}"] for row in dropped["row"]]
     _write_csv(draft.path / DROPPED, ["row", "reason"], reasons)
     _judge(plan, made, context, draft)
-    plan.rows[["row", "id", "split", *target_columns(found.targets)]].to_parquet(draft.path / ROWS, index=False)
+    kept = ["row", "id", "split", *target_columns(found.targets), *(["group"] if found.group else [])]
+    plan.rows[kept].to_parquet(draft.path / ROWS, index=False)
     draft.write_json(SCHEMA, _schema_json(plan))
     draft.write_json(TASK, {"task": _task_name(plan.task), "state": plan.task.state()})
     # What an encoder of one input depends on: adding an input leaves the others' encoders fresh.

@@ -128,6 +128,11 @@ class Task(ABC):
     def linear_baseline(self, features: Any, targets: Tensor, train: Tensor, val: Tensor) -> Tensor:
         """Outputs of a linear model for all rows of `features` [N, F], fitted on `train`, its strength chosen on `val`."""
 
+    def trees_baseline(self, features: Any, targets: Tensor, train: Tensor, val: Tensor) -> Tensor | None:  # noqa: ARG002
+        """Outputs of boosted trees for all rows of `features` [N, F], not a number where a cell is missing; None where the task
+        has no such baseline."""
+        return None
+
     @abstractmethod
     def state(self) -> dict[str, Any]:
         """All that was configured and learnt, as plain JSON."""
@@ -160,16 +165,29 @@ class Task(ABC):
         ones = np.ones((1, len(right)))
         return {name: float(metric(predicted, right, ones)[0]) for name, metric in self.measures().items()}
 
-    def intervals(self, outputs: Tensor, targets: Tensor, seed: int = 0) -> dict[str, Interval]:
-        """Every metric with its 95% bootstrap interval."""
-        predicted, right = self.readings(outputs, targets)
-        weights = metrics.resample_weights(len(right), seed=seed)
-        measures = self.measures()
-        return {name: metrics.interval(measures[name], predicted, right, weights) for name in self.metrics}
+    def more_metrics(self) -> dict[str, tuple[Metric, bool]]:
+        """What `evaluate` tells besides `metrics`: name -> (metric, whether higher is better)."""
+        return {}
 
-    def gain(self, outputs: Tensor, other: Tensor, targets: Tensor, seed: int = 0) -> Interval:
+    @property
+    def all_metrics(self) -> dict[str, bool]:
+        """Metric -> whether higher is better, of all that `evaluate` tells."""
+        return {**self.metrics, **{name: higher for name, (_, higher) in self.more_metrics().items()}}
+
+    def intervals(
+        self, outputs: Tensor, targets: Tensor, seed: int = 0, groups: Array | None = None, more: bool = False
+    ) -> dict[str, Interval]:
+        """Every metric with its 95% bootstrap interval, over whole groups where `groups` [N] are given; with `more_metrics`."""
+        predicted, right = self.readings(outputs, targets)
+        weights = metrics.resample_weights(len(right), seed=seed, groups=groups)
+        measures = self.measures()
+        found = {name: measures[name] for name in self.metrics}
+        found |= {name: metric for name, (metric, _) in self.more_metrics().items()} if more else {}
+        return {name: metrics.interval(metric, predicted, right, weights) for name, metric in found.items()}
+
+    def gain(self, outputs: Tensor, other: Tensor, targets: Tensor, seed: int = 0, groups: Array | None = None) -> Interval:
         """How much better `outputs` are than `other` by the primary metric, in pairs; above zero is better."""
-        weights = metrics.resample_weights(len(targets), seed=seed)
+        weights = metrics.resample_weights(len(targets), seed=seed, groups=groups)
         one, right = self.readings(outputs, targets)
         two, _ = self.readings(other, targets)
         one, two = (one, two) if self.primary_higher_is_better else (two, one)

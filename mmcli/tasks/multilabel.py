@@ -194,6 +194,9 @@ class Multilabel(Task):
         assert best is not None
         return best
 
+    def more_metrics(self) -> dict[str, tuple[Metric, bool]]:
+        return metrics.MORE_OF_LABELS
+
     def state(self) -> dict[str, Any]:
         learnt = {"labels": self.labels, "counts": self.counts, "left_out": self.left_out}
         return {"config": self.config.model_dump(), **learnt}

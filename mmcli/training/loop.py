@@ -65,6 +65,8 @@ class Job:
     """What the progress bar says."""
     learning_rates: dict[str, float] = field(default_factory=dict)
     """Prefix of parameter names -> factor on the learning rate."""
+    watch: Callable[[list[dict[str, float]]], bool] = field(default=lambda _: False)
+    """Told the history after each epoch; True ends the training, the best epoch being kept."""
 
 
 @dataclass
@@ -237,6 +239,8 @@ class _State:
         position = self.position
         if not position.epoch:
             return False
+        if self.job.watch(position.history):
+            return True
         losses = [row["val_loss"] for row in position.history]
         last = max(position.best_epoch, losses.index(min(losses)))
         return position.epoch - 1 - last >= self.job.config.patience

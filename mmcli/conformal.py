@@ -1,0 +1,88 @@
+"""Split-conformal prediction sets (Vovk et al. 2005; Sadinle et al. 2019): sets of classes, or intervals, that hold the truth
+as often as asked, whatever the model, for rows that come as those of val did.
+
+    q = the ceil((n + 1) coverage) / n quantile of the val rows' scores
+    classes:  score = 1 - p(right class);  set = every class with p >= 1 - q, and the most probable one
+    labels:   score = 1 - the least p of the right labels;  set = every label with p >= 1 - q
+    numbers:  score = |predicted - right|;  interval = predicted +- q, for each target
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mmcli.tasks import Task
+
+
+def fit(task: Task, outputs: Tensor, targets: Tensor, coverage: float) -> dict[str, Any]:
+    """The threshold from val rows, as plain data; empty where there are too few of them for such a coverage."""
+    scores = _scores(task, outputs, targets)
+    rank = math.ceil((len(scores) + 1) * coverage)
+    if rank > len(scores):
+        return {}
+    thresholds = np.sort(scores, 0)[rank - 1]
+    return {"coverage": coverage, "thresholds": np.atleast_1d(thresholds).tolist(), "rows": len(scores)}
+
+
+def check(task: Task, found: dict[str, Any], outputs: Tensor, targets: Tensor) -> dict[str, float]:
+    """How often the sets hold the truth on these rows, and how large they are: classes, or the width of the interval."""
+    scores, thresholds = _scores(task, outputs, targets), np.asarray(found["thresholds"])
+    if task.decision.link == "identity":
+        return {"coverage": float((scores <= thresholds).mean()), "size": float(2 * thresholds.mean())}
+    inside = sets(task, found, outputs)
+    right = targets.cpu().numpy()
+    held = inside[np.arange(len(right)), right] if right.ndim == 1 else (inside | (right < 0.5)).all(1)
+    return {"coverage": float(held.mean()), "size": float(inside.sum(1).mean())}
+
+
+def sets(task: Task, found: dict[str, Any], outputs: Tensor) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """bool [N, C]: which classes or labels are in each row's set."""
+    probabilities = _probabilities(task, outputs)
+    inside: np.ndarray[Any, np.dtype[np.bool_]] = probabilities >= 1 - found["thresholds"][0]
+    if task.decision.link == "softmax":
+        inside[np.arange(len(inside)), probabilities.argmax(1)] = True
+    return inside
+
+
+def columns(task: Task, found: dict[str, Any], outputs: Tensor) -> dict[str, list[Any]]:
+    """What `predict` writes: `_set`, its members divided by bars; or `_low` and `_high` of each target."""
+    if task.decision.link != "identity":
+        names = list(getattr(task, "classes", None) or task.labels)  # type: ignore[attr-defined]
+        return {
+            "_set": [
+                "|".join(name for name, here in zip(names, row, strict=True) if here) for row in sets(task, found, outputs)
+            ]
+        }
+    predicted, _ = task.readings(outputs, torch.zeros(len(outputs), task.decision.width))
+    own = list(task.decode(outputs[:1]))
+    result: dict[str, list[Any]] = {}
+    for place, name in enumerate(own[: predicted.shape[1]]):
+        result[f"{name}_low"] = (predicted[:, place] - found["thresholds"][place]).round(6).tolist()
+        result[f"{name}_high"] = (predicted[:, place] + found["thresholds"][place]).round(6).tolist()
+    return result
+
+
+def _probabilities(task: Task, outputs: Tensor) -> np.ndarray[Any, np.dtype[np.float64]]:
+    own = outputs.double()[:, : task.decision.width]
+    found: np.ndarray[Any, np.dtype[np.float64]] = (
+        (own.softmax(1) if task.decision.link == "softmax" else own.sigmoid()).cpu().numpy()
+    )
+    return found
+
+
+def _scores(task: Task, outputs: Tensor, targets: Tensor) -> np.ndarray[Any, np.dtype[np.float64]]:
+    if task.decision.link == "identity":
+        predicted, right = task.readings(outputs, targets)
+        distance: np.ndarray[Any, np.dtype[np.float64]] = np.abs(predicted - right)
+        return distance
+    probabilities, right = _probabilities(task, outputs), targets.cpu().numpy()
+    if right.ndim == 1:
+        missed: np.ndarray[Any, np.dtype[np.float64]] = 1 - probabilities[np.arange(len(right)), right]
+        return missed
+    least: np.ndarray[Any, np.dtype[np.float64]] = 1 - np.where(right > 0.5, probabilities, 1.0).min(1)
+    return least

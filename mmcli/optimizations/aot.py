@@ -1,0 +1,31 @@
+"""Compiled ahead of time for this machine (torch.export, AOTInductor); takes a C++ compiler and a minute"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import ClassVar, Literal
+
+from mmcli.config import Config as BaseConfig
+from mmcli.optimizations import Candidate, Optimization, Workbench
+from mmcli.running import AOT, FILES
+
+
+class Config(BaseConfig):
+    """Whether it is worth the time."""
+
+    enabled: bool = False
+    """Compiling takes a minute or more for each model."""
+
+
+class AheadOfTime(Optimization):
+    """The same network as machine code."""
+
+    family: ClassVar[Literal["runtime"]] = "runtime"
+    config: Config
+
+    def unfit(self, candidate: Candidate, bench: Workbench) -> str:  # noqa: ARG002
+        return "" if self.config.enabled else "left out, compiling takes a minute: --set optimization.aot.enabled=true"
+
+    def proposals(self, candidate: Candidate, bench: Workbench) -> Iterator[Candidate]:
+        yield replace(candidate, name=f"{candidate.name}, {AOT}", way=AOT, file=bench.folder / AOT / FILES[AOT])

@@ -1,0 +1,53 @@
+"""One of several averaged fusions by itself: the one that is best on val"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import ClassVar, Literal
+
+from torch import nn
+
+from mmcli import calibration
+from mmcli.config import Config as BaseConfig
+from mmcli.networks import AveragedHeads, FusedModel
+from mmcli.optimizations import Candidate, Optimization, Workbench
+
+
+class Config(BaseConfig):
+    """Nothing to choose."""
+
+
+class SingleMember(Optimization):
+    """Cheaper by the other fusions, and by the encoders that they alone read."""
+
+    family: ClassVar[Literal["smaller"]] = "smaller"
+    config: Config
+
+    def unfit(self, candidate: Candidate, bench: Workbench) -> str:  # noqa: ARG002
+        return "" if len(candidate.recipe.members) > 1 else "there is one fusion"
+
+    def proposals(self, candidate: Candidate, bench: Workbench) -> Iterator[Candidate]:
+        network, recipe = candidate.network, candidate.recipe
+        heads = network.fusion_head
+        assert isinstance(heads, AveragedHeads)
+        found = []
+        for member, head in zip(recipe.members, heads.each, strict=True):
+            encoders = {name: copy.deepcopy(network.encoder(name)) for name in member.encoders}
+            head = copy.deepcopy(head)
+            head.temperature *= heads.temperature
+            places = [network.names.index(name) for name in member.encoders]
+            own_heads = (
+                dict(zip(member.encoders, [copy.deepcopy(network.heads[place]) for place in places], strict=True))
+                if network.heads and head.fusion.family == "decision"
+                else None
+            )
+            layer: nn.Module = copy.deepcopy(network.calibration)
+            alone = FusedModel(encoders, head, own_heads, layer).to(bench.compute.device).eval()
+            kind, shape = calibration.described(layer)
+            own = recipe.with_members([member], recipe.encoders)
+            own = replace(own, encoders={name: recipe.encoders[name] for name in member.encoders})
+            found.append((alone, replace(own, calibration=kind, calibration_shape=shape)))
+        best = max(found, key=lambda pair: bench.val_rank(bench.val_outputs(pair[0])))
+        yield Candidate("one member", *best)

@@ -1,0 +1,32 @@
+"""ONNX, in float32 and in int8, run by ONNX Runtime on a CPU"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import ClassVar, Literal
+
+from mmcli.config import Config as BaseConfig
+from mmcli.optimizations import Candidate, Optimization, Workbench
+from mmcli.running import FILES, ONNX, ONNX_INT8
+
+
+class Config(BaseConfig):
+    """What is made."""
+
+    int8: bool = True
+    """Whether a second file holds the weights of linear and recurrent layers and of tables in int8."""
+
+
+class Onnx(Optimization):
+    """The same network as a graph, which costs little to run on few rows."""
+
+    family: ClassVar[Literal["runtime"]] = "runtime"
+    config: Config
+
+    def unfit(self, candidate: Candidate, bench: Workbench) -> str:  # noqa: ARG002
+        return "" if bench.compute.device.type == "cpu" else "ONNX Runtime is used on a CPU"
+
+    def proposals(self, candidate: Candidate, bench: Workbench) -> Iterator[Candidate]:
+        for way in (ONNX, *([ONNX_INT8] if self.config.int8 else [])):
+            yield replace(candidate, name=f"{candidate.name}, {way}", way=way, file=bench.folder / way / FILES[way])

@@ -1,0 +1,90 @@
+"""compare: two evaluations side by side, and whether one model is really better where both predicted the same rows."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from scipy.stats import binomtest
+
+from mmcli.errors import ArtifactError, ConfigError
+from mmcli.reporting.metrics import shown
+from mmcli.stages import Context, Outcome
+
+METRICS, PREDICTIONS = "metrics.json", "predictions.parquet"
+
+
+def run(one: Path, other: Path, context: Context) -> Outcome:
+    """Compares the best models of two evaluations.
+
+    Raises:
+        ArtifactError: there is no evaluation in a folder.
+        ConfigError: the two are not of the same target.
+    """
+    folders = [_folder(path) for path in (one, other)]
+    found = [json.loads((folder / METRICS).read_text(encoding="utf-8")) for folder in folders]
+    if found[0]["target"] != found[1]["target"] or found[0]["task"] != found[1]["task"]:
+        raise ConfigError(
+            f"--compare: {folders[0]} predicts {found[0]['target']}, {folders[1]} {found[1]['target']}",
+            "Compare evaluations of the same target.",
+        )
+    scores = [_best(summary) for summary in found]
+    names = [str(path) for path in (one, other)]
+    rows = []
+    for metric in scores[0][1]:
+        if metric in scores[1][1]:
+            own = [score[1][metric] for score in scores]
+            cells = [f"{shown(s['value'])} [{shown(s['low'])}, {shown(s['high'])}]" for s in own]
+            rows.append([metric, *cells, f"{own[1]['value'] - own[0]['value']:+.3f}"])
+    context.console.table(
+        ["test", *(f"{name} ({score[0]})" for name, score in zip(names, scores, strict=True)), "second - first"], rows
+    )
+    inputs = [", ".join(summary["inputs"]) for summary in found]
+    context.console.note(f"inputs: {inputs[0]} | {inputs[1]}")
+    data: dict[str, Any] = {
+        "evaluations": names,
+        "models": [score[0] for score in scores],
+        "metrics": [score[1] for score in scores],
+    }
+    data["same_rows"] = _same_rows(folders, found[0]["target"], context)
+    return Outcome(data, "")
+
+
+def _folder(path: Path) -> Path:
+    """An evaluation's folder, given itself or its artifacts root."""
+    for folder in (path, path / "evaluation"):
+        if (folder / METRICS).is_file():
+            return folder
+    raise ArtifactError(f"there is no evaluation in {path}", f"Run: mmcli evaluate --artifacts {path}")
+
+
+def _best(summary: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The best model's name and scores."""
+    kind = "optimized" if "optimized" in summary["test"] else "fused"
+    scores: dict[str, Any] = summary["test"][kind]
+    return kind, scores
+
+
+def _same_rows(folders: list[Path], target: str, context: Context) -> dict[str, Any]:
+    """Where both predicted the same rows of a class: how many each alone got right, and McNemar's exact p-value."""
+    frames = [pd.read_parquet(folder / PREDICTIONS) for folder in folders]
+    predicted = f"{target}_predicted"
+    if any(predicted not in frame or target not in frame for frame in frames):
+        return {}
+    both = frames[0].merge(frames[1], on=["row", "id", target], suffixes=("_one", "_other"))
+    if both.empty:
+        context.console.note("the two were tested on different rows: their scores are not paired")
+        return {}
+    if f"{predicted}_probability_one" not in both:
+        return {"rows": len(both)}
+    right = [both[f"{predicted}_{name}"] == both[target] for name in ("one", "other")]
+    first, second = int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())
+    p_value = float(binomtest(first, first + second, 0.5).pvalue) if first + second else 1.0
+    said = "within noise" if p_value >= 0.05 else "beyond noise"
+    context.console.note(
+        f"on the same {len(both)} test rows the first alone is right in {first}, the second alone in {second}: {said} "
+        f"(McNemar p = {p_value:.3f})"
+    )
+    return {"rows": len(both), "first_alone": first, "second_alone": second, "p_value": p_value}

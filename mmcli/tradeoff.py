@@ -1,0 +1,118 @@
+"""Accuracy against cost: which models are allowed, which are beaten in everything, which one a goal picks. Measures nothing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from mmcli.reporting.metrics import Interval, shown
+from mmcli.running import Cost
+
+Goal = Literal["balanced", "accuracy", "latency", "size"]
+GOALS: tuple[Goal, ...] = ("balanced", "accuracy", "latency", "size")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A model that was tried; without a cost one that could not be run, for `reason`."""
+
+    name: str
+    way: str
+    """How it is run."""
+    score: float = float("nan")
+    """The primary metric on val."""
+    loss: float = float("nan")
+    gain: Interval | None = None
+    """How much better than the most accurate model, in pairs; below zero is worse."""
+    cost: Cost | None = None
+    reason: str = ""
+    allowed: bool = False
+    """Whether it surely drops no more than may be."""
+    front: bool = False
+    """Whether no allowed model is as good in score, latency and size, and better in one."""
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_dict(cls, found: Mapping[str, Any]) -> Row:
+        """The reverse of `as_dict`."""
+        cost = Cost(**found["cost"]) if "cost" in found else None
+        gain = Interval(**found["gain"]) if "gain" in found else None
+        return cls(**{**found, "cost": cost, "gain": gain})
+
+    def as_dict(self) -> dict[str, Any]:
+        found = asdict(self)
+        return {key: value for key, value in found.items() if value not in ({}, None, "") and value == value}
+
+
+def allowed(gain: Interval, score: float, max_drop: float) -> bool:
+    """Whether even the low end of the interval drops no more than that share of the score."""
+    return gain.low >= -max_drop * abs(score) - 1e-12
+
+
+def on_front(rows: Sequence[Row], sign: int) -> list[bool]:
+    """For each row whether it is allowed and no other allowed one is as good in all and better in something."""
+
+    def place(row: Row) -> tuple[float, float, float]:
+        assert row.cost is not None
+        return (-sign * round(row.score, 6), row.cost.p50_ms_1, row.cost.size_mb)
+
+    def beaten(row: Row) -> bool:
+        own = place(row)
+        for other in rows:
+            if other.allowed and other.cost is not None and other is not row:
+                theirs = place(other)
+                if all(a <= b for a, b in zip(theirs, own, strict=True)) and theirs != own:
+                    return True
+        return False
+
+    return [row.allowed and row.cost is not None and not beaten(row) for row in rows]
+
+
+def pick(rows: Sequence[Row], goal: Goal, sign: int) -> Row:
+    """Of the allowed rows the one that serves the goal best; the best score breaks ties. `balanced` is the least product of the
+    latency of one row, that of 32, and the size."""
+    usable = [row for row in rows if row.allowed and row.cost is not None]
+
+    def key(row: Row) -> tuple[float, ...]:
+        assert row.cost is not None
+        score = -sign * round(row.score, 6)
+        if goal == "accuracy":
+            return (score, round(row.loss, 3), row.cost.p50_ms_1)
+        if goal == "latency":
+            return (row.cost.p50_ms_1, score)
+        if goal == "size":
+            return (row.cost.size_mb, score)
+        costs = (row.cost.p50_ms_1, row.cost.p50_ms_32, row.cost.size_mb)
+        return (sum(math.log(max(own, 1e-6)) for own in costs), score)
+
+    return min(usable, key=key)
+
+
+def table(rows: Sequence[Row], metric: str, picked: str) -> tuple[list[str], list[list[str]]]:
+    """Header and cells, for a console or Markdown."""
+    header = ["model", " ", f"val {metric}", "95% vs best", "p50 ms, 1 row", "p95", "p50 ms, 32", "rows/s", "MB", "peak MB"]
+    cells = []
+    for row in rows:
+        if row.cost is None:
+            cells.append([row.name, row.reason, *[""] * 8])
+            continue
+        gain = f"{row.gain.low:+.3f} to {row.gain.high:+.3f}" if row.gain is not None else ""
+        marks = "picked" if row.name == picked else "best trade" if row.front else "" if row.allowed else "drops too much"
+        cost = row.cost
+        cells.append(
+            [
+                row.name,
+                marks,
+                shown(row.score),
+                gain,
+                f"{cost.p50_ms_1:.2f}",
+                f"{cost.p95_ms_1:.2f}",
+                f"{cost.p50_ms_32:.1f}",
+                f"{cost.rows_per_s:,.0f}",
+                f"{cost.size_mb:.1f}",
+                f"{cost.peak_mb:.0f}",
+            ]
+        )
+    return header, cells

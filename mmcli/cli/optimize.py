@@ -53,7 +53,14 @@ Coverage = Annotated[
     ),
 ]
 TimeBudget = Annotated[
-    str, typer.Option("--time-budget", help="How long it may take: 90s, 10m, 1h.", metavar="TIME", rich_help_panel=SEARCH)
+    str,
+    typer.Option(
+        "--time-budget",
+        help="How long it may take: 90s, 10m, 1h.",
+        metavar="TIME",
+        envvar="MMCLI_TIME_BUDGET",
+        rich_help_panel=SEARCH,
+    ),
 ]
 Trials = Annotated[
     int | None,

@@ -209,7 +209,7 @@ class Audio(Modality):
             values = ((power + noise * grain).clamp(min=FLOOR).log() - mean) / std
         else:
             values = values + noise.sqrt() * torch.randn(values.shape, generator=generator)
-        return Column(values.to(column.values.dtype), column.present, column.offsets)
+        return Column(values.clamp(-1e4, 1e4).to(column.values.dtype), column.present, column.offsets)
 
     def augment(self, signal: Signal, strength: Strength) -> Signal:
         """light: SpecAugment (Park 2019) without warping, two runs of bands and two of frames blanked; the level changes.

@@ -1,0 +1,92 @@
+"""Spoilt columns: nothing at level 0, more at higher levels, absent cells stay absent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from PIL import Image
+
+from mmcli import registry
+from mmcli.modalities import Modality
+from mmcli.signals import Column
+from tests.conftest import write_clip
+
+
+def fitted(name: str, cells: list[str], **options: Any) -> Modality:
+    part = registry.load("modalities", name)
+    modality: Modality = part.fit(registry.config_of(part)(**options), iter(cells))
+    return modality
+
+
+def example(name: str, folder: Path) -> tuple[Modality, list[str | None]]:
+    generator = np.random.default_rng(0)
+    if name == "image":
+        Image.fromarray(generator.integers(0, 255, (40, 40, 3), dtype=np.uint8)).save(folder / "a.png")
+        return fitted(name, [str(folder / "a.png")], size=32), [str(folder / "a.png"), None]
+    if name == "video":
+        write_clip(folder / "a.mp4")
+        return fitted(name, [str(folder / "a.mp4")], size=16, frames=4), [str(folder / "a.mp4"), None]
+    if name == "audio":
+        soundfile.write(folder / "a.wav", 0.1 * generator.normal(size=16000) * np.linspace(0.2, 1, 16000), 16000)
+        return fitted(name, [str(folder / "a.wav")]), [str(folder / "a.wav"), None]
+    if name == "text":
+        text = "the quick brown fox jumps over the lazy dog, 敏捷的棕色狐狸跳过懒狗"
+        return fitted(name, [text] * 5), [text, None]
+    if name == "number":
+        return fitted(name, ["1", "2", "3"]), ["2", None]
+    if name == "vector":
+        return fitted(name, ["[1, 2]", "[3, 5]"]), ["[1, 2]", None]
+    return fitted("category", ["a", "b", "a", "b"]), ["a", None]
+
+
+NAMES = ["image", "video", "audio", "text", "number", "vector", "category"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_more_noise_is_further_away(name: str, tmp_path: Path) -> None:
+    modality, cells = example(name, tmp_path)
+    column = modality.restore(modality.transform(cells).column)
+    assert modality.corruptions
+
+    def distance(other: Column) -> float:
+        if name == "text":
+            one, two = (modality.texts(own)[0] for own in (column, other))  # type: ignore[attr-defined]
+            return float(one != two) + abs(len(one) - len(two)) / 1e3
+        return float((other.values.float() - column.values.float()).nan_to_num().abs().mean())
+
+    for how in modality.corruptions:
+        found = [modality.corrupt(column, how, level, torch.Generator().manual_seed(1)) for level in (0.0, 0.3, 1.0)]
+        assert all(torch.equal(own.present, column.present) for own in found), how
+        assert distance(found[0]) <= (0.05 if how == "jpeg" else 1e-3), how
+        assert distance(found[2]) > 0, how
+        if name not in {"text", "category"}:
+            assert distance(found[1]) <= distance(found[2]) * 1.05, how
+
+
+def test_typos_keep_most_of_a_text(tmp_path: Path) -> None:
+    modality, cells = example("text", tmp_path)
+    column = modality.transform(cells).column
+    spoilt = modality.texts(modality.corrupt(column, "typos", 0.3, torch.Generator().manual_seed(0)))[0]  # type: ignore[attr-defined]
+    original = modality.texts(column)[0]  # type: ignore[attr-defined]
+    assert 0.7 * len(original) < len(spoilt) < 1.3 * len(original)
+    assert spoilt != original
+
+
+def test_noise_in_a_recording_has_the_power_that_is_asked(tmp_path: Path) -> None:
+    """At level 1 as much as the recording: twice the power in all; at 0.1 a hundredth more."""
+    modality, cells = example("audio", tmp_path)
+    column = modality.transform(cells).column
+
+    def power(own: Column) -> float:
+        mean, std = torch.tensor(modality.mean), torch.tensor(modality.std)  # type: ignore[attr-defined]
+        return float((own.values.float() * std + mean).exp().mean())
+
+    clean = power(column)
+    for level, factor in ((1.0, 2.0), (0.1, 1.01)):
+        noisy = modality.corrupt(column, "background noise", level, torch.Generator().manual_seed(0))
+        assert power(noisy) / clean == pytest.approx(factor, rel=0.1)

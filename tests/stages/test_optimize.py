@@ -1,0 +1,266 @@
+"""optimize on a tiny chain: what is kept, what is picked, what a kill leaves; and what is done with the result."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+
+from mmcli import model, searching
+from mmcli.artifacts import store, tensors
+from mmcli.cli import app
+from mmcli.dataset import Dataset
+from mmcli.errors import ExitCode
+from tests.conftest import SMALL
+
+pytestmark = pytest.mark.slow
+TUNE = tuple(option for option in SMALL if option.startswith("--set=optimize"))
+
+
+def invoke(*arguments: str | Path) -> tuple[int, str]:
+    from typer.testing import CliRunner
+
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    return result.exit_code, " ".join(result.output.split())
+
+
+@pytest.fixture
+def copy(chain: Path, tmp_path: Path) -> Path:
+    shutil.copytree(chain, tmp_path / "artifacts")
+    return tmp_path / "artifacts"
+
+
+def optimized(root: Path) -> Any:
+    return store.read(root, "optimized", "optimized", "")
+
+
+def test_every_model_tried_has_its_score_and_its_cost_or_a_reason(chain: Path) -> None:
+    table = json.loads((chain / "optimized" / "tradeoff.json").read_text())
+    rows = {row["name"]: row for row in table["rows"]}
+    assert {"fused", "student", "pruned"} <= set(rows)
+    assert any(name.endswith("onnx") for name in rows)
+    assert any("int8" in name for name in rows)
+    assert "takes a minute" in rows["aot"]["reason"]
+    for row in rows.values():
+        if "cost" in row:
+            cost = row["cost"]
+            assert 0 < cost["p50_ms_1"] <= cost["p95_ms_1"]
+            assert 0 < cost["p50_ms_32"] <= cost["p95_ms_32"]
+            assert cost["size_mb"] > 0
+            assert cost["peak_mb"] >= round(cost["size_mb"], 1) - 0.1
+            assert row["gain"]["low"] <= row["gain"]["value"] <= row["gain"]["high"]
+        else:
+            assert row["reason"]
+    picked = rows[table["picked"]]
+    assert picked["allowed"]
+    assert picked["gain"]["low"] >= -0.005 * picked["score"] - 1e-9
+    assert (chain / "optimized" / "tradeoff.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_outputs_kept_are_what_the_model_gives_however_it_is_run(chain: Path, table: Path) -> None:
+    artifact, dataset = optimized(chain), Dataset.open(chain)
+    kept = tensors.load(artifact.file(model.OUTPUTS))["outputs"]
+    loaded = model.load(chain)
+    assert loaded.artifact.name == "optimized"
+    network = loaded.network
+    by_torch = model.outputs_for(network, dataset, torch.arange(len(dataset.rows)), loaded.compute)
+    tolerance = 0.2 if "int8" in artifact.config["way"] else 0.05  # bfloat16 besides
+    assert (kept - by_torch).abs().max() < tolerance
+    frame = loaded.predict(table)
+    shares = kept.softmax(1).max(1).values
+    torch.testing.assert_close(torch.tensor(frame["label_predicted_probability"]).float(), shares, atol=2e-2, rtol=0.05)
+
+
+def test_another_model_is_picked_at_once(copy: Path) -> None:
+    before = optimized(copy)
+    table = before.json("tradeoff.json")
+    front = [row["name"] for row in table["rows"] if row.get("front") and row["name"] != table["picked"]]
+    assert front
+    started = time.monotonic()
+    code, output = invoke("optimize", "-a", copy, "--trials", "3", "--pick", front[0], *SMALL[-1:])
+    assert code == ExitCode.DONE, output
+    assert f"picked '{front[0]}'" in output
+    after = optimized(copy)
+    assert after.metrics["picked"] == front[0]
+    assert after.json("tradeoff.json")["rows"] == table["rows"]
+    assert time.monotonic() - started < 10
+    code, output = invoke("optimize", "-a", copy, "--trials", "3", "--pick", "nonsense", *SMALL[-1:])
+    assert code == ExitCode.USAGE
+    assert "--pick nonsense: unknown model 'nonsense'" in output
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("--goal", "fast"), "--goal fast: unknown goal"),
+        (("--max-drop", "much"), "--max-drop 'much' is not a share"),
+        (("--time-budget", "soon"), "--time-budget 'soon' is not a time"),
+        (("--skip", "serch"), "Did you mean 'search'?"),
+    ],
+)
+def test_wrong_flags_say_what_is_right(chain: Path, flags: tuple[str, ...], said: str) -> None:
+    code, output = invoke("optimize", "-a", chain, *flags)
+    assert code == ExitCode.USAGE
+    assert said in output
+
+
+def test_a_killed_search_goes_on_with_no_trial_lost_or_repeated(copy: Path) -> None:
+    """Killed in the middle of a trial, the next call counts those that are done, and makes the broken one again."""
+    shutil.rmtree(copy / "search")
+    command = [sys.executable, "-m", "mmcli", "optimize", "-a", str(copy), "--join", "--time-budget", "120s", "--trials", "200"]
+    command += ["--set", "optimize.training.epochs=400"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 90
+        while len(list((copy / "search").glob("*/[0-9]*.safetensors"))) < 2 and time.monotonic() < deadline:
+            time.sleep(0.1)
+        process.send_signal(signal.SIGKILL)
+    finally:
+        process.kill()
+        process.wait()
+    done = sorted(path.name for path in (copy / "search").glob("*/[0-9]*.safetensors"))
+    assert len(done) >= 2
+    code, output = invoke(
+        "optimize",
+        "-a",
+        copy,
+        "--join",
+        "--trials",
+        str(len(done) + 2),
+        "--time-budget",
+        "60s",
+        "--set=optimize.training.epochs=400",
+    )
+    assert code == ExitCode.DONE, output
+    assert f"search: {len(done)} trials are there already" in output or "trials are there already" in output
+    after = sorted(path.name for path in (copy / "search").glob("*/[0-9]*.safetensors"))
+    assert set(done) <= set(after)
+    import optuna
+
+    storage = f"sqlite:///{copy / 'search' / 'study.db'}"
+    study = optuna.load_study(study_name=optuna.get_all_study_names(storage)[0], storage=storage)
+    finished = [t for t in study.trials if t.state.is_finished() and t.state != optuna.trial.TrialState.FAIL]
+    assert len({t.number for t in finished}) == len(finished) == len(done) + 2
+    tried = [tuple(sorted(t.params.items())) for t in finished]
+    assert len(set(tried)) == len(tried)
+
+
+def test_two_processes_share_a_search(copy: Path) -> None:
+    shutil.rmtree(copy / "search")
+    command = [sys.executable, "-m", "mmcli", "optimize", "-a", str(copy), "--join", "--time-budget", "60s", "--trials", "8"]
+    command += ["--set", "optimize.training.epochs=3"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    invoke("optimize", "-a", copy, "--join", "--trials", "1", "--set=optimize.training.epochs=3")
+    both = [subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) for _ in range(2)]
+    for process in both:
+        _, said = process.communicate(timeout=120)
+        assert process.returncode == 0, said.decode()
+    trials = list((copy / "search").glob("*/[0-9]*.safetensors"))
+    assert 4 <= len(trials) <= 10  # some are stopped early; each process may finish one more
+
+
+def test_the_search_is_another_where_its_encoders_are(copy: Path) -> None:
+    (study,) = [path for path in (copy / "search").iterdir() if path.is_dir()]
+    code, output = invoke("optimize", "-a", copy, "--join", "--trials", "1", "--set=optimize.training.epochs=2", "--seed", "5")
+    assert code == ExitCode.DONE, output
+    assert len([path for path in (copy / "search").iterdir() if path.is_dir()]) == 2
+    assert study.parent.name == searching.FOLDER
+
+
+@pytest.mark.parametrize("form", ["onnx", "safetensors"])
+def test_an_exported_model_runs_without_mmcli(chain: Path, tmp_path: Path, form: str) -> None:
+    to = tmp_path / "exported"
+    code, output = invoke("export", "-a", chain, "--format", form, "--to", to)
+    assert code == ExitCode.DONE, output
+    assert "differ from PyTorch's by" in output
+    about = json.loads((to / "model.json").read_text())
+    assert about["task"]["names"] == ["blue round", "blue square", "red round", "red square"]
+    assert about["largest_difference_from_pytorch"] <= 1e-4
+    assert {"picture", "word"} <= {own["input"] for own in about["tensors"].values()}
+    assert about["inputs"]["word"]["columns"]["word"]["state"]["tokenizer"]
+    if form == "onnx":
+        done = subprocess.run([sys.executable, to / "run.py"], capture_output=True, text=True, check=True, cwd=tmp_path)
+        assert "largest difference from PyTorch" in done.stdout
+        assert sum(line.split("  ")[0] in about["task"]["names"] for line in done.stdout.splitlines()) == 8
+        assert "mmcli" not in (to / "run.py").read_text()
+
+
+def test_export_refuses_a_folder_with_other_files(chain: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("keep")
+    code, output = invoke("export", "-a", chain, "--to", tmp_path)
+    assert code == ExitCode.USAGE
+    assert "holds other files" in output
+    code, output = invoke("export", "-a", chain, "--format", "onxx")
+    assert code == ExitCode.USAGE
+    assert "Did you mean 'onnx'?" in output
+
+
+def test_sets_and_embeddings_of_new_rows(chain: Path, table: Path, tmp_path: Path) -> None:
+    out = tmp_path / "p.parquet"
+    code, output = invoke("predict", table, "-a", chain, "-o", out, "--sets", "--embeddings")
+    assert code == ExitCode.DONE, output
+    frame = pd.read_parquet(out)
+    classes = {"blue round", "blue square", "red round", "red square"}
+    for predicted, members in zip(frame["label_predicted"], frame["label_predicted_set"], strict=True):
+        assert predicted in members.split("|")
+        assert set(members.split("|")) <= classes
+    sizes = {len(json.loads(cell)) for cell in frame["label_embedding"]}
+    assert len(sizes) == 1
+    assert sizes.pop() >= 8
+
+
+def test_metrics_tell_what_matters_and_what_to_trust(chain: Path) -> None:
+    found = json.loads((chain / "evaluation" / "metrics.json").read_text())
+    test, trust = found["test"], found["trust"]
+    names = {"picture", "word"}
+    assert [set(row["inputs"]) for row in test["subsets"]] == [names, {"picture"}, {"word"}, set()]
+    assert set(test["shapley"]["values"]) == names
+    full, none = test["subsets"][0]["value"], test["subsets"][-1]["value"]
+    assert sum(test["shapley"]["values"].values()) == pytest.approx(full - none, abs=1e-6)
+    assert set(test["missing_curve"]) == set(test["noise_curve"]) == names
+    assert set(test["noise_curve"]["picture"]) == {"noise", "blur", "jpeg"}
+    assert {"score", "additive_score", "gain"} <= set(test["emap"])
+    assert {"weighted_f1", "mcc"} <= set(test["optimized"])
+    assert 0 <= trust["conformal"]["coverage"] <= 1
+    assert {"slices", "errors", "suspects", "duplicates"} <= set(trust)
+    assert set(found["paired"]) >= {"fused", "linear", "picture", "word"}
+    assert 0 <= found["paired"]["linear"]["mcnemar"]["p_value"] <= 1
+    card = (chain / "evaluation" / "report.md").read_text()
+    assert "## Intended use and limits" in card
+    assert "&lt;" not in card
+    page = (chain / "evaluation" / "report.html").read_text()
+    assert "What each input is worth" in page
+    assert "http://" not in page.replace("http://www.w3.org", "")
+
+
+def test_two_evaluations_side_by_side(copy: Path, chain: Path) -> None:
+    code, output = invoke("evaluate", "-a", chain, "--compare", chain, copy / "evaluation")
+    assert code == ExitCode.DONE, output
+    assert "accuracy" in output
+    assert "on the same 12 test rows the first alone is right in 0, the second alone in 0: within noise" in output
+    code, output = invoke("evaluate", "--compare", chain, copy / "fusions")
+    assert code == ExitCode.ARTIFACT
+    assert "there is no evaluation in" in output
+
+
+def test_slices_by_a_column_of_the_table(copy: Path) -> None:
+    code, output = invoke("evaluate", "-a", copy, "--slice", "word", "--quick")
+    assert code == ExitCode.DONE, output
+    found = json.loads((copy / "evaluation" / "metrics.json").read_text())
+    assert "noise_curve" not in found["test"]
+    code, output = invoke("evaluate", "-a", copy, "--slice", "wrd")
+    assert code == ExitCode.USAGE
+    assert "--slice wrd: unknown column 'wrd'" in output
+    assert not math.isnan(found["test"]["fused"]["accuracy"]["value"])

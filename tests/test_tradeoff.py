@@ -1,0 +1,61 @@
+"""Which models are allowed, which are on the front, which one a goal picks."""
+
+from __future__ import annotations
+
+import pytest
+
+from mmcli.reporting.metrics import Interval
+from mmcli.running import Cost
+from mmcli.tradeoff import Goal, Row, allowed, on_front, pick, table
+
+
+def row(name: str, score: float, ms: float, mb: float, ok: bool = True, ms_32: float = 10.0) -> Row:
+    return Row(
+        name, "torch", score, 0.5, Interval(0, 0, 0, 9), Cost(ms, 2 * ms, ms_32, 2 * ms_32, 3200 / ms_32, mb, mb), allowed=ok
+    )
+
+
+ROWS = [
+    row("best", 0.90, 10, 40),
+    row("onnx", 0.90, 3, 41),
+    row("small", 0.89, 8, 4),
+    row("beaten", 0.89, 9, 5),
+    row("fast but wrong", 0.50, 1, 1, ok=False),
+]
+
+
+def test_the_low_end_of_the_interval_decides() -> None:
+    assert allowed(Interval(0.0, -0.004, 0.01, 9), 0.9, 0.005)
+    assert not allowed(Interval(0.01, -0.005, 0.02, 9), 0.9, 0.005)
+    assert allowed(Interval(0.0, 0.0, 0.0, 9), 0.9, 0.0)
+
+
+def test_the_front_holds_what_no_allowed_model_beats() -> None:
+    found = dict(zip([r.name for r in ROWS], on_front(ROWS, 1), strict=True))
+    assert found == {"best": True, "onnx": True, "small": True, "beaten": False, "fast but wrong": False}
+    lower_is_better = [row("a", 2.0, 5, 5), row("b", 2.5, 5, 5)]
+    assert on_front(lower_is_better, -1) == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("goal", "name"), [("accuracy", "onnx"), ("latency", "onnx"), ("size", "small"), ("balanced", "small")]
+)
+def test_each_goal_picks_its_own(goal: Goal, name: str) -> None:
+    assert pick(ROWS, goal, 1).name == name
+
+
+def test_balanced_counts_batches_too() -> None:
+    slow_in_batches = row("onnx", 0.9, 3, 41, ms_32=400)
+    assert pick([ROWS[0], slow_in_batches], "balanced", 1).name == "best"
+
+
+def test_rows_come_back_from_json_and_reasons_are_told() -> None:
+    failed = Row("aot", "aot", reason="no compiler")
+    for own in (*ROWS, failed):
+        again = Row.from_dict(own.as_dict())
+        assert (again.name, again.cost, again.reason, again.allowed) == (own.name, own.cost, own.reason, own.allowed)
+    header, cells = table([*ROWS, failed], "accuracy", "onnx")
+    assert all(len(line) == len(header) for line in cells)
+    assert cells[1][1] == "picked"
+    assert cells[4][1] == "drops too much"
+    assert cells[5][1] == "no compiler"

@@ -272,7 +272,9 @@ def described(study: Any) -> dict[str, Any]:
     importances: dict[str, float] = {}
     if len(complete) >= 4:
         try:
-            importances = {name: float(own) for name, own in optuna.importance.get_param_importances(study).items()}
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # that some options were tried seldom
+                importances = {name: float(own) for name, own in optuna.importance.get_param_importances(study).items()}
         except (RuntimeError, ValueError):  # all trials alike: nothing matters
             importances = {}
     return {

@@ -275,7 +275,7 @@ def _proposed(name: str, part: Optimization, candidate: Candidate, work: _Work) 
         if not any(row.name == name and row.reason == reason for row in work.rows):
             work.rows.append(Row(name, name, reason=reason))
         return
-    proposals = part.proposals(candidate, own)
+    proposals, any_yet = part.proposals(candidate, own), False
     while True:
         try:
             proposed = next(proposals, None)
@@ -284,7 +284,10 @@ def _proposed(name: str, part: Optimization, candidate: Candidate, work: _Work) 
             return
         if proposed is None:
             work.steps.setdefault(name, own.extra)
+            if not any_yet:
+                work.rows.append(Row(name, name, reason="nothing can go: val would drop too much"))
             return
+        any_yet = True
         yield proposed
 
 

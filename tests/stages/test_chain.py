@@ -62,7 +62,7 @@ def test_metrics_json_has_every_key(chain: Path) -> None:
     assert set(test["columns"]) == set(test["without"]) == {"picture", "word"}
     assert set(test["baselines"]) == {"majority", "linear"}
     for place in places:
-        assert set(place) == {"accuracy", "balanced_accuracy", "macro_f1", "log_loss", "auroc", "ece"}
+        assert set(place) == {"accuracy", "balanced_accuracy", "macro_f1", "log_loss", "auroc", "ece", "weighted_f1", "mcc"}
         for score in place.values():
             assert set(score) == {"value", "low", "high", "n"}
             assert score["n"] == 12
@@ -74,13 +74,18 @@ def test_the_report_is_one_file_that_stands_alone(chain: Path) -> None:
     assert "http://" not in page
     assert "https://" not in page
     assert 'src="data:image/png;base64,' in page
-    assert page.count("<img") == 4
+    drawn = {p.name for p in (chain / "evaluation" / "plots").glob("*.png")}
+    assert page.count("data:image/png") >= len(drawn) + 2  # the reliability before optimize, and the trade
+    assert page.count("<img") == page.count("data:image/png")
     assert json.loads((chain / "evaluation" / "metrics.json").read_text())["verdict"][:20] in page
-    assert {p.name for p in (chain / "evaluation" / "plots").iterdir()} == {
+    assert drawn == {
         "leaderboard.png",
         "confusion.png",
         "reliability.png",
         "ablation.png",
+        "shapley.png",
+        "missing.png",
+        "noise.png",
     }
 
 
@@ -130,7 +135,7 @@ def test_every_encoder_of_an_input_is_fused_or_only_the_best(copy: Path) -> None
 
 def test_a_second_run_does_nothing(copy: Path, table: Path) -> None:
     before = {p: p.stat().st_mtime_ns for p in copy.rglob("*") if p.is_file() and ".locks" not in p.parts}
-    code, output = invoke("run", table, "-a", copy, "--image-size", 16, *SMALL)
+    code, output = invoke("run", table, "-a", copy, "--image-size", 16, "--trials", "3", *SMALL)
     assert code == 0, output
     assert {p: p.stat().st_mtime_ns for p in copy.rglob("*") if p.is_file() and ".locks" not in p.parts} == before
 
@@ -196,8 +201,8 @@ def test_damage_is_found_and_named(copy: Path) -> None:
 def test_the_optimized_model_is_no_worse_on_val(chain: Path) -> None:
     metrics = store.read(chain, "optimized", "optimized", "").metrics
     assert metrics["after"]["val"]["accuracy"] >= metrics["before"]["val"]["accuracy"]
-    assert metrics["after"]["val"]["loss"] <= metrics["before"]["val"]["loss"]
-    for key in ("latency_ms_batch_1", "latency_ms_batch_32", "size_mb"):
+    assert metrics["after"]["val"]["loss"] <= metrics["before"]["val"]["loss"] + 0.01  # it may be run in int8
+    for key in ("p50_ms_1", "p95_ms_1", "p50_ms_32", "p95_ms_32", "rows_per_s", "size_mb", "peak_mb"):
         assert metrics["after"][key] > 0
 
 

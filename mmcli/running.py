@@ -217,6 +217,6 @@ def _kilobytes(status: Path, field: str) -> int:
 
 def why_not(error: Exception) -> str:
     """The first words of an error, as the reason why a way cannot be taken."""
-    text = error.message if isinstance(error, ConfigError) else str(error)
+    text = f"{error.message}: {error.remedy}" if isinstance(error, ConfigError) else str(error)
     line = next((line.strip() for line in text.splitlines() if line.strip()), type(error).__name__)
-    return line[:120]
+    return line[:160]

@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from mmcli.artifacts import layout
 from mmcli.artifacts.store import Artifact
 from mmcli.config import Settings
 from mmcli.dataset import Dataset
@@ -23,7 +24,7 @@ from mmcli.model import load_encoder, outputs_for
 from mmcli.networks import AveragedHeads, FusedModel
 from mmcli.recipe import Member, Recipe
 from mmcli.reporting.console import Console
-from mmcli.running import TORCH
+from mmcli.running import FILES, TORCH
 from mmcli.searching import METHODS, Search, Trial
 from mmcli.signals import Features
 from mmcli.tasks import Task
@@ -74,6 +75,10 @@ class Workbench:
     """How much of the primary metric may be lost for speed or size."""
     extra: dict[str, Any] = field(default_factory=dict)
     """What the optimization wants to be said of it in the artifact."""
+
+    def file_for(self, candidate: Candidate, way: str) -> Path:
+        """Where what runs a candidate in that way is written: a place of its own."""
+        return self.folder / layout.safe(candidate.name) / layout.safe(way) / FILES[way]
 
     def time_is_over(self) -> bool:
         return time.monotonic() > self.deadline

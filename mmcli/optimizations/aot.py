@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 
 from mmcli.config import Config as BaseConfig
 from mmcli.optimizations import Candidate, Optimization, Workbench
-from mmcli.running import AOT, FILES
+from mmcli.running import AOT
 
 
 class Config(BaseConfig):
@@ -28,4 +28,4 @@ class AheadOfTime(Optimization):
         return "" if self.config.enabled else "left out, compiling takes a minute: --set optimization.aot.enabled=true"
 
     def proposals(self, candidate: Candidate, bench: Workbench) -> Iterator[Candidate]:
-        yield replace(candidate, name=f"{candidate.name}, {AOT}", way=AOT, file=bench.folder / AOT / FILES[AOT])
+        yield replace(candidate, name=f"{candidate.name}, {AOT}", way=AOT, file=bench.file_for(candidate, AOT))

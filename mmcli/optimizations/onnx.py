@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 
 from mmcli.config import Config as BaseConfig
 from mmcli.optimizations import Candidate, Optimization, Workbench
-from mmcli.running import FILES, ONNX, ONNX_INT8
+from mmcli.running import ONNX, ONNX_INT8
 
 
 class Config(BaseConfig):
@@ -29,4 +29,4 @@ class Onnx(Optimization):
 
     def proposals(self, candidate: Candidate, bench: Workbench) -> Iterator[Candidate]:
         for way in (ONNX, *([ONNX_INT8] if self.config.int8 else [])):
-            yield replace(candidate, name=f"{candidate.name}, {way}", way=way, file=bench.folder / way / FILES[way])
+            yield replace(candidate, name=f"{candidate.name}, {way}", way=way, file=bench.file_for(candidate, way))

@@ -264,3 +264,17 @@ def test_slices_by_a_column_of_the_table(copy: Path) -> None:
     assert code == ExitCode.USAGE
     assert "--slice wrd: unknown column 'wrd'" in output
     assert not math.isnan(found["test"]["fused"]["accuracy"]["value"])
+
+
+def test_each_candidate_has_a_file_of_its_own(tmp_path: Path) -> None:
+    from mmcli.optimizations import Candidate, Workbench
+    from mmcli.optimizations.onnx import Config, Onnx
+
+    bench: Any = Workbench.__new__(Workbench)
+    object.__setattr__(bench, "folder", tmp_path)
+    files = [
+        proposed.file
+        for name in ("tuned", "one member")
+        for proposed in Onnx(Config()).proposals(Candidate(name, None, None), bench)  # type: ignore[arg-type]
+    ]
+    assert len(set(files)) == 4

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,21 +112,9 @@ def _written(form: str, loaded: Model, signals: Mapping[str, Signal], path: Path
         )
     with exporting.quiet():
         torch.export.save(program, path)
-    _without_pickle(path)
     with torch.no_grad():
-        found: Tensor = torch.export.load(path).module()(*named.values())
+        found: Tensor = program.module()(*named.values())
         return found
-
-
-def _without_pickle(path: Path) -> None:
-    """Leaves out what torch.export pickles beside the graph: the inputs that it was traced with."""
-    whole = path.with_suffix(".whole")
-    path.rename(whole)
-    with zipfile.ZipFile(whole) as old, zipfile.ZipFile(path, "w") as new:
-        for entry in old.infolist():
-            if "/sample_inputs/" not in entry.filename:
-                new.writestr(entry, old.read(entry))
-    whole.unlink()
 
 
 def _description(form: str, loaded: Model, dataset: Dataset, signals: Mapping[str, Signal], error: float) -> dict[str, Any]:
@@ -191,6 +178,12 @@ def _about(form: str, description: Mapping[str, Any]) -> str:
         lines += [
             "",
             "The weights alone: to compute with them, build the layers that `network` names, or use mmcli.",
+        ]
+    if form == "torch-export":
+        lines += [
+            "",
+            "This format is torch's own: it holds the inputs that the graph was traced with as a pickle, which",
+            "`torch.export.load` reads. Load it from where you trust, or use ONNX, which holds none.",
         ]
     lines += [
         "",

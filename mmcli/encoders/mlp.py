@@ -1,7 +1,7 @@
 """Multilayer perceptrons over fields (numbers and categories, embedded) or over a vector: a few, trained apart, averaged.
 
-Numbers go through piecewise-linear encodings (Gorishniy 2022), categories and missing cells through embeddings; then residual
-layers. Each member is trained by its own loss (`apart`) on the same head, so that the mean of their features gives the mean of
+Numbers enter as they are and piecewise linearly (Gorishniy 2022), categories and missing cells by embeddings as wide as the
+layers; then residual layers. Each member is trained by its own loss (`apart`) on the same head, so that the mean of their features gives the mean of
 their outputs: a deep ensemble (Lakshminarayanan 2017) in one encoder. The strong, cheap choice for tables.
 """
 
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from mmcli.config import Config as BaseConfig
 from mmcli.encoders import Encoder
-from mmcli.layers import FieldEmbedding
+from mmcli.layers import FieldLinear
 from mmcli.signals import Column, Kind, Signal, SignalSpec, Source
 
 TRAINING = {"epochs": 100, "learning_rate": 2e-3, "batch_size": 64, "weight_decay": 0.05, "patience": 25}
@@ -32,13 +32,11 @@ class Config(BaseConfig):
     """Width of the layers, and of the features."""
     layers: int = Field(2, ge=1)
     """Residual layers after the first."""
-    embedding: int = Field(8, ge=1)
-    """Width of the embedding of a field."""
     bins: int = Field(16, ge=1)
     """Pieces of the encoding of a number."""
     dropout: float = Field(0.25, ge=0, lt=1)
     """Dropout in every layer."""
-    field_dropout: float = Field(0.2, ge=0, lt=1)
+    field_dropout: float = Field(0.1, ge=0, lt=1)
     """Share of fields taken for missing while training."""
 
 
@@ -53,18 +51,17 @@ class Mlp(Encoder):
 
     @staticmethod
     def parameter_formula(config: Config, spec: SignalSpec) -> int:
-        hidden, width, embed = config.hidden, spec.shape[-1], 0
+        hidden, first = config.hidden, (spec.shape[-1] + 1) * config.hidden
         if spec.kind == "fields":
-            embed = FieldEmbedding.parameter_formula(spec.fields, config.embedding, config.bins)
-            width *= config.embedding
-        return config.members * (embed + (width + 1) * hidden + config.layers * (hidden + 3) * hidden) + hidden
+            first = FieldLinear.parameter_formula(spec.fields, hidden, config.bins)
+        return config.members * (first + config.layers * (hidden + 3) * hidden) + hidden
 
     def fit(self, column: Source) -> None:
         """The bins of the numbers."""
         assert isinstance(column, Column)
         for member in self.members:
-            if isinstance(member, _Member) and member.embed:
-                member.embed.learn_bins(column)
+            if isinstance(member, _Member) and isinstance(member.first, FieldLinear):
+                member.first.learn_bins(column)
 
     def encode(self, signal: Signal) -> tuple[Tensor, Tensor, Tensor]:
         values = signal.values.float()
@@ -76,19 +73,19 @@ class Mlp(Encoder):
 class _Member(nn.Module):
     def __init__(self, config: Config, spec: SignalSpec) -> None:
         super().__init__()
-        self.field_dropout = config.field_dropout
-        width = spec.shape[-1]
-        self.embed = FieldEmbedding(spec.fields, config.embedding, config.bins) if spec.kind == "fields" else None
-        self.first = nn.Linear(width * config.embedding if self.embed else width, config.hidden)
+        self.field_dropout = config.field_dropout if spec.kind == "fields" else 0.0
+        self.first: nn.Module
+        if spec.kind == "fields":
+            self.first = FieldLinear(spec.fields, config.hidden, config.bins)
+        else:
+            self.first = nn.Linear(spec.shape[-1], config.hidden)
         self.norms = nn.ModuleList([nn.LayerNorm(config.hidden) for _ in range(config.layers)])
         self.layers = nn.ModuleList([nn.Linear(config.hidden, config.hidden) for _ in range(config.layers)])
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, values: Tensor) -> Tensor:
-        if self.embed:
-            if self.training and self.field_dropout:
-                values = values.masked_fill(torch.rand_like(values) < self.field_dropout, float("nan"))
-            values = self.embed(values).flatten(1)
+        if self.training and self.field_dropout:
+            values = values.masked_fill(torch.rand_like(values) < self.field_dropout, float("nan"))
         hidden: Tensor = self.dropout(F.relu(self.first(values)))
         for norm, layer in zip(self.norms, self.layers, strict=True):
             hidden = hidden + self.dropout(F.relu(layer(norm(hidden))))

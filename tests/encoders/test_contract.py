@@ -31,7 +31,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "bag": {"buckets": 128, "dim": 12},
     "crnn": {"width": 4, "hidden": 6},
     "transformer": {"dim": 8, "heads": 2, "layers": 2},
-    "mlp": {"members": 2, "hidden": 10, "embedding": 3, "bins": 4},
+    "mlp": {"members": 2, "hidden": 10, "bins": 4},
     "ft-transformer": {"dim": 8, "heads": 2, "bins": 4},
     "cnn-rnn": {"width": 4, "stages": 2, "hidden": 6},
 }

@@ -98,6 +98,9 @@ class TrainingConfig(Config):
     """Largest norm of the gradient; 0 switches clipping off."""
     patience: int = Field(12, ge=1)
     """Epochs without a better val score or a lower val loss before training stops."""
+    keep: Literal["best", "last"] = "best"
+    """Which epoch's weights are kept: the best on val; or the last, at the end of the learning rate's descent, unless the best
+    is better beyond the noise of the val rows. With `last`, patience ends nothing."""
     ema: float = Field(0.98, ge=0, lt=1)
     """Decay of the running average of the weights that is validated and kept; 0 keeps the raw weights."""
     augment: Literal["none", "light", "strong"] = "light"
@@ -108,6 +111,9 @@ class TrainingConfig(Config):
     2019); for pictures, sound and clips."""
     modality_dropout: float = Field(0.0, ge=0, lt=1)
     """While fusing: how often each input of a training row is taken away, never all of them (--modality-dropout)."""
+    decisions: bool = True
+    """While fusing features: the columns' own predictions, weighted, are added to what F and its head make of the features,
+    so that F learns what they do not say. Methods that fuse decisions have nothing else."""
     swap: bool = True
     """While fusing on embeddings: each input's features are swapped with another row's as often as makes the input's own score
     on train what it is on val. Encoders know their train rows by heart; F must not learn to trust that."""

@@ -19,6 +19,7 @@ from mmcli.config import TrainingConfig
 from mmcli.dataset import Dataset
 from mmcli.encoders import Encoder
 from mmcli.reporting.console import Console
+from mmcli.reporting.metrics import Interval
 from mmcli.signals import Batch, Signal, Source
 from mmcli.training.data import Rows
 from mmcli.training.device import Compute, seed_everything
@@ -152,3 +153,8 @@ class _OwnLoss:
 
     def score(self, outputs: Tensor, targets: Tensor) -> dict[str, float]:  # noqa: ARG002 - there are none
         return {"loss": float(outputs.mean())}
+
+    def gain(self, outputs: Tensor, other: Tensor, targets: Tensor) -> Interval:  # noqa: ARG002
+        """How much lower the loss is; of means of batches there is no interval."""
+        lower = float(other.mean() - outputs.mean())
+        return Interval(lower, lower, lower, len(outputs))

@@ -19,7 +19,7 @@ from mmcli.errors import ConfigError
 from mmcli.layers import FieldEmbedding, TransformerBlock
 from mmcli.signals import Column, Kind, Signal, SignalSpec, Source
 
-TRAINING = {"epochs": 80, "learning_rate": 1e-3, "batch_size": 64, "weight_decay": 0.05, "patience": 20}
+TRAINING = {"epochs": 80, "learning_rate": 1e-3, "batch_size": 64, "weight_decay": 0.05, "keep": "last"}
 AUGMENT = {"none": {"field_dropout": 0.0}, "strong": {"field_dropout": 0.35}}
 
 

@@ -1,8 +1,9 @@
 """Multilayer perceptrons over fields (numbers and categories, embedded) or over a vector: a few, trained apart, averaged.
 
 Numbers enter as they are and piecewise linearly (Gorishniy 2022), categories and missing cells by embeddings as wide as the
-layers; then residual layers. Each member is trained by its own loss (`apart`) on the same head, so that the mean of their features gives the mean of
-their outputs: a deep ensemble (Lakshminarayanan 2017) in one encoder. The strong, cheap choice for tables.
+layers; then residual layers. Each member is trained by its own loss (`apart`) on the same head, so that the mean of their
+features gives the mean of their outputs: a deep ensemble (Lakshminarayanan 2017) in one encoder. The strong, cheap choice for
+tables.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from mmcli.encoders import Encoder
 from mmcli.layers import FieldLinear
 from mmcli.signals import Column, Kind, Signal, SignalSpec, Source
 
-TRAINING = {"epochs": 100, "learning_rate": 2e-3, "batch_size": 64, "weight_decay": 0.05, "patience": 25}
+TRAINING = {"epochs": 100, "learning_rate": 2e-3, "batch_size": 64, "weight_decay": 0.05, "keep": "last"}
 AUGMENT = {"none": {"field_dropout": 0.0}, "strong": {"field_dropout": 0.35}}
 
 

@@ -22,6 +22,7 @@ from mmcli.artifacts.store import write_atomic
 from mmcli.config import TrainingConfig
 from mmcli.errors import MmcliError
 from mmcli.reporting.console import Console
+from mmcli.reporting.metrics import Interval
 from mmcli.signals import Batch
 from mmcli.training import checkpoint
 from mmcli.training.data import Rows, shuffled
@@ -43,6 +44,7 @@ class Scoring(Protocol):
     @property
     def metrics(self) -> dict[str, bool]: ...
     def score(self, outputs: Tensor, targets: Tensor) -> dict[str, float]: ...
+    def gain(self, outputs: Tensor, other: Tensor, targets: Tensor) -> Interval: ...
 
 
 @dataclass(frozen=True)
@@ -84,14 +86,14 @@ class _Position:
 
 @dataclass(frozen=True)
 class Trained:
-    """How training went. The module holds the best weights."""
+    """How training went. The module holds the weights of the epoch that is kept."""
 
     best_epoch: int
-    """From 1."""
+    """The one that is kept, from 1."""
     history: list[dict[str, float]]
     """A row an epoch: epoch, train_loss, val_loss, val_<metric>, learning_rate."""
     val: dict[str, float]
-    """Every val metric at the best epoch."""
+    """Every val metric of that epoch."""
 
 
 def train(job: Job, console: Console) -> Trained:
@@ -241,19 +243,34 @@ class _State:
             return False
         if self.job.watch(position.history):
             return True
+        if self.job.config.keep == "last":
+            return False
         losses = [row["val_loss"] for row in position.history]
         last = max(position.best_epoch, losses.index(min(losses)))
         return position.epoch - 1 - last >= self.job.config.patience
 
     def finish(self) -> Trained:
         job, position = self.job, self.position
-        job.module.load_state_dict(self.best)
+        kept = len(position.history) - 1 if self._last_will_do() else position.best_epoch
+        job.module.load_state_dict(self.best if kept == position.best_epoch else self.average)
         job.module.eval()
         (job.folder / CHECKPOINT).unlink(missing_ok=True)
         _write_log(job.folder / LOG, position.history)
-        best = position.history[position.best_epoch]
-        val = {name: best[f"val_{name}"] for name in ("loss", *job.task.metrics)}
-        return Trained(position.best_epoch + 1, position.history, val)
+        row = position.history[kept]
+        val = {name: row[f"val_{name}"] for name in ("loss", *job.task.metrics)}
+        return Trained(kept + 1, position.history, val)
+
+    def _last_will_do(self) -> bool:
+        """Whether the last epoch's weights are to be kept, and val cannot tell the best ones from them."""
+        job = self.job
+        if job.config.keep == "best" or self.position.best_epoch == len(self.position.history) - 1:
+            return False
+        index = job.rows.splits["val"]
+        outputs = []
+        for weights in (self.best, self.average):
+            job.module.load_state_dict(weights)
+            outputs.append(outputs_of(job, index))
+        return job.task.gain(outputs[0], outputs[1], job.rows.targets[index]).low <= 0
 
     def _schedule(self, ahead: int = 0) -> float:
         """Linear warm-up, then a cosine to zero, by share of all steps; of the next step, or one further on or back."""

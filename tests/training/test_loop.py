@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from mmcli.config import TrainingConfig
 from mmcli.errors import MmcliError
 from mmcli.reporting.console import Console
+from mmcli.reporting.metrics import Interval
 from mmcli.signals import Batch, Column
 from mmcli.tasks.classification import Classification
 from mmcli.tasks.classification import Config as TaskConfig
@@ -309,3 +310,32 @@ def test_a_profile_says_where_the_time_goes(tmp_path: Path) -> None:
     assert sum(event.get("name") == "step" for event in events) >= profiling.STEPS
     assert json.loads((tmp_path / "profile" / profiling.SUMMARY).read_text())["said"] == found.words
     assert bits(ours.module) == before
+
+
+class Judge:
+    """The task, with a given opinion of whether the best epoch is better than the last."""
+
+    def __init__(self, low: float) -> None:
+        self.low = low
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(TASK, name)
+
+    def gain(self, outputs: Tensor, other: Tensor, targets: Tensor) -> Interval:
+        assert not torch.equal(outputs, other)
+        return Interval(self.low + 1, self.low, self.low + 2, len(targets))
+
+
+@pytest.mark.parametrize(("low", "kept"), [(0.1, "best"), (0.0, "last")])
+def test_the_last_epoch_is_kept_where_val_cannot_tell_it_from_the_best(tmp_path: Path, low: float, kept: str) -> None:
+    options = {"epochs": 12, "patience": 1, "learning_rate": 0.05}
+    best = train(replace(job(tmp_path / "a", **{**options, "patience": 99})), Console(quiet=True))
+    assert best.best_epoch < 12, "this run must overshoot to show anything"
+    ours = replace(job(tmp_path / "b", keep="last", **options), task=Judge(low))
+    found = train(ours, Console(quiet=True))
+    assert len(found.history) == 12, "patience ends nothing"
+    epoch = best.best_epoch if kept == "best" else 12
+    assert found.best_epoch == epoch
+    assert found.val["loss"] == best.history[epoch - 1]["val_loss"]
+    val = ours.rows.splits["val"]
+    assert TASK.score(loop.outputs_of(ours, val), ours.rows.targets[val])["loss"] == pytest.approx(found.val["loss"], abs=1e-6)

@@ -13,7 +13,7 @@ from mmcli.artifacts import tensors
 from mmcli.artifacts.store import Artifact
 from mmcli.config import TrainingConfig
 from mmcli.dataset import Dataset
-from mmcli.networks import FusionHead, Output
+from mmcli.networks import FusionHead, Heads, Output, settle
 from mmcli.signals import Batch, Features
 from mmcli.training.data import Rows
 from mmcli.training.device import Compute
@@ -21,6 +21,8 @@ from mmcli.training.loop import Job
 
 OUT_OF_FOLD = "outputs_out_of_fold"
 """What the embeddings file calls the outputs for train rows of encoders that have not seen them."""
+DECISIONS_RATE = 50.0
+"""Factor on the learning rate of the weights of the columns' own predictions: one for each is all there is to learn."""
 
 
 def embeddings(artifact: Artifact, out_of_fold: bool = False) -> Features:
@@ -67,6 +69,7 @@ def job(
         seed=seed,
         folder=folder,
         label=label,
+        learning_rates={"decisions.": DECISIONS_RATE},
     )
 
 
@@ -86,6 +89,13 @@ def swap_share(features: Features, dataset: Dataset) -> float:
     if abs(by_heart - at_random) < 1e-9:
         return 0.0
     return float(min(max((by_heart - honest) / (by_heart - at_random), 0.0), 0.9))
+
+
+def settled(heads: Heads, features: Mapping[str, Features], dataset: Dataset, compute: Compute) -> dict[str, Tensor]:
+    """`outputs_and_weights` once what the heads decide by is set, from the val rows."""
+    val = dataset.splits["val"]
+    settle(dataset.task, heads, outputs_and_weights(heads, features, compute)["outputs"][val], dataset.targets[val])
+    return outputs_and_weights(heads, features, compute)
 
 
 @torch.no_grad()

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from mmcli import balancing
 from mmcli.config import TrainingConfig
 from mmcli.dataset import Dataset
+from mmcli.fusing import DECISIONS_RATE
 from mmcli.modalities import Strength
 from mmcli.networks import FusedModel
 from mmcli.signals import Batch, Features
@@ -112,6 +113,7 @@ def job(
                 for part, rate in network.encoder(name).learning_rates().items()
             },
             "network.encoders.": encoder_rate,
+            "network.fusion_head.decisions.": DECISIONS_RATE,
             "heads.": encoder_rate,
         },
     )

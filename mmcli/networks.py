@@ -43,7 +43,8 @@ class Output:
 class FusionHead(nn.Module):
     """F and the head over it: Features by sub-model -> outputs. Each absent input is a learned embedding.
 
-    `sources` says which input each sub-model reads; an input may have several."""
+    `sources` says which input each sub-model reads; an input may have several. `decisions`, a fusion of the sub-models' own
+    predictions, is added to the head's outputs where it is given: the head then learns what they do not say."""
 
     def __init__(
         self,
@@ -52,10 +53,12 @@ class FusionHead(nn.Module):
         dims: Mapping[str, int],
         sources: Mapping[str, str],
         modality_dropout: float = 0.0,
+        decisions: Fusion | None = None,
     ) -> None:
         super().__init__()
         self.fusion = fusion
         self.head = head
+        self.decisions = decisions
         self.names = list(dims)
         self.sources = dict(sources)
         self.absent = nn.ParameterList([nn.Parameter(torch.zeros(dim)) for dim in dims.values()])
@@ -64,6 +67,11 @@ class FusionHead(nn.Module):
         """While training, how often a sub-model's features are those of another row of the batch: see `fuse`."""
         self.temperature: Tensor
         self.register_buffer("temperature", torch.ones(()))
+
+    @property
+    def reads_outputs(self) -> bool:
+        """Whether it looks at what the sub-models' own heads make of their features."""
+        return self.fusion.family == "decision" or self.decisions is not None
 
     @torch.no_grad()
     def start_absent(self, features: Mapping[str, Features], index: Tensor) -> None:
@@ -85,6 +93,9 @@ class FusionHead(nn.Module):
         filled = {name: _filled(features[name], own) for name, own in zip(self.names, self.absent, strict=True)}
         fused: Fused = self.fusion(filled)
         outputs = self.head(fused.pooled if fused.logits is None else fused.logits)
+        if self.decisions is not None:
+            own = self.decisions(filled).logits
+            outputs = torch.cat([outputs[:, : own.shape[1]] + own, outputs[:, own.shape[1] :]], 1)
         return Output(outputs / self.temperature, fused)
 
 
@@ -104,6 +115,10 @@ class AveragedHeads(nn.Module):
     @property
     def each(self) -> list[FusionHead]:
         return [member for member in self.members if isinstance(member, FusionHead)]
+
+    @property
+    def reads_outputs(self) -> bool:
+        return any(member.reads_outputs for member in self.each)
 
     @property
     def modality_dropout(self) -> float:
@@ -179,7 +194,7 @@ def _some_hidden(features: Mapping[str, Features], sources: Mapping[str, str], s
 class FusedModel(nn.Module):
     """Encoders by name, F, and the head: prepared signals by encoder -> outputs. An input may have several encoders.
 
-    Where F fuses decisions, `heads` are the encoders' own."""
+    Where decisions are fused, `heads` are the encoders' own."""
 
     def __init__(
         self,

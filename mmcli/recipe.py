@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from mmcli import calibration, registry
@@ -19,6 +20,9 @@ from mmcli.networks import AveragedHeads, FusedModel, FusionHead, Heads
 from mmcli.signals import Decision, SignalSpec
 from mmcli.tasks import Task
 
+HEAD_START = 0.1
+"""Factor on a head's first weights where the columns' own predictions are there from the start."""
+
 
 @dataclass(frozen=True)
 class Member:
@@ -29,6 +33,8 @@ class Member:
     """Its `Config`."""
     encoders: tuple[str, ...]
     """Those it reads, in order."""
+    decisions: bool = False
+    """Whether the encoders' own predictions are added to its outputs."""
 
 
 @dataclass(frozen=True)
@@ -50,9 +56,9 @@ class Recipe:
         config = artifact.config
         if "recipe" in config:
             found = dict(config["recipe"])
-            members = tuple(Member(m["method"], m["fusion"], tuple(m["encoders"])) for m in found.pop("members"))
+            members = tuple(Member(**{**said, "encoders": tuple(said["encoders"])}) for said in found.pop("members"))
             return cls(members=members, calibration_shape=tuple(found.pop("calibration_shape")), **found)
-        member = Member(config["method"], config["fusion"], tuple(config["encoders"]))
+        member = Member(config["method"], config["fusion"], tuple(config["encoders"]), config["training"]["decisions"])
         dropout = float(config["training"]["modality_dropout"])  # tuning it further goes on taking inputs away
         return cls(config["encoders"], (member,) * len(config["seeds"]), dropout)
 
@@ -91,10 +97,11 @@ class Recipe:
                 {name: self.sources[name] for name in member.encoders},
                 dataset.task,
                 self.modality_dropout,
+                decisions=member.decisions,
             )
             for member in self.members
         ]
-        decides = any(head.fusion.family == "decision" for head in heads)
+        decides = any(head.reads_outputs for head in heads)
         own_heads = {name: dataset.task.head(dim) for name, dim in dims.items()} if decides else None
         layer = calibration.build(self.calibration, self.calibration_shape)
         network = FusedModel(encoders, averaged(heads), own_heads, layer)
@@ -126,11 +133,24 @@ def build_head(
     sources: Mapping[str, str],
     task: Task,
     modality_dropout: float = 0.0,
+    *,
+    decisions: bool = False,
 ) -> FusionHead:
-    """F, and what makes outputs of the fused features or decisions, freshly initialised."""
+    """F, and what makes outputs of the fused features or decisions, freshly initialised; with `decisions` beside a method of
+    features it starts near the columns' own predictions."""
     fusion = build_fusion(method, config, dims, task.decision)
-    head = task.decision_head() if fusion.family == "decision" else task.head(fusion.dim)
-    return FusionHead(fusion, head, dims, sources, modality_dropout)
+    if fusion.family == "decision":
+        return FusionHead(fusion, task.decision_head(), dims, sources, modality_dropout)
+    head = task.head(fusion.dim)
+    if not decisions:
+        return FusionHead(fusion, head, dims, sources, modality_dropout)
+    with torch.no_grad():
+        for layer in head.modules():
+            if isinstance(layer, nn.Linear):
+                layer.weight.mul_(HEAD_START)
+                layer.bias.zero_()
+    beside = build_fusion("late", {"mode": "product"}, dims, task.decision)
+    return FusionHead(fusion, head, dims, sources, modality_dropout, beside)
 
 
 def averaged(members: Sequence[FusionHead]) -> Heads:

@@ -25,7 +25,6 @@ from mmcli.artifacts.store import Artifact
 from mmcli.config import Settings
 from mmcli.dataset import Dataset
 from mmcli.errors import ConfigError
-from mmcli.networks import settle
 from mmcli.recipe import Member, build_fusion, build_head
 from mmcli.reporting.console import Console
 from mmcli.signals import Features
@@ -176,7 +175,7 @@ class Search:
             file = self.folder / f"{trial.number}.safetensors"
             said = trial.user_attrs.get("member")
             if said and file.is_file():
-                member = Member(said["method"], said["fusion"], tuple(said["encoders"]))
+                member = Member(said["method"], said["fusion"], tuple(said["encoders"]), said["decisions"])
                 found.append(Trial(trial.number, float(trial.value), member, file))
         return sorted(found, key=lambda trial: (-trial.value, trial.number))
 
@@ -223,7 +222,7 @@ class Search:
             build_fusion(method, config, dims, task.decision)
         seed = device.derive_seed(self.seed, "search", str(trial.number))
         device.seed_everything(seed)
-        head = build_head(method, config, dims, sources, task, training.modality_dropout)
+        head = build_head(method, config, dims, sources, task, training.modality_dropout, decisions=training.decisions)
         if training.swap:
             head.swap_shares = {name: fusing.swap_share(own, dataset) for name, own in features.items()}
         sign = 1 if task.primary_higher_is_better else -1
@@ -245,15 +244,12 @@ class Search:
             for file in folder.iterdir():
                 file.unlink()
             folder.rmdir()
-        head.eval()
-        outputs = fusing.outputs_and_weights(head, features, self.compute)["outputs"]
+        outputs = fusing.settled(head, features, dataset, self.compute)["outputs"]
         val = dataset.splits["val"]
-        settle(task, head, outputs[val], dataset.targets[val])
-        outputs = fusing.outputs_and_weights(head, features, self.compute)["outputs"]
         score = task.score(outputs[val], dataset.targets[val])
         saved = {"outputs": outputs, **{f"head.{name}": tensor for name, tensor in head.state_dict().items()}}
         tensors.save(self.folder / f"{trial.number}.safetensors", saved)
-        trial.set_user_attr("member", {"method": method, "fusion": config, "encoders": names})
+        trial.set_user_attr("member", {"method": method, "fusion": config, "encoders": names, "decisions": training.decisions})
         trial.set_user_attr("score", score[task.primary_metric])
         return _value({f"val_{name}": own for name, own in score.items()}, task.primary_metric, sign)
 

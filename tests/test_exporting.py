@@ -77,9 +77,9 @@ def encoder(name: str, kind: str) -> Encoder:
 def model(encoders: dict[str, Encoder], method: str = "concat", members: int = 1) -> FusedModel:
     dims = {name: own.dim for name, own in encoders.items()}
     part = registry.config_of(registry.load("fusions", method))
-    heads = [build_head(method, part().model_dump(), dims, {n: n for n in dims}, TASK) for _ in range(members)]
-    decides = heads[0].fusion.family == "decision"
-    own = {name: TASK.head(dim) for name, dim in dims.items()} if decides else None
+    sources = {name: name for name in dims}
+    heads = [build_head(method, part().model_dump(), dims, sources, TASK, decisions=True) for _ in range(members)]
+    own = {name: TASK.head(dim) for name, dim in dims.items()}
     return FusedModel(encoders, averaged(heads), own).eval()
 
 

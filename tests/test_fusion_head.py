@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
+import pytest
 import torch
 
+from mmcli.fusions import Decision, Fusion
 from mmcli.fusions.concat import Concat, Config
+from mmcli.fusions.late import Config as LateConfig
+from mmcli.fusions.late import Late
 from mmcli.networks import FusionHead, _some_hidden, _swapped
 from mmcli.signals import Features
 
@@ -15,7 +22,7 @@ def features(rows: int, dim: int, present: torch.Tensor | None = None) -> Featur
     return Features(values, values[:, None].repeat(1, 2, 1), torch.ones(rows, 2, dtype=torch.bool), here)
 
 
-def head(**options: float) -> FusionHead:
+def head(**options: Any) -> FusionHead:
     dims = {"a/x": 2, "a/y": 3, "b": 2}
     fusion = Concat(Config(hidden=0, dropout=0), dims)
     return FusionHead(fusion, torch.nn.Linear(fusion.dim, 4), dims, {"a/x": "a", "a/y": "a", "b": "b"}, **options)
@@ -64,3 +71,42 @@ def test_outside_of_training_nothing_is_hidden_or_swapped() -> None:
     assert torch.equal(built(given).outputs, built(given).outputs)
     built.train()
     assert not torch.equal(built(given).outputs, built(given).outputs)
+
+
+def beside(width: int, link: str) -> Fusion:
+    """The columns' own predictions, weighted."""
+    late = Late(LateConfig(mode="product"), {"a/x": 2, "a/y": 3, "b": 2}, Decision(width, link))  # type: ignore[arg-type]
+    with torch.no_grad():
+        assert late.preference is not None
+        late.preference.copy_(torch.tensor([0.0, 0.0, 2.0]).log_softmax(0))
+    return late
+
+
+def with_outputs(outputs: list[list[float]], here: list[bool] | None = None) -> Features:
+    present = None if here is None else torch.tensor(here)
+    return replace(features(len(outputs), 2, present), outputs=torch.tensor(outputs))
+
+
+def test_decisions_are_added_to_what_the_head_says_each_by_its_weight() -> None:
+    built = head(decisions=beside(2, "identity")).eval()
+    given = {
+        "a/x": with_outputs([[1.0, 10.0], [1.0, 10.0]]),
+        "a/y": replace(with_outputs([[2.0, 20.0], [2.0, 20.0]]), pooled=torch.ones(2, 3), tokens=torch.ones(2, 2, 3)),
+        "b": with_outputs([[4.0, 40.0], [4.0, 40.0]], [True, False]),
+    }
+    plain = head().eval()
+    plain.load_state_dict({name: own for name, own in built.state_dict().items() if not name.startswith("decisions.")})
+    change = built(given).outputs - plain(given).outputs
+    e2 = 7.389056
+    expected = torch.tensor([(1 + 2 + e2 * 4) / (2 + e2), 10 * (1 + 2 + e2 * 4) / (2 + e2)])
+    assert torch.allclose(change[0, :2], expected, atol=1e-5)
+    assert torch.allclose(change[1, :2], torch.tensor([1.5, 15.0]), atol=1e-5), "an absent column says nothing"
+    assert not change[:, 2:].any(), "outputs beyond the decisions are the head's alone"
+
+
+def test_a_head_with_decisions_reads_the_columns_own_outputs() -> None:
+    assert not head().reads_outputs
+    built = head(decisions=beside(2, "identity"))
+    assert built.reads_outputs
+    with pytest.raises(AssertionError, match="lack the columns' own outputs"):
+        built({"a/x": features(2, 2), "a/y": features(2, 3), "b": features(2, 2)})

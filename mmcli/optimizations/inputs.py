@@ -8,9 +8,8 @@ from typing import ClassVar, Literal
 
 from mmcli import fusing
 from mmcli.config import Config as BaseConfig
-from mmcli.networks import settle
 from mmcli.optimizations import Candidate, Optimization, Workbench
-from mmcli.recipe import Member, build_head
+from mmcli.recipe import build_head
 from mmcli.reporting.console import Console
 from mmcli.training import device
 from mmcli.training.loop import CHECKPOINT, LOG, train
@@ -53,13 +52,14 @@ class FewerInputs(Optimization):
         """A fusion of those encoders from one seed, on cached embeddings; and how it ranks on val."""
         dataset, task = bench.dataset, bench.dataset.task
         first = candidate.recipe.members[0]
-        member = Member(first.method, first.fusion, tuple(names))
+        member = replace(first, encoders=tuple(names))
         features = {name: bench.features[name] for name in names}
         dims = {name: own.pooled.shape[1] for name, own in features.items()}
         sources = {name: str(bench.choices[name]["input"]) for name in names}
         seed = device.derive_seed(bench.seed, "inputs", *names)
         device.seed_everything(seed)
-        head = build_head(first.method, first.fusion, dims, sources, task, candidate.recipe.modality_dropout)
+        dropout = candidate.recipe.modality_dropout
+        head = build_head(first.method, first.fusion, dims, sources, task, dropout, decisions=first.decisions)
         head.swap_shares = {name: fusing.swap_share(own, dataset) for name, own in features.items()}
         training = bench.settings.training(**TRAINING)
         compute = replace(bench.compute, precision="float32")
@@ -68,7 +68,6 @@ class FewerInputs(Optimization):
         for file in (LOG, CHECKPOINT):
             (bench.folder / file).unlink(missing_ok=True)
         val = dataset.splits["val"]
-        outputs = fusing.outputs_and_weights(head.eval(), features, compute)["outputs"][val]
-        settle(task, head, outputs, dataset.targets[val])
+        outputs = fusing.settled(head, features, dataset, compute)["outputs"][val]
         label = f"only {', '.join(names)}" if len(names) < 4 else f"{len(names)} of {len(bench.encoders)} encoders"
         return bench.val_rank(outputs), replace(bench.assembled([member], [head.state_dict()], candidate.recipe), name=label)

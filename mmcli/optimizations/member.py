@@ -40,7 +40,7 @@ class SingleMember(Optimization):
             places = [network.names.index(name) for name in member.encoders]
             own_heads = (
                 dict(zip(member.encoders, [copy.deepcopy(network.heads[place]) for place in places], strict=True))
-                if network.heads and head.fusion.family == "decision"
+                if network.heads and head.reads_outputs
                 else None
             )
             layer: nn.Module = copy.deepcopy(network.calibration)

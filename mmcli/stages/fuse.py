@@ -342,27 +342,32 @@ def _train(plan: _Plan, dataset: Dataset, compute: Compute, context: Context, dr
     dims = {name: own.pooled.shape[1] for name, own in features.items()}
     shares = {name: fusing.swap_share(own, dataset) for name, own in features.items()}
     members: list[FusionHead] = []
-    scores, epochs = [], []
+    scores, epochs, val = [], [], dataset.splits["val"]
     for seed in plan.seeds:
         own_seed = device.derive_seed(seed, "fuse", plan.method)
         device.seed_everything(own_seed)
         config = plan.config.model_dump()
-        head = model.build_head(plan.method, config, dims, plan.sources, dataset.task, plan.training.modality_dropout)
+        head = model.build_head(
+            plan.method,
+            config,
+            dims,
+            plan.sources,
+            dataset.task,
+            plan.training.modality_dropout,
+            decisions=plan.training.decisions,
+        )
         head.swap_shares = shares if plan.training.swap and not plan.out_of_fold else {}
         folder = draft.path / f"seed-{seed}"
         folder.mkdir(exist_ok=True)
         draft.volatile.add(f"seed-{seed}/{LOG}")
         label = plan.name if len(plan.seeds) == 1 else f"{plan.name}, seed {seed}"
         job = fusing.job(head, taught, dataset, plan.training, compute, seed=own_seed, folder=folder, label=label)
-        trained = train(job, context.console)
-        scores.append(trained.val[dataset.task.primary_metric])
-        epochs.append(trained.best_epoch)
-        members.append(head.eval())
+        epochs.append(train(job, context.console).best_epoch)
+        own = fusing.settled(head, features, dataset, compute)["outputs"][val]
+        scores.append(dataset.task.score(own, dataset.targets[val])[dataset.task.primary_metric])
+        members.append(head)
     heads = model.averaged(members)
-    saved = fusing.outputs_and_weights(heads, features, compute)
-    val = dataset.splits["val"]
-    settle(dataset.task, heads, saved["outputs"][val], dataset.targets[val])
-    saved = fusing.outputs_and_weights(heads, features, compute)
+    saved = fusing.settled(heads, features, dataset, compute)
     draft.tensors[model.WEIGHTS] = tensors.save(draft.path / model.WEIGHTS, heads.state_dict())
     _keep(heads, saved, scores, epochs, _latency_ms(heads, features, compute), dataset, draft)
 
@@ -375,11 +380,19 @@ def _train_through(plan: _Plan, dataset: Dataset, compute: Compute, context: Con
     encoders = {name: own.encoder for name, own in columns.items()}
     dims = {name: encoder.dim for name, encoder in encoders.items()}
     config = plan.config.model_dump()
-    head = model.build_head(plan.method, config, dims, plan.sources, dataset.task, plan.training.modality_dropout)
+    head = model.build_head(
+        plan.method,
+        config,
+        dims,
+        plan.sources,
+        dataset.task,
+        plan.training.modality_dropout,
+        decisions=plan.training.decisions,
+    )
     cached = {name: fusing.embeddings(artifact) for name, artifact in plan.encoders.items()}
     head.start_absent(cached, dataset.splits["train"])
     heads = {name: own.head for name, own in columns.items()}
-    network = FusedModel(encoders, head, copy.deepcopy(heads) if head.fusion.family == "decision" else None)
+    network = FusedModel(encoders, head, copy.deepcopy(heads) if head.reads_outputs else None)
     job = joint.job(
         network,
         heads,

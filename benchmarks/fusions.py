@@ -100,6 +100,7 @@ def measure(table: Table, data: Path, root: Path, seeds: int) -> dict[str, Any]:
         "rows": {split: len(index) for split, index in dataset.splits.items()},
         "seeds": seeds,
         "folds": table.folds,
+        "decisions": fusions[0].config["training"]["decisions"],
         "seconds": {name: round(value, 1) for name, value in seconds.items()},
         "board": board,
         "winner": layout.short(fusions[0].config["method"]),

@@ -151,6 +151,8 @@ def _said(table: dict[str, Any]) -> str:
         verb = "beats" if gain["low"] > 0 else "is ahead of" if gain["value"] > 0 else "does not beat"
         noise = "" if gain["low"] > 0 or gain["value"] <= 0 else ", within noise"
         said += f"It {verb} {what} ({gain['value']:+.3f}{noise}). "
+    if not table.get("decisions"):
+        said += "Measured before the columns' own predictions stood beside F (`training.decisions`)."
     return said.strip()
 
 

@@ -28,7 +28,7 @@ SMALL = (
     "--set=encoder.rnn.hidden=8",
     "--set=encoder.rnn.embedding=8",
     "--set=train-encoder.training.epochs=4",
-    "--set=fuse.training.epochs=6",
+    "--set=fuse.training.epochs=20",
     "--set=optimize.training.epochs=2",
 )
 """Options that make every model tiny."""

@@ -2,8 +2,7 @@
 
     python benchmarks/fusions.py DATA [--only crawl_hd,...] [--seeds 5] [--artifacts DIR]
 
-DATA holds the tables; where one is missing it is passed over. For each: preprocess, train-encoder (`auto`; both passed over
-where the artifacts are there), fuse --method all;
+DATA holds the tables; where one is missing it is passed over. For each: preprocess, train-encoder (`auto`), fuse --method all;
 then the test scores of all methods, of the best single column and of the linear baseline, and how the default method bears
 missing inputs: with each input absent in half of the test rows, against the best of the inputs that are left. Nothing looks
 at test to choose. Writes docs/fusions.json; then run python docs/generate.py.
@@ -72,10 +71,8 @@ def run(*words: str) -> float:
 def measure(table: Table, data: Path, root: Path, seeds: int) -> dict[str, Any]:
     """All that the page says of a table."""
     place = ("--artifacts", str(root))
-    seconds: dict[str, float] = {}
-    if not (root / "encoders").exists():
-        run("preprocess", str(data), *table.options, *place)
-        seconds["encoders"] = run("train-encoder", *place, *(("--folds", str(table.folds)) if table.folds else ()))
+    run("preprocess", str(data), *table.options, *place)
+    seconds = {"encoders": run("train-encoder", *place, *(("--folds", str(table.folds)) if table.folds else ()))}
     seconds["fuse"] = run("fuse", "--method", "all", "--seeds", str(seeds), *place)
     dataset = Dataset.open(root)
     task, test = dataset.task, dataset.splits["test"]

@@ -153,7 +153,7 @@ def _said(table: dict[str, Any]) -> str:
         said += f"It {verb} {what} ({gain['value']:+.3f}{noise}). "
     if not table.get("decisions"):
         said += "Measured before the columns' own predictions stood beside F (`training.decisions`)."
-    return said.strip()
+    return (said + table.get("note", "")).strip()
 
 
 def _measured_row(row: dict[str, Any], table: dict[str, Any]) -> str:

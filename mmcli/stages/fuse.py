@@ -333,6 +333,14 @@ def _make(plan: _Plan, options: Options, dataset: Dataset, compute: Compute, con
     return store.read(context.root, plan.name, "fusion", plan.command)
 
 
+def _head(plan: _Plan, dims: Mapping[str, int], dataset: Dataset) -> FusionHead:
+    """F and its head for encoders of those widths, freshly initialised."""
+    config, training = plan.config.model_dump(), plan.training
+    return model.build_head(
+        plan.method, config, dims, plan.sources, dataset.task, training.modality_dropout, decisions=training.decisions
+    )
+
+
 def _train(plan: _Plan, dataset: Dataset, compute: Compute, context: Context, draft: Draft) -> None:
     """Trains F and its head on the embeddings, from each seed; keeps all of them, to be averaged."""
     features = {name: fusing.embeddings(artifact) for name, artifact in plan.encoders.items()}
@@ -346,16 +354,7 @@ def _train(plan: _Plan, dataset: Dataset, compute: Compute, context: Context, dr
     for seed in plan.seeds:
         own_seed = device.derive_seed(seed, "fuse", plan.method)
         device.seed_everything(own_seed)
-        config = plan.config.model_dump()
-        head = model.build_head(
-            plan.method,
-            config,
-            dims,
-            plan.sources,
-            dataset.task,
-            plan.training.modality_dropout,
-            decisions=plan.training.decisions,
-        )
+        head = _head(plan, dims, dataset)
         head.swap_shares = shares if plan.training.swap and not plan.out_of_fold else {}
         folder = draft.path / f"seed-{seed}"
         folder.mkdir(exist_ok=True)
@@ -379,16 +378,7 @@ def _train_through(plan: _Plan, dataset: Dataset, compute: Compute, context: Con
     columns = {name: model.load_encoder(dataset, artifact) for name, artifact in plan.encoders.items()}
     encoders = {name: own.encoder for name, own in columns.items()}
     dims = {name: encoder.dim for name, encoder in encoders.items()}
-    config = plan.config.model_dump()
-    head = model.build_head(
-        plan.method,
-        config,
-        dims,
-        plan.sources,
-        dataset.task,
-        plan.training.modality_dropout,
-        decisions=plan.training.decisions,
-    )
+    head = _head(plan, dims, dataset)
     cached = {name: fusing.embeddings(artifact) for name, artifact in plan.encoders.items()}
     head.start_absent(cached, dataset.splits["train"])
     heads = {name: own.head for name, own in columns.items()}

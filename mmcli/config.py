@@ -100,7 +100,7 @@ class TrainingConfig(Config):
     """Epochs without a better val score or a lower val loss before training stops."""
     keep: Literal["best", "last"] = "best"
     """Which epoch's weights are kept: the best on val; or the last, at the end of the learning rate's descent, unless the best
-    is better beyond the noise of the val rows. With `last`, patience ends nothing."""
+    is better beyond the noise of the val rows. With `last`, patience ends nothing; asking for a patience asks for `best`."""
     ema: float = Field(0.98, ge=0, lt=1)
     """Decay of the running average of the weights that is validated and kept; 0 keeps the raw weights."""
     augment: Literal["none", "light", "strong"] = "light"
@@ -221,7 +221,10 @@ class Settings:
 
     def training(self, **defaults: Any) -> TrainingConfig:
         """How to train: class defaults, then `defaults`, then what the user said."""
-        return validate(TrainingConfig, {**defaults, **self.values.get("training", {})}, "training")
+        said = self.values.get("training", {})
+        if "patience" in said:
+            defaults = {**defaults, "keep": "best"}
+        return validate(TrainingConfig, {**defaults, **said}, "training")
 
 
 _KEY_OF_ROOM = {room: key for key, room in ROOM_OF_KEY.items()}

@@ -59,3 +59,10 @@ def test_broken_toml_names_file_and_place(tmp_path: Path) -> None:
         Settings.gather(file)
     with pytest.raises(ConfigError, match="no such file"):
         Settings.gather(tmp_path / "absent.toml")
+
+
+def test_asking_for_a_patience_asks_for_the_best_epoch() -> None:
+    assert Settings({}).training(keep="last", patience=9).keep == "last"
+    asked = Settings({"training": {"patience": 3}}).training(keep="last", patience=9)
+    assert (asked.keep, asked.patience) == ("best", 3)
+    assert Settings({"training": {"patience": 3, "keep": "last"}}).training().keep == "last"

@@ -200,11 +200,14 @@ def tradeoff(points: Sequence[tuple[str, float, float, float, str]], metric: str
     figure, axes = _figure(7.2, 4.6)
     colours = {"picked": "#c92a2a", "front": ACCENT, "allowed": SOFT, "other": "#ced4da"}
     largest = max(size for _, _, _, size, _ in points)
-    for name, score, milliseconds, size, kind in points:
+    for _, score, milliseconds, size, kind in points:
         area = 40 + 320 * size / largest
         axes.scatter([milliseconds], [score], s=area, color=colours[kind], alpha=0.85, edgecolor="white", zorder=3)
-        if kind in {"picked", "front"}:
-            axes.annotate(readable([name])[0], (milliseconds, score), (8, 6), textcoords="offset points", fontsize=8)
+    named = sorted((ms, score, name) for name, score, ms, _, kind in points if kind in {"picked", "front"})
+    for place, (milliseconds, score, name) in enumerate(named):  # one above the other: the fastest often lie together
+        line = {"arrowstyle": "-", "color": "#adb5bd", "linewidth": 0.6}
+        label, away = readable([name])[0], (14, 12 + 12 * (len(named) - 1 - place))
+        axes.annotate(label, (milliseconds, score), away, textcoords="offset points", fontsize=8, arrowprops=line)
     front = sorted((ms, score) for _, score, ms, _, kind in points if kind in {"picked", "front"})
     axes.plot([ms for ms, _ in front], [score for _, score in front], color=ACCENT, linewidth=1, alpha=0.5, zorder=2)
     axes.set_xscale("log")
@@ -213,7 +216,7 @@ def tradeoff(points: Sequence[tuple[str, float, float, float, str]], metric: str
     axes.set_xlabel("median latency of one row, milliseconds (log scale); area: megabytes")
     axes.set_ylabel(f"val {metric.replace('_', ' ')}")
     axes.grid(color="#e4e7eb", linewidth=0.8)
-    axes.margins(x=0.18, y=0.12)
+    axes.margins(x=0.18, y=0.3)
     _save(figure, path)
 
 

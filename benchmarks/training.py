@@ -33,7 +33,8 @@ from mmcli.tasks.classification import Classification
 from mmcli.tasks.classification import Config as TaskConfig
 from mmcli.training import device, measuring
 from mmcli.training.data import Rows
-from mmcli.training.loop import Job, _State
+from mmcli.training.job import Job
+from mmcli.training.loop import _State
 
 CLASSES = 10
 TASK = Classification.fit(TaskConfig(), [(str(i),) for i in range(CLASSES)], ["label"])

@@ -101,6 +101,9 @@ class TrainingConfig(Config):
     keep: Literal["best", "last"] = "best"
     """Which epoch's weights are kept: the best on val; or the last, at the end of the learning rate's descent, unless the best
     is better beyond the noise of the val rows. With `last`, patience ends nothing; asking for a patience asks for `best`."""
+    soup: int = Field(0, ge=0, le=32)
+    """Epochs whose weights may be averaged in the end, the best on val; each is taken in only if val is better for it. 0 keeps
+    the weights of one epoch."""
     ema: float = Field(0.98, ge=0, lt=1)
     """Decay of the running average of the weights that is validated and kept; 0 keeps the raw weights."""
     augment: Literal["none", "light", "strong"] = "light"

@@ -17,7 +17,7 @@ from mmcli.networks import FusedModel
 from mmcli.signals import Batch
 from mmcli.tasks import Task
 from mmcli.training.device import Compute
-from mmcli.training.loop import Job
+from mmcli.training.job import Job
 
 TEMPERATURE = 2.0
 TARGETS = 0.3

@@ -17,7 +17,7 @@ from mmcli.networks import FusionHead, Heads, Output, settle
 from mmcli.signals import Batch, Features
 from mmcli.training.data import Rows
 from mmcli.training.device import Compute
-from mmcli.training.loop import Job
+from mmcli.training.job import Job
 
 OUT_OF_FOLD = "outputs_out_of_fold"
 """What the embeddings file calls the outputs for train rows of encoders that have not seen them."""

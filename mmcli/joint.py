@@ -18,7 +18,7 @@ from mmcli.networks import FusedModel
 from mmcli.signals import Batch, Features
 from mmcli.training.data import Rows
 from mmcli.training.device import Compute
-from mmcli.training.loop import Job
+from mmcli.training.job import Job
 
 ALIGNED = 64
 """Width in which columns are aligned."""

@@ -14,7 +14,7 @@ from mmcli.networks import ColumnModel
 from mmcli.signals import Batch, Signal, Source
 from mmcli.training.data import Augment, Rows
 from mmcli.training.device import Compute
-from mmcli.training.loop import Job
+from mmcli.training.job import Job
 
 MIXABLE = frozenset(["grid", "spectrogram", "clip"])
 """The kinds of signal that may be mixed with another row's."""

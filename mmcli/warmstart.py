@@ -23,7 +23,8 @@ from mmcli.reporting.metrics import Interval
 from mmcli.signals import Batch, Signal, Source
 from mmcli.training.data import Rows
 from mmcli.training.device import Compute, seed_everything
-from mmcli.training.loop import Job, train
+from mmcli.training.job import Job
+from mmcli.training.loop import train
 
 WEIGHTS = "encoder.safetensors"
 HIDDEN_SHARE = 0.15

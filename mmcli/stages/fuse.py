@@ -34,7 +34,7 @@ from mmcli.signals import Features
 from mmcli.stages import Context, Outcome
 from mmcli.training import device
 from mmcli.training.device import Compute
-from mmcli.training.loop import LOG, train
+from mmcli.training.loop import LOG, Trained, train
 
 TRAINING = {"epochs": 60, "learning_rate": 1e-3, "batch_size": 64, "weight_decay": 0.05, "patience": 15}
 TRAINING_THROUGH = {"epochs": 30, "learning_rate": 1e-3, "batch_size": 64, "weight_decay": 0.05, "patience": 10}
@@ -350,7 +350,8 @@ def _train(plan: _Plan, dataset: Dataset, compute: Compute, context: Context, dr
     dims = {name: own.pooled.shape[1] for name, own in features.items()}
     shares = {name: fusing.swap_share(own, dataset) for name, own in features.items()}
     members: list[FusionHead] = []
-    scores, epochs, val = [], [], dataset.splits["val"]
+    scores, val = [], dataset.splits["val"]
+    trained: list[Trained] = []
     for seed in plan.seeds:
         own_seed = device.derive_seed(seed, "fuse", plan.method)
         device.seed_everything(own_seed)
@@ -361,14 +362,14 @@ def _train(plan: _Plan, dataset: Dataset, compute: Compute, context: Context, dr
         draft.volatile.add(f"seed-{seed}/{LOG}")
         label = plan.name if len(plan.seeds) == 1 else f"{plan.name}, seed {seed}"
         job = fusing.job(head, taught, dataset, plan.training, compute, seed=own_seed, folder=folder, label=label)
-        epochs.append(train(job, context.console).best_epoch)
+        trained.append(train(job, context.console))
         own = fusing.settled(head, features, dataset, compute)["outputs"][val]
         scores.append(dataset.task.score(own, dataset.targets[val])[dataset.task.primary_metric])
         members.append(head)
     heads = model.averaged(members)
     saved = fusing.settled(heads, features, dataset, compute)
     draft.tensors[model.WEIGHTS] = tensors.save(draft.path / model.WEIGHTS, heads.state_dict())
-    _keep(heads, saved, scores, epochs, _latency_ms(heads, features, compute), dataset, draft)
+    _keep(heads, saved, scores, trained, _latency_ms(heads, features, compute), dataset, draft)
 
 
 def _train_through(plan: _Plan, dataset: Dataset, compute: Compute, context: Context, draft: Draft) -> None:
@@ -403,7 +404,7 @@ def _train_through(plan: _Plan, dataset: Dataset, compute: Compute, context: Con
     saved = {"outputs": model.outputs_for(network, dataset, everything, compute)}
     draft.tensors[model.WEIGHTS] = tensors.save(draft.path / model.WEIGHTS, network.state_dict())
     score = trained.val[dataset.task.primary_metric]
-    _keep(head, saved, [score], [trained.best_epoch], _latency_ms(head, cached, compute), dataset, draft)
+    _keep(head, saved, [score], [trained], _latency_ms(head, cached, compute), dataset, draft)
 
 
 @torch.no_grad()
@@ -427,7 +428,7 @@ def _keep(
     heads: Heads,
     saved: Mapping[str, Tensor],
     scores: Sequence[float],
-    epochs: Sequence[int],
+    trained: Sequence[Trained],
     latency_ms: float,
     dataset: Dataset,
     draft: Draft,
@@ -439,7 +440,8 @@ def _keep(
         higher_is_better=dataset.task.primary_higher_is_better,
         val=dataset.task.score(saved["outputs"][val], dataset.targets[val]),
         seeds=list(scores),
-        best_epochs=list(epochs),
+        best_epochs=[own.best_epoch for own in trained],
+        soups=[own.soup for own in trained],
         parameters=parameter_count(heads),
         latency_ms=latency_ms,
     )

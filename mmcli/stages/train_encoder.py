@@ -33,7 +33,8 @@ from mmcli.signals import Features, Source
 from mmcli.stages import Context, Outcome
 from mmcli.training import device, fitting, measuring
 from mmcli.training.device import Compute
-from mmcli.training.loop import CHECKPOINT, LOG, Job, outputs_of, rehearse, train
+from mmcli.training.job import Job
+from mmcli.training.loop import CHECKPOINT, LOG, outputs_of, rehearse, train
 
 AUTO = "auto"
 BATCH_SIZE = "batch_size"
@@ -430,6 +431,7 @@ def _train(candidate: _Candidate, bench: _Bench, draft: Draft) -> None:
         val=scores["val"],
         train={dataset.task.primary_metric: scores["train"][dataset.task.primary_metric]},
         best_epoch=trained.best_epoch,
+        soup=trained.soup,
         epochs=len(trained.history),
         parameters=parameter_count(encoder),
         compute=job.compute.described(),

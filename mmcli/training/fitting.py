@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from mmcli import memory
-from mmcli.training.loop import Job, gradient
+from mmcli.training.job import Job
+from mmcli.training.steps import gradient
 
 STEPS_AN_EPOCH = 8
 """The fewest: larger batches than that learn too little from a pass."""

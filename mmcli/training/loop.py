@@ -10,65 +10,29 @@ import csv
 import io
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from mmcli.artifacts.store import write_atomic
-from mmcli.config import TrainingConfig
 from mmcli.errors import MmcliError
 from mmcli.reporting.console import Console
-from mmcli.reporting.metrics import Interval
 from mmcli.signals import Batch
 from mmcli.training import checkpoint
-from mmcli.training.data import Rows, shuffled
-from mmcli.training.device import Compute, seed_everything
+from mmcli.training.data import shuffled
+from mmcli.training.device import seed_everything
+from mmcli.training.job import Job
+from mmcli.training.soup import Rank, Soup
+from mmcli.training.steps import gradient, optimizer_of, out_of_memory
 
 CHECKPOINT = "checkpoint.safetensors"
 LOG = "log.csv"
 AVERAGE_EVERY = 16
 """Steps from one update of the averaged weights to the next: one costs as much as a third of a step."""
-
-
-class Scoring(Protocol):
-    """What the loop must know of a task."""
-
-    @property
-    def primary_metric(self) -> str: ...
-    @property
-    def primary_higher_is_better(self) -> bool: ...
-    @property
-    def metrics(self) -> dict[str, bool]: ...
-    def score(self, outputs: Tensor, targets: Tensor) -> dict[str, float]: ...
-    def gain(self, outputs: Tensor, other: Tensor, targets: Tensor) -> Interval: ...
-
-
-@dataclass(frozen=True)
-class Job:
-    """What is trained, on what, and how."""
-
-    module: nn.Module
-    outputs: Callable[[Batch], Tensor]
-    """The module's outputs for a batch, [B, num_outputs]: what is scored."""
-    loss: Callable[[Batch], Tensor]
-    """What is minimised: a scalar."""
-    rows: Rows
-    task: Scoring
-    config: TrainingConfig
-    compute: Compute
-    seed: int
-    folder: Path
-    """Where the log and the checkpoint go."""
-    label: str
-    """What the progress bar says."""
-    learning_rates: dict[str, float] = field(default_factory=dict)
-    """Prefix of parameter names -> factor on the learning rate."""
-    watch: Callable[[list[dict[str, float]]], bool] = field(default=lambda _: False)
-    """Told the history after each epoch; True ends the training, the best epoch being kept."""
 
 
 @dataclass
@@ -93,7 +57,9 @@ class Trained:
     history: list[dict[str, float]]
     """A row an epoch: epoch, train_loss, val_loss, val_<metric>, learning_rate."""
     val: dict[str, float]
-    """Every val metric of that epoch."""
+    """Every val metric of that epoch, or of the soup."""
+    soup: list[int] = field(default_factory=list)
+    """The epochs whose weights were averaged, from 1, where `training.soup` asks for it."""
 
 
 def train(job: Job, console: Console) -> Trained:
@@ -152,6 +118,7 @@ class _State:
         self.average = {name: tensor.detach().clone() for name, tensor in job.module.state_dict().items()}
         self.moving = _moving(job.module)
         self.best = {name: tensor.clone() for name, tensor in self.average.items()}
+        self.soup = Soup(job.config.soup)
         self.steps_per_epoch = max(math.ceil(len(job.rows.splits["train"]) / job.config.batch_size), 1)
         self.saved_at = time.monotonic()
         self.rows_per_s = 0.0
@@ -232,6 +199,7 @@ class _State:
             position.best_epoch = position.epoch
             for name, tensor in self.average.items():
                 self.best[name].copy_(tensor)
+        self.soup.offer(position.epoch, self.average, self._rank)
         self.epoch_loss.zero_()
         position.epoch, position.step, position.epoch_rows = position.epoch + 1, 0, 0
 
@@ -252,13 +220,18 @@ class _State:
     def finish(self) -> Trained:
         job, position = self.job, self.position
         kept = len(position.history) - 1 if self._last_will_do() else position.best_epoch
-        job.module.load_state_dict(self.best if kept == position.best_epoch else self.average)
+        weights = self.best if kept == position.best_epoch else self.average
+        row = position.history[kept]
+        val = {name: row[f"val_{name}"] for name in ("loss", *job.task.metrics)}
+        epochs: list[int] = []
+        if job.config.soup:
+            weights, epochs = self.soup.cooked(kept, weights, lambda own: self._order(self._score(own)))
+            val = self._score(weights) if len(epochs) > 1 else val
+        job.module.load_state_dict(weights)
         job.module.eval()
         (job.folder / CHECKPOINT).unlink(missing_ok=True)
         _write_log(job.folder / LOG, position.history)
-        row = position.history[kept]
-        val = {name: row[f"val_{name}"] for name in ("loss", *job.task.metrics)}
-        return Trained(kept + 1, position.history, val)
+        return Trained(kept + 1, position.history, val, [epoch + 1 for epoch in epochs])
 
     def _last_will_do(self) -> bool:
         """Whether the last epoch's weights are to be kept, and val cannot tell the best ones from them."""
@@ -311,13 +284,26 @@ class _State:
 
     def _validate(self) -> dict[str, float]:
         """Scores the averaged weights."""
+        raw = {name: tensor.detach().clone() for name, tensor in self.job.module.state_dict().items()}
+        scores = self._score(self.average)
+        self.job.module.load_state_dict(raw)
+        return scores
+
+    def _score(self, weights: dict[str, Tensor]) -> dict[str, float]:
+        """Scores weights on val, and leaves them in the module."""
         job = self.job
         index = job.rows.splits["val"]
-        raw = {name: tensor.detach().clone() for name, tensor in job.module.state_dict().items()}
-        job.module.load_state_dict(self.average)
-        scores = job.task.score(outputs_of(job, index), job.rows.targets[index])
-        job.module.load_state_dict(raw)
-        return scores
+        job.module.load_state_dict(weights)
+        return job.task.score(outputs_of(job, index), job.rows.targets[index])
+
+    def _order(self, val: Mapping[str, float], prefix: str = "") -> Rank:
+        """More is better: the primary metric, then the loss."""
+        task = self.job.task
+        sign = 1 if task.primary_higher_is_better else -1
+        return sign * val[f"{prefix}{task.primary_metric}"], -val[f"{prefix}loss"]
+
+    def _rank(self, epoch: int) -> Rank:
+        return self._order(self.position.history[epoch], "val_")
 
     def _is_better(self) -> bool:
         """Whether the epoch just ended is the best, by the smoothed primary metric and then by the loss."""
@@ -340,6 +326,7 @@ class _State:
             "module": self.job.module.state_dict(),
             "average": self.average,
             "best": self.best,
+            "soup": self.soup.tensors(),
             "optimizer": checkpoint.optimizer_tensors(self.optimizer),
             "random": checkpoint.random_state(self.job.compute.device),
         }
@@ -358,63 +345,15 @@ class _State:
         for name in self.average:
             self.average[name].copy_(groups["average"][name])
             self.best[name].copy_(groups["best"][name])
+        self.soup.restore(groups.get("soup", {}), self.average, self._rank)
         checkpoint.restore_optimizer(self.optimizer, groups.get("optimizer", {}))
         checkpoint.restore_random_state(groups["random"], self.job.compute.device)
-
-
-def gradient(job: Job, batch: Batch, parts: int = 1) -> Tensor:
-    """Adds the gradient of the batch's mean loss, computed in so many parts, to that of the module; gives the loss.
-
-    A part has two rows at least: statistics over a batch need them.
-    """
-    parts = min(parts, max(len(batch) // 2, 1))
-    total = torch.zeros((), device=job.compute.device)
-    for part in [batch] if parts == 1 else batch.parts(parts):
-        with job.compute.autocast():
-            loss = job.loss(job.rows.varied(part))
-        (loss if parts == 1 else loss * (len(part) / len(batch))).backward()
-        total += loss.detach().float() * (len(part) / len(batch))
-    return total
-
-
-def out_of_memory(error: RuntimeError) -> bool:
-    """Whether it says that the device's memory, or the host's, is used up."""
-    return (
-        isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error) or "not enough memory" in str(error)
-    )
 
 
 def _moving(module: nn.Module) -> list[str]:
     """What changes while training: trainable parameters and the buffers that are numbers."""
     still = {name for name, parameter in module.named_parameters() if not parameter.requires_grad}
     return [name for name, tensor in module.state_dict().items() if name not in still and tensor.is_floating_point()]
-
-
-def prepared_for(job: Job) -> Job:
-    """The job, its module laid out and compiled as its way to compute says."""
-    if any(parameter.dim() == 4 for parameter in job.module.parameters()):
-        job.module.to(memory_format=torch.channels_last if job.compute.channels_last else torch.contiguous_format)
-    job.module._compiled_call_impl = None  # what another way to compute may have left
-    if job.compute.compiled:
-        job.module.compile(mode="reduce-overhead" if job.compute.graphs else None)
-    return job
-
-
-def optimizer_of(job: Job) -> torch.optim.Optimizer:
-    """AdamW; vectors (biases, norms, absent embeddings) are not decayed."""
-    groups: dict[tuple[float, bool], list[Tensor]] = {}
-    for name, parameter in job.module.named_parameters():
-        if parameter.requires_grad:
-            factor = next((f for prefix, f in job.learning_rates.items() if name.startswith(prefix)), 1.0)
-            groups.setdefault((factor, parameter.dim() > 1), []).append(parameter)
-    decay, rate = job.config.weight_decay, job.config.learning_rate
-    return torch.optim.AdamW(
-        [
-            {"params": params, "lr": rate * factor, "weight_decay": decay if matrix else 0.0}
-            for (factor, matrix), params in groups.items()
-        ],
-        fused=job.compute.fused,
-    )
 
 
 def _write_log(path: Path, history: list[dict[str, Any]]) -> None:

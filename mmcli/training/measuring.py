@@ -23,7 +23,8 @@ from mmcli.artifacts import store
 from mmcli.config import ComputeConfig
 from mmcli.reporting.console import Console
 from mmcli.training.device import Compute
-from mmcli.training.loop import Job, gradient, optimizer_of, prepared_for
+from mmcli.training.job import Job
+from mmcli.training.steps import gradient, optimizer_of, prepared_for
 
 WORTH = 1.05
 """How much faster a change must be to be made."""

@@ -14,7 +14,8 @@ from torch.profiler import ProfilerActivity, profile, record_function
 
 from mmcli.artifacts.store import write_atomic
 from mmcli.training.data import shuffled
-from mmcli.training.loop import Job, optimizer_of
+from mmcli.training.job import Job
+from mmcli.training.steps import optimizer_of
 
 TRACE = "trace.json"
 SUMMARY = "profile.json"

@@ -23,7 +23,8 @@ from mmcli.tasks.classification import Config as TaskConfig
 from mmcli.training import fitting, loop, profiling
 from mmcli.training.data import Rows, shuffled
 from mmcli.training.device import Compute, derive_seed
-from mmcli.training.loop import Job, train
+from mmcli.training.job import Job
+from mmcli.training.loop import train
 
 CPU = Compute(torch.device("cpu"), "float32")
 TASK = Classification.fit(TaskConfig(label_smoothing=0), [("a",), ("b",)], ["y"])
@@ -61,10 +62,10 @@ class KilledError(Exception):
 def test_resumed_anywhere_it_gives_the_bits_of_an_uninterrupted_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kill_at: int
 ) -> None:
-    whole = job(tmp_path / "whole")
+    whole = job(tmp_path / "whole", soup=3)
     expected = train(whole, Console(quiet=True))
 
-    cut = job(tmp_path / "cut", checkpoint_every_s=0)
+    cut = job(tmp_path / "cut", soup=3, checkpoint_every_s=0)
     steps = 0
     take_step = loop._State.take_step
 
@@ -81,8 +82,9 @@ def test_resumed_anywhere_it_gives_the_bits_of_an_uninterrupted_run(
     monkeypatch.setattr(loop._State, "take_step", take_step)
     torch.manual_seed(123)
     torch.rand(7)  # the generators have moved on
-    resumed = job(tmp_path / "cut")
+    resumed = job(tmp_path / "cut", soup=3)
     found = train(resumed, Console(quiet=True))
+    assert found.soup == expected.soup
     assert bits(resumed.module) == bits(whole.module)
     assert found.history == expected.history
     assert (tmp_path / "cut" / loop.LOG).read_bytes() == (tmp_path / "whole" / loop.LOG).read_bytes()
@@ -339,3 +341,17 @@ def test_the_last_epoch_is_kept_where_val_cannot_tell_it_from_the_best(tmp_path:
     assert found.val["loss"] == best.history[epoch - 1]["val_loss"]
     val = ours.rows.splits["val"]
     assert TASK.score(loop.outputs_of(ours, val), ours.rows.targets[val])["loss"] == pytest.approx(found.val["loss"], abs=1e-6)
+
+
+def test_a_soup_is_taken_only_where_val_is_better_for_it(tmp_path: Path) -> None:
+    options = {"epochs": 12, "patience": 99, "learning_rate": 0.05, "ema": 0}
+    plain = train(job(tmp_path / "a", **options), Console(quiet=True))
+    ours = job(tmp_path / "b", soup=6, **options)
+    found = train(ours, Console(quiet=True))
+    assert found.best_epoch == plain.best_epoch
+    assert found.soup[0] == plain.best_epoch
+    assert len(found.soup) > 1, "this run must take something in to show anything"
+    before, after = plain.val, found.val
+    assert (after["accuracy"], -after["loss"]) > (before["accuracy"], -before["loss"])
+    val = ours.rows.splits["val"]
+    assert TASK.score(loop.outputs_of(ours, val), ours.rows.targets[val])["loss"] == pytest.approx(after["loss"], abs=1e-6)

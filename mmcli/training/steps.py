@@ -1,0 +1,58 @@
+"""One optimizer step: the gradient of a batch, in parts where memory wants it, and the optimizer that uses it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from mmcli.signals import Batch
+from mmcli.training.job import Job
+
+
+def gradient(job: Job, batch: Batch, parts: int = 1) -> Tensor:
+    """Adds the gradient of the batch's mean loss, computed in so many parts, to that of the module; gives the loss.
+
+    A part has two rows at least: statistics over a batch need them.
+    """
+    parts = min(parts, max(len(batch) // 2, 1))
+    total = torch.zeros((), device=job.compute.device)
+    for part in [batch] if parts == 1 else batch.parts(parts):
+        with job.compute.autocast():
+            loss = job.loss(job.rows.varied(part))
+        (loss if parts == 1 else loss * (len(part) / len(batch))).backward()
+        total += loss.detach().float() * (len(part) / len(batch))
+    return total
+
+
+def out_of_memory(error: RuntimeError) -> bool:
+    """Whether it says that the device's memory, or the host's, is used up."""
+    return (
+        isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error) or "not enough memory" in str(error)
+    )
+
+
+def prepared_for(job: Job) -> Job:
+    """The job, its module laid out and compiled as its way to compute says."""
+    if any(parameter.dim() == 4 for parameter in job.module.parameters()):
+        job.module.to(memory_format=torch.channels_last if job.compute.channels_last else torch.contiguous_format)
+    job.module._compiled_call_impl = None  # what another way to compute may have left
+    if job.compute.compiled:
+        job.module.compile(mode="reduce-overhead" if job.compute.graphs else None)
+    return job
+
+
+def optimizer_of(job: Job) -> torch.optim.Optimizer:
+    """AdamW; vectors (biases, norms, absent embeddings) are not decayed."""
+    groups: dict[tuple[float, bool], list[Tensor]] = {}
+    for name, parameter in job.module.named_parameters():
+        if parameter.requires_grad:
+            factor = next((f for prefix, f in job.learning_rates.items() if name.startswith(prefix)), 1.0)
+            groups.setdefault((factor, parameter.dim() > 1), []).append(parameter)
+    decay, rate = job.config.weight_decay, job.config.learning_rate
+    return torch.optim.AdamW(
+        [
+            {"params": params, "lr": rate * factor, "weight_decay": decay if matrix else 0.0}
+            for (factor, matrix), params in groups.items()
+        ],
+        fused=job.compute.fused,
+    )

@@ -18,7 +18,7 @@ from mmcli.artifacts import layout, store, tensors
 from mmcli.cli import app
 from mmcli.dataset import Dataset
 from mmcli.errors import ArtifactError, ExitCode
-from mmcli.stages.train_encoder import bounded_tokens
+from mmcli.layers import bounded_tokens
 from tests.conftest import ROOT, SMALL, draw, write_csv
 
 pytestmark = pytest.mark.slow

@@ -1,0 +1,114 @@
+"""fuse: joins the columns' encoders by one method or several, and says whether it helped.
+
+Trains on the cached embeddings, in seconds, from several seeds whose outputs are averaged, or with `train_encoders` through the
+encoders. The best single column and the linear baseline always stand beside the fused score.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from mmcli import baselines, model, registry
+from mmcli.artifacts import layout, store
+from mmcli.artifacts.store import Artifact
+from mmcli.dataset import Dataset
+from mmcli.errors import ArtifactError, ConfigError, MmcliError, combine, unknown
+from mmcli.stages import Context, Outcome
+from mmcli.stages.fuse.board import say
+from mmcli.stages.fuse.options import ALL, Options
+from mmcli.stages.fuse.plans import plan_all, side_by_side
+from mmcli.stages.fuse.training import make
+from mmcli.training import device
+from mmcli.training.device import Compute
+
+__all__ = ["Options", "run"]
+
+MOST_ENCODERS = 3
+"""Encoders of an input that are fused, the best on val, where more are trained."""
+
+
+def run(options: Options, context: Context) -> Outcome:
+    """Trains every method into `fusions/<method>/`, and ranks them in `leaderboard/`.
+
+    Raises:
+        ConfigError: an unknown method or column, or a method that does not fit these columns and targets.
+        ArtifactError: a column has no trained encoder.
+    """
+    dataset = Dataset.open(context.root)
+    methods = _check_names(options, dataset)
+    encoders = _choose_encoders(options, dataset, context)
+    plans, refused = plan_all(methods, encoders, dataset, options, context)
+    compute = _compute(options, context)
+    chosen = ", ".join(f"{name} ({', '.join(own)})" for name, own in _architectures(encoders).items())
+    context.console.note(f"fuse: {chosen} on {compute}")
+    if context.dry_run:
+        context.console.note(f"dry run: would train {', '.join(plan.name for plan in plans)}")
+        return Outcome({"methods": [plan.method for plan in plans]}, "mmcli fuse --method gated")
+    reference = baselines.ensure(dataset, list(_architectures(encoders)), context.console)
+    with side_by_side(plans, options, context) as own:
+        for plan in own:
+            make(plan, options, dataset, compute, context)
+    made = [make(plan, options, dataset, compute, context, say=False) for plan in plans]
+    data = say(made, refused, encoders, reference, dataset, options, context)
+    return Outcome(data, "mmcli optimize")
+
+
+def _compute(options: Options, context: Context) -> Compute:
+    """On embeddings: full precision, and on a CPU one thread, so that several methods may train at once with the same bits."""
+    precision = context.precision if context.precision != "auto" or options.train_encoders else "float32"
+    compute = device.choose(context.device, precision, context.threads)
+    return compute if options.train_encoders else replace(compute, threads=1)
+
+
+def _check_names(options: Options, dataset: Dataset) -> list[str]:
+    errors: list[MmcliError] = []
+    methods: list[str] = []
+    for method in options.methods:
+        if method == ALL:
+            methods += registry.parts("fusions")
+            continue
+        try:
+            methods.append(registry.canonical("fusions", method))
+        except ConfigError as error:
+            errors.append(ConfigError(f"--method {method}: {error.message}", error.remedy))
+    for flag, names in (("--input", options.inputs), ("--encoder", options.encoders), ("--order", options.order)):
+        errors += [
+            ConfigError(f"{flag} {name}: {unknown('input', name, dataset.inputs)}")
+            for name in names
+            if name not in dataset.inputs
+        ]
+    if options.train_encoders and (options.seeds or 1) > 1:
+        errors.append(ConfigError("--seeds is for fusing on embeddings; with --train-encoders train each seed by itself", ""))
+    if errors:
+        raise combine(errors)
+    return list(dict.fromkeys(methods))
+
+
+def _choose_encoders(options: Options, dataset: Dataset, context: Context) -> dict[str, Artifact]:
+    """Every encoder that is trained and fresh, or those asked for: several views of one input are better than the best one."""
+    chosen: dict[str, Artifact] = {}
+    names = options.inputs or tuple(dataset.inputs)
+    for name in sorted(names, key=lambda name: options.order.index(name) if name in options.order else len(options.order)):
+        if name in options.encoders:
+            asked = dict.fromkeys(registry.canonical("encoders", architecture) for architecture in options.encoders[name])
+            own = [store.require_fresh(model.read_encoder(context.root, name, architecture)) for architecture in asked]
+        else:
+            own = model.fresh_encoders(context.root, name)[: 1 if options.best_only else MOST_ENCODERS]
+        if not own:
+            old = any(other == name for other, _ in layout.encoders(context.root))
+            raise ArtifactError(
+                f"the input {name!r} has no trained encoder" + (" that is up to date" if old else ""),
+                f'Run "mmcli train-encoder {name}" first.',
+            )
+        for artifact in sorted(own, key=lambda artifact: str(artifact.name)):
+            chosen[name if len(own) == 1 else f"{name}/{artifact.config['architecture']}"] = artifact
+    return chosen
+
+
+def _architectures(encoders: Mapping[str, Artifact]) -> dict[str, list[str]]:
+    """Input -> the architectures of its encoders."""
+    found: dict[str, list[str]] = {}
+    for artifact in encoders.values():
+        found.setdefault(artifact.config["column"], []).append(artifact.config["architecture"])
+    return found

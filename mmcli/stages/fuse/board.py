@@ -1,0 +1,108 @@
+"""The leaderboard on val, with the references among its rows, and its one sentence of verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mmcli import baselines, leaderboard, model
+from mmcli.artifacts import layout, store, tensors
+from mmcli.artifacts.store import Artifact
+from mmcli.dataset import Dataset
+from mmcli.leaderboard import Entry, Ranked
+from mmcli.reporting.metrics import shown
+from mmcli.stages import Context
+from mmcli.stages.fuse.options import Options
+
+
+def say(
+    made: Sequence[Artifact],
+    refused: Sequence[Entry],
+    encoders: Mapping[str, Artifact],
+    reference: Artifact,
+    dataset: Dataset,
+    options: Options,
+    context: Context,
+) -> dict[str, Any]:
+    """The leaderboard on val, best first, with the references among its rows; and one sentence of verdict."""
+    val, task = dataset.splits["val"], dataset.task
+    entries = [_entry("fused", layout.short(a.config["method"]), a, model.OUTPUTS, val) for a in made]
+    for artifact in encoders.values():
+        name = f"{artifact.config['column']} ({artifact.config['architecture']})"
+        entries.append(_entry("column", name, artifact, model.EMBEDDINGS, val))
+    known = baselines.outputs(reference)
+    entries += [Entry("baseline", name, known[name][val]) for name in baselines.names(reference)]
+    ranked = leaderboard.rank([*entries, *refused], dataset.targets[val], task, context.seed)
+    said = leaderboard.verdict(ranked, task)
+    header, rows = leaderboard.table(ranked, task.primary_metric)
+    context.console.table(header, rows)
+    for entry in refused:
+        context.console.note(f"{entry.name} was left out: {entry.reason}")
+    context.console.note(said)
+    if options.board:
+        _write_board(ranked, said, made, dataset, context)
+    data = {
+        "fused": {layout.short(a.config["method"]): a.metrics for a in made},
+        "columns": {name: a.metrics["val"] for name, a in model.best_by_input(encoders).items()},
+        "encoders": {name: a.metrics["val"] for name, a in encoders.items()},
+        "baselines": {name: reference.metrics[name]["val"] for name in baselines.names(reference)},
+        "leaderboard": leaderboard.as_json(ranked, said, task),
+    }
+    if options.explain:
+        data["weights"] = {a.config["method"]: _explain(a, dataset, context) for a in made}
+    return data
+
+
+def _entry(kind: str, name: str, artifact: Artifact, file: str, val: Tensor) -> Entry:
+    found = artifact.metrics
+    seeds = tuple(found.get("seeds", ()))
+    outputs = tensors.load(artifact.file(file))["outputs"][val].float()
+    return Entry(kind, name, outputs, seeds, found["parameters"], found["seconds"], found.get("latency_ms"))
+
+
+def _write_board(ranked: Sequence[Ranked], said: str, made: Sequence[Artifact], dataset: Dataset, context: Context) -> None:
+    from mmcli.reporting import plots  # matplotlib takes a second to import
+
+    parents = {key: value for artifact in made for key, value in artifact.parent().items()}
+    task = dataset.task
+    fingerprint = store.digest([parents, said, [row.entry.name for row in ranked]])
+    if store.up_to_date(context.root, layout.LEADERBOARD, fingerprint):
+        return
+    with store.writing(
+        context.root,
+        layout.LEADERBOARD,
+        kind="leaderboard",
+        command=context.command or "mmcli fuse --method all",
+        config={"methods": [artifact.config["method"] for artifact in made]},
+        seed=context.seed,
+        parents=parents,
+        fingerprint=fingerprint,
+    ) as draft:
+        draft.write_json("leaderboard.json", leaderboard.as_json(ranked, said, task))
+        text = leaderboard.markdown(*leaderboard.table(ranked, task.primary_metric), said)
+        store.write_atomic(draft.path / "leaderboard.md", text.encode())
+        shown_rows = [(row.entry.name, row.entry.kind, row.score) for row in ranked if row.score is not None]
+        plots.leaderboard(shown_rows, task.primary_metric, draft.path / "leaderboard.png", split="val")
+    context.console.note(f"the leaderboard: {context.root / layout.LEADERBOARD}/leaderboard.md, .json, .png")
+
+
+def _explain(artifact: Artifact, dataset: Dataset, context: Context) -> dict[str, Any]:
+    """The columns' mean weights over val rows, of all and by class."""
+    method, names = artifact.config["method"], list(artifact.config["encoders"])
+    found = tensors.load(artifact.file(model.OUTPUTS)).get("weights")
+    if found is None:
+        context.console.note(f"{method} has no weights to show")
+        return {}
+    val = dataset.splits["val"]
+    groups = {"all rows": val}
+    if dataset.task.has_classes:
+        strata = dataset.task.strata(dataset.task.config, [dataset.cells[i] for i in val.tolist()])
+        groups |= {name: val[torch.tensor([own == name for own in strata])] for name in sorted(set(strata))}
+    means = {group: found[index].mean(0).tolist() for group, index in groups.items()}
+    rows = [[group, str(len(groups[group])), *(shown(value) for value in own)] for group, own in means.items()]
+    context.console.table([f"weights of {method}", "rows", *names], rows)
+    context.console.note("weights say how much of a column entered, not how much it mattered: for that see evaluate")
+    return {group: dict(zip(names, own, strict=True)) for group, own in means.items()}

@@ -1,0 +1,176 @@
+"""What is to be trained, method by method, and by which of several processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from mmcli import model, registry
+from mmcli.artifacts import layout, store
+from mmcli.artifacts.store import Artifact
+from mmcli.config import TrainingConfig
+from mmcli.dataset import Dataset
+from mmcli.errors import ConfigError
+from mmcli.leaderboard import Entry
+from mmcli.stages import Context
+from mmcli.stages.fuse.options import ALL, Options
+from mmcli.training import device
+
+TRAINING = {"epochs": 60, "learning_rate": 1e-3, "batch_size": 64, "weight_decay": 0.05, "patience": 15}
+
+
+TRAINING_THROUGH = {"epochs": 30, "learning_rate": 1e-3, "batch_size": 64, "weight_decay": 0.05, "patience": 10}
+
+
+SEEDS = 3
+
+
+SIDE_BY_SIDE = 4
+"""Methods from which on it pays to train some in another process."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One method to be trained, with all that decides what comes out."""
+
+    method: str
+    config: Any
+    training: TrainingConfig
+    encoders: dict[str, Artifact]
+    """By name: the input, with the architecture where the input has several."""
+    seeds: tuple[int, ...]
+    out_of_fold: bool
+    command: str
+    fingerprint: str
+
+    @property
+    def name(self) -> str:
+        return layout.fusion(self.method)
+
+    @property
+    def sources(self) -> dict[str, str]:
+        return {name: artifact.config["column"] for name, artifact in self.encoders.items()}
+
+    @property
+    def parents(self) -> dict[str, str]:
+        return {key: value for artifact in self.encoders.values() for key, value in artifact.parent().items()}
+
+
+def plan_all(
+    methods: Sequence[str], encoders: dict[str, Artifact], dataset: Dataset, options: Options, context: Context
+) -> tuple[list[Plan], list[Entry]]:
+    """What is to be trained; of all methods, those that cannot be are rows of the leaderboard with their reason."""
+    plans, refused = [], []
+    for method in methods:
+        try:
+            plans.append(_plan(method, encoders, dataset, options, context))
+        except ConfigError as error:
+            if ALL not in options.methods:
+                raise
+            refused.append(Entry("refused", method, None, reason=" ".join(filter(None, (error.message, error.remedy)))))
+    return plans, refused
+
+
+def _plan(method: str, encoders: dict[str, Artifact], dataset: Dataset, options: Options, context: Context) -> Plan:
+    settings = context.settings.for_stage("fuse")
+    info = registry.resolve("fusions", method)
+    config = settings.part("fusions", method)
+    if options.order and not info.literals.get("ABOUT", {}).get("ordered") and ALL not in options.methods:
+        raise ConfigError(f"--order: the method {method} does not look at the order of the columns", "Leave it out.")
+    defaults = TRAINING_THROUGH if options.train_encoders else {**TRAINING, **info.literals.get("TRAINING", {})}
+    training = settings.training(**defaults)
+    if options.align is not None:
+        training = training.model_copy(update={"align": options.align})
+    together = [key for key in ("balance", "anchor", "align") if getattr(training, key)]
+    if together and not options.train_encoders:
+        raise ConfigError(
+            f"{', '.join(together)}: for encoders and fusion that train together", "Add --train-encoders, or leave it out."
+        )
+    if options.modality_dropout is not None:
+        training = training.model_copy(update={"modality_dropout": options.modality_dropout})
+    with torch.device("meta"):
+        model.build_fusion(method, config.model_dump(), dict.fromkeys(encoders, 8), dataset.task.decision)
+    out_of_fold = bool(info.literals.get("NEEDS_FOLDS"))
+    without = [artifact.config["column"] for artifact in encoders.values() if not artifact.config.get("folds")]
+    if out_of_fold and without:
+        raise ConfigError(
+            f"{method} learns from out-of-fold predictions, which the encoders of {', '.join(dict.fromkeys(without))} lack",
+            "Run: mmcli train-encoder --folds 5",
+        )
+    count = options.seeds or (1 if options.train_encoders else SEEDS)
+    plan = Plan(method, config, training, encoders, tuple(context.seed + i for i in range(count)), out_of_fold, "", "")
+    said = [config.model_dump(), training.model_dump(), options.train_encoders, plan.seeds]
+    fingerprint = store.digest([plan.parents, list(encoders), said, context.device, context.precision])
+    return replace(plan, command=_command(method, options, context), fingerprint=fingerprint)
+
+
+def _command(method: str, options: Options, context: Context) -> str:
+    """What makes this fusion alone."""
+    words = ["mmcli", "fuse", "--method", method, *_flags(options)]
+    return " ".join([*words, *(["--seed", str(context.seed)] if context.seed else [])])
+
+
+def _flags(options: Options) -> list[str]:
+    flags = [word for name in options.inputs for word in ("--input", name)]
+    flags += [word for name, own in options.encoders.items() for one in own for word in ("--encoder", f"{name}={one}")]
+    flags += [word for name in options.order for word in ("--order", name)]
+    flags += ["--best-only"] if options.best_only else []
+    flags += ["--train-encoders"] if options.train_encoders else []
+    flags += [] if options.align is None else ["--align", str(options.align)]
+    flags += [] if options.seeds is None else ["--seeds", str(options.seeds)]
+    return flags + ([] if options.modality_dropout is None else ["--modality-dropout", str(options.modality_dropout)])
+
+
+@contextmanager
+def side_by_side(plans: Sequence[Plan], options: Options, context: Context) -> Iterator[list[Plan]]:
+    """The plans for this process, while others make the rest of them; what those fail at is made here afterwards, and fails
+    with its message."""
+    due = [p for p in plans if context.force or not store.up_to_date(context.root, p.name, p.fingerprint)]
+    cores = min(options.workers or context.threads or os.cpu_count() or 1, len(due))
+    alone = cores < 2 or options.train_encoders or len(due) < SIDE_BY_SIDE or device.choose(context.device).device.type != "cpu"
+    if alone or context.force:
+        yield due
+        return
+    command = [sys.executable, "-m", "mmcli", "fuse", "--artifacts", str(context.root), *_flags(options), "--quiet"]
+    command += ["--workers", "1", "--no-board", "--seed", str(context.seed), "--device", context.device]
+    command += ["--precision", context.precision]
+    for key, value in _flat(context.settings.for_stage("fuse").values):
+        command += ["--set", f"{key}={json.dumps(value)}"]
+    groups = [[plan.method for plan in due[place::cores]] for place in range(1, cores)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    children = [
+        subprocess.Popen(
+            [*command, *(word for method in group for word in ("--method", method))],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=environment,
+        )
+        for group in groups
+    ]
+    try:
+        yield due[::cores]
+        for child in children:
+            child.wait()
+    finally:
+        for child in children:
+            child.kill()
+            child.wait()
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted keys and values of the settings that fusing looks at."""
+    for key, value in values.items():
+        if not prefix and key not in {"fusion", "training"}:
+            continue
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

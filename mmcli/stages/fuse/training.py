@@ -1,0 +1,175 @@
+"""From a plan to its artifact: F and its head trained on the embeddings, or through the encoders."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from mmcli import fusing, joint, model
+from mmcli.artifacts import store, tensors
+from mmcli.artifacts.store import Artifact, Draft
+from mmcli.dataset import Dataset
+from mmcli.encoders import parameter_count
+from mmcli.networks import FusedModel, FusionHead, Heads, settle
+from mmcli.signals import Features
+from mmcli.stages import Context
+from mmcli.stages.fuse.options import Options
+from mmcli.stages.fuse.plans import Plan
+from mmcli.training import device
+from mmcli.training.device import Compute
+from mmcli.training.loop import LOG, Trained, train
+
+ENCODER_RATE = 0.3
+
+
+def make(plan: Plan, options: Options, dataset: Dataset, compute: Compute, context: Context, *, say: bool = True) -> Artifact:
+    """The artifact of the plan: the one that is there, if it is up to date, or a new one."""
+    found = store.up_to_date(context.root, plan.name, plan.fingerprint)
+    if found and not (context.force and say):
+        if not say:
+            return found
+        context.console.note(f"{plan.name}: up to date")
+        return found
+    with store.writing(
+        context.root,
+        plan.name,
+        kind="fusion",
+        command=plan.command,
+        config={
+            "method": plan.method,
+            "fusion": plan.config.model_dump(),
+            "encoders": {
+                name: {"input": a.config["column"], "architecture": a.config["architecture"], "encoder": a.config["encoder"]}
+                for name, a in plan.encoders.items()
+            },
+            "trained_encoders": options.train_encoders,
+            "training": plan.training.model_dump(),
+            "seeds": list(plan.seeds),
+            "precision": compute.precision,
+        },
+        seed=context.seed,
+        parents=plan.parents,
+        fingerprint=plan.fingerprint,
+    ) as draft:
+        started = time.monotonic()
+        (_train_through if options.train_encoders else _train)(plan, dataset, compute, context, draft)
+        draft.metrics["seconds"] = round(time.monotonic() - started, 2)
+    return store.read(context.root, plan.name, "fusion", plan.command)
+
+
+def _head(plan: Plan, dims: Mapping[str, int], dataset: Dataset) -> FusionHead:
+    """F and its head for encoders of those widths, freshly initialised."""
+    config, training = plan.config.model_dump(), plan.training
+    return model.build_head(
+        plan.method, config, dims, plan.sources, dataset.task, training.modality_dropout, decisions=training.decisions
+    )
+
+
+def _train(plan: Plan, dataset: Dataset, compute: Compute, context: Context, draft: Draft) -> None:
+    """Trains F and its head on the embeddings, from each seed; keeps all of them, to be averaged."""
+    features = {name: fusing.embeddings(artifact) for name, artifact in plan.encoders.items()}
+    taught = features
+    if plan.out_of_fold:
+        taught = {name: fusing.embeddings(artifact, out_of_fold=True) for name, artifact in plan.encoders.items()}
+    dims = {name: own.pooled.shape[1] for name, own in features.items()}
+    shares = {name: fusing.swap_share(own, dataset) for name, own in features.items()}
+    members: list[FusionHead] = []
+    scores, val = [], dataset.splits["val"]
+    trained: list[Trained] = []
+    for seed in plan.seeds:
+        own_seed = device.derive_seed(seed, "fuse", plan.method)
+        device.seed_everything(own_seed)
+        head = _head(plan, dims, dataset)
+        head.swap_shares = shares if plan.training.swap and not plan.out_of_fold else {}
+        folder = draft.path / f"seed-{seed}"
+        folder.mkdir(exist_ok=True)
+        draft.volatile.add(f"seed-{seed}/{LOG}")
+        label = plan.name if len(plan.seeds) == 1 else f"{plan.name}, seed {seed}"
+        job = fusing.job(head, taught, dataset, plan.training, compute, seed=own_seed, folder=folder, label=label)
+        trained.append(train(job, context.console))
+        own = fusing.settled(head, features, dataset, compute)["outputs"][val]
+        scores.append(dataset.task.score(own, dataset.targets[val])[dataset.task.primary_metric])
+        members.append(head)
+    heads = model.averaged(members)
+    saved = fusing.settled(heads, features, dataset, compute)
+    draft.tensors[model.WEIGHTS] = tensors.save(draft.path / model.WEIGHTS, heads.state_dict())
+    _keep(heads, saved, scores, trained, _latency_ms(heads, features, compute), dataset, draft)
+
+
+def _train_through(plan: Plan, dataset: Dataset, compute: Compute, context: Context, draft: Draft) -> None:
+    """Trains F, the head and the encoders, which start from their own training."""
+    seed = device.derive_seed(plan.seeds[0], "fuse", plan.method)
+    device.seed_everything(seed)
+    columns = {name: model.load_encoder(dataset, artifact) for name, artifact in plan.encoders.items()}
+    encoders = {name: own.encoder for name, own in columns.items()}
+    dims = {name: encoder.dim for name, encoder in encoders.items()}
+    head = _head(plan, dims, dataset)
+    cached = {name: fusing.embeddings(artifact) for name, artifact in plan.encoders.items()}
+    head.start_absent(cached, dataset.splits["train"])
+    heads = {name: own.head for name, own in columns.items()}
+    network = FusedModel(encoders, head, copy.deepcopy(heads) if head.reads_outputs else None)
+    job = joint.job(
+        network,
+        heads,
+        dataset,
+        plan.training,
+        compute,
+        seed=seed,
+        folder=draft.path,
+        label=plan.name,
+        encoder_rate=ENCODER_RATE,
+        teachers=cached,
+    )
+    draft.volatile.add(LOG)
+    trained = train(job, context.console)
+    everything, val = torch.arange(len(dataset.rows)), dataset.splits["val"]
+    outputs = model.outputs_for(network, dataset, everything, compute)
+    settle(dataset.task, head, outputs[val], dataset.targets[val])
+    saved = {"outputs": model.outputs_for(network, dataset, everything, compute)}
+    draft.tensors[model.WEIGHTS] = tensors.save(draft.path / model.WEIGHTS, network.state_dict())
+    score = trained.val[dataset.task.primary_metric]
+    _keep(head, saved, [score], [trained], _latency_ms(head, cached, compute), dataset, draft)
+
+
+@torch.no_grad()
+def _latency_ms(heads: Heads, features: Mapping[str, Features], compute: Compute) -> float:
+    """Median milliseconds of F and its head on 32 rows whose embeddings are there."""
+    rows = len(next(iter(features.values())).present)
+    index = torch.arange(32) % rows
+    batch = {name: own.gather(index).float().to(compute.device) for name, own in features.items()}
+    times = []
+    with compute.threading():
+        for _ in range(15):
+            started = time.perf_counter()
+            heads(batch)
+            if compute.device.type == "cuda":
+                torch.cuda.synchronize(compute.device)
+            times.append(time.perf_counter() - started)
+    return round(sorted(times)[len(times) // 2] * 1e3, 3)
+
+
+def _keep(
+    heads: Heads,
+    saved: Mapping[str, Tensor],
+    scores: Sequence[float],
+    trained: Sequence[Trained],
+    latency_ms: float,
+    dataset: Dataset,
+    draft: Draft,
+) -> None:
+    draft.tensors[model.OUTPUTS] = tensors.save(draft.path / model.OUTPUTS, saved)
+    val = dataset.splits["val"]
+    draft.metrics.update(
+        primary_metric=dataset.task.primary_metric,
+        higher_is_better=dataset.task.primary_higher_is_better,
+        val=dataset.task.score(saved["outputs"][val], dataset.targets[val]),
+        seeds=list(scores),
+        best_epochs=[own.best_epoch for own in trained],
+        soups=[own.soup for own in trained],
+        parameters=parameter_count(heads),
+        latency_ms=latency_ms,
+    )

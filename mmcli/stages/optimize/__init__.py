@@ -1,0 +1,131 @@
+"""optimize: the best fused model becomes more accurate, better calibrated, faster and smaller; all that is tried is measured.
+
+First accuracy: each optimization in turn proposes a model, which is kept only if val says so. Then cost: smaller models, and
+other ways to run them, each with its val score, latency, size and memory on this machine. Of those that surely drop no more
+than may be, the goal picks one. The result holds all weights, so that it stands alone.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from mmcli import fusing, model, registry
+from mmcli.artifacts import layout, store
+from mmcli.artifacts.store import Artifact
+from mmcli.dataset import Dataset
+from mmcli.errors import ArtifactError, ConfigError, unknown
+from mmcli.optimizations import Optimization, Workbench
+from mmcli.stages import Context, Outcome
+from mmcli.stages.optimize.candidates import same_work, take_again
+from mmcli.stages.optimize.steps import take_steps
+from mmcli.stages.optimize.work import ACCURACY, RUNTIME, SMALLER, TRIALS, Options, Work
+from mmcli.stages.optimize.writing import say
+from mmcli.training import device
+from mmcli.training.device import Compute
+
+__all__ = ["Options", "run"]
+
+
+def run(options: Options, context: Context) -> Outcome:
+    """Improves a fused model into `optimized/`.
+
+    Raises:
+        ArtifactError: there is no fused model that is complete and fresh.
+        ConfigError: a step or a model is named that is not there.
+    """
+    dataset = Dataset.open(context.root)
+    base = _base(options, context)
+    wrong = [name for name in options.skip if name not in registry.parts("optimizations")]
+    if wrong:
+        raise ConfigError(f"--skip {wrong[0]}: {unknown('step', wrong[0], registry.parts('optimizations'))}")
+    parts = {name: _part(name, context) for name in (*ACCURACY, *SMALLER, *RUNTIME) if name not in options.skip}
+    if not options.ensemble:
+        parts.pop("ensemble", None)
+    settings = context.settings.for_stage("optimize")
+    compute = device.choose(context.device, context.precision, context.threads)
+    if compute.precision != "float32":
+        parts.pop("precision", None)  # full precision is measured anyway
+    said = {name: part.config.model_dump() for name, part in parts.items()}
+    asked = [options.time_budget, options.trials, options.max_drop, options.coverage]
+    work = store.digest([base.parent(), said, settings.values.get("training", {}), asked, context.seed, str(compute)])
+    fingerprint = store.digest([work, options.goal, options.pick])
+    context.console.note(f"optimize: from {base.name}, on {compute}; goal: {options.pick or options.goal}")
+    if context.dry_run:
+        context.console.note(f"dry run: would try {', '.join(parts)}, in {options.time_budget:.0f} s")
+        return Outcome({"base": base.name, "steps": list(parts)}, "mmcli optimize")
+    bench = _bench(base, dataset, settings, compute, options, context)
+    if options.join:
+        trials = bench.search().run(time.monotonic() + options.time_budget, options.trials, context.console)
+        context.console.note(f"search: {len(trials)} trials are done")
+        return Outcome({"trials": len(trials)}, "mmcli optimize")
+    artifact = None if context.force else store.up_to_date(context.root, layout.OPTIMIZED, fingerprint)
+    if artifact:
+        context.console.note("optimized: up to date")
+        return Outcome(artifact.metrics, "mmcli evaluate")
+    before = None if context.force else same_work(context.root, work)
+    parents = dict(base.parent())
+    for own in bench.encoders.values():
+        parents |= own.parent()
+    late: dict[str, Any] = {}
+    config: dict[str, Any] = {**base.config, "base": base.name, "trained_encoders": True, "steps": said, "work": work}
+    with store.writing(
+        context.root,
+        layout.OPTIMIZED,
+        kind="optimized",
+        command=context.command or "mmcli optimize",
+        config=config | {"precision": compute.precision, "goal": options.goal},
+        seed=context.seed,
+        parents=parents,
+        fingerprint=fingerprint,
+        late=late,
+    ) as draft:
+        work_now = Work(options, bench, draft, time.monotonic() + options.time_budget)
+        if before is not None:
+            take_again(before, work_now, late)
+        else:
+            take_steps(parts, work_now, late)
+        draft.metrics["seconds"] = round(time.monotonic() - work_now.started, 2)
+    artifact = store.read(context.root, layout.OPTIMIZED, "optimized", "mmcli optimize")
+    say(artifact, dataset, context)
+    return Outcome(artifact.metrics, "mmcli evaluate")
+
+
+def _base(options: Options, context: Context) -> Artifact:
+    if options.method:
+        method = registry.canonical("fusions", options.method)
+        made_by = f"mmcli fuse --method {method}"
+        return store.require_fresh(store.read(context.root, layout.fusion(method), "fusion", made_by))
+    fusions = model.fresh_fusions(context.root)
+    if not fusions:
+        stale = [layout.fusion(m) for m in layout.fusions(context.root)]
+        raise ArtifactError(
+            f"{', '.join(stale)} is out of date" if stale else f"there is no fused model in {context.root}",
+            'Run "mmcli fuse" first, or name another folder with --artifacts.',
+        )
+    return fusions[0]
+
+
+def _part(name: str, context: Context) -> Optimization:
+    kind: type[Optimization] = registry.load("optimizations", name)
+    return kind(context.settings.for_stage("optimize").part("optimizations", name))
+
+
+def _bench(base: Artifact, dataset: Dataset, settings: Any, compute: Compute, options: Options, context: Context) -> Workbench:
+    encoders = model.encoders_of(base)
+    return Workbench(
+        root=context.root,
+        dataset=dataset,
+        base=base,
+        encoders=encoders,
+        features={name: fusing.embeddings(own) for name, own in encoders.items()},
+        heads={name: model.load_encoder(dataset, own).head for name, own in encoders.items()},
+        fusions=tuple(model.fresh_fusions(context.root)),
+        settings=settings,
+        compute=compute,
+        seed=context.seed,
+        folder=context.root,
+        console=context.console,
+        trials=TRIALS if options.trials is None else options.trials,
+        max_drop=options.max_drop,
+    )

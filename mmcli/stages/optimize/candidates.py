@@ -1,0 +1,113 @@
+"""Models that were tried: measured, compared in pairs, one picked, the good ones kept."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from mmcli import model, running, tradeoff
+from mmcli.artifacts import layout, store, tensors
+from mmcli.artifacts.store import Artifact
+from mmcli.encoders import parameter_count
+from mmcli.errors import ConfigError, MmcliError, unknown
+from mmcli.optimizations import Candidate
+from mmcli.recipe import Recipe
+from mmcli.stages.optimize.work import CANDIDATES, RECIPE, TABLE, Work
+from mmcli.stages.optimize.writing import write
+from mmcli.tradeoff import Row
+
+
+def measure(candidate: Candidate, work: Work) -> Row:
+    """Runs a model on val and for its cost; a failure is a row with the reason."""
+    bench = work.bench
+    val = bench.dataset.splits["val"]
+    try:
+        if candidate.file is not None:
+            candidate.file.parent.mkdir(parents=True, exist_ok=True)
+            signals = running.batch_of(candidate.network, bench.dataset, 4, bench.compute)
+            running.write(candidate.way, candidate.network, signals, candidate.file)
+        own = running.runner(candidate.way, candidate.network, bench.compute, candidate.file)
+        columns = {name: bench.dataset.column(name).select(val) for name in candidate.network.inputs}
+        outputs = own.outputs(columns, bench.compute.device)
+        cost = running.cost(own, bench.dataset, bench.compute)
+    except (RuntimeError, MmcliError, NotImplementedError, ValueError, TypeError, AttributeError) as error:
+        row = Row(candidate.name, candidate.way, reason=running.why_not(error))
+        work.rows.append(row)
+        return row
+    score = bench.val_score(outputs)
+    row = Row(candidate.name, candidate.way, score[bench.dataset.task.primary_metric], score["loss"], cost=cost)
+    row.extra["val"] = score
+    row.extra["parameters"] = parameter_count(candidate.network)
+    work.found[candidate.name] = (candidate, own)
+    work.rows.append(row)
+    bench.extra[candidate.name] = outputs
+    return row
+
+
+def judge(reference: Row, work: Work) -> None:
+    """Compares each row with the most accurate model, in pairs."""
+    bench, targets = work.bench, work.bench.dataset.targets[work.bench.dataset.splits["val"]]
+    best: Tensor = bench.extra[reference.name]
+    for place, row in enumerate(work.rows):
+        if row.cost is None or row.gain is not None:
+            continue
+        gain = bench.dataset.task.gain(bench.extra[row.name], best, targets, bench.seed)
+        safe = row.name == reference.name or tradeoff.allowed(gain, reference.score, work.options.max_drop)
+        work.rows[place] = replace(row, gain=gain, allowed=safe)
+
+
+def name_picked(work: Work) -> str:
+    """The name of the model that is taken."""
+    sign = 1 if work.bench.dataset.task.primary_higher_is_better else -1
+    if work.options.pick is None:
+        return tradeoff.pick(work.rows, work.options.goal, sign).name
+    runnable = [row.name for row in work.rows if row.cost is not None]
+    if work.options.pick not in runnable:
+        raise ConfigError(f"--pick {work.options.pick}: {unknown('model', work.options.pick, runnable)}")
+    row = next(row for row in work.rows if row.name == work.options.pick)
+    if not row.allowed:
+        work.bench.console.warn(f"{row.name} may drop more than --max-drop allows; it was picked by name")
+    return row.name
+
+
+def keep_candidate(candidate: Candidate, folder: Path) -> None:
+    """All that it takes to pick it later."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors.save(folder / model.WEIGHTS, candidate.network.state_dict())
+    store.write_atomic(folder / RECIPE, json.dumps({"recipe": candidate.recipe.as_dict(), "way": candidate.way}).encode())
+    if candidate.file is not None:
+        shutil.copy2(candidate.file, folder / candidate.file.name)
+
+
+def same_work(root: Path, work: str) -> Artifact | None:
+    """The optimised model that is there, if the same work was done for it, whatever was picked."""
+    if not store.exists(root, layout.OPTIMIZED):
+        return None
+    found = store.read(root, layout.OPTIMIZED, "optimized", "mmcli optimize")
+    return found if found.config.get("work") == work else None
+
+
+def take_again(before: Artifact, work: Work, late: dict[str, Any]) -> None:
+    """Picks another of the models that were measured before: nothing is trained, nothing measured anew."""
+    table = before.json(TABLE)
+    work.rows += [Row.from_dict(entry) for entry in table["rows"]]
+    work.history = before.metrics["history"]
+    work.steps = before.metrics["steps"]
+    name = name_picked(work)
+    shutil.copytree(before.path / CANDIDATES, work.draft.path / CANDIDATES, dirs_exist_ok=True)
+    folder = work.draft.path / CANDIDATES / layout.safe(name)
+    if not (folder / RECIPE).is_file():
+        raise ConfigError(
+            f"--pick {name}: its weights were not kept, since others are as good in all", "Add --force to make it again."
+        )
+    said = json.loads((folder / RECIPE).read_text(encoding="utf-8"))
+    recipe = Recipe.of(replace(before, manifest={**before.manifest, "config": {"recipe": said["recipe"]}}))
+    network = recipe.build(work.bench.dataset, tensors.load(folder / model.WEIGHTS)).to(work.bench.compute.device)
+    file = folder / running.FILES[said["way"]] if said["way"] in running.FILES else None
+    candidate = Candidate(name, network, recipe, said["way"], file)
+    write(candidate, running.runner(said["way"], network, work.bench.compute, file), work, late)

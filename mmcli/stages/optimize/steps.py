@@ -1,0 +1,122 @@
+"""The steps one after the other: first accuracy, then smaller models and other ways to run them."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from mmcli import model, running, tradeoff
+from mmcli.artifacts import layout
+from mmcli.errors import MmcliError
+from mmcli.optimizations import Candidate, Optimization
+from mmcli.recipe import Recipe
+from mmcli.stages.optimize.candidates import judge, keep_candidate, measure, name_picked
+from mmcli.stages.optimize.work import ACCURACY, CANDIDATES, RUNTIME, SMALLER, Work
+from mmcli.stages.optimize.writing import write
+from mmcli.tradeoff import Row
+from mmcli.training.loop import CHECKPOINT
+
+
+def take_steps(parts: Mapping[str, Optimization], work: Work, late: dict[str, Any]) -> None:
+    """Everything: what is tried becomes rows of the table, the pick becomes the artifact."""
+    bench, task = work.bench, work.bench.dataset.task
+    network = model.load_fused(bench.dataset, bench.base).to(bench.compute.device)
+    fused = Candidate("fused", network, Recipe.of(bench.base))
+    best = _more_accurate({n: p for n, p in parts.items() if n in ACCURACY}, fused, work)
+    # What all are held against is the most accurate model in full precision: one row may turn by rounding alone.
+    whole = replace(best, name=f"{best.name}, float32", way=running.FLOAT32)
+    reference = measure(whole if bench.compute.precision != "float32" else best, work)
+    for candidate in {own.name: own for own in (best, fused) if own.name != reference.name}.values():
+        measure(candidate, work)
+    sign = 1 if task.primary_higher_is_better else -1
+    smaller: list[Candidate] = []
+    for name in (name for name in SMALLER if name in parts):
+        for candidate in _proposed(name, parts[name], best, work):
+            measure(candidate, work)
+            smaller.append(candidate)
+    judge(reference, work)
+    # Of the smaller models only those that may be picked are worth running in other ways: the fastest of them.
+    usable = [c for c in smaller if next((row.allowed for row in work.rows if row.name == c.name), False)]
+    usable.sort(key=lambda c: next(row.cost.p50_ms_1 for row in work.rows if row.name == c.name and row.cost is not None))
+    for candidate in [best, *usable[:1]]:
+        for name in (name for name in RUNTIME if name in parts):
+            for other in _proposed(f"{name}", parts[name], candidate, work):
+                measure(other, work)
+    judge(reference, work)
+    front = tradeoff.on_front(work.rows, sign)
+    work.rows = [replace(row, front=here) for row, here in zip(work.rows, front, strict=True)]
+    picked = name_picked(work)
+    for row in work.rows:
+        if row.name in work.found and (row.front or row.name == picked):
+            keep_candidate(work.found[row.name][0], work.draft.path / CANDIDATES / layout.safe(row.name))
+    candidate, runner = work.found[picked]
+    write(candidate, runner, work, late)
+    for name in parts:
+        if (work.draft.path / name).is_dir():
+            _tidy(work.draft.path / name)
+
+
+def _tidy(folder: Path) -> None:
+    """Of a step's folder the log of training stays; checkpoints and graphs that were not kept go."""
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name in {CHECKPOINT} or path.suffix != ".csv":
+            path.unlink()
+    if not any(folder.iterdir()):
+        folder.rmdir()
+
+
+def _more_accurate(parts: Mapping[str, Optimization], fused: Candidate, work: Work) -> Candidate:
+    """The optimizations of accuracy one after the other, each kept if val approves."""
+    bench, task = work.bench, work.bench.dataset.task
+    current, score = fused, bench.val_score(bench.val_outputs(fused.network))
+    work.history.append({"step": "fused", "kept": True, "val": score})
+    for name, part in parts.items():
+        started = time.monotonic()
+        own = work.at(name)
+        reason = part.unfit(current, own) or ("" if not own.time_is_over() or name == "calibrate" else "no time was left")
+        entry: dict[str, Any] = {"step": name, "kept": False, "val": score}
+        if not reason:
+            for proposed in part.proposals(current, own):
+                after = bench.val_score(bench.val_outputs(proposed.network))
+                entry |= {"val": after, "kept": part.improves(score, after, task)}
+                if entry["kept"]:
+                    current, score = replace(proposed, name="tuned"), after
+        else:
+            entry["reason"] = reason
+        work.history.append({**entry, "seconds": round(time.monotonic() - started, 2)})
+        work.steps[name] = own.extra
+        if not entry["kept"] and not reason:
+            work.history[-1]["reason"] = "val is no better"
+    return current
+
+
+def _proposed(name: str, part: Optimization, candidate: Candidate, work: Work) -> Iterator[Candidate]:
+    """What an optimization proposes; what does not work here, or has no time left, is a row with the reason."""
+    own = work.at(name)
+    # The most accurate model as a graph is worth half a minute more: nothing else makes it as much faster at no loss.
+    late = time.monotonic() > work.ends and not (name == "onnx" and candidate.name in {"tuned", "fused"})
+    reason = part.unfit(candidate, own) or ("no time was left" if late else "")
+    if reason:
+        if not any(row.name == name and row.reason == reason for row in work.rows):
+            work.rows.append(Row(name, name, reason=reason))
+        return
+    proposals, any_yet = part.proposals(candidate, own), False
+    while True:
+        try:
+            proposed = next(proposals, None)
+        except (RuntimeError, MmcliError, NotImplementedError) as error:
+            work.rows.append(Row(name, name, reason=running.why_not(error)))
+            return
+        if proposed is None:
+            work.steps.setdefault(name, own.extra)
+            if not any_yet:
+                work.rows.append(Row(name, name, reason="nothing can go: val would drop too much"))
+            return
+        any_yet = True
+        yield proposed

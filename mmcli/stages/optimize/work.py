@@ -1,0 +1,86 @@
+"""What one run is asked for, and what it gathers."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from mmcli import running
+from mmcli.artifacts.store import Draft
+from mmcli.optimizations import Candidate, Workbench
+from mmcli.tradeoff import Goal, Row
+from mmcli.training import device
+from mmcli.training.loop import LOG
+
+ACCURACY = ("search", "ensemble", "finetune", "calibrate")
+
+
+SMALLER = ("member", "inputs", "prune", "distill")
+
+
+RUNTIME = ("onnx", "quantize", "precision", "aot")
+
+
+SHARES = {"search": 0.3, "ensemble": 0.35, "finetune": 0.5, "calibrate": 0.5, "inputs": 0.57, "prune": 0.64, "distill": 0.75}
+"""Share of the time that is over when each step should end."""
+
+
+TRIALS = 40
+
+
+CANDIDATES = "candidates"
+
+
+TABLE, FIGURE, RECIPE = "tradeoff.json", "tradeoff.png", "recipe.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What the command's flags say."""
+
+    method: str | None = None
+    """The fusion to start from; by default the best on val."""
+    goal: Goal = "balanced"
+    time_budget: float = 240.0
+    """Seconds."""
+    trials: int | None = None
+    """Trials of the search in all; by default TRIALS, if there is time."""
+    max_drop: float = 0.005
+    """Share of the primary metric that may be lost for speed or size."""
+    coverage: float = 0.9
+    """Of the prediction sets."""
+    ensemble: bool = True
+    pick: str | None = None
+    """The model to take, whatever the goal."""
+    join: bool = False
+    """Whether to add trials to a search that another process runs, and nothing else."""
+    skip: tuple[str, ...] = ()
+    """Steps to leave out."""
+
+
+@dataclass
+class Work:
+    """What one run gathers."""
+
+    options: Options
+    bench: Workbench
+    draft: Draft
+    ends: float
+    """When the time is over, by time.monotonic()."""
+    started: float = field(default_factory=time.monotonic)
+    history: list[dict[str, Any]] = field(default_factory=list)
+    steps: dict[str, Any] = field(default_factory=dict)
+    rows: list[Row] = field(default_factory=list)
+    found: dict[str, tuple[Candidate, running.Runner]] = field(default_factory=dict)
+
+    def at(self, name: str) -> Workbench:
+        """The bench for one step: its own folder, seed and end."""
+        folder = self.draft.path / name
+        folder.mkdir(exist_ok=True)
+        self.draft.volatile.add(f"{name}/{LOG}")
+        seed = device.derive_seed(self.bench.seed, "optimize", name)
+        share = SHARES.get(name, 1.0)
+        deadline = self.started + share * (self.ends - self.started)
+        seed = self.bench.seed if name in {"search", "ensemble"} else seed
+        return replace(self.bench, folder=folder, seed=seed, deadline=deadline, extra={})

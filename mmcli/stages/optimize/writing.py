@@ -1,0 +1,118 @@
+"""The picked model as the artifact, with the table of all that was tried, and what is said of it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from mmcli import conformal, model, running, tradeoff
+from mmcli.artifacts import tensors
+from mmcli.artifacts.store import Artifact
+from mmcli.dataset import Dataset
+from mmcli.encoders import parameter_count
+from mmcli.optimizations import Candidate
+from mmcli.reporting.metrics import shown
+from mmcli.stages import Context
+from mmcli.stages.optimize.work import FIGURE, TABLE, Work
+from mmcli.tradeoff import Row
+
+
+def write(candidate: Candidate, own: running.Runner, work: Work, late: dict[str, Any]) -> None:
+    """The picked model as the artifact: weights, outputs for every row, the table of what was tried, and its plots."""
+    draft, bench = work.draft, work.bench
+    dataset, task = bench.dataset, bench.dataset.task
+    draft.tensors[model.WEIGHTS] = tensors.save(draft.path / model.WEIGHTS, candidate.network.state_dict())
+    if candidate.file is not None:
+        shutil.copy2(candidate.file, draft.path / candidate.file.name)
+    outputs = own.outputs({name: dataset.column(name) for name in candidate.network.inputs}, bench.compute.device)
+    draft.tensors[model.OUTPUTS] = tensors.save(draft.path / model.OUTPUTS, {"outputs": outputs})
+    val = dataset.splits["val"]
+    row = next(row for row in work.rows if row.name == candidate.name)
+    fused = next((row for row in work.rows if row.name == "fused"), row)
+    late |= {
+        "recipe": candidate.recipe.as_dict(),
+        "encoders": candidate.recipe.encoders,
+        "method": candidate.recipe.methods,
+        "way": candidate.way,
+        "picked": candidate.name,
+    }
+    draft.volatile.update({TABLE, FIGURE})
+    draft.write_json(TABLE, {"metric": task.primary_metric, "picked": row.name, "rows": [r.as_dict() for r in work.rows]})
+    draft.metrics.update(
+        primary_metric=task.primary_metric,
+        higher_is_better=task.primary_higher_is_better,
+        val=task.score(outputs[val], dataset.targets[val]),
+        picked=row.name,
+        way=candidate.way,
+        before=_summary(fused),
+        after=_summary(row),
+        history=work.history,
+        steps=work.steps,
+        base=bench.base.name,
+        conformal=conformal.fit(task, outputs[val], dataset.targets[val], work.options.coverage),
+        parameters=parameter_count(candidate.network),
+    )
+    _draw(work, row.name)
+
+
+def _summary(row: Row) -> dict[str, Any]:
+    return {"val": row.extra["val"], "parameters": row.extra["parameters"], **(asdict(row.cost) if row.cost else {})}
+
+
+def _draw(work: Work, picked: str) -> None:
+    from mmcli.reporting import plots  # matplotlib takes a second to import
+
+    task, folder = work.bench.dataset.task, work.draft.path
+    points = []
+    for row in work.rows:
+        if row.cost is not None:
+            kind = "picked" if row.name == picked else "front" if row.front else "allowed" if row.allowed else "other"
+            points.append((row.name, row.score, row.cost.p50_ms_1, row.cost.size_mb, kind))
+    plots.tradeoff(points, task.primary_metric, folder / FIGURE)
+    found = work.steps.get("search", {})
+    scores = [own["score"] for own in found.get("history", []) if own["score"] is not None]
+    if len(scores) > 1:
+        file = folder / "search-history.png"
+        plots.history(scores, task.primary_metric, task.primary_higher_is_better, file)
+    if found.get("importances"):
+        plots.importances(found["importances"], folder / "search-importances.png")
+    work.draft.volatile.update({"search-history.png", "search-importances.png"})
+
+
+def say(artifact: Artifact, dataset: Dataset, context: Context) -> None:
+    primary, metrics = dataset.task.primary_metric, artifact.metrics
+    rows = []
+    for entry in metrics["history"]:
+        said = "start" if entry["step"] == "fused" else "kept" if entry["kept"] else f"left: {entry['reason']}"
+        own = metrics["steps"].get(entry["step"], {})
+        detail = _detail(entry["step"], own)
+        seconds = f"{entry['seconds']:.0f}" if "seconds" in entry else ""
+        rows.append([entry["step"], said, detail, shown(entry["val"][primary]), shown(entry["val"]["loss"]), seconds])
+    context.console.table(["accuracy", " result", " what", f"val {primary}", "val loss", "s"], rows)
+    table = artifact.json(TABLE)
+    measured = [Row.from_dict(entry) for entry in table["rows"]]
+    context.console.table(*tradeoff.table(measured, primary, table["picked"]))
+    before, after = metrics["before"], metrics["after"]
+    faster = before["p50_ms_1"] / max(after["p50_ms_1"], 1e-9)
+    context.console.note(
+        f"picked {metrics['picked']!r}: val {primary} {shown(before['val'][primary])} -> {shown(after['val'][primary])}, "
+        f"one row in {before['p50_ms_1']:.2f} -> {after['p50_ms_1']:.2f} ms ({faster:.1f} times as fast), "
+        f"{before['size_mb']:.1f} -> {after['size_mb']:.1f} MB"
+    )
+    found = metrics["conformal"]
+    if found:
+        context.console.note(f"prediction sets are made to hold the truth in {found['coverage']:.0%} of rows: predict --sets")
+    context.console.note(f"the models tried: {artifact.path / TABLE}, {artifact.path / FIGURE}")
+
+
+def _detail(step: str, found: Mapping[str, Any]) -> str:
+    """What a step did, in a few words."""
+    if step == "search" and found:
+        return f"{found['trials']} trials, {found['pruned']} stopped early"
+    if step == "ensemble" and found:
+        return f"{sum(found['members'].values())} models of {len(found['members'])} trials"
+    if step == "finetune" and found:
+        return f"{found['epochs']} epochs, {found['share']:.0%} of the way"
+    return str(found.get("method", ""))

@@ -1,0 +1,100 @@
+"""train-encoder: one sub-model for each input column, trained with its own head; the best on val is used by fuse.
+
+For each encoder the weights, the learning curve and the embeddings of every row are kept, so that fusing costs seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mmcli import memory, model, registry
+from mmcli.artifacts.store import Artifact
+from mmcli.dataset import Dataset
+from mmcli.errors import ConfigError, MmcliError, combine, unknown
+from mmcli.reporting.metrics import shown
+from mmcli.stages import Context, Outcome
+from mmcli.stages.train_encoder.candidates import AUTO, Bench, Candidate, Options, candidates_for, short_name
+from mmcli.stages.train_encoder.race import let_race
+from mmcli.stages.train_encoder.training import make, profile
+from mmcli.training import device
+
+__all__ = ["AUTO", "Options", "run"]
+
+
+def run(options: Options, context: Context) -> Outcome:
+    """Trains the candidates of every column into `encoders/<column>/<architecture>/`.
+
+    Raises:
+        ConfigError: an unknown column or architecture, or one that does not take the column's signals or its preprocessing.
+        ArtifactError: there is no preprocessed table.
+    """
+    dataset = Dataset.open(context.root)
+    _check_names(options, dataset)
+    compute = device.choose(context.device, context.precision, context.threads)
+    bench = Bench(options, dataset, compute, context)
+    columns = options.columns or tuple(dataset.inputs)
+    candidates = {column: candidates_for(column, bench) for column in columns}
+    _check_flags(options, [c for own in candidates.values() for c in own])
+    names = [c.name for own in candidates.values() for c in own]
+    if context.dry_run:
+        context.console.note("dry run: would train " + ", ".join(names))
+        return Outcome({"candidates": names}, "mmcli train-encoder")
+    context.console.note(f"train-encoder: {len(names)} encoders on {compute}")
+    for column in sorted(dataset.streamed & set(columns)):
+        context.console.note(f"{column} stays on disk: it is larger than what columns may take in memory ({memory.VARIABLE})")
+    made: list[Artifact] = []
+    for own in candidates.values():
+        record = let_race(own, bench)
+        kept = [c for c in own if not record or c.architecture in record["kept"]]
+        for candidate in kept if options.profile else ():
+            profile(candidate, bench)
+        made += [make(candidate, record, bench) for candidate in kept]
+    best = {column: model.fresh_encoders(context.root, column)[0].name for column in columns}
+    _say(made, best, dataset, context)
+    data = {artifact.name: {"kept": artifact.name in best.values(), **artifact.metrics} for artifact in made}
+    return Outcome({"encoders": data}, "mmcli fuse --method gated")
+
+
+def _check_names(options: Options, dataset: Dataset) -> None:
+    errors: list[MmcliError] = [
+        ConfigError(unknown("input", column, dataset.inputs)) for column in options.columns if column not in dataset.inputs
+    ]
+    for architecture in options.architectures:
+        if architecture != AUTO:
+            try:
+                registry.resolve("encoders", architecture)
+            except ConfigError as error:
+                errors.append(ConfigError(f"--arch {architecture}: {error.message}", error.remedy))
+    if errors:
+        raise combine(errors)
+
+
+def _check_flags(options: Options, candidates: Sequence[Candidate]) -> None:
+    """Refuses flags that nothing which is to be trained looks at."""
+    for flag, value in (("weights", options.weights), ("tune", options.tune)):
+        if value is not None and not any(hasattr(candidate.config, flag) for candidate in candidates):
+            raise ConfigError(
+                f"--{flag} is for networks of other libraries, none of the encoders is one",
+                "E.g. --arch torchvision:resnet18, timm:resnet18 or hf:DIR; see: mmcli list encoders",
+            )
+
+
+def _say(made: Sequence[Artifact], kept: dict[str, str], dataset: Dataset, context: Context) -> None:
+    primary = dataset.task.primary_metric
+    rows = []
+    for artifact in made:
+        metrics = artifact.metrics
+        rows.append(
+            [
+                artifact.config["column"],
+                short_name(artifact.config["architecture"]) + (" *" if artifact.name in kept.values() else ""),
+                shown(metrics["val"][primary]),
+                shown(metrics["train"][primary]),
+                f"{metrics['best_epoch']}/{metrics['epochs']}",
+                f"{metrics['parameters']:,}",
+                f"{metrics['seconds']:.1f}",
+            ]
+        )
+    header = ["input", " encoder", f"val {primary}", f"train {primary}", "best epoch", "parameters", "seconds"]
+    context.console.table(header, rows)
+    context.console.note("* best on val for its input; fuse takes the best three of each input (--best-only: this one)")

@@ -1,0 +1,136 @@
+"""What is to be trained: which architectures for a column, with their options resolved and checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mmcli import model, pretrained, registry
+from mmcli.artifacts import layout, store
+from mmcli.config import TrainingConfig, validate
+from mmcli.dataset import Dataset
+from mmcli.encoders import Encoder
+from mmcli.errors import ConfigError
+from mmcli.inputs import Input
+from mmcli.racing import Budget
+from mmcli.stages import Context
+from mmcli.training.device import Compute
+
+AUTO = "auto"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What the command's flags say."""
+
+    columns: tuple[str, ...] = ()
+    architectures: tuple[str, ...] = (AUTO,)
+    tokens: int = 16
+    """Most tokens kept of a row among the embeddings; longer ones are averaged in runs."""
+    weights: str | None = None
+    """Where networks of other libraries start; by default as configured."""
+    tune: str | None = None
+    augment: str | None = None
+    budget: Budget = field(default_factory=Budget)
+    """How long the entrants of `auto` train before losers are stopped."""
+    folds: int = 0
+    """Folds for out-of-fold outputs of the train rows; 0 for none."""
+    batch_size: int | None = None
+    """Rows in one step; 0 for the most that fit, None for the encoder's own default."""
+    profile: bool = False
+    """Whether some steps of each encoder are traced."""
+    unlabelled: bool = False
+    """Whether rows without a target serve a self-supervised warm start."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    column: str
+    architecture: str
+    config: Any
+    training: TrainingConfig
+    races: bool
+    """Whether it came by `auto`."""
+    fingerprint: str
+
+    @property
+    def name(self) -> str:
+        return layout.encoder(self.column, self.architecture)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What training an encoder takes."""
+
+    options: Options
+    dataset: Dataset
+    compute: Compute
+    context: Context
+
+
+def candidates_for(column: str, bench: Bench) -> list[Candidate]:
+    """The architectures asked for that take the column, their options checked against it."""
+    options, found = bench.options, bench.dataset.input(column)
+    kind = found.spec.kind
+    names: dict[str, bool] = {}
+    for architecture in options.architectures:
+        if architecture == AUTO:
+            rows = len(bench.dataset.splits["train"])
+            names |= dict.fromkeys(found.fitting_encoders(rows, bench.compute.device.type != "cpu"), True)
+        elif options.columns or kind in registry.load("encoders", architecture).kinds:
+            names.setdefault(registry.canonical("encoders", architecture), False)
+    if not names:
+        raise ConfigError(
+            f"none of --arch {', '.join(options.architectures)} takes the input {column!r}, a {kind}",
+            "Add --arch auto, or name the columns to train: mmcli train-encoder COL --arch NAME.",
+        )
+    return [_candidate(column, name, races, found, bench) for name, races in names.items()]
+
+
+def _candidate(column: str, name: str, races: bool, found: Input, bench: Bench) -> Candidate:
+    options, context = bench.options, bench.context
+    settings = context.settings.for_stage("train-encoder")
+    literals = registry.resolve("encoders", name).literals
+    kind: type[Encoder] = registry.load("encoders", name)
+    asked: dict[str, Any] = {} if options.augment is None else {"augment": options.augment}
+    asked |= {"batch_size": options.batch_size} if options.batch_size else {}
+    training = settings.training(**literals.get("TRAINING", {}))
+    training = training.model_copy(update=asked)
+    config = settings.part("encoders", name, **literals.get("AUGMENT", {}).get(training.augment, {}))
+    flags = {"weights": options.weights, "tune": options.tune}
+    flags = {key: value for key, value in flags.items() if value is not None and hasattr(config, key)}
+    config = kind.resolve(validate(type(config), {**config.model_dump(), **flags}, f"encoder.{name}"))
+    starts_from = pretrained.digest(config)
+    if starts_from:
+        defaults = {**literals.get("TRAINING", {}), **pretrained.training(config.tune)}
+        training = settings.training(**defaults).model_copy(update=asked)
+        _check_preprocessing(column, name, kind, config, found)
+    with torch.device("meta"):  # says at once whether the two fit
+        model.build_encoder(name, config.model_dump(), found.spec)
+    parent = bench.dataset.artifact.parent(column)
+    said = [config.model_dump(), training.model_dump(), options.tokens, options.unlabelled, options.folds, starts_from]
+    said += ["batch size auto"] if options.batch_size == 0 else []
+    placed = [context.seed, context.device, context.precision]
+    return Candidate(column, name, config, training, races, store.digest([parent, said, placed]))
+
+
+def _check_preprocessing(column: str, name: str, kind: type[Encoder], config: Any, found: Input) -> None:
+    """Published weights want the very preprocessing that they were trained with."""
+    if config.weights != "default" or found.joined:
+        return
+    for modality, wanted in kind.preprocessing(config).items():
+        wrong = found.first.disagreements(wanted) if modality == found.modality else []
+        if wrong:
+            raise ConfigError(
+                f"the weights of {name} were trained with other preprocessing than the input {column!r}: {'; '.join(wrong)}",
+                f"Preprocess for it: mmcli preprocess TABLE --for {column}={name}, or start at random: --weights none.",
+            )
+
+
+def short_name(architecture: str) -> str:
+    """An architecture that is named by a folder, by the last part of its path."""
+    kind, colon, name = architecture.partition(":")
+    return f"{kind}:.../{Path(name).name}" if colon and len(Path(name).parts) > 2 else architecture

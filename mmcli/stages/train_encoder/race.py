@@ -1,0 +1,94 @@
+"""The race of `auto`: its entrants train for a while, and losers are stopped."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from mmcli import racing
+from mmcli.artifacts import layout, store
+from mmcli.artifacts.lock import locked
+from mmcli.encoders import parameter_count
+from mmcli.reporting.metrics import shown
+from mmcli.stages.train_encoder.candidates import Bench, Candidate, short_name
+from mmcli.stages.train_encoder.jobs import job_for
+from mmcli.training.loop import outputs_of, rehearse
+
+
+def let_race(candidates: Sequence[Candidate], bench: Bench) -> dict[str, Any]:
+    """Lets the entrants that came by `auto` train for a while, and says which go on; empty where there is nothing to race."""
+    entrants = [candidate for candidate in candidates if candidate.races]
+    options, context = bench.options, bench.context
+    if len(entrants) < 2:
+        return {}
+    key = store.digest([[entrant.fingerprint for entrant in entrants], asdict(options.budget)])
+    for entrant in () if context.force else entrants:
+        known = store.up_to_date(context.root, entrant.name, entrant.fingerprint)
+        if known and known.metrics.get("race", {}).get("key") == key:
+            record: dict[str, Any] = known.metrics["race"]
+            return record
+    folder = f"encoders/{layout.safe(entrants[0].column)}/.race"
+    (context.root / folder).mkdir(parents=True, exist_ok=True)
+    with locked(context.root, folder):
+        record = {"key": key, **_run_race(entrants, bench, context.root / folder)}
+    by_hand = [candidate.architecture for candidate in candidates if not candidate.races]
+    return {**record, "kept": [*record["kept"], *by_hand]}
+
+
+def _run_race(entrants: Sequence[Candidate], bench: Bench, folder: Path) -> dict[str, Any]:
+    budget, dataset = bench.options.budget, bench.dataset
+    val = dataset.splits["val"]
+    outputs, table = {}, {}
+    for entrant in entrants:
+        started = time.monotonic()
+        own = track_of(folder, entrant)
+        network, job = job_for(entrant, bench, own)
+        epochs = budget.epochs
+        if epochs is None and budget.seconds is None:
+            epochs = max(round(entrant.training.epochs * racing.DEFAULT_SHARE), 1)
+        seconds = None if budget.seconds is None else budget.seconds / len(entrants)
+        done, over = rehearse(job, bench.context.console, epochs, seconds)
+        outputs[entrant.architecture] = outputs_of(job, val.to(bench.compute.device)).cpu()
+        table[entrant.architecture] = {
+            "epochs": done,
+            "over": over,
+            "seconds": round(time.monotonic() - started, 2),
+            "parameters": parameter_count(network.encoder),
+        }
+    standings = racing.judge(outputs, dataset.targets[val], dataset.task, bench.context.seed)
+    rows = {name: {**table[name], **asdict(standing)} for name, standing in standings.items()}
+    _say_race(entrants[0].column, rows, bench)
+    return {"kept": [name for name, standing in standings.items() if standing.kept], "table": rows}
+
+
+def track_of(folder: Path, entrant: Candidate) -> Path:
+    """Where an entrant's checkpoint lies; what another race left there is gone."""
+    own = folder / layout.safe(entrant.architecture)
+    note = own / "fingerprint"
+    if not (note.is_file() and note.read_text() == entrant.fingerprint):
+        shutil.rmtree(own, ignore_errors=True)
+        own.mkdir(parents=True)
+        note.write_text(entrant.fingerprint)
+    return own
+
+
+def _say_race(column: str, table: Mapping[str, Mapping[str, Any]], bench: Bench) -> None:
+    primary = bench.dataset.task.primary_metric
+    rows = [
+        [
+            short_name(name),
+            "goes on" if row["kept"] else "stopped",
+            shown(row["score"]),
+            f"{row['epochs']}",
+            f"{row['parameters']:,}",
+            f"{row['seconds']:.1f}",
+            row["reason"],
+        ]
+        for name, row in table.items()
+    ]
+    header = [f"race for {column}", " result", f"val {primary}", "epochs", "parameters", "seconds", " because"]
+    bench.context.console.table(header, rows)

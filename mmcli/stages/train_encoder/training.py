@@ -1,0 +1,162 @@
+"""From a candidate to its artifact: weights, embeddings of every row, and what was measured on the way."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mmcli import fusing, model
+from mmcli.artifacts import layout, store, tensors
+from mmcli.artifacts.store import Artifact, Draft
+from mmcli.encoders import parameter_count
+from mmcli.layers import bounded_tokens
+from mmcli.reporting.metrics import shown
+from mmcli.signals import Features
+from mmcli.stages.train_encoder.candidates import Bench, Candidate, short_name
+from mmcli.stages.train_encoder.jobs import BATCH_SIZE, job_for
+from mmcli.stages.train_encoder.race import track_of
+from mmcli.training import device
+from mmcli.training.job import Job
+from mmcli.training.loop import CHECKPOINT, LOG, outputs_of, train
+
+PROFILES = "profiles"
+
+
+def profile(candidate: Candidate, bench: Bench) -> None:
+    """Traces some steps as training takes them, into `profiles/<input>/<architecture>/`."""
+    from mmcli.training import profiling
+
+    folder = bench.context.root / PROFILES / candidate.name.partition("/")[2]
+    folder.mkdir(parents=True, exist_ok=True)
+    _, job = job_for(candidate, bench, folder)
+    found = profiling.profiled(job, folder)
+    bench.context.console.note(f"{candidate.name}: {found.words}\nthe trace, for ui.perfetto.dev: {folder / profiling.TRACE}")
+
+
+def make(candidate: Candidate, record: Mapping[str, Any], bench: Bench) -> Artifact:
+    context, dataset = bench.context, bench.dataset
+    if not context.force and (found := store.up_to_date(context.root, candidate.name, candidate.fingerprint)):
+        context.console.note(f"{candidate.name}: up to date")
+        return found
+    with store.writing(
+        context.root,
+        candidate.name,
+        kind="encoder",
+        command=context.command or f"mmcli train-encoder {candidate.column} --arch {candidate.architecture}",
+        config={
+            "column": candidate.column,
+            "architecture": candidate.architecture,
+            "encoder": candidate.config.model_dump(),
+            "training": candidate.training.model_dump(),
+            "folds": bench.options.folds,
+            "precision": bench.compute.precision,
+        },
+        seed=context.seed,
+        parents=dataset.artifact.parent(candidate.column),
+        fingerprint=candidate.fingerprint,
+    ) as draft:
+        raced = context.root / f"encoders/{layout.safe(candidate.column)}/.race"
+        if candidate.races and record:
+            _take_over(track_of(raced, candidate), draft)
+        _train(candidate, bench, draft)
+        if record and candidate.races:
+            draft.metrics["race"] = dict(record)
+        score = f"val {dataset.task.primary_metric} {shown(draft.metrics['val'][dataset.task.primary_metric])}"
+        context.console.note(
+            f"{candidate.column}, {short_name(candidate.architecture)}: {score} in {draft.metrics['seconds']:.1f} s"
+        )
+    shutil.rmtree(raced / layout.safe(candidate.architecture), ignore_errors=True)
+    return model.read_encoder(context.root, candidate.column, candidate.architecture)
+
+
+def _take_over(track: Path, draft: Draft) -> None:
+    """Training goes on where the race left it, unless it has gone further already."""
+    if not (draft.path / CHECKPOINT).exists():
+        for file in track.iterdir():
+            if file.name != "fingerprint":
+                (shutil.copytree if file.is_dir() else shutil.copy2)(file, draft.path / file.name)
+
+
+def _train(candidate: Candidate, bench: Bench, draft: Draft) -> None:
+    started = time.monotonic()
+    dataset, compute, column = bench.dataset, bench.compute, candidate.column
+    network, job = job_for(candidate, bench, draft.path)
+    encoder = network.encoder
+    trained = train(job, bench.context.console)
+    encoder.apart = False
+    shutil.rmtree(draft.path / "warm-start", ignore_errors=True)
+    draft.volatile.update({LOG, BATCH_SIZE})
+    val = job.rows.splits["val"]
+    dataset.task.settle(network.head, outputs_of(job, val), job.rows.targets[val])
+    everything = torch.arange(len(dataset.rows), device=compute.device)
+    embeddings = _embed(job, encoder, column, everything, bench.options.tokens)
+    embeddings["outputs"] = outputs_of(job, everything)
+    if bench.options.folds:
+        embeddings[fusing.OUT_OF_FOLD] = _out_of_fold(candidate, embeddings["outputs"].cpu(), bench, draft.path)
+    draft.tensors[model.EMBEDDINGS] = tensors.save(draft.path / model.EMBEDDINGS, embeddings)
+    draft.tensors[model.WEIGHTS] = tensors.save(draft.path / model.WEIGHTS, network.state_dict())
+    scores = {
+        split: dataset.task.score(embeddings["outputs"][index].cpu(), dataset.targets[index])
+        for split, index in dataset.splits.items()
+        if split != "test"
+    }
+    draft.metrics.update(
+        primary_metric=dataset.task.primary_metric,
+        higher_is_better=dataset.task.primary_higher_is_better,
+        val=scores["val"],
+        train={dataset.task.primary_metric: scores["train"][dataset.task.primary_metric]},
+        best_epoch=trained.best_epoch,
+        soup=trained.soup,
+        epochs=len(trained.history),
+        parameters=parameter_count(encoder),
+        compute=job.compute.described(),
+        batch_size=job.config.batch_size,
+        seconds=round(time.monotonic() - started, 2),
+    )
+
+
+def _out_of_fold(candidate: Candidate, outputs: Tensor, bench: Bench, folder: Path) -> Tensor:
+    """The outputs with those of each train row from an encoder that has not seen it, trained on the other folds."""
+    result = outputs.clone()
+    train_rows = bench.dataset.splits["train"]
+    generator = torch.Generator().manual_seed(device.derive_seed(bench.context.seed, "folds"))
+    folds = train_rows[torch.randperm(len(train_rows), generator=generator)].chunk(bench.options.folds)
+    for number, left_out in enumerate(folds):
+        own = folder / f"fold-{number}"
+        own.mkdir(exist_ok=True)
+        network, job = job_for(candidate, bench, own)
+        kept = torch.cat([fold for place, fold in enumerate(folds) if place != number])
+        splits = {**job.rows.splits, "train": kept.to(bench.compute.device)}
+        job = replace(job, rows=replace(job.rows, splits=splits), label=f"{candidate.name}, fold {number + 1}")
+        train(job, bench.context.console)
+        network.encoder.apart = False
+        result[left_out] = outputs_of(job, left_out.to(bench.compute.device)).cpu()
+        shutil.rmtree(own)
+    return result
+
+
+@torch.no_grad()
+def _embed(job: Job, encoder: torch.nn.Module, column: str, index: Tensor, tokens: int) -> dict[str, Tensor]:
+    """Pooled features and at most `tokens` tokens of the rows `index`, float16."""
+    job.module.eval()
+    parts: list[Features] = []
+    with job.compute.autocast():
+        for batch in job.rows.in_order(index, 256):
+            features = encoder(batch.inputs[column])
+            short, mask = bounded_tokens(features.tokens.float(), features.mask, tokens)
+            parts.append(Features(features.pooled.half().cpu(), short.half().cpu(), mask.cpu(), features.present.cpu()))
+    mask = torch.cat([part.mask for part in parts])
+    longest = max(int(mask.sum(1).max()), 1) if len(mask) else 1
+    return {
+        "pooled": torch.cat([part.pooled for part in parts]),
+        "tokens": torch.cat([part.tokens for part in parts])[:, :longest].clone(),
+        "mask": mask[:, :longest].clone(),
+        "present": torch.cat([part.present for part in parts]),
+    }

@@ -27,7 +27,7 @@ from mmcli.training import device
 TRAINING = {"epochs": 60, "learning_rate": 1e-3, "batch_size": 64, "weight_decay": 0.05, "patience": 15}
 
 
-TRAINING_THROUGH = {"epochs": 30, "learning_rate": 1e-3, "batch_size": 64, "weight_decay": 0.05, "patience": 10}
+TRAINING_THROUGH = {"epochs": 20, "learning_rate": 3e-4, "batch_size": 64, "weight_decay": 0.05, "patience": 5}
 
 
 SEEDS = 3
@@ -44,6 +44,8 @@ class Plan:
     method: str
     config: Any
     training: TrainingConfig
+    on_embeddings: TrainingConfig
+    """How F and its head train while the encoders stand still: all there is, or what comes before they train together."""
     encoders: dict[str, Artifact]
     """By name: the input, with the architecture where the input has several."""
     seeds: tuple[int, ...]
@@ -85,8 +87,8 @@ def _plan(method: str, encoders: dict[str, Artifact], dataset: Dataset, options:
     config = settings.part("fusions", method)
     if options.order and not info.literals.get("ABOUT", {}).get("ordered") and ALL not in options.methods:
         raise ConfigError(f"--order: the method {method} does not look at the order of the columns", "Leave it out.")
-    defaults = TRAINING_THROUGH if options.train_encoders else {**TRAINING, **info.literals.get("TRAINING", {})}
-    training = settings.training(**defaults)
+    on_embeddings = settings.training(**{**TRAINING, **info.literals.get("TRAINING", {})})
+    training = settings.training(**TRAINING_THROUGH) if options.train_encoders else on_embeddings
     if options.align is not None:
         training = training.model_copy(update={"align": options.align})
     together = [key for key in ("balance", "anchor", "align") if getattr(training, key)]
@@ -96,6 +98,7 @@ def _plan(method: str, encoders: dict[str, Artifact], dataset: Dataset, options:
         )
     if options.modality_dropout is not None:
         training = training.model_copy(update={"modality_dropout": options.modality_dropout})
+        on_embeddings = on_embeddings.model_copy(update={"modality_dropout": options.modality_dropout})
     with torch.device("meta"):
         model.build_fusion(method, config.model_dump(), dict.fromkeys(encoders, 8), dataset.task.decision)
     out_of_fold = bool(info.literals.get("NEEDS_FOLDS"))
@@ -106,8 +109,10 @@ def _plan(method: str, encoders: dict[str, Artifact], dataset: Dataset, options:
             "Run: mmcli train-encoder --folds 5",
         )
     count = options.seeds or (1 if options.train_encoders else SEEDS)
-    plan = Plan(method, config, training, encoders, tuple(context.seed + i for i in range(count)), out_of_fold, "", "")
-    said = [config.model_dump(), training.model_dump(), options.train_encoders, plan.seeds]
+    plan = Plan(
+        method, config, training, on_embeddings, encoders, tuple(context.seed + i for i in range(count)), out_of_fold, "", ""
+    )
+    said = [config.model_dump(), training.model_dump(), on_embeddings.model_dump(), options.train_encoders, plan.seeds]
     fingerprint = store.digest([plan.parents, list(encoders), said, context.device, context.precision])
     return replace(plan, command=_command(method, options, context), fingerprint=fingerprint)
 

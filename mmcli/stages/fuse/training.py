@@ -71,26 +71,14 @@ def _head(plan: Plan, dims: Mapping[str, int], dataset: Dataset) -> FusionHead:
 
 def _train(plan: Plan, dataset: Dataset, compute: Compute, context: Context, draft: Draft) -> None:
     """Trains F and its head on the embeddings, from each seed; keeps all of them, to be averaged."""
-    features = {name: fusing.embeddings(artifact) for name, artifact in plan.encoders.items()}
-    taught = features
-    if plan.out_of_fold:
-        taught = {name: fusing.embeddings(artifact, out_of_fold=True) for name, artifact in plan.encoders.items()}
-    dims = {name: own.pooled.shape[1] for name, own in features.items()}
-    shares = {name: fusing.swap_share(own, dataset) for name, own in features.items()}
+    features = _features(plan)
     members: list[FusionHead] = []
     scores, val = [], dataset.splits["val"]
     trained: list[Trained] = []
     for seed in plan.seeds:
-        own_seed = device.derive_seed(seed, "fuse", plan.method)
-        device.seed_everything(own_seed)
-        head = _head(plan, dims, dataset)
-        head.swap_shares = shares if plan.training.swap and not plan.out_of_fold else {}
-        folder = draft.path / f"seed-{seed}"
-        folder.mkdir(exist_ok=True)
-        draft.volatile.add(f"seed-{seed}/{LOG}")
         label = plan.name if len(plan.seeds) == 1 else f"{plan.name}, seed {seed}"
-        job = fusing.job(head, taught, dataset, plan.training, compute, seed=own_seed, folder=folder, label=label)
-        trained.append(train(job, context.console))
+        head, how = _on_embeddings(plan, seed, features, dataset, compute, context, draft, label)
+        trained.append(how)
         own = fusing.settled(head, features, dataset, compute)["outputs"][val]
         scores.append(dataset.task.score(own, dataset.targets[val])[dataset.task.primary_metric])
         members.append(head)
@@ -100,17 +88,46 @@ def _train(plan: Plan, dataset: Dataset, compute: Compute, context: Context, dra
     _keep(heads, saved, scores, trained, _latency_ms(heads, features, compute), dataset, draft)
 
 
+def _features(plan: Plan) -> dict[str, Features]:
+    """The embeddings that the encoders left."""
+    return {name: fusing.embeddings(artifact) for name, artifact in plan.encoders.items()}
+
+
+def _on_embeddings(
+    plan: Plan,
+    seed: int,
+    features: Mapping[str, Features],
+    dataset: Dataset,
+    compute: Compute,
+    context: Context,
+    draft: Draft,
+    label: str,
+) -> tuple[FusionHead, Trained]:
+    """F and its head, trained from one seed while the encoders stand still."""
+    own_seed = device.derive_seed(seed, "fuse", plan.method)
+    device.seed_everything(own_seed)
+    head = _head(plan, {name: own.pooled.shape[1] for name, own in features.items()}, dataset)
+    training, taught = plan.on_embeddings, features
+    if plan.out_of_fold:
+        taught = {name: fusing.embeddings(artifact, out_of_fold=True) for name, artifact in plan.encoders.items()}
+    elif training.swap:
+        head.swap_shares = {name: fusing.swap_share(own, dataset) for name, own in features.items()}
+    folder = draft.path / f"seed-{seed}"
+    folder.mkdir(exist_ok=True)
+    draft.volatile.add(f"seed-{seed}/{LOG}")
+    job = fusing.job(head, taught, dataset, training, compute, seed=own_seed, folder=folder, label=label)
+    return head, train(job, context.console)
+
+
 def _train_through(plan: Plan, dataset: Dataset, compute: Compute, context: Context, draft: Draft) -> None:
-    """Trains F, the head and the encoders, which start from their own training."""
+    """Trains F and its head on the embeddings, then them and the encoders together."""
     seed = device.derive_seed(plan.seeds[0], "fuse", plan.method)
-    device.seed_everything(seed)
     columns = {name: model.load_encoder(dataset, artifact) for name, artifact in plan.encoders.items()}
-    encoders = {name: own.encoder for name, own in columns.items()}
-    dims = {name: encoder.dim for name, encoder in encoders.items()}
-    head = _head(plan, dims, dataset)
-    cached = {name: fusing.embeddings(artifact) for name, artifact in plan.encoders.items()}
-    head.start_absent(cached, dataset.splits["train"])
+    cached = _features(plan)
+    head, _ = _on_embeddings(plan, plan.seeds[0], cached, dataset, compute, context, draft, f"{plan.name}, F alone")
+    head.swap_shares = {}
     heads = {name: own.head for name, own in columns.items()}
+    encoders = {name: own.encoder for name, own in columns.items()}
     network = FusedModel(encoders, head, copy.deepcopy(heads) if head.reads_outputs else None)
     job = joint.job(
         network,

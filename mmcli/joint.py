@@ -15,7 +15,7 @@ from mmcli.dataset import Dataset
 from mmcli.fusing import DECISIONS_RATE
 from mmcli.modalities import Strength
 from mmcli.networks import FusedModel
-from mmcli.signals import Batch, Features
+from mmcli.signals import Batch, Features, Signal
 from mmcli.training.data import Rows
 from mmcli.training.device import Compute
 from mmcli.training.job import Job
@@ -55,15 +55,8 @@ def job(
     while another explains the training rows (Wang 2020). `teachers` are the features that the encoders left of all rows, for
     `config.anchor`; `config.balance` and `config.align` need nothing more.
     """
-    inputs = {name: dataset.input(source) for name, source in network.sources.items()}
     prepared = network.prepare({name: dataset.column(name) for name in network.inputs})
-    strength: Strength = "strong" if config.augment == "strong" else "light"
-    varies = {
-        name: functools.partial(found.augment, strength=strength)
-        for name, found in inputs.items()
-        if config.augment != "none" and found.varies and network.encoder(name).varies
-    }
-    rows = Rows(prepared, dataset.targets, dataset.splits, varies)
+    rows = Rows(prepared, dataset.targets, dataset.splits, _variations(network, dataset, config))
     module = _WithHeads(network, heads, aligns=config.align > 0).to(compute.device)
     task = dataset.task
     anchors = {name: own.to(compute.device) for name, own in (teachers or {}).items()} if config.anchor else {}
@@ -106,14 +99,27 @@ def job(
         folder=folder,
         label=label,
         watch=watch,
-        learning_rates={
-            **{
-                f"network.encoders.{place}.{part}": rate * encoder_rate
-                for place, name in enumerate(network.names)
-                for part, rate in network.encoder(name).learning_rates().items()
-            },
-            "network.encoders.": encoder_rate,
-            "network.fusion_head.decisions.": DECISIONS_RATE,
-            "heads.": encoder_rate,
-        },
+        learning_rates=_learning_rates(network, encoder_rate),
     )
+
+
+def _variations(network: FusedModel, dataset: Dataset, config: TrainingConfig) -> dict[str, Callable[[Signal], Signal]]:
+    """Encoder -> how its train rows are varied, where they are."""
+    inputs = {name: dataset.input(source) for name, source in network.sources.items()}
+    strength: Strength = "strong" if config.augment == "strong" else "light"
+    return {
+        name: functools.partial(found.augment, strength=strength)
+        for name, found in inputs.items()
+        if config.augment != "none" and found.varies and network.encoder(name).varies
+    }
+
+
+def _learning_rates(network: FusedModel, encoder_rate: float) -> dict[str, float]:
+    """Prefix of parameter names -> factor on the learning rate: the finest first, since the first that fits counts."""
+    rates = {
+        f"network.encoders.{place}.{part}": rate * encoder_rate
+        for place, name in enumerate(network.names)
+        for part, rate in network.encoder(name).learning_rates().items()
+    }
+    decisions = {"network.fusion_head.decisions.": DECISIONS_RATE}
+    return {**rates, "network.encoders.": encoder_rate, **decisions, "heads.": encoder_rate}

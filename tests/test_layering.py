@@ -56,6 +56,8 @@ FLOOR = {
             "tables",
             "reporting",
             "layers",
+            "forms",
+            "sound",
             "media",
             "pixels",
             "pretrained",

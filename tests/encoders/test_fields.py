@@ -2,7 +2,7 @@
 
 import torch
 
-from mmcli.layers import FieldLinear, NumberEncoding
+from mmcli.forms import FieldLinear, NumberEncoding
 from mmcli.signals import Column, Field
 
 NAN = float("nan")

@@ -8,7 +8,7 @@ import pytest
 import soundfile
 import torch
 
-from mmcli.modalities import audio
+from mmcli import sound
 from mmcli.modalities.audio import FLOOR, Audio, Config, decode, mel_filters
 from tests.conftest import write_wave
 
@@ -83,22 +83,22 @@ def test_resampling_keeps_a_tone_and_its_length(tmp_path: Path) -> None:
 def test_the_quick_way_into_a_plain_wav_gives_what_libsndfile_gives(tmp_path: Path, rate: int) -> None:
     path = tmp_path / "a.wav"
     soundfile.write(path, np.random.default_rng(0).uniform(-1, 1, 5001), rate)
-    quick = audio._plain_wave(str(path), 10.0)
+    quick = sound._plain_wave(str(path), 10.0)
     assert quick is not None
     samples, found = soundfile.read(path, dtype="float32")
     assert found == quick[1] == rate
     assert np.array_equal(samples, quick[0])
-    cut = audio._plain_wave(str(path), 0.1)
+    cut = sound._plain_wave(str(path), 0.1)
     assert cut is not None
     assert len(cut[0]) == int(0.1 * rate) + 1
     for options in ({"subtype": "PCM_24"}, {"subtype": "FLOAT"}, {"subtype": "PCM_U8"}):
         soundfile.write(path, samples, rate, **options)
-        assert audio._plain_wave(str(path), 10.0) is None
+        assert sound._plain_wave(str(path), 10.0) is None
     soundfile.write(path, np.stack([samples, samples], 1), rate)
-    assert audio._plain_wave(str(path), 10.0) is None
+    assert sound._plain_wave(str(path), 10.0) is None
     soundfile.write(path, samples, rate)
     path.write_bytes(path.read_bytes()[:-100])
-    assert audio._plain_wave(str(path), 10.0) is None  # the header lies: libsndfile is to judge
+    assert sound._plain_wave(str(path), 10.0) is None  # the header lies: libsndfile is to judge
 
 
 def test_channels_are_averaged(tmp_path: Path) -> None:

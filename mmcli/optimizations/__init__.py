@@ -20,14 +20,13 @@ from mmcli.artifacts import layout
 from mmcli.artifacts.store import Artifact
 from mmcli.config import Settings
 from mmcli.dataset import Dataset
-from mmcli.model import load_encoder, outputs_for
+from mmcli.model import load_encoder, load_fused, outputs_for
 from mmcli.networks import AveragedHeads, FusedModel
 from mmcli.recipe import Member, Recipe
 from mmcli.reporting.console import Console
 from mmcli.running import FILES, TORCH
 from mmcli.searching import METHODS, Search, Trial
 from mmcli.signals import Features
-from mmcli.tasks import Task
 from mmcli.training.device import Compute
 
 
@@ -125,12 +124,20 @@ class Workbench:
                 network.heads[place].load_state_dict(own.head.state_dict())
         return Candidate(recipe.methods, network.to(self.compute.device).eval(), recipe)
 
-    def of_trials(self, trials: Mapping[Trial, int], name: str, like: Recipe) -> Candidate:
-        """A model of the search's trials, averaged, each as often as it is said."""
-        made = self.assembled([trial.member for trial in trials], [trial.weights() for trial in trials], like)
-        heads = made.network.fusion_head
-        if isinstance(heads, AveragedHeads):
-            heads.shares.copy_(torch.tensor([float(count) for count in trials.values()]) / sum(trials.values()))
+    def of_trials(self, trials: Mapping[Trial, int], base: int, name: str, like: Recipe) -> Candidate:
+        """A model of the search's trials, averaged, each as often as it is said, and of the fusion that all starts from."""
+        members, weights = [trial.member for trial in trials], [trial.weights() for trial in trials]
+        shares = [float(count) for count in trials.values()]
+        if base:
+            heads = load_fused(self.dataset, self.base).fusion_head
+            own = heads.each if isinstance(heads, AveragedHeads) else [heads]
+            members += Recipe.of(self.base).members
+            weights += [head.state_dict() for head in own]
+            shares += [base / len(own)] * len(own)
+        made = self.assembled(members, weights, like)
+        averaged = made.network.fusion_head
+        if isinstance(averaged, AveragedHeads):
+            averaged.shares.copy_(torch.tensor(shares) / sum(shares))
         return replace(made, name=name)
 
 
@@ -157,12 +164,10 @@ class Optimization(ABC):
             RuntimeError, ConfigError: this device, or this model, does not allow it.
         """
 
-    def improves(self, before: Mapping[str, float], after: Mapping[str, float], task: Task) -> bool:
-        """Of `accuracy`: whether the val metrics after are worth keeping: the primary one is better, or level with a lower
+    def improves(self, before: Tensor, after: Tensor, bench: Workbench) -> bool:
+        """Of `accuracy`: whether the val outputs after are worth keeping: the primary metric is better, or level with a lower
         loss."""
-        sign = 1 if task.primary_higher_is_better else -1
-        now, then = sign * after[task.primary_metric], sign * before[task.primary_metric]
-        return now > then or (now == then and after["loss"] < before["loss"])
+        return bench.val_rank(after) > bench.val_rank(before)
 
 
 Contract = Optimization

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import ClassVar, Literal
 
@@ -66,10 +66,10 @@ class Calibrate(Optimization):
             recipe = replace(recipe, calibration=kind, calibration_shape=shape)
         yield Candidate(f"{candidate.name}, calibrated", calibrated, recipe)
 
-    def improves(self, before: Mapping[str, float], after: Mapping[str, float], task: Task) -> bool:
-        sign = 1 if task.primary_higher_is_better else -1
-        level = sign * after[task.primary_metric] >= sign * before[task.primary_metric] - 1e-9
-        return level and after["loss"] < before["loss"]
+    def improves(self, before: Tensor, after: Tensor, bench: Workbench) -> bool:
+        """The log loss falls and the primary metric does not."""
+        (now, gain), (then, loss) = bench.val_rank(after), bench.val_rank(before)
+        return now >= then - 1e-9 and gain > loss
 
     def _choose(self, outputs: Tensor, targets: Tensor, task: Task) -> str:
         if task.decision.link != "softmax" or outputs.shape[1] < 2:

@@ -1,15 +1,18 @@
-"""An ensemble of the search's best trials, chosen greedily on val with replacement (Caruana et al. 2004)"""
+"""An ensemble of the fused model and the search's best trials, chosen greedily over resampled val rows (Caruana et al. 2006)"""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from typing import ClassVar, Literal
 
 from pydantic import Field
+from torch import Tensor
 
+from mmcli.artifacts import tensors
 from mmcli.config import Config as BaseConfig
-from mmcli.ensembling import greedy
+from mmcli.ensembling import bagged
+from mmcli.model import OUTPUTS
+from mmcli.networks import settle
 from mmcli.optimizations import Candidate, Optimization, Workbench
 
 
@@ -19,7 +22,9 @@ class Config(BaseConfig):
     most: int = Field(8, ge=1, le=64)
     """Most models that are averaged."""
     among: int = Field(30, ge=1)
-    """Trials that they are chosen among: the best of the search."""
+    """Trials that they are chosen among, beside the fused model: the best of the search."""
+    bags: int = Field(20, ge=1, le=1000)
+    """Samples of val rows over which they are chosen."""
 
 
 class Ensemble(Optimization):
@@ -33,9 +38,20 @@ class Ensemble(Optimization):
 
     def proposals(self, candidate: Candidate, bench: Workbench) -> Iterator[Candidate]:
         trials = bench.search().done()[: self.config.among]
-        val = bench.dataset.splits["val"]
+        dataset, val = bench.dataset, bench.dataset.splits["val"]
+        task, targets = dataset.task, dataset.targets[val]
         outputs = [trial.outputs()[val].float() for trial in trials]
-        chosen = greedy(outputs, lambda own: bench.val_score(own)["loss"], self.config.most)
-        counts = Counter(trials[place] for place in chosen)
+        if not bench.base.config["trained_encoders"]:  # those of the trials stand as they were
+            outputs.append(tensors.load(bench.base.file(OUTPUTS))["outputs"][val].float())
+
+        def loss(own: Tensor, of: Tensor) -> float:
+            return task.score(own, of)["loss"]
+
+        found = bagged(outputs, targets, loss, self.config.most, bags=self.config.bags, seed=bench.seed)
+        counts = {trials[place]: count for place, count in found.items() if place < len(trials)}
+        base = found.get(len(trials), 0)
         bench.extra["members"] = {f"trial {trial.number}": count for trial, count in counts.items()}
-        yield bench.of_trials(counts, f"ensemble of {len(counts)}", candidate.recipe)
+        bench.extra["members"] |= {bench.base.name: base} if base else {}
+        made = bench.of_trials(counts, base, f"ensemble of {len(found)}", candidate.recipe)
+        settle(task, made.network.fusion_head, bench.val_outputs(made.network), targets)
+        yield made

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from mmcli.distilling import divergence
-from mmcli.ensembling import greedy
+from mmcli.ensembling import bagged, greedy
 from mmcli.layers import ResidualStack
 from mmcli.optimizations.finetune import souped
 from mmcli.optimizations.prune import inner_layers, narrow
@@ -68,6 +68,22 @@ def test_the_greedy_ensemble_takes_what_lowers_the_loss() -> None:
     best = torch.stack([[bad, left, right, good][place] for place in chosen]).mean(0)
     assert loss(best) < loss(good)
     assert greedy([good, bad], loss, 8) == [0]
+
+
+def test_over_resampled_rows_what_is_best_by_luck_does_not_stand_alone() -> None:
+    generator = torch.Generator().manual_seed(0)
+    targets = torch.zeros(60, dtype=torch.int64)
+    alike = [torch.stack([torch.randn(60, generator=generator) + 1, torch.zeros(60)], 1) for _ in range(4)]
+    bad = torch.tensor([[-3.0, 0.0]] * 60)
+
+    def loss(outputs: torch.Tensor, of: torch.Tensor) -> float:
+        return float(F.cross_entropy(outputs, of))
+
+    found = bagged([bad, *alike], targets, loss, 4, bags=20, seed=0)
+    assert set(found) == {1, 2, 3, 4}, "all that are good have a part, what is bad has none"
+    assert sum(found.values()) >= 20
+    assert found == bagged([bad, *alike], targets, loss, 4, bags=20, seed=0)
+    assert len(bagged([bad, *alike], targets, loss, 2, bags=20, seed=0)) == 2
 
 
 def test_a_student_is_nearest_where_it_says_what_the_teacher_says() -> None:

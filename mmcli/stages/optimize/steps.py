@@ -73,26 +73,26 @@ def _tidy(folder: Path) -> None:
 
 def _more_accurate(parts: Mapping[str, Optimization], fused: Candidate, work: Work) -> Candidate:
     """The optimizations of accuracy one after the other, each kept if val approves."""
-    bench, task = work.bench, work.bench.dataset.task
-    current, score = fused, bench.val_score(bench.val_outputs(fused.network))
-    work.history.append({"step": "fused", "kept": True, "val": score})
+    bench = work.bench
+    current, outputs = fused, bench.val_outputs(fused.network)
+    work.history.append({"step": "fused", "kept": True, "val": bench.val_score(outputs)})
     for name, part in parts.items():
         started = time.monotonic()
         own = work.at(name)
         reason = part.unfit(current, own) or ("" if not own.time_is_over() or name == "calibrate" else "no time was left")
-        entry: dict[str, Any] = {"step": name, "kept": False, "val": score}
+        entry: dict[str, Any] = {"step": name, "kept": False, "val": bench.val_score(outputs)}
         if not reason:
             for proposed in part.proposals(current, own):
-                after = bench.val_score(bench.val_outputs(proposed.network))
-                entry |= {"val": after, "kept": part.improves(score, after, task)}
+                after = bench.val_outputs(proposed.network)
+                entry |= {"val": bench.val_score(after), "kept": part.improves(outputs, after, own)}
                 if entry["kept"]:
-                    current, score = replace(proposed, name="tuned"), after
+                    current, outputs = replace(proposed, name="tuned"), after
         else:
             entry["reason"] = reason
         work.history.append({**entry, "seconds": round(time.monotonic() - started, 2)})
         work.steps[name] = own.extra
         if not entry["kept"] and not reason:
-            work.history[-1]["reason"] = "val is no better"
+            work.history[-1]["reason"] = "val is no better" + (" beyond noise" if name == "search" else "")
     return current
 
 

@@ -284,9 +284,15 @@ class _State:
 
     def _validate(self) -> dict[str, float]:
         """Scores the averaged weights."""
-        raw = {name: tensor.detach().clone() for name, tensor in self.job.module.state_dict().items()}
-        scores = self._score(self.average)
-        self.job.module.load_state_dict(raw)
+        job, index = self.job, self.job.rows.splits["val"]
+        if job.compute.compiled:  # its graphs know the weights by where they lie
+            raw = {name: tensor.detach().clone() for name, tensor in job.module.state_dict().items()}
+            scores = self._score(self.average)
+            job.module.load_state_dict(raw)
+            return scores
+        exchange(job.module, self.average)
+        scores = job.task.score(outputs_of(job, index), job.rows.targets[index])
+        exchange(job.module, self.average)
         return scores
 
     def _score(self, weights: dict[str, Tensor]) -> dict[str, float]:
@@ -348,6 +354,14 @@ class _State:
         self.soup.restore(groups.get("soup", {}), self.average, self._rank)
         checkpoint.restore_optimizer(self.optimizer, groups.get("optimizer", {}))
         checkpoint.restore_random_state(groups["random"], self.job.compute.device)
+
+
+@torch.no_grad()
+def exchange(module: nn.Module, weights: dict[str, Tensor]) -> None:
+    """The module's weights for those given, and the other way round, without a copy."""
+    own = {id(tensor): (name, tensor) for name, tensor in module.state_dict(keep_vars=True).items()}  # shared ones once
+    for name, tensor in own.values():
+        tensor.data, weights[name].data = weights[name].data, tensor.data
 
 
 def _moving(module: nn.Module) -> list[str]:

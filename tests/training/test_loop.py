@@ -343,6 +343,28 @@ def test_the_last_epoch_is_kept_where_val_cannot_tell_it_from_the_best(tmp_path:
     assert TASK.score(loop.outputs_of(ours, val), ours.rows.targets[val])["loss"] == pytest.approx(found.val["loss"], abs=1e-6)
 
 
+def test_weights_are_exchanged_in_place() -> None:
+    module = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
+    parameter, before = module[0].weight, module[0].weight.detach().clone()
+    other = {name: torch.ones_like(tensor) for name, tensor in module.state_dict().items()}
+    loop.exchange(module, other)
+    assert module[0].weight is parameter, "an optimizer goes on with it"
+    assert bool((module[0].weight == 1).all())
+    assert int(module[1].num_batches_tracked) == 1
+    torch.testing.assert_close(other["0.weight"], before)
+    loop.exchange(module, other)
+    torch.testing.assert_close(module[0].weight.detach(), before)
+    assert module[0].weight.data_ptr() != other["0.weight"].data_ptr()
+    shared = nn.Sequential(nn.Linear(2, 2, bias=False), nn.Linear(2, 2, bias=False))
+    shared[1].weight = shared[0].weight
+    before, twos = shared[0].weight.detach().clone(), torch.full((2, 2), 2.0)
+    other = {"0.weight": twos.clone(), "1.weight": twos.clone()}
+    loop.exchange(shared, other)
+    assert bool((shared[0].weight == 2).all())
+    loop.exchange(shared, other)
+    torch.testing.assert_close(shared[0].weight.detach(), before)
+
+
 def test_a_soup_is_taken_only_where_val_is_better_for_it(tmp_path: Path) -> None:
     options = {"epochs": 12, "patience": 99, "learning_rate": 0.05, "ema": 0}
     plain = train(job(tmp_path / "a", **options), Console(quiet=True))

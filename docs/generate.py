@@ -110,9 +110,51 @@ def fusions_page() -> Iterator[str]:
         "\nM columns of width D, H the width of the fused features, S all tokens, T those of one column, C classes, R rank,\n"
         "K, N and E as in the method's file. A method of your own: [own-fusion.md](own-fusion.md).\n"
     )
+    options = DOCS / "options.json"
+    if options.exists():
+        yield from _options_measured(json.loads(options.read_text(encoding="utf-8")))
     found = DOCS / "fusions.json"
     if found.exists():
         yield from _measured(json.loads(found.read_text(encoding="utf-8")))
+
+
+def _options_measured(tables: dict[str, Any]) -> Iterator[str]:
+    yield "## What the options earn\n"
+    yield (
+        "`gated`, five seeds, one option apart from the defaults at a time; measured by `python benchmarks/options.py DATA`,\n"
+        "which wrote `docs/options.json`. Each cell: by how much val and test are better (+) or worse than in the row that\n"
+        "says `as it is`, which holds the scores; mean over the seeds, paired, ± the standard deviation. What is on\n"
+        "by default is what stands in the first row; val decides, and differences below the deviation are noise.\n"
+    )
+    titles = {
+        "embeddings": "F alone, on the embeddings:",
+        "through": "F and the best encoder of each input together (`--train-encoders --best-only`):",
+    }
+    for how, title in titles.items():
+        measured = {name: table[how] for name, table in tables.items() if table[how]}
+        if not measured:
+            continue
+        yield f"{title}\n"
+        heads = [f"{name}, {tables[name]['metric'].replace('_', ' ')}: val | test" for name in measured]
+        yield f"| option | {' | '.join(heads)} |\n| --- |{' --- | --- |' * len(measured)}"
+        for option in dict.fromkeys(option for table in measured.values() for option in table):
+            cells = [cell for name, table in measured.items() for cell in _option_cells(option, table, tables[name])]
+            yield f"| {option} | {' | '.join(cells)} |"
+        yield ""
+
+
+def _option_cells(option: str, found: dict[str, Any], table: dict[str, Any]) -> list[str]:
+    if option not in found:
+        return ["", ""]
+    plain = found["as it is"]
+    if option == "as it is":
+        return [f"{mean(plain[split]):.3f} ± {stdev(plain[split]):.3f}" for split in ("val", "test")]
+    sign = 1 if table["higher_is_better"] else -1
+    cells = []
+    for split in ("val", "test"):
+        gains = [sign * (one - other) for one, other in zip(found[option][split], plain[split], strict=True)]
+        cells.append(f"{mean(gains):+.3f} ± {stdev(gains):.3f}")
+    return cells
 
 
 def _measured(tables: dict[str, Any]) -> Iterator[str]:

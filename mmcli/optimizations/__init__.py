@@ -24,6 +24,7 @@ from mmcli.model import load_encoder, load_fused, outputs_for
 from mmcli.networks import AveragedHeads, FusedModel
 from mmcli.recipe import Member, Recipe
 from mmcli.reporting.console import Console
+from mmcli.reporting.metrics import Interval
 from mmcli.running import FILES, TORCH
 from mmcli.searching import METHODS, Search, Trial
 from mmcli.signals import Features
@@ -89,6 +90,11 @@ class Workbench:
     def val_score(self, outputs: Tensor) -> dict[str, float]:
         """The metrics of outputs for the val rows."""
         return self.dataset.task.score(outputs, self.dataset.targets[self.dataset.splits["val"]])
+
+    def val_gain(self, outputs: Tensor, other: Tensor) -> Interval:
+        """By how much the primary metric on val is better than with other outputs, in pairs."""
+        targets = self.dataset.targets[self.dataset.splits["val"]]
+        return self.dataset.task.gain(outputs, other, targets, self.seed)
 
     def val_rank(self, outputs: Tensor) -> tuple[float, float]:
         """Sorts by the primary metric on val, then by the loss; higher is better."""
@@ -165,9 +171,10 @@ class Optimization(ABC):
         """
 
     def improves(self, before: Tensor, after: Tensor, bench: Workbench) -> bool:
-        """Of `accuracy`: whether the val outputs after are worth keeping: the primary metric is better, or level with a lower
-        loss."""
-        return bench.val_rank(after) > bench.val_rank(before)
+        """Of `accuracy`: whether the val outputs after are worth keeping: the primary metric is better by more than a standard
+        error of the difference on the same rows. On few rows the model that is there stays."""
+        gain = bench.val_gain(after, before)
+        return gain.value > (gain.high - gain.low) / (2 * 1.96)
 
 
 Contract = Optimization

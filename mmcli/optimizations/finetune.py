@@ -35,7 +35,7 @@ class Config(BaseConfig):
 
 
 class Finetune(Optimization):
-    """Kept if the primary metric on val rises, or stays while the loss falls."""
+    """Kept if the primary metric on val is better by more than a standard error."""
 
     family: ClassVar[Literal["accuracy"]] = "accuracy"
     config: Config

@@ -31,5 +31,4 @@ class SearchFusions(Optimization):
 
     def improves(self, before: Tensor, after: Tensor, bench: Workbench) -> bool:
         """Only beyond the noise of the val rows: the best of many trials on few rows owes part of its score to them."""
-        targets = bench.dataset.targets[bench.dataset.splits["val"]]
-        return bench.dataset.task.gain(after, before, targets, bench.seed).low > 0
+        return bench.val_gain(after, before).low > 0

@@ -142,8 +142,8 @@ def _options_measured(tables: dict[str, Any]) -> Iterator[str]:
             yield f"| {option} | {' | '.join(cells)} |"
         yield ""
     yield (
-        "So decisions and swapping are on, and all else is off: it changes less than the seed does. Averaging three seeds gains\n"
-        "nothing in the mean; the spread of test over runs falls on hd (.022 to .011) and flags (.009 to .007), and is\n"
+        "So decisions and swapping are on, and all else is off: it changes less than the seed does. Averaging three seeds\n"
+        "gains nothing in the mean; the spread of test over runs falls on hd (.022 to .011) and flags (.009 to .007), and is\n"
         "level on the others. Training through the encoders hardly moves them, since it begins where val is at its best;\n"
         "modality dropout costs a little, and is for tables where inputs will be missing.\n"
     )

@@ -72,14 +72,16 @@ def on_front(rows: Sequence[Row], sign: int) -> list[bool]:
 
 def pick(rows: Sequence[Row], goal: Goal, sign: int) -> Row:
     """Of the allowed rows the one that serves the goal best; the best score breaks ties. `balanced` is the least product of the
-    latency of one row, that of 32, and the size."""
+    latency of one row, that of 32, and the size. `accuracy` credits no more than the most accurate model's score where the
+    difference is within noise, and then looks at the loss: the best of many on few val rows is so by luck."""
     usable = [row for row in rows if row.allowed and row.cost is not None]
 
     def key(row: Row) -> tuple[float, ...]:
         assert row.cost is not None
         score = -sign * round(row.score, 6)
         if goal == "accuracy":
-            return (score, round(row.loss, 3), row.cost.p50_ms_1)
+            luck = max(row.gain.value, 0.0) if row.gain is not None and row.gain.low <= 0 else 0.0
+            return (round(score + luck, 6), round(row.loss, 3), row.cost.p50_ms_1)
         if goal == "latency":
             return (row.cost.p50_ms_1, score)
         if goal == "size":

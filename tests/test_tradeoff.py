@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from mmcli.reporting.metrics import Interval
@@ -42,6 +44,16 @@ def test_the_front_holds_what_no_allowed_model_beats() -> None:
 )
 def test_each_goal_picks_its_own(goal: Goal, name: str) -> None:
     assert pick(ROWS, goal, 1).name == name
+
+
+@pytest.mark.parametrize(("sign", "better"), [(1, 0.92), (-1, 0.88)])
+def test_for_accuracy_what_is_better_by_luck_alone_is_level(sign: int, better: float) -> None:
+    best = replace(row("best", 0.90, 10, 40), loss=0.30)
+    lucky = replace(row("lucky", better, 1, 1), loss=0.35, gain=Interval(0.02, -0.01, 0.05, 9))
+    assert pick([best, lucky], "accuracy", sign).name == "best", "the lower loss decides"
+    truly = replace(lucky, gain=Interval(0.02, 0.001, 0.05, 9))
+    assert pick([best, truly], "accuracy", sign).name == "lucky"
+    assert pick([best, lucky], "latency", sign).name == "lucky"
 
 
 def test_balanced_counts_batches_too() -> None:

@@ -159,7 +159,7 @@ def settle(task: Task, heads: Heads, outputs: Tensor, targets: Tensor) -> None:
 
 
 def _filled(features: Features, absent: Tensor) -> Features:
-    """With the embedding where the input is absent: as the pooled features and as the only token."""
+    """With the embedding where the input is absent: as the pooled features and as the only token; it decides nothing."""
     here, absent = features.present, absent.to(features.pooled.dtype)
     only_first = torch.zeros_like(features.mask)
     only_first[:, 0] = True
@@ -168,7 +168,7 @@ def _filled(features: Features, absent: Tensor) -> Features:
         torch.where(here[:, None, None], features.tokens, absent),
         (features.mask & here[:, None]) | (only_first & ~here[:, None]),
         here,
-        features.outputs,
+        None if features.outputs is None else torch.where(here[:, None], features.outputs, 0.0),
     )
 
 

@@ -104,6 +104,18 @@ def test_decisions_are_added_to_what_the_head_says_each_by_its_weight() -> None:
     assert not change[:, 2:].any(), "outputs beyond the decisions are the head's alone"
 
 
+def test_where_every_input_is_taken_away_nothing_of_them_is_left() -> None:
+    built = head(decisions=beside(2, "softmax")).eval()
+    gone = [False, False]
+    given = {
+        "a/x": with_outputs([[9.0, 0.0], [0.0, 9.0]], gone),
+        "a/y": replace(with_outputs([[9.0, 0.0], [0.0, 9.0]], gone), pooled=torch.ones(2, 3), tokens=torch.ones(2, 2, 3)),
+        "b": with_outputs([[9.0, 0.0], [0.0, 9.0]], gone),
+    }
+    outputs = built(given).outputs
+    assert torch.equal(outputs[0], outputs[1])
+
+
 def test_a_head_with_decisions_reads_the_columns_own_outputs() -> None:
     assert not head().reads_outputs
     built = head(decisions=beside(2, "identity"))

@@ -251,13 +251,14 @@ def contributions(values: Mapping[str, float], metric: str, path: Path) -> None:
     figure, axes = _figure(6.6, 0.42 * len(names) + 1.1)
     axes.barh(range(len(names)), [values[name] for name in names], color=ACCENT, height=0.6)
     for place, name in enumerate(names):
-        axes.annotate(
-            f"{values[name]:+.3f}", (values[name], place), (4, 0), textcoords="offset points", va="center", fontsize=8
-        )
+        beyond, side = ((4, 0), "left") if values[name] >= 0 else ((-4, 0), "right")  # outside of the bar
+        at, text = (values[name], place), f"{values[name]:+.3f}"
+        axes.annotate(text, at, beyond, textcoords="offset points", va="center", ha=side, fontsize=8)
     axes.set_yticks(range(len(names)), readable(names))
     axes.invert_yaxis()
     axes.axvline(0, color=MUTED, linewidth=1)
     axes.margins(x=0.15)
+    axes.set_axisbelow(True)
     axes.set_xlabel(f"share of test {metric.replace('_', ' ')} beyond that with no input (Shapley value)")
     axes.grid(axis="x", color="#e4e7eb", linewidth=0.8)
     _save(figure, path)

@@ -28,7 +28,7 @@ class Config(BaseConfig):
 
 
 class Ensemble(Optimization):
-    """Kept if the mean of the chosen is better on val by more than a standard error."""
+    """Kept if the mean of the chosen is better on val beyond noise."""
 
     family: ClassVar[Literal["accuracy"]] = "accuracy"
     config: Config

@@ -35,7 +35,7 @@ class Config(BaseConfig):
 
 
 class Finetune(Optimization):
-    """Kept if the primary metric on val is better by more than a standard error."""
+    """Kept if the primary metric on val is better beyond noise."""
 
     family: ClassVar[Literal["accuracy"]] = "accuracy"
     config: Config

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import ClassVar, Literal
 
-from torch import Tensor
-
 from mmcli.config import Config as BaseConfig
 from mmcli.optimizations import Candidate, Optimization, Workbench
 from mmcli.searching import described
@@ -17,7 +15,7 @@ class Config(BaseConfig):
 
 
 class SearchFusions(Optimization):
-    """Kept if its best trial is better on val beyond noise; all of them serve `ensemble`."""
+    """Kept if its best trial is better on val beyond noise; the others serve `ensemble`."""
 
     family: ClassVar[Literal["accuracy"]] = "accuracy"
     config: Config
@@ -28,7 +26,3 @@ class SearchFusions(Optimization):
         bench.extra.update(described(found.study()))
         if trials:
             yield bench.of_trials({trials[0]: 1}, 0, f"trial {trials[0].number}", candidate.recipe)
-
-    def improves(self, before: Tensor, after: Tensor, bench: Workbench) -> bool:
-        """Only beyond the noise of the val rows: the best of many trials on few rows owes part of its score to them."""
-        return bench.val_gain(after, before).low > 0

@@ -6,6 +6,7 @@ the quantiles over resamples. So a metric has one definition, and a thousand res
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -34,7 +35,9 @@ class Interval:
 
 
 def shown(value: float) -> str:
-    """A score for people: three decimals, or four figures where it is large."""
+    """A score for people: three decimals, or four figures where it is large; a dash where there is none."""
+    if math.isnan(value):
+        return "\u2013"
     return f"{value:.3f}" if abs(value) < 100 else f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.1f}"
 
 

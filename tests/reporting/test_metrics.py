@@ -78,3 +78,13 @@ def test_differences_are_paired() -> None:
 def test_confusion_counts_rows_by_right_and_columns_by_predicted_class() -> None:
     expected = sk.confusion_matrix(TARGETS, PREDICTED)
     assert np.array_equal(metrics.confusion(PROBABILITIES, TARGETS), expected)
+
+
+def test_numbers_for_people() -> None:
+    assert [metrics.shown(value) for value in (0.12345, -3.0, 123.46, 54321.0, float("nan"))] == [
+        "0.123",
+        "-3.000",
+        "123.5",
+        "54,321",
+        "–",
+    ]

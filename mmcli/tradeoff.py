@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from mmcli.reporting.metrics import Interval, shown
 from mmcli.running import Cost
@@ -90,6 +90,14 @@ def pick(rows: Sequence[Row], goal: Goal, sign: int) -> Row:
         return (sum(math.log(max(own, 1e-6)) for own in costs), score)
 
     return min(usable, key=key)
+
+
+def worth_keeping(rows: Sequence[Row], picked: str, sign: int) -> set[str]:
+    """Names of the models whose weights a later call may want: the picked one, the front, and what each goal would pick."""
+    goals: tuple[Goal, ...] = get_args(Goal)
+    usable = any(row.allowed and row.cost is not None for row in rows)
+    by_goal = {pick(rows, goal, sign).name for goal in goals} if usable else set()
+    return {picked, *by_goal, *(row.name for row in rows if row.front)}
 
 
 def table(rows: Sequence[Row], metric: str, picked: str) -> tuple[list[str], list[list[str]]]:

@@ -8,7 +8,7 @@ import pytest
 
 from mmcli.reporting.metrics import Interval
 from mmcli.running import Cost
-from mmcli.tradeoff import Goal, Row, allowed, on_front, pick, table
+from mmcli.tradeoff import Goal, Row, allowed, on_front, pick, table, worth_keeping
 
 
 def row(name: str, score: float, ms: float, mb: float, ok: bool = True, ms_32: float = 10.0) -> Row:
@@ -54,6 +54,16 @@ def test_for_accuracy_what_is_better_by_luck_alone_is_level(sign: int, better: f
     truly = replace(lucky, gain=Interval(0.02, 0.001, 0.05, 9))
     assert pick([best, truly], "accuracy", sign).name == "lucky"
     assert pick([best, lucky], "latency", sign).name == "lucky"
+
+
+def test_what_any_goal_would_pick_is_kept() -> None:
+    slow_in_batches = row("onnx", 0.9, 3, 30, ms_32=4000)  # better than `best` in all that the front looks at
+    rows = [row("best", 0.90, 10, 40), slow_in_batches, row("wrong", 0.5, 1, 1, ok=False)]
+    rows = [replace(own, front=here) for own, here in zip(rows, on_front(rows, 1), strict=True)]
+    assert [own.name for own in rows if own.front] == ["onnx"]
+    assert pick(rows, "balanced", 1).name == "best"
+    assert worth_keeping(rows, "onnx", 1) == {"onnx", "best"}
+    assert worth_keeping(rows, "wrong", 1) == {"onnx", "best", "wrong"}, "picked by name"
 
 
 def test_balanced_counts_batches_too() -> None:

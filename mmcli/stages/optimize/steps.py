@@ -50,9 +50,8 @@ def take_steps(parts: Mapping[str, Optimization], work: Work, late: dict[str, An
     front = tradeoff.on_front(work.rows, sign)
     work.rows = [replace(row, front=here) for row, here in zip(work.rows, front, strict=True)]
     picked = name_picked(work)
-    for row in work.rows:
-        if row.name in work.found and (row.front or row.name == picked):
-            keep_candidate(work.found[row.name][0], work.draft.path / CANDIDATES / layout.safe(row.name))
+    for name in tradeoff.worth_keeping(work.rows, picked, sign) & set(work.found):
+        keep_candidate(work.found[name][0], work.draft.path / CANDIDATES / layout.safe(name))
     candidate, runner = work.found[picked]
     write(candidate, runner, work, late)
     for name in parts:

@@ -15,6 +15,7 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,13 @@ TABLES = (
     Table("spoken digits", "spoken_digits/data.csv", ("--target", "label", "--ignore", "speaker")),
     Table("emoji match", "emoji/match.csv", ("--target", "match")),
 )
+
+
+def wanted(data: Path, only: str) -> Iterator[tuple[Table, Path]]:
+    """The tables that are there, of those named with commas, each with its file."""
+    for table in TABLES:
+        if (data / table.file).exists() and (not only or table.name in only.split(",")):
+            yield table, data / table.file
 
 
 def run(*words: str) -> float:
@@ -165,10 +173,7 @@ def main() -> None:
     arguments = parser.parse_args()
     path = DOCS / "fusions.json"
     found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    for table in TABLES:
-        data = arguments.data / table.file
-        if not data.exists() or (arguments.only and table.name not in arguments.only.split(",")):
-            continue
+    for table, data in wanted(arguments.data, arguments.only):
         found[table.name] = measure(table, data, arguments.artifacts / table.name.replace(" ", "_"), arguments.seeds)
         path.write_text(json.dumps(found, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
         print(f"{table.name}: {found[table.name]['board']['verdict']}", file=sys.stderr)

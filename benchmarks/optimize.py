@@ -18,7 +18,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from fusions import TABLES, Table
+from fusions import Table, wanted
 
 GOALS = ("accuracy", "balanced", "latency")
 
@@ -69,10 +69,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     found = {}
-    for table in TABLES:
-        data = arguments.data / table.file
-        if not data.exists() or (arguments.only and table.name not in arguments.only.split(",")):
-            continue
+    for table, data in wanted(arguments.data, arguments.only):
         root = arguments.artifacts / table.name.replace(" ", "_")
         found[table.name] = measure(table, data, root, arguments.seeds, arguments.time_budget)
     if arguments.json:

@@ -19,7 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from fusions import TABLES, Table
+from fusions import Table, wanted
 
 from mmcli.artifacts import layout, store, tensors
 from mmcli.config import Settings
@@ -99,10 +99,7 @@ def main() -> None:
     arguments = parser.parse_args()
     path = DOCS / "options.json"
     found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    for table in TABLES:
-        data = arguments.data / table.file
-        if not data.exists() or (arguments.only and table.name not in arguments.only.split(",")):
-            continue
+    for table, data in wanted(arguments.data, arguments.only):
         root = arguments.artifacts / table.name.replace(" ", "_")
         found[table.name] = measure(table, data, root, arguments.seeds, arguments.through)
         path.write_text(json.dumps(found, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")

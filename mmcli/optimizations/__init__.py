@@ -130,8 +130,9 @@ class Workbench:
                 network.heads[place].load_state_dict(own.head.state_dict())
         return Candidate(recipe.methods, network.to(self.compute.device).eval(), recipe)
 
-    def of_trials(self, trials: Mapping[Trial, int], base: int, name: str, like: Recipe) -> Candidate:
-        """A model of the search's trials, averaged, each as often as it is said, and of the fusion that all starts from."""
+    def of_trials(self, trials: Mapping[Trial, int], name: str, like: Recipe, base: int = 0) -> Candidate:
+        """A model of the search's trials, averaged, each as often as it is said, and `base` times the fusion that all starts
+        from."""
         members, weights = [trial.member for trial in trials], [trial.weights() for trial in trials]
         shares = [float(count) for count in trials.values()]
         if base:

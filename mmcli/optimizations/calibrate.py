@@ -68,8 +68,8 @@ class Calibrate(Optimization):
 
     def improves(self, before: Tensor, after: Tensor, bench: Workbench) -> bool:
         """The log loss falls and the primary metric does not."""
-        (now, gain), (then, loss) = bench.val_rank(after), bench.val_rank(before)
-        return now >= then - 1e-9 and gain > loss
+        (score, minus_loss), (score_before, minus_loss_before) = bench.val_rank(after), bench.val_rank(before)
+        return score >= score_before - 1e-9 and minus_loss > minus_loss_before
 
     def _choose(self, outputs: Tensor, targets: Tensor, task: Task) -> str:
         if task.decision.link != "softmax" or outputs.shape[1] < 2:

@@ -52,6 +52,6 @@ class Ensemble(Optimization):
         base = found.get(len(trials), 0)
         bench.extra["members"] = {f"trial {trial.number}": count for trial, count in counts.items()}
         bench.extra["members"] |= {bench.base.name: base} if base else {}
-        made = bench.of_trials(counts, base, f"ensemble of {len(found)}", candidate.recipe)
+        made = bench.of_trials(counts, f"ensemble of {len(found)}", candidate.recipe, base)
         settle(task, made.network.fusion_head, bench.val_outputs(made.network), targets)
         yield made

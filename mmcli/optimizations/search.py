@@ -25,4 +25,4 @@ class SearchFusions(Optimization):
         trials = found.run(bench.deadline, bench.trials, bench.console)
         bench.extra.update(described(found.study()))
         if trials:
-            yield bench.of_trials({trials[0]: 1}, 0, f"trial {trials[0].number}", candidate.recipe)
+            yield bench.of_trials({trials[0]: 1}, f"trial {trials[0].number}", candidate.recipe)

@@ -30,7 +30,7 @@ from mmcli.schema import Schema
 from mmcli.sharding import Sharded
 from mmcli.stages import Context, Outcome
 from mmcli.tables.reading import Table, open_table
-from mmcli.tables.splitting import SPLITS, TRAIN, UNLABELLED, VAL, draw_splits, spelled_splits
+from mmcli.tables.splitting import SPLITS, TRAIN, UNLABELLED, VAL, carve_val, check_splits, draw_splits, spelled_splits
 from mmcli.tasks import Task
 
 REJECTS = "rejects.csv"
@@ -225,31 +225,12 @@ def _split(rows: pd.DataFrame, found: Schema, kind: type[Task], config: Any, opt
         kept = [name for name, here in zip(names, labelled, strict=True) if here]
         if VAL not in kept:
             context.console.note(f"column {found.split!r} names no val rows: {options.val:.0%} of train are taken for it")
-            kept = _carve_val(kept, strata, groups, options.val, context.seed)
+            kept = carve_val(kept, strata, groups, options.val, context.seed)
     else:
         kept = draw_splits(strata, groups, options.val, options.test, context.seed)
-    _check_splits(kept, options)
+    check_splits(kept, options.val)
     drawn = iter(kept)
     return [next(drawn) if here else UNLABELLED for here in labelled]
-
-
-def _carve_val(kept: list[str], strata: list[str], groups: list[str] | None, val: float, seed: int) -> list[str]:
-    train = [i for i, name in enumerate(kept) if name == TRAIN]
-    own = [groups[i] for i in train] if groups else None
-    for i, name in zip(train, draw_splits([strata[i] for i in train], own, val, 0.0, seed), strict=True):
-        kept[i] = name
-    return kept
-
-
-def _check_splits(kept: Sequence[str], options: Options) -> None:
-    counts = Counter(kept)
-    for split, flag in ((TRAIN, "--split"), (VAL, "--val")):
-        if not counts[split]:
-            raise DataError(
-                f"there are no {split} rows among {len(kept)}",
-                f"mmcli stops training by the val score: give more rows, a --split column, or a larger {flag}"
-                f"{f' than {options.val}' if split == VAL else ''}.",
-            )
 
 
 def _fit_task(rows: pd.DataFrame, found: Schema, kind: type[Task], config: Any) -> Task:

@@ -5,6 +5,7 @@ Splits are told by a column of the table or drawn: stratified by target, whole g
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -92,3 +93,29 @@ def _deal_groups(
         lacking[split] -= counts[group]
         dealt[group] = split
     return [dealt[group] for group in groups]
+
+
+def carve_val(splits: Sequence[str], strata: Sequence[str], groups: Sequence[str] | None, val: float, seed: int) -> list[str]:
+    """The splits with that share of the train rows moved to val, drawn as `draw_splits` draws."""
+    result = list(splits)
+    train = [i for i, name in enumerate(splits) if name == TRAIN]
+    own = [groups[i] for i in train] if groups else None
+    for i, name in zip(train, draw_splits([strata[i] for i in train], own, val, 0.0, seed), strict=True):
+        result[i] = name
+    return result
+
+
+def check_splits(splits: Sequence[str], val: float) -> None:
+    """Refuses splits without train or val rows.
+
+    Raises:
+        DataError: saying which.
+    """
+    counts = Counter(splits)
+    for split, flag in ((TRAIN, "--split"), (VAL, "--val")):
+        if not counts[split]:
+            raise DataError(
+                f"there are no {split} rows among {len(splits)}",
+                f"mmcli stops training by the val score: give more rows, a --split column, or a larger {flag}"
+                f"{f' than {val}' if split == VAL else ''}.",
+            )

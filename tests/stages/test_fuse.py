@@ -205,6 +205,20 @@ def test_the_board_knows_noise_from_gain() -> None:
     assert "No method beats the best single column here" in leaderboard.verdict(without, TASK)
 
 
+def test_training_through_begins_with_what_f_has_learnt_on_the_embeddings(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mmcli.stages.fuse import plans
+
+    def outputs() -> torch.Tensor:
+        return tensors.load(root / "fusions" / "gated" / "outputs.safetensors")["outputs"]
+
+    same = ("-a", root, "--precision", "float32", *QUICK)
+    assert run("fuse", "--seeds", "1", *same)[0] == ExitCode.DONE
+    alone = outputs()
+    monkeypatch.setitem(plans.TRAINING_THROUGH, "learning_rate", 1e-12)
+    assert run("fuse", "--train-encoders", *same)[0] == ExitCode.DONE
+    torch.testing.assert_close(outputs(), alone, atol=0.02, rtol=0.02)  # embeddings are in float16
+
+
 def test_options_of_training_through_reach_it(root: Path) -> None:
     code, output = run("fuse", "--align", "0.1", "-a", root, *QUICK)
     assert code == ExitCode.USAGE

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -71,13 +73,14 @@ def _head(plan: Plan, dims: Mapping[str, int], dataset: Dataset) -> FusionHead:
 
 def _train(plan: Plan, dataset: Dataset, compute: Compute, context: Context, draft: Draft) -> None:
     """Trains F and its head on the embeddings, from each seed; keeps all of them, to be averaged."""
-    features = _features(plan)
+    embeddings = _Embeddings.of(plan, dataset)
+    features = embeddings.features
     members: list[FusionHead] = []
     scores, val = [], dataset.splits["val"]
     trained: list[Trained] = []
     for seed in plan.seeds:
         label = plan.name if len(plan.seeds) == 1 else f"{plan.name}, seed {seed}"
-        head, how = _on_embeddings(plan, seed, features, dataset, compute, context, draft, label)
+        head, how = _on_embeddings(plan, seed, embeddings, dataset, compute, context, draft, label)
         trained.append(how)
         own = fusing.settled(head, features, dataset, compute)["outputs"][val]
         scores.append(dataset.task.score(own, dataset.targets[val])[dataset.task.primary_metric])
@@ -88,15 +91,29 @@ def _train(plan: Plan, dataset: Dataset, compute: Compute, context: Context, dra
     _keep(heads, saved, scores, trained, _latency_ms(heads, features, compute), dataset, draft)
 
 
-def _features(plan: Plan) -> dict[str, Features]:
-    """The embeddings that the encoders left."""
-    return {name: fusing.embeddings(artifact) for name, artifact in plan.encoders.items()}
+@dataclass(frozen=True)
+class _Embeddings:
+    """What the encoders left of every row."""
+
+    features: dict[str, Features]
+    taught: dict[str, Features]
+    """What F learns from: the same, or with outputs out of fold."""
+    swap_shares: dict[str, float]
+
+    @classmethod
+    def of(cls, plan: Plan, dataset: Dataset) -> Self:
+        features = {name: fusing.embeddings(artifact) for name, artifact in plan.encoders.items()}
+        if plan.out_of_fold:
+            taught = {name: fusing.embeddings(artifact, out_of_fold=True) for name, artifact in plan.encoders.items()}
+            return cls(features, taught, {})
+        shares = {name: fusing.swap_share(own, dataset) for name, own in features.items()}
+        return cls(features, features, shares if plan.on_embeddings.swap else {})
 
 
 def _on_embeddings(
     plan: Plan,
     seed: int,
-    features: Mapping[str, Features],
+    embeddings: _Embeddings,
     dataset: Dataset,
     compute: Compute,
     context: Context,
@@ -106,16 +123,12 @@ def _on_embeddings(
     """F and its head, trained from one seed while the encoders stand still."""
     own_seed = device.derive_seed(seed, "fuse", plan.method)
     device.seed_everything(own_seed)
-    head = _head(plan, {name: own.pooled.shape[1] for name, own in features.items()}, dataset)
-    training, taught = plan.on_embeddings, features
-    if plan.out_of_fold:
-        taught = {name: fusing.embeddings(artifact, out_of_fold=True) for name, artifact in plan.encoders.items()}
-    elif training.swap:
-        head.swap_shares = {name: fusing.swap_share(own, dataset) for name, own in features.items()}
+    head = _head(plan, {name: own.pooled.shape[1] for name, own in embeddings.features.items()}, dataset)
+    head.swap_shares = embeddings.swap_shares
     folder = draft.path / f"seed-{seed}"
     folder.mkdir(exist_ok=True)
     draft.volatile.add(f"seed-{seed}/{LOG}")
-    job = fusing.job(head, taught, dataset, training, compute, seed=own_seed, folder=folder, label=label)
+    job = fusing.job(head, embeddings.taught, dataset, plan.on_embeddings, compute, seed=own_seed, folder=folder, label=label)
     return head, train(job, context.console)
 
 
@@ -123,8 +136,9 @@ def _train_through(plan: Plan, dataset: Dataset, compute: Compute, context: Cont
     """Trains F and its head on the embeddings, then them and the encoders together."""
     seed = device.derive_seed(plan.seeds[0], "fuse", plan.method)
     columns = {name: model.load_encoder(dataset, artifact) for name, artifact in plan.encoders.items()}
-    cached = _features(plan)
-    head, _ = _on_embeddings(plan, plan.seeds[0], cached, dataset, compute, context, draft, f"{plan.name}, F alone")
+    embeddings = _Embeddings.of(plan, dataset)
+    cached = embeddings.features
+    head, _ = _on_embeddings(plan, plan.seeds[0], embeddings, dataset, compute, context, draft, f"{plan.name}, F alone")
     head.swap_shares = {}
     heads = {name: own.head for name, own in columns.items()}
     encoders = {name: own.encoder for name, own in columns.items()}

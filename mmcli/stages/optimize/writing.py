@@ -112,7 +112,8 @@ def _detail(step: str, found: Mapping[str, Any]) -> str:
     if step == "search" and found:
         return f"{found['trials']} trials, {found['pruned']} stopped early"
     if step == "ensemble" and found:
-        return f"{sum(found['members'].values())} models of {len(found['members'])} trials"
+        fused = any(name.startswith("fusions/") for name in found["members"])
+        return f"{len(found['members'])} models" + (", the fused one among them" if fused else "")
     if step == "finetune" and found:
         return f"{found['epochs']} epochs, {found['share']:.0%} of the way"
     return str(found.get("method", ""))

@@ -9,6 +9,7 @@ A trial is one fusion from one seed. Its value is the primary metric on val, the
 
 from __future__ import annotations
 
+import tempfile
 import time
 import warnings
 from collections.abc import Mapping, Sequence
@@ -233,17 +234,11 @@ class Search:
                 raise optuna.TrialPruned
             return False
 
-        folder = self.folder / f".{trial.number}"
-        folder.mkdir(exist_ok=True)
-        job = fusing.job(
-            head, features, dataset, training, self.compute, seed=seed, folder=folder, label=f"trial {trial.number}"
-        )
-        try:
+        # A place of its own: two processes that take a waiting trial in the same moment are both at work on it.
+        with tempfile.TemporaryDirectory(dir=self.folder, prefix=f".{trial.number}-") as place:
+            label = f"trial {trial.number}"
+            job = fusing.job(head, features, dataset, training, self.compute, seed=seed, folder=Path(place), label=label)
             train(replace(job, watch=watch), Console(quiet=True))
-        finally:
-            for file in folder.iterdir():
-                file.unlink()
-            folder.rmdir()
         outputs = fusing.settled(head, features, dataset, self.compute)["outputs"]
         val = dataset.splits["val"]
         score = task.score(outputs[val], dataset.targets[val])

@@ -51,6 +51,24 @@ def allowed(gain: Interval, score: float, max_drop: float) -> bool:
     return gain.low >= -max_drop * abs(score) - 1e-12
 
 
+def latency(row: Row) -> float:
+    """Median milliseconds of one row; endless where it could not be run."""
+    return row.cost.p50_ms_1 if row.cost is not None else math.inf
+
+
+def level(row: Row, max_drop: float) -> bool:
+    """Whether it drops no more than may be on the val rows themselves, surely or not."""
+    return row.gain is not None and row.gain.value >= -max_drop * abs(row.score) - 1e-12
+
+
+def unproven(rows: Sequence[Row], picked: str, max_drop: float) -> Row | None:
+    """The fastest model that is level on the val rows, which are too few to show that it drops no more than may be; None where
+    the picked one is as fast."""
+    bar = min((latency(row) for row in rows if row.name == picked), default=math.inf)
+    found = [row for row in rows if not row.allowed and level(row, max_drop) and latency(row) < bar / 1.2]
+    return min(found, key=latency, default=None)
+
+
 def on_front(rows: Sequence[Row], sign: int) -> list[bool]:
     """For each row whether it is allowed and no other allowed one is as good in all and better in something."""
 
@@ -92,12 +110,15 @@ def pick(rows: Sequence[Row], goal: Goal, sign: int) -> Row:
     return min(usable, key=key)
 
 
-def worth_keeping(rows: Sequence[Row], picked: str, sign: int) -> set[str]:
-    """Names of the models whose weights a later call may want: the picked one, the front, and what each goal would pick."""
+def worth_keeping(rows: Sequence[Row], picked: str, sign: int, max_drop: float) -> set[str]:
+    """Names of the models whose weights a later call may want: the picked one, the front, what each goal would pick, and what
+    is faster but not proven."""
     goals: tuple[Goal, ...] = get_args(Goal)
     usable = any(row.allowed and row.cost is not None for row in rows)
     by_goal = {pick(rows, goal, sign).name for goal in goals} if usable else set()
-    return {picked, *by_goal, *(row.name for row in rows if row.front)}
+    doubtful = unproven(rows, picked, max_drop)
+    by_name = {doubtful.name} if doubtful is not None else set()
+    return {picked, *by_goal, *by_name, *(row.name for row in rows if row.front)}
 
 
 def table(rows: Sequence[Row], metric: str, picked: str) -> tuple[list[str], list[list[str]]]:
@@ -109,7 +130,9 @@ def table(rows: Sequence[Row], metric: str, picked: str) -> tuple[list[str], lis
             cells.append([row.name, row.reason, *[""] * 8])
             continue
         gain = f"{row.gain.low:+.3f} to {row.gain.high:+.3f}" if row.gain is not None else ""
-        marks = "picked" if row.name == picked else "best trade" if row.front else "" if row.allowed else "drops too much"
+        sure = row.gain is not None and row.gain.high < 0
+        fails = "drops too much" if sure else "may drop too much"
+        marks = "picked" if row.name == picked else "best trade" if row.front else "" if row.allowed else fails
         cost = row.cost
         cells.append(
             [

@@ -8,13 +8,12 @@ import pytest
 
 from mmcli.reporting.metrics import Interval
 from mmcli.running import Cost
-from mmcli.tradeoff import Goal, Row, allowed, on_front, pick, table, worth_keeping
+from mmcli.tradeoff import Goal, Row, allowed, on_front, pick, table, unproven, worth_keeping
 
 
 def row(name: str, score: float, ms: float, mb: float, ok: bool = True, ms_32: float = 10.0) -> Row:
-    return Row(
-        name, "torch", score, 0.5, Interval(0, 0, 0, 9), Cost(ms, 2 * ms, ms_32, 2 * ms_32, 3200 / ms_32, mb, mb), allowed=ok
-    )
+    gain = Interval(0, 0, 0, 9) if ok else Interval(-0.4, -0.5, -0.3, 9)
+    return Row(name, "torch", score, 0.5, gain, Cost(ms, 2 * ms, ms_32, 2 * ms_32, 3200 / ms_32, mb, mb), allowed=ok)
 
 
 ROWS = [
@@ -62,8 +61,24 @@ def test_what_any_goal_would_pick_is_kept() -> None:
     rows = [replace(own, front=here) for own, here in zip(rows, on_front(rows, 1), strict=True)]
     assert [own.name for own in rows if own.front] == ["onnx"]
     assert pick(rows, "balanced", 1).name == "best"
-    assert worth_keeping(rows, "onnx", 1) == {"onnx", "best"}
-    assert worth_keeping(rows, "wrong", 1) == {"onnx", "best", "wrong"}, "picked by name"
+    assert worth_keeping(rows, "onnx", 1, 0.005) == {"onnx", "best"}
+    assert worth_keeping(rows, "wrong", 1, 0.005) == {"onnx", "best", "wrong"}, "picked by name"
+
+
+def test_what_is_level_on_few_rows_is_named_and_kept_but_not_picked() -> None:
+    level = replace(row("level", 0.90, 1, 1, ok=False), gain=Interval(0.0, -0.02, 0.02, 92))
+    slower = replace(level, name="slower", cost=ROWS[0].cost)
+    rows = [*ROWS, slower, level]
+    assert unproven(rows, "onnx", 0.005) == level
+    assert unproven(rows, "level", 0.005) is None, "it is what was picked"
+    assert unproven([*ROWS, slower], "onnx", 0.005) is None, "no faster"
+    worse = replace(level, gain=Interval(-0.01, -0.03, 0.01, 92))
+    assert unproven([*ROWS, worse], "onnx", 0.005) is None
+    assert unproven([*ROWS, worse], "onnx", 0.02) == worse
+    assert pick(rows, "latency", 1).name == "onnx"
+    assert worth_keeping(rows, "onnx", 1, 0.005) >= {"onnx", "level"}
+    marks = {line[0]: line[1] for line in table(rows, "accuracy", "onnx")[1]}
+    assert (marks["level"], marks["fast but wrong"]) == ("may drop too much", "drops too much")
 
 
 def test_balanced_counts_batches_too() -> None:

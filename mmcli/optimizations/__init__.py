@@ -92,9 +92,9 @@ class Workbench:
         return self.dataset.task.score(outputs, self.dataset.targets[self.dataset.splits["val"]])
 
     def val_gain(self, outputs: Tensor, other: Tensor) -> Interval:
-        """By how much the primary metric on val is better than with other outputs, in pairs."""
+        """By how much the primary metric on val is better than with other outputs, in pairs; cautiously."""
         targets = self.dataset.targets[self.dataset.splits["val"]]
-        return self.dataset.task.gain(outputs, other, targets, self.seed)
+        return self.dataset.task.gain(outputs, other, targets, self.seed, cautious=True)
 
     def val_rank(self, outputs: Tensor) -> tuple[float, float]:
         """Sorts by the primary metric on val, then by the loss; higher is better."""

@@ -188,7 +188,10 @@ def _write(entries: list[Entry], case: _Case, extra: Mapping[str, Sequence[str]]
         "best_column": task.gain(top.outputs, single.outputs, targets, context.seed, groups),
         "linear": task.gain(top.outputs, linear.outputs, targets, context.seed, groups),
     }
-    verdict = _verdict(top, single, linear, gains, primary, task.primary_higher_is_better)
+    fused = next((e for e in entries if e.kind == "fused" and e is not top), None)
+    if fused is not None:
+        gains["fused"] = task.gain(top.outputs, fused.outputs, targets, context.seed, groups)
+    verdict = _verdict(top, single, linear, fused, gains, primary)
     nested = _nested(entries)
     nested |= _what_matters(case)
     summary = {
@@ -267,15 +270,14 @@ def _nested(entries: list[Entry]) -> dict[str, Any]:
     return test
 
 
-def _verdict(top: Entry, single: Entry, linear: Entry, gains: Mapping[str, Interval], metric: str, higher: bool) -> str:
+def _verdict(top: Entry, single: Entry, linear: Entry, fused: Entry | None, gains: Mapping[str, Interval], metric: str) -> str:
     name = metric.replace("_", " ")
     said = (
         f"On {top.scores[metric].n} test rows the {top.label} model reaches {name} {top.scores[metric]}; the best single "
         f"input, {single.name}, {single.scores[metric]}; a linear model on the same inputs {linear.scores[metric]}. "
     )
     gain, over_linear = gains["best_column"], gains["linear"]
-    better = "higher" if higher else "lower"
-    change = f"{name} {better} by {shown(gain.value)}, 95% interval {shown(gain.low)} to {shown(gain.high)}, same rows for both"
+    change = f"{_said(gain)} in {name}, same rows for both"
     if gain.low > 0:
         said += f"Fusing helps ({change})."
     elif gain.value > 0:
@@ -284,7 +286,14 @@ def _verdict(top: Entry, single: Entry, linear: Entry, gains: Mapping[str, Inter
         said += f"Fusing does not help here ({change}): use {single.name} alone, or give more rows."
     if over_linear.value <= 0:
         said += f" The linear model is as good or better (by {shown(-over_linear.value)})."
+    if fused is not None and gains["fused"].value < 0:
+        said += f" Before it was optimized, the fused model reaches {fused.scores[metric]} ({_said(gains['fused'])})."
     return said
+
+
+def _said(gain: Interval) -> str:
+    low, high = (f"{'+' if bound > 0 else ''}{shown(bound)}" for bound in (gain.low, gain.high))
+    return f"{shown(abs(gain.value))} {'worse' if gain.value < 0 else 'better'}, 95% interval {low} to {high}"
 
 
 def _predictions(top: Entry, dataset: Dataset) -> pd.DataFrame:

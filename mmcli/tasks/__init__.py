@@ -185,13 +185,28 @@ class Task(ABC):
         found |= {name: metric for name, (metric, _) in self.more_metrics().items()} if more else {}
         return {name: metrics.interval(metric, predicted, right, weights) for name, metric in found.items()}
 
-    def gain(self, outputs: Tensor, other: Tensor, targets: Tensor, seed: int = 0, groups: Array | None = None) -> Interval:
-        """How much better `outputs` are than `other` by the primary metric, in pairs; above zero is better."""
+    def disputed(self) -> tuple[Array, Array, Array] | None:
+        """Readings of one row that are right, others that are wrong, and its targets; None where a model is never just right or
+        wrong, so that two that differ do so on any rows."""
+        return None
+
+    def gain(
+        self,
+        outputs: Tensor,
+        other: Tensor,
+        targets: Tensor,
+        seed: int = 0,
+        groups: Array | None = None,
+        cautious: bool = False,
+    ) -> Interval:
+        """How much better `outputs` are than `other` by the primary metric, in pairs; above zero is better. A `cautious`
+        interval counts that either may be right alone on rows that have not been seen, though these few show none."""
         weights = metrics.resample_weights(len(targets), seed=seed, groups=groups)
         one, right = self.readings(outputs, targets)
         two, _ = self.readings(other, targets)
         one, two = (one, two) if self.primary_higher_is_better else (two, one)
-        return metrics.difference(self.measures()[self.primary_metric], one, two, right, weights)
+        unseen = self.disputed() if cautious else None
+        return metrics.difference(self.measures()[self.primary_metric], one, two, right, weights, unseen, seed)
 
     @property
     def primary_higher_is_better(self) -> bool:

@@ -108,6 +108,11 @@ class Classification(Task):
     def readings(self, outputs: Tensor, targets: Tensor) -> tuple[Array, Array]:
         return self.probabilities(outputs), targets.cpu().numpy()
 
+    def disputed(self) -> tuple[Array, Array, Array]:
+        """The first class, taken for itself and for the second."""
+        each = np.eye(len(self.classes))
+        return each[:1], each[1:2], np.zeros(1, dtype=np.int64)
+
     def decode(self, outputs: Tensor) -> dict[str, list[Any]]:
         """The class, its probability, and the probability of every class."""
         probabilities = self.probabilities(outputs)

@@ -139,6 +139,14 @@ class Multilabel(Task):
         logits, thresholds = outputs.double().cpu().chunk(2, dim=1)
         return torch.cat([logits - thresholds, logits], 1).numpy(), targets.double().cpu().numpy()
 
+    def disputed(self) -> tuple[Array, Array, Array]:
+        """A row with the first label, which is found or is not."""
+        wrong = -np.ones((1, self.num_outputs))
+        right, target = wrong.copy(), np.zeros((1, len(self.labels)))
+        right[0, [0, len(self.labels)]] = 1.0
+        target[0, 0] = 1.0
+        return right, wrong, target
+
     def decode(self, outputs: Tensor) -> dict[str, list[Any]]:
         """The labels joined by the mark (empty where there is none), and the probability of each."""
         logits, thresholds = outputs.double().cpu().chunk(2, dim=1)

@@ -83,3 +83,26 @@ def test_gain_is_paired_and_positive_for_the_better() -> None:
     wrong[:30] = right[:30]
     assert fitted.gain(right, wrong, targets).value == pytest.approx(0.5)
     assert fitted.gain(wrong, right, targets).value == pytest.approx(-0.5)
+
+
+@pytest.mark.parametrize(("rows", "rounds"), [(92, 2), (5000, 2)])
+def test_a_cautious_gain_counts_differences_that_few_rows_do_not_show(rows: int, rounds: int) -> None:
+    """With no difference seen it is that of Skellam(1/2, 1/2): two rows more or less, in 95% (its 2.5% quantile is -2)."""
+    fitted, targets = task(), torch.arange(rows) % 3
+    outputs = torch.nn.functional.one_hot(targets, 3).double() * 5
+    assert fitted.gain(outputs, outputs, targets).low == 0
+    gain = fitted.gain(outputs, outputs, targets, cautious=True)
+    assert gain.value == 0
+    assert gain.low == pytest.approx(-rounds / rows, rel=0.05)
+    assert gain.high == pytest.approx(rounds / rows, rel=0.05)
+
+
+def test_four_rows_against_none_are_no_proof_but_many_are() -> None:
+    fitted, targets = task(), torch.arange(92) % 3
+    right = torch.nn.functional.one_hot(targets, 3).double() * 5
+    wrong = right.clone()
+    wrong[:4] = right[:4].roll(1, dims=1)
+    assert fitted.gain(right, wrong, targets).low > 0
+    assert fitted.gain(right, wrong, targets, cautious=True).low <= 0
+    wrong[:12] = right[:12].roll(1, dims=1)
+    assert fitted.gain(right, wrong, targets, cautious=True).low > 0

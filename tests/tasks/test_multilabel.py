@@ -81,3 +81,13 @@ def test_what_cannot_be_learnt_from() -> None:
         task(separator=";")
     with pytest.raises(DataError, match="no label has 50 train rows"):
         task(min_count=50)
+
+
+def test_a_cautious_gain_is_not_certain_where_no_row_differs() -> None:
+    fitted, targets = task(), (torch.rand(50, 3, generator=torch.Generator().manual_seed(0)) < 0.4).float()
+    outputs = torch.cat([targets * 4 - 2, torch.zeros(50, 3)], 1)
+    assert fitted.gain(outputs, outputs, targets).low == 0
+    gain = fitted.gain(outputs, outputs, targets, cautious=True)
+    assert gain.value == 0
+    assert -0.05 < gain.low < -0.005
+    assert 0.005 < gain.high < 0.05

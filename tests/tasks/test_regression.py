@@ -99,3 +99,10 @@ def test_the_baselines() -> None:
     assert fitted.score(linear[100:], targets[100:])["r2"] > 0.99
     constant = fitted.constant_baseline(targets[:100], 200)
     assert abs(fitted.score(constant[100:], targets[100:])["r2"]) < 0.1
+
+
+def test_numbers_need_no_caution_since_models_that_differ_do_so_on_every_row() -> None:
+    fitted = task()
+    targets = fitted.encode([("1",), ("2",), ("4",), ("8",)])
+    plain = fitted.gain(targets + 0.1, targets + 0.5, targets)
+    assert fitted.gain(targets + 0.1, targets + 0.5, targets, cautious=True) == plain

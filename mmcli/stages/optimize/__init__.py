@@ -87,7 +87,7 @@ def run(options: Options, context: Context) -> Outcome:
             take_steps(parts, work_now, late)
         draft.metrics["seconds"] = round(time.monotonic() - work_now.started, 2)
     artifact = store.read(context.root, layout.OPTIMIZED, "optimized", "mmcli optimize")
-    say(artifact, dataset, context)
+    say(artifact, dataset, context, options.max_drop)
     return Outcome(artifact.metrics, "mmcli evaluate")
 
 

@@ -50,13 +50,16 @@ def measure(candidate: Candidate, work: Work) -> Row:
 
 
 def judge(reference: Row, work: Work) -> None:
-    """Compares each row with the most accurate model, in pairs."""
+    """Compares each row with the most accurate model, in pairs; cautiously where the weights are others, since the same in
+    another way to run them differ by rounding alone."""
     bench, targets = work.bench, work.bench.dataset.targets[work.bench.dataset.splits["val"]]
     best: Tensor = bench.extra[reference.name]
     for place, row in enumerate(work.rows):
         if row.cost is None or row.gain is not None:
             continue
-        gain = bench.dataset.task.gain(bench.extra[row.name], best, targets, bench.seed)
+        network = work.found[row.name][0].network
+        other = any(network is own.network for own in work.smaller)
+        gain = bench.dataset.task.gain(bench.extra[row.name], best, targets, bench.seed, cautious=other)
         safe = row.name == reference.name or tradeoff.allowed(gain, reference.score, work.options.max_drop)
         work.rows[place] = replace(row, gain=gain, allowed=safe)
 
@@ -103,7 +106,7 @@ def take_again(before: Artifact, work: Work, late: dict[str, Any]) -> None:
     folder = work.draft.path / CANDIDATES / layout.safe(name)
     if not (folder / RECIPE).is_file():
         raise ConfigError(
-            f"--pick {name}: its weights were not kept, since others are as good in all", "Add --force to make it again."
+            f"--pick {name}: its weights were not kept, since no goal would pick it", "Add --force to make it again."
         )
     said = json.loads((folder / RECIPE).read_text(encoding="utf-8"))
     recipe = Recipe.of(replace(before, manifest={**before.manifest, "config": {"recipe": said["recipe"]}}))

@@ -33,24 +33,24 @@ def take_steps(parts: Mapping[str, Optimization], work: Work, late: dict[str, An
     for candidate in {own.name: own for own in (best, fused) if own.name != reference.name}.values():
         measure(candidate, work)
     sign = 1 if task.primary_higher_is_better else -1
-    smaller: list[Candidate] = []
     for name in (name for name in SMALLER if name in parts):
         for candidate in _proposed(name, parts[name], best, work):
             measure(candidate, work)
-            smaller.append(candidate)
+            work.smaller.append(candidate)
     judge(reference, work)
-    # Of the smaller models only those that may be picked are worth running in other ways: the fastest of them.
-    usable = [c for c in smaller if next((row.allowed for row in work.rows if row.name == c.name), False)]
-    usable.sort(key=lambda c: next(row.cost.p50_ms_1 for row in work.rows if row.name == c.name and row.cost is not None))
-    for candidate in [best, *usable[:1]]:
+    # Of the smaller models the fastest that may be picked is worth running in other ways, by the goal or at least by name.
+    found = {row.name: row for row in work.rows if row.cost is not None}
+    level = [c for c in work.smaller if c.name in found and tradeoff.level(found[c.name], work.options.max_drop)]
+    level.sort(key=lambda c: (not found[c.name].allowed, tradeoff.latency(found[c.name])))
+    for candidate in [best, *level[:1]]:
         for name in (name for name in RUNTIME if name in parts):
-            for other in _proposed(f"{name}", parts[name], candidate, work):
+            for other in _proposed(name, parts[name], candidate, work):
                 measure(other, work)
     judge(reference, work)
     front = tradeoff.on_front(work.rows, sign)
     work.rows = [replace(row, front=here) for row, here in zip(work.rows, front, strict=True)]
     picked = name_picked(work)
-    for name in tradeoff.worth_keeping(work.rows, picked, sign) & set(work.found):
+    for name in tradeoff.worth_keeping(work.rows, picked, sign, work.options.max_drop) & set(work.found):
         keep_candidate(work.found[name][0], work.draft.path / CANDIDATES / layout.safe(name))
     candidate, runner = work.found[picked]
     write(candidate, runner, work, late)
@@ -98,24 +98,25 @@ def _more_accurate(parts: Mapping[str, Optimization], fused: Candidate, work: Wo
 def _proposed(name: str, part: Optimization, candidate: Candidate, work: Work) -> Iterator[Candidate]:
     """What an optimization proposes; what does not work here, or has no time left, is a row with the reason."""
     own = work.at(name)
+    label = f"{candidate.name}, {name}" if part.family == "runtime" else name
     # The most accurate model as a graph is worth half a minute more: nothing else makes it as much faster at no loss.
     late = time.monotonic() > work.ends and not (name == "onnx" and candidate.name in {"tuned", "fused"})
     reason = part.unfit(candidate, own) or ("no time was left" if late else "")
     if reason:
-        if not any(row.name == name and row.reason == reason for row in work.rows):
-            work.rows.append(Row(name, name, reason=reason))
+        if not any(row.way == name and row.reason == reason for row in work.rows):
+            work.rows.append(Row(label if late else name, name, reason=reason))
         return
     proposals, any_yet = part.proposals(candidate, own), False
     while True:
         try:
             proposed = next(proposals, None)
         except (RuntimeError, MmcliError, NotImplementedError) as error:
-            work.rows.append(Row(name, name, reason=running.why_not(error)))
+            work.rows.append(Row(label, name, reason=running.why_not(error)))
             return
         if proposed is None:
             work.steps.setdefault(name, own.extra)
             if not any_yet:
-                work.rows.append(Row(name, name, reason="nothing can go: val would drop too much"))
+                work.rows.append(Row(label, name, reason="nothing can go: val would drop too much"))
             return
         any_yet = True
         yield proposed

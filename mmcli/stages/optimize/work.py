@@ -72,6 +72,8 @@ class Work:
     history: list[dict[str, Any]] = field(default_factory=list)
     steps: dict[str, Any] = field(default_factory=dict)
     rows: list[Row] = field(default_factory=list)
+    smaller: list[Candidate] = field(default_factory=list)
+    """Models with fewer or other weights than the most accurate one: they may differ where the val rows do not show it."""
     found: dict[str, tuple[Candidate, running.Runner]] = field(default_factory=dict)
 
     def at(self, name: str) -> Workbench:

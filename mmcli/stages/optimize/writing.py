@@ -81,7 +81,8 @@ def _draw(work: Work, picked: str) -> None:
     work.draft.volatile.update({"search-history.png", "search-importances.png"})
 
 
-def say(artifact: Artifact, dataset: Dataset, context: Context) -> None:
+def say(artifact: Artifact, dataset: Dataset, context: Context, max_drop: float) -> None:
+    """The table of steps, the table of models, what was picked, and what else could be."""
     primary, metrics = dataset.task.primary_metric, artifact.metrics
     rows = []
     for entry in metrics["history"]:
@@ -101,6 +102,13 @@ def say(artifact: Artifact, dataset: Dataset, context: Context) -> None:
         f"one row in {before['p50_ms_1']:.2f} -> {after['p50_ms_1']:.2f} ms ({faster:.1f} times as fast), "
         f"{before['size_mb']:.1f} -> {after['size_mb']:.1f} MB"
     )
+    doubtful = tradeoff.unproven(measured, table["picked"], max_drop)
+    if doubtful is not None:
+        context.console.note(
+            f"{doubtful.name!r} takes {tradeoff.latency(doubtful):.2f} ms and is level on val, but its "
+            f"{len(dataset.splits['val'])} rows are too few to show that it drops no more than {100 * max_drop:g}%: "
+            f'--pick "{doubtful.name}" takes it, --max-drop allows more'
+        )
     found = metrics["conformal"]
     if found:
         context.console.note(f"prediction sets are made to hold the truth in {found['coverage']:.0%} of rows: predict --sets")

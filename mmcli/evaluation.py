@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmcli import __version__, model
+from mmcli import __version__, model, tradeoff
 from mmcli.artifacts import tensors
 from mmcli.artifacts.store import Artifact
 from mmcli.dataset import Dataset
@@ -97,11 +97,32 @@ def page(
         "seed": best.manifest["seed"],
         "version": __version__,
         "model_path": best.name,
-        "tradeoff": html.picture(best.path / "tradeoff.png") if (best.path / "tradeoff.png").is_file() else "",
-        "optimized": best.metrics if best.manifest["kind"] == "optimized" else {},
+        "optimizing": _optimizing(best, primary) if best.manifest["kind"] == "optimized" else {},
         "target": dataset.target,
         "task": task.summary(),
     }
+
+
+def _optimizing(best: Artifact, metric: str) -> dict[str, Any]:
+    """What was tried to make the model better, and what each of the models costs."""
+    table = best.json("tradeoff.json")
+    rows = [tradeoff.Row.from_dict(entry) for entry in table["rows"]]
+    header, cells = tradeoff.table(rows, metric.replace("_", " "), table["picked"])
+    pictures = {
+        name: html.picture(file) if (file := best.path / f"{name}.png").is_file() else ""
+        for name in ("tradeoff", "search-history", "search-importances")
+    }
+    steps = [
+        {
+            "step": entry["step"],
+            "result": "start" if entry["step"] == "fused" else "kept" if entry["kept"] else entry["reason"],
+            "score": entry["val"][metric],
+            "loss": entry["val"]["loss"],
+        }
+        for entry in best.metrics["history"]
+    ]
+    told = best.metrics | {"steps": steps, "header": [name.strip() for name in header], "cells": cells, "pictures": pictures}
+    return told | {"left_out": tradeoff.left_out(rows)}
 
 
 def table_name(dataset: Dataset) -> str:

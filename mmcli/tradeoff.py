@@ -122,12 +122,11 @@ def worth_keeping(rows: Sequence[Row], picked: str, sign: int, max_drop: float) 
 
 
 def table(rows: Sequence[Row], metric: str, picked: str) -> tuple[list[str], list[list[str]]]:
-    """Header and cells, for a console or Markdown."""
+    """Header and cells of the models that could be run."""
     header = ["model", " ", f"val {metric}", "95% vs best", "p50 ms, 1 row", "p95", "p50 ms, 32", "rows/s", "MB", "peak MB"]
     cells = []
     for row in rows:
         if row.cost is None:
-            cells.append([row.name, row.reason, *[""] * 8])
             continue
         gain = f"{row.gain.low:+.3f} to {row.gain.high:+.3f}" if row.gain is not None else ""
         sure = row.gain is not None and row.gain.high < 0
@@ -149,3 +148,8 @@ def table(rows: Sequence[Row], metric: str, picked: str) -> tuple[list[str], lis
             ]
         )
     return header, cells
+
+
+def left_out(rows: Sequence[Row]) -> list[str]:
+    """What was not run, each with its reason."""
+    return [f"{row.name}: {row.reason}" for row in rows if row.cost is None]

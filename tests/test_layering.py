@@ -42,6 +42,7 @@ FLOOR = {
             "conformal",
             "analysis",
             "evaluation",
+            "verdict",
             "examples",
             "trust",
             "targets",

@@ -69,5 +69,5 @@ class FewerInputs(Optimization):
             (bench.folder / file).unlink(missing_ok=True)
         val = dataset.splits["val"]
         outputs = fusing.settled(head, features, dataset, compute)["outputs"][val]
-        label = f"only {', '.join(names)}" if len(names) < 4 else f"{len(names)} of {len(bench.encoders)} encoders"
+        label = f"{len(names)} of {len(bench.encoders)} encoders"
         return bench.val_rank(outputs), replace(bench.assembled([member], [head.state_dict()], candidate.recipe), name=label)

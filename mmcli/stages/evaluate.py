@@ -22,9 +22,10 @@ from mmcli.errors import ConfigError, DataError, unknown
 from mmcli.evaluation import Entry, page
 from mmcli.examples import raw_cells
 from mmcli.reporting import html
-from mmcli.reporting.metrics import Interval, shown
+from mmcli.reporting.metrics import shown
 from mmcli.stages import Context, Outcome
 from mmcli.training import device
+from mmcli.verdict import verdict
 
 METRICS = "metrics.json"
 REPORT, CARD = "report.html", "report.md"
@@ -191,7 +192,7 @@ def _write(entries: list[Entry], case: _Case, extra: Mapping[str, Sequence[str]]
     fused = next((e for e in entries if e.kind == "fused" and e is not top), None)
     if fused is not None:
         gains["fused"] = task.gain(top.outputs, fused.outputs, targets, context.seed, groups)
-    verdict = _verdict(top, single, linear, fused, gains, primary)
+    said = verdict(top, single, linear, fused, gains, primary)
     nested = _nested(entries)
     nested |= _what_matters(case)
     summary = {
@@ -200,7 +201,7 @@ def _write(entries: list[Entry], case: _Case, extra: Mapping[str, Sequence[str]]
         "higher_is_better": task.primary_higher_is_better,
         "target": dataset.target,
         "model": case.best.name,
-        "verdict": verdict,
+        "verdict": said,
         "best_column": single.name,
         "inputs": {name: list(dataset.input(name).members) for name in case.columns},
         "test": nested,
@@ -268,32 +269,6 @@ def _nested(entries: list[Entry]) -> dict[str, Any]:
         else:
             test[entry.kind] = scores
     return test
-
-
-def _verdict(top: Entry, single: Entry, linear: Entry, fused: Entry | None, gains: Mapping[str, Interval], metric: str) -> str:
-    name = metric.replace("_", " ")
-    said = (
-        f"On {top.scores[metric].n} test rows the {top.label} model reaches {name} {top.scores[metric]}; the best single "
-        f"input, {single.name}, {single.scores[metric]}; a linear model on the same inputs {linear.scores[metric]}. "
-    )
-    gain, over_linear = gains["best_column"], gains["linear"]
-    change = f"{_said(gain)} in {name}, same rows for both"
-    if gain.low > 0:
-        said += f"Fusing helps ({change})."
-    elif gain.value > 0:
-        said += f"Fusing seems to help, but within the noise of so few rows ({change})."
-    else:
-        said += f"Fusing does not help here ({change}): use {single.name} alone, or give more rows."
-    if over_linear.value <= 0:
-        said += f" The linear model is as good or better (by {shown(-over_linear.value)})."
-    if fused is not None and gains["fused"].value < 0:
-        said += f" Before it was optimized, the fused model reaches {fused.scores[metric]} ({_said(gains['fused'])})."
-    return said
-
-
-def _said(gain: Interval) -> str:
-    low, high = (f"{'+' if bound > 0 else ''}{shown(bound)}" for bound in (gain.low, gain.high))
-    return f"{shown(abs(gain.value))} {'worse' if gain.value < 0 else 'better'}, 95% interval {low} to {high}"
 
 
 def _predictions(top: Entry, dataset: Dataset) -> pd.DataFrame:

@@ -43,6 +43,7 @@ def measure(candidate: Candidate, work: Work) -> Row:
     row = Row(candidate.name, candidate.way, score[bench.dataset.task.primary_metric], score["loss"], cost=cost)
     row.extra["val"] = score
     row.extra["parameters"] = parameter_count(candidate.network)
+    row.extra["encoders"] = list(candidate.recipe.encoders)
     work.found[candidate.name] = (candidate, own)
     work.rows.append(row)
     bench.extra[candidate.name] = outputs

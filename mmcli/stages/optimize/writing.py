@@ -95,6 +95,8 @@ def say(artifact: Artifact, dataset: Dataset, context: Context, max_drop: float)
     table = artifact.json(TABLE)
     measured = [Row.from_dict(entry) for entry in table["rows"]]
     context.console.table(*tradeoff.table(measured, primary, table["picked"]))
+    for said in tradeoff.left_out(measured):
+        context.console.note(f"not run: {said}")
     before, after = metrics["before"], metrics["after"]
     faster = before["p50_ms_1"] / max(after["p50_ms_1"], 1e-9)
     context.console.note(
@@ -104,9 +106,10 @@ def say(artifact: Artifact, dataset: Dataset, context: Context, max_drop: float)
     )
     doubtful = tradeoff.unproven(measured, table["picked"], max_drop)
     if doubtful is not None:
+        reads, seen = ", ".join(doubtful.extra["encoders"]), len(dataset.splits["val"])
         context.console.note(
-            f"{doubtful.name!r} takes {tradeoff.latency(doubtful):.2f} ms and is level on val, but its "
-            f"{len(dataset.splits['val'])} rows are too few to show that it drops no more than {100 * max_drop:g}%: "
+            f"{doubtful.name!r} ({reads}) takes {tradeoff.latency(doubtful):.2f} ms and is level on val, whose {seen} rows "
+            f"are too few to show that it drops no more than {100 * max_drop:g}%: "
             f'--pick "{doubtful.name}" takes it, --max-drop allows more'
         )
     found = metrics["conformal"]

@@ -136,7 +136,9 @@ def _paired(label: str, summary: Mapping[str, Any]) -> dict[str, Any]:
         return {"gain": "", "mcnemar": ""}
     gain = found["gain"]
     said = f"{gain['value']:+.3f} [{gain['low']:+.3f}, {gain['high']:+.3f}]"
-    return {"gain": said, "mcnemar": f"{found['mcnemar']['p_value']:.3f}" if "mcnemar" in found else ""}
+    p_value = found["mcnemar"]["p_value"] if "mcnemar" in found else None
+    small = p_value is not None and p_value < 0.001
+    return {"gain": said, "mcnemar": "" if p_value is None else "< 0.001" if small else f"{p_value:.3f}"}
 
 
 def _interactions(summary: Mapping[str, Any]) -> str:

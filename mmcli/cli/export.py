@@ -9,9 +9,9 @@ import typer
 
 from mmcli.cli import options as o
 
-FORMATS = ("onnx", "torch-export", "safetensors")
+FORMATS = ("onnx", "onnx-int8", "torch-export", "safetensors")
 
-Format = Annotated[str, typer.Option("--format", help="onnx, torch-export or safetensors.", metavar="NAME")]
+Format = Annotated[str, typer.Option("--format", help="onnx, onnx-int8, torch-export or safetensors.", metavar="NAME")]
 To = Annotated[Path, typer.Option("--to", help="The folder to write.", metavar="DIR")]
 ModelFolder = Annotated[
     Path | None,

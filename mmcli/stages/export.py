@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmcli import __version__, exporting, model
+from mmcli import __version__, exporting, model, running
 from mmcli.artifacts import store, tensors
 from mmcli.dataset import Dataset
 from mmcli.errors import ConfigError, MmcliError
@@ -21,7 +21,7 @@ from mmcli.recipe import Recipe
 from mmcli.signals import Signal
 from mmcli.stages import Context, Outcome
 
-FILES = {"onnx": "model.onnx", "torch-export": "model.pt2", "safetensors": "model.safetensors"}
+FILES = {"onnx": "model.onnx", "onnx-int8": "model.onnx", "torch-export": "model.pt2", "safetensors": "model.safetensors"}
 DESCRIPTION, EXAMPLE, SCRIPT, ABOUT = "model.json", "example.safetensors", "run.py", "README.md"
 ROWS = 8
 TOLERANCE = 1e-4
@@ -60,7 +60,7 @@ def run(options: Options, context: Context) -> Outcome:
     found = _written(options.format, loaded, signals, path)
     # Of outputs beyond one, a share: a temperature may have made them hundreds.
     error = float((found - wanted).abs().max() / wanted.abs().max().clamp(min=1.0))
-    if not error <= TOLERANCE:
+    if options.format != "onnx-int8" and not error <= TOLERANCE:
         raise MmcliError(
             f"{path} gives other outputs than PyTorch, by {error:.2g}", "Please report it; --format safetensors is exact."
         )
@@ -69,12 +69,15 @@ def run(options: Options, context: Context) -> Outcome:
     description = _description(options.format, loaded, dataset, signals, error)
     _write_json(options.to / DESCRIPTION, description)
     if options.format != "safetensors":
-        shutil.copy2(TEMPLATES / f"run_{options.format.replace('-', '_')}.py.txt", options.to / SCRIPT)
+        script = options.format.removesuffix("-int8").replace("-", "_")
+        shutil.copy2(TEMPLATES / f"run_{script}.py.txt", options.to / SCRIPT)
     store.write_atomic(options.to / ABOUT, _about(options.format, description).encode())
     context.console.note(
         f"{path}: {path.stat().st_size / 1e6:.1f} MB; on {len(wanted)} real rows its outputs differ from PyTorch's by "
         f"{error:.1e} at most"
     )
+    if options.format == "onnx" and loaded.artifact.config.get("way") == running.ONNX_INT8:
+        context.console.note(f"in float32; {loaded.artifact.name} runs it with int8 weights: --format onnx-int8 writes that")
     data = {"file": str(path), "model": loaded.artifact.name, "largest_difference": error, "rows": len(wanted)}
     step = f"python {options.to / SCRIPT}" if options.format != "safetensors" else f"read {options.to / ABOUT}"
     return Outcome(data, step)
@@ -100,11 +103,11 @@ def _written(form: str, loaded: Model, signals: Mapping[str, Signal], path: Path
         with torch.no_grad():
             outputs: Tensor = again(signals).outputs.float()
             return outputs
-    program = exporting.exported(loaded.network, signals)
     named = exporting.tensors_of(signals)
-    if form == "onnx":
-        exporting.write_onnx(program, list(named), path)
+    if form in {"onnx", "onnx-int8"}:
+        running.write(running.ONNX_INT8 if form == "onnx-int8" else running.ONNX, loaded.network, signals, path)
         return exporting.OnnxModel(path)(named)
+    program = exporting.exported(loaded.network, signals)
     if exporting.has_recurrent_layers(program):
         raise ConfigError(
             "--format torch-export: a recurrent encoder (rnn, crnn, cnn-rnn) would be unrolled over every length",
@@ -172,7 +175,7 @@ def _about(form: str, description: Mapping[str, Any]) -> str:
     ]
     if form != "safetensors":
         lines += [f"- `{SCRIPT}` runs the model on them, checks the outputs, and prints the predictions: `python {SCRIPT}`."]
-        needs = "onnxruntime numpy safetensors" if form == "onnx" else "torch numpy safetensors"
+        needs = "onnxruntime numpy safetensors" if form.startswith("onnx") else "torch numpy safetensors"
         lines += ["", f"    pip install {needs}", f"    python {SCRIPT}"]
     else:
         lines += [

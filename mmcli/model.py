@@ -204,6 +204,8 @@ class Prediction:
     """The rows of the table as they came, with the prediction columns."""
     rejects: list[tuple[int, str, str, str]]
     """(row from 1, column, cell, reason) of every cell that could not be read and counted as absent."""
+    remarks: dict[str, Counter[str]]
+    """Of each column what was done to cells that could be read (cut, taken for an unknown name), and to how many."""
 
 
 class Model:
@@ -261,7 +263,7 @@ class Model:
         """Predictions for consecutive parts of a table, in bounded memory; beside them, where asked for, the columns' weights,
         prediction sets (classes, or the ends of an interval), and the fused features as lists of numbers."""
         for chunk in chunks:
-            columns, rejects = self._columns(chunk, media_root)
+            columns, rejects, remarks = self._columns(chunk, media_root)
             outputs, weights, features = self._forward(columns, whole=explain or embeddings)
             decoded = {self.target + "_predicted" + name: cells for name, cells in self.task.decode(outputs).items()}
             if sets and self.conformal:
@@ -272,7 +274,7 @@ class Model:
             if explain and weights is not None:
                 for name, own in zip(self.network.names, weights.T, strict=True):
                     decoded[f"{self.target}_weight_{name}"] = [round(value, 6) for value in own.tolist()]
-            yield Prediction(chunk.assign(**{k: pd.array(v, dtype=None) for k, v in decoded.items()}), rejects)
+            yield Prediction(chunk.assign(**{k: pd.array(v, dtype=None) for k, v in decoded.items()}), rejects, remarks)
 
     def _forward(self, columns: Mapping[str, Source], whole: bool) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Outputs; and, where the whole is wanted, the columns' weights, if there are any, and the fused features."""
@@ -282,19 +284,22 @@ class Model:
             return self._runner.outputs(columns, self.compute.device), None, None
         return forward_columns(self.network, columns, self.compute), None, None
 
-    def _columns(self, chunk: pd.DataFrame, media_root: str) -> tuple[dict[str, Column], list[tuple[int, str, str, str]]]:
-        columns, rejects = {}, []
+    def _columns(
+        self, chunk: pd.DataFrame, media_root: str
+    ) -> tuple[dict[str, Column], list[tuple[int, str, str, str]], dict[str, Counter[str]]]:
+        columns, rejects, remarks = {}, [], {}
         for name, found in self.inputs.items():
             stored = {}
             for column, modality in found.members.items():
                 cells = _text_cells(chunk, column)
                 encoded = modality.transform(resolved(cells, media_root, modality))
                 stored[column] = encoded.column
+                remarks[column] = encoded.remarks
                 for reject in encoded.rejects:
                     row = int(chunk.index[reject.position]) + 1
                     rejects.append((row, column, str(cells[reject.position]), reject.reason))
             columns[name] = found.join(stored)
-        return columns, rejects
+        return columns, rejects, remarks
 
 
 def _text_cells(chunk: pd.DataFrame, column: str) -> list[str | None]:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import csv
 import time
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TextIO
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
 
-from mmcli import model
-from mmcli.artifacts import store
+from mmcli import model, running
 from mmcli.errors import ConfigError, DataError
 from mmcli.model import Model
 from mmcli.stages import Context, Outcome
@@ -60,7 +61,9 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
         )
     if missing:
         context.console.warn(f"{path} lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}: absent in every row")
-    context.console.note(f"predict: {loaded.artifact.name} on {loaded.compute}")
+    way = loaded.artifact.config.get("way", running.TORCH)
+    by = f"run as {way}" if way != running.TORCH and not (options.embeddings or options.explain) else f"on {loaded.compute}"
+    context.console.note(f"predict: {loaded.artifact.name}, {by}")
     if options.explain and not loaded.has_weights:
         raise ConfigError(
             f"--explain: {loaded.artifact.name} fuses by {loaded.artifact.config['method']}, which has no weights",
@@ -75,56 +78,83 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
         context.console.note("dry run: nothing was written")
         return Outcome({"model": loaded.artifact.name, "absent": missing}, "")
     started = time.monotonic()
-    rows, rejects = _predict(table, loaded, options)
+    rejects = _Rejects(options.output.with_name(f"{options.output.stem}.rejects.csv"))
+    rows, remarks = _predict(table, loaded, options, rejects)
     seconds = time.monotonic() - started
-    if rejects:
-        listed = _write_rejects(rejects, options.output)
-        row, column, cell, reason = rejects[0]
+    if rejects.first is not None:
+        row, column, cell, reason = rejects.first
         context.console.warn(
-            f"{len(rejects)} cells cannot be read and count as absent, the first: row {row}, column {column!r}, {cell!r}: "
-            f"{reason}; all are listed in {listed}"
+            f"{rejects.count:,} cells cannot be read and count as absent, the first: row {row}, column {column!r}, {cell!r}: "
+            f"{reason}; all are listed in {rejects.path}"
         )
+    for column, found in remarks.items():
+        for what, count in found.items():
+            context.console.note(f"column {column!r}: {count:,} cells {what}")
     context.console.note(f"{rows:,} rows in {seconds:.1f} s ({rows / max(seconds, 1e-9):,.0f} rows/s)")
-    data = {"output": str(options.output), "rows": rows, "rejects": len(rejects), "model": loaded.artifact.name}
+    data = {"output": str(options.output), "rows": rows, "rejects": rejects.count, "model": loaded.artifact.name}
     return Outcome({**data, "absent": missing}, f"look at {options.output}")
 
 
-def _predict(table: Table, loaded: Model, options: Options) -> tuple[int, list[tuple[int, str, str, str]]]:
-    """In chunks, into a file that takes its name when it is whole."""
+def _predict(table: Table, loaded: Model, options: Options, rejects: _Rejects) -> tuple[int, dict[str, Counter[str]]]:
+    """In chunks, into a file that takes its name when it is whole; gives the number of rows, and what was done to cells."""
     temporary = options.output.with_name(f".{options.output.name}.partial")
     options.output.parent.mkdir(parents=True, exist_ok=True)
     writer = _WRITERS[FORMATS[options.output.suffix.lower()]](temporary, options.output.suffix.lower())
-    rejects, rows = [], 0
+    remarks: dict[str, Counter[str]] = {}
+    rows = 0
     try:
         root = options.media_root or str(table.path.parent)
         for prediction in loaded.predict_chunks(
             table.chunks(), root, explain=options.explain, sets=options.sets, embeddings=options.embeddings
         ):
             writer.write(prediction.frame)
-            rejects += prediction.rejects
+            rejects.write(prediction.rejects)
+            for column, found in prediction.remarks.items():
+                remarks.setdefault(column, Counter()).update(found)
             rows += len(prediction.frame)
         if not rows:
             raise DataError(f"{table.path} has a header but no rows", "There is nothing to predict.")
     except BaseException:
         writer.close()
+        rejects.close(keep=False)
         temporary.unlink(missing_ok=True)
         raise
     writer.close()
+    rejects.close(keep=True)
     temporary.replace(options.output)
-    return rows, rejects
+    return rows, remarks
 
 
-def _write_rejects(rejects: list[tuple[int, str, str, str]], output: Path) -> Path:
-    path = output.with_name(f"{output.stem}.rejects.csv")
-    lines = [("row", "column", "path", "reason"), *rejects]
-    text = "".join(",".join(_quoted(cell) for cell in line) + "\n" for line in lines)
-    store.write_atomic(path, text.encode())
-    return path
+class _Rejects:
+    """What could not be read, written as it comes: a file beside the predictions, there only if there is any."""
 
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.first: tuple[int, str, str, str] | None = None
+        self.count = 0
+        self._temporary = path.with_name(f".{path.name}.partial")
+        self._file: TextIO | None = None
 
-def _quoted(cell: Any) -> str:
-    text = str(cell)
-    return '"' + text.replace('"', '""') + '"' if any(char in text for char in ',"\n\r') else text
+    def write(self, rejects: Sequence[tuple[int, str, str, str]]) -> None:
+        if not rejects:
+            return
+        if self._file is None:
+            self.first = rejects[0]
+            self._file = self._temporary.open("w", encoding="utf-8", newline="")
+            csv.writer(self._file, lineterminator="\n").writerow(("row", "column", "path", "reason"))
+        csv.writer(self._file, lineterminator="\n").writerows(rejects)
+        self.count += len(rejects)
+
+    def close(self, keep: bool) -> None:
+        """Gives the file its name, or takes it away; one of an earlier call goes."""
+        if self._file is not None:
+            self._file.close()
+        if self._file is not None and keep:
+            self._temporary.replace(self.path)
+        else:
+            self._temporary.unlink(missing_ok=True)
+            if keep:
+                self.path.unlink(missing_ok=True)
 
 
 class _Writer(Protocol):

@@ -260,6 +260,13 @@ def test_predict_takes_bad_missing_and_unknown_cells(chain: Path, tmp_path: Path
     assert rejects["row"].tolist() == ["2", "4"]
     assert rejects["path"].tolist() == ["bad.png", "gone.png"]
     assert "2 cells cannot be read" in output
+    long = write_csv(tmp_path / "long.csv", ["picture", "word"], [["ok.png", "apple " * 5000], ["", "box"]])
+    code, output = invoke("predict", long, "-o", tmp_path / "p.csv", "-a", chain)
+    assert code == 0, output
+    assert "column 'word': 1 cells cut to" in output
+    assert "cannot be read" not in output
+    assert not (tmp_path / "p.rejects.csv").exists(), "those of the call before"
+    assert sorted(path.name for path in tmp_path.glob(".*")) == []
 
 
 def test_predict_announces_absent_columns(chain: Path, tmp_path: Path) -> None:

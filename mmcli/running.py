@@ -81,13 +81,17 @@ def runner(way: str, network: FusedModel, compute: Compute, file: Path | None = 
     return Runner(way, network.eval(), run, _bytes(network))
 
 
-def write(way: str, network: FusedModel, signals: Mapping[str, Signal], file: Path) -> None:
-    """Writes what `runner` runs in that way, traced on a batch of signals.
+def write(way: str, network: FusedModel, signals: Mapping[str, Signal], file: Path, whole: Path | None = None) -> None:
+    """Writes what `runner` runs in that way, traced on a batch of signals; int8 from the graph in float32 at `whole`, if it is
+    there already.
 
     Raises:
         ConfigError: a package is not installed.
         RuntimeError: the model cannot be traced, or compiled here.
     """
+    if way == ONNX_INT8 and whole is not None and whole.is_file():
+        _quantized_graph(whole, file)
+        return
     program = exporting.exported(network, signals)
     if way == AOT:
         if exporting.has_recurrent_layers(program):
@@ -98,12 +102,16 @@ def write(way: str, network: FusedModel, signals: Mapping[str, Signal], file: Pa
     names = list(exporting.tensors_of(signals))
     exporting.write_onnx(program, names, file)
     if way == ONNX_INT8:
-        quantization = need("onnxruntime.quantization", "int8 ONNX", extra="export")
-        whole = file.with_suffix(".float.onnx")
-        file.rename(whole)
-        with exporting.quiet():
-            quantization.quantize_dynamic(str(whole), str(file), op_types_to_quantize=QUANTIZED_OPERATORS)
-        whole.unlink()
+        floats = file.with_suffix(".float.onnx")
+        file.rename(floats)
+        _quantized_graph(floats, file)
+        floats.unlink()
+
+
+def _quantized_graph(whole: Path, file: Path) -> None:
+    quantization = need("onnxruntime.quantization", "int8 ONNX", extra="export")
+    with exporting.quiet():
+        quantization.quantize_dynamic(str(whole), str(file), op_types_to_quantize=QUANTIZED_OPERATORS)
 
 
 def _from_file(way: str, file: Path, compute: Compute) -> Run:

@@ -38,6 +38,22 @@ def test_every_way_gives_what_torch_gives(network: Any, tmp_path: Path) -> None:
         torch.testing.assert_close(found, wanted, atol=tolerance, rtol=0.05, msg=way)
 
 
+def test_int8_is_made_from_the_graph_that_is_there(network: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = signals(network, KINDS, [0, 1, 3, 4])
+    running.write(ONNX_INT8, network, own, tmp_path / "alone.onnx")
+    running.write(ONNX, network, own, tmp_path / "whole.onnx")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["alone.onnx", "whole.onnx"]
+    monkeypatch.setattr(running.exporting, "exported", lambda *_: pytest.fail("the model was traced again"))
+    running.write(ONNX_INT8, network, own, tmp_path / "made.onnx", tmp_path / "whole.onnx")
+    columns = {name: column(kind) for name, kind in KINDS.items()}
+    made, alone = (
+        running.runner(ONNX_INT8, network, CPU, tmp_path / name).outputs(columns, CPU.device)
+        for name in ("made.onnx", "alone.onnx")
+    )
+    assert torch.equal(made, alone)
+    assert (tmp_path / "whole.onnx").is_file()
+
+
 def test_int8_weights_are_counted_as_int8(network: Any) -> None:
     whole, small = (running.runner(way, network, CPU).size for way in (FLOAT32, INT8_WEIGHTS))
     linear = sum(m.weight.numel() for m in network.modules() if isinstance(m, torch.nn.Linear))

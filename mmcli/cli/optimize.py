@@ -56,7 +56,7 @@ TimeBudget = Annotated[
     str,
     typer.Option(
         "--time-budget",
-        help="How long it may take: 90s, 10m, 1h.",
+        help="How long it may take: 90s, 10m, 1h. Making the graph for ONNX Runtime may end up to a minute later.",
         metavar="TIME",
         envvar="MMCLI_TIME_BUDGET",
         rich_help_panel=SEARCH,

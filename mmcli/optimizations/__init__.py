@@ -42,6 +42,8 @@ class Candidate:
     """One of the ways in `mmcli.running`."""
     file: Path | None = None
     """What is run, where that is a file."""
+    whole: Path | None = None
+    """The graph in float32 that the file is made from, if it is there."""
 
 
 @dataclass(frozen=True)

@@ -28,5 +28,7 @@ class Onnx(Optimization):
         return "" if bench.compute.device.type == "cpu" else "ONNX Runtime is used on a CPU"
 
     def proposals(self, candidate: Candidate, bench: Workbench) -> Iterator[Candidate]:
+        whole = bench.file_for(candidate, ONNX)
         for way in (ONNX, *([ONNX_INT8] if self.config.int8 else [])):
-            yield replace(candidate, name=f"{candidate.name}, {way}", way=way, file=bench.file_for(candidate, way))
+            file = bench.file_for(candidate, way)
+            yield replace(candidate, name=f"{candidate.name}, {way}", way=way, file=file, whole=whole)

@@ -30,7 +30,7 @@ def measure(candidate: Candidate, work: Work) -> Row:
         if candidate.file is not None:
             candidate.file.parent.mkdir(parents=True, exist_ok=True)
             signals = running.batch_of(candidate.network, bench.dataset, 4, bench.compute)
-            running.write(candidate.way, candidate.network, signals, candidate.file)
+            running.write(candidate.way, candidate.network, signals, candidate.file, candidate.whole)
         own = running.runner(candidate.way, candidate.network, bench.compute, candidate.file)
         columns = {name: bench.dataset.column(name).select(val) for name in candidate.network.inputs}
         outputs = own.outputs(columns, bench.compute.device)

@@ -29,7 +29,8 @@ def need(package: str, what: str, extra: str = "hub") -> Any:
         return importlib.import_module(package)
     except ImportError:
         raise ConfigError(
-            f"{what} needs the package {package}, which is not installed", f"pip install 'mmcli[{extra}]'"
+            f"{what} needs the package {package}, which is not installed",
+            f"Where mmcli was installed from: pip install '.[{extra}]'",
         ) from None
 
 

@@ -30,6 +30,8 @@ class Row:
     reason: str = ""
     allowed: bool = False
     """Whether it surely drops no more than may be."""
+    superseded: bool = False
+    """Whether it is what the most accurate model was before, at the same cost: it is there to compare with, never picked."""
     front: bool = False
     """Whether no allowed model is as good in score, latency and size, and better in one."""
     extra: dict[str, Any] = field(default_factory=dict)
@@ -65,7 +67,8 @@ def unproven(rows: Sequence[Row], picked: str, max_drop: float) -> Row | None:
     """The fastest model that is level on the val rows, which are too few to show that it drops no more than may be; None where
     the picked one is as fast."""
     bar = min((latency(row) for row in rows if row.name == picked), default=math.inf)
-    found = [row for row in rows if not row.allowed and level(row, max_drop) and latency(row) < bar / 1.2]
+    doubtful = [row for row in rows if not row.allowed and not row.superseded and level(row, max_drop)]
+    found = [row for row in doubtful if latency(row) < bar / 1.2]
     return min(found, key=latency, default=None)
 
 
@@ -130,7 +133,7 @@ def table(rows: Sequence[Row], metric: str, picked: str) -> tuple[list[str], lis
             continue
         gain = f"{row.gain.low:+.3f} to {row.gain.high:+.3f}" if row.gain is not None else ""
         sure = row.gain is not None and row.gain.high < 0
-        fails = "drops too much" if sure else "may drop too much"
+        fails = "" if row.superseded else "drops too much" if sure else "may drop too much"
         marks = "picked" if row.name == picked else "best trade" if row.front else "" if row.allowed else fails
         cost = row.cost
         cells.append(
@@ -151,5 +154,9 @@ def table(rows: Sequence[Row], metric: str, picked: str) -> tuple[list[str], lis
 
 
 def left_out(rows: Sequence[Row]) -> list[str]:
-    """What was not run, each with its reason."""
-    return [f"{row.name}: {row.reason}" for row in rows if row.cost is None]
+    """What was not run, by reason."""
+    reasons: dict[str, list[str]] = {}
+    for row in rows:
+        if row.cost is None:
+            reasons.setdefault(row.reason, []).append(row.name)
+    return [f"{'; '.join(names)}: {reason}" for reason, names in reasons.items()]

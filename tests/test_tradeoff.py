@@ -81,6 +81,15 @@ def test_what_is_level_on_few_rows_is_named_and_kept_but_not_picked() -> None:
     assert (marks["level"], marks["fast but wrong"]) == ("may drop too much", "drops too much")
 
 
+def test_the_model_before_tuning_is_not_picked_for_what_the_clock_says() -> None:
+    fused = replace(row("fused", 0.90, 0.5, 1, ok=False), gain=Interval(0.0, 0.0, 0.0, 92), superseded=True)
+    rows = [*ROWS, fused]
+    assert [pick(rows, goal, 1).name for goal in ("latency", "size")] == ["onnx", "small"]
+    assert unproven(rows, "onnx", 0.005) is None
+    assert {line[0]: line[1] for line in table(rows, "accuracy", "onnx")[1]}["fused"] == ""
+    assert Row.from_dict(fused.as_dict()).superseded
+
+
 def test_balanced_counts_batches_too() -> None:
     slow_in_batches = row("onnx", 0.9, 3, 41, ms_32=400)
     assert pick([ROWS[0], slow_in_batches], "balanced", 1).name == "best"
@@ -95,4 +104,8 @@ def test_rows_come_back_from_json_and_reasons_are_told() -> None:
     assert all(len(line) == len(header) for line in cells)
     assert cells[1][1] == "picked"
     assert cells[4][1] == "drops too much"
-    assert left_out([*ROWS, failed]) == ["aot: no compiler"]
+    again = replace(failed, name="small, aot")
+    assert left_out([*ROWS, failed, Row("onnx", "onnx", reason="no package"), again]) == [
+        "aot; small, aot: no compiler",
+        "onnx: no package",
+    ]

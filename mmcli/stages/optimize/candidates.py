@@ -55,14 +55,17 @@ def judge(reference: Row, work: Work) -> None:
     another way to run them differ by rounding alone."""
     bench, targets = work.bench, work.bench.dataset.targets[work.bench.dataset.splits["val"]]
     best: Tensor = bench.extra[reference.name]
+    top = work.found[reference.name][0]
     for place, row in enumerate(work.rows):
         if row.cost is None or row.gain is not None:
             continue
-        network = work.found[row.name][0].network
-        other = any(network is own.network for own in work.smaller)
+        own = work.found[row.name][0]
+        other = any(own.network is smaller.network for smaller in work.smaller)
         gain = bench.dataset.task.gain(bench.extra[row.name], best, targets, bench.seed, cautious=other)
         safe = row.name == reference.name or tradeoff.allowed(gain, reference.score, work.options.max_drop)
-        work.rows[place] = replace(row, gain=gain, allowed=safe)
+        # The fused model where the same network was tuned: it costs the same, whatever the clock says, and is not calibrated.
+        old = row.name == "fused" and own.network is not top.network and own.recipe.members == top.recipe.members
+        work.rows[place] = replace(row, gain=gain, allowed=safe and not old, superseded=old)
 
 
 def name_picked(work: Work) -> str:
@@ -74,7 +77,7 @@ def name_picked(work: Work) -> str:
     if work.options.pick not in runnable:
         raise ConfigError(f"--pick {work.options.pick}: {unknown('model', work.options.pick, runnable)}")
     row = next(row for row in work.rows if row.name == work.options.pick)
-    if not row.allowed:
+    if not row.allowed and not row.superseded:
         work.bench.console.warn(f"{row.name} may drop more than --max-drop allows; it was picked by name")
     return row.name
 

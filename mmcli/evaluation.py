@@ -71,17 +71,7 @@ def page(
             for e in ranked
         ],
         "n": len(test),
-        "inputs": [
-            {
-                "name": column,
-                "modality": dataset.input(column).modality,
-                "encoder": artifact.config["architecture"],
-                "val": artifact.metrics["val"][primary],
-                "absent": int((~tensors.load(artifact.file(model.EMBEDDINGS))["present"][test]).sum()),
-                "parameters": artifact.metrics["parameters"],
-            }
-            for column, artifact in columns.items()
-        ],
+        "inputs": [_input(column, artifact, dataset) for column, artifact in columns.items()],
         "interactions": _interactions(summary),
         "subsets": summary["test"]["subsets"],
         "shapley": summary["test"]["shapley"],
@@ -100,6 +90,18 @@ def page(
         "optimizing": _optimizing(best, primary) if best.manifest["kind"] == "optimized" else {},
         "target": dataset.target,
         "task": task.summary(),
+    }
+
+
+def _input(column: str, encoder: Artifact, dataset: Dataset) -> dict[str, Any]:
+    present = tensors.load(encoder.file(model.EMBEDDINGS))["present"]
+    return {
+        "name": column,
+        "modality": dataset.input(column).modality,
+        "encoder": encoder.config["architecture"],
+        "val": encoder.metrics["val"][dataset.task.primary_metric],
+        "absent": int((~present[dataset.splits["test"]]).sum()),
+        "parameters": encoder.metrics["parameters"],
     }
 
 

@@ -34,7 +34,8 @@ def verdict(top: Entry, single: Entry, linear: Entry, fused: Entry | None, gains
         said += f" The linear model is as good or better (by {shown(-gains['linear'].value)})."
     if fused is not None and gains["fused"].value < 0:
         said += f" Before it was optimized, the model reaches {fused.scores[metric]} ({_told(gains['fused'])})"
-        said += ': take it back with "mmcli optimize --goal accuracy".' if lost else ", which is within noise."
+        told = f": predict and export take it with --model, from fusions/{fused.name} under the artifacts."
+        said += told if lost else ", which is within noise."
     return said
 
 

@@ -40,7 +40,7 @@ def test_what_optimizing_lost_is_told() -> None:
     lost = said(top, Interval(-0.01, -0.05, 0.03, 146), Interval(-0.09, -0.12, -0.03, 146))
     assert "Fusing does not help" not in lost, "it did, before"
     assert "Before it was optimized, the model reaches 0.930" in lost
-    assert 'take it back with "mmcli optimize --goal accuracy"' in lost
+    assert "take it with --model, from fusions/gated under the artifacts" in lost
     noise = said(top, Interval(0.03, 0.01, 0.06, 146), Interval(-0.01, -0.03, 0.02, 146))
     assert "Fusing helps" in noise
     assert "(0.010 worse, 95% interval -0.030 to +0.020), which is within noise." in noise

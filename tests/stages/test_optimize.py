@@ -64,6 +64,8 @@ def test_every_model_tried_has_its_score_and_its_cost_or_a_reason(chain: Path) -
             assert row["gain"]["low"] <= row["gain"]["value"] <= row["gain"]["high"]
         else:
             assert row["reason"]
+    kept = {entry["step"] for entry in optimized(chain).metrics["history"] if entry["kept"]} - {"fused"}
+    assert bool(rows["fused"].get("superseded")) == (bool(kept) and kept <= {"calibrate", "finetune"})
     picked = rows[table["picked"]]
     assert picked["allowed"]
     assert picked["gain"]["low"] >= -0.005 * picked["score"] - 1e-9
@@ -104,6 +106,14 @@ def test_another_model_is_picked_at_once(copy: Path) -> None:
     code, output = invoke("optimize", "-a", copy, "--trials", "3", "--pick", "nonsense", *SMALL[-1:])
     assert code == ExitCode.USAGE
     assert "--pick nonsense: unknown model 'nonsense'" in output
+    for _ in range(2):  # at the end of work that has not been done yet, which is kept; and again
+        code, output = invoke("optimize", "-a", copy, "--trials", "2", "--pick", "nonsense", *SMALL[-1:])
+        assert code == ExitCode.USAGE
+        assert "What was measured is kept" in output
+    left = optimized(copy)
+    code, output = invoke("optimize", "-a", copy, "--trials", "2", "--pick", left.metrics["picked"], *SMALL[-1:])
+    assert code == ExitCode.DONE, output
+    assert optimized(copy).json("tradeoff.json")["rows"] == left.json("tradeoff.json")["rows"], "nothing was measured anew"
 
 
 @pytest.mark.parametrize(

@@ -17,10 +17,10 @@ from mmcli.dataset import Dataset
 from mmcli.errors import ArtifactError, ConfigError, unknown
 from mmcli.optimizations import Optimization, Workbench
 from mmcli.stages import Context, Outcome
-from mmcli.stages.optimize.candidates import same_work, take_again
+from mmcli.stages.optimize.candidates import refuse_unknown, same_work, take_again
 from mmcli.stages.optimize.steps import take_steps
 from mmcli.stages.optimize.work import ACCURACY, RUNTIME, SMALLER, TRIALS, Options, Work
-from mmcli.stages.optimize.writing import say
+from mmcli.stages.optimize.writing import measured, say
 from mmcli.training import device
 from mmcli.training.device import Compute
 
@@ -36,16 +36,9 @@ def run(options: Options, context: Context) -> Outcome:
     """
     dataset = Dataset.open(context.root)
     base = _base(options, context)
-    wrong = [name for name in options.skip if name not in registry.parts("optimizations")]
-    if wrong:
-        raise ConfigError(f"--skip {wrong[0]}: {unknown('step', wrong[0], registry.parts('optimizations'))}")
-    parts = {name: _part(name, context) for name in (*ACCURACY, *SMALLER, *RUNTIME) if name not in options.skip}
-    if not options.ensemble:
-        parts.pop("ensemble", None)
     settings = context.settings.for_stage("optimize")
     compute = device.choose(context.device, context.precision, context.threads)
-    if compute.precision != "float32":
-        parts.pop("precision", None)  # full precision is measured anyway
+    parts = _parts(options, compute, context)
     said = {name: part.config.model_dump() for name, part in parts.items()}
     asked = [options.time_budget, options.trials, options.max_drop, options.coverage]
     work = store.digest([base.parent(), said, settings.values.get("training", {}), asked, context.seed, str(compute)])
@@ -61,6 +54,7 @@ def run(options: Options, context: Context) -> Outcome:
         return Outcome({"trials": len(trials)}, "mmcli optimize")
     artifact = None if context.force else store.up_to_date(context.root, layout.OPTIMIZED, fingerprint)
     if artifact:
+        refuse_unknown(options.pick, measured(artifact))
         context.console.note("optimized: up to date")
         return Outcome(artifact.metrics, "mmcli evaluate")
     before = None if context.force else same_work(context.root, work)
@@ -88,6 +82,7 @@ def run(options: Options, context: Context) -> Outcome:
         draft.metrics["seconds"] = round(time.monotonic() - work_now.started, 2)
     artifact = store.read(context.root, layout.OPTIMIZED, "optimized", "mmcli optimize")
     say(artifact, dataset, context, options.max_drop)
+    refuse_unknown(options.pick, measured(artifact))
     return Outcome(artifact.metrics, "mmcli evaluate")
 
 
@@ -106,9 +101,17 @@ def _base(options: Options, context: Context) -> Artifact:
     return fusions[0]
 
 
-def _part(name: str, context: Context) -> Optimization:
-    kind: type[Optimization] = registry.load("optimizations", name)
-    return kind(context.settings.for_stage("optimize").part("optimizations", name))
+def _parts(options: Options, compute: Compute, context: Context) -> dict[str, Optimization]:
+    """The steps that are taken, in order."""
+    known, settings = registry.parts("optimizations"), context.settings.for_stage("optimize")
+    wrong = [name for name in options.skip if name not in known]
+    if wrong:
+        raise ConfigError(f"--skip {wrong[0]}: {unknown('step', wrong[0], known)}")
+    skipped = {*options.skip, *(() if options.ensemble else ("ensemble",))}
+    if compute.precision != "float32":
+        skipped.add("precision")  # full precision is measured anyway
+    names = [name for name in (*ACCURACY, *SMALLER, *RUNTIME) if name not in skipped]
+    return {name: registry.load("optimizations", name)(settings.part("optimizations", name)) for name in names}
 
 
 def _bench(base: Artifact, dataset: Dataset, settings: Any, compute: Compute, options: Options, context: Context) -> Workbench:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from mmcli import model, running, tradeoff
 from mmcli.artifacts import layout, store, tensors
 from mmcli.artifacts.store import Artifact
 from mmcli.encoders import parameter_count
-from mmcli.errors import ConfigError, MmcliError, unknown
+from mmcli.errors import ConfigError, MmcliError
 from mmcli.optimizations import Candidate
 from mmcli.recipe import Recipe
 from mmcli.stages.optimize.work import CANDIDATES, RECIPE, TABLE, Work
@@ -68,14 +69,19 @@ def judge(reference: Row, work: Work) -> None:
         work.rows[place] = replace(row, gain=gain, allowed=safe and not old, superseded=old)
 
 
+def refuse_unknown(pick: str | None, rows: Sequence[Row]) -> None:
+    """Ends with an error where the model that was asked for is none of those that were measured."""
+    runnable = [row.name for row in rows if row.cost is not None]
+    if pick is not None and pick not in runnable:
+        kept = f"What was measured is kept, and taken at once by its name: {'; '.join(runnable)}."
+        raise ConfigError(f"--pick {pick}: unknown model {pick!r}", kept)
+
+
 def name_picked(work: Work) -> str:
-    """The name of the model that is taken."""
+    """The name of the model that is taken: by its own name, if it was measured, or by the goal."""
     sign = 1 if work.bench.dataset.task.primary_higher_is_better else -1
-    if work.options.pick is None:
+    if work.options.pick not in {row.name for row in work.rows if row.cost is not None}:
         return tradeoff.pick(work.rows, work.options.goal, sign).name
-    runnable = [row.name for row in work.rows if row.cost is not None]
-    if work.options.pick not in runnable:
-        raise ConfigError(f"--pick {work.options.pick}: {unknown('model', work.options.pick, runnable)}")
     row = next(row for row in work.rows if row.name == work.options.pick)
     if not row.allowed and not row.superseded:
         work.bench.console.warn(f"{row.name} may drop more than --max-drop allows; it was picked by name")
@@ -103,6 +109,7 @@ def take_again(before: Artifact, work: Work, late: dict[str, Any]) -> None:
     """Picks another of the models that were measured before: nothing is trained, nothing measured anew."""
     table = before.json(TABLE)
     work.rows += [Row.from_dict(entry) for entry in table["rows"]]
+    refuse_unknown(work.options.pick, work.rows)
     work.history = before.metrics["history"]
     work.steps = before.metrics["steps"]
     name = name_picked(work)

@@ -81,6 +81,11 @@ def _draw(work: Work, picked: str) -> None:
     work.draft.volatile.update({"search-history.png", "search-importances.png"})
 
 
+def measured(artifact: Artifact) -> list[Row]:
+    """All models that were tried for an optimised one."""
+    return [Row.from_dict(entry) for entry in artifact.json(TABLE)["rows"]]
+
+
 def say(artifact: Artifact, dataset: Dataset, context: Context, max_drop: float) -> None:
     """The table of steps, the table of models, what was picked, and what else could be."""
     primary, metrics = dataset.task.primary_metric, artifact.metrics
@@ -92,10 +97,9 @@ def say(artifact: Artifact, dataset: Dataset, context: Context, max_drop: float)
         seconds = f"{entry['seconds']:.0f}" if "seconds" in entry else ""
         rows.append([entry["step"], said, detail, shown(entry["val"][primary]), shown(entry["val"]["loss"]), seconds])
     context.console.table(["accuracy", " result", " what", f"val {primary}", "val loss", "s"], rows)
-    table = artifact.json(TABLE)
-    measured = [Row.from_dict(entry) for entry in table["rows"]]
-    context.console.table(*tradeoff.table(measured, primary, table["picked"]))
-    for said in tradeoff.left_out(measured):
+    tried, picked = measured(artifact), metrics["picked"]
+    context.console.table(*tradeoff.table(tried, primary, picked))
+    for said in tradeoff.left_out(tried):
         context.console.note(f"not run: {said}")
     before, after = metrics["before"], metrics["after"]
     faster = before["p50_ms_1"] / max(after["p50_ms_1"], 1e-9)
@@ -104,7 +108,7 @@ def say(artifact: Artifact, dataset: Dataset, context: Context, max_drop: float)
         f"one row in {before['p50_ms_1']:.2f} -> {after['p50_ms_1']:.2f} ms ({faster:.1f} times as fast), "
         f"{before['size_mb']:.1f} -> {after['size_mb']:.1f} MB"
     )
-    doubtful = tradeoff.unproven(measured, table["picked"], max_drop)
+    doubtful = tradeoff.unproven(tried, picked, max_drop)
     if doubtful is not None:
         reads, seen = ", ".join(doubtful.extra["encoders"]), len(dataset.splits["val"])
         context.console.note(

@@ -187,6 +187,7 @@ CHECKS: tuple[Callable[[Subject], None], ...] = (
 
 def subject(name: str) -> Subject:
     """A method by name, or by file and class, with its default options."""
+    registry.trust(name)
     kind: type[Fusion] = registry.load("fusions", name)
     return Subject(kind, registry.config_of(kind)())
 

@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from mmcli import conformal, running
+from mmcli import conformal, registry, running
 from mmcli.artifacts import layout, store, tensors
 from mmcli.artifacts.store import Artifact
 from mmcli.dataset import Dataset
@@ -312,12 +312,22 @@ def _run_file(artifact: Artifact, way: str) -> Path | None:
     return artifact.file(running.FILES[way]) if way in running.FILES else None
 
 
-def load(path: str | Path = "artifacts", device_name: str = "auto", precision: str = "auto", threads: int = 0) -> Model:
+def load(
+    path: str | Path = "artifacts",
+    device_name: str = "auto",
+    precision: str = "auto",
+    threads: int = 0,
+    trust: Sequence[str | Path] = (),
+) -> Model:
     """The model at `path`: an artifacts root (then the best model in it), a fusion's folder, or `optimized`.
+
+    `trust` names files with parts of your own; nothing in a file that only the artifact names is run.
 
     Raises:
         ArtifactError: there is none, or it is stale or damaged; says what to run.
     """
+    for file in trust:
+        registry.trust(str(file))
     folder = Path(path)
     manifest = folder / store.MANIFEST
     if not manifest.is_file():

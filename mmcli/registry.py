@@ -4,6 +4,8 @@ A part is one file in its room: the file name is its key (with - for _), its doc
 class its options. Names, summaries and configs are read from the source, so that `mmcli list` and the checking of options
 import no torch; only `load` imports the part. Third parties add parts through entry points named `mmcli.<room>`.
 
+A user's own file runs only if the user has named it to this process: see `trust`. That an artifact names it is not enough.
+
 Knows nothing of what the parts do.
 """
 
@@ -13,6 +15,7 @@ import ast
 import importlib
 import importlib.metadata
 import importlib.util
+import shlex
 import sys
 from dataclasses import dataclass, field
 from functools import cache
@@ -20,7 +23,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from mmcli.errors import ConfigError, did_you_mean, unknown
+from mmcli.errors import ArtifactError, ConfigError, did_you_mean, unknown
 
 ROOMS = {
     "modalities": "modality",
@@ -30,6 +33,8 @@ ROOMS = {
     "optimizations": "optimization",
 }
 """Room -> what one of its parts is called in messages."""
+_trusted: dict[str, Path] = {}
+"""File name -> the user's own file of that name."""
 
 
 @dataclass(frozen=True)
@@ -85,18 +90,41 @@ def in_file(name: str) -> tuple[Path, str] | None:
     return (Path(path).expanduser(), cls) if path.endswith(".py") else None
 
 
-def resolve(room: str, name: str) -> PartInfo:
-    """The part of that name or alias, or in that file.
+def trust(name: str) -> None:
+    """Lets parts in a file of the user's own be imported from here on, the user having typed `name`: `./mine.py:MyFusion`.
+    Other names need no trust.
 
     Raises:
-        ConfigError: no such part; the message suggests the nearest name.
+        ConfigError: there is no such file.
     """
     if own := in_file(name):
         path, _ = own
         if not path.is_file():
             raise ConfigError(f"{name}: there is no such file", f"Looked in {path.absolute().parent}.")
+        _trusted[path.name] = path.absolute()
+
+
+def trusted() -> list[Path]:
+    """The user's own files that may be imported."""
+    return list(_trusted.values())
+
+
+def resolve(room: str, name: str) -> PartInfo:
+    """The part of that name or alias, or in that file, which is then the one that the user named, wherever `name` says it lies.
+
+    Raises:
+        ConfigError: no such part; the message suggests the nearest name.
+        ArtifactError: a file that the user has not named.
+    """
+    if own := in_file(name):
+        path = _trusted.get(own[0].name)
+        if path is None:
+            raise ArtifactError(
+                f"{ROOMS[room]} {name!r} is a file that you have not named: nothing in it was run",
+                f"If it is yours, and you trust what stands in it, add: --trust {shlex.quote(own[0].name)} (with its folder)",
+            )
         try:
-            return _describe(room, name, f"mmcli_own_{path.stem}", path.absolute())
+            return _describe(room, name, f"mmcli_own_{path.stem}", path)
         except (SyntaxError, UnicodeDecodeError) as error:
             raise ConfigError(f"{path} is not valid Python: {error}") from None
     known = parts(room)
@@ -117,8 +145,8 @@ def canonical(room: str, name: str) -> str:
         ConfigError: no such part.
     """
     info = resolve(room, name)
-    if own := in_file(name):
-        return f"{own[0].absolute()}:{load(room, name).__name__}"
+    if in_file(name):
+        return f"{info.path}:{load(room, name).__name__}"
     variant = variant_of(room, name)
     return f"{info.name}:{variant}" if variant else info.name
 
@@ -145,8 +173,9 @@ def load(room: str, name: str) -> type[Any]:
     if own and own[1]:
         wanted = [value for value in classes if value.__name__ == own[1]]
         if not wanted:
+            near = did_you_mean(own[1], [found.__name__ for found in classes])
             raise ConfigError(
-                f"{own[0]} has no {contract.__name__} called {own[1]!r}. {did_you_mean(own[1], [c.__name__ for c in classes])}",
+                f"{info.path} has no {contract.__name__} called {own[1]!r}. {near}",
                 f"Let it derive from mmcli.{room}.{contract.__name__}.",
             )
         return wanted[0]

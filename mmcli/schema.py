@@ -17,7 +17,7 @@ from mmcli.config import Roles
 from mmcli.errors import ConfigError, DataError, MmcliError, combine, unknown
 from mmcli.modalities import Guess, Modality
 from mmcli.tables.reading import Table
-from mmcli.tables.splitting import names_splits
+from mmcli.tables.splitting import WORDS, names_splits
 
 TARGET_NAMES = ("label", "target", "class", "y")
 SAMPLE_ROWS = 2000
@@ -66,9 +66,10 @@ def infer(table: Table, roles: Roles) -> Schema:
     if sample.empty:
         raise DataError(f"{table.path} has a header but no rows", "A table needs at least one row to a class and split.")
     said: list[str] = []
-    targets = list(roles.target) or [_default_target(table, said)]
-    split = roles.split or _default_split(sample, {*targets, *roles.inputs, *roles.ignore}, said)
-    row_id = roles.id or _default_id(sample, {*targets, *roles.inputs, *roles.ignore}, said)
+    told = {*roles.target, *roles.inputs, *roles.ignore}
+    split = roles.split or _default_split(sample, told, said)
+    row_id = roles.id or _default_id(sample, told, said)
+    targets = list(roles.target) or [_default_target(table, {split, row_id, roles.group, *told}, said)]
     taken = {*targets, split, roles.group, row_id, *roles.ignore}
     media_root = roles.media_root or str(table.path.parent)
     columns = []
@@ -117,22 +118,44 @@ def wrong_names(table: Table, roles: Roles) -> list[MmcliError]:
     return errors
 
 
-def _default_target(table: Table, said: list[str]) -> str:
-    lower = {name.lower(): name for name in reversed(table.columns)}
+def _default_target(table: Table, taken: set[str | None], said: list[str]) -> str:
+    """By its name, else the last column that has no other role.
+
+    Raises:
+        DataError: every column has one.
+    """
+    free = [name for name in table.columns if name not in taken]
+    if not free:
+        raise DataError(f"{table.path} has no column left to predict", "Name one with --target.")
+    lower = {name.lower(): name for name in reversed(free)}
     for name in TARGET_NAMES:
         if name in lower:
             said.append(f"target: {lower[name]!r}, by its name (--target to choose another)")
             return lower[name]
-    last = table.columns[-1]
-    said.append(f"target: {last!r}, the last column (--target to choose another)")
-    return last
+    rest = "" if free[-1] == table.columns[-1] else " that has no other role"
+    said.append(f"target: {free[-1]!r}, the last column{rest} (--target to choose another)")
+    return free[-1]
 
 
 def _default_split(sample: pd.DataFrame, taken: set[str], said: list[str]) -> str | None:
-    if "split" in sample.columns and "split" not in taken and names_splits(list(sample["split"])):
-        said.append("split: the column 'split' (--split to choose another)")
-        return "split"
-    return None
+    """The column called split, in any case.
+
+    Raises:
+        DataError: its cells name no splits.
+    """
+    name = next((name for name in sample.columns if name.strip().lower() == "split" and name not in taken), None)
+    if name is None:
+        return None
+    cells = list(sample[name])
+    if not names_splits(cells):
+        wrong = sorted(set(cells), key=lambda cell: names_splits([cell]))
+        raise DataError(
+            f"column {name!r} does not name splits: it holds {', '.join(map(repr, wrong[:3]))}",
+            f"Expected {WORDS}. If it is something else: --input {name} to learn from it, --target or --ignore {name}.",
+        )
+    numbered = ", 0 train, 1 val, 2 test" if set(cells) <= {"0", "1", "2"} else ""
+    said.append(f"split: the column {name!r}{numbered} (--split to choose another, --ignore {name} to draw splits)")
+    return str(name)
 
 
 def _default_id(sample: pd.DataFrame, taken: set[str], said: list[str]) -> str | None:

@@ -32,9 +32,34 @@ def test_roles_are_not_inputs(tmp_path: Path) -> None:
     assert (found.split, found.id, found.group, found.ignored) == ("split", "id", "who", ["junk"])
 
 
-def test_a_column_called_split_that_is_none_is_an_input(tmp_path: Path) -> None:
-    path = table(tmp_path, ["split", "label"], ["banana", "a"])
-    assert [item.name for item in infer(open_table(path), Roles()).columns] == ["split"]
+def test_a_column_called_split_is_never_the_default_target(tmp_path: Path) -> None:
+    path = table(tmp_path, ["id", "text", "kind", "Split"], ["1", "x", "a", "train"], ["2", "y", "b", "holdout"])
+    found = infer(open_table(path), Roles())
+    assert (found.targets, found.split, found.id) == (["kind"], "Split", "id")
+    assert [item.name for item in found.columns] == ["text"]
+    assert "target: 'kind', the last column that has no other role (--target to choose another)" in found.announcements
+    assert any(line.startswith("split: the column 'Split'") for line in found.announcements)
+
+
+def test_a_group_or_an_id_is_never_the_default_target(tmp_path: Path) -> None:
+    path = table(tmp_path, ["text", "kind", "who", "id"], ["x", "a", "p", "1"], ["y", "b", "q", "2"])
+    assert infer(open_table(path), Roles(group="who")).targets == ["kind"]
+
+
+def test_a_split_by_numbers_is_announced(tmp_path: Path) -> None:
+    path = table(tmp_path, ["text", "split", "label"], ["x", "0", "a"], ["y", "1", "b"], ["z", "2", "b"])
+    found = infer(open_table(path), Roles())
+    assert found.split == "split"
+    assert any("0 train, 1 val, 2 test" in line for line in found.announcements)
+
+
+@pytest.mark.parametrize("cells", [["train", "banana"], ["train", ""], ["0", "train"], ["0", "3"]])
+def test_a_column_called_split_with_other_words_is_an_error_never_an_input(tmp_path: Path, cells: list[str]) -> None:
+    path = table(tmp_path, ["text", "split", "label"], *[[f"x{cell}", cell, "a"] for cell in cells])
+    with pytest.raises(DataError, match="column 'split' does not name splits: it holds"):
+        infer(open_table(path), Roles())
+    assert infer(open_table(path), Roles(ignore=("split",))).split is None
+    assert infer(open_table(path), Roles(target=("split",))).targets == ["split"]
 
 
 def test_an_id_that_repeats_is_an_input(tmp_path: Path) -> None:

@@ -27,11 +27,12 @@ def command(
     config: o.ConfigFile = None,
     json_: o.Json = False,
     quiet: o.Quiet = False,
+    trust: o.Trust = None,
     dry_run: o.DryRun = False,
     force: o.Force = False,
 ) -> None:
     """Write the model for use without mmcli: the network, what it wants as input, and a script that runs it."""
-    context = o.begin(artifacts=artifacts, config=config, quiet=quiet, dry_run=dry_run, force=force)
+    context = o.begin(artifacts=artifacts, config=config, quiet=quiet, trust=trust, dry_run=dry_run, force=force)
     from mmcli.errors import ConfigError, unknown
 
     if format_ not in FORMATS:

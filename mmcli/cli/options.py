@@ -117,6 +117,16 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say warnings and err
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Find every error, decide everything, write nothing.", rich_help_panel=COMMON)
 ]
+Trust = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--trust",
+        help="A file with a part of your own that artifacts name: without it, nothing in that file is run. Repeat.",
+        metavar="FILE.py",
+        envvar="MMCLI_TRUST",
+        rich_help_panel=COMMON,
+    ),
+]
 Force = Annotated[bool, typer.Option("--force", help="Work even if nothing has changed.", rich_help_panel=COMMON)]
 
 Target = Annotated[
@@ -263,16 +273,22 @@ def begin(
     quiet: bool = False,
     force: bool = False,
     dry_run: bool = False,
+    trust: list[Path] | None = None,
 ) -> Context:
     """The context of a stage. Wrong options are found here, before torch is imported.
 
     Raises:
         ConfigError: every wrong key and value of the file and of --set.
     """
+    from mmcli import registry
     from mmcli.config import Settings
     from mmcli.reporting.console import Console
     from mmcli.stages import Context
 
+    for file in trust or []:
+        if file.suffix != ".py":
+            raise ConfigError(f"--trust {file}: that is no Python file", "Give the file that the part stands in: mine.py")
+        registry.trust(str(file))
     if precision not in {"auto", "float32", "bfloat16"}:
         raise ConfigError(f"--precision {unknown('precision', precision, ['auto', 'float32', 'bfloat16'])}")
     return Context(

@@ -43,11 +43,19 @@ def command(
     threads: o.Threads = 0,
     json_: o.Json = False,
     quiet: o.Quiet = False,
+    trust: o.Trust = None,
     dry_run: o.DryRun = False,
 ) -> None:
     """Predict a new table: the same rows, with prediction and probability columns."""
     context = o.begin(
-        artifacts=artifacts, config=config, device=device, precision=precision, threads=threads, quiet=quiet, dry_run=dry_run
+        artifacts=artifacts,
+        config=config,
+        device=device,
+        precision=precision,
+        threads=threads,
+        quiet=quiet,
+        trust=trust,
+        dry_run=dry_run,
     )
     from mmcli.stages import predict
 

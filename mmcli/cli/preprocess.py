@@ -118,6 +118,7 @@ def stage_options(
         name, equals, encoder = text.partition("=")
         if not equals or not name or not encoder:
             raise ConfigError(f"--for {text!r} is not of the form NAME=ENCODER.", "E.g. --for image=timm:resnet18")
+        registry.trust(encoder)
         registry.resolve("encoders", encoder)
         pretrained[name] = encoder
     try:

@@ -203,6 +203,7 @@ def check_architectures(names: list[str] | None, weights: str | None = None) -> 
     for name in names or ():
         if name == "auto":
             continue
+        registry.trust(name)
         part, variant = registry.resolve("encoders", name).name, registry.variant_of("encoders", name)
         if part == "hf" and variant and hub.local(variant) is None:
             hub.fetch(variant)

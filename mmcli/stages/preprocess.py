@@ -162,6 +162,7 @@ def _taken_over(found: Schema, options: Options, context: Context) -> dict[str, 
         if not columns:
             known = {part for item in found.columns for part in (item.name, item.modality)}
             raise ConfigError(f"--for {name}={encoder}: {unknown('column or modality', name, known)}")
+        registry.trust(encoder)
         kind = registry.load("encoders", encoder)
         wants = kind.preprocessing(settings.part("encoders", encoder))
         for item in columns:

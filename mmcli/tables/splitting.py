@@ -6,7 +6,7 @@ Splits are told by a column of the table or drawn: stratified by target, whole g
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -24,31 +24,47 @@ _SPELLINGS = {
     "dev": VAL,
     "test": TEST,
     "testing": TEST,
-    "eval": TEST,
+    "holdout": TEST,
 }
+_NUMBERED = {"0": TRAIN, "1": VAL, "2": TEST, "0.0": TRAIN, "1.0": VAL, "2.0": TEST}
+"""Ludwig's, in columns that hold nothing else."""
+_EVAL = "eval"
+"""Val in one data set and test in another: see `_spellings`."""
+WORDS = "train, val (valid, validation, dev), test (eval, holdout), or 0, 1 and 2 for these"
 
 
 def spelled_splits(cells: Sequence[str | None], column: str) -> list[str]:
-    """The splits that a column names, `dev`, `valid` and the like understood.
+    """The splits that a column names: `dev`, `valid` and the like understood, and 0, 1, 2 for train, val, test.
 
     Raises:
         DataError: naming the first row that names none.
     """
+    spellings = _spellings({_word(cell) for cell in cells})
     splits = []
     for row, cell in enumerate(cells, 1):
-        split = _SPELLINGS.get((cell or "").strip().lower())
+        split = spellings.get(_word(cell))
         if split is None:
-            raise DataError(
-                f"row {row}, column {column!r}: {cell!r} is not a split",
-                "Expected train, val or test (or training, valid, validation, dev, testing).",
-            )
+            raise DataError(f"row {row}, column {column!r}: {cell!r} is not a split", f"Expected {WORDS}.")
         splits.append(split)
     return splits
 
 
 def names_splits(cells: Sequence[str | None]) -> bool:
     """Whether every cell names a split."""
-    return bool(cells) and all((cell or "").strip().lower() in _SPELLINGS for cell in cells)
+    words = {_word(cell) for cell in cells}
+    return bool(words) and words <= _spellings(words).keys()
+
+
+def _word(cell: str | None) -> str:
+    return (cell or "").strip().lower()
+
+
+def _spellings(words: Set[str]) -> dict[str, str]:
+    """Word -> split, for a column of these words. `eval` is val beside a test and no val, else test."""
+    if words <= _NUMBERED.keys():
+        return _NUMBERED
+    named = {_SPELLINGS.get(word) for word in words}
+    return {**_SPELLINGS, _EVAL: VAL if TEST in named and VAL not in named else TEST}
 
 
 def draw_splits(strata: Sequence[str], groups: Sequence[str] | None, val: float, test: float, seed: int) -> list[str]:

@@ -138,14 +138,21 @@ def test_stacking_learns_from_out_of_fold_predictions(root: Path) -> None:
     assert code == ExitCode.DONE, output
 
 
-def test_a_method_of_ones_own_fuses_and_predicts(root: Path, table: Path, tmp_path: Path) -> None:
+def test_a_method_of_ones_own_fuses_and_predicts(
+    root: Path, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     mine = write(tmp_path)
     code, output = run("fuse", "--method", mine, "--seeds", 1, "-a", root, *QUICK)
     assert code == ExitCode.DONE, output
     assert (root / "fusions" / "Mine" / "artifact.json").exists()
     assert " Mine " in output
     out = tmp_path / "p.csv"
-    assert run("predict", table, "-a", root, "--model", root / "fusions" / "Mine", "-o", out)[0] == ExitCode.DONE
+    monkeypatch.setattr(registry, "_trusted", {})
+    predict = ("predict", table, "-a", root, "--model", root / "fusions" / "Mine", "-o", out)
+    code, output = run(*predict)
+    assert code == ExitCode.ARTIFACT
+    assert "add: --trust mine.py" in output
+    assert run(*predict, "--trust", tmp_path / "mine.py")[0] == ExitCode.DONE
     assert len(pd.read_csv(out)) == 60
     assert run("check", mine)[0] == ExitCode.DONE
     code, output = run("check", write(tmp_path, formula="4 * dim"))

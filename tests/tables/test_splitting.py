@@ -39,5 +39,20 @@ def test_spellings() -> None:
     assert spelled_splits(["Train", "dev", "valid", "TEST"], "s") == ["train", "val", "val", "test"]
     assert names_splits(["train", "test"])
     assert not names_splits(["train", None])
-    with pytest.raises(DataError, match="row 2, column 's': 'holdout' is not a split"):
-        spelled_splits(["train", "holdout"], "s")
+    assert spelled_splits(["train", "validation", "holdout"], "s") == ["train", "val", "test"]
+    with pytest.raises(DataError, match="row 2, column 's': 'banana' is not a split"):
+        spelled_splits(["train", "banana"], "s")
+
+
+def test_numbers_are_splits_only_among_themselves() -> None:
+    assert spelled_splits(["0", "1", "2", " 0"], "s") == ["train", "val", "test", "train"]
+    assert names_splits(["0", "1"])
+    assert not names_splits(["0", "3"])
+    with pytest.raises(DataError, match="row 2, column 's': '1' is not a split"):
+        spelled_splits(["train", "1"], "s")
+
+
+def test_eval_is_whichever_split_the_others_leave() -> None:
+    assert spelled_splits(["train", "eval", "test"], "s") == ["train", "val", "test"]
+    assert spelled_splits(["train", "dev", "eval"], "s") == ["train", "val", "test"]
+    assert spelled_splits(["train", "eval"], "s") == ["train", "test"]

@@ -69,6 +69,7 @@ def _check_names(options: Options, dataset: Dataset) -> list[str]:
             methods += registry.parts("fusions")
             continue
         try:
+            registry.trust(method)
             methods.append(registry.canonical("fusions", method))
         except ConfigError as error:
             errors.append(ConfigError(f"--method {method}: {error.message}", error.remedy))
@@ -91,6 +92,8 @@ def _choose_encoders(options: Options, dataset: Dataset, context: Context) -> di
     names = options.inputs or tuple(dataset.inputs)
     for name in sorted(names, key=lambda name: options.order.index(name) if name in options.order else len(options.order)):
         if name in options.encoders:
+            for architecture in options.encoders[name]:
+                registry.trust(architecture)
             asked = dict.fromkeys(registry.canonical("encoders", architecture) for architecture in options.encoders[name])
             own = [store.require_fresh(model.read_encoder(context.root, name, architecture)) for architecture in asked]
         else:

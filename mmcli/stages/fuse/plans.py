@@ -151,6 +151,8 @@ def side_by_side(plans: Sequence[Plan], options: Options, context: Context) -> I
         command += ["--set", f"{key}={json.dumps(value)}"]
     groups = [[plan.method for plan in due[place::cores]] for place in range(1, cores)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    if registry.trusted():
+        environment["MMCLI_TRUST"] = os.pathsep.join(map(str, registry.trusted()))
     children = [
         subprocess.Popen(
             [*command, *(word for method in group for word in ("--method", method))],

@@ -88,6 +88,7 @@ def run(options: Options, context: Context) -> Outcome:
 
 def _base(options: Options, context: Context) -> Artifact:
     if options.method:
+        registry.trust(options.method)
         method = registry.canonical("fusions", options.method)
         made_by = f"mmcli fuse --method {method}"
         return store.require_fresh(store.read(context.root, layout.fusion(method), "fusion", made_by))

@@ -62,6 +62,7 @@ def _check_names(options: Options, dataset: Dataset) -> None:
     for architecture in options.architectures:
         if architecture != AUTO:
             try:
+                registry.trust(architecture)
                 registry.resolve("encoders", architecture)
             except ConfigError as error:
                 errors.append(ConfigError(f"--arch {architecture}: {error.message}", error.remedy))

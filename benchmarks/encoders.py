@@ -20,9 +20,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mmcli import baselines, model, registry
+from mmcli import registry
 from mmcli.artifacts import tensors
-from mmcli.dataset import Dataset
+from mmcli.data.dataset import Dataset
+from mmcli.models import loading
+from mmcli.proof import baselines
 from mmcli.reporting.console import Console
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -70,8 +72,8 @@ def architectures(kind: str) -> list[str]:
 
 def result(dataset: Dataset, root: Path, column: str, architecture: str) -> dict[str, Any]:
     """What one encoder reaches on test, and what it took."""
-    artifact = model.read_encoder(root, column, architecture)
-    outputs = tensors.load(artifact.file(model.EMBEDDINGS))["outputs"]
+    artifact = loading.read_encoder(root, column, architecture)
+    outputs = tensors.load(artifact.file(loading.EMBEDDINGS))["outputs"]
     test, task = dataset.splits["test"], dataset.task
     score = task.intervals(outputs[test].float(), dataset.targets[test])[task.primary_metric].as_dict()
     found = {name: artifact.metrics[name] for name in ("parameters", "seconds", "best_epoch", "epochs")}

@@ -22,11 +22,12 @@ from typing import Any
 
 import torch
 
-from mmcli import fusing, model
 from mmcli.artifacts import layout, store, tensors
 from mmcli.artifacts.store import Artifact
-from mmcli.baselines import outputs as baseline_outputs
-from mmcli.dataset import Dataset
+from mmcli.data.dataset import Dataset
+from mmcli.jobs import fusion as fusion_job
+from mmcli.models import loading
+from mmcli.proof.baselines import outputs as baseline_outputs
 from mmcli.training import device
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -85,14 +86,14 @@ def measure(table: Table, data: Path, root: Path, seeds: int) -> dict[str, Any]:
     dataset = Dataset.open(root)
     task, test = dataset.task, dataset.splits["test"]
     board = json.loads((root / layout.LEADERBOARD / "leaderboard.json").read_text())
-    fusions = model.fresh_fusions(root)
+    fusions = loading.fresh_fusions(root)
     targets = dataset.targets[test]
-    best = max(model.best_by_input(model.encoders_of(fusions[0])).values(), key=model.rank)
-    single = tensors.load(best.file(model.EMBEDDINGS))["outputs"][test].float()
+    best = max(loading.best_by_input(loading.encoders_of(fusions[0])).values(), key=loading.rank)
+    single = tensors.load(best.file(loading.EMBEDDINGS))["outputs"][test].float()
     linear = baseline_outputs(store.read(root, layout.BASELINES, "baselines", "mmcli fuse"))["linear"][test]
     primary, scored = task.primary_metric, {}
     for artifact in fusions:
-        own = tensors.load(artifact.file(model.OUTPUTS))["outputs"][test]
+        own = tensors.load(artifact.file(loading.OUTPUTS))["outputs"][test]
         scored[layout.short(artifact.config["method"])] = {
             "test": task.intervals(own, targets)[primary].as_dict(),
             "over_column": task.gain(own, single, targets).as_dict(),
@@ -144,16 +145,16 @@ def halved(dataset: Dataset, artifact: Artifact, absent: str) -> dict[str, Any]:
     task, test = dataset.task, dataset.splits["test"]
     gone = torch.zeros(len(dataset.rows), dtype=torch.bool)
     gone[test[torch.randperm(len(test), generator=torch.Generator().manual_seed(0))[: len(test) // 2]]] = True
-    encoders = model.encoders_of(artifact)
-    features = {name: fusing.embeddings(own) for name, own in encoders.items()}
+    encoders = loading.encoders_of(artifact)
+    features = {name: fusion_job.embeddings(own) for name, own in encoders.items()}
     for name, choice in chosen(artifact).items():
         if choice["input"] == absent:
             features[name] = replace(features[name], present=features[name].present & ~gone)
-    network = model.load_fused(dataset, artifact)
-    fused = fusing.outputs_and_weights(network.fusion_head, features, device.choose("cpu", "float32"))["outputs"][test]
-    others = [own for own in model.best_by_input(encoders).values() if own.config["column"] != absent]
-    best = max(others, key=model.rank)
-    left = tensors.load(best.file(model.EMBEDDINGS))["outputs"][test].float()
+    network = loading.load_fused(dataset, artifact)
+    fused = fusion_job.outputs_and_weights(network.fusion_head, features, device.choose("cpu", "float32"))["outputs"][test]
+    others = [own for own in loading.best_by_input(encoders).values() if own.config["column"] != absent]
+    best = max(others, key=loading.rank)
+    left = tensors.load(best.file(loading.EMBEDDINGS))["outputs"][test].float()
     targets = dataset.targets[test]
     return {
         "fused": task.intervals(fused, targets)[task.primary_metric].as_dict(),

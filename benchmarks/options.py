@@ -22,9 +22,9 @@ from typing import Any
 from fusions import Table, wanted
 
 from mmcli.artifacts import layout, store, tensors
-from mmcli.config import Settings
-from mmcli.dataset import Dataset
-from mmcli.model import OUTPUTS
+from mmcli.config.settings import Settings
+from mmcli.data.dataset import Dataset
+from mmcli.models.loading import OUTPUTS
 from mmcli.reporting.console import Console
 from mmcli.stages import Context
 from mmcli.stages.fuse import Options, run

@@ -17,8 +17,8 @@ from pathlib import Path
 import torch
 from _table import Row, finish, measured, options
 
-from mmcli import model
-from mmcli.dataset import Dataset
+from mmcli.data.dataset import Dataset
+from mmcli.models import forward, predictor
 
 BATCH = 256
 
@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("table", type=Path)
     parser.add_argument("--rows", type=int, default=4096)
     arguments = parser.parse_args()
-    loaded, dataset = model.load(arguments.artifacts), Dataset.open(arguments.artifacts)
+    loaded, dataset = predictor.load(arguments.artifacts), Dataset.open(arguments.artifacts)
     network, compute = loaded.network, loaded.compute
     index = torch.arange(len(dataset.rows)).repeat(-(-arguments.rows // len(dataset.rows)))[: arguments.rows]
     columns = {name: dataset.column(name).select(index) for name in network.inputs}
@@ -55,7 +55,7 @@ def main() -> None:
             for batch in signals:
                 network(batch)
 
-    ours, theirs = best(lambda: model.forward_columns(network, columns, compute, BATCH)), best(bare)
+    ours, theirs = best(lambda: forward.forward_columns(network, columns, compute, BATCH)), best(bare)
     rows = [
         Row(
             f"{len(index):,} rows in memory",

@@ -53,8 +53,9 @@ def best_of(times: int, work: Callable[[], object]) -> float:
 
 def shards(table: Path, kind: str, rows: int, **config: object) -> float:
     """Seconds to read a table's column `cell`, transform it and write its shards."""
-    from mmcli import registry, sharding
+    from mmcli import registry
     from mmcli.artifacts.store import Draft
+    from mmcli.data import sharding
     from mmcli.reporting.console import Console
     from mmcli.tables.reading import open_table
 

@@ -41,21 +41,22 @@ def child(root: Path, steps: int) -> dict[str, float]:
     """In this process: rows a second over some steps of an epoch, and the peak of memory."""
     import resource
 
-    from mmcli import model, solo
-    from mmcli.config import TrainingConfig
-    from mmcli.dataset import Dataset
-    from mmcli.networks import ColumnModel
+    from mmcli.data.dataset import Dataset
+    from mmcli.jobs import encoder as encoder_job
+    from mmcli.models.networks import ColumnModel
+    from mmcli.models.recipe import build_encoder
     from mmcli.reporting.console import Console
     from mmcli.training import device
+    from mmcli.training.config import TrainingConfig
     from mmcli.training.data import shuffled
     from mmcli.training.loop import _State
 
     dataset, compute = Dataset.open(root), device.choose("cpu")
-    encoder = model.build_encoder("cnn", {}, dataset.input("picture").spec)
+    encoder = build_encoder("cnn", {}, dataset.input("picture").spec)
     network = ColumnModel(encoder, dataset.task.head(encoder.dim))
     config = TrainingConfig(epochs=1, batch_size=BATCH, checkpoint_every_s=1e9, clip_norm=0)
     column = dataset.column("picture")
-    job = solo.job("picture", network, column, dataset, config, compute, seed=0, folder=root, label="cnn")
+    job = encoder_job.job("picture", network, column, dataset, config, compute, seed=0, folder=root, label="cnn")
     state = _State(job, Console(quiet=True))
     batches = shuffled(job.rows.splits["train"], BATCH, 0, 0)[: steps + 5]
     started, rows = 0.0, 0

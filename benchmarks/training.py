@@ -24,14 +24,16 @@ import torch
 from _table import Row, finish, options
 from torch import Tensor, nn
 
-from mmcli import model
-from mmcli.config import TrainingConfig, validate
+from mmcli.config import validate
+from mmcli.data import memory
+from mmcli.models.recipe import build_encoder
 from mmcli.registry import config_of, load, resolve
 from mmcli.reporting.console import Console
 from mmcli.signals import Batch, Column, SignalSpec
 from mmcli.tasks.classification import Classification
 from mmcli.tasks.classification import Config as TaskConfig
 from mmcli.training import device, measuring
+from mmcli.training.config import TrainingConfig
 from mmcli.training.data import Rows
 from mmcli.training.job import Job
 from mmcli.training.loop import _State
@@ -95,12 +97,12 @@ class Trainer:
     """The loop, on such a case."""
 
     def __init__(self, case: Case, folder: Path) -> None:
-        device.keep_freed_memory()
+        memory.keep_freed()
         self.case = case
         spec, column = data(case.kind, case.rows)
         torch.manual_seed(0)
         config = validate(config_of(load("encoders", case.architecture)), case.options, "benchmark")
-        encoder = model.build_encoder(case.architecture, config.model_dump(), spec)
+        encoder = build_encoder(case.architecture, config.model_dump(), spec)
         network = nn.ModuleDict({"encoder": encoder, "head": nn.Linear(encoder.dim, CLASSES)})
         prepared = encoder.prepare(column)
         encoder.fit(prepared)
@@ -162,7 +164,7 @@ class Bare:
             self.inputs: Any = column.values.float().contiguous(memory_format=torch.channels_last)
         else:
             config = validate(config_of(load("encoders", case.architecture)), case.options, "benchmark")
-            encoder = model.build_encoder(case.architecture, config.model_dump(), spec)
+            encoder = build_encoder(case.architecture, config.model_dump(), spec)
             prepared = encoder.prepare(column)
             encoder.fit(prepared)
             self.network = nn.ModuleDict({"encoder": encoder, "head": nn.Linear(encoder.dim, CLASSES)})

@@ -18,7 +18,8 @@ import typer.main
 
 from mmcli import registry
 from mmcli.cli import COMMANDS, app
-from mmcli.config import ROOM_OF_KEY, ComputeConfig, TrainingConfig
+from mmcli.config.settings import ROOM_OF_KEY
+from mmcli.training.config import ComputeConfig, TrainingConfig
 
 DOCS = Path(__file__).parent
 KEY_OF_ROOM = {room: key for key, room in ROOM_OF_KEY.items()}

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from mmcli import checking, registry
+from mmcli import registry
+from mmcli.checks import fusion
 from mmcli.cli import COMMANDS
 
 ROOT = Path(__file__).parent.parent
@@ -55,4 +56,4 @@ def test_the_method_that_the_docs_build_passes_its_checks(tmp_path: Path) -> Non
     code = page.partition("    # mine.py\n")[2].partition("\n    mmcli check")[0]
     (tmp_path / "mine.py").write_text(textwrap.dedent(code), encoding="utf-8")
     assert len([line for line in code.splitlines() if line.strip()]) <= 35
-    assert [result.found for result in checking.check(str(tmp_path / "mine.py")) if not result.passed] == []
+    assert [result.found for result in fusion.check(str(tmp_path / "mine.py")) if not result.passed] == []

@@ -1,4 +1,1 @@
-"""Artifacts: directories with a manifest. docs/artifacts.md is the specification.
-
-Atomic writing, locks, checksums, lineage, tensors on disk. Knows nothing of what the artifacts hold.
-"""
+"""Directories with a manifest: atomic, locked, verified. Knows nothing of what they hold. docs/artifacts.md specifies them."""

@@ -1,4 +1,4 @@
-"""What a person types: one file a command, found by its name. A command parses, calls its stage, prints.
+"""What a person types: one file a command, found by its name. Knows no torch, and nothing of how a stage works.
 
 Nothing here imports torch or pandas at module level: `--help` and usage errors answer at once.
 """

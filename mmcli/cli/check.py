@@ -20,10 +20,10 @@ Method = Annotated[
 
 def command(method: Method, json_: o.Json = False) -> None:
     """Check a fusion method of your own against what every method must do."""
-    from mmcli import checking
+    from mmcli.checks import fusion
     from mmcli.reporting.console import Console
 
-    results = checking.check(method)
+    results = fusion.check(method)
     failed = [result for result in results if not result.passed]
     if json_:
         typer.echo(json.dumps([asdict(result) for result in results], ensure_ascii=False, indent=1))

@@ -11,7 +11,7 @@ import typer
 from mmcli.cli import options as o
 
 if TYPE_CHECKING:
-    from mmcli.tradeoff import Goal
+    from mmcli.selection.tradeoff import Goal
 
 GOALS = ("balanced", "accuracy", "latency", "size")
 TRADE, SEARCH = "Accuracy, speed and size", "Time"

@@ -14,7 +14,7 @@ import typer
 from mmcli.errors import ConfigError, unknown
 
 if TYPE_CHECKING:
-    from mmcli.config import Roles
+    from mmcli.data.roles import Roles
     from mmcli.stages import Context, Outcome
 
 COMMON = "Common options"
@@ -29,7 +29,7 @@ def _read_config(ctx: typer.Context, file: Path | None) -> Path | None:
     if file is None or ctx.resilient_parsing:
         return file
     from mmcli.cli import _say_error
-    from mmcli.config import read_toml
+    from mmcli.config.settings import read_toml
 
     try:
         values = read_toml(file)
@@ -244,7 +244,7 @@ def roles(
         if not equals or not column:
             raise ConfigError(f"--type {text!r} is not of the form COL=MODALITY.", "E.g. --type notes=text")
         pairs[column] = modality
-    from mmcli.config import Roles
+    from mmcli.data.roles import Roles
 
     return Roles(
         target=tuple(target or ()),
@@ -281,7 +281,7 @@ def begin(
         ConfigError: every wrong key and value of the file and of --set.
     """
     from mmcli import registry
-    from mmcli.config import Settings
+    from mmcli.config.settings import Settings
     from mmcli.reporting.console import Console
     from mmcli.stages import Context
 

@@ -10,7 +10,7 @@ import typer
 from mmcli.cli import options as o
 
 if TYPE_CHECKING:
-    from mmcli.stages.preprocess import Options
+    from mmcli.data.options import Options
 
 NO_ARGS_IS_HELP = True
 IMAGES, TEXT, SOUND, QUALITY = "Images", "Text", "Sound and clips", "Unreadable cells and speed"
@@ -125,7 +125,7 @@ def stage_options(
         share = float(max_bad.removesuffix("%")) / (100 if max_bad.endswith("%") else 1)
     except ValueError:
         raise ConfigError(f"--max-bad {max_bad!r} is not a share", "E.g. --max-bad 5% or --max-bad 0.05") from None
-    from mmcli.stages.preprocess import Options
+    from mmcli.data.options import Options
 
     return Options(
         roles=columns,

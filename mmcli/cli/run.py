@@ -133,7 +133,7 @@ def command(
     )
     optimize_command.check_goal(goal)
     optimize_command.parse_time(time_budget)
-    from mmcli.racing import Budget
+    from mmcli.selection.race import Budget
     from mmcli.stages import evaluate, fuse, optimize, preprocess, train_encoder
 
     data = {}

@@ -147,7 +147,7 @@ def command(
         from mmcli.errors import ConfigError
 
         raise ConfigError("--folds 1 leaves nothing to train on", "Use 2 or more, e.g. --folds 5, or leave it out.")
-    from mmcli.racing import Budget
+    from mmcli.selection.race import Budget
     from mmcli.stages import train_encoder
 
     options = train_encoder.Options(
@@ -183,8 +183,9 @@ def parse_batch_size(text: str | None) -> int | None:
 
 def check_options(tune: str | None, augment: str | None, unlabelled: str) -> None:
     """Raises ConfigError for a value that is none of those there are, before torch is imported."""
-    from mmcli.config import BackboneConfig, validate
+    from mmcli.config import validate
     from mmcli.errors import ConfigError, unknown
+    from mmcli.pretrained.config import BackboneConfig
 
     if tune is not None:
         validate(BackboneConfig, {"tune": tune}, "--tune")
@@ -198,7 +199,8 @@ def check_options(tune: str | None, augment: str | None, unlabelled: str) -> Non
 
 def check_architectures(names: list[str] | None, weights: str | None = None) -> None:
     """Raises ConfigError for an unknown architecture or weights that cannot be had, before torch is imported."""
-    from mmcli import hub, registry
+    from mmcli import registry
+    from mmcli.pretrained import hub
 
     for name in names or ():
         if name == "auto":

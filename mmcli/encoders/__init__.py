@@ -1,7 +1,7 @@
-"""Sub-models: one architecture a file, found by its name; this file is their contract.
+"""Sub-models: one architecture a file, found by its name. Knows nothing of targets, other columns or the disk.
 
-An encoder turns the signal of one column into features. One architecture may serve several modalities: it says which kinds
-of signal it takes. It knows nothing of targets, other columns or the disk.
+This file is their contract. An encoder turns the signal of one column into features. One architecture may serve several
+modalities: it says which kinds of signal it takes.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmcli import pretrained
-from mmcli.config import BackboneConfig
 from mmcli.errors import ConfigError
-from mmcli.layers import bounded_tokens
+from mmcli.layers.blocks import bounded_tokens
+from mmcli.pretrained import weights as pretrained
+from mmcli.pretrained.config import BackboneConfig
 from mmcli.signals import Column, Features, Kind, Signal, SignalSpec, Source
 
 

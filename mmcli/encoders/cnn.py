@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from mmcli.config import Config as BaseConfig
 from mmcli.encoders import Encoder
 from mmcli.errors import ConfigError
-from mmcli.layers import ResidualStack, masked_mean
+from mmcli.layers.blocks import masked_mean
+from mmcli.layers.residual import ResidualStack
 from mmcli.signals import Kind, Signal, SignalSpec
 
 TRAINING = {"epochs": 60, "learning_rate": 2e-3, "batch_size": 64, "weight_decay": 0.05, "patience": 20, "clip_norm": 0}

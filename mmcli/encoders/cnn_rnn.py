@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from mmcli.config import Config as BaseConfig
 from mmcli.encoders import Encoder
-from mmcli.layers import ResidualStack
+from mmcli.layers.residual import ResidualStack
 from mmcli.signals import Kind, Signal, SignalSpec
 
 TRAINING = {"epochs": 40, "learning_rate": 2e-3, "batch_size": 16, "weight_decay": 0.05, "patience": 12}

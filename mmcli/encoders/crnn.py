@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from mmcli.config import Config as BaseConfig
 from mmcli.encoders import Encoder
-from mmcli.layers import ResidualStack, recurrent
+from mmcli.layers.recurrent import recurrent
+from mmcli.layers.residual import ResidualStack
 from mmcli.signals import Kind, Signal, SignalSpec
 
 TRAINING = {"epochs": 50, "learning_rate": 2e-3, "batch_size": 32, "weight_decay": 0.05, "patience": 15}

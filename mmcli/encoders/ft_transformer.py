@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from mmcli.config import Config as BaseConfig
 from mmcli.encoders import Encoder
 from mmcli.errors import ConfigError
-from mmcli.forms import FieldEmbedding
-from mmcli.layers import TransformerBlock
+from mmcli.layers.blocks import TransformerBlock
+from mmcli.layers.forms import FieldEmbedding
 from mmcli.signals import Column, Kind, Signal, SignalSpec, Source
 
 TRAINING = {"epochs": 80, "learning_rate": 1e-3, "batch_size": 64, "weight_decay": 0.05, "keep": "last"}

@@ -15,11 +15,12 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from mmcli import hub, pretrained
-from mmcli.config import BackboneConfig
 from mmcli.encoders import Backbone
 from mmcli.errors import ConfigError
-from mmcli.layers import masked_mean
+from mmcli.layers.blocks import masked_mean
+from mmcli.pretrained import hub
+from mmcli.pretrained import weights as pretrained
+from mmcli.pretrained.config import BackboneConfig
 from mmcli.signals import Kind, Signal, SignalSpec
 
 TRAINING = {"epochs": 15, "learning_rate": 3e-4, "batch_size": 16, "weight_decay": 0.05, "patience": 5}

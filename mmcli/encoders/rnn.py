@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from mmcli.config import Config as BaseConfig
 from mmcli.encoders import Encoder
 from mmcli.errors import ConfigError
-from mmcli.layers import recurrent
+from mmcli.layers.recurrent import recurrent
 from mmcli.signals import Kind, Signal, SignalSpec
 
 TRAINING = {"epochs": 40, "learning_rate": 4e-3, "batch_size": 32, "weight_decay": 0.05, "patience": 10}

@@ -13,10 +13,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmcli import hub, pretrained
-from mmcli.config import BackboneConfig
 from mmcli.encoders import Backbone
 from mmcli.errors import ConfigError, unknown
+from mmcli.pretrained import hub
+from mmcli.pretrained import weights as pretrained
+from mmcli.pretrained.config import BackboneConfig
 from mmcli.signals import Kind, Signal, SignalSpec
 
 TRAINING = {"epochs": 30, "learning_rate": 1e-3, "batch_size": 16, "weight_decay": 0.05, "patience": 10}

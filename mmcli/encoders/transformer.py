@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from mmcli.config import Config as BaseConfig
 from mmcli.encoders import Encoder
 from mmcli.errors import ConfigError
-from mmcli.layers import TransformerBlock, masked_mean
+from mmcli.layers.blocks import TransformerBlock, masked_mean
 from mmcli.signals import Kind, Signal, SignalSpec
 
 TRAINING = {"epochs": 60, "learning_rate": 1e-3, "batch_size": 32, "weight_decay": 0.05, "patience": 15}

@@ -1,7 +1,7 @@
-"""Fusion methods: `Output = F(Input_1, ..., Input_n)`. One file each, found by its name; this file is their contract.
+"""`Output = F(Input_1, ..., Input_n)`: one method a file, found by its name. Knows nothing of modalities, targets or training.
 
-A fusion joins the features of any number of columns, from one up. It knows nothing of modalities, targets or training. What a
-user is told of it stands in its file as `ABOUT`, readable without importing it:
+This file is their contract. A fusion joins the features of any number of columns, from one up. What a user is told of it stands
+in its file as `ABOUT`, readable without importing it:
 
     family    feature (pooled features are joined), token (tokens are) or decision (the columns' own predictions are)
     absent    masked (an absent input counts for nothing) or embedding (a learned embedding stands for it)

@@ -16,7 +16,7 @@ from torch import nn
 
 from mmcli.config import Config as BaseConfig
 from mmcli.fusions import Fusion, masks, owners, shares
-from mmcli.layers import TokenProjections
+from mmcli.layers.blocks import TokenProjections
 from mmcli.signals import Features, Fused
 
 ABOUT = {

@@ -18,7 +18,7 @@ from torch import nn
 from mmcli.config import Config as BaseConfig
 from mmcli.errors import ConfigError
 from mmcli.fusions import Fusion, masks
-from mmcli.layers import CrossAttention, TokenProjections, masked_mean
+from mmcli.layers.blocks import CrossAttention, TokenProjections, masked_mean
 from mmcli.signals import Features, Fused
 
 ABOUT = {

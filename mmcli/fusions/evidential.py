@@ -20,7 +20,7 @@ from torch import Tensor
 from mmcli.config import Config as BaseConfig
 from mmcli.errors import ConfigError
 from mmcli.fusions import Decision, Fusion, stacked, usable
-from mmcli.layers import Projections
+from mmcli.layers.blocks import Projections
 from mmcli.signals import Features, Fused
 
 ABOUT = {

@@ -16,7 +16,7 @@ from torch import nn
 
 from mmcli.config import Config as BaseConfig
 from mmcli.fusions import Fusion, stacked, usable
-from mmcli.layers import Projections
+from mmcli.layers.blocks import Projections
 from mmcli.signals import Features, Fused
 
 ABOUT = {

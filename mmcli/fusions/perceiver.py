@@ -17,7 +17,7 @@ from torch import nn
 from mmcli.config import Config as BaseConfig
 from mmcli.errors import ConfigError
 from mmcli.fusions import Fusion, masks
-from mmcli.layers import CrossAttention, TokenProjections, TransformerBlock
+from mmcli.layers.blocks import CrossAttention, TokenProjections, TransformerBlock
 from mmcli.signals import Features, Fused
 
 ABOUT = {

@@ -1,7 +1,7 @@
-"""The kinds of column. One file each, found by its name; this file is their contract.
+"""The kinds of column, one file each, found by its name. Knows nothing of tables, targets or networks.
 
-A modality turns cells into tensors on disk, says which it could not read, and describes the tensors to the encoders.
-It knows nothing of tables, targets or networks.
+This file is their contract. A modality turns cells into tensors on disk, says which it could not read, and describes the
+tensors to the encoders.
 """
 
 from __future__ import annotations

@@ -21,11 +21,12 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from mmcli import media, sound
 from mmcli.config import Config as BaseConfig
+from mmcli.media import files as media
+from mmcli.media import sound
+from mmcli.media.sound import Array
 from mmcli.modalities import Encoded, Guess, Modality, Reject, Strength, by_suffix
 from mmcli.signals import Column, Signal, SignalSpec
-from mmcli.sound import Array
 
 WINDOW_S, HOP_S = 0.025, 0.010
 FLOOR = 1e-8

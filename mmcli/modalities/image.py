@@ -26,10 +26,10 @@ from PIL import ImageOps, UnidentifiedImageError
 from pydantic import Field
 from torch import Tensor
 
-from mmcli import media
 from mmcli.config import Config as BaseConfig
+from mmcli.media import files as media
+from mmcli.media.pixels import affine, erase, square, trivial_augment
 from mmcli.modalities import Encoded, Guess, Modality, Reject, Strength, by_suffix
-from mmcli.pixels import affine, erase, square, trivial_augment
 from mmcli.signals import Column, Signal, SignalSpec
 
 # Pillow's own limit is a process-wide warning; ours is per column, and counts as an unreadable cell.

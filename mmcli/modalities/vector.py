@@ -15,9 +15,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from mmcli import media
 from mmcli.config import Config as BaseConfig
 from mmcli.errors import DataError
+from mmcli.media import files as media
 from mmcli.modalities import Encoded, Guess, Modality, Reject, by_suffix
 from mmcli.signals import Column, SignalSpec
 from mmcli.tables.values import numbers

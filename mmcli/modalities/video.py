@@ -20,10 +20,10 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from mmcli import media
 from mmcli.config import Config as BaseConfig
+from mmcli.media import files as media
+from mmcli.media.pixels import affine, erase, square
 from mmcli.modalities import Encoded, Guess, Modality, Reject, Strength, by_suffix
-from mmcli.pixels import affine, erase, square
 from mmcli.signals import Column, Signal, SignalSpec
 
 _SUFFIXES = frozenset(

@@ -1,7 +1,8 @@
-"""Ways to improve a fused model. One file each, found by its name; this file is their contract.
+"""Ways to improve a fused model, one file each, found by its name. Knows nothing of commands, and never sees test.
 
-An optimization takes a model and proposes others. The stage measures each on this machine, keeps what val approves, and lets
-the user's goal choose. What a part learns, it learns from train, what it chooses, it chooses on val; test is never seen.
+This file is their contract. An optimization takes a model and proposes others. The stage measures each on this machine, keeps
+what val approves, and lets the user's goal choose. What a part learns, it learns from train, what it chooses, it chooses
+on val.
 """
 
 from __future__ import annotations
@@ -18,15 +19,16 @@ from torch import Tensor, nn
 
 from mmcli.artifacts import layout
 from mmcli.artifacts.store import Artifact
-from mmcli.config import Settings
-from mmcli.dataset import Dataset
-from mmcli.model import load_encoder, load_fused, outputs_for
-from mmcli.networks import AveragedHeads, FusedModel
-from mmcli.recipe import Member, Recipe
+from mmcli.config.settings import Settings
+from mmcli.data.dataset import Dataset
+from mmcli.models.forward import outputs_for
+from mmcli.models.loading import load_encoder, load_fused
+from mmcli.models.networks import AveragedHeads, FusedModel
+from mmcli.models.recipe import Member, Recipe
+from mmcli.models.runners import FILES, TORCH
 from mmcli.reporting.console import Console
 from mmcli.reporting.metrics import Interval
-from mmcli.running import FILES, TORCH
-from mmcli.searching import METHODS, Search, Trial
+from mmcli.selection.search import METHODS, Search, Trial
 from mmcli.signals import Features
 from mmcli.training.device import Compute
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import ClassVar, Literal
 
 from mmcli.config import Config as BaseConfig
+from mmcli.models.runners import AOT
 from mmcli.optimizations import Candidate, Optimization, Workbench
-from mmcli.running import AOT
 
 
 class Config(BaseConfig):

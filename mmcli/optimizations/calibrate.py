@@ -20,8 +20,8 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from mmcli import calibration
 from mmcli.config import Config as BaseConfig
+from mmcli.models import calibration
 from mmcli.optimizations import Candidate, Optimization, Workbench
 from mmcli.tasks import Task
 

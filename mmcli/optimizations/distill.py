@@ -9,14 +9,16 @@ from typing import Any, ClassVar, Literal
 import torch
 from pydantic import Field
 
-from mmcli import distilling, registry
+from mmcli import registry
 from mmcli.config import Config as BaseConfig
 from mmcli.config import validate
-from mmcli.model import outputs_for
-from mmcli.networks import settle
+from mmcli.jobs import student as student_job
+from mmcli.models.forward import outputs_for
+from mmcli.models.networks import settle
+from mmcli.models.recipe import Member, Recipe
 from mmcli.optimizations import Candidate, Optimization, Workbench
-from mmcli.recipe import Member, Recipe
 from mmcli.signals import Kind
+from mmcli.training.config import TrainingConfig
 from mmcli.training.device import seed_everything
 from mmcli.training.loop import train
 
@@ -65,8 +67,8 @@ class Distill(Optimization):
             encoder.fit(encoder.prepare(dataset.column(name)).select(dataset.splits["train"]))
         student.to(bench.compute.device)
         teacher = outputs_for(candidate.network, dataset, torch.arange(len(dataset.rows)), bench.compute)
-        training = bench.settings.training(**TRAINING, modality_dropout=candidate.recipe.modality_dropout)
-        job = distilling.job(
+        training = TrainingConfig.of(bench.settings, **TRAINING, modality_dropout=candidate.recipe.modality_dropout)
+        job = student_job.job(
             student,
             teacher,
             dataset,

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from mmcli.artifacts import tensors
 from mmcli.config import Config as BaseConfig
-from mmcli.ensembling import bagged
-from mmcli.model import OUTPUTS
-from mmcli.networks import settle
+from mmcli.models.loading import OUTPUTS
+from mmcli.models.networks import settle
 from mmcli.optimizations import Candidate, Optimization, Workbench
+from mmcli.selection.ensemble import bagged
 
 
 class Config(BaseConfig):

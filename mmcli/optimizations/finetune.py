@@ -14,10 +14,11 @@ from typing import ClassVar, Literal
 import torch
 from pydantic import Field
 
-from mmcli import joint
 from mmcli.config import Config as BaseConfig
-from mmcli.networks import FusedModel, settle
+from mmcli.jobs import joint
+from mmcli.models.networks import FusedModel, settle
 from mmcli.optimizations import Candidate, Optimization, Workbench
+from mmcli.training.config import TrainingConfig
 from mmcli.training.device import seed_everything
 from mmcli.training.loop import train
 
@@ -44,7 +45,7 @@ class Finetune(Optimization):
         seed_everything(bench.seed)
         tuned = copy.deepcopy(candidate.network)
         heads = tuned.fusion_head
-        training = bench.settings.training(**TRAINING, modality_dropout=heads.modality_dropout)
+        training = TrainingConfig.of(bench.settings, **TRAINING, modality_dropout=heads.modality_dropout)
         heads.modality_dropout = training.modality_dropout
         job = joint.job(
             tuned,

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import ClassVar, Literal
 
-from mmcli import fusing
 from mmcli.config import Config as BaseConfig
+from mmcli.jobs import fusion as fusion_job
+from mmcli.models.recipe import build_head
 from mmcli.optimizations import Candidate, Optimization, Workbench
-from mmcli.recipe import build_head
 from mmcli.reporting.console import Console
 from mmcli.training import device
+from mmcli.training.config import TrainingConfig
 from mmcli.training.loop import CHECKPOINT, LOG, train
 
 TRAINING = {"epochs": 40, "learning_rate": 2e-3, "weight_decay": 0.05, "batch_size": 128, "patience": 10}
@@ -60,14 +61,14 @@ class FewerInputs(Optimization):
         device.seed_everything(seed)
         dropout = candidate.recipe.modality_dropout
         head = build_head(first.method, first.fusion, dims, sources, task, dropout, decisions=first.decisions)
-        head.swap_shares = {name: fusing.swap_share(own, dataset) for name, own in features.items()}
-        training = bench.settings.training(**TRAINING)
+        head.swap_shares = {name: fusion_job.swap_share(own, dataset) for name, own in features.items()}
+        training = TrainingConfig.of(bench.settings, **TRAINING)
         compute = replace(bench.compute, precision="float32")
-        job = fusing.job(head, features, dataset, training, compute, seed=seed, folder=bench.folder, label="inputs")
+        job = fusion_job.job(head, features, dataset, training, compute, seed=seed, folder=bench.folder, label="inputs")
         train(job, Console(quiet=True))
         for file in (LOG, CHECKPOINT):
             (bench.folder / file).unlink(missing_ok=True)
         val = dataset.splits["val"]
-        outputs = fusing.settled(head, features, dataset, compute)["outputs"][val]
+        outputs = fusion_job.settled(head, features, dataset, compute)["outputs"][val]
         label = f"{len(names)} of {len(bench.encoders)} encoders"
         return bench.val_rank(outputs), replace(bench.assembled([member], [head.state_dict()], candidate.recipe), name=label)

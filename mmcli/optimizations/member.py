@@ -9,9 +9,9 @@ from typing import ClassVar, Literal
 
 from torch import nn
 
-from mmcli import calibration
 from mmcli.config import Config as BaseConfig
-from mmcli.networks import AveragedHeads, FusedModel
+from mmcli.models import calibration
+from mmcli.models.networks import AveragedHeads, FusedModel
 from mmcli.optimizations import Candidate, Optimization, Workbench
 
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import ClassVar, Literal
 
 from mmcli.config import Config as BaseConfig
+from mmcli.models.runners import ONNX, ONNX_INT8
 from mmcli.optimizations import Candidate, Optimization, Workbench
-from mmcli.running import ONNX, ONNX_INT8
 
 
 class Config(BaseConfig):

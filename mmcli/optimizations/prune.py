@@ -17,12 +17,13 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from mmcli import distilling
 from mmcli.config import Config as BaseConfig
-from mmcli.layers import ResidualBlock
-from mmcli.model import outputs_for
-from mmcli.networks import settle
+from mmcli.jobs import student as student_job
+from mmcli.layers.residual import ResidualBlock
+from mmcli.models.forward import outputs_for
+from mmcli.models.networks import settle
 from mmcli.optimizations import Candidate, Optimization, Workbench
+from mmcli.training.config import TrainingConfig
 from mmcli.training.device import seed_everything
 from mmcli.training.loop import train
 
@@ -53,11 +54,11 @@ class Prune(Optimization):
         bench.extra["channels"] = narrow(slim, self.config.share)
         dataset = bench.dataset
         teacher = outputs_for(candidate.network, dataset, torch.arange(len(dataset.rows)), bench.compute)
-        job = distilling.job(
+        job = student_job.job(
             slim,
             teacher,
             dataset,
-            bench.settings.training(**TRAINING, modality_dropout=candidate.recipe.modality_dropout),
+            TrainingConfig.of(bench.settings, **TRAINING, modality_dropout=candidate.recipe.modality_dropout),
             bench.compute,
             seed=bench.seed,
             folder=bench.folder,

@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import ClassVar, Literal
 
 from mmcli.config import Config as BaseConfig
+from mmcli.models.runners import INT8_DYNAMIC, INT8_WEIGHTS
 from mmcli.optimizations import Candidate, Optimization, Workbench
-from mmcli.running import INT8_DYNAMIC, INT8_WEIGHTS
 
 
 class Config(BaseConfig):

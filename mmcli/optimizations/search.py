@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from mmcli.config import Config as BaseConfig
 from mmcli.optimizations import Candidate, Optimization, Workbench
-from mmcli.searching import described
+from mmcli.selection.search import described
 
 
 class Config(BaseConfig):

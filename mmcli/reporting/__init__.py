@@ -1,1 +1,1 @@
-"""What people read: metrics with intervals, console tables, plots, the HTML report. Knows nothing of stages."""
+"""What people read: metrics with intervals, console, plots, the HTML report. Knows nothing of stages."""

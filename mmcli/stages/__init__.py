@@ -1,7 +1,4 @@
-"""What each command does: reads the previous stage's artifact, writes its own.
-
-Stages never import stages: they meet on disk.
-"""
+"""What each command does: reads the previous stage's artifact, writes its own. A stage knows no other: they meet on disk."""
 
 from __future__ import annotations
 
@@ -9,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mmcli.config import Settings
+from mmcli.config.settings import Settings
 from mmcli.reporting.console import Console
 
 

@@ -13,19 +13,22 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from mmcli import __version__, baselines, conformal, fusing, model, trust
-from mmcli.analysis import Analysis
+from mmcli import __version__
 from mmcli.artifacts import layout, store, tensors
 from mmcli.artifacts.store import Artifact, Draft
-from mmcli.dataset import Dataset, target_columns
+from mmcli.data.dataset import Dataset, target_columns
 from mmcli.errors import ConfigError, DataError, unknown
-from mmcli.evaluation import Entry, page
-from mmcli.examples import raw_cells
+from mmcli.jobs import fusion as fusion_job
+from mmcli.models import conformal, forward, loading
+from mmcli.proof import baselines, trust
+from mmcli.proof.analysis import Analysis
+from mmcli.proof.examples import raw_cells
+from mmcli.proof.report import Entry, page
+from mmcli.proof.verdict import verdict
 from mmcli.reporting import html
 from mmcli.reporting.metrics import shown
 from mmcli.stages import Context, Outcome
 from mmcli.training import device
-from mmcli.verdict import verdict
 
 METRICS = "metrics.json"
 REPORT, CARD = "report.html", "report.md"
@@ -65,12 +68,12 @@ def run(options: Options, context: Context) -> Outcome:
         ConfigError: a column to slice by is not in the table.
     """
     dataset = Dataset.open(context.root)
-    best = model.best(context.root)
+    best = loading.best(context.root)
     fused = _fusion_under(best, context)
     if not len(dataset.splits["test"]):
         raise DataError("the table has no test rows", "Preprocess with --test 0.15, or a --split column that names some.")
-    encoders = model.encoders_of(fused)
-    columns = model.best_by_input(encoders)
+    encoders = loading.encoders_of(fused)
+    columns = loading.best_by_input(encoders)
     reference = baselines.ensure(dataset, list(columns), context.console)
     parents = dict(best.parent()) | dict(fused.parent()) | dict(reference.parent())
     for artifact in encoders.values():
@@ -122,12 +125,12 @@ def _entries(case: _Case) -> list[Entry]:
     entries = []
     if best is not fused:
         what = f"{best.metrics['picked']}: {best.config['method']}, run as {best.metrics['way']}"
-        entries.append(entry("optimized", best.name, _kept_outputs(best, model.OUTPUTS)[test], what))
+        entries.append(entry("optimized", best.name, _kept_outputs(best, loading.OUTPUTS)[test], what))
     what = f"{fused.config['method']} fusion of {', '.join(columns)}"
-    entries.append(entry("fused", fused.config["method"], _kept_outputs(fused, model.OUTPUTS)[test], what))
+    entries.append(entry("fused", fused.config["method"], _kept_outputs(fused, loading.OUTPUTS)[test], what))
     for column, artifact in columns.items():
         what = f"this input alone ({artifact.config['architecture']})"
-        entries.append(entry("column", column, _kept_outputs(artifact, model.EMBEDDINGS)[test], what))
+        entries.append(entry("column", column, _kept_outputs(artifact, loading.EMBEDDINGS)[test], what))
     outputs = baselines.outputs(case.reference)
     described = {"linear": "a linear model on the same inputs", baselines.TREES: "boosted trees on the numbers and categories"}
     for name in baselines.names(case.reference):
@@ -137,10 +140,10 @@ def _entries(case: _Case) -> list[Entry]:
     taken += [member for name in columns if dataset.input(name).joined for member in dataset.input(name).members]
     if taken:
         compute = device.choose(context.device, context.precision, context.threads)
-        network = model.load_fused(dataset, best).to(compute.device)
+        network = loading.load_fused(dataset, best).to(compute.device)
         with context.console.progress("evaluate: without each input", len(taken)) as progress:
             for name in taken:
-                absent = model.outputs_for(network, dataset, test, compute, absent=[name])
+                absent = forward.outputs_for(network, dataset, test, compute, absent=[name])
                 entries.append(entry("without", name, absent, f"{best.name} with {name} absent"))
                 progress.advance(name)
     return entries
@@ -221,7 +224,7 @@ def _what_matters(case: _Case) -> dict[str, Any]:
     """Subsets, Shapley values, permutations, curves, interactions, weights: of the best model, by PyTorch."""
     dataset, context = case.dataset, case.context
     compute = device.choose(context.device, context.precision, context.threads)
-    network = model.load_fused(dataset, case.best).to(compute.device)
+    network = loading.load_fused(dataset, case.best).to(compute.device)
     own = Analysis(network, dataset, dataset.splits["test"], compute, context.seed)
     steps: dict[str, Any] = {
         "subsets": own.subsets,
@@ -251,10 +254,10 @@ def _trust(top: Entry, case: _Case, extra: Mapping[str, Sequence[str]]) -> dict[
         found["conformal"] = {"asked": sets["coverage"], **conformal.check(task, sets, top.outputs, targets)}
     found["errors"] = [[int(test[row]) + 1, said] for row, said in trust.confident_errors(task, top.outputs, targets)]
     every = torch.cat([test, dataset.splits["val"]])
-    outputs = _kept_outputs(case.best, model.OUTPUTS)[every].float()
+    outputs = _kept_outputs(case.best, loading.OUTPUTS)[every].float()
     doubtful = trust.suspects(task, outputs, dataset.targets[every])
     found["suspects"] = [[int(every[row]) + 1, round(share, 4), other] for row, share, other in doubtful]
-    features = {name: fusing.embeddings(own) for name, own in model.encoders_of(case.fused).items()}
+    features = {name: fusion_job.embeddings(own) for name, own in loading.encoders_of(case.fused).items()}
     found["duplicates"] = trust.duplicates(dataset, features)
     return found
 

@@ -12,12 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmcli import __version__, exporting, model, running
+from mmcli import __version__
 from mmcli.artifacts import store, tensors
-from mmcli.dataset import Dataset
+from mmcli.data.dataset import Dataset
 from mmcli.errors import ConfigError, MmcliError
-from mmcli.model import Model
-from mmcli.recipe import Recipe
+from mmcli.models import graphs, predictor, runners
+from mmcli.models.predictor import Model
+from mmcli.models.recipe import Recipe
 from mmcli.signals import Signal
 from mmcli.stages import Context, Outcome
 
@@ -48,7 +49,7 @@ def run(options: Options, context: Context) -> Outcome:
     """
     if options.to.exists() and any(options.to.iterdir()) and not (options.to / DESCRIPTION).exists() and not context.force:
         raise ConfigError(f"--to {options.to} holds other files", "Name an empty folder, or add --force.")
-    loaded = model.load(options.model or context.root, "cpu", "float32")
+    loaded = predictor.load(options.model or context.root, "cpu", "float32")
     dataset = Dataset.open(loaded.artifact.root)
     context.console.note(f"export: {loaded.artifact.name} as {options.format}")
     if context.dry_run:
@@ -64,8 +65,8 @@ def run(options: Options, context: Context) -> Outcome:
         raise MmcliError(
             f"{path} gives other outputs than PyTorch, by {error:.2g}", "Please report it; --format safetensors is exact."
         )
-    named = exporting.tensors_of(signals)
-    tensors.save(options.to / EXAMPLE, {**named, exporting.OUTPUTS: wanted})
+    named = graphs.tensors_of(signals)
+    tensors.save(options.to / EXAMPLE, {**named, graphs.OUTPUTS: wanted})
     description = _description(options.format, loaded, dataset, signals, error)
     _write_json(options.to / DESCRIPTION, description)
     if options.format != "safetensors":
@@ -76,7 +77,7 @@ def run(options: Options, context: Context) -> Outcome:
         f"{path}: {path.stat().st_size / 1e6:.1f} MB; on {len(wanted)} real rows its outputs differ from PyTorch's by "
         f"{error:.1e} at most"
     )
-    if options.format == "onnx" and loaded.artifact.config.get("way") == running.ONNX_INT8:
+    if options.format == "onnx" and loaded.artifact.config.get("way") == runners.ONNX_INT8:
         context.console.note(f"in float32; {loaded.artifact.name} runs it with int8 weights: --format onnx-int8 writes that")
     data = {"file": str(path), "model": loaded.artifact.name, "largest_difference": error, "rows": len(wanted)}
     step = f"python {options.to / SCRIPT}" if options.format != "safetensors" else f"read {options.to / ABOUT}"
@@ -103,17 +104,17 @@ def _written(form: str, loaded: Model, signals: Mapping[str, Signal], path: Path
         with torch.no_grad():
             outputs: Tensor = again(signals).outputs.float()
             return outputs
-    named = exporting.tensors_of(signals)
+    named = graphs.tensors_of(signals)
     if form in {"onnx", "onnx-int8"}:
-        running.write(running.ONNX_INT8 if form == "onnx-int8" else running.ONNX, loaded.network, signals, path)
-        return exporting.OnnxModel(path)(named)
-    program = exporting.exported(loaded.network, signals)
-    if exporting.has_recurrent_layers(program):
+        runners.write(runners.ONNX_INT8 if form == "onnx-int8" else runners.ONNX, loaded.network, signals, path)
+        return graphs.OnnxModel(path)(named)
+    program = graphs.exported(loaded.network, signals)
+    if graphs.has_recurrent_layers(program):
         raise ConfigError(
             "--format torch-export: a recurrent encoder (rnn, crnn, cnn-rnn) would be unrolled over every length",
             "Use --format onnx, or safetensors.",
         )
-    with exporting.quiet():
+    with graphs.quiet():
         torch.export.save(program, path)
     with torch.no_grad():
         found: Tensor = program.module()(*named.values())
@@ -127,7 +128,7 @@ def _description(form: str, loaded: Model, dataset: Dataset, signals: Mapping[st
         members = {column: {"modality": _kind(own), "state": own.state()} for column, own in found.members.items()}
         inputs[name] = {"kind": found.spec.kind, "columns": members}
     fields = {}
-    for name, tensor in exporting.tensors_of(signals).items():
+    for name, tensor in graphs.tensors_of(signals).items():
         encoder = name.rpartition(".")[0]
         shape: list[int | str] = ["batch", *tensor.shape[1:]]
         if name.endswith(".values") and signals[encoder].lengths is not None:

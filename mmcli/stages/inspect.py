@@ -10,11 +10,13 @@ from typing import Any
 
 from rich.cells import cell_len, set_cell_size
 
-from mmcli import media, registry, sampling, schema, sharding, targets
+from mmcli import registry
 from mmcli.artifacts import store
-from mmcli.config import Roles
+from mmcli.data import preview, schema, sharding, targets
+from mmcli.data.roles import Roles
+from mmcli.data.schema import Schema
+from mmcli.media import files as media
 from mmcli.modalities import Modality
-from mmcli.schema import Schema
 from mmcli.stages import Context, Outcome
 from mmcli.tables.reading import Table, open_table
 from mmcli.tables.splitting import SPLITS, spelled_splits
@@ -129,7 +131,7 @@ def _write_page(table: Table, found: Schema, options: Options, context: Context)
         known = [cell for cell in sharding.resolved(cells, found.media_root, kind) if cell is not None]
         fitted = kind.fit(settings.part("modalities", column.modality), known)
         own = [cells[place] for place in places]
-        for row, view in zip(shown, sampling.views(fitted, column.name, column.modality, own, found.media_root), strict=True):
+        for row, view in zip(shown, preview.views(fitted, column.name, column.modality, own, found.media_root), strict=True):
             row.append(view)
     rows = [
         {
@@ -140,7 +142,7 @@ def _write_page(table: Table, found: Schema, options: Options, context: Context)
         for place, cells in zip(places, shown, strict=True)
     ]
     subtitle = f"{len(rows)} rows as the model will see them, drawn from the tensors; preprocessing learnt on {len(head)} rows."
-    store.write_atomic(options.page, sampling.page(f"What is seen of {table.path.name}", subtitle, rows).encode())
+    store.write_atomic(options.page, preview.page(f"What is seen of {table.path.name}", subtitle, rows).encode())
     context.console.note(f"{len(rows)} rows as the model will see them: {options.page}")
     return options.page
 

@@ -14,9 +14,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
 
-from mmcli import model, running
 from mmcli.errors import ConfigError, DataError
-from mmcli.model import Model
+from mmcli.models import predictor, runners
+from mmcli.models.predictor import Model
 from mmcli.stages import Context, Outcome
 from mmcli.tables.reading import FORMATS, Table, open_table
 
@@ -53,7 +53,7 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
     if options.output.resolve() == path.resolve():
         raise ConfigError(f"-o {options.output} is the table itself", "Choose another name.")
     table = open_table(path, options.encoding, options.delimiter)
-    loaded = model.load(options.model or context.root, context.device, context.precision, context.threads)
+    loaded = predictor.load(options.model or context.root, context.device, context.precision, context.threads)
     missing = loaded.absent_columns(table.columns)
     if len(missing) == len(loaded.columns):
         raise DataError(
@@ -61,8 +61,8 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
         )
     if missing:
         context.console.warn(f"{path} lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}: absent in every row")
-    way = loaded.artifact.config.get("way", running.TORCH)
-    by = f"run as {way}" if way != running.TORCH and not (options.embeddings or options.explain) else f"on {loaded.compute}"
+    way = loaded.artifact.config.get("way", runners.TORCH)
+    by = f"run as {way}" if way != runners.TORCH and not (options.embeddings or options.explain) else f"on {loaded.compute}"
     context.console.note(f"predict: {loaded.artifact.name}, {by}")
     if options.explain and not loaded.has_weights:
         raise ConfigError(

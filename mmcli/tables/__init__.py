@@ -1,1 +1,1 @@
-"""The user's table: reading it in chunks, telling its columns apart, splitting its rows."""
+"""The user's table: reading it in chunks, what its cells say, splitting its rows. Knows nothing of media, inputs or targets."""

@@ -1,6 +1,6 @@
-"""What is predicted. One file for each kind of target; this file is their contract.
+"""What is predicted: one kind of target a file, found by its name. Knows nothing of inputs.
 
-A task turns target cells into tensors, gives the loss and the metrics, and writes predictions out. It knows nothing of inputs.
+This file is their contract. A task turns target cells into tensors, gives the loss and the metrics, and writes predictions out.
 """
 
 from __future__ import annotations

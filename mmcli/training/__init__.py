@@ -1,4 +1,4 @@
-"""The one training loop, for encoders, fusions and fine-tuning; devices, precision, checkpoints, batches.
+"""The one training loop, devices, precision, checkpoints, batches. Knows nothing of modalities, columns or artifacts' names.
 
-Knows nothing of modalities, columns' meaning or artifacts' names.
+It serves encoders, fusions and fine-tuning alike.
 """

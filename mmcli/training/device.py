@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import hashlib
-import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 import torch
 
+from mmcli.data import memory
 from mmcli.errors import ConfigError
 
 PRECISIONS = ("auto", "float32", "bfloat16")
@@ -91,7 +90,7 @@ def choose(device: str = "auto", precision: str = "auto", threads: int = 0) -> C
     if precision == "auto":
         precision = "bfloat16" if _bfloat16_is_native(chosen) else "float32"
     if chosen.type == "cpu":
-        keep_freed_memory()
+        memory.keep_freed()
     if threads:
         torch.set_num_threads(threads)
     return Compute(chosen, precision, fused=chosen.type in {"cpu", "cuda"}, precision_given=given)
@@ -119,18 +118,6 @@ def _bfloat16_is_native(device: torch.device) -> bool:
         capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
         return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
     return False
-
-
-def keep_freed_memory() -> None:
-    """Lets glibc keep freed blocks: else each step gives its activations back and faults them in again."""
-    if not sys.platform.startswith("linux"):
-        return
-    with contextlib.suppress(OSError, AttributeError):
-        libc = ctypes.CDLL("libc.so.6")
-        trim_threshold, top_pad, mmap_threshold = -1, -2, -3
-        libc.mallopt(mmap_threshold, 1 << 30)
-        libc.mallopt(trim_threshold, (1 << 31) - 1)
-        libc.mallopt(top_pad, 1 << 28)
 
 
 def seed_everything(seed: int) -> None:

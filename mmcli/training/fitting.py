@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmcli import memory
+from mmcli.data import memory
 from mmcli.training.job import Job
 from mmcli.training.steps import gradient
 

@@ -9,9 +9,9 @@ from typing import Protocol
 
 from torch import Tensor, nn
 
-from mmcli.config import TrainingConfig
 from mmcli.reporting.metrics import Interval
 from mmcli.signals import Batch
+from mmcli.training.config import TrainingConfig
 from mmcli.training.data import Rows
 from mmcli.training.device import Compute
 

@@ -20,8 +20,8 @@ import torch
 from torch import Tensor, nn
 
 from mmcli.artifacts import store
-from mmcli.config import ComputeConfig
 from mmcli.reporting.console import Console
+from mmcli.training.config import ComputeConfig
 from mmcli.training.device import Compute
 from mmcli.training.job import Job
 from mmcli.training.steps import gradient, optimizer_of, prepared_for

@@ -2,7 +2,7 @@
 
 import torch
 
-from mmcli.forms import FieldLinear, NumberEncoding
+from mmcli.layers.forms import FieldLinear, NumberEncoding
 from mmcli.signals import Column, Field
 
 NAN = float("nan")

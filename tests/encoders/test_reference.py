@@ -18,8 +18,8 @@ from mmcli.encoders.rnn import Rnn
 from mmcli.errors import ConfigError
 from mmcli.fusions.concat import Concat
 from mmcli.fusions.concat import Config as ConcatConfig
-from mmcli.layers import ResidualStack
-from mmcli.networks import FusedModel, FusionHead
+from mmcli.layers.residual import ResidualStack
+from mmcli.models.networks import FusedModel, FusionHead
 from mmcli.signals import Signal, SignalSpec
 
 GRID = SignalSpec(kind="grid", shape=(3, 64, 64))

@@ -6,17 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from mmcli import checking, registry
+from mmcli import registry
+from mmcli.checks import fusion
 from mmcli.errors import ConfigError
 
 NAMES = list(registry.parts("fusions"))
 
 
-@pytest.mark.parametrize("check", checking.CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("check", fusion.CHECKS, ids=lambda check: check.__name__)
 @pytest.mark.parametrize("name", NAMES)
 def test_contract(name: str, check: object) -> None:
     assert callable(check)
-    check(checking.subject(name))
+    check(fusion.subject(name))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -64,7 +65,7 @@ def write(folder: Path, **changes: str) -> str:
 
 
 def test_a_method_of_ones_own_passes(tmp_path: Path) -> None:
-    assert [result.found for result in checking.check(write(tmp_path)) if not result.passed] == []
+    assert [result.found for result in fusion.check(write(tmp_path)) if not result.passed] == []
 
 
 @pytest.mark.parametrize(
@@ -76,7 +77,7 @@ def test_a_method_of_ones_own_passes(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_wrong_with_one_is_found_and_named(tmp_path: Path, changes: dict[str, str], failed: str, found: str) -> None:
-    results = {result.name: result for result in checking.check(write(tmp_path, **changes))}
+    results = {result.name: result for result in fusion.check(write(tmp_path, **changes))}
     assert not results[failed].passed
     assert found in results[failed].found
     assert results["bfloat16"].passed
@@ -85,9 +86,9 @@ def test_what_is_wrong_with_one_is_found_and_named(tmp_path: Path, changes: dict
 def test_a_file_without_such_a_class_says_which_there_is(tmp_path: Path) -> None:
     write(tmp_path)
     with pytest.raises(ConfigError, match=r"has no Fusion called 'Mien'. Did you mean 'Mine'\?"):
-        checking.check(f"{tmp_path}/mine.py:Mien")
+        fusion.check(f"{tmp_path}/mine.py:Mien")
     with pytest.raises(ConfigError, match="there is no such file"):
-        checking.check(f"{tmp_path}/yours.py")
+        fusion.check(f"{tmp_path}/yours.py")
     (tmp_path / "broken.py").write_text("def")
     with pytest.raises(ConfigError, match="is not valid Python"):
-        checking.check(f"{tmp_path}/broken.py")
+        fusion.check(f"{tmp_path}/broken.py")

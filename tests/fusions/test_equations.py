@@ -14,7 +14,7 @@ from mmcli import registry
 from mmcli.errors import ConfigError
 from mmcli.fusions import Fusion
 from mmcli.fusions.evidential import combined, evidential_loss
-from mmcli.layers import CrossAttention
+from mmcli.layers.blocks import CrossAttention
 from mmcli.signals import Decision, Features
 
 ROWS, DIMS = 4, {"a": 3, "b": 2, "c": 4}

@@ -8,7 +8,7 @@ import pytest
 import soundfile
 import torch
 
-from mmcli import sound
+from mmcli.media import sound
 from mmcli.modalities.audio import FLOOR, Audio, Config, decode, mel_filters
 from tests.conftest import write_wave
 

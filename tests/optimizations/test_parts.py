@@ -8,12 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from mmcli.distilling import divergence
-from mmcli.ensembling import bagged, greedy
-from mmcli.layers import ResidualStack
+from mmcli.jobs.student import divergence
+from mmcli.layers.residual import ResidualStack
+from mmcli.models.recipe import fit_shapes
 from mmcli.optimizations.finetune import souped
 from mmcli.optimizations.prune import inner_layers, narrow
-from mmcli.recipe import fit_shapes
+from mmcli.selection.ensemble import bagged, greedy
 from mmcli.tasks.classification import Classification
 from mmcli.tasks.classification import Config as TaskConfig
 

@@ -13,12 +13,12 @@ import pytest
 import torch
 
 import mmcli
-from mmcli import model
 from mmcli.artifacts import layout, store, tensors
 from mmcli.cli import app
-from mmcli.dataset import Dataset
+from mmcli.data.dataset import Dataset
 from mmcli.errors import ArtifactError, ExitCode
-from mmcli.layers import bounded_tokens
+from mmcli.layers.blocks import bounded_tokens
+from mmcli.models import forward, loading
 from tests.conftest import ROOT, SMALL, draw, write_csv
 
 pytestmark = pytest.mark.slow
@@ -97,8 +97,8 @@ def test_predictions_of_the_test_rows_agree_with_the_metrics(chain: Path) -> Non
 
 
 def test_embeddings_of_every_row_are_kept(chain: Path) -> None:
-    artifact = model.fresh_encoders(chain, "word")[0]
-    kept = tensors.load(artifact.file(model.EMBEDDINGS))
+    artifact = loading.fresh_encoders(chain, "word")[0]
+    kept = tensors.load(artifact.file(loading.EMBEDDINGS))
     assert kept["pooled"].shape[0] == kept["tokens"].shape[0] == kept["outputs"].shape[0] == 60
     assert kept["pooled"].dtype == torch.float16
     assert kept["tokens"].shape[1] <= 16
@@ -110,17 +110,17 @@ def test_embeddings_of_every_row_are_kept(chain: Path) -> None:
 def test_embeddings_are_what_the_saved_encoder_makes(chain: Path) -> None:
     dataset = Dataset.open(chain)
     for architecture in ("bag", "rnn"):
-        artifact = model.read_encoder(chain, "word", architecture)
-        network = model.load_encoder(dataset, artifact)
+        artifact = loading.read_encoder(chain, "word", architecture)
+        network = loading.load_encoder(dataset, artifact)
         prepared = network.encoder.prepare(dataset.column("word"))
         with torch.no_grad():
             made = network.encoder(prepared.gather(torch.arange(60)))
-        kept = tensors.load(artifact.file(model.EMBEDDINGS))
+        kept = tensors.load(artifact.file(loading.EMBEDDINGS))
         torch.testing.assert_close(made.pooled, kept["pooled"].float(), atol=0.02, rtol=0.02)
 
 
 def test_every_encoder_of_an_input_is_fused_or_only_the_best(copy: Path) -> None:
-    candidates = {a.config["architecture"]: a.metrics["val"]["accuracy"] for a in model.fresh_encoders(copy, "word")}
+    candidates = {a.config["architecture"]: a.metrics["val"]["accuracy"] for a in loading.fresh_encoders(copy, "word")}
     assert set(candidates) == {"bag", "rnn"}
     chosen = store.read(copy, "fusions/gated", "fusion", "").config["encoders"]
     assert set(chosen) == {"picture", "word/bag", "word/rnn"}
@@ -154,7 +154,7 @@ def test_modality_dropout_outlasts_the_fusion(copy: Path) -> None:
     """Fine-tuning without it would unlearn what it was asked for."""
     code, output = invoke("fuse", "--modality-dropout", 0.3, "-a", copy, "--set", "training.epochs=1")
     assert code == 0, output
-    network = model.load_fused(Dataset.open(copy), store.read(copy, "fusions/gated", "fusion", ""))
+    network = loading.load_fused(Dataset.open(copy), store.read(copy, "fusions/gated", "fusion", ""))
     assert network.fusion_head.modality_dropout == 0.3
     code, output = invoke("fuse", "--encoder", "word=rrn", "-a", copy)
     assert code == ExitCode.USAGE
@@ -165,8 +165,8 @@ def test_training_through_keeps_the_encoders_it_trained(copy: Path) -> None:
     code, output = invoke("fuse", "--train-encoders", "-a", copy, "--set", "training.epochs=1", "--precision", "float32")
     assert code == 0, output
     artifact = store.read(copy, "fusions/gated", "fusion", "")
-    network = model.load_fused(Dataset.open(copy), artifact)
-    own = model.load_encoder(Dataset.open(copy), model.read_encoder(copy, "picture", "cnn"))
+    network = loading.load_fused(Dataset.open(copy), artifact)
+    own = loading.load_encoder(Dataset.open(copy), loading.read_encoder(copy, "picture", "cnn"))
     assert not torch.equal(network.encoder("picture").absent, torch.ones(1))
     assert any(
         not torch.equal(a, b) for a, b in zip(network.encoder("picture").parameters(), own.encoder.parameters(), strict=True)
@@ -209,9 +209,9 @@ def test_the_optimized_model_is_no_worse_on_val(chain: Path) -> None:
 def test_absent_inputs_in_evaluation_are_the_absent_embedding(chain: Path) -> None:
     dataset = Dataset.open(chain)
     loaded = mmcli.load(chain, "cpu", "float32")
-    outputs = model.outputs_for(loaded.network, dataset, torch.arange(4), loaded.compute, absent=["picture", "word"])
+    outputs = forward.outputs_for(loaded.network, dataset, torch.arange(4), loaded.compute, absent=["picture", "word"])
     assert torch.equal(outputs[0], outputs[1])
-    assert not torch.equal(*model.outputs_for(loaded.network, dataset, torch.arange(2), loaded.compute))
+    assert not torch.equal(*forward.outputs_for(loaded.network, dataset, torch.arange(2), loaded.compute))
 
 
 def predictions(path: Path) -> pd.DataFrame:

@@ -13,12 +13,14 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from mmcli import leaderboard, model, registry
+from mmcli import registry
 from mmcli.artifacts import store, tensors
 from mmcli.cli import app
-from mmcli.dataset import Dataset
+from mmcli.data.dataset import Dataset
 from mmcli.errors import ExitCode
-from mmcli.leaderboard import Entry
+from mmcli.models import forward, loading
+from mmcli.selection import leaderboard
+from mmcli.selection.leaderboard import Entry
 from mmcli.tasks.classification import Classification
 from mmcli.tasks.classification import Config as TaskConfig
 from tests.conftest import SMALL
@@ -94,9 +96,9 @@ def test_the_whole_model_computes_what_the_fusion_left(root: Path) -> None:
     for method in ("gated", "transformer", "late", "evidential"):
         assert run("fuse", "--method", method, "--seeds", 2, "-a", root, *QUICK)[0] == ExitCode.DONE
         artifact = store.read(root, f"fusions/{method}", "fusion", "")
-        network = model.load_fused(dataset, artifact)
-        outputs = model.outputs_for(network, dataset, index, model.device.choose("cpu", "float32"))
-        torch.testing.assert_close(outputs, tensors.load(artifact.file(model.OUTPUTS))["outputs"], atol=0.02, rtol=0.02)
+        network = loading.load_fused(dataset, artifact)
+        outputs = forward.outputs_for(network, dataset, index, loading.device.choose("cpu", "float32"))
+        torch.testing.assert_close(outputs, tensors.load(artifact.file(loading.OUTPUTS))["outputs"], atol=0.02, rtol=0.02)
 
 
 def test_gates_are_shown_and_written_for_each_row(root: Path, table: Path, tmp_path: Path) -> None:

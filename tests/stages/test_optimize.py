@@ -18,12 +18,13 @@ import pandas as pd
 import pytest
 import torch
 
-from mmcli import model, running, searching
 from mmcli.artifacts import store, tensors
 from mmcli.cli import app
-from mmcli.dataset import Dataset
+from mmcli.data.dataset import Dataset
 from mmcli.errors import ExitCode
+from mmcli.models import forward, loading, predictor, runners
 from mmcli.reporting.console import Console
+from mmcli.selection import search
 from tests.conftest import SMALL
 
 pytestmark = pytest.mark.slow
@@ -77,13 +78,13 @@ def test_every_model_tried_has_its_score_and_its_cost_or_a_reason(chain: Path) -
 
 def test_the_outputs_kept_are_what_the_model_gives_however_it_is_run(chain: Path, table: Path) -> None:
     artifact, dataset = optimized(chain), Dataset.open(chain)
-    kept = tensors.load(artifact.file(model.OUTPUTS))["outputs"]
-    loaded = model.load(chain)
+    kept = tensors.load(artifact.file(loading.OUTPUTS))["outputs"]
+    loaded = predictor.load(chain)
     assert loaded.artifact.name == "optimized"
     way = artifact.config["way"]
-    precision = {running.TORCH: loaded.compute.precision, running.BFLOAT16: "bfloat16"}.get(way, "float32")
+    precision = {runners.TORCH: loaded.compute.precision, runners.BFLOAT16: "bfloat16"}.get(way, "float32")
     compute = replace(loaded.compute, precision=precision)
-    by_torch = model.outputs_for(loaded.network, dataset, torch.arange(len(dataset.rows)), compute)
+    by_torch = forward.outputs_for(loaded.network, dataset, torch.arange(len(dataset.rows)), compute)
     # A temperature may have made the outputs large: of those beyond ten, a share.
     share = float((kept - by_torch).abs().max() / by_torch.abs().max().clamp(min=10.0))
     assert share < (0.02 if "int8" in way or precision == "bfloat16" else 1e-4), way
@@ -192,7 +193,7 @@ def test_the_search_is_another_where_its_encoders_are(copy: Path) -> None:
     code, output = invoke("optimize", "-a", copy, "--join", "--trials", "1", "--set=optimize.training.epochs=2", "--seed", "5")
     assert code == ExitCode.DONE, output
     assert len([path for path in (copy / "search").iterdir() if path.is_dir()]) == 2
-    assert study.parent.name == searching.FOLDER
+    assert study.parent.name == search.FOLDER
 
 
 @pytest.mark.parametrize("form", ["onnx", "onnx-int8", "safetensors"])
@@ -288,8 +289,8 @@ def test_slices_by_a_column_of_the_table(copy: Path) -> None:
 
 
 def test_an_ensemble_is_the_mean_of_trials_and_of_the_fused_model_each_by_its_count(chain: Path) -> None:
-    from mmcli.config import Settings
-    from mmcli.recipe import Recipe
+    from mmcli.config.settings import Settings
+    from mmcli.models.recipe import Recipe
     from mmcli.stages import Context
     from mmcli.stages.optimize import Options, _bench
     from mmcli.training.device import choose
@@ -301,9 +302,9 @@ def test_an_ensemble_is_the_mean_of_trials_and_of_the_fused_model_each_by_its_co
     first, second = bench.search().done()[:2]
     made = bench.of_trials({first: 2, second: 1}, "ensemble", Recipe.of(base), base=3)
     everything = torch.arange(len(dataset.rows))
-    fused = tensors.load(base.file(model.OUTPUTS))["outputs"]
+    fused = tensors.load(base.file(loading.OUTPUTS))["outputs"]
     expected = (2 * first.outputs() + second.outputs() + 3 * fused) / 6
-    found = model.outputs_for(made.network, dataset, everything, bench.compute)
+    found = forward.outputs_for(made.network, dataset, everything, bench.compute)
     torch.testing.assert_close(found, expected, atol=0.02, rtol=0.02)  # cached embeddings are in float16
     assert len(made.recipe.members) == 2 + len(Recipe.of(base).members)
 

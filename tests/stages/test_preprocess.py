@@ -10,14 +10,15 @@ import pytest
 import torch
 
 from mmcli.artifacts import store
-from mmcli.config import Roles, Settings
-from mmcli.dataset import Dataset
+from mmcli.config.settings import Settings
+from mmcli.data.dataset import Dataset
+from mmcli.data.options import Options
+from mmcli.data.roles import Roles
 from mmcli.errors import ConfigError, DataError
 from mmcli.modalities.image import Image
 from mmcli.modalities.text import Text
 from mmcli.reporting.console import Console
 from mmcli.stages import Context, preprocess
-from mmcli.stages.preprocess import Options
 from tests.conftest import draw, write_csv
 
 SIXTEEN = {"image": {"size": 16}}

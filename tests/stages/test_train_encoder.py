@@ -120,12 +120,12 @@ def test_a_real_text_model_of_sentences(table: Path, tmp_path: Path) -> None:
     code, output = run("train-encoder", "text", "--arch", f"hf:{folder}", "--tune", "head", "-a", root)
     assert code == ExitCode.DONE, output
     assert "hf:.../model" in output
-    from mmcli import model
-    from mmcli.dataset import Dataset
+    from mmcli.data.dataset import Dataset
+    from mmcli.models import loading
 
     dataset = Dataset.open(root)
-    artifact = model.fresh_encoders(root, "text")[0]
-    network = model.load_encoder(dataset, artifact)
+    artifact = loading.fresh_encoders(root, "text")[0]
+    network = loading.load_encoder(dataset, artifact)
     prepared = network.encoder.prepare(dataset.column("text"))
     assert prepared.offsets is not None
     ours = prepared.values[prepared.offsets[:6]].float()

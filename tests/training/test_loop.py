@@ -13,7 +13,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mmcli.config import TrainingConfig
 from mmcli.errors import MmcliError
 from mmcli.reporting.console import Console
 from mmcli.reporting.metrics import Interval
@@ -21,6 +20,7 @@ from mmcli.signals import Batch, Column
 from mmcli.tasks.classification import Classification
 from mmcli.tasks.classification import Config as TaskConfig
 from mmcli.training import fitting, loop, profiling
+from mmcli.training.config import TrainingConfig
 from mmcli.training.data import Rows, shuffled
 from mmcli.training.device import Compute, derive_seed
 from mmcli.training.job import Job

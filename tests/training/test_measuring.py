@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmcli.config import ComputeConfig
 from mmcli.reporting.console import Console
 from mmcli.training import measuring
+from mmcli.training.config import ComputeConfig
 from mmcli.training.device import Compute
 from tests.training.test_loop import bits, job
 

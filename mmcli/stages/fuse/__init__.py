@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from mmcli import baselines, model, registry
+from mmcli import registry
 from mmcli.artifacts import layout, store
 from mmcli.artifacts.store import Artifact
-from mmcli.dataset import Dataset
+from mmcli.data.dataset import Dataset
 from mmcli.errors import ArtifactError, ConfigError, MmcliError, combine, unknown
+from mmcli.models import loading
+from mmcli.proof import baselines
 from mmcli.stages import Context, Outcome
 from mmcli.stages.fuse.board import say
 from mmcli.stages.fuse.options import ALL, Options
@@ -95,9 +97,9 @@ def _choose_encoders(options: Options, dataset: Dataset, context: Context) -> di
             for architecture in options.encoders[name]:
                 registry.trust(architecture)
             asked = dict.fromkeys(registry.canonical("encoders", architecture) for architecture in options.encoders[name])
-            own = [store.require_fresh(model.read_encoder(context.root, name, architecture)) for architecture in asked]
+            own = [store.require_fresh(loading.read_encoder(context.root, name, architecture)) for architecture in asked]
         else:
-            own = model.fresh_encoders(context.root, name)[: 1 if options.best_only else MOST_ENCODERS]
+            own = loading.fresh_encoders(context.root, name)[: 1 if options.best_only else MOST_ENCODERS]
         if not own:
             old = any(other == name for other, _ in layout.encoders(context.root))
             raise ArtifactError(

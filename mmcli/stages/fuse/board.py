@@ -8,12 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmcli import baselines, leaderboard, model
 from mmcli.artifacts import layout, store, tensors
 from mmcli.artifacts.store import Artifact
-from mmcli.dataset import Dataset
-from mmcli.leaderboard import Entry, Ranked
+from mmcli.data.dataset import Dataset
+from mmcli.models import loading
+from mmcli.proof import baselines
 from mmcli.reporting.metrics import shown
+from mmcli.selection import leaderboard
+from mmcli.selection.leaderboard import Entry, Ranked
 from mmcli.stages import Context
 from mmcli.stages.fuse.options import Options
 
@@ -29,10 +31,10 @@ def say(
 ) -> dict[str, Any]:
     """The leaderboard on val, best first, with the references among its rows; and one sentence of verdict."""
     val, task = dataset.splits["val"], dataset.task
-    entries = [_entry("fused", layout.short(a.config["method"]), a, model.OUTPUTS, val) for a in made]
+    entries = [_entry("fused", layout.short(a.config["method"]), a, loading.OUTPUTS, val) for a in made]
     for artifact in encoders.values():
         name = f"{artifact.config['column']} ({artifact.config['architecture']})"
-        entries.append(_entry("column", name, artifact, model.EMBEDDINGS, val))
+        entries.append(_entry("column", name, artifact, loading.EMBEDDINGS, val))
     known = baselines.outputs(reference)
     entries += [Entry("baseline", name, known[name][val]) for name in baselines.names(reference)]
     ranked = leaderboard.rank([*entries, *refused], dataset.targets[val], task, context.seed)
@@ -46,7 +48,7 @@ def say(
         _write_board(ranked, said, made, dataset, context)
     data = {
         "fused": {layout.short(a.config["method"]): a.metrics for a in made},
-        "columns": {name: a.metrics["val"] for name, a in model.best_by_input(encoders).items()},
+        "columns": {name: a.metrics["val"] for name, a in loading.best_by_input(encoders).items()},
         "encoders": {name: a.metrics["val"] for name, a in encoders.items()},
         "baselines": {name: reference.metrics[name]["val"] for name in baselines.names(reference)},
         "leaderboard": leaderboard.as_json(ranked, said, task),
@@ -92,7 +94,7 @@ def _write_board(ranked: Sequence[Ranked], said: str, made: Sequence[Artifact], 
 def _explain(artifact: Artifact, dataset: Dataset, context: Context) -> dict[str, Any]:
     """The columns' mean weights over val rows, of all and by class."""
     method, names = artifact.config["method"], list(artifact.config["encoders"])
-    found = tensors.load(artifact.file(model.OUTPUTS)).get("weights")
+    found = tensors.load(artifact.file(loading.OUTPUTS)).get("weights")
     if found is None:
         context.console.note(f"{method} has no weights to show")
         return {}

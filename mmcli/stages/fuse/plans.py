@@ -13,16 +13,17 @@ from typing import Any
 
 import torch
 
-from mmcli import model, registry
+from mmcli import registry
 from mmcli.artifacts import layout, store
 from mmcli.artifacts.store import Artifact
-from mmcli.config import TrainingConfig
-from mmcli.dataset import Dataset
+from mmcli.data.dataset import Dataset
 from mmcli.errors import ConfigError
-from mmcli.leaderboard import Entry
+from mmcli.models.recipe import build_fusion
+from mmcli.selection.leaderboard import Entry
 from mmcli.stages import Context
 from mmcli.stages.fuse.options import ALL, Options
 from mmcli.training import device
+from mmcli.training.config import TrainingConfig
 
 TRAINING = {"epochs": 60, "learning_rate": 1e-3, "batch_size": 64, "weight_decay": 0.05, "patience": 15}
 
@@ -87,8 +88,8 @@ def _plan(method: str, encoders: dict[str, Artifact], dataset: Dataset, options:
     config = settings.part("fusions", method)
     if options.order and not info.literals.get("ABOUT", {}).get("ordered") and ALL not in options.methods:
         raise ConfigError(f"--order: the method {method} does not look at the order of the columns", "Leave it out.")
-    on_embeddings = settings.training(**{**TRAINING, **info.literals.get("TRAINING", {})})
-    training = settings.training(**TRAINING_THROUGH) if options.train_encoders else on_embeddings
+    on_embeddings = TrainingConfig.of(settings, **{**TRAINING, **info.literals.get("TRAINING", {})})
+    training = TrainingConfig.of(settings, **TRAINING_THROUGH) if options.train_encoders else on_embeddings
     if options.align is not None:
         training = training.model_copy(update={"align": options.align})
     together = [key for key in ("balance", "anchor", "align") if getattr(training, key)]
@@ -100,7 +101,7 @@ def _plan(method: str, encoders: dict[str, Artifact], dataset: Dataset, options:
         training = training.model_copy(update={"modality_dropout": options.modality_dropout})
         on_embeddings = on_embeddings.model_copy(update={"modality_dropout": options.modality_dropout})
     with torch.device("meta"):
-        model.build_fusion(method, config.model_dump(), dict.fromkeys(encoders, 8), dataset.task.decision)
+        build_fusion(method, config.model_dump(), dict.fromkeys(encoders, 8), dataset.task.decision)
     out_of_fold = bool(info.literals.get("NEEDS_FOLDS"))
     without = [artifact.config["column"] for artifact in encoders.values() if not artifact.config.get("folds")]
     if out_of_fold and without:

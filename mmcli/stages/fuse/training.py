@@ -11,12 +11,15 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from mmcli import fusing, joint, model
 from mmcli.artifacts import store, tensors
 from mmcli.artifacts.store import Artifact, Draft
-from mmcli.dataset import Dataset
+from mmcli.data.dataset import Dataset
 from mmcli.encoders import parameter_count
-from mmcli.networks import FusedModel, FusionHead, Heads, settle
+from mmcli.jobs import fusion as fusion_job
+from mmcli.jobs import joint
+from mmcli.models import forward, loading
+from mmcli.models.networks import FusedModel, FusionHead, Heads, settle
+from mmcli.models.recipe import averaged, build_head
 from mmcli.signals import Features
 from mmcli.stages import Context
 from mmcli.stages.fuse.options import Options
@@ -66,7 +69,7 @@ def make(plan: Plan, options: Options, dataset: Dataset, compute: Compute, conte
 def _head(plan: Plan, dims: Mapping[str, int], dataset: Dataset) -> FusionHead:
     """F and its head for encoders of those widths, freshly initialised."""
     config, training = plan.config.model_dump(), plan.training
-    return model.build_head(
+    return build_head(
         plan.method, config, dims, plan.sources, dataset.task, training.modality_dropout, decisions=training.decisions
     )
 
@@ -82,12 +85,12 @@ def _train(plan: Plan, dataset: Dataset, compute: Compute, context: Context, dra
         label = plan.name if len(plan.seeds) == 1 else f"{plan.name}, seed {seed}"
         head, how = _on_embeddings(plan, seed, embeddings, dataset, compute, context, draft, label)
         trained.append(how)
-        own = fusing.settled(head, features, dataset, compute)["outputs"][val]
+        own = fusion_job.settled(head, features, dataset, compute)["outputs"][val]
         scores.append(dataset.task.score(own, dataset.targets[val])[dataset.task.primary_metric])
         members.append(head)
-    heads = model.averaged(members)
-    saved = fusing.settled(heads, features, dataset, compute)
-    draft.tensors[model.WEIGHTS] = tensors.save(draft.path / model.WEIGHTS, heads.state_dict())
+    heads = averaged(members)
+    saved = fusion_job.settled(heads, features, dataset, compute)
+    draft.tensors[loading.WEIGHTS] = tensors.save(draft.path / loading.WEIGHTS, heads.state_dict())
     _keep(heads, saved, scores, trained, _latency_ms(heads, features, compute), dataset, draft)
 
 
@@ -102,11 +105,11 @@ class _Embeddings:
 
     @classmethod
     def of(cls, plan: Plan, dataset: Dataset) -> Self:
-        features = {name: fusing.embeddings(artifact) for name, artifact in plan.encoders.items()}
+        features = {name: fusion_job.embeddings(artifact) for name, artifact in plan.encoders.items()}
         if plan.out_of_fold:
-            taught = {name: fusing.embeddings(artifact, out_of_fold=True) for name, artifact in plan.encoders.items()}
+            taught = {name: fusion_job.embeddings(artifact, out_of_fold=True) for name, artifact in plan.encoders.items()}
             return cls(features, taught, {})
-        shares = {name: fusing.swap_share(own, dataset) for name, own in features.items()}
+        shares = {name: fusion_job.swap_share(own, dataset) for name, own in features.items()}
         return cls(features, features, shares if plan.on_embeddings.swap else {})
 
 
@@ -128,14 +131,16 @@ def _on_embeddings(
     folder = draft.path / f"seed-{seed}"
     folder.mkdir(exist_ok=True)
     draft.volatile.add(f"seed-{seed}/{LOG}")
-    job = fusing.job(head, embeddings.taught, dataset, plan.on_embeddings, compute, seed=own_seed, folder=folder, label=label)
+    job = fusion_job.job(
+        head, embeddings.taught, dataset, plan.on_embeddings, compute, seed=own_seed, folder=folder, label=label
+    )
     return head, train(job, context.console)
 
 
 def _train_through(plan: Plan, dataset: Dataset, compute: Compute, context: Context, draft: Draft) -> None:
     """Trains F and its head on the embeddings, then them and the encoders together."""
     seed = device.derive_seed(plan.seeds[0], "fuse", plan.method)
-    columns = {name: model.load_encoder(dataset, artifact) for name, artifact in plan.encoders.items()}
+    columns = {name: loading.load_encoder(dataset, artifact) for name, artifact in plan.encoders.items()}
     embeddings = _Embeddings.of(plan, dataset)
     cached = embeddings.features
     head, _ = _on_embeddings(plan, plan.seeds[0], embeddings, dataset, compute, context, draft, f"{plan.name}, F alone")
@@ -158,10 +163,10 @@ def _train_through(plan: Plan, dataset: Dataset, compute: Compute, context: Cont
     draft.volatile.add(LOG)
     trained = train(job, context.console)
     everything, val = torch.arange(len(dataset.rows)), dataset.splits["val"]
-    outputs = model.outputs_for(network, dataset, everything, compute)
+    outputs = forward.outputs_for(network, dataset, everything, compute)
     settle(dataset.task, head, outputs[val], dataset.targets[val])
-    saved = {"outputs": model.outputs_for(network, dataset, everything, compute)}
-    draft.tensors[model.WEIGHTS] = tensors.save(draft.path / model.WEIGHTS, network.state_dict())
+    saved = {"outputs": forward.outputs_for(network, dataset, everything, compute)}
+    draft.tensors[loading.WEIGHTS] = tensors.save(draft.path / loading.WEIGHTS, network.state_dict())
     score = trained.val[dataset.task.primary_metric]
     _keep(head, saved, [score], [trained], _latency_ms(head, cached, compute), dataset, draft)
 
@@ -192,7 +197,7 @@ def _keep(
     dataset: Dataset,
     draft: Draft,
 ) -> None:
-    draft.tensors[model.OUTPUTS] = tensors.save(draft.path / model.OUTPUTS, saved)
+    draft.tensors[loading.OUTPUTS] = tensors.save(draft.path / loading.OUTPUTS, saved)
     val = dataset.splits["val"]
     draft.metrics.update(
         primary_metric=dataset.task.primary_metric,

@@ -10,11 +10,13 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from mmcli import fusing, model, registry
+from mmcli import registry
 from mmcli.artifacts import layout, store
 from mmcli.artifacts.store import Artifact
-from mmcli.dataset import Dataset
+from mmcli.data.dataset import Dataset
 from mmcli.errors import ArtifactError, ConfigError, unknown
+from mmcli.jobs import fusion as fusion_job
+from mmcli.models import loading
 from mmcli.optimizations import Optimization, Workbench
 from mmcli.stages import Context, Outcome
 from mmcli.stages.optimize.candidates import refuse_unknown, same_work, take_again
@@ -92,7 +94,7 @@ def _base(options: Options, context: Context) -> Artifact:
         method = registry.canonical("fusions", options.method)
         made_by = f"mmcli fuse --method {method}"
         return store.require_fresh(store.read(context.root, layout.fusion(method), "fusion", made_by))
-    fusions = model.fresh_fusions(context.root)
+    fusions = loading.fresh_fusions(context.root)
     if not fusions:
         stale = [layout.fusion(m) for m in layout.fusions(context.root)]
         raise ArtifactError(
@@ -116,15 +118,15 @@ def _parts(options: Options, compute: Compute, context: Context) -> dict[str, Op
 
 
 def _bench(base: Artifact, dataset: Dataset, settings: Any, compute: Compute, options: Options, context: Context) -> Workbench:
-    encoders = model.encoders_of(base)
+    encoders = loading.encoders_of(base)
     return Workbench(
         root=context.root,
         dataset=dataset,
         base=base,
         encoders=encoders,
-        features={name: fusing.embeddings(own) for name, own in encoders.items()},
-        heads={name: model.load_encoder(dataset, own).head for name, own in encoders.items()},
-        fusions=tuple(model.fresh_fusions(context.root)),
+        features={name: fusion_job.embeddings(own) for name, own in encoders.items()},
+        heads={name: loading.load_encoder(dataset, own).head for name, own in encoders.items()},
+        fusions=tuple(loading.fresh_fusions(context.root)),
         settings=settings,
         compute=compute,
         seed=context.seed,

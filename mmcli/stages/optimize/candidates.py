@@ -11,16 +11,17 @@ from typing import Any
 
 from torch import Tensor
 
-from mmcli import model, running, tradeoff
 from mmcli.artifacts import layout, store, tensors
 from mmcli.artifacts.store import Artifact
 from mmcli.encoders import parameter_count
 from mmcli.errors import ConfigError, MmcliError
+from mmcli.models import loading, runners
+from mmcli.models.recipe import Recipe
 from mmcli.optimizations import Candidate
-from mmcli.recipe import Recipe
+from mmcli.selection import tradeoff
+from mmcli.selection.tradeoff import Row
 from mmcli.stages.optimize.work import CANDIDATES, RECIPE, TABLE, Work
 from mmcli.stages.optimize.writing import write
-from mmcli.tradeoff import Row
 
 
 def measure(candidate: Candidate, work: Work) -> Row:
@@ -30,14 +31,14 @@ def measure(candidate: Candidate, work: Work) -> Row:
     try:
         if candidate.file is not None:
             candidate.file.parent.mkdir(parents=True, exist_ok=True)
-            signals = running.batch_of(candidate.network, bench.dataset, 4, bench.compute)
-            running.write(candidate.way, candidate.network, signals, candidate.file, candidate.whole)
-        own = running.runner(candidate.way, candidate.network, bench.compute, candidate.file)
+            signals = runners.batch_of(candidate.network, bench.dataset, 4, bench.compute)
+            runners.write(candidate.way, candidate.network, signals, candidate.file, candidate.whole)
+        own = runners.runner(candidate.way, candidate.network, bench.compute, candidate.file)
         columns = {name: bench.dataset.column(name).select(val) for name in candidate.network.inputs}
         outputs = own.outputs(columns, bench.compute.device)
-        cost = running.cost(own, bench.dataset, bench.compute)
+        cost = runners.cost(own, bench.dataset, bench.compute)
     except (RuntimeError, MmcliError, NotImplementedError, ValueError, TypeError, AttributeError) as error:
-        row = Row(candidate.name, candidate.way, reason=running.why_not(error))
+        row = Row(candidate.name, candidate.way, reason=runners.why_not(error))
         work.rows.append(row)
         return row
     score = bench.val_score(outputs)
@@ -91,7 +92,7 @@ def name_picked(work: Work) -> str:
 def keep_candidate(candidate: Candidate, folder: Path) -> None:
     """All that it takes to pick it later."""
     folder.mkdir(parents=True, exist_ok=True)
-    tensors.save(folder / model.WEIGHTS, candidate.network.state_dict())
+    tensors.save(folder / loading.WEIGHTS, candidate.network.state_dict())
     store.write_atomic(folder / RECIPE, json.dumps({"recipe": candidate.recipe.as_dict(), "way": candidate.way}).encode())
     if candidate.file is not None:
         shutil.copy2(candidate.file, folder / candidate.file.name)
@@ -121,7 +122,7 @@ def take_again(before: Artifact, work: Work, late: dict[str, Any]) -> None:
         )
     said = json.loads((folder / RECIPE).read_text(encoding="utf-8"))
     recipe = Recipe.of(replace(before, manifest={**before.manifest, "config": {"recipe": said["recipe"]}}))
-    network = recipe.build(work.bench.dataset, tensors.load(folder / model.WEIGHTS)).to(work.bench.compute.device)
-    file = folder / running.FILES[said["way"]] if said["way"] in running.FILES else None
+    network = recipe.build(work.bench.dataset, tensors.load(folder / loading.WEIGHTS)).to(work.bench.compute.device)
+    file = folder / runners.FILES[said["way"]] if said["way"] in runners.FILES else None
     candidate = Candidate(name, network, recipe, said["way"], file)
-    write(candidate, running.runner(said["way"], network, work.bench.compute, file), work, late)
+    write(candidate, runners.runner(said["way"], network, work.bench.compute, file), work, late)

@@ -9,26 +9,27 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mmcli import model, running, tradeoff
 from mmcli.artifacts import layout
 from mmcli.errors import MmcliError
+from mmcli.models import loading, runners
+from mmcli.models.recipe import Recipe
 from mmcli.optimizations import Candidate, Optimization
-from mmcli.recipe import Recipe
+from mmcli.selection import tradeoff
+from mmcli.selection.tradeoff import Row
 from mmcli.stages.optimize.candidates import judge, keep_candidate, measure, name_picked
 from mmcli.stages.optimize.work import ACCURACY, CANDIDATES, RUNTIME, SMALLER, Work
 from mmcli.stages.optimize.writing import write
-from mmcli.tradeoff import Row
 from mmcli.training.loop import CHECKPOINT
 
 
 def take_steps(parts: Mapping[str, Optimization], work: Work, late: dict[str, Any]) -> None:
     """Everything: what is tried becomes rows of the table, the pick becomes the artifact."""
     bench, task = work.bench, work.bench.dataset.task
-    network = model.load_fused(bench.dataset, bench.base).to(bench.compute.device)
+    network = loading.load_fused(bench.dataset, bench.base).to(bench.compute.device)
     fused = Candidate("fused", network, Recipe.of(bench.base))
     best = _more_accurate({n: p for n, p in parts.items() if n in ACCURACY}, fused, work)
     # What all are held against is the most accurate model in full precision: one row may turn by rounding alone.
-    whole = replace(best, name=f"{best.name}, float32", way=running.FLOAT32)
+    whole = replace(best, name=f"{best.name}, float32", way=runners.FLOAT32)
     reference = measure(whole if bench.compute.precision != "float32" else best, work)
     for candidate in {own.name: own for own in (best, fused) if own.name != reference.name}.values():
         measure(candidate, work)
@@ -111,7 +112,7 @@ def _proposed(name: str, part: Optimization, candidate: Candidate, work: Work) -
         try:
             proposed = next(proposals, None)
         except (RuntimeError, MmcliError, NotImplementedError) as error:
-            work.rows.append(Row(label, name, reason=running.why_not(error)))
+            work.rows.append(Row(label, name, reason=runners.why_not(error)))
             return
         if proposed is None:
             work.steps.setdefault(name, own.extra)

@@ -6,10 +6,10 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from mmcli import running
 from mmcli.artifacts.store import Draft
+from mmcli.models import runners
 from mmcli.optimizations import Candidate, Workbench
-from mmcli.tradeoff import Goal, Row
+from mmcli.selection.tradeoff import Goal, Row
 from mmcli.training import device
 from mmcli.training.loop import LOG
 
@@ -74,7 +74,7 @@ class Work:
     rows: list[Row] = field(default_factory=list)
     smaller: list[Candidate] = field(default_factory=list)
     """Models with fewer or other weights than the most accurate one: they may differ where the val rows do not show it."""
-    found: dict[str, tuple[Candidate, running.Runner]] = field(default_factory=dict)
+    found: dict[str, tuple[Candidate, runners.Runner]] = field(default_factory=dict)
 
     def at(self, name: str) -> Workbench:
         """The bench for one step: its own folder, seed and end."""

@@ -7,27 +7,28 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from mmcli import conformal, model, running, tradeoff
 from mmcli.artifacts import tensors
 from mmcli.artifacts.store import Artifact
-from mmcli.dataset import Dataset
+from mmcli.data.dataset import Dataset
 from mmcli.encoders import parameter_count
+from mmcli.models import conformal, loading, runners
 from mmcli.optimizations import Candidate
 from mmcli.reporting.metrics import shown
+from mmcli.selection import tradeoff
+from mmcli.selection.tradeoff import Row
 from mmcli.stages import Context
 from mmcli.stages.optimize.work import FIGURE, TABLE, Work
-from mmcli.tradeoff import Row
 
 
-def write(candidate: Candidate, own: running.Runner, work: Work, late: dict[str, Any]) -> None:
+def write(candidate: Candidate, own: runners.Runner, work: Work, late: dict[str, Any]) -> None:
     """The picked model as the artifact: weights, outputs for every row, the table of what was tried, and its plots."""
     draft, bench = work.draft, work.bench
     dataset, task = bench.dataset, bench.dataset.task
-    draft.tensors[model.WEIGHTS] = tensors.save(draft.path / model.WEIGHTS, candidate.network.state_dict())
+    draft.tensors[loading.WEIGHTS] = tensors.save(draft.path / loading.WEIGHTS, candidate.network.state_dict())
     if candidate.file is not None:
         shutil.copy2(candidate.file, draft.path / candidate.file.name)
     outputs = own.outputs({name: dataset.column(name) for name in candidate.network.inputs}, bench.compute.device)
-    draft.tensors[model.OUTPUTS] = tensors.save(draft.path / model.OUTPUTS, {"outputs": outputs})
+    draft.tensors[loading.OUTPUTS] = tensors.save(draft.path / loading.OUTPUTS, {"outputs": outputs})
     val = dataset.splits["val"]
     row = next(row for row in work.rows if row.name == candidate.name)
     fused = next((row for row in work.rows if row.name == "fused"), row)

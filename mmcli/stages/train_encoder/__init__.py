@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mmcli import memory, model, registry
+from mmcli import registry
 from mmcli.artifacts.store import Artifact
-from mmcli.dataset import Dataset
+from mmcli.data import memory
+from mmcli.data.dataset import Dataset
 from mmcli.errors import ConfigError, MmcliError, combine, unknown
+from mmcli.models import loading
 from mmcli.reporting.metrics import shown
 from mmcli.stages import Context, Outcome
 from mmcli.stages.train_encoder.candidates import AUTO, Bench, Candidate, Options, candidates_for, short_name
@@ -49,7 +51,7 @@ def run(options: Options, context: Context) -> Outcome:
         for candidate in kept if options.profile else ():
             profile(candidate, bench)
         made += [make(candidate, record, bench) for candidate in kept]
-    best = {column: model.fresh_encoders(context.root, column)[0].name for column in columns}
+    best = {column: loading.fresh_encoders(context.root, column)[0].name for column in columns}
     _say(made, best, dataset, context)
     data = {artifact.name: {"kept": artifact.name in best.values(), **artifact.metrics} for artifact in made}
     return Outcome({"encoders": data}, "mmcli fuse --method gated")

@@ -8,15 +8,18 @@ from typing import Any
 
 import torch
 
-from mmcli import model, pretrained, registry
+from mmcli import registry
 from mmcli.artifacts import layout, store
-from mmcli.config import TrainingConfig, validate
-from mmcli.dataset import Dataset
+from mmcli.config import validate
+from mmcli.data.dataset import Dataset
+from mmcli.data.inputs import Input
 from mmcli.encoders import Encoder
 from mmcli.errors import ConfigError
-from mmcli.inputs import Input
-from mmcli.racing import Budget
+from mmcli.models.recipe import build_encoder
+from mmcli.pretrained import weights as pretrained
+from mmcli.selection.race import Budget
 from mmcli.stages import Context
+from mmcli.training.config import TrainingConfig
 from mmcli.training.device import Compute
 
 AUTO = "auto"
@@ -97,7 +100,7 @@ def _candidate(column: str, name: str, races: bool, found: Input, bench: Bench) 
     kind: type[Encoder] = registry.load("encoders", name)
     asked: dict[str, Any] = {} if options.augment is None else {"augment": options.augment}
     asked |= {"batch_size": options.batch_size} if options.batch_size else {}
-    training = settings.training(**literals.get("TRAINING", {}))
+    training = TrainingConfig.of(settings, **literals.get("TRAINING", {}))
     training = training.model_copy(update=asked)
     config = settings.part("encoders", name, **literals.get("AUGMENT", {}).get(training.augment, {}))
     flags = {"weights": options.weights, "tune": options.tune}
@@ -106,10 +109,10 @@ def _candidate(column: str, name: str, races: bool, found: Input, bench: Bench) 
     starts_from = pretrained.digest(config)
     if starts_from:
         defaults = {**literals.get("TRAINING", {}), **pretrained.training(config.tune)}
-        training = settings.training(**defaults).model_copy(update=asked)
+        training = TrainingConfig.of(settings, **defaults).model_copy(update=asked)
         _check_preprocessing(column, name, kind, config, found)
     with torch.device("meta"):  # says at once whether the two fit
-        model.build_encoder(name, config.model_dump(), found.spec)
+        build_encoder(name, config.model_dump(), found.spec)
     parent = bench.dataset.artifact.parent(column)
     said = [config.model_dump(), training.model_dump(), options.tokens, options.unlabelled, options.folds, starts_from]
     said += ["batch size auto"] if options.batch_size == 0 else []

@@ -6,13 +6,17 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
-from mmcli import model, recomputing, solo, warmstart
 from mmcli.artifacts import store
 from mmcli.encoders import Encoder
-from mmcli.networks import ColumnModel
+from mmcli.jobs import encoder as encoder_job
+from mmcli.jobs import warmstart
+from mmcli.layers import recomputing
+from mmcli.models.networks import ColumnModel
+from mmcli.models.recipe import build_encoder
 from mmcli.signals import Source
 from mmcli.stages.train_encoder.candidates import Bench, Candidate
 from mmcli.training import device, fitting, measuring
+from mmcli.training.config import ComputeConfig
 from mmcli.training.job import Job
 from mmcli.training.loop import CHECKPOINT
 
@@ -24,7 +28,7 @@ def job_for(candidate: Candidate, bench: Bench, folder: Path) -> tuple[ColumnMod
     name, column, dataset = candidate.architecture, candidate.column, bench.dataset
     seed = device.derive_seed(bench.context.seed, column, name)
     device.seed_everything(seed)
-    encoder = model.build_encoder(name, candidate.config.model_dump(), dataset.input(column).spec)
+    encoder = build_encoder(name, candidate.config.model_dump(), dataset.input(column).spec)
     network = ColumnModel(encoder, dataset.task.head(encoder.dim))
     encoder.start()
     network.to(bench.compute.device)
@@ -35,7 +39,7 @@ def job_for(candidate: Candidate, bench: Bench, folder: Path) -> tuple[ColumnMod
         _warm(candidate, encoder, prepared, seed, folder, bench)
     if candidate.training.recompute:
         recomputing.recompute(network.encoder)
-    job = solo.job(
+    job = encoder_job.job(
         column,
         network,
         prepared,
@@ -48,7 +52,7 @@ def job_for(candidate: Candidate, bench: Bench, folder: Path) -> tuple[ColumnMod
     )
     if bench.options.batch_size == 0:
         job = _with_largest_batch(job, bench)
-    wanted = bench.context.settings.for_stage("train-encoder").compute()
+    wanted = ComputeConfig.of(bench.context.settings.for_stage("train-encoder"))
     if bench.context.threads:
         wanted = wanted.model_copy(update={"threads": bench.context.threads})
     return network, measuring.tuned(job, bench.context.console, wanted)

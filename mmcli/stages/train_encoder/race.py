@@ -9,11 +9,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from mmcli import racing
 from mmcli.artifacts import layout, store
 from mmcli.artifacts.lock import locked
 from mmcli.encoders import parameter_count
 from mmcli.reporting.metrics import shown
+from mmcli.selection import race
 from mmcli.stages.train_encoder.candidates import Bench, Candidate, short_name
 from mmcli.stages.train_encoder.jobs import job_for
 from mmcli.training.loop import outputs_of, rehearse
@@ -49,7 +49,7 @@ def _run_race(entrants: Sequence[Candidate], bench: Bench, folder: Path) -> dict
         network, job = job_for(entrant, bench, own)
         epochs = budget.epochs
         if epochs is None and budget.seconds is None:
-            epochs = max(round(entrant.training.epochs * racing.DEFAULT_SHARE), 1)
+            epochs = max(round(entrant.training.epochs * race.DEFAULT_SHARE), 1)
         seconds = None if budget.seconds is None else budget.seconds / len(entrants)
         done, over = rehearse(job, bench.context.console, epochs, seconds)
         outputs[entrant.architecture] = outputs_of(job, val.to(bench.compute.device)).cpu()
@@ -59,7 +59,7 @@ def _run_race(entrants: Sequence[Candidate], bench: Bench, folder: Path) -> dict
             "seconds": round(time.monotonic() - started, 2),
             "parameters": parameter_count(network.encoder),
         }
-    standings = racing.judge(outputs, dataset.targets[val], dataset.task, bench.context.seed)
+    standings = race.judge(outputs, dataset.targets[val], dataset.task, bench.context.seed)
     rows = {name: {**table[name], **asdict(standing)} for name, standing in standings.items()}
     _say_race(entrants[0].column, rows, bench)
     return {"kept": [name for name, standing in standings.items() if standing.kept], "table": rows}

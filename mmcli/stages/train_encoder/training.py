@@ -12,11 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmcli import fusing, model
 from mmcli.artifacts import layout, store, tensors
 from mmcli.artifacts.store import Artifact, Draft
 from mmcli.encoders import parameter_count
-from mmcli.layers import bounded_tokens
+from mmcli.jobs import fusion as fusion_job
+from mmcli.layers.blocks import bounded_tokens
+from mmcli.models import loading
 from mmcli.reporting.metrics import shown
 from mmcli.signals import Features
 from mmcli.stages.train_encoder.candidates import Bench, Candidate, short_name
@@ -73,7 +74,7 @@ def make(candidate: Candidate, record: Mapping[str, Any], bench: Bench) -> Artif
             f"{candidate.column}, {short_name(candidate.architecture)}: {score} in {draft.metrics['seconds']:.1f} s"
         )
     shutil.rmtree(raced / layout.safe(candidate.architecture), ignore_errors=True)
-    return model.read_encoder(context.root, candidate.column, candidate.architecture)
+    return loading.read_encoder(context.root, candidate.column, candidate.architecture)
 
 
 def _take_over(track: Path, draft: Draft) -> None:
@@ -99,9 +100,9 @@ def _train(candidate: Candidate, bench: Bench, draft: Draft) -> None:
     embeddings = _embed(job, encoder, column, everything, bench.options.tokens)
     embeddings["outputs"] = outputs_of(job, everything)
     if bench.options.folds:
-        embeddings[fusing.OUT_OF_FOLD] = _out_of_fold(candidate, embeddings["outputs"].cpu(), bench, draft.path)
-    draft.tensors[model.EMBEDDINGS] = tensors.save(draft.path / model.EMBEDDINGS, embeddings)
-    draft.tensors[model.WEIGHTS] = tensors.save(draft.path / model.WEIGHTS, network.state_dict())
+        embeddings[fusion_job.OUT_OF_FOLD] = _out_of_fold(candidate, embeddings["outputs"].cpu(), bench, draft.path)
+    draft.tensors[loading.EMBEDDINGS] = tensors.save(draft.path / loading.EMBEDDINGS, embeddings)
+    draft.tensors[loading.WEIGHTS] = tensors.save(draft.path / loading.WEIGHTS, network.state_dict())
     scores = {
         split: dataset.task.score(embeddings["outputs"][index].cpu(), dataset.targets[index])
         for split, index in dataset.splits.items()

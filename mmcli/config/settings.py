@@ -1,0 +1,213 @@
+"""Options that live in files, the environment and `--set`: gathered, checked at once, handed to the parts.
+
+A part's options are a frozen pydantic model, `Config`, in the part's own file. Keys are written `room.part.option`:
+
+    encoder.cnn.width = 64        fusion.gated.hidden = 128        modality.text.vocab_size = 8000
+    task.classification.label_smoothing = 0.1                      training.epochs = 30
+
+A table named after a command holds for that command only: `[fuse.training]`, `--set fuse.training.epochs=60`.
+Every unknown or wrong key is reported in one go, before torch is imported or a file is touched.
+"""
+
+from __future__ import annotations
+
+import importlib
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import ValidationError
+
+from mmcli import registry
+from mmcli.config.base import C, Config, explain, validate
+from mmcli.errors import ConfigError, MmcliError, combine, unknown
+
+ROOM_OF_KEY = {
+    "modality": "modalities",
+    "encoder": "encoders",
+    "fusion": "fusions",
+    "task": "tasks",
+    "optimization": "optimizations",
+}
+SECTIONS = {"training": "mmcli.training.config:TrainingConfig", "compute": "mmcli.training.config:ComputeConfig"}
+"""Section that is no part's -> where its options stand; named, like parts, so that this room need not know them."""
+COMMANDS = (
+    "inspect",
+    "preprocess",
+    "train-encoder",
+    "fuse",
+    "optimize",
+    "evaluate",
+    "run",
+    "predict",
+    "export",
+    "status",
+    "list",
+    "check",
+)
+
+SECTIONS_OF_STAGE = {
+    "inspect": ("modality", "task"),
+    "preprocess": ("modality", "task"),
+    "train-encoder": ("encoder", "training", "compute"),
+    "fuse": ("fusion", "training"),
+    "optimize": ("optimization", "training"),
+}
+"""The sections that each stage looks at."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Every option given outside of a command's own flags, as one nested dict."""
+
+    values: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def gather(cls, file: Path | None = None, assignments: Sequence[str] = (), command: str = "") -> Self:
+        """Reads the file, then lets `--set` override it, and checks every key and value of both.
+
+        A file may serve several commands; what is typed after `command` must be of use to it.
+
+        Raises:
+            ConfigError: naming each wrong key or value, with where it stands and the nearest right one.
+        """
+        values = read_toml(file) if file else {}
+        errors: list[MmcliError] = []
+        for text in assignments:
+            key, equals, value = text.partition("=")
+            if not equals or not key.strip():
+                errors.append(ConfigError(f"--set {text!r} is not of the form key=value.", "E.g. encoder.cnn.width=64"))
+                continue
+            _assign(values, key.strip().split("."), _parse_value(value.strip()))
+        origin = str(file) if file and not assignments else "--set" if not file else f"{file} or --set"
+        errors += list(_check(values, origin)) or list(_useless(assignments, command))
+        if errors:
+            raise combine(errors)
+        return cls(values)
+
+    def for_stage(self, *stages: str) -> Settings:
+        """These settings with the stage's own table, or those of several one after the other, laid over the general ones."""
+        values = {k: v for k, v in self.values.items() if k not in COMMANDS}
+        for stage in stages:
+            own = {key: value for key, value in self.values.get(stage, {}).items() if isinstance(value, dict)}
+            values = _merge(values, own)
+        return Settings(values)
+
+    def part(self, room: str, name: str, **defaults: Any) -> Any:
+        """The `Config` of a part: class defaults, then `defaults`, then what the user said."""
+        info = registry.resolve(room, name)
+        given = self.values.get(_KEY_OF_ROOM[room], {})
+        said: dict[str, Any] = {}
+        for spelling in dict.fromkeys([*info.aliases, info.name.replace("-", "_"), info.name, name]):
+            said |= given.get(spelling, {})
+        if registry.variant_of(room, name):
+            said[info.variant_option] = registry.variant_of(room, name)
+        config = registry.config_of(registry.load(room, name))
+        return validate(config, {**defaults, **said}, f"{_KEY_OF_ROOM[room]}.{info.name}")
+
+    def said(self, section: str) -> dict[str, Any]:
+        """What the user said in one of the SECTIONS."""
+        return dict(self.values.get(section, {}))
+
+    def section(self, name: str, config: type[C], **defaults: Any) -> C:
+        """The options of one of the SECTIONS: class defaults, then `defaults`, then what the user said."""
+        return validate(config, {**defaults, **self.said(name)}, name)
+
+
+_KEY_OF_ROOM = {room: key for key, room in ROOM_OF_KEY.items()}
+
+
+def read_toml(file: Path) -> dict[str, Any]:
+    """The file as a nested dict; every failure names the file."""
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"--config {file}: there is no such file", f"Looked in {file.absolute().parent}.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, IsADirectoryError) as error:
+        raise ConfigError(f"--config {file} is not valid TOML: {error}") from None
+
+
+def _useless(assignments: Sequence[str], command: str) -> Iterator[MmcliError]:
+    """What `--set` says that the command would not look at."""
+    if command not in SECTIONS_OF_STAGE:
+        return
+    for text in assignments:
+        first, _, rest = text.partition("=")[0].strip().partition(".")
+        stage, section = (first, rest.partition(".")[0]) if first in COMMANDS else (command, first)
+        if stage != command or section not in SECTIONS_OF_STAGE[command]:
+            takers = [name for name, sections in SECTIONS_OF_STAGE.items() if section in sections and stage in {name, command}]
+            remedy = f"It is for: mmcli {', mmcli '.join(takers)}." if takers else ""
+            yield ConfigError(f"--set {text}: mmcli {command} has no use for {section!r} options here.", remedy)
+
+
+def _check(values: dict[str, Any], origin: str) -> Iterator[MmcliError]:
+    for key, value in values.items():
+        if key in COMMANDS:
+            nested = {k: v for k, v in value.items() if isinstance(v, dict)} if isinstance(value, dict) else {}
+            yield from (_prefixed(error, key) for error in _check(nested, origin))
+        elif key in SECTIONS:
+            yield from _check_section(_section_config(key), value, key, origin)
+        elif key in ROOM_OF_KEY:
+            yield from _check_room(key, value, origin)
+        else:
+            yield ConfigError(f"{origin}: {unknown('section', key, [*SECTIONS, *ROOM_OF_KEY, *COMMANDS])}")
+
+
+def _section_config(name: str) -> type[Config]:
+    module, _, config = SECTIONS[name].partition(":")
+    found: type[Config] = getattr(importlib.import_module(module), config)
+    return found
+
+
+def _check_room(key: str, value: Any, origin: str) -> Iterator[MmcliError]:
+    if not isinstance(value, dict):
+        yield ConfigError(f"{origin}: {key} needs a part and an option, e.g. {key}.NAME.OPTION = ...")
+        return
+    for name, options in value.items():
+        try:
+            config = registry.config_class(ROOM_OF_KEY[key], name)
+        except ConfigError as error:
+            yield ConfigError(f"{origin}: {key}.{name}: {error.message}", error.remedy)
+            continue
+        yield from _check_section(config, options, f"{key}.{name}", origin)
+
+
+def _check_section(config: type[Config], options: Any, where: str, origin: str) -> Iterator[MmcliError]:
+    if not isinstance(options, dict):
+        yield ConfigError(f"{origin}: {where} needs an option: {', '.join(sorted(config.model_fields))}.")
+        return
+    try:
+        config.model_validate(options)
+    except ValidationError as error:
+        yield from (ConfigError(f"{origin}: {text}") for text in explain(error, config, where))
+
+
+def _prefixed(error: MmcliError, command: str) -> MmcliError:
+    return ConfigError(f"[{command}] {error.message}", error.remedy)
+
+
+def _parse_value(text: str) -> Any:
+    """A TOML value where the text is one (`64`, `true`, `[1, 2]`), else the text itself."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _assign(values: dict[str, Any], path: list[str], value: Any) -> None:
+    for key in path[:-1]:
+        inner = values.setdefault(key, {})
+        if not isinstance(inner, dict):
+            raise ConfigError(f"--set {'.'.join(path)}: {key} already has the value {inner!r}")
+        values = inner
+    values[path[-1]] = value
+
+
+def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        inner = merged.get(key)
+        merged[key] = _merge(inner, value) if isinstance(inner, dict) and isinstance(value, dict) else value
+    return merged

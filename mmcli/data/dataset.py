@@ -1,0 +1,179 @@
+"""Reading what `preprocess` wrote: rows, splits, targets, the fitted inputs and task, the tensors of each input."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from mmcli import registry
+from mmcli.artifacts import layout, store, tensors
+from mmcli.artifacts.store import Artifact
+from mmcli.data import memory
+from mmcli.data.inputs import Input
+from mmcli.data.streaming import STREAMABLE, Streamed
+from mmcli.modalities import Modality
+from mmcli.reporting.metrics import Array
+from mmcli.signals import Column
+from mmcli.tables.splitting import SPLITS
+from mmcli.tasks import Task
+
+SCHEMA = "schema.json"
+ROWS = "rows.parquet"
+TASK = "task.json"
+
+
+def target_columns(targets: list[str]) -> list[str]:
+    """What the targets are called among the columns of ROWS."""
+    return ["target"] if len(targets) == 1 else [f"target:{name}" for name in targets]
+
+
+def modality_file(column: str) -> str:
+    return f"columns/{layout.safe(column)}/modality.json"
+
+
+def shard_file(column: str, number: int) -> str:
+    return f"columns/{layout.safe(column)}/{number:05d}.safetensors"
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A preprocessed table."""
+
+    artifact: Artifact
+    _columns: dict[str, Column | Streamed] = field(default_factory=dict, repr=False)
+    _inputs: dict[str, Input] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def open(cls, root: Path) -> Dataset:
+        """The preprocessed table under an artifacts root.
+
+        Raises:
+            ArtifactError: there is none; says what to run.
+        """
+        return cls(store.read(root, layout.PREPROCESS, "preprocess", "mmcli preprocess TABLE"))
+
+    @cached_property
+    def schema(self) -> dict[str, Any]:
+        """targets, columns, inputs, rows, shards: see docs/artifacts.md."""
+        schema: dict[str, Any] = self.artifact.json(SCHEMA)
+        return schema
+
+    @property
+    def inputs(self) -> list[str]:
+        """The names of the inputs, each of one column of the table or of several joined."""
+        return list(self.schema["inputs"])
+
+    @property
+    def target(self) -> str:
+        """What is predicted, in a word: the target column, or several joined by a plus."""
+        return "+".join(self.schema["targets"])
+
+    @cached_property
+    def task(self) -> Task:
+        state = self.artifact.json(TASK)
+        kind: type[Task] = registry.load("tasks", state["task"])
+        return kind.from_state(state["state"])
+
+    @cached_property
+    def rows(self) -> pd.DataFrame:
+        """One row to a row of the table: row (from 1), id, split, and each target column's cells."""
+        return pd.read_parquet(self.artifact.file(ROWS))
+
+    def groups(self, index: Tensor) -> Array | None:
+        """Which group each of those rows is of, as a number; None where the table has none."""
+        if "group" not in self.rows:
+            return None
+        codes = pd.factorize(self.rows["group"].fillna("").iloc[index.numpy()])[0]
+        return np.asarray(codes)
+
+    @cached_property
+    def cells(self) -> list[tuple[str | None, ...]]:
+        """The target cells of each row of the table."""
+        frame = self.rows[target_columns(self.schema["targets"])]
+        return list(frame.astype(object).where(frame.notna(), None).itertuples(index=False, name=None))
+
+    @cached_property
+    def splits(self) -> dict[str, Tensor]:
+        """Split -> int64 positions in the table."""
+        names = self.rows["split"].to_numpy()
+        return {split: torch.from_numpy((names == split).nonzero()[0]) for split in SPLITS}
+
+    @cached_property
+    def targets(self) -> Tensor:
+        """Encoded targets of all rows; those without one (their split is `unlabelled`) hold zeros."""
+        labelled = (self.rows["split"] != "unlabelled").to_numpy(copy=True)
+        encoded = self.task.encode([cells for cells, here in zip(self.cells, labelled, strict=True) if here])
+        targets = torch.zeros(len(self.rows), *encoded.shape[1:], dtype=encoded.dtype)
+        targets[torch.from_numpy(labelled)] = encoded
+        return targets
+
+    def input(self, name: str) -> Input:
+        """An input with its columns' modalities, as fitted."""
+        if name not in self._inputs:
+            members = {column: self._modality(column) for column in self.schema["inputs"][name]}
+            self._inputs[name] = Input(name, members)
+        return self._inputs[name]
+
+    def _modality(self, column: str) -> Modality:
+        state = self.artifact.json(modality_file(column))
+        kind: type[Modality] = registry.load("modalities", state["modality"])
+        return kind.from_state(state["state"])
+
+    def column(self, name: str) -> Column | Streamed:
+        """All rows of an input, normalised; read and verified once. In memory, unless it is one of the `streamed`."""
+        if name not in self._columns:
+            found = self.input(name)
+            if name in self.streamed:
+                (column,) = found.members
+                files = [self.artifact.file(shard_file(column, number)) for number in self._shards(column)]
+                self._columns[name] = Streamed.of(files, found.first.shard_rows, found.first.restore)
+            else:
+                self._columns[name] = found.join(self.stored(name))
+        return self._columns[name]
+
+    @cached_property
+    def streamed(self) -> frozenset[str]:
+        """The inputs that stay on disk: the largest, as many as it takes for the others to fit into `memory.budget()`."""
+        sizes = {name: sum(map(self._bytes, self.schema["inputs"][name])) for name in self.inputs}
+        left, found = memory.budget(), set()
+        for name in sorted(self.inputs, key=lambda name: (sizes[name], name)):
+            left -= sizes[name]
+            if left < 0 and self.input(name).spec.kind in STREAMABLE:
+                found.add(name)
+        return frozenset(found)
+
+    def _shards(self, column: str) -> range:
+        return range(self.schema["columns"][column]["shards"])
+
+    def _bytes(self, column: str) -> int:
+        """What a column takes in memory: its numbers as float16 at least, as they are restored."""
+        total = 0
+        for number in self._shards(column):
+            dtype, *shape = self.artifact.manifest["files"][shard_file(column, number)]["tensors"]["values"]
+            total += math.prod(shape) * {"uint8": 2, "float16": 2, "bfloat16": 2, "int32": 4, "float32": 4}.get(dtype, 8)
+        return total
+
+    def stored(self, name: str) -> dict[str, Column]:
+        """An input's columns of the table as they lie on disk."""
+        return {column: self._read_column(column) for column in self.schema["inputs"][name]}
+
+    def linear_features(self, name: str, train: Tensor) -> Any:
+        """What the linear baseline sees of an input."""
+        found, column = self.input(name), self.column(name)
+        if isinstance(column, Streamed):  # of these kinds, each row's are its own
+            parts = torch.arange(len(column)).split(found.first.shard_rows)
+            member = next(iter(found.members))
+            return np.concatenate([found.linear_features({member: column.read(part)}, train) for part in parts])
+        return found.linear_features(self.stored(name) if found.joined else {next(iter(found.members)): column}, train)
+
+    def _read_column(self, column: str) -> Column:
+        files = [self.artifact.file(shard_file(column, number)) for number in self._shards(column)]
+        return Column.concatenate([tensors.column_from(tensors.load(file)) for file in files])

@@ -1,0 +1,101 @@
+"""Training one encoder with a head of its own: the job, for the training loop."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from mmcli.data.dataset import Dataset
+from mmcli.models.networks import ColumnModel
+from mmcli.signals import Batch, Signal, Source
+from mmcli.training.config import TrainingConfig
+from mmcli.training.data import Augment, Rows
+from mmcli.training.device import Compute
+from mmcli.training.job import Job
+
+MIXABLE = frozenset(["grid", "spectrogram", "clip"])
+"""The kinds of signal that may be mixed with another row's."""
+
+
+def job(
+    column: str,
+    network: ColumnModel,
+    prepared: Source,
+    dataset: Dataset,
+    config: TrainingConfig,
+    compute: Compute,
+    *,
+    seed: int,
+    folder: Path,
+    label: str,
+) -> Job:
+    """The job that trains the encoder of an input on its `prepared` column."""
+    task, kind = dataset.task, dataset.input(column).spec.kind
+    mixes = config.mix != "none" and kind in MIXABLE and network.encoder.varies
+    rows = Rows({column: prepared}, dataset.targets, dataset.splits, augmentation(column, network, dataset, config.augment))
+
+    def outputs(batch: Batch) -> Tensor:
+        result: Tensor = network(batch.inputs[column])
+        return result
+
+    def error(found: Tensor, targets: Tensor) -> Tensor:
+        members = len(found) // len(targets)
+        return task.loss(found, targets.repeat(members, *[1] * (targets.dim() - 1)))
+
+    def loss(batch: Batch) -> Tensor:
+        if not mixes:
+            return error(outputs(batch), batch.targets)
+        signal, other, share = mixed(batch.inputs[column], config.mix)
+        found: Tensor = network(signal)
+        return share * error(found, batch.targets) + (1 - share) * error(found, batch.targets[other])
+
+    return Job(
+        module=network,
+        outputs=outputs,
+        loss=loss,
+        rows=rows.to(compute.device),
+        task=task,
+        config=config,
+        compute=compute,
+        seed=seed,
+        folder=folder,
+        label=label,
+        learning_rates={f"encoder.{name}": rate for name, rate in network.encoder.learning_rates().items()},
+    )
+
+
+def augmentation(column: str, network: ColumnModel, dataset: Dataset, strength: str) -> dict[str, Augment]:
+    """How training batches of the input vary, where they do."""
+    found = dataset.input(column)
+    if strength == "none" or not found.varies or not network.encoder.varies:
+        return {}
+    return {column: functools.partial(found.augment, strength="strong" if strength == "strong" else "light")}
+
+
+def mixed(signal: Signal, how: str) -> tuple[Signal, Tensor, float]:
+    """A batch with each row mixed with another, which one [B], and the share of the row's own.
+
+    mixup blends them; cutmix puts a box of the other into the row (of sound: a stretch of time), its share being the rest.
+    """
+    values = signal.values.float()
+    other = torch.randperm(len(values), device=values.device)
+    share = float(torch.distributions.Beta(0.4, 0.4).sample())
+    if how == "mixup":
+        values = share * values + (1 - share) * values[other]
+    else:
+        axes = values.shape[-2:] if values.dim() > 3 else values.shape[1:2]
+        hidden = torch.ones(*axes, dtype=torch.bool, device=values.device)
+        for axis, size in enumerate(axes):
+            length = round(size * (1 - share) ** (1 / len(axes)))
+            start = int(torch.randint(size - length + 1, ()))
+            inside = torch.zeros(size, dtype=torch.bool, device=values.device)
+            inside[start : start + length] = True
+            hidden &= inside.reshape(-1, *[1] * (len(axes) - 1 - axis))
+        share = 1 - float(hidden.float().mean())
+        values = torch.where(hidden if values.dim() > 3 else hidden[:, None], values[other], values)
+    if signal.lengths is not None:
+        values = values * signal.mask()[..., None]
+    return Signal(values, signal.present & signal.present[other], signal.lengths, signal.times), other, share

@@ -1,0 +1,125 @@
+"""Training encoders, fusion and head together, from a model that is already there."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from mmcli.data.dataset import Dataset
+from mmcli.jobs import balancing
+from mmcli.jobs.fusion import DECISIONS_RATE
+from mmcli.modalities import Strength
+from mmcli.models.networks import FusedModel
+from mmcli.signals import Batch, Features, Signal
+from mmcli.training.config import TrainingConfig
+from mmcli.training.data import Rows
+from mmcli.training.device import Compute
+from mmcli.training.job import Job
+
+ALIGNED = 64
+"""Width in which columns are aligned."""
+
+
+class _WithHeads(nn.Module):
+    """A fused model and what trains beside it and is not kept: the columns' own heads, and projections to align them by."""
+
+    def __init__(self, network: FusedModel, heads: Mapping[str, nn.Module], aligns: bool) -> None:
+        super().__init__()
+        self.network = network
+        self.heads = nn.ModuleList(heads[name] for name in network.names)
+        dims = [network.encoder(name).dim for name in network.names] if aligns else []
+        self.projections = nn.ModuleList([nn.Linear(dim, ALIGNED) for dim in dims])
+
+
+def job(
+    network: FusedModel,
+    heads: Mapping[str, nn.Module],
+    dataset: Dataset,
+    config: TrainingConfig,
+    compute: Compute,
+    *,
+    seed: int,
+    folder: Path,
+    label: str,
+    encoder_rate: float,
+    teachers: Mapping[str, Features] | None = None,
+    watch: Callable[[list[dict[str, float]]], bool] = lambda _: False,
+) -> Job:
+    """The job that trains `network` through, its encoders at `encoder_rate` times the learning rate.
+
+    `heads` are the columns' own: with weight `config.auxiliary` each column's own loss is added, so that no column goes idle
+    while another explains the training rows (Wang 2020). `teachers` are the features that the encoders left of all rows, for
+    `config.anchor`; `config.balance` and `config.align` need nothing more.
+    """
+    prepared = network.prepare({name: dataset.column(name) for name in network.inputs})
+    rows = Rows(prepared, dataset.targets, dataset.splits, _variations(network, dataset, config))
+    module = _WithHeads(network, heads, aligns=config.align > 0).to(compute.device)
+    task = dataset.task
+    anchors = {name: own.to(compute.device) for name, own in (teachers or {}).items()} if config.anchor else {}
+
+    def outputs(batch: Batch) -> Tensor:
+        return network(batch.inputs).outputs  # type: ignore[no-any-return]
+
+    def loss(batch: Batch) -> Tensor:
+        features = network.features(batch.inputs)
+        own_losses = {}
+        if config.auxiliary or config.balance:
+            for name, head in zip(network.names, module.heads, strict=True):
+                own_losses[name] = task.loss(head(features[name].pooled), batch.targets)
+        if config.balance:
+            factors = balancing.balance_factors(own_losses, config.balance)
+            features = {name: balancing.scaled(own, factors[name]) for name, own in features.items()}
+        output = network.fusion_head(features)
+        total = task.loss(output.outputs, batch.targets)
+        penalty = network.fusion_head.penalty(output, batch.targets)
+        total = total if penalty is None else total + penalty
+        if config.auxiliary:
+            total = total + config.auxiliary * torch.stack(list(own_losses.values())).sum()
+        if anchors:
+            total = total + config.anchor * balancing.anchored(features, anchors, batch.row_ids)
+        if config.align:
+            pairs = zip(network.names, module.projections, strict=True)
+            projected = {name: layer(features[name].pooled) for name, layer in pairs}
+            total = total + config.align * balancing.alignment(projected, {n: own.present for n, own in features.items()})
+        return total
+
+    return Job(
+        module=module,
+        outputs=outputs,
+        loss=loss,
+        rows=rows.to(compute.device),
+        task=task,
+        config=config,
+        compute=compute,
+        seed=seed,
+        folder=folder,
+        label=label,
+        watch=watch,
+        learning_rates=_learning_rates(network, encoder_rate),
+    )
+
+
+def _variations(network: FusedModel, dataset: Dataset, config: TrainingConfig) -> dict[str, Callable[[Signal], Signal]]:
+    """Encoder -> how its train rows are varied, where they are."""
+    inputs = {name: dataset.input(source) for name, source in network.sources.items()}
+    strength: Strength = "strong" if config.augment == "strong" else "light"
+    return {
+        name: functools.partial(found.augment, strength=strength)
+        for name, found in inputs.items()
+        if config.augment != "none" and found.varies and network.encoder(name).varies
+    }
+
+
+def _learning_rates(network: FusedModel, encoder_rate: float) -> dict[str, float]:
+    """Prefix of parameter names -> factor on the learning rate: the finest first, since the first that fits counts."""
+    rates = {
+        f"network.encoders.{place}.{part}": rate * encoder_rate
+        for place, name in enumerate(network.names)
+        for part, rate in network.encoder(name).learning_rates().items()
+    }
+    decisions = {"network.fusion_head.decisions.": DECISIONS_RATE}
+    return {**rates, "network.encoders.": encoder_rate, **decisions, "heads.": encoder_rate}

@@ -1,0 +1,74 @@
+"""Teaching one fused model by another's outputs (Hinton et al. 2015), encoders and fusion together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mmcli.data.dataset import Dataset
+from mmcli.jobs import joint
+from mmcli.models.networks import FusedModel
+from mmcli.signals import Batch
+from mmcli.tasks import Task
+from mmcli.training.config import TrainingConfig
+from mmcli.training.device import Compute
+from mmcli.training.job import Job
+
+TEMPERATURE = 2.0
+TARGETS = 0.3
+"""Weight of the targets themselves beside the teacher's outputs."""
+
+
+def job(
+    student: FusedModel,
+    teacher: Tensor,
+    dataset: Dataset,
+    config: TrainingConfig,
+    compute: Compute,
+    *,
+    seed: int,
+    folder: Path,
+    label: str,
+    encoder_rate: float,
+    watch: Callable[[list[dict[str, float]]], bool],
+) -> Job:
+    """The job that trains the student on the teacher's outputs [N, num_outputs] for all rows, and on the targets."""
+    heads: dict[str, nn.Module] = {name: nn.Identity() for name in student.names}
+    config = config.model_copy(update={"auxiliary": 0.0})
+    made = joint.job(
+        student,
+        heads,
+        dataset,
+        config,
+        compute,
+        seed=seed,
+        folder=folder,
+        label=label,
+        encoder_rate=encoder_rate,
+        watch=watch,
+    )
+    taught = teacher.to(compute.device)
+
+    def loss(batch: Batch) -> Tensor:
+        outputs = made.outputs(batch)
+        own = dataset.task.loss(outputs, batch.targets)
+        return TARGETS * own + (1 - TARGETS) * divergence(outputs, taught[batch.row_ids], dataset.task)
+
+    return replace(made, loss=loss)
+
+
+def divergence(outputs: Tensor, teacher: Tensor, task: Task) -> Tensor:
+    """How far outputs are from the teacher's: cross-entropy of softened probabilities, or the squared difference of numbers."""
+    width, link = task.decision.width, task.decision.link
+    own, right = outputs.float()[:, :width], teacher.float()[:, :width]
+    if link == "softmax":
+        softened = (right / TEMPERATURE).softmax(1)
+        return F.cross_entropy(own / TEMPERATURE, softened) * TEMPERATURE**2
+    if link == "sigmoid":
+        return F.binary_cross_entropy_with_logits(own, torch.sigmoid(right))
+    return F.mse_loss(own, right)

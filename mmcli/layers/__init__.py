@@ -1,0 +1,1 @@
+"""Layers that several architectures are built of. Knows nothing of what they are built into."""

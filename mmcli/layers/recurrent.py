@@ -1,0 +1,56 @@
+"""LSTMs and GRUs over ragged sequences, in a form that graphs can hold."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+
+def recurrent(network: nn.LSTM | nn.GRU, values_BTD: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    """Padded sequences through an LSTM or GRU, each by its true length: states [B, T, directions x hidden], zero beyond it,
+    and the last ones [layers x directions, B, hidden]."""
+    if torch.compiler.is_exporting():
+        return _recurrent_in_a_graph(network, values_BTD, lengths)
+    packed = pack_padded_sequence(values_BTD, lengths.cpu(), batch_first=True, enforce_sorted=False)
+    states, last = network(packed)
+    states_BTD, _ = pad_packed_sequence(states, batch_first=True, total_length=values_BTD.shape[1])
+    return states_BTD, last[0] if isinstance(last, tuple) else last
+
+
+@torch.library.custom_op("mmcli::recurrent_layer", mutates_args=())
+def recurrent_layer(
+    values_TBD: Tensor, inner: Tensor, across: Tensor, bias: Tensor, lengths: Tensor, hidden: int, lstm: bool
+) -> tuple[Tensor, Tensor]:
+    """One layer as ONNX defines its LSTM and GRU, in a graph that is to become ONNX: states [T, directions, B, hidden] and the
+    last ones [directions, B, hidden]. It is run by nothing else: traced, a layer would be unrolled, step by step."""
+    raise NotImplementedError("a recurrent layer in a graph is for ONNX alone")
+
+
+@recurrent_layer.register_fake
+def _(
+    values_TBD: Tensor, inner: Tensor, across: Tensor, bias: Tensor, lengths: Tensor, hidden: int, lstm: bool
+) -> tuple[Tensor, Tensor]:
+    del across, bias, lengths, lstm
+    steps, rows, directions = values_TBD.shape[0], values_TBD.shape[1], inner.shape[0]
+    return values_TBD.new_empty(steps, directions, rows, hidden), values_TBD.new_empty(directions, rows, hidden)
+
+
+def _recurrent_in_a_graph(network: nn.LSTM | nn.GRU, states_BTD: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    """The gates in the order of ONNX: of an LSTM input, output, forget, cell; of a GRU update, reset, new."""
+    lstm, last = isinstance(network, nn.LSTM), []
+    order = [0, 3, 1, 2] if lstm else [1, 0, 2]
+    for layer in range(network.num_layers):
+        ways: dict[str, list[Tensor]] = {"weight_ih": [], "weight_hh": [], "bias_ih": [], "bias_hh": []}
+        for direction in ("", "_reverse") if network.bidirectional else ("",):
+            for name, own in ways.items():
+                gates = getattr(network, f"{name}_l{layer}{direction}").chunk(len(order))
+                own.append(torch.cat([gates[place] for place in order]))
+        bias = torch.cat([torch.stack(ways["bias_ih"]), torch.stack(ways["bias_hh"])], 1)
+        inner, across = torch.stack(ways["weight_ih"]), torch.stack(ways["weight_hh"])
+        states_TEBH, end = recurrent_layer(
+            states_BTD.transpose(0, 1).contiguous(), inner, across, bias, lengths, network.hidden_size, lstm
+        )
+        states_BTD = states_TEBH.permute(2, 0, 1, 3).flatten(2)
+        last.append(end)
+    return states_BTD, torch.cat(last)

@@ -1,0 +1,179 @@
+"""What a fused model is built of, as plain data: encoders, the fusions that are averaged, calibration. With it and a file of
+weights a model stands alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mmcli import registry
+from mmcli.artifacts.store import Artifact
+from mmcli.config import validate
+from mmcli.data.dataset import Dataset
+from mmcli.encoders import Encoder
+from mmcli.fusions import Fusion
+from mmcli.models import calibration
+from mmcli.models.networks import AveragedHeads, FusedModel, FusionHead, Heads
+from mmcli.signals import Decision, SignalSpec
+from mmcli.tasks import Task
+
+HEAD_START = 0.1
+"""Factor on a head's first weights where the columns' own predictions are there from the start."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """One fusion and its head."""
+
+    method: str
+    fusion: dict[str, Any]
+    """Its `Config`."""
+    encoders: tuple[str, ...]
+    """Those it reads, in order."""
+    decisions: bool = False
+    """Whether the encoders' own predictions are added to its outputs."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All of a fused model but its weights."""
+
+    encoders: dict[str, dict[str, Any]]
+    """Name -> input, architecture, encoder (its `Config`)."""
+    members: tuple[Member, ...]
+    modality_dropout: float = 0.0
+    calibration: str = ""
+    calibration_shape: tuple[int, ...] = ()
+    slim: bool = False
+    """Whether layers were narrowed, so that the file of weights has the say on shapes."""
+
+    @classmethod
+    def of(cls, artifact: Artifact) -> Recipe:
+        """That of a fusion or an optimised model."""
+        config = artifact.config
+        if "recipe" in config:
+            found = dict(config["recipe"])
+            members = tuple(Member(**{**said, "encoders": tuple(said["encoders"])}) for said in found.pop("members"))
+            return cls(members=members, calibration_shape=tuple(found.pop("calibration_shape")), **found)
+        member = Member(config["method"], config["fusion"], tuple(config["encoders"]), config["training"]["decisions"])
+        dropout = float(config["training"]["modality_dropout"])  # tuning it further goes on taking inputs away
+        return cls(config["encoders"], (member,) * len(config["seeds"]), dropout)
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @property
+    def sources(self) -> dict[str, str]:
+        """Encoder -> its input."""
+        return {name: str(choice["input"]) for name, choice in self.encoders.items()}
+
+    @property
+    def methods(self) -> str:
+        """The methods in a word: `gated`, or `gated x 3, conv`."""
+        names = [member.method for member in self.members]
+        return ", ".join(f"{name} x {names.count(name)}" if names.count(name) > 1 else name for name in dict.fromkeys(names))
+
+    def with_members(self, members: Sequence[Member], all_encoders: Mapping[str, dict[str, Any]]) -> Recipe:
+        """Other fusions, and just the encoders that they read."""
+        used = {name for member in members for name in member.encoders}
+        encoders = {name: choice for name, choice in all_encoders.items() if name in used}
+        return replace(self, members=tuple(members), encoders=encoders)
+
+    def build(self, dataset: Dataset, weights: Mapping[str, Tensor] | None = None) -> FusedModel:
+        """The model, freshly initialised, or with `weights` and ready to predict."""
+        encoders = {
+            name: build_encoder(choice["architecture"], choice["encoder"], dataset.input(choice["input"]).spec)
+            for name, choice in self.encoders.items()
+        }
+        dims = {name: encoder.dim for name, encoder in encoders.items()}
+        heads = [
+            build_head(
+                member.method,
+                member.fusion,
+                {name: dims[name] for name in member.encoders},
+                {name: self.sources[name] for name in member.encoders},
+                dataset.task,
+                self.modality_dropout,
+                decisions=member.decisions,
+            )
+            for member in self.members
+        ]
+        decides = any(head.reads_outputs for head in heads)
+        own_heads = {name: dataset.task.head(dim) for name, dim in dims.items()} if decides else None
+        layer = calibration.build(self.calibration, self.calibration_shape)
+        network = FusedModel(encoders, averaged(heads), own_heads, layer)
+        if weights is None:
+            return network
+        if self.slim:
+            fit_shapes(network, weights)
+        network.load_state_dict(dict(weights))
+        return network.eval()
+
+
+def build_encoder(architecture: str, config: Mapping[str, Any], spec: SignalSpec) -> Encoder:
+    """An encoder for signals of that shape, freshly initialised."""
+    encoder: Encoder = _build("encoders", architecture, config, spec)
+    return encoder
+
+
+def build_fusion(method: str, config: Mapping[str, Any], dims: Mapping[str, int], decision: Decision) -> Fusion:
+    """A fusion of columns of those widths, or of their predictions, freshly initialised."""
+    kind: type[Fusion] = registry.load("fusions", method)
+    fusion: Fusion = _build("fusions", method, config, dims, *([decision] if kind.family == "decision" else []))
+    return fusion
+
+
+def build_head(
+    method: str,
+    config: Mapping[str, Any],
+    dims: Mapping[str, int],
+    sources: Mapping[str, str],
+    task: Task,
+    modality_dropout: float = 0.0,
+    *,
+    decisions: bool = False,
+) -> FusionHead:
+    """F, and what makes outputs of the fused features or decisions, freshly initialised; with `decisions` beside a method of
+    features it starts near the columns' own predictions."""
+    fusion = build_fusion(method, config, dims, task.decision)
+    if fusion.family == "decision":
+        return FusionHead(fusion, task.decision_head(), dims, sources, modality_dropout)
+    head = task.head(fusion.dim)
+    if not decisions:
+        return FusionHead(fusion, head, dims, sources, modality_dropout)
+    with torch.no_grad():
+        for layer in head.modules():
+            if isinstance(layer, nn.Linear):
+                layer.weight.mul_(HEAD_START)
+                layer.bias.zero_()
+    beside = build_fusion("late", {"mode": "product"}, dims, task.decision)
+    return FusionHead(fusion, head, dims, sources, modality_dropout, beside)
+
+
+def averaged(members: Sequence[FusionHead]) -> Heads:
+    """One, or the mean of several."""
+    return members[0] if len(members) == 1 else AveragedHeads(members)
+
+
+def _build(room: str, name: str, config: Mapping[str, Any], *arguments: Any) -> Any:
+    part = registry.load(room, name)
+    return part(validate(registry.config_of(part), config, f"{room}.{name}"), *arguments)
+
+
+def fit_shapes(module: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Gives parameters and buffers the shapes of those in `weights`."""
+    for name, tensor in weights.items():
+        folder, _, own = name.rpartition(".")
+        parent = module.get_submodule(folder)
+        before = getattr(parent, own)
+        if before.shape == tensor.shape:
+            continue
+        empty = before.new_empty(tensor.shape)
+        if isinstance(before, nn.Parameter):
+            setattr(parent, own, nn.Parameter(empty))
+        else:
+            parent.register_buffer(own, empty)

@@ -1,0 +1,230 @@
+"""Ways to run a fused model on batches of signals: by PyTorch in one precision or the other, with int8 weights, as ONNX by ONNX
+Runtime, compiled ahead of time. And what each costs on this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import ctypes
+import sys
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mmcli.data.dataset import Dataset
+from mmcli.errors import ConfigError
+from mmcli.models import graphs
+from mmcli.models.networks import FusedModel
+from mmcli.pretrained.hub import need
+from mmcli.signals import Signal, Source
+from mmcli.training.device import Compute
+
+TORCH, BFLOAT16, FLOAT32 = "torch", "torch bfloat16", "torch float32"
+INT8_DYNAMIC, INT8_WEIGHTS = "torch int8 dynamic", "torch int8 weights"
+ONNX, ONNX_INT8, AOT = "onnx", "onnx int8", "aot"
+FILES = {ONNX: "model.onnx", ONNX_INT8: "model.onnx", AOT: "model.pt2"}
+"""Way -> the file that it runs, beside the weights."""
+QUANTIZED_OPERATORS = ["MatMul", "Gemm", "Gather", "LSTM", "GRU"]
+"""What int8 pays for in ONNX on a CPU; its int8 convolutions are slower than those in float32."""
+
+Run = Callable[[Mapping[str, Signal]], Tensor]
+
+
+@dataclass(frozen=True)
+class Runner:
+    """A fused model as it is run: prepared signals -> outputs float32 [B, num_outputs] on the host."""
+
+    way: str
+    network: FusedModel
+    run: Run
+    size: int
+    """Bytes of what it computes with."""
+
+    @torch.no_grad()
+    def outputs(self, columns: Mapping[str, Source], device: torch.device, batch_size: int | None = None) -> Tensor:
+        """Outputs [N, num_outputs] for normalised columns of the inputs; by default in batches that suit the way."""
+        batch_size = batch_size or (32 if self.way in FILES else 256)
+        prepared = {name: column.to(device) for name, column in self.network.prepare(columns).items()}
+        rows = len(next(iter(prepared.values())))
+        parts = [
+            self.run({name: column.gather(index) for name, column in prepared.items()})
+            for index in torch.arange(rows, device=device).split(batch_size)
+        ]
+        return torch.cat(parts)
+
+
+def runner(way: str, network: FusedModel, compute: Compute, file: Path | None = None) -> Runner:
+    """The model run in one of the ways; `file` is what `ONNX` and `AOT` run.
+
+    Raises:
+        ConfigError: a package is not installed.
+        RuntimeError: this device cannot run it so.
+    """
+    if way in FILES:
+        assert file is not None
+        return Runner(way, network, _from_file(way, file, compute), file.stat().st_size)
+    if way in {INT8_DYNAMIC, INT8_WEIGHTS}:
+        network = _quantized(network, way)
+    precision = {BFLOAT16: "bfloat16", FLOAT32: "float32", TORCH: compute.precision}.get(way, "float32")
+    own = Compute(compute.device, precision, threads=compute.threads)
+
+    def run(signals: Mapping[str, Signal]) -> Tensor:
+        with torch.no_grad(), own.autocast():
+            return network(signals).outputs.float().cpu()  # type: ignore[no-any-return]
+
+    return Runner(way, network.eval(), run, _bytes(network))
+
+
+def write(way: str, network: FusedModel, signals: Mapping[str, Signal], file: Path, whole: Path | None = None) -> None:
+    """Writes what `runner` runs in that way, traced on a batch of signals; int8 from the graph in float32 at `whole`, if it is
+    there already.
+
+    Raises:
+        ConfigError: a package is not installed.
+        RuntimeError: the model cannot be traced, or compiled here.
+    """
+    if way == ONNX_INT8 and whole is not None and whole.is_file():
+        _quantized_graph(whole, file)
+        return
+    program = graphs.exported(network, signals)
+    if way == AOT:
+        if graphs.has_recurrent_layers(program):
+            raise RuntimeError("a recurrent layer would be unrolled over every length")
+        with graphs.quiet():
+            torch._inductor.aoti_compile_and_package(program, package_path=str(file))
+        return
+    names = list(graphs.tensors_of(signals))
+    graphs.write_onnx(program, names, file)
+    if way == ONNX_INT8:
+        floats = file.with_suffix(".float.onnx")
+        file.rename(floats)
+        _quantized_graph(floats, file)
+        floats.unlink()
+
+
+def _quantized_graph(whole: Path, file: Path) -> None:
+    quantization = need("onnxruntime.quantization", "int8 ONNX", extra="export")
+    with graphs.quiet():
+        quantization.quantize_dynamic(str(whole), str(file), op_types_to_quantize=QUANTIZED_OPERATORS)
+
+
+def _from_file(way: str, file: Path, compute: Compute) -> Run:
+    if way == AOT:
+        package = torch._inductor.aoti_load_package(str(file))
+
+        def run(signals: Mapping[str, Signal]) -> Tensor:
+            found: Tensor = package(*graphs.tensors_of(signals).values())
+            return found.cpu()
+
+        return run
+    if compute.device.type != "cpu":
+        raise RuntimeError("ONNX Runtime is used on a CPU")
+    session = graphs.OnnxModel(file, compute.threads)
+    return lambda signals: session(graphs.tensors_of(signals))
+
+
+def _quantized(network: FusedModel, way: str) -> FusedModel:
+    """A copy with the weights of its linear layers in int8, by torchao; `INT8_DYNAMIC` computes in int8 too."""
+    with warnings.catch_warnings(), graphs.quiet():
+        warnings.simplefilter("ignore")
+        torchao = need("torchao.quantization", way, extra="export")
+        config = torchao.Int8DynamicActivationInt8WeightConfig if way == INT8_DYNAMIC else torchao.Int8WeightOnlyConfig
+        made = copy.deepcopy(network).eval()
+        torchao.quantize_(made, config())
+    return made
+
+
+def _bytes(network: FusedModel) -> int:
+    """Of the weights as they lie in memory: an int8 tensor of torchao holds smaller ones."""
+    total = 0
+    for tensor in network.state_dict().values():
+        names = tensor.__tensor_flatten__()[0] if hasattr(tensor, "__tensor_flatten__") else []
+        inner = [getattr(tensor, name) for name in names] or [tensor]
+        total += sum(own.numel() * own.element_size() for own in inner)
+    return total
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What running a model takes on this machine."""
+
+    p50_ms_1: float
+    """Median milliseconds for one row that is decoded and in memory."""
+    p95_ms_1: float
+    p50_ms_32: float
+    p95_ms_32: float
+    rows_per_s: float
+    """In batches of 32."""
+    size_mb: float
+    peak_mb: float
+    """Its size, and how far the process's memory rises while it runs 32 rows; on Linux, else its size alone."""
+
+
+def cost(own: Runner, dataset: Dataset, compute: Compute) -> Cost:
+    """Measured on val rows that lie on the device, in turns of one row and of 32."""
+    timed = {}
+    peak = own.size
+    for batch, calls in ((32, 15), (1, 40)):
+        signals = batch_of(own.network, dataset, batch, compute)
+        own.run(signals)
+        if batch == 32:
+            peak += _rise(lambda signals=signals: own.run(signals))  # type: ignore[misc]
+        times = []
+        with compute.threading():
+            for _ in range(calls):
+                started = time.perf_counter()
+                own.run(signals)
+                times.append(time.perf_counter() - started)
+        times.sort()
+        timed[batch] = (times[len(times) // 2] * 1e3, times[int(len(times) * 0.95)] * 1e3)
+    return Cost(
+        p50_ms_1=round(timed[1][0], 3),
+        p95_ms_1=round(timed[1][1], 3),
+        p50_ms_32=round(timed[32][0], 3),
+        p95_ms_32=round(timed[32][1], 3),
+        rows_per_s=round(32e3 / timed[32][0], 1),
+        size_mb=round(own.size / 1e6, 3),
+        peak_mb=round(peak / 1e6, 1),
+    )
+
+
+def batch_of(network: FusedModel, dataset: Dataset, rows: int, compute: Compute) -> dict[str, Signal]:
+    """The first val rows, prepared and on the device; over and over where there are fewer."""
+    val = dataset.splits["val"] if len(dataset.splits["val"]) else dataset.splits["train"]
+    index = val.repeat(-(-rows // len(val)))[:rows]
+    columns = {name: dataset.column(name).select(index) for name in network.inputs}
+    every = torch.arange(rows)
+    return {name: column.gather(every).to(compute.device) for name, column in network.prepare(columns).items()}
+
+
+def _rise(work: Callable[[], Any]) -> int:
+    """Bytes by which the process's memory rises, at its highest, while it works; 0 where the system does not tell."""
+    status, reset = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+    if not status.exists():
+        return 0
+    with contextlib.suppress(OSError):
+        if sys.platform.startswith("linux"):
+            ctypes.CDLL("libc.so.6").malloc_trim(0)
+        before = _kilobytes(status, "VmRSS")
+        reset.write_text("5")
+        work()
+        return max(_kilobytes(status, "VmHWM") - before, 0) * 1024
+    return 0
+
+
+def _kilobytes(status: Path, field: str) -> int:
+    line = next(line for line in status.read_text(encoding="ascii").splitlines() if line.startswith(field))
+    return int(line.split()[1])
+
+
+def why_not(error: Exception) -> str:
+    """The first words of an error, as the reason why a way cannot be taken."""
+    text = f"{error.message}: {error.remedy}" if isinstance(error, ConfigError) else str(error)
+    line = next((line.strip() for line in text.splitlines() if line.strip()), type(error).__name__)
+    return line[:160]

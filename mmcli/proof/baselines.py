@@ -1,0 +1,96 @@
+"""What a fused model is held against: a constant and a linear model on the same inputs, boosted trees on its numbers and
+categories; as an artifact of their outputs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from mmcli.artifacts import layout, store, tensors
+from mmcli.artifacts.store import Artifact
+from mmcli.data.dataset import Dataset
+from mmcli.reporting.console import Console
+from mmcli.signals import Column
+
+OUTPUTS = "outputs.safetensors"
+VERSION = 2
+
+
+def ensure(dataset: Dataset, columns: Sequence[str], console: Console) -> Artifact:
+    """The baselines for these inputs: as they are if fresh, else made now (a few seconds)."""
+    root = dataset.artifact.root
+    parents = {key: value for column in columns for key, value in dataset.artifact.parent(column).items()}
+    fingerprint = store.digest([parents, list(columns), VERSION])
+    found = store.up_to_date(root, layout.BASELINES, fingerprint)
+    if found:
+        return found
+    with store.writing(
+        root,
+        layout.BASELINES,
+        kind="baselines",
+        command="mmcli fuse",
+        config={"columns": list(columns)},
+        seed=0,
+        parents=parents,
+        fingerprint=fingerprint,
+    ) as draft:
+        started = time.monotonic()
+        outputs = _outputs(dataset, columns)
+        draft.tensors[OUTPUTS] = tensors.save(draft.path / OUTPUTS, outputs)
+        val = dataset.splits["val"]
+        for name in outputs:
+            draft.metrics[name] = {"val": dataset.task.score(outputs[name][val], dataset.targets[val])}
+        console.note(f"baselines: {', '.join(outputs)} on {', '.join(columns)} in {time.monotonic() - started:.1f} s")
+    return store.read(root, layout.BASELINES, "baselines", "mmcli fuse")
+
+
+TREES = "trees"
+"""Boosted trees on the numbers and categories, where there are some and the task has such a baseline."""
+
+
+def names(artifact: Artifact) -> tuple[str, ...]:
+    """What the baselines are called."""
+    return tuple(artifact.metrics)
+
+
+def outputs(artifact: Artifact) -> dict[str, Tensor]:
+    """Each baseline's outputs for all rows."""
+    return tensors.load(artifact.file(OUTPUTS))
+
+
+def _outputs(dataset: Dataset, columns: Sequence[str]) -> dict[str, Tensor]:
+    task, train = dataset.task, dataset.splits["train"]
+    blocks = [_scaled(dataset.linear_features(name, train), train.numpy()) for name in columns]
+    features = blocks[0] if len(blocks) == 1 else _beside(blocks)
+    val = dataset.splits["val"]
+    found = {
+        task.constant_name: task.constant_baseline(dataset.targets[train], len(dataset.rows)),
+        "linear": task.linear_baseline(features, dataset.targets, train, val),
+    }
+    fields = [dataset.column(name) for name in columns if dataset.input(name).spec.kind == "fields"]
+    if fields:
+        table = np.hstack([column.values.double().numpy() for column in fields if isinstance(column, Column)])
+        trees = task.trees_baseline(table, dataset.targets, train, val)
+        if trees is not None:
+            found[TREES] = trees
+    return found
+
+
+def _scaled(block: Any, train: Any) -> Any:
+    """Rows of about unit length, so that no column outweighs another by the number of its features."""
+    if not isinstance(block, np.ndarray):
+        return block  # TF-IDF rows have unit length
+    mean, deviation = block[train].mean(0), block[train].std(0)
+    return (block - mean) / (np.maximum(deviation, 1e-6) * np.sqrt(block.shape[1]))
+
+
+def _beside(blocks: list[Any]) -> Any:
+    from scipy.sparse import csr_matrix, hstack
+
+    if all(isinstance(block, np.ndarray) for block in blocks):
+        return np.hstack(blocks)
+    return hstack([csr_matrix(block) for block in blocks]).tocsr()

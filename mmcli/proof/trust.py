@@ -1,0 +1,187 @@
+"""Whether to trust a model on rows: slices of them, its most confident errors, targets that look wrong, rows that are in train
+too, and whether one model is really better than another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mmcli.data.dataset import Dataset
+from mmcli.data.streaming import Streamed
+from mmcli.reporting import metrics
+from mmcli.reporting.metrics import Interval
+from mmcli.signals import Column, Features
+from mmcli.tasks import Task
+
+LEAST_ROWS = 8
+"""Rows below which a slice is not told."""
+MOST_SLICES = 12
+"""Slices of one kind that are told: the largest."""
+NEAR = 0.995
+"""Cosine of two rows' features from which they are near duplicates."""
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Some of the rows, and the score on them."""
+
+    kind: str
+    name: str
+    score: Interval
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"kind": self.kind, "name": self.name, **self.score.as_dict()}
+
+
+def slices(dataset: Dataset, index: Tensor, outputs: Tensor, extra: Mapping[str, Sequence[str]], seed: int) -> list[Slice]:
+    """The score by category, by length of texts and sounds, by which inputs are missing, by class, and by each of `extra`
+    (a name -> its cell in each of the rows)."""
+    groups: dict[str, list[str]] = {}
+    missing = [[] for _ in index]  # type: list[list[str]]
+    for name in dataset.inputs:
+        found, source = dataset.input(name), dataset.column(name)
+        present = source.present[index].tolist()
+        for row, here in enumerate(present):
+            if not here:
+                missing[row].append(name)
+        lengths = source.lengths
+        if lengths is not None:
+            groups[f"length of {name}"] = _thirds(lengths[index].tolist(), present)
+        if isinstance(source, Column) and found.spec.fields:
+            groups |= _categories(dataset, name, source, index)
+    if any(missing):
+        groups["missing"] = ["nothing" if not own else ", ".join(own) for own in missing]
+    if dataset.task.has_classes:
+        groups["class"] = dataset.task.strata(dataset.task.config, [dataset.cells[i] for i in index.tolist()])
+    groups |= {name: list(cells) for name, cells in extra.items()}
+    targets, found_slices = dataset.targets[index], []
+    for kind, names in groups.items():
+        counts = sorted(((names.count(name), name) for name in set(names)), key=lambda pair: (-pair[0], pair[1]))
+        for count, name in counts[:MOST_SLICES]:
+            if LEAST_ROWS <= count < len(names) or (kind in extra and count >= 2):
+                rows = torch.tensor([own == name for own in names]).nonzero()[:, 0]
+                score = dataset.task.intervals(outputs[rows], targets[rows], seed)[dataset.task.primary_metric]
+                found_slices.append(Slice(kind, name, score))
+    return found_slices
+
+
+def _thirds(lengths: Sequence[int], present: Sequence[bool]) -> list[str]:
+    known = [length for length, here in zip(lengths, present, strict=True) if here]
+    if len(set(known)) < 3:
+        return ["all"] * len(lengths)
+    low, high = (int(value) for value in np.quantile(known, [1 / 3, 2 / 3]))
+    names = {0: f"up to {low}", 1: f"{low + 1} to {high}", 2: f"over {high}"}
+    return [names[int(n > low) + int(n > high)] if here else "absent" for n, here in zip(lengths, present, strict=True)]
+
+
+def _categories(dataset: Dataset, name: str, column: Column, index: Tensor) -> dict[str, list[str]]:
+    """The categories among an input's columns, by name."""
+    found, start = {}, 0
+    for member, modality in dataset.input(name).members.items():
+        width = modality.describe().shape[0]
+        known = getattr(modality, "names", None)
+        if known and width == 1:
+            ids = column.values[index, start].tolist()
+            found[member] = ["missing" if i != i else "unknown" if not i else str(known[int(i) - 1]) for i in ids]
+        start += width
+    return found
+
+
+def confident_errors(task: Task, outputs: Tensor, targets: Tensor, most: int = 12) -> list[tuple[int, str]]:
+    """The rows of the worst errors, and how wrong they are in words: the highest probability of a wrong class, the largest
+    distance of a number."""
+    if task.decision.link == "softmax":
+        shares = outputs.double().softmax(1)
+        sure, chosen = shares.max(1)
+        sure = torch.where(chosen == targets, -1.0, sure)
+        order = sure.argsort(descending=True)[:most].tolist()
+        return [(row, f"{sure[row]:.0%} sure") for row in order if sure[row] > 0]
+    if task.decision.link == "sigmoid":
+        width = task.decision.width
+        losses = F.binary_cross_entropy_with_logits(outputs[:, :width].double(), targets.double(), reduction="none").sum(1)
+        return [(row, f"loss {losses[row]:.2f}") for row in losses.argsort(descending=True)[:most].tolist()]
+    predicted, right = task.readings(outputs, targets)
+    distance = np.abs(predicted - right).mean(1)
+    order = np.argsort(-distance)[:most].tolist()
+    return [(row, f"off by {metrics.shown(float(distance[row]))}") for row in order]
+
+
+def suspects(task: Task, outputs: Tensor, targets: Tensor, most: int = 10) -> list[tuple[int, float, int]]:
+    """Rows whose class looks wrong (confident learning, Northcutt et al. 2021): another class is more probable than it is on
+    average where it is right, and the own one less. (row, probability of the own class, the other class); of classes alone."""
+    if task.decision.link != "softmax":
+        return []
+    shares = outputs.double().softmax(1)
+    own = shares[torch.arange(len(targets)), targets]
+    usual = torch.stack(
+        [own[targets == c].mean() if (targets == c).any() else own.new_ones(()) for c in range(shares.shape[1])]
+    )
+    other_share, other = shares.scatter(1, targets[:, None], -1.0).max(1)
+    doubtful = (other_share >= usual[other]) & (own < usual[targets])
+    order = [row for row in own.argsort().tolist() if doubtful[row]][:most]
+    return [(row, float(own[row]), int(other[row])) for row in order]
+
+
+def duplicates(dataset: Dataset, features: Mapping[str, Features]) -> dict[str, Any]:
+    """Test rows that are in train too: `exact` where every input is the same to the bit, `near` where the encoders make nearly
+    the same of all of them. Each with its pairs (test row, train row), rows counted from 1."""
+    train, test = dataset.splits["train"], dataset.splits["test"]
+    keys = [_digests(dataset, name) for name in dataset.inputs]
+    seen: dict[tuple[bytes, ...], int] = {}
+    for row in train.tolist():
+        seen.setdefault(tuple(own[row] for own in keys), row)
+    exact = [(row, seen[key]) for row in test.tolist() if (key := tuple(own[row] for own in keys)) in seen and any(key)]
+    blocks = []
+    for own in features.values():
+        centred = own.pooled.float() - own.pooled[train].float().mean(0)
+        blocks.append(F.normalize(centred, dim=1) * own.present[:, None])
+    joined = F.normalize(torch.cat(blocks, 1), dim=1)
+    found = set(exact)
+    near = []
+    for part in test.split(512):
+        similarity = joined[part] @ joined[train].T
+        best, place = similarity.max(1)
+        for row, value, at in zip(part.tolist(), best.tolist(), place.tolist(), strict=True):
+            pair = (row, int(train[at]))
+            if value >= NEAR and not any(row == own for own, _ in found):
+                near.append((*pair, value))
+    return {
+        "exact": len(exact),
+        "near": len(near),
+        "exact_pairs": [[a + 1, b + 1] for a, b in exact[:20]],
+        "near_pairs": [[a + 1, b + 1, round(value, 4)] for a, b, value in sorted(near, key=lambda own: -own[2])[:20]],
+    }
+
+
+def _digests(dataset: Dataset, name: str) -> list[bytes]:
+    """Of each row of an input a digest of its tensor; empty where it is absent."""
+    import hashlib
+
+    source, found = dataset.column(name), []
+    for part in torch.arange(len(source)).split(256):
+        column = source.read(part) if isinstance(source, Streamed) else source.select(part)
+        values = column.values.contiguous()
+        ends = column.offsets.tolist() if column.offsets is not None else list(range(len(part) + 1))
+        for row, here in enumerate(column.present.tolist()):
+            data = values[ends[row] : ends[row + 1]].numpy().tobytes() if here else b""
+            found.append(hashlib.blake2b(data, digest_size=12).digest() if here else b"")
+    return found
+
+
+def mcnemar(task: Task, one: Tensor, other: Tensor, targets: Tensor) -> dict[str, Any]:
+    """Of two classifiers on the same rows: how many each alone gets right, and the exact two-sided p-value of McNemar's test;
+    empty for other tasks."""
+    if task.decision.link != "softmax":
+        return {}
+    from scipy.stats import binomtest
+
+    right = [outputs.argmax(1) == targets for outputs in (one, other)]
+    first, second = int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())
+    p_value = float(binomtest(first, first + second, 0.5).pvalue) if first + second else 1.0
+    return {"first_alone": first, "second_alone": second, "p_value": p_value}

@@ -1,0 +1,162 @@
+"""Accuracy against cost: which models are allowed, which are beaten in everything, which one a goal picks. Measures nothing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, get_args
+
+from mmcli.models.runners import Cost
+from mmcli.reporting.metrics import Interval, shown
+
+Goal = Literal["balanced", "accuracy", "latency", "size"]
+GOALS: tuple[Goal, ...] = ("balanced", "accuracy", "latency", "size")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A model that was tried; without a cost one that could not be run, for `reason`."""
+
+    name: str
+    way: str
+    """How it is run."""
+    score: float = float("nan")
+    """The primary metric on val."""
+    loss: float = float("nan")
+    gain: Interval | None = None
+    """How much better than the most accurate model, in pairs; below zero is worse."""
+    cost: Cost | None = None
+    reason: str = ""
+    allowed: bool = False
+    """Whether it surely drops no more than may be."""
+    superseded: bool = False
+    """Whether it is what the most accurate model was before, at the same cost: it is there to compare with, never picked."""
+    front: bool = False
+    """Whether no allowed model is as good in score, latency and size, and better in one."""
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_dict(cls, found: Mapping[str, Any]) -> Row:
+        """The reverse of `as_dict`."""
+        cost = Cost(**found["cost"]) if "cost" in found else None
+        gain = Interval(**found["gain"]) if "gain" in found else None
+        return cls(**{**found, "cost": cost, "gain": gain})
+
+    def as_dict(self) -> dict[str, Any]:
+        found = asdict(self)
+        return {key: value for key, value in found.items() if value not in ({}, None, "") and value == value}
+
+
+def allowed(gain: Interval, score: float, max_drop: float) -> bool:
+    """Whether even the low end of the interval drops no more than that share of the score."""
+    return gain.low >= -max_drop * abs(score) - 1e-12
+
+
+def latency(row: Row) -> float:
+    """Median milliseconds of one row; endless where it could not be run."""
+    return row.cost.p50_ms_1 if row.cost is not None else math.inf
+
+
+def level(row: Row, max_drop: float) -> bool:
+    """Whether it drops no more than may be on the val rows themselves, surely or not."""
+    return row.gain is not None and row.gain.value >= -max_drop * abs(row.score) - 1e-12
+
+
+def unproven(rows: Sequence[Row], picked: str, max_drop: float) -> Row | None:
+    """The fastest model that is level on the val rows, which are too few to show that it drops no more than may be; None where
+    the picked one is as fast."""
+    bar = min((latency(row) for row in rows if row.name == picked), default=math.inf)
+    doubtful = [row for row in rows if not row.allowed and not row.superseded and level(row, max_drop)]
+    found = [row for row in doubtful if latency(row) < bar / 1.2]
+    return min(found, key=latency, default=None)
+
+
+def on_front(rows: Sequence[Row], sign: int) -> list[bool]:
+    """For each row whether it is allowed and no other allowed one is as good in all and better in something."""
+
+    def place(row: Row) -> tuple[float, float, float]:
+        assert row.cost is not None
+        return (-sign * round(row.score, 6), row.cost.p50_ms_1, row.cost.size_mb)
+
+    def beaten(row: Row) -> bool:
+        own = place(row)
+        for other in rows:
+            if other.allowed and other.cost is not None and other is not row:
+                theirs = place(other)
+                if all(a <= b for a, b in zip(theirs, own, strict=True)) and theirs != own:
+                    return True
+        return False
+
+    return [row.allowed and row.cost is not None and not beaten(row) for row in rows]
+
+
+def pick(rows: Sequence[Row], goal: Goal, sign: int) -> Row:
+    """Of the allowed rows the one that serves the goal best; the best score breaks ties. `balanced` is the least product of the
+    latency of one row, that of 32, and the size. `accuracy` credits no more than the most accurate model's score where the
+    difference is within noise, and then looks at the loss: the best of many on few val rows is so by luck."""
+    usable = [row for row in rows if row.allowed and row.cost is not None]
+
+    def key(row: Row) -> tuple[float, ...]:
+        assert row.cost is not None
+        score = -sign * round(row.score, 6)
+        if goal == "accuracy":
+            luck = max(row.gain.value, 0.0) if row.gain is not None and row.gain.low <= 0 else 0.0
+            return (round(score + luck, 6), round(row.loss, 3), row.cost.p50_ms_1)
+        if goal == "latency":
+            return (row.cost.p50_ms_1, score)
+        if goal == "size":
+            return (row.cost.size_mb, score)
+        costs = (row.cost.p50_ms_1, row.cost.p50_ms_32, row.cost.size_mb)
+        return (sum(math.log(max(own, 1e-6)) for own in costs), score)
+
+    return min(usable, key=key)
+
+
+def worth_keeping(rows: Sequence[Row], picked: str, sign: int, max_drop: float) -> set[str]:
+    """Names of the models whose weights a later call may want: the picked one, the front, what each goal would pick, and what
+    is faster but not proven."""
+    goals: tuple[Goal, ...] = get_args(Goal)
+    usable = any(row.allowed and row.cost is not None for row in rows)
+    by_goal = {pick(rows, goal, sign).name for goal in goals} if usable else set()
+    doubtful = unproven(rows, picked, max_drop)
+    by_name = {doubtful.name} if doubtful is not None else set()
+    return {picked, *by_goal, *by_name, *(row.name for row in rows if row.front)}
+
+
+def table(rows: Sequence[Row], metric: str, picked: str) -> tuple[list[str], list[list[str]]]:
+    """Header and cells of the models that could be run."""
+    header = ["model", " ", f"val {metric}", "95% vs best", "p50 ms, 1 row", "p95", "p50 ms, 32", "rows/s", "MB", "peak MB"]
+    cells = []
+    for row in rows:
+        if row.cost is None:
+            continue
+        gain = f"{row.gain.low:+.3f} to {row.gain.high:+.3f}" if row.gain is not None else ""
+        sure = row.gain is not None and row.gain.high < 0
+        fails = "" if row.superseded else "drops too much" if sure else "may drop too much"
+        marks = "picked" if row.name == picked else "best trade" if row.front else "" if row.allowed else fails
+        cost = row.cost
+        cells.append(
+            [
+                row.name,
+                marks,
+                shown(row.score),
+                gain,
+                f"{cost.p50_ms_1:.2f}",
+                f"{cost.p95_ms_1:.2f}",
+                f"{cost.p50_ms_32:.1f}",
+                f"{cost.rows_per_s:,.0f}",
+                f"{cost.size_mb:.1f}",
+                f"{cost.peak_mb:.0f}",
+            ]
+        )
+    return header, cells
+
+
+def left_out(rows: Sequence[Row]) -> list[str]:
+    """What was not run, by reason."""
+    reasons: dict[str, list[str]] = {}
+    for row in rows:
+        if row.cost is None:
+            reasons.setdefault(row.reason, []).append(row.name)
+    return [f"{'; '.join(names)}: {reason}" for reason, names in reasons.items()]

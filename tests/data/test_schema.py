@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mmcli.data.roles import Roles
+from mmcli.data.schema import infer
+from mmcli.errors import ConfigError, DataError
+from mmcli.tables.reading import open_table
+from tests.conftest import write_csv
+
+
+def table(tmp_path: Path, header: list[str], *rows: list[str]) -> Path:
+    return write_csv(tmp_path / "t.csv", header, rows)
+
+
+@pytest.mark.parametrize(
+    ("header", "target"),
+    [(["a", "label", "z"], "label"), (["y", "Class", "z"], "Class"), (["target", "label"], "label"), (["a", "b"], "b")],
+)
+def test_the_target_by_its_name_or_the_last(tmp_path: Path, header: list[str], target: str) -> None:
+    found = infer(open_table(table(tmp_path, header, ["x"] * len(header))), Roles())
+    assert found.targets == [target]
+    assert any(line.startswith(f"target: {target!r}") for line in found.announcements)
+
+
+def test_roles_are_not_inputs(tmp_path: Path) -> None:
+    path = table(tmp_path, ["id", "text", "who", "split", "junk", "label"], ["1", "x", "p", "train", "?", "a"])
+    found = infer(open_table(path), Roles(group="who", ignore=("junk",)))
+    assert [item.name for item in found.columns] == ["text"]
+    assert (found.split, found.id, found.group, found.ignored) == ("split", "id", "who", ["junk"])
+
+
+def test_a_column_called_split_is_never_the_default_target(tmp_path: Path) -> None:
+    path = table(tmp_path, ["id", "text", "kind", "Split"], ["1", "x", "a", "train"], ["2", "y", "b", "holdout"])
+    found = infer(open_table(path), Roles())
+    assert (found.targets, found.split, found.id) == (["kind"], "Split", "id")
+    assert [item.name for item in found.columns] == ["text"]
+    assert "target: 'kind', the last column that has no other role (--target to choose another)" in found.announcements
+    assert any(line.startswith("split: the column 'Split'") for line in found.announcements)
+
+
+def test_a_group_or_an_id_is_never_the_default_target(tmp_path: Path) -> None:
+    path = table(tmp_path, ["text", "kind", "who", "id"], ["x", "a", "p", "1"], ["y", "b", "q", "2"])
+    assert infer(open_table(path), Roles(group="who")).targets == ["kind"]
+
+
+def test_a_split_by_numbers_is_announced(tmp_path: Path) -> None:
+    path = table(tmp_path, ["text", "split", "label"], ["x", "0", "a"], ["y", "1", "b"], ["z", "2", "b"])
+    found = infer(open_table(path), Roles())
+    assert found.split == "split"
+    assert any("0 train, 1 val, 2 test" in line for line in found.announcements)
+
+
+@pytest.mark.parametrize("cells", [["train", "banana"], ["train", ""], ["0", "train"], ["0", "3"]])
+def test_a_column_called_split_with_other_words_is_an_error_never_an_input(tmp_path: Path, cells: list[str]) -> None:
+    path = table(tmp_path, ["text", "split", "label"], *[[f"x{cell}", cell, "a"] for cell in cells])
+    with pytest.raises(DataError, match="column 'split' does not name splits: it holds"):
+        infer(open_table(path), Roles())
+    assert infer(open_table(path), Roles(ignore=("split",))).split is None
+    assert infer(open_table(path), Roles(target=("split",))).targets == ["split"]
+
+
+def test_an_id_that_repeats_is_an_input(tmp_path: Path) -> None:
+    path = table(tmp_path, ["id", "label"], ["1", "a"], ["1", "b"], ["2", "b"])
+    assert infer(open_table(path), Roles()).id is None
+
+
+def test_a_target_among_the_inputs_is_refused(tmp_path: Path) -> None:
+    path = table(tmp_path, ["a", "b"], ["1", "2"])
+    with pytest.raises(ConfigError, match="--target b is also an --input"):
+        infer(open_table(path), Roles(target=("b",), inputs=("b",)))
+
+
+def test_an_empty_column_is_left_out_unless_asked_for(tmp_path: Path) -> None:
+    path = table(tmp_path, ["a", "b", "c"], ["", "x", "y"])
+    assert [item.name for item in infer(open_table(path), Roles()).columns] == ["b"]
+    with pytest.raises(DataError, match="--input a: its first 1 cells are all empty"):
+        infer(open_table(path), Roles(inputs=("a",)))
+
+
+def test_a_header_without_rows(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="a header but no rows"):
+        infer(open_table(table(tmp_path, ["a", "b"])), Roles())
+
+
+def kinds(path: Path, **roles: object) -> dict[str, str]:
+    return {item.name: item.modality for item in infer(open_table(path), Roles(**roles)).columns}  # type: ignore[arg-type]
+
+
+def test_content_decides_what_a_column_is(tmp_path: Path) -> None:
+    header = ["price", "when", "colour", "note", "embedding", "percent", "label"]
+    rows = [
+        [
+            f"{number * 1.5}",
+            f"2026-{number % 12 + 1:02}-{number % 28 + 1:02}",
+            ("red", "绿", "blue")[number % 3],
+            f"one of many notes, the {number}th",
+            f"[{number}, 0.5]",
+            f"{number}%",
+            "ab"[number % 2],
+        ]
+        for number in range(40)
+    ]
+    found = kinds(write_csv(tmp_path / "t.csv", header, rows))
+    expected = {
+        "price": "number",
+        "when": "date",
+        "colour": "category",
+        "note": "text",
+        "embedding": "vector",
+        "percent": "number",
+    }
+    assert found == expected
+
+
+def test_columns_that_name_rows_or_never_vary_are_announced_and_left_out(tmp_path: Path) -> None:
+    header = ["key", "count", "same", "uuid", "age", "label"]
+    rows = [
+        [
+            f"user_{number * 3}",
+            str(number),
+            "x",
+            f"{number:08x}-0000-4000-8000-000000000000",
+            str(number * 7 % 41),
+            "ab"[number % 2],
+        ]
+        for number in range(30)
+    ]
+    path = write_csv(tmp_path / "t.csv", header, rows)
+    found = infer(open_table(path), Roles())
+    assert [item.name for item in found.columns] == ["age"]
+    said = "\n".join(found.announcements)
+    assert "column 'key' numbers the rows (user_0, user_3, ...): ignored (--input key to use it)" in said
+    assert "column 'count' numbers the rows (0, 1, ...)" in said
+    assert "column 'same' is 'x' in all of the first 30 rows" in said
+    assert "column 'uuid' holds ids" in said
+    assert kinds(path, inputs=("count",)) == {"count": "number"}
+
+
+@pytest.mark.parametrize("suffix", [".png", ".wav", ".mp4", ".npy"])
+def test_paths_that_lead_nowhere_are_an_error_never_a_category(tmp_path: Path, suffix: str) -> None:
+    rows = [[f"media/{number % 3}{suffix}", "ab"[number % 2]] for number in range(30)]
+    path = write_csv(tmp_path / "t.csv", ["file", "label"], rows)
+    with pytest.raises(
+        DataError, match=rf"none of the first 30 files is there; the first would be .*0\{suffix}\n.*--media-root"
+    ):
+        infer(open_table(path), Roles())

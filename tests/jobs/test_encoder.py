@@ -1,0 +1,112 @@
+"""Mixing rows of a batch; warm starts; races."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from mmcli.errors import ConfigError
+from mmcli.jobs import encoder as encoder_job
+from mmcli.jobs import warmstart
+from mmcli.selection import race
+from mmcli.selection.race import Budget
+from mmcli.signals import Signal
+from mmcli.tasks.classification import Classification
+from mmcli.tasks.classification import Config as TaskConfig
+from tests.encoders.test_contract import build
+
+HERE = torch.ones(4, dtype=torch.bool)
+
+
+def test_mixup_blends_each_row_with_its_partner() -> None:
+    torch.manual_seed(1)
+    values = torch.arange(4.0).reshape(4, 1, 1, 1).expand(4, 3, 8, 8)
+    signal, other, share = encoder_job.mixed(Signal(values, HERE), "mixup")
+    expected = share * torch.arange(4.0) + (1 - share) * other.float()
+    torch.testing.assert_close(signal.values[:, 0, 0, 0], expected)
+    assert 0 < share < 1
+
+
+@pytest.mark.parametrize("shape", [(3, 16, 16), (2, 3, 16, 16)])
+def test_cutmix_puts_in_one_box_whose_area_is_the_rest_of_the_share(shape: tuple[int, ...]) -> None:
+    for seed in range(5):
+        torch.manual_seed(seed)
+        values = torch.arange(4.0).reshape(4, *[1] * len(shape)).expand(4, *shape)
+        signal, other, share = encoder_job.mixed(Signal(values, HERE), "cutmix")
+        for row in range(4):
+            if other[row] != row:
+                assert float((signal.values[row] == row).float().mean()) == pytest.approx(share)
+                assert set(signal.values[row].unique().tolist()) <= {float(row), float(other[row])}
+
+
+def test_cutmix_of_sound_puts_in_a_stretch_of_time_and_keeps_the_padding_empty() -> None:
+    torch.manual_seed(3)
+    lengths = torch.tensor([10, 6, 10, 10])
+    values = (torch.arange(4.0) + 1).reshape(4, 1, 1).expand(4, 10, 5)
+    signal, _, _ = encoder_job.mixed(Signal(values, HERE, lengths), "cutmix")
+    assert (signal.values[1, 6:] == 0).all()
+    assert (signal.values == signal.values[..., :1]).all()
+
+
+def test_vicreg_by_hand() -> None:
+    """Two rows, two features: all three terms on paper."""
+    one = torch.tensor([[2.0, 0.0], [0.0, 1.0]])
+    two = torch.tensor([[2.0, 1.0], [0.0, 1.0]])
+    invariance = 1 / 4
+    variance_one = (0 + max(1 - 0.5**0.5, 0)) / 2  # deviations sqrt(2) and sqrt(1/2)
+    variance_two = (0 + 1 - 1e-2) / 2  # sqrt(2), and sqrt(1e-4) of a feature that does not vary
+    covariance = 2 * (-1.0) ** 2 / 2  # of the first view: (1)(-1/2) + (-1)(1/2) = -1, twice, by 2 features; the second's is 0
+    expected = 25 * invariance + 12.5 * (variance_one + variance_two) + covariance
+    assert float(warmstart.vicreg(one, two)) == pytest.approx(expected, rel=1e-3)
+
+
+def test_hidden_tokens_are_learnt_from_those_around_them() -> None:
+    """A text is one letter over and over: after a few steps the hidden one is guessed far better than by chance."""
+    encoder = build("rnn", "ids", hidden=16, embedding=16, dropout=0.0, token_dropout=0.0)
+    torch.manual_seed(0)
+    values = torch.randint(4, 12, (64, 1)).expand(64, 6).int().contiguous()
+    signal = Signal(values, torch.ones(64, dtype=torch.bool), torch.full((64,), 6))
+    objective = warmstart.MaskedTokens(encoder, 25, 0)
+    optimizer = torch.optim.Adam(objective.parameters(), lr=0.02)
+    first = float(objective(signal).detach())
+    for _ in range(40):
+        optimizer.zero_grad()
+        loss = objective(signal)
+        loss.backward()
+        optimizer.step()
+    assert first > 2.5
+    assert float(objective(signal).detach()) < 0.5
+
+
+def test_what_has_no_warm_start_says_why() -> None:
+    assert warmstart.unfit(build("bag", "ids"), "ids") == "there is none for a bag of n-grams"
+    assert warmstart.unfit(build("mlp", "fields"), "fields") == "there is none for fields"
+    assert warmstart.unfit(build("rnn", "ids"), "ids") == ""
+    assert warmstart.unfit(build("cnn", "grid"), "grid") == ""
+
+
+def test_a_race_stops_those_that_are_worse_beyond_noise_and_no_others() -> None:
+    task = Classification.fit(TaskConfig(), [("a",), ("b",)], ["y"])
+    targets = torch.arange(200) % 2
+    right = torch.nn.functional.one_hot(targets, 2) * 4.0
+    nearly = right.clone()
+    nearly[:2] = nearly[:2].flip(1)
+    chance = torch.zeros_like(right) + torch.tensor([1.0, 0.0])
+    standings = race.judge({"good": right, "alike": nearly, "bad": chance}, targets, task, 0)
+    assert [standings[name].kept for name in ("good", "alike", "bad")] == [True, True, False]
+    assert standings["bad"].score == 0.5
+    assert standings["bad"].reason.startswith("worse than good by 0.5 [")
+
+
+@pytest.mark.parametrize(
+    ("text", "budget"),
+    [("60s", Budget(seconds=60)), ("2m", Budget(seconds=120)), ("1.5m", Budget(seconds=90)), ("5", Budget(epochs=5))],
+)
+def test_budgets(text: str, budget: Budget) -> None:
+    assert Budget.parse(text) == budget
+
+
+@pytest.mark.parametrize("text", ["", "0", "fast", "1.5", "-3", "5 days"])
+def test_budgets_that_are_none(text: str) -> None:
+    with pytest.raises(ConfigError, match="neither a time nor a number of epochs"):
+        Budget.parse(text)

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import fsspec
+import numpy as np
+import pytest
+import soundfile
+
+from mmcli.media import files as media
+from mmcli.modalities.audio import Audio
+from mmcli.modalities.audio import Config as AudioConfig
+from mmcli.modalities.image import Config, Image
+from mmcli.modalities.video import Config as VideoConfig
+from mmcli.modalities.video import Video
+from tests.conftest import draw, write_clip, write_wave
+
+
+@pytest.mark.parametrize(
+    ("cell", "root", "path"),
+    [
+        ("a/b.png", "/data", "/data/a/b.png"),
+        ("/abs/b.png", "/data", "/abs/b.png"),
+        ("s3://bucket/b.png", "/data", "s3://bucket/b.png"),
+        ("b.png", "s3://bucket/folder/", "s3://bucket/folder/b.png"),
+        ("file:///x/b.png", "/data", "/x/b.png"),
+        ("图片/南瓜.png", "数据", "数据/图片/南瓜.png"),
+    ],
+)
+def test_what_a_cell_means(cell: str, root: str, path: str) -> None:
+    assert media.resolve(cell, root) == path
+
+
+def test_files_of_another_store_are_read_like_local_ones(tmp_path: Path) -> None:
+    draw("round", "red").save(tmp_path / "a.png")
+    write_wave(tmp_path / "a.wav")
+    write_clip(tmp_path / "a.mp4")
+    store = fsspec.filesystem("memory")
+    for name in ("a.png", "a.wav", "a.mp4"):
+        store.pipe(f"/bucket/{name}", (tmp_path / name).read_bytes())
+    for modality, name in (
+        (Image.fit(Config(), []), "a.png"),
+        (Audio.fit(AudioConfig(), []), "a.wav"),
+        (Video(VideoConfig()), "a.mp4"),
+    ):
+        near, far = modality.transform([str(tmp_path / name)]), modality.transform([f"memory://bucket/{name}"])
+        assert not far.rejects
+        assert np.array_equal(near.column.values.numpy(), far.column.values.numpy())
+    missing = Image.fit(Config(), []).transform(["memory://bucket/none.png"]).rejects[0]
+    assert missing.reason == "there is no such file"
+
+
+def test_a_stamp_changes_with_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    soundfile.write(path, np.zeros(10), 8000)
+    before = media.stamp(str(path))
+    soundfile.write(path, np.zeros(20), 8000)
+    assert media.stamp(str(path)) != before
+    assert media.stamp(str(tmp_path / "none")) is None
+    store = fsspec.filesystem("memory")
+    store.pipe("/bucket/stamp", b"one")
+    first = media.stamp("memory://bucket/stamp")
+    store.pipe("/bucket/stamp", b"three")
+    assert media.stamp("memory://bucket/stamp") != first
+
+
+def test_a_store_that_is_not_installed_says_what_to_install() -> None:
+    rejects = Image.fit(Config(), []).transform(["gcs://bucket/a.png"]).rejects
+    assert "gcsfs" in rejects[0].reason

@@ -1,0 +1,136 @@
+"""Every encoder and every fusion as an ONNX graph gives what PyTorch gives: other batch sizes, other lengths, absent cells."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from mmcli import registry
+from mmcli.config import validate
+from mmcli.encoders import Encoder
+from mmcli.models import graphs
+from mmcli.models.networks import FusedModel
+from mmcli.models.recipe import averaged, build_encoder, build_head
+from mmcli.signals import Column, Field, Signal, SignalSpec
+from mmcli.tasks.classification import Classification
+from mmcli.tasks.classification import Config as TaskConfig
+
+pytest.importorskip("onnxscript")
+pytest.importorskip("onnxruntime")
+
+TASK = Classification.fit(TaskConfig(), [("a",), ("b",), ("c",)], ["y"])
+PIECES = (b"", *(bytes([65 + i]) for i in range(20)))
+SPECS = {
+    "grid": SignalSpec(kind="grid", shape=(3, 16, 16)),
+    "ids": SignalSpec(kind="ids", shape=(), vocab_size=21, pieces=PIECES),
+    "spectrogram": SignalSpec(kind="spectrogram", shape=(16,)),
+    "sequence": SignalSpec(kind="sequence", shape=(5,)),
+    "clip": SignalSpec(kind="clip", shape=(3, 3, 16, 16)),
+    "vector": SignalSpec(kind="vector", shape=(6,)),
+    "fields": SignalSpec(kind="fields", shape=(3,), fields=(Field("x"), Field("y"), Field("z", categories=4))),
+}
+SMALL: dict[str, dict[str, Any]] = {
+    "cnn": {"width": 4, "stages": 2},
+    "rnn": {"hidden": 8, "embedding": 8, "layers": 2},
+    "bag": {"buckets": 64, "dim": 8},
+    "crnn": {"width": 4, "hidden": 8},
+    "cnn-rnn": {"width": 4, "hidden": 8, "stages": 2},
+    "mlp": {"members": 2, "hidden": 16},
+    "ft-transformer": {},
+    "transformer": {},
+}
+
+
+def column(kind: str, rows: int = 6) -> Column:
+    spec = SPECS[kind]
+    generator = torch.Generator().manual_seed(7)
+    present = torch.tensor([i != 2 for i in range(rows)])
+    if kind in {"ids", "spectrogram", "sequence"}:
+        lengths = torch.tensor([9, 4, 0, 7, 12, 5][:rows])
+        offsets = torch.cat([torch.zeros(1, dtype=torch.int64), lengths.cumsum(0)])
+        total = int(offsets[-1])
+        if kind == "ids":
+            return Column(torch.randint(1, 21, (total,), generator=generator).int(), present, offsets)
+        return Column(torch.randn(total, *spec.shape, generator=generator), present, offsets)
+    values = torch.randn(rows, *spec.shape, generator=generator)
+    if kind == "fields":
+        values[:, 2] = torch.tensor([0.0, 1, 2, 3, 1, float("nan")])
+        values[2] = float("nan")
+        return Column(values, present)
+    values = values * present.reshape(-1, *[1] * (values.dim() - 1))
+    return Column(values, present, times=torch.arange(3.0).expand(rows, 3) if kind == "clip" else None)
+
+
+def encoder(name: str, kind: str) -> Encoder:
+    torch.manual_seed(1)
+    part = registry.config_of(registry.load("encoders", name))
+    made = build_encoder(name, validate(part, SMALL[name], name).model_dump(), SPECS[kind])
+    prepared = made.prepare(column(kind))
+    made.fit(prepared)
+    torch.nn.init.normal_(made.absent)
+    return made.eval()
+
+
+def model(encoders: dict[str, Encoder], method: str = "concat", members: int = 1) -> FusedModel:
+    dims = {name: own.dim for name, own in encoders.items()}
+    part = registry.config_of(registry.load("fusions", method))
+    sources = {name: name for name in dims}
+    heads = [build_head(method, part().model_dump(), dims, sources, TASK, decisions=True) for _ in range(members)]
+    own = {name: TASK.head(dim) for name, dim in dims.items()}
+    return FusedModel(encoders, averaged(heads), own).eval()
+
+
+def signals(network: FusedModel, kinds: dict[str, str], index: list[int]) -> dict[str, Signal]:
+    prepared = network.prepare({name: column(kind) for name, kind in kinds.items()})
+    return {name: own.gather(torch.tensor(index)) for name, own in prepared.items()}
+
+
+def check(network: FusedModel, kinds: dict[str, str], path: Path) -> None:
+    traced = signals(network, kinds, [0, 1, 2, 3])
+    program = graphs.exported(network, traced)
+    graphs.write_onnx(program, list(graphs.tensors_of(traced)), path)
+    found = graphs.OnnxModel(path)
+    for index in ([0, 1, 2, 3], [4], [2], [5, 3, 0], [0, 1, 2, 3, 4, 5]):
+        batch = signals(network, kinds, index)
+        with torch.no_grad():
+            wanted: Tensor = network(batch).outputs
+        torch.testing.assert_close(found(graphs.tensors_of(batch)), wanted, atol=1e-4, rtol=1e-3)
+
+
+PAIRS = [
+    (name, kind)
+    for name in SMALL
+    for kind in SPECS
+    if kind in registry.load("encoders", name).kinds and (name, kind) != ("bag", "sequence")
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "kind"), PAIRS)
+def test_encoders(name: str, kind: str, tmp_path: Path) -> None:
+    check(model({"x": encoder(name, kind)}), {"x": kind}, tmp_path / "m.onnx")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", list(registry.parts("fusions")))
+def test_fusions(method: str, tmp_path: Path) -> None:
+    kinds = {"v": "vector", "t": "sequence"}
+    network = model({"v": encoder("mlp", "vector"), "t": encoder("transformer", "sequence")}, method)
+    check(network, kinds, tmp_path / "m.onnx")
+
+
+def test_an_average_of_several(tmp_path: Path) -> None:
+    network = model({"v": encoder("mlp", "vector"), "f": encoder("mlp", "fields")}, "gated", members=3)
+    network.fusion_head.shares.copy_(torch.tensor([0.5, 0.3, 0.2]))  # type: ignore[union-attr]
+    check(network, {"v": "vector", "f": "fields"}, tmp_path / "m.onnx")
+
+
+def test_a_recurrent_layer_is_seen() -> None:
+    network = model({"t": encoder("rnn", "ids")})
+    assert graphs.has_recurrent_layers(graphs.exported(network, signals(network, {"t": "ids"}, [0, 1, 3])))
+    network = model({"v": encoder("mlp", "vector")})
+    assert not graphs.has_recurrent_layers(graphs.exported(network, signals(network, {"v": "vector"}, [0, 1, 3])))

@@ -1,0 +1,81 @@
+"""Ways to run a model: the same outputs, sizes that count int8 as int8, costs that are measured, reasons in words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from mmcli.errors import ConfigError
+from mmcli.models import runners
+from mmcli.models.runners import AOT, BFLOAT16, FLOAT32, INT8_WEIGHTS, ONNX, ONNX_INT8
+from mmcli.training.device import Compute
+from tests.models.test_graphs import column, encoder, model, signals
+
+CPU = Compute(torch.device("cpu"), "float32")
+KINDS = {"v": "vector", "f": "fields"}
+
+
+@pytest.fixture
+def network() -> Any:
+    return model({"v": encoder("mlp", "vector"), "f": encoder("mlp", "fields")}, "gated")
+
+
+def test_every_way_gives_what_torch_gives(network: Any, tmp_path: Path) -> None:
+    columns = {name: column(kind) for name, kind in KINDS.items()}
+    wanted = runners.runner(FLOAT32, network, CPU).outputs(columns, CPU.device)
+    for way, tolerance in ((BFLOAT16, 0.1), (INT8_WEIGHTS, 0.05), (ONNX, 1e-4), (ONNX_INT8, 0.2)):
+        file = tmp_path / way / runners.FILES[way] if way in runners.FILES else None
+        if file is not None:
+            file.parent.mkdir()
+            runners.write(way, network, signals(network, KINDS, [0, 1, 3, 4]), file)
+        own = runners.runner(way, network, CPU, file)
+        found = own.outputs(columns, CPU.device, batch_size=4)
+        assert found.dtype == torch.float32
+        torch.testing.assert_close(found, wanted, atol=tolerance, rtol=0.05, msg=way)
+
+
+def test_int8_is_made_from_the_graph_that_is_there(network: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = signals(network, KINDS, [0, 1, 3, 4])
+    runners.write(ONNX_INT8, network, own, tmp_path / "alone.onnx")
+    runners.write(ONNX, network, own, tmp_path / "whole.onnx")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["alone.onnx", "whole.onnx"]
+    monkeypatch.setattr(runners.graphs, "exported", lambda *_: pytest.fail("the model was traced again"))
+    runners.write(ONNX_INT8, network, own, tmp_path / "made.onnx", tmp_path / "whole.onnx")
+    columns = {name: column(kind) for name, kind in KINDS.items()}
+    made, alone = (
+        runners.runner(ONNX_INT8, network, CPU, tmp_path / name).outputs(columns, CPU.device)
+        for name in ("made.onnx", "alone.onnx")
+    )
+    assert torch.equal(made, alone)
+    assert (tmp_path / "whole.onnx").is_file()
+
+
+def test_int8_weights_are_counted_as_int8(network: Any) -> None:
+    whole, small = (runners.runner(way, network, CPU).size for way in (FLOAT32, INT8_WEIGHTS))
+    linear = sum(m.weight.numel() for m in network.modules() if isinstance(m, torch.nn.Linear))
+    assert whole - small > 2.5 * linear  # of four bytes each one is left, and scales
+
+
+def test_recurrent_layers_are_not_compiled_ahead(tmp_path: Path) -> None:
+    recurrent = model({"t": encoder("rnn", "ids")})
+    with pytest.raises(RuntimeError, match="unrolled"):
+        runners.write(AOT, recurrent, signals(recurrent, {"t": "ids"}, [0, 1, 3]), tmp_path / "m.pt2")
+
+
+def test_a_cost_is_measured(network: Any) -> None:
+    columns = {name: column(kind) for name, kind in KINDS.items()}
+    dataset: Any = SimpleNamespace(splits={"val": torch.arange(6)}, column=lambda name: columns[name])
+    found = runners.cost(runners.runner(FLOAT32, network, CPU), dataset, CPU)
+    assert 0 < found.p50_ms_1 <= found.p95_ms_1
+    assert 0 < found.p50_ms_32 <= found.p95_ms_32
+    assert found.rows_per_s == pytest.approx(32e3 / found.p50_ms_32, rel=0.01)
+    assert found.peak_mb >= round(found.size_mb, 1) - 0.1
+
+
+def test_reasons_are_one_line() -> None:
+    assert runners.why_not(RuntimeError("no kernel\nat line 3")) == "no kernel"
+    assert runners.why_not(ConfigError("onnx is not installed", "pip install it")) == "onnx is not installed: pip install it"

@@ -1,0 +1,132 @@
+"""What matters, on models whose answers are known: a sum of its inputs, a product of them, one that reads a single input."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from mmcli import registry
+from mmcli.models.networks import FusedModel, FusionHead
+from mmcli.models.recipe import build_fusion
+from mmcli.proof.analysis import Analysis
+from mmcli.signals import Column, Decision, Features, Fused
+from mmcli.tasks.regression import Config, Regression
+from mmcli.training.device import Compute
+
+ROWS = 200
+CPU = Compute(torch.device("cpu"), "float32")
+TASK = Regression.fit(Config(), [("-1",), ("0",), ("1",)], ["y"])
+
+
+class _Rule(nn.Module):
+    """A fusion that computes something simple of the inputs' first features; absent ones are zero."""
+
+    def __init__(self, rule: Any, names: list[str]) -> None:
+        super().__init__()
+        self.rule, self.columns, self.dim, self.family = rule, names, 1, "feature"
+
+    def forward(self, features: dict[str, Features]) -> Fused:
+        values = [features[name].pooled[:, :1] * features[name].present[:, None] for name in self.columns]
+        return Fused(self.rule(values))
+
+
+class _Same(nn.Module):
+    dim = 1
+    kinds = frozenset(["vector"])
+
+    def prepare(self, column: Column) -> Column:
+        return column
+
+    def forward(self, signal: Any) -> Features:
+        pooled = signal.values.float()
+        return Features(pooled, pooled[:, None], torch.ones(len(pooled), 1, dtype=torch.bool), signal.present)
+
+
+def analysis(rule: Any, names: list[str], targets: Any) -> Analysis:
+    torch.manual_seed(0)
+    columns = {name: Column(torch.randn(ROWS, 1), torch.ones(ROWS, dtype=torch.bool)) for name in names}
+    head = FusionHead(_Rule(rule, names), nn.Identity(), dict.fromkeys(names, 1), {n: n for n in names})  # type: ignore[arg-type]
+    network = FusedModel({}, head)
+    network.names = names
+    network.encoders = nn.ModuleList([_Same() for _ in names])
+    network.encoder = lambda name: network.encoders[names.index(name)]  # type: ignore[method-assign,assignment,return-value]
+    values: Tensor = targets([columns[name].values for name in names])
+    dataset = SimpleNamespace(
+        task=TASK,
+        targets=values,
+        column=lambda name: columns[name],
+        input=lambda name: SimpleNamespace(corruptions=("noise",), corrupted=_noise),
+    )
+    return Analysis(network, dataset, torch.arange(ROWS), CPU)  # type: ignore[arg-type]
+
+
+def _noise(column: Column, how: str, level: float, generator: torch.Generator) -> Column:
+    return Column(column.values + level * torch.randn(column.values.shape, generator=generator), column.present)
+
+
+def total(values: list[Tensor]) -> Tensor:
+    return torch.stack(values).sum(0)
+
+
+def test_shapley_values_sum_to_the_score_and_are_equal_where_inputs_are() -> None:
+    own = analysis(total, ["a", "b", "c"], total)
+    found = own.shapley()
+    assert found["exact"]
+    everything, nothing = own.score(own.only(["a", "b", "c"])), own.score(own.only([]))
+    assert everything == pytest.approx(0, abs=1e-6)
+    assert sum(found["values"].values()) == pytest.approx(nothing - everything, rel=1e-6)  # an error: lower is better
+    shares = list(found["values"].values())
+    assert max(shares) < 1.5 * min(shares)
+
+
+def test_an_input_that_is_not_read_is_worth_nothing() -> None:
+    own = analysis(lambda values: values[0], ["a", "b"], lambda values: values[0])
+    assert own.shapley()["values"]["b"] == pytest.approx(0, abs=1e-9)
+    assert own.permutation()["b"]["drop"] == pytest.approx(0, abs=1e-9)
+    assert own.permutation()["a"]["drop"] > 0.5
+    curve = own.missing_curve()
+    assert {point["score"] for point in curve["b"]} == {curve["b"][0]["score"]}
+    errors = [point["score"] for point in curve["a"]]
+    assert errors == sorted(errors)
+    assert errors[-1] > errors[0] + 0.3
+
+
+def test_every_subset_of_up_to_four_inputs() -> None:
+    names = ["a", "b", "c"]
+    found = analysis(total, names, total).subsets()
+    assert [tuple(row["inputs"]) for row in found] == [k for size in (3, 2, 1, 0) for k in combinations(names, size)]
+    assert found[0]["value"] < found[1]["value"] < found[-1]["value"]
+
+
+def test_a_sum_has_no_interactions_and_a_product_is_nothing_else() -> None:
+    added = analysis(total, ["a", "b"], total).emap()
+    assert added["additive_score"] == pytest.approx(added["score"], abs=1e-5)
+    multiplied = analysis(lambda v: v[0] * v[1], ["a", "b"], lambda v: v[0] * v[1]).emap()
+    assert multiplied["score"] == pytest.approx(0, abs=1e-6)
+    assert multiplied["gain"]["low"] > 0.2
+
+
+def test_noise_makes_it_worse_the_more_there_is() -> None:
+    own = analysis(total, ["a", "b"], total)
+    for name in ("a", "b"):
+        curve = own.noise_curve()[name]["noise"]
+        scores = [point["score"] for point in curve]
+        assert curve[0]["level"] == 0
+        assert scores == sorted(scores)
+        assert scores[-1] > 0.3
+
+
+def test_weights_of_a_fusion_that_has_them() -> None:
+    dims = {"a": 1, "b": 1}
+    own = analysis(total, ["a", "b"], total)
+    assert own.weights() == {}
+    gated = registry.config_of(registry.load("fusions", "gated"))().model_dump()
+    fusion = build_fusion("gated", gated, dims, Decision(1, "identity"))
+    own.network.fusion_head = FusionHead(fusion, nn.Linear(fusion.dim, 1), dims, {n: n for n in dims}).eval()
+    weights = own.weights()
+    assert sum(weights.values()) == pytest.approx(1, abs=1e-5)

@@ -1,0 +1,79 @@
+"""Slices, confident errors, doubtful targets, duplicates, McNemar: on rows where the answer is known."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from mmcli.proof import trust
+from mmcli.signals import Column, Features
+from mmcli.tasks.classification import Classification, Config
+
+TASK = Classification.fit(Config(), [("a",), ("b",)], ["y"])
+
+
+def outputs(shares: list[float]) -> torch.Tensor:
+    """Of class b."""
+    own = torch.tensor(shares, dtype=torch.float64)
+    return torch.stack([(1 - own).log(), own.log()], 1)
+
+
+def test_the_surest_errors_come_first() -> None:
+    found = trust.confident_errors(TASK, outputs([0.9, 0.2, 0.99, 0.6]), torch.tensor([1, 0, 0, 0]))
+    assert found == [(2, "99% sure"), (3, "60% sure")]
+
+
+def test_a_target_that_everything_speaks_against_is_doubtful() -> None:
+    targets = torch.tensor([0, 0, 0, 1, 1, 1])
+    found = trust.suspects(TASK, outputs([0.05, 0.1, 0.98, 0.95, 0.9, 0.97]), targets)
+    assert [(row, other) for row, _, other in found] == [(2, 1)]
+    assert found[0][1] == pytest.approx(0.02)
+
+
+def test_mcnemar_counts_what_each_alone_gets_right() -> None:
+    targets = torch.zeros(12, dtype=torch.int64)
+    one, other = outputs([0.1] * 10 + [0.9] * 2), outputs([0.1] * 2 + [0.9] * 10)
+    found = trust.mcnemar(TASK, one, other, targets)
+    assert (found["first_alone"], found["second_alone"]) == (8, 0)
+    assert found["p_value"] == pytest.approx(2 * 0.5**8)
+    assert trust.mcnemar(TASK, one, one, targets)["p_value"] == 1
+
+
+def dataset(values: torch.Tensor, split: list[str], **more: Any) -> Any:
+    present = torch.ones(len(values), dtype=torch.bool)
+    index = {name: torch.tensor([i for i, own in enumerate(split) if own == name]) for name in ("train", "test")}
+    spec = SimpleNamespace(fields=())
+    return SimpleNamespace(
+        inputs=["x"], splits=index, column=lambda _: Column(values, present), input=lambda _: SimpleNamespace(spec=spec), **more
+    )
+
+
+def test_rows_of_train_are_found_in_test() -> None:
+    torch.manual_seed(0)
+    values = torch.randn(9, 4)
+    values[7] = values[1]  # to the bit
+    features = Features(values.clone(), values[:, None], torch.ones(9, 1, dtype=torch.bool), torch.ones(9, dtype=torch.bool))
+    features.pooled[8] = features.pooled[2] * 1.001  # nearly, to the encoder
+    found = trust.duplicates(dataset(values, ["train"] * 6 + ["test"] * 3), {"x": features})
+    assert (found["exact"], found["exact_pairs"]) == (1, [[8, 2]])
+    assert found["near"] == 1
+    assert found["near_pairs"][0][:2] == [9, 3]
+
+
+def test_slices_by_what_is_asked_and_by_class() -> None:
+    count = 40
+    targets = torch.tensor([0, 1] * 20)
+    right = torch.tensor([i < 20 for i in range(count)])
+    shares = [0.9 if (t == 1) == bool(r) else 0.1 for t, r in zip(targets.tolist(), right.tolist(), strict=True)]
+    own = dataset(
+        torch.zeros(count, 1), ["test"] * count, task=TASK, targets=targets, cells=[("ab"[t],) for t in targets.tolist()]
+    )
+    place = ["north" if i < 20 else "south" for i in range(count)]
+    found = trust.slices(own, torch.arange(count), outputs(shares), {"place": place}, 0)
+    scores = {(s.kind, s.name): (s.score.value, s.score.n) for s in found}
+    assert scores[("place", "north")] == (1.0, 20)
+    assert scores[("place", "south")] == (0.0, 20)
+    assert scores[("class", "a")] == (0.5, 20)

@@ -1,0 +1,47 @@
+"""The paragraph says what the figures say."""
+
+from __future__ import annotations
+
+import torch
+
+from mmcli.proof.report import Entry
+from mmcli.proof.verdict import verdict
+from mmcli.reporting.metrics import Interval
+
+
+def entry(kind: str, name: str, value: float) -> Entry:
+    return Entry(kind, name, torch.empty(0), "", {"macro_f1": Interval(value, value - 0.05, value + 0.05, 146)})
+
+
+SINGLE, LINEAR, FUSED = entry("column", "photo", 0.85), entry("baseline", "linear", 0.80), entry("fused", "gated", 0.93)
+
+
+def said(top: Entry, over_column: Interval, over_fused: Interval | None = None, over_linear: float = 0.1) -> str:
+    gains = {"best_column": over_column, "linear": Interval(over_linear, 0, 0.2, 146)}
+    gains |= {} if over_fused is None else {"fused": over_fused}
+    return verdict(top, SINGLE, LINEAR, FUSED if over_fused else None, gains, "macro_f1")
+
+
+def test_beyond_noise_within_it_and_not_at_all() -> None:
+    helps = said(FUSED, Interval(0.08, 0.02, 0.14, 146))
+    assert helps.startswith(
+        "On 146 test rows the fused model reaches macro f1 0.930 [0.880, 0.980]; the best single input, photo"
+    )
+    assert "Fusing helps (0.080 better, 95% interval +0.020 to +0.140 in macro f1" in helps
+    assert "within the noise" in said(FUSED, Interval(0.02, -0.01, 0.05, 146))
+    fails = said(FUSED, Interval(-0.02, -0.05, 0.01, 146), over_linear=-0.03)
+    assert "Fusing does not help here (0.020 worse, 95% interval -0.050 to +0.010" in fails
+    assert "use photo alone" in fails
+    assert "linear model is as good or better (by 0.030)" in fails
+
+
+def test_what_optimizing_lost_is_told() -> None:
+    top = entry("optimized", "optimized", 0.84)
+    lost = said(top, Interval(-0.01, -0.05, 0.03, 146), Interval(-0.09, -0.12, -0.03, 146))
+    assert "Fusing does not help" not in lost, "it did, before"
+    assert "Before it was optimized, the model reaches 0.930" in lost
+    assert "take it with --model, from fusions/gated under the artifacts" in lost
+    noise = said(top, Interval(0.03, 0.01, 0.06, 146), Interval(-0.01, -0.03, 0.02, 146))
+    assert "Fusing helps" in noise
+    assert "(0.010 worse, 95% interval -0.030 to +0.020), which is within noise." in noise
+    assert "Before" not in said(top, Interval(0.03, 0.01, 0.06, 146), Interval(0.0, -0.01, 0.01, 146))

@@ -3,31 +3,42 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mmcli.cli import options as o
+from mmcli.cli.binding import bound
 from mmcli.errors import ConfigError, unknown
+from mmcli.options.common import Json
+from mmcli.options.flags import Flag
 
 if TYPE_CHECKING:
     from mmcli.registry import PartInfo
 
-Room = Annotated[
-    str | None,
-    typer.Argument(help="modalities, encoders, fusions, tasks or optimizations. Default: all.", show_default=False),
-]
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What the command is told."""
+
+    room: Annotated[
+        str | None,
+        Flag("", "modalities, encoders, fusions, tasks or optimizations. Default: all.", show_default=False),
+    ] = None
+    json: Json = False
 
 
-def command(room: Room = None, json_: o.Json = False) -> None:
+@bound(Options, common=())
+def command(options: Options) -> None:
     """List what there is: modalities, encoders, fusions, tasks, optimizations."""
     from mmcli import registry
 
+    room = options.room
     if room is not None and room not in registry.ROOMS:
         raise ConfigError(unknown("list", room, registry.ROOMS))
     rooms = [room] if room else list(registry.ROOMS)
     found = {name: registry.parts(name) for name in rooms}
-    if json_:
+    if options.json:
         data = {name: {part: _data(info) for part, info in parts.items()} for name, parts in found.items()}
         typer.echo(json.dumps(data, ensure_ascii=False, indent=1))
         return

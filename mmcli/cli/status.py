@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mmcli.cli import options as o
+from mmcli.cli.binding import bound
+
+if TYPE_CHECKING:
+    from mmcli.stages import Context, Outcome
 
 
-def command(artifacts: o.Artifacts = Path("artifacts"), json_: o.Json = False) -> None:
+@bound(common=("artifacts", "json"))
+def command(context: Context) -> Outcome:
     """Show the artifacts, their state and scores, and what to run next."""
-    context = o.begin(artifacts=artifacts)
     from mmcli.stages import status
 
-    o.end(status.run(context), context, json_)
+    return status.run(context)

@@ -1,1 +1,1 @@
-"""The table as the stages see it: roles, schema, plan, shards, data set, streaming. Knows no networks and no training."""
+"""The table as the stages see it: schema, plan, shards, data set, streaming. Knows no networks and no training."""

@@ -19,9 +19,9 @@ from mmcli.artifacts import store
 from mmcli.config.settings import Settings
 from mmcli.data import schema, sharding, targets
 from mmcli.data.dataset import target_columns
-from mmcli.data.options import Options
 from mmcli.data.schema import Schema
 from mmcli.errors import ConfigError, DataError, MmcliError, combine, unknown
+from mmcli.options.preprocess import Options
 from mmcli.tables.reading import Table, open_table
 from mmcli.tables.splitting import SPLITS, TRAIN, UNLABELLED, VAL, carve_val, check_splits, draw_splits, spelled_splits
 from mmcli.tasks import Task
@@ -98,7 +98,7 @@ def plan(path: Path, options: Options, settings: Settings, seed: int) -> Plan:
     configs = _modality_configs(found, options, settings)
     rows, media = _scan(table, found)
     cells = targets.cells_of(rows, found.targets)
-    kind, task_config, why = targets.choose(cells, found.targets, options.roles.task, own, options.task_options)
+    kind, task_config, why = targets.choose(cells, found.targets, options.roles.task, own, options.roles.task_options)
     notes, warnings = [*found.announcements, *([why] if why else [])], list[str]()
     labelled = _labelled(rows, found, kind, task_config, notes, warnings)
     rows["split"] = _split(rows, labelled, found, kind, task_config, options, seed, notes)

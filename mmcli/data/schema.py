@@ -14,10 +14,10 @@ import pandas as pd
 
 from mmcli import registry
 from mmcli.data import inputs
-from mmcli.data.roles import Roles
 from mmcli.errors import ConfigError, DataError, MmcliError, combine, unknown
 from mmcli.media import files as media
 from mmcli.modalities import Guess, Modality
+from mmcli.options.columns import Roles
 from mmcli.tables.reading import Table
 from mmcli.tables.splitting import WORDS, names_splits
 

@@ -5,43 +5,15 @@ Owns how losers are told; the stage does the training.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from torch import Tensor
 
-from mmcli.errors import ConfigError
 from mmcli.tasks import Task
 
 DEFAULT_SHARE = 0.2
 """Of its epochs, what each entrant trains by default before they are compared."""
-
-
-@dataclass(frozen=True)
-class Budget:
-    """How long each input's entrants may train before they are compared; without either, a fifth of their epochs."""
-
-    seconds: float | None = None
-    """All entrants of an input together."""
-    epochs: int | None = None
-    """Each entrant."""
-
-    @classmethod
-    def parse(cls, text: str) -> Budget:
-        """`30s`, `2m`, or `5` epochs.
-
-        Raises:
-            ConfigError: it is none of these.
-        """
-        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|m|h|)", text.strip())
-        if not match or not float(match[1]) or (not match[2] and "." in match[1]):
-            raise ConfigError(
-                f"--budget {text!r} is neither a time nor a number of epochs", "E.g. 60s, 2m, or 5 for five epochs."
-            )
-        if not match[2]:
-            return cls(epochs=int(match[1]))
-        return cls(seconds=float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]])
 
 
 @dataclass(frozen=True)

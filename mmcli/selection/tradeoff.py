@@ -5,13 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 from mmcli.models.runners import Cost
+from mmcli.options.optimize import Goal
 from mmcli.reporting.metrics import Interval, shown
-
-Goal = Literal["balanced", "accuracy", "latency", "size"]
-GOALS: tuple[Goal, ...] = ("balanced", "accuracy", "latency", "size")
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from mmcli.data.dataset import Dataset, target_columns
 from mmcli.errors import ConfigError, DataError, unknown
 from mmcli.jobs import fusion as fusion_job
 from mmcli.models import conformal, forward, loading
+from mmcli.options.evaluate import Options
 from mmcli.proof import baselines, trust
 from mmcli.proof.analysis import Analysis
 from mmcli.proof.examples import raw_cells
@@ -33,16 +34,6 @@ from mmcli.training import device
 METRICS = "metrics.json"
 REPORT, CARD = "report.html", "report.md"
 PREDICTIONS = "predictions.parquet"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """What the command's flags say."""
-
-    slices: tuple[str, ...] = ()
-    """Columns of the table by whose cells the test rows are sliced, besides those found."""
-    quick: bool = False
-    """Whether the noise curves and the additive approximation are left out: they run the encoders, or many pairs of rows."""
 
 
 @dataclass(frozen=True)

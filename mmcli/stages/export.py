@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from mmcli.errors import ConfigError, MmcliError
 from mmcli.models import graphs, predictor, runners
 from mmcli.models.predictor import Model
 from mmcli.models.recipe import Recipe
+from mmcli.options.export import Options
 from mmcli.signals import Signal
 from mmcli.stages import Context, Outcome
 
@@ -27,16 +27,6 @@ DESCRIPTION, EXAMPLE, SCRIPT, ABOUT = "model.json", "example.safetensors", "run.
 ROWS = 8
 TOLERANCE = 1e-4
 TEMPLATES = Path(__file__).parent.parent / "reporting" / "templates"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """What the command's flags say."""
-
-    format: str = "onnx"
-    to: Path = Path("exported")
-    model: Path | None = None
-    """A fusion's folder or `optimized`; by default the best under the artifacts root."""
 
 
 def run(options: Options, context: Context) -> Outcome:

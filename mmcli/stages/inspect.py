@@ -13,31 +13,16 @@ from rich.cells import cell_len, set_cell_size
 from mmcli import registry
 from mmcli.artifacts import store
 from mmcli.data import preview, schema, sharding, targets
-from mmcli.data.roles import Roles
 from mmcli.data.schema import Schema
 from mmcli.media import files as media
 from mmcli.modalities import Modality
+from mmcli.options.inspect import Options
 from mmcli.stages import Context, Outcome
 from mmcli.tables.reading import Table, open_table
 from mmcli.tables.splitting import SPLITS, spelled_splits
 from mmcli.tasks import Cells, Task
 
 EXAMPLES = 3
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """What the command's flags say."""
-
-    roles: Roles = field(default_factory=Roles)
-    encoding: str | None = None
-    delimiter: str | None = None
-    task_options: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """Options given by flags, by task."""
-    sample: int = 0
-    """Rows to show as the model will see them, in a page."""
-    page: Path = Path("inspect.html")
-    """Where that page goes."""
 
 
 @dataclass
@@ -60,7 +45,7 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
     found = schema.infer(table, options.roles)
     tallies, cells, splits, rows = _count(table, found)
     settings = context.settings.for_stage("preprocess", "inspect")
-    kind, config, why = targets.choose(cells, found.targets, options.roles.task, settings, options.task_options)
+    kind, config, why = targets.choose(cells, found.targets, options.roles.task, settings, options.roles.task_options)
     labelled = [row for row in cells if kind.is_labelled(config, row)]
     task = kind.fit(config, labelled, found.targets)
     warnings = _warnings(found, task, labelled, tallies, splits, rows)
@@ -101,7 +86,7 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
         "ignored": found.ignored,
         "warnings": warnings,
     }
-    if options.sample:
+    if options.rows:
         data["page"] = str(_write_page(table, found, options, context))
     target = "" if options.roles.target else f" --target {shlex.quote(found.targets[0])}"
     typed = _as_preprocess(context.command)
@@ -122,7 +107,7 @@ def _as_preprocess(command: str) -> str:
 def _write_page(table: Table, found: Schema, options: Options, context: Context) -> Path:
     """Rows spread over the first ones of the table, as the model will see them; what is learnt is learnt on those read here."""
     head = table.head(schema.SAMPLE_ROWS)
-    places = [round(i * (len(head) - 1) / max(options.sample - 1, 1)) for i in range(min(options.sample, len(head)))]
+    places = [round(i * (len(head) - 1) / max(options.rows - 1, 1)) for i in range(min(options.rows, len(head)))]
     settings = context.settings.for_stage("preprocess", "inspect")
     shown: list[list[dict[str, Any]]] = [[] for _ in places]
     for column in found.columns:
@@ -142,9 +127,9 @@ def _write_page(table: Table, found: Schema, options: Options, context: Context)
         for place, cells in zip(places, shown, strict=True)
     ]
     subtitle = f"{len(rows)} rows as the model will see them, drawn from the tensors; preprocessing learnt on {len(head)} rows."
-    store.write_atomic(options.page, preview.page(f"What is seen of {table.path.name}", subtitle, rows).encode())
-    context.console.note(f"{len(rows)} rows as the model will see them: {options.page}")
-    return options.page
+    store.write_atomic(options.output, preview.page(f"What is seen of {table.path.name}", subtitle, rows).encode())
+    context.console.note(f"{len(rows)} rows as the model will see them: {options.output}")
+    return options.output
 
 
 def _count(table: Table, found: Schema) -> tuple[dict[str, _Tally], list[tuple[str | None, ...]], Counter[str], int]:

@@ -6,7 +6,6 @@ import csv
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
@@ -17,26 +16,9 @@ import pyarrow.parquet
 from mmcli.errors import ConfigError, DataError
 from mmcli.models import predictor, runners
 from mmcli.models.predictor import Model
+from mmcli.options.predict import Options
 from mmcli.stages import Context, Outcome
 from mmcli.tables.reading import FORMATS, Table, open_table
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """What the command's flags say."""
-
-    output: Path = Path("predictions.csv")
-    model: Path | None = None
-    """A fusion's folder or `optimized`; by default the best under the artifacts root."""
-    explain: bool = False
-    """Whether the columns' weights are written too, one column each."""
-    sets: bool = False
-    """Whether prediction sets are written too."""
-    embeddings: bool = False
-    """Whether the fused features are written too."""
-    media_root: str | None = None
-    encoding: str | None = None
-    delimiter: str | None = None
 
 
 def run(path: Path, options: Options, context: Context) -> Outcome:

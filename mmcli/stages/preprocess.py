@@ -20,11 +20,11 @@ from mmcli.artifacts.store import Artifact, Draft
 from mmcli.data import plan as plans
 from mmcli.data import sharding
 from mmcli.data.dataset import ROWS, SCHEMA, TASK, modality_file, target_columns
-from mmcli.data.options import Options
 from mmcli.data.plan import DROPPED, Plan
 from mmcli.data.sharding import Sharded
 from mmcli.errors import ArtifactError, DataError
 from mmcli.modalities import Modality
+from mmcli.options.preprocess import Options
 from mmcli.stages import Context, Outcome
 from mmcli.tables.splitting import SPLITS, TRAIN, UNLABELLED
 

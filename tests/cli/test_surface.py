@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from mmcli.cli import COMMANDS, app
 from mmcli.errors import ExitCode
+from mmcli.stages import Outcome
 
 FROZEN = Path(__file__).parent / "surface.json"
 
@@ -172,7 +173,28 @@ def test_a_bug_says_so_without_a_traceback(monkeypatch: pytest.MonkeyPatch, tmp_
 
 
 def test_names_of_parts_are_completed() -> None:
-    from mmcli.cli.options import complete_names
+    from mmcli.cli.completion import of as complete_names
 
     assert [name for name, _ in complete_names("fusions")("ga")] == ["gated"]
     assert {"bag", "cnn", "rnn"} <= {name for name, _ in complete_names("encoders")("")}
+
+
+def test_an_option_of_one_stage_does_not_reach_its_namesake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """`run --workers` is that of preprocess, `run --for` and `run --input` too: fuse has options of these names."""
+    from mmcli.stages import fuse, preprocess, train_encoder
+
+    given = {}
+
+    def stop(options: object, _: object) -> None:
+        given["fuse"] = options
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(preprocess, "run", lambda _, options, __: given.setdefault("preprocess", options) and Outcome({}, ""))
+    monkeypatch.setattr(train_encoder, "run", lambda *_: Outcome({}, ""))
+    monkeypatch.setattr(fuse, "run", stop)
+    told = ("--workers", "3", "-i", "a", "--for", "image=cnn", "--method", "late", "--seeds", "2")
+    code, _ = run("run", "t.csv", "-a", str(tmp_path), *told)
+    assert code == ExitCode.INTERRUPTED
+    assert (given["preprocess"].workers, given["preprocess"].roles.inputs) == (3, ("a",))
+    assert given["preprocess"].encoders == {"image": "cnn"}
+    assert given["fuse"] == fuse.Options(methods=("late",), seeds=2)

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from mmcli.data.roles import Roles
 from mmcli.data.schema import infer
 from mmcli.errors import ConfigError, DataError
+from mmcli.options.columns import Roles
 from mmcli.tables.reading import open_table
 from tests.conftest import write_csv
 

@@ -8,8 +8,8 @@ import torch
 from mmcli.errors import ConfigError
 from mmcli.jobs import encoder as encoder_job
 from mmcli.jobs import warmstart
+from mmcli.options.train_encoder import Budget
 from mmcli.selection import race
-from mmcli.selection.race import Budget
 from mmcli.signals import Signal
 from mmcli.tasks.classification import Classification
 from mmcli.tasks.classification import Config as TaskConfig

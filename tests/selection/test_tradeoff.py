@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 
 from mmcli.models.runners import Cost
+from mmcli.options.optimize import Goal
 from mmcli.reporting.metrics import Interval
-from mmcli.selection.tradeoff import Goal, Row, allowed, left_out, on_front, pick, table, unproven, worth_keeping
+from mmcli.selection.tradeoff import Row, allowed, left_out, on_front, pick, table, unproven, worth_keeping
 
 
 def row(name: str, score: float, ms: float, mb: float, ok: bool = True, ms_32: float = 10.0) -> Row:

@@ -12,11 +12,11 @@ import torch
 from mmcli.artifacts import store
 from mmcli.config.settings import Settings
 from mmcli.data.dataset import Dataset
-from mmcli.data.options import Options
-from mmcli.data.roles import Roles
 from mmcli.errors import ConfigError, DataError
 from mmcli.modalities.image import Image
 from mmcli.modalities.text import Text
+from mmcli.options.columns import Roles
+from mmcli.options.preprocess import Options
 from mmcli.reporting.console import Console
 from mmcli.stages import Context, preprocess
 from tests.conftest import draw, write_csv

@@ -15,10 +15,10 @@ from mmcli.artifacts.store import Artifact
 from mmcli.data.dataset import Dataset
 from mmcli.errors import ArtifactError, ConfigError, MmcliError, combine, unknown
 from mmcli.models import loading
+from mmcli.options.fuse import ALL, Options
 from mmcli.proof import baselines
 from mmcli.stages import Context, Outcome
 from mmcli.stages.fuse.board import say
-from mmcli.stages.fuse.options import ALL, Options
 from mmcli.stages.fuse.plans import plan_all, side_by_side
 from mmcli.stages.fuse.training import make
 from mmcli.training import device

@@ -12,12 +12,12 @@ from mmcli.artifacts import layout, store, tensors
 from mmcli.artifacts.store import Artifact
 from mmcli.data.dataset import Dataset
 from mmcli.models import loading
+from mmcli.options.fuse import Options
 from mmcli.proof import baselines
 from mmcli.reporting.metrics import shown
 from mmcli.selection import leaderboard
 from mmcli.selection.leaderboard import Entry, Ranked
 from mmcli.stages import Context
-from mmcli.stages.fuse.options import Options
 
 
 def say(

@@ -19,9 +19,9 @@ from mmcli.artifacts.store import Artifact
 from mmcli.data.dataset import Dataset
 from mmcli.errors import ConfigError
 from mmcli.models.recipe import build_fusion
+from mmcli.options.fuse import ALL, Options
 from mmcli.selection.leaderboard import Entry
 from mmcli.stages import Context
-from mmcli.stages.fuse.options import ALL, Options
 from mmcli.training import device
 from mmcli.training.config import TrainingConfig
 

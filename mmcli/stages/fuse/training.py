@@ -20,9 +20,9 @@ from mmcli.jobs import joint
 from mmcli.models import forward, loading
 from mmcli.models.networks import FusedModel, FusionHead, Heads, settle
 from mmcli.models.recipe import averaged, build_head
+from mmcli.options.fuse import Options
 from mmcli.signals import Features
 from mmcli.stages import Context
-from mmcli.stages.fuse.options import Options
 from mmcli.stages.fuse.plans import Plan
 from mmcli.training import device
 from mmcli.training.device import Compute

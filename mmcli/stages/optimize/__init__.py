@@ -18,10 +18,11 @@ from mmcli.errors import ArtifactError, ConfigError, unknown
 from mmcli.jobs import fusion as fusion_job
 from mmcli.models import loading
 from mmcli.optimizations import Optimization, Workbench
+from mmcli.options.optimize import Options
 from mmcli.stages import Context, Outcome
 from mmcli.stages.optimize.candidates import refuse_unknown, same_work, take_again
 from mmcli.stages.optimize.steps import take_steps
-from mmcli.stages.optimize.work import ACCURACY, RUNTIME, SMALLER, TRIALS, Options, Work
+from mmcli.stages.optimize.work import ACCURACY, RUNTIME, SMALLER, TRIALS, Work
 from mmcli.stages.optimize.writing import measured, say
 from mmcli.training import device
 from mmcli.training.device import Compute

@@ -9,7 +9,8 @@ from typing import Any
 from mmcli.artifacts.store import Draft
 from mmcli.models import runners
 from mmcli.optimizations import Candidate, Workbench
-from mmcli.selection.tradeoff import Goal, Row
+from mmcli.options.optimize import Options
+from mmcli.selection.tradeoff import Row
 from mmcli.training import device
 from mmcli.training.loop import LOG
 
@@ -33,30 +34,6 @@ CANDIDATES = "candidates"
 
 
 TABLE, FIGURE, RECIPE = "tradeoff.json", "tradeoff.png", "recipe.json"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """What the command's flags say."""
-
-    method: str | None = None
-    """The fusion to start from; by default the best on val."""
-    goal: Goal = "balanced"
-    time_budget: float = 240.0
-    """Seconds."""
-    trials: int | None = None
-    """Trials of the search in all; by default TRIALS, if there is time."""
-    max_drop: float = 0.005
-    """Share of the primary metric that may be lost for speed or size."""
-    coverage: float = 0.9
-    """Of the prediction sets."""
-    ensemble: bool = True
-    pick: str | None = None
-    """The model to take, whatever the goal."""
-    join: bool = False
-    """Whether to add trials to a search that another process runs, and nothing else."""
-    skip: tuple[str, ...] = ()
-    """Steps to leave out."""
 
 
 @dataclass

@@ -13,14 +13,15 @@ from mmcli.data import memory
 from mmcli.data.dataset import Dataset
 from mmcli.errors import ConfigError, MmcliError, combine, unknown
 from mmcli.models import loading
+from mmcli.options.train_encoder import AUTO, Options
 from mmcli.reporting.metrics import shown
 from mmcli.stages import Context, Outcome
-from mmcli.stages.train_encoder.candidates import AUTO, Bench, Candidate, Options, candidates_for, short_name
+from mmcli.stages.train_encoder.candidates import Bench, Candidate, candidates_for, short_name
 from mmcli.stages.train_encoder.race import let_race
 from mmcli.stages.train_encoder.training import make, profile
 from mmcli.training import device
 
-__all__ = ["AUTO", "Options", "run"]
+__all__ = ["Options", "run"]
 
 
 def run(options: Options, context: Context) -> Outcome:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,37 +16,11 @@ from mmcli.data.inputs import Input
 from mmcli.encoders import Encoder
 from mmcli.errors import ConfigError
 from mmcli.models.recipe import build_encoder
+from mmcli.options.train_encoder import AUTO, Options
 from mmcli.pretrained import weights as pretrained
-from mmcli.selection.race import Budget
 from mmcli.stages import Context
 from mmcli.training.config import TrainingConfig
 from mmcli.training.device import Compute
-
-AUTO = "auto"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """What the command's flags say."""
-
-    columns: tuple[str, ...] = ()
-    architectures: tuple[str, ...] = (AUTO,)
-    tokens: int = 16
-    """Most tokens kept of a row among the embeddings; longer ones are averaged in runs."""
-    weights: str | None = None
-    """Where networks of other libraries start; by default as configured."""
-    tune: str | None = None
-    augment: str | None = None
-    budget: Budget = field(default_factory=Budget)
-    """How long the entrants of `auto` train before losers are stopped."""
-    folds: int = 0
-    """Folds for out-of-fold outputs of the train rows; 0 for none."""
-    batch_size: int | None = None
-    """Rows in one step; 0 for the most that fit, None for the encoder's own default."""
-    profile: bool = False
-    """Whether some steps of each encoder are traced."""
-    unlabelled: bool = False
-    """Whether rows without a target serve a self-supervised warm start."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,113 @@
+"""What the user says of a table and of its columns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+from mmcli.errors import ConfigError
+from mmcli.options.flags import Flag
+
+COLUMNS, READING = "Columns", "Reading the table"
+
+MediaRoot = Annotated[
+    str | None,
+    Flag(
+        "--media-root",
+        "Where media paths start: a folder, or an address such as s3://bucket. Default: the table's folder.",
+        metavar="DIR",
+        panel=READING,
+    ),
+]
+Encoding = Annotated[str | None, Flag("--encoding", "Text encoding. Default: detected.", metavar="NAME", panel=READING)]
+Delimiter = Annotated[str | None, Flag("--delimiter", "Of a CSV. Default: detected.", metavar="CHAR", panel=READING)]
+
+
+def _types(texts: list[str]) -> dict[str, str]:
+    """Column -> modality.
+
+    Raises:
+        ConfigError: a --type that is not COL=MODALITY.
+    """
+    pairs = {}
+    for text in texts:
+        column, equals, modality = text.rpartition("=")
+        if not equals or not column:
+            raise ConfigError(f"--type {text!r} is not of the form COL=MODALITY.", "E.g. --type notes=text")
+        pairs[column] = modality
+    return pairs
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """The table that a command reads."""
+
+    table: Annotated[Path, Flag("", "The table: .csv, .tsv, .parquet or .jsonl.", metavar="TABLE", show_default=False)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Roles:
+    """What the user says of the columns; empty means: find out."""
+
+    target: Annotated[
+        tuple[str, ...],
+        Flag(
+            "--target",
+            "The column to predict; several numbers: repeat. Default: label, target, class or y, else the last.",
+            short="-t",
+            metavar="COL",
+            panel=COLUMNS,
+        ),
+    ] = ()
+    task: Annotated[
+        str | None,
+        Flag(
+            "--task",
+            "classification, regression or multilabel. Default: by the target.",
+            metavar="NAME",
+            complete="tasks",
+            panel=COLUMNS,
+        ),
+    ] = None
+    label_separator: Annotated[
+        str | None,
+        Flag("--label-separator", "The mark between the labels of a cell: multilabel.", metavar="MARK", panel=COLUMNS),
+    ] = None
+    inputs: Annotated[
+        tuple[str, ...],
+        Flag("--input", "A column to learn from. Repeat. Default: all.", short="-i", metavar="COL", panel=COLUMNS),
+    ] = ()
+    ignore: Annotated[tuple[str, ...], Flag("--ignore", "A column to leave out. Repeat.", metavar="COL", panel=COLUMNS)] = ()
+    types: Annotated[
+        Mapping[str, str],
+        Flag(
+            "--type",
+            "What a column is, where it was taken for something else. Repeat.",
+            metavar="COL=MODALITY",
+            panel=COLUMNS,
+            many=True,
+            parse=_types,
+        ),
+    ] = field(default_factory=dict)
+    each: Annotated[bool, Flag("--each", "One encoder for each number and category, not one for all.", panel=COLUMNS)] = False
+    split: Annotated[
+        str | None,
+        Flag(
+            "--split",
+            "The column that holds train, val or test. Default: one called split, else drawn by --val and --test.",
+            metavar="COL",
+            panel=COLUMNS,
+        ),
+    ] = None
+    group: Annotated[
+        str | None, Flag("--group", "Rows that share its value never straddle splits.", metavar="COL", panel=COLUMNS)
+    ] = None
+    id: Annotated[str | None, Flag("--id", "The column that names a row.", metavar="COL", panel=COLUMNS)] = None
+    media_root: MediaRoot = None
+
+    @property
+    def task_options(self) -> dict[str, dict[str, Any]]:
+        """What flags say of a task, by task."""
+        return {"multilabel": {"separator": self.label_separator}} if self.label_separator else {}

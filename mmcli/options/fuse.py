@@ -1,0 +1,100 @@
+"""What `fuse` is told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from mmcli import registry
+from mmcli.errors import ConfigError
+from mmcli.options.flags import Flag
+
+ALL = "all"
+
+
+def _methods(names: list[str]) -> list[str]:
+    for name in names:
+        if name != ALL:
+            registry.trust(name)
+            registry.resolve("fusions", name)
+    return names
+
+
+def _encoders(texts: list[str]) -> dict[str, list[str]]:
+    encoders: dict[str, list[str]] = {}
+    for text in texts:
+        column, equals, architecture = text.rpartition("=")
+        if not equals:
+            raise ConfigError(f"--encoder {text!r} is not of the form NAME=ARCH.", "E.g. --encoder photo=cnn")
+        encoders.setdefault(column, []).append(architecture)
+    return encoders
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What the command's flags say."""
+
+    methods: Annotated[
+        tuple[str, ...],
+        Flag(
+            "--method",
+            "A fusion method (see mmcli list fusions), FILE.py:CLASS for one of your own, or all. Repeat. Default: gated.",
+            short="-m",
+            metavar="NAME",
+            complete="fusions",
+            parse=_methods,
+        ),
+    ] = ("gated",)
+    inputs: Annotated[
+        tuple[str, ...], Flag("--input", "An input to fuse. Repeat. Default: all.", short="-i", metavar="NAME")
+    ] = ()
+    encoders: Annotated[
+        Mapping[str, Sequence[str]],
+        Flag(
+            "--encoder",
+            "An encoder to take for an input. Repeat. Default: all that are trained.",
+            metavar="NAME=ARCH",
+            many=True,
+            parse=_encoders,
+        ),
+    ] = field(default_factory=dict)
+    """Input -> architectures."""
+    best_only: Annotated[
+        bool, Flag("--best-only", "Only the best encoder of each input: smaller and faster, seldom as good.")
+    ] = False
+    """The best on val."""
+    train_encoders: Annotated[bool, Flag("--train-encoders", "Train through the encoders too: slower, sometimes better.")] = (
+        False
+    )
+    modality_dropout: Annotated[
+        float | None,
+        Flag(
+            "--modality-dropout",
+            "How often each input of a training row is taken away, to learn to do without. Default: 0.",
+            min=0.0,
+            max=0.9,
+            metavar="SHARE",
+        ),
+    ] = None
+    """None: as configured."""
+    align: Annotated[
+        float | None,
+        Flag("--align", "With --train-encoders: weight of a loss that brings a row's columns together. Default: 0.", min=0.0),
+    ] = None
+    seeds: Annotated[
+        int | None,
+        Flag("--seeds", "Fusions trained from as many seeds, their outputs averaged. Default: 3.", min=1, max=50),
+    ] = None
+    """None: SEEDS, and 1 through the encoders."""
+    order: Annotated[
+        tuple[str, ...],
+        Flag("--order", "Inputs in the order in which sequential, film and conv take them. Repeat.", metavar="NAME"),
+    ] = ()
+    explain: Annotated[
+        bool, Flag("--explain", "Show how much of each column enters, on average and by class, where gates tell.")
+    ] = False
+    workers: Annotated[
+        int, Flag("--workers", "Processes that train methods side by side; 0: one a core. Same result.", min=0)
+    ] = 0
+    board: Annotated[bool, Flag("--board/--no-board", "Whether to write the leaderboard.", hidden=True)] = True

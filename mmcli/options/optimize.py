@@ -1,0 +1,113 @@
+"""What `optimize` is told."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Annotated, Literal, get_args
+
+from mmcli import registry
+from mmcli.errors import ConfigError, unknown
+from mmcli.options.flags import Flag
+
+Goal = Literal["balanced", "accuracy", "latency", "size"]
+GOALS: tuple[Goal, ...] = get_args(Goal)
+TRADE, TIME = "Accuracy, speed and size", "Time"
+
+
+def _method(name: str) -> str:
+    registry.trust(name)
+    registry.resolve("fusions", name)
+    return name
+
+
+def _goal(text: str) -> Goal:
+    for goal in GOALS:
+        if goal == text:
+            return goal
+    raise ConfigError(f"--goal {text}: {unknown('goal', text, GOALS)}")
+
+
+def _seconds(text: str) -> float:
+    """Seconds, from `90s`, `10m`, `1h` or a plain number of seconds.
+
+    Raises:
+        ConfigError: it is none of these.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", text.strip())
+    if match is None or not float(match[1]):
+        raise ConfigError(f"--time-budget {text!r} is not a time", "E.g. 90s, 10m, 1h.")
+    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
+
+
+def _share(text: str) -> float:
+    """A share from 0 to 1, from `0.5%` or `0.005`.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    match = re.fullmatch(r"(\d*\.?\d+)\s*(%?)", text.strip())
+    share = float(match[1]) / (100 if match[2] else 1) if match else -1.0
+    if not 0 <= share < 1:
+        raise ConfigError(f"--max-drop {text!r} is not a share", "E.g. 0.5%, or 0.005.")
+    return share
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What the command's flags say."""
+
+    method: Annotated[
+        str | None,
+        Flag("--method", "The fusion to start from. Default: the best on val.", short="-m", metavar="NAME", parse=_method),
+    ] = None
+    goal: Annotated[
+        Goal,
+        Flag("--goal", "What to pick: balanced, accuracy, latency or size.", metavar="GOAL", panel=TRADE, parse=_goal),
+    ] = "balanced"
+    max_drop: Annotated[
+        float,
+        Flag(
+            "--max-drop",
+            "The most of the primary metric that may be lost for speed or size, surely: the low end of the interval counts.",
+            metavar="SHARE",
+            panel=TRADE,
+            parse=_share,
+            shown="0.5%",
+        ),
+    ] = 0.005
+    pick: Annotated[
+        str | None,
+        Flag(
+            "--pick",
+            "Take this of the models that were measured, whatever the goal. After a run: at once.",
+            metavar="MODEL",
+            panel=TRADE,
+        ),
+    ] = None
+    ensemble: Annotated[bool, Flag("--ensemble/--no-ensemble", "Whether several fusions may be averaged.", panel=TRADE)] = True
+    coverage: Annotated[
+        float, Flag("--coverage", "How often prediction sets are to hold the truth.", min=0.5, max=0.999, panel=TRADE)
+    ] = 0.9
+    time_budget: Annotated[
+        float,
+        Flag(
+            "--time-budget",
+            "How long it may take: 90s, 10m, 1h. Making the graph for ONNX Runtime may end up to a minute later.",
+            metavar="TIME",
+            envvar="MMCLI_TIME_BUDGET",
+            panel=TIME,
+            parse=_seconds,
+            shown="4m",
+        ),
+    ] = 240.0
+    """Seconds."""
+    trials: Annotated[
+        int | None,
+        Flag("--trials", "Trials of the search in all. Default: 40, if there is time.", min=0, show_default=False, panel=TIME),
+    ] = None
+    join: Annotated[bool, Flag("--join", "Only add trials to the search of another process.", panel=TIME)] = False
+    skip: Annotated[
+        tuple[str, ...],
+        Flag("--skip", "A step to leave out (see mmcli list optimizations). Repeat.", metavar="STEP", panel=TIME),
+    ] = ()

@@ -1,0 +1,34 @@
+"""What `predict` is told, and how a model is named."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from mmcli.options.columns import Delimiter, Encoding, MediaRoot
+from mmcli.options.flags import Flag
+
+ModelFolder = Annotated[
+    Path | None,
+    Flag("--model", "A fusion's folder or artifacts/optimized. Default: the best so far.", show_default=False),
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What the command's flags say."""
+
+    output: Annotated[Path, Flag("--output", "Where to write: .csv, .tsv, .parquet or .jsonl.", short="-o")] = Path(
+        "predictions.csv"
+    )
+    model: ModelFolder = None
+    explain: Annotated[bool, Flag("--explain", "Write how much of each column entered, where the fusion has weights.")] = False
+    sets: Annotated[
+        bool,
+        Flag("--sets", "Write prediction sets, or the ends of an interval: they hold the truth as often as asked."),
+    ] = False
+    embeddings: Annotated[bool, Flag("--embeddings", "Write the fused features of each row, as a list.")] = False
+    media_root: MediaRoot = None
+    encoding: Encoding = None
+    delimiter: Delimiter = None

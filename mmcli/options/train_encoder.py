@@ -1,0 +1,207 @@
+"""What `train-encoder` is told."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from mmcli import registry
+from mmcli.errors import ConfigError, unknown
+from mmcli.options.flags import Flag
+
+AUTO = "auto"
+PRETRAINED, LITTLE, SPEED = "Pretrained networks", "Little data", "Memory and speed"
+AUGMENTING = ("none", "light", "strong")
+UNLABELLED = ("ignore", "use")
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long each input's entrants may train before they are compared; without either, a fifth of their epochs."""
+
+    seconds: float | None = None
+    """All entrants of an input together."""
+    epochs: int | None = None
+    """Each entrant."""
+
+    @classmethod
+    def parse(cls, text: str) -> Budget:
+        """`30s`, `2m`, or `5` epochs.
+
+        Raises:
+            ConfigError: it is none of these.
+        """
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|m|h|)", text.strip())
+        if not match or not float(match[1]) or (not match[2] and "." in match[1]):
+            raise ConfigError(
+                f"--budget {text!r} is neither a time nor a number of epochs", "E.g. 60s, 2m, or 5 for five epochs."
+            )
+        if not match[2]:
+            return cls(epochs=int(match[1]))
+        return cls(seconds=float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]])
+
+
+def _architectures(names: list[str]) -> list[str]:
+    for name in names:
+        if name != AUTO:
+            registry.trust(name)
+            registry.resolve("encoders", name)
+    return names
+
+
+def _tune(text: str) -> str:
+    from mmcli.config import validate
+    from mmcli.pretrained.config import BackboneConfig
+
+    validate(BackboneConfig, {"tune": text}, "--tune")
+    return text
+
+
+def _augment(text: str) -> str:
+    if text not in AUGMENTING:
+        raise ConfigError(f"--augment {text}: {unknown('value', text, AUGMENTING)}")
+    return text
+
+
+def _unlabelled(text: str) -> bool:
+    if text not in UNLABELLED:
+        raise ConfigError(f"--unlabelled {text}: {unknown('value', text, UNLABELLED)}")
+    return text == "use"
+
+
+def _folds(count: int) -> int:
+    if count == 1:
+        raise ConfigError("--folds 1 leaves nothing to train on", "Use 2 or more, e.g. --folds 5, or leave it out.")
+    return count
+
+
+def _batch_size(text: str) -> int:
+    """Rows in one step, 0 for as many as fit.
+
+    Raises:
+        ConfigError: it is neither a number nor auto.
+    """
+    if text == AUTO:
+        return 0
+    if not text.isdecimal() or int(text) < 1:
+        raise ConfigError(f"--batch-size {text}: expected a number of rows, or auto", "E.g. --batch-size 128")
+    return int(text)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What the command's flags say."""
+
+    columns: Annotated[
+        tuple[str, ...],
+        Flag("", "Columns to train encoders for. Default: every input.", metavar="[COL]...", show_default=False),
+    ] = ()
+    architectures: Annotated[
+        tuple[str, ...],
+        Flag(
+            "--arch",
+            "An architecture (see mmcli list encoders), or auto: the sensible ones race. Repeat to compare.",
+            metavar="NAME",
+            complete="encoders",
+            parse=_architectures,
+        ),
+    ] = (AUTO,)
+    budget: Annotated[
+        Budget,
+        Flag(
+            "--budget",
+            "With --arch auto: how long the encoders of an input train before losers are stopped: 60s, 2m, or a number of "
+            "epochs. Default: a fifth of theirs.",
+            metavar="TIME|EPOCHS",
+            parse=Budget.parse,
+        ),
+    ] = field(default_factory=Budget)
+    weights: Annotated[
+        str | None,
+        Flag(
+            "--weights",
+            "Where networks of torchvision, timm and hf start: none (at random), default (the published weights, "
+            "downloaded if need be), or a safetensors file or folder.",
+            metavar="none|default|PATH",
+            panel=PRETRAINED,
+        ),
+    ] = None
+    tune: Annotated[
+        str | None,
+        Flag(
+            "--tune",
+            "What trains of a pretrained network: full, head (nothing of it, fast), last-2 (its last two blocks), lora.",
+            metavar="HOW",
+            panel=PRETRAINED,
+            parse=_tune,
+        ),
+    ] = None
+    augment: Annotated[
+        str | None,
+        Flag(
+            "--augment",
+            "Random changes to training inputs: none, light (default) or strong.",
+            metavar="HOW",
+            panel=LITTLE,
+            parse=_augment,
+        ),
+    ] = None
+    unlabelled: Annotated[
+        bool,
+        Flag(
+            "--unlabelled",
+            "What rows without a target are for: ignore, or use, for a self-supervised warm start.",
+            metavar="HOW",
+            panel=LITTLE,
+            parse=_unlabelled,
+            shown="ignore",
+        ),
+    ] = False
+    folds: Annotated[
+        int,
+        Flag(
+            "--folds",
+            "Train each encoder on as many folds as well: predictions of train rows it has not seen, for --method stacking.",
+            min=0,
+            max=20,
+            panel=LITTLE,
+            parse=_folds,
+        ),
+    ] = 0
+    tokens: Annotated[int, Flag("--tokens", "Most tokens kept of a row among the embeddings.", min=1)] = 16
+    """Longer ones are averaged in runs."""
+    batch_size: Annotated[
+        int | None,
+        Flag(
+            "--batch-size",
+            "Rows in one step: a number, or auto: the most that fit into memory. Default: the encoder's own.",
+            metavar="N|auto",
+            panel=SPEED,
+            parse=_batch_size,
+        ),
+    ] = None
+    """0 for the most that fit, None for the encoder's own default."""
+    profile: Annotated[
+        bool,
+        Flag("--profile", "Write a trace of some steps of each encoder, and say where their time goes.", panel=SPEED),
+    ] = False
+
+    def check(self) -> None:
+        """Finds, before torch is imported, weights that cannot be had.
+
+        Raises:
+            ConfigError: a network of a hub that is not here and cannot be fetched, or no such file.
+        """
+        from mmcli.pretrained import hub
+
+        for name in self.architectures:
+            if name == AUTO:
+                continue
+            part, variant = registry.resolve("encoders", name).name, registry.variant_of("encoders", name)
+            if part == "hf" and variant and hub.local(variant) is None:
+                hub.fetch(variant)
+            if part == "timm" and variant and self.weights == "default":
+                hub.expect_timm(variant)
+        if self.weights not in {None, "none", "default"}:
+            hub.local(f"{self.weights}" if "/" in str(self.weights) else f"./{self.weights}")

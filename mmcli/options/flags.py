@@ -6,8 +6,9 @@ A field may also be a whole group of flags: `Annotated[type, Group(Class)]`, or 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
+from functools import cache
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
@@ -99,17 +100,20 @@ def gather(cls: type[T], values: Mapping[str, Any]) -> T:
     return cls(**made)
 
 
-def _declared(cls: type) -> Iterator[tuple[Field[Any], Any, Flag | Group]]:
+@cache
+def _declared(cls: type) -> list[tuple[Field[Any], Any, Flag | Group]]:
     hints = get_type_hints(cls, include_extras=True)
+    found: list[tuple[Field[Any], Any, Flag | Group]] = []
     for field in fields(cls):
         hint = hints[field.name]
         if get_origin(hint) is Annotated:
             annotation, told = get_args(hint)
-            yield field, annotation, told
+            found.append((field, annotation, told))
         elif isinstance(hint, type) and is_dataclass(hint):
-            yield field, hint, Group(hint)
+            found.append((field, hint, Group(hint)))
         else:
             raise TypeError(f"{cls.__module__}.{cls.__qualname__}.{field.name} has no flag")
+    return found
 
 
 def _default(field: Field[Any]) -> Any:

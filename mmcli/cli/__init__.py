@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from mmcli import __version__
+from mmcli.cli.errors import Command
 
 COMMANDS = (
     "run",
@@ -55,4 +56,4 @@ def _root(
 
 for _name in COMMANDS:
     _module = importlib.import_module(f"mmcli.cli.{_name.replace('-', '_')}")
-    app.command(_name, no_args_is_help=getattr(_module, "NO_ARGS_IS_HELP", False))(_module.command)
+    app.command(_name, cls=Command, no_args_is_help=getattr(_module, "NO_ARGS_IS_HELP", False))(_module.command)

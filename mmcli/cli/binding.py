@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
@@ -52,7 +53,7 @@ def bound(
             begun = context.begin(told, stage)
             outcome = command(*map(given, classes), begun)
             if outcome is not None:
-                context.end(outcome, begun, told.json)
+                context.end(outcome, begun, told)
 
         parameters = [_parameter(option) for options in taken.values() for option in options]
         inner.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -76,7 +77,7 @@ def _typed(option: Option) -> Any:
     """The type that Typer reads: of what is parsed afterwards, the text."""
     if option.many:
         return list[str if option.flag.many else get_args(option.type)[0]] | None  # type: ignore[misc]
-    if option.flag.parse is None or option.type is int:
+    if option.flag.parse is None or option.type in {int, Path}:
         return option.type
     return str if isinstance(_default(option), str) else str | None
 
@@ -86,7 +87,7 @@ def _default(option: Option) -> Any:
         return None
     if option.flag.shown is not None:
         return option.flag.shown
-    readable = option.flag.parse is None or isinstance(option.default, str | int)
+    readable = option.flag.parse is None or isinstance(option.default, str | int | Path)
     return option.default if readable else None
 
 

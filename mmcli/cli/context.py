@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -12,42 +13,45 @@ import typer
 
 from mmcli.errors import ConfigError, unknown
 from mmcli.options.common import Common
+from mmcli.options.flags import options_of
 
 if TYPE_CHECKING:
     from mmcli.stages import Context, Outcome
 
 STAGES_OF_RUN = ("preprocess", "train-encoder", "fuse", "optimize", "evaluate")
+CARRIED = {"artifacts": "-a", "config": "--config"}
+"""What the next command has to be told too, and how it is written."""
+OR = " (or: "
 
 
 def read_config(ctx: typer.Context, file: Path | None) -> Path | None:
-    """Lets the file's table for this command stand where flags and environment are silent."""
+    """Lets the file's table for this command stand where flags and environment are silent.
+
+    Raises:
+        ConfigError: the file cannot be read, or names what is no option of the command.
+    """
     if file is None or ctx.resilient_parsing:
         return file
-    from mmcli.cli.errors import say
     from mmcli.config.settings import read_toml
 
-    try:
-        values = read_toml(file)
-        command = str(ctx.info_name)
-        several = {str(parameter.name) for parameter in ctx.command.params if getattr(parameter, "multiple", False)}
-        flags = {
-            spelling.lstrip("-").replace("-", "_"): str(parameter.name)
-            for parameter in ctx.command.params
-            for spelling in (*parameter.opts, *parameter.secondary_opts)
-        }
-        defaults: dict[str, Any] = {}
-        for section in (*(STAGES_OF_RUN if command == "run" else ()), command):
-            for key, value in values.get(section, {}).items():
-                if isinstance(value, dict):
-                    continue
-                name = flags.get(key.replace("-", "_"))
-                if name is None:
-                    known = sorted(flag.replace("_", "-") for flag in flags)
-                    raise ConfigError(f"--config {file}: [{section}] {unknown('option', key, known)}")
-                defaults[name] = [value] if name in several and not isinstance(value, list) else value
-    except ConfigError as error:
-        say(error.message, error.remedy)
-        raise typer.Exit(error.code) from None
+    values = read_toml(file)
+    command = str(ctx.info_name)
+    several = {str(parameter.name) for parameter in ctx.command.params if getattr(parameter, "multiple", False)}
+    flags = {
+        spelling.lstrip("-").replace("-", "_"): str(parameter.name)
+        for parameter in ctx.command.params
+        for spelling in (*parameter.opts, *parameter.secondary_opts)
+    }
+    defaults: dict[str, Any] = {}
+    for section in (*(STAGES_OF_RUN if command == "run" else ()), command):
+        for key, value in values.get(section, {}).items():
+            if isinstance(value, dict):
+                continue
+            name = flags.get(key.replace("-", "_"))
+            if name is None:
+                known = sorted(flag.replace("_", "-") for flag in flags)
+                raise ConfigError(f"--config {file}: [{section}] {unknown('option', key, known)}")
+            defaults[name] = [value] if name in several and not isinstance(value, list) else value
     ctx.default_map = {**(ctx.default_map or {}), **defaults}
     return file
 
@@ -76,9 +80,28 @@ def begin(told: Common, stage: str) -> Context:
     )
 
 
-def end(outcome: Outcome, context: Context, as_json: bool) -> None:
-    """Prints the result as JSON on stdout where asked for, and says what to run next."""
-    if as_json:
-        typer.echo(json.dumps(outcome.data, ensure_ascii=False, indent=1, default=str))
-    if outcome.next_step:
-        context.console.next_step(outcome.next_step)
+def end(outcome: Outcome, context: Context, told: Common) -> None:
+    """Prints the result as JSON on stdout where asked for, and says what to run next, with the options that it needs."""
+    step = _carried(outcome.next_step, told)
+    if told.json:
+        data = outcome.data | ({"next": step} if "next" in outcome.data else {})
+        typer.echo(json.dumps(data, ensure_ascii=False, indent=1, default=str))
+    if step:
+        context.console.next_step(step)
+
+
+def _carried(step: str, told: Common) -> str:
+    """The next step with where artifacts lie and which file holds options, where the environment does not say so already."""
+    first, either, other = step.partition(OR)
+    if either:
+        return f"{_carried(first, told)}{either}{_carried(other.removesuffix(')'), told)})"
+    words = shlex.split(step)
+    if words[:1] != ["mmcli"]:
+        return step
+    typed = {word.partition("=")[0] for word in words}
+    for option in options_of(Common):
+        value, flag = getattr(told, option.key), option.flag
+        said = value == option.default or str(value) == os.environ.get(str(flag.envvar)) or typed & {flag.name, flag.short}
+        if option.key in CARRIED and not said:
+            step += f" {CARRIED[option.key]} {shlex.quote(str(value))}"
+    return step

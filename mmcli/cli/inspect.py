@@ -17,6 +17,7 @@ NO_ARGS_IS_HELP = True
 @bound(Source, Options, common=("config", "set", "json", "quiet"), stage="inspect")
 def command(source: Source, options: Options, context: Context) -> Outcome:
     """Show what the columns of a table were taken for, and what is wrong with it."""
+    source.check()
     from mmcli.stages import inspect
 
     return inspect.run(source.table, options, context)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 @bound(Options, stage="optimize")
 def command(options: Options, context: Context) -> Outcome:
     """Make the fused model more accurate, better calibrated, faster and smaller; measure the trade and pick."""
+    options.check(context.root)
     from mmcli.stages import optimize
 
     return optimize.run(options, context)

@@ -18,6 +18,7 @@ NO_ARGS_IS_HELP = True
 @bound(Source, Options, without={Common: ("set", "seed", "force")})
 def command(source: Source, options: Options, context: Context) -> Outcome:
     """Predict a new table: the same rows, with prediction and probability columns."""
+    source.check()
     from mmcli.stages import predict
 
     return predict.run(source.table, options, context)

@@ -18,6 +18,7 @@ NO_ARGS_IS_HELP = True
 @bound(Source, Options, without={Common: ("device", "precision", "threads", "trust")}, stage="preprocess")
 def command(source: Source, options: Options, context: Context) -> Outcome:
     """Turn a table into normalised tensors and token ids on disk."""
+    source.check()
     from mmcli.stages import preprocess
 
     return preprocess.run(source.table, options, context)

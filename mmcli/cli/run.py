@@ -32,9 +32,12 @@ def command(
     context: Context,
 ) -> Outcome:
     """Do it all: preprocess, train-encoder, fuse, optimize, evaluate. A second call does only what changed."""
+    source.check()
     encoders.check()
     from mmcli.stages import evaluate, fuse, optimize, preprocess, train_encoder
+    from mmcli.training import device
 
+    device.choose(context.device, context.precision, context.threads)  # one that is not here ends it before any work
     data = {}
     outcome = preprocess.run(source.table, table, context)
     data["preprocess"] = outcome.data

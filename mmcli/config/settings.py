@@ -15,6 +15,7 @@ import importlib
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Self
 
@@ -152,7 +153,36 @@ def _check(values: dict[str, Any], origin: str) -> Iterator[MmcliError]:
         elif key in ROOM_OF_KEY:
             yield from _check_room(key, value, origin)
         else:
-            yield ConfigError(f"{origin}: {unknown('section', key, [*SECTIONS, *ROOM_OF_KEY, *COMMANDS])}")
+            yield ConfigError(f"{origin}: {_unknown_section(key, value)}")
+
+
+def _unknown_section(key: str, value: Any) -> str:
+    """What is wrong with a key that is no section: perhaps the section before it is missing."""
+    path = [key]
+    while isinstance(value, dict) and len(value) == 1:
+        ((inner, value),) = value.items()
+        path.append(inner)
+    typed = ".".join(path)
+    known = every_key()
+    whole = [name for name in known if name.endswith(f".{typed}")]
+    by_end = {name.rpartition(".")[2]: name for name in known if name.partition(".")[0] in SECTIONS}
+    near = whole or [by_end[end] for end in get_close_matches(typed, by_end, n=1, cutoff=0.75)]
+    if not near:
+        return unknown("section", key, [*SECTIONS, *ROOM_OF_KEY, *COMMANDS])
+    more = f" (and {len(near) - 3} more)" if len(near) > 3 else ""
+    return f"{typed!r} needs its section. Did you mean {' or '.join(near[:3])}{more}?"
+
+
+def every_key() -> dict[str, str]:
+    """Every key that may be set, e.g. `training.epochs`, with what it is; sections first, then parts."""
+    configs = {name: _section_config(name) for name in SECTIONS}
+    for section, room in ROOM_OF_KEY.items():
+        configs |= {f"{section}.{part}": registry.config_class(room, part) for part in registry.parts(room)}
+    return {
+        f"{name}.{option}": (field.description or "").split("\n")[0]
+        for name, config in configs.items()
+        for option, field in config.model_fields.items()
+    }
 
 
 def _section_config(name: str) -> type[Config]:

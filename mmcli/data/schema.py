@@ -109,7 +109,7 @@ def wrong_names(table: Table, roles: Roles) -> list[MmcliError]:
         if kind not in known
     ]
     if roles.task and roles.task not in registry.parts("tasks"):
-        errors.append(ConfigError(f"--task {unknown('task', roles.task, registry.parts('tasks'))}"))
+        errors.append(ConfigError(f"--task {roles.task}: {unknown('task', roles.task, registry.parts('tasks'))}"))
     errors += [
         ConfigError(f"--target {name} is also an --input", "A model would only copy it.")
         for name in roles.target

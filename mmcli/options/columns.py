@@ -7,9 +7,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
+from mmcli import registry
 from mmcli.errors import ConfigError
-from mmcli.options.flags import Flag
+from mmcli.options.flags import Flag, one_of
+from mmcli.tables.finding import require_file
 
+CALLED_ELSEWHERE = {
+    **dict.fromkeys(("binary", "multiclass", "category", "classes", "classifier"), "classification"),
+    **dict.fromkeys(("number", "numeric", "continuous", "regressor"), "regression"),
+    **dict.fromkeys(("multi-label", "multi_label", "tags", "labels", "set"), "multilabel"),
+}
+"""What other tools call tasks."""
 COLUMNS, READING = "Columns", "Reading the table"
 
 MediaRoot = Annotated[
@@ -23,6 +31,10 @@ MediaRoot = Annotated[
 ]
 Encoding = Annotated[str | None, Flag("--encoding", "Text encoding. Default: detected.", metavar="NAME", panel=READING)]
 Delimiter = Annotated[str | None, Flag("--delimiter", "Of a CSV. Default: detected.", metavar="CHAR", panel=READING)]
+
+
+def _task(text: str) -> str:
+    return one_of("--task", "task", text, registry.parts("tasks"), CALLED_ELSEWHERE)
 
 
 def _types(texts: list[str]) -> dict[str, str]:
@@ -46,6 +58,10 @@ class Source:
 
     table: Annotated[Path, Flag("", "The table: .csv, .tsv, .parquet or .jsonl.", metavar="TABLE", show_default=False)]
 
+    def check(self) -> None:
+        """Raises DataError, before anything that reads is imported, where there is no such file."""
+        require_file(self.table)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Roles:
@@ -59,6 +75,7 @@ class Roles:
             short="-t",
             metavar="COL",
             panel=COLUMNS,
+            complete="columns",
         ),
     ] = ()
     task: Annotated[
@@ -69,6 +86,7 @@ class Roles:
             metavar="NAME",
             complete="tasks",
             panel=COLUMNS,
+            parse=_task,
         ),
     ] = None
     label_separator: Annotated[
@@ -77,9 +95,18 @@ class Roles:
     ] = None
     inputs: Annotated[
         tuple[str, ...],
-        Flag("--input", "A column to learn from. Repeat. Default: all.", short="-i", metavar="COL", panel=COLUMNS),
+        Flag(
+            "--input",
+            "A column to learn from. Repeat. Default: all.",
+            short="-i",
+            metavar="COL",
+            panel=COLUMNS,
+            complete="columns",
+        ),
     ] = ()
-    ignore: Annotated[tuple[str, ...], Flag("--ignore", "A column to leave out. Repeat.", metavar="COL", panel=COLUMNS)] = ()
+    ignore: Annotated[
+        tuple[str, ...], Flag("--ignore", "A column to leave out. Repeat.", metavar="COL", panel=COLUMNS, complete="columns")
+    ] = ()
     types: Annotated[
         Mapping[str, str],
         Flag(
@@ -99,12 +126,16 @@ class Roles:
             "The column that holds train, val or test. Default: one called split, else drawn by --val and --test.",
             metavar="COL",
             panel=COLUMNS,
+            complete="columns",
         ),
     ] = None
     group: Annotated[
-        str | None, Flag("--group", "Rows that share its value never straddle splits.", metavar="COL", panel=COLUMNS)
+        str | None,
+        Flag("--group", "Rows that share its value never straddle splits.", metavar="COL", panel=COLUMNS, complete="columns"),
     ] = None
-    id: Annotated[str | None, Flag("--id", "The column that names a row.", metavar="COL", panel=COLUMNS)] = None
+    id: Annotated[
+        str | None, Flag("--id", "The column that names a row.", metavar="COL", panel=COLUMNS, complete="columns")
+    ] = None
     media_root: MediaRoot = None
 
     @property

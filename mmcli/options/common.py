@@ -7,11 +7,19 @@ from pathlib import Path
 from typing import Annotated
 
 from mmcli import registry
-from mmcli.errors import ConfigError, unknown
-from mmcli.options.flags import Flag
+from mmcli.errors import ConfigError
+from mmcli.options.flags import Flag, one_of
 
 PANEL = "Common options"
 PRECISIONS = ("auto", "float32", "bfloat16")
+DEVICES = ("auto", "cpu", "cuda", "mps", "xpu")
+CALLED_ELSEWHERE = {
+    **dict.fromkeys(("gpu", "nvidia", "rocm", "amd"), "cuda"),
+    **dict.fromkeys(("metal", "apple"), "mps"),
+    **dict.fromkeys(("fp16", "float16", "half", "bf16", "16", "amp", "mixed", "16-mixed", "bf16-mixed"), "bfloat16"),
+    **dict.fromkeys(("fp32", "single", "full", "32", "float", "32-true"), "float32"),
+}
+"""What other tools call devices and precisions."""
 Json = Annotated[bool, Flag("--json", "Print the result as JSON on stdout.", panel=PANEL)]
 
 
@@ -28,10 +36,25 @@ def _trusted(files: list[Path]) -> list[Path]:
     return files
 
 
-def _precision(text: str) -> str:
-    if text not in PRECISIONS:
-        raise ConfigError(f"--precision {unknown('precision', text, PRECISIONS)}")
+def _artifacts(path: Path) -> Path:
+    if path.exists() and not path.is_dir():
+        raise ConfigError(
+            f"--artifacts {path}: that is a file, not a folder",
+            "Name a folder, e.g. -a artifacts; it need not be there.",
+        )
+    return path
+
+
+def _device(text: str) -> str:
+    name, colon, number = text.partition(":")
+    if colon and not number.isdecimal():
+        raise ConfigError(f"--device {text}: {number!r} is not the number of a device", "E.g. --device cuda:1")
+    one_of("--device", "device", name, DEVICES, CALLED_ELSEWHERE)
     return text
+
+
+def _precision(text: str) -> str:
+    return one_of("--precision", "precision", text, PRECISIONS, CALLED_ELSEWHERE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +62,7 @@ class Common:
     """Where artifacts lie, what to compute on, what to say. A command takes some or all of them."""
 
     artifacts: Annotated[
-        Path, Flag("--artifacts", "Where artifacts lie.", short="-a", envvar="MMCLI_ARTIFACTS", panel=PANEL)
+        Path, Flag("--artifacts", "Where artifacts lie.", short="-a", envvar="MMCLI_ARTIFACTS", panel=PANEL, parse=_artifacts)
     ] = Path("artifacts")
     config: Annotated[
         Path | None,
@@ -47,10 +70,25 @@ class Common:
     ] = None
     set: Annotated[
         tuple[str, ...],
-        Flag("--set", "One option of a part, e.g. encoder.cnn.width=64. Repeat.", metavar="KEY=VALUE", panel=PANEL),
+        Flag(
+            "--set",
+            "One option of a part, e.g. encoder.cnn.width=64. Repeat.",
+            metavar="KEY=VALUE",
+            panel=PANEL,
+            complete="keys",
+        ),
     ] = ()
     device: Annotated[
-        str, Flag("--device", "auto, cpu, cuda, cuda:1, mps.", metavar="NAME", envvar="MMCLI_DEVICE", panel=PANEL)
+        str,
+        Flag(
+            "--device",
+            "auto, cpu, cuda, cuda:1, mps.",
+            metavar="NAME",
+            envvar="MMCLI_DEVICE",
+            panel=PANEL,
+            parse=_device,
+            complete=DEVICES,
+        ),
     ] = "auto"
     precision: Annotated[
         str,
@@ -61,6 +99,7 @@ class Common:
             envvar="MMCLI_PRECISION",
             panel=PANEL,
             parse=_precision,
+            complete=PRECISIONS,
         ),
     ] = "auto"
     threads: Annotated[

@@ -6,10 +6,12 @@ A field may also be a whole group of flags: `Annotated[type, Group(Class)]`, or 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from functools import cache
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
+
+from mmcli.errors import ConfigError, unknown
 
 T = TypeVar("T")
 
@@ -67,6 +69,24 @@ class Option:
         return self.flag.many or (get_origin(self.type) is tuple and Ellipsis in get_args(self.type))
 
 
+def one_of(flag: str, what: str, text: str, known: Iterable[str], meant: Mapping[str, str] | None = None) -> str:
+    """The text itself.
+
+    Args:
+        meant: what other tools call it -> what it is called here.
+
+    Raises:
+        ConfigError: it is none of those known; naming the nearest, or what it is called here.
+    """
+    known = list(known)
+    if text in known:
+        return text
+    here = (meant or {}).get(text.lower())
+    if here is None:
+        raise ConfigError(f"{flag} {text}: {unknown(what, text, known)}")
+    raise ConfigError(f"{flag} {text}: unknown {what} {text!r}. Did you mean {here!r}?", f"Known: {', '.join(known)}.")
+
+
 def options_of(cls: type) -> list[Option]:
     """Every option of a class and of its groups, in the order of help."""
     found: list[Option] = []
@@ -87,7 +107,8 @@ def gather(cls: type[T], values: Mapping[str, Any]) -> T:
         ConfigError: a text that its flag cannot take.
     """
     made: dict[str, Any] = {}
-    for field, _, told in _declared(cls):
+    declared: type = cls
+    for field, _, told in _declared(declared):
         if isinstance(told, Group):
             made[field.name] = told.make(gather(told.flags, values))
             continue

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Annotated, Literal, get_args
+from pathlib import Path
+from typing import Annotated, Literal, cast, get_args
 
 from mmcli import registry
-from mmcli.errors import ConfigError, unknown
-from mmcli.options.flags import Flag
+from mmcli.artifacts import layout
+from mmcli.errors import ConfigError
+from mmcli.options.flags import Flag, one_of
 
 Goal = Literal["balanced", "accuracy", "latency", "size"]
 GOALS: tuple[Goal, ...] = get_args(Goal)
@@ -21,11 +23,14 @@ def _method(name: str) -> str:
     return name
 
 
+def _steps(names: list[str]) -> list[str]:
+    for name in names:
+        one_of("--skip", "step", name, registry.parts("optimizations"))
+    return names
+
+
 def _goal(text: str) -> Goal:
-    for goal in GOALS:
-        if goal == text:
-            return goal
-    raise ConfigError(f"--goal {text}: {unknown('goal', text, GOALS)}")
+    return cast("Goal", one_of("--goal", "goal", text, GOALS))
 
 
 def _seconds(text: str) -> float:
@@ -59,11 +64,25 @@ class Options:
 
     method: Annotated[
         str | None,
-        Flag("--method", "The fusion to start from. Default: the best on val.", short="-m", metavar="NAME", parse=_method),
+        Flag(
+            "--method",
+            "The fusion to start from. Default: the best on val.",
+            short="-m",
+            metavar="NAME",
+            parse=_method,
+            complete="fusions",
+        ),
     ] = None
     goal: Annotated[
         Goal,
-        Flag("--goal", "What to pick: balanced, accuracy, latency or size.", metavar="GOAL", panel=TRADE, parse=_goal),
+        Flag(
+            "--goal",
+            "What to pick: balanced, accuracy, latency or size.",
+            metavar="GOAL",
+            panel=TRADE,
+            parse=_goal,
+            complete=GOALS,
+        ),
     ] = "balanced"
     max_drop: Annotated[
         float,
@@ -109,5 +128,24 @@ class Options:
     join: Annotated[bool, Flag("--join", "Only add trials to the search of another process.", panel=TIME)] = False
     skip: Annotated[
         tuple[str, ...],
-        Flag("--skip", "A step to leave out (see mmcli list optimizations). Repeat.", metavar="STEP", panel=TIME),
+        Flag(
+            "--skip",
+            "A step to leave out (see mmcli list optimizations). Repeat.",
+            metavar="STEP",
+            panel=TIME,
+            parse=_steps,
+            complete="optimizations",
+        ),
     ] = ()
+
+    def check(self, root: Path) -> None:
+        """Finds, before torch is imported, a model to pick where none was measured.
+
+        Raises:
+            ConfigError: nothing was optimized under `root`.
+        """
+        if self.pick is not None and not (root / layout.OPTIMIZED).is_dir():
+            raise ConfigError(
+                f"--pick {self.pick}: there are no models yet in {root} to pick from",
+                "Run mmcli optimize without --pick: it lists those that it measured, and --pick takes one of them at once.",
+            )

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Annotated
 
 from mmcli import registry
-from mmcli.errors import ConfigError, unknown
-from mmcli.options.flags import Flag
+from mmcli.errors import ConfigError
+from mmcli.options.flags import Flag, one_of
 
 AUTO = "auto"
 PRETRAINED, LITTLE, SPEED = "Pretrained networks", "Little data", "Memory and speed"
@@ -59,15 +59,11 @@ def _tune(text: str) -> str:
 
 
 def _augment(text: str) -> str:
-    if text not in AUGMENTING:
-        raise ConfigError(f"--augment {text}: {unknown('value', text, AUGMENTING)}")
-    return text
+    return one_of("--augment", "value", text, AUGMENTING)
 
 
 def _unlabelled(text: str) -> bool:
-    if text not in UNLABELLED:
-        raise ConfigError(f"--unlabelled {text}: {unknown('value', text, UNLABELLED)}")
-    return text == "use"
+    return one_of("--unlabelled", "value", text, UNLABELLED) == "use"
 
 
 def _folds(count: int) -> int:
@@ -145,6 +141,7 @@ class Options:
             metavar="HOW",
             panel=LITTLE,
             parse=_augment,
+            complete=AUGMENTING,
         ),
     ] = None
     unlabelled: Annotated[
@@ -155,6 +152,7 @@ class Options:
             metavar="HOW",
             panel=LITTLE,
             parse=_unlabelled,
+            complete=UNLABELLED,
             shown="ignore",
         ),
     ] = False

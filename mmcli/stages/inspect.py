@@ -90,7 +90,7 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
         data["page"] = str(_write_page(table, found, options, context))
     target = "" if options.roles.target else f" --target {shlex.quote(found.targets[0])}"
     typed = _as_preprocess(context.command)
-    return Outcome(data, f"{typed or f'mmcli preprocess {path}'}{target}")
+    return Outcome(data, f"{typed or f'mmcli preprocess {shlex.quote(str(path))}'}{target}")
 
 
 def _as_preprocess(command: str) -> str:

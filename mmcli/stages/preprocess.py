@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import shlex
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -45,7 +46,7 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
     _say_schema(plan, context)
     if context.dry_run:
         context.console.note("dry run: nothing was written")
-        return Outcome(_summary(plan, None), f"mmcli preprocess {path}")
+        return Outcome(_summary(plan, None), f"mmcli preprocess {shlex.quote(str(path))}")
     artifact = None if context.force else store.up_to_date(context.root, layout.PREPROCESS, plan.fingerprint)
     if artifact:
         context.console.note(f"preprocess: up to date ({artifact.path})")

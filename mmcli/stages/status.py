@@ -20,10 +20,11 @@ def run(context: Context) -> Outcome:
     found = [_state(root, name) for name in _names(root)]
     if not found:
         context.console.note(f"there are no artifacts in {root}")
-        return Outcome({"artifacts": []}, "mmcli preprocess TABLE (or: mmcli run TABLE)")
+        step = "mmcli preprocess TABLE (or: mmcli run TABLE)"
+        return Outcome({"artifacts": [], "next": step}, step)
     rows = [[entry["name"], entry["state"], entry["score"], entry["made"]] for entry in found]
     context.console.table(["artifact", " state", " score", " made"], rows)
-    return Outcome({"artifacts": found}, _next(found))
+    return Outcome({"artifacts": found, "next": _next(found)}, _next(found))
 
 
 def _names(root: Path) -> list[str]:

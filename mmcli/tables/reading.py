@@ -11,6 +11,7 @@ import csv
 import functools
 import json
 import math
+import shlex
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ import pyarrow.parquet
 
 from mmcli.errors import DataError, did_you_mean
 from mmcli.tables.encoding import check_encoding, detect_delimiter, detect_encoding
+from mmcli.tables.finding import require_file
 
 CHUNK_ROWS = 4096
 FORMATS = {
@@ -66,7 +68,13 @@ class Table:
         return names
 
     def require(self, column: str, flag: str) -> None:
-        """Raises DataError if there is no such column, suggesting the nearest."""
+        """Raises DataError if there is no such column, suggesting the nearest, or how to name several."""
+        several = [name.strip() for name in column.split(",")]
+        if column not in self.columns and all(name in self.columns for name in several):
+            raise DataError(
+                f"{flag} {column}: {self.path} has no such column, but it has {' and '.join(several)}",
+                f"Name each by itself: {' '.join(f'{flag} {shlex.quote(name)}' for name in several)}.",
+            )
         if column not in self.columns:
             raise DataError(
                 f"{flag} {column}: {self.path} has no such column. {did_you_mean(column, self.columns)}",
@@ -102,10 +110,7 @@ def open_table(path: Path, encoding: str | None = None, delimiter: str | None = 
     Raises:
         DataError: no such file, an unknown suffix, an empty file, a wrong encoding.
     """
-    if path.is_dir() or not path.exists():
-        near = did_you_mean(path.name, [p.name for p in path.parent.glob("*") if p.suffix.lower() in FORMATS])
-        what = "is a folder, not a table" if path.is_dir() else "there is no such file"
-        raise DataError(f"{path}: {what}. {near}".rstrip(), "Give a .csv, .tsv, .parquet or .jsonl file.")
+    require_file(path)
     kind = FORMATS.get(path.suffix.lower())
     if kind is None:
         raise DataError(

@@ -64,6 +64,7 @@ class Multilabel(Task):
     @classmethod
     def strata(cls, config: Config, cells: Cells) -> list[str]:
         """Each row's rarest label, so that rare ones reach every split."""
+        _require_separator(config, cells)
         rows = [_labels(cell, config.separator) for (cell,) in cells]
         counts = Counter(label for row in rows for label in row)
         return [min(row, key=lambda label: (counts[label], label), default="") for row in rows]
@@ -72,8 +73,7 @@ class Multilabel(Task):
     def fit(cls, config: Config, cells: Cells, names: Sequence[str]) -> Self:
         if len(names) > 1:
             raise DataError(f"labels are predicted of one column, not of {', '.join(names)}", "Give one --target.")
-        if not config.separator:
-            raise DataError("what stands between the labels of a cell is not known", "Give --label-separator, e.g. '|'.")
+        _require_separator(config, cells)
         if not any(config.separator in str(cell or "") for (cell,) in cells):
             example = next((cell for (cell,) in cells if cell), "")
             raise DataError(
@@ -231,6 +231,23 @@ class _Thresholds(nn.Module):
 
     def forward(self, logits: Tensor) -> Tensor:
         return torch.cat([logits, self.thresholds.to(logits.dtype).expand_as(logits)], 1)
+
+
+MARKS = ("|", ";", ",", "/", " ")
+"""What people put between labels, the surest first."""
+
+
+def _require_separator(config: Config, cells: Cells) -> None:
+    """Raises DataError where it was not told what stands between labels, with the marks that the cells do hold."""
+    if config.separator:
+        return
+    held = {mark: sum(mark in str(cell or "").strip() for (cell, *_) in cells) for mark in MARKS}
+    found = [f"{mark!r} in {count:,} of {len(cells):,}" for mark, count in held.items() if count]
+    mark = next((mark for mark, count in held.items() if count), "|")
+    raise DataError(
+        f"what stands between the labels of a cell is not known; cells hold {', '.join(found) or 'none of the usual marks'}",
+        f"Give --label-separator '{mark}'.",
+    )
 
 
 def _labels(cell: str | None, separator: str) -> list[str]:

@@ -175,8 +175,9 @@ def test_a_bug_says_so_without_a_traceback(monkeypatch: pytest.MonkeyPatch, tmp_
 def test_names_of_parts_are_completed() -> None:
     from mmcli.cli.completion import of as complete_names
 
-    assert [name for name, _ in complete_names("fusions")("ga")] == ["gated"]
-    assert {"bag", "cnn", "rnn"} <= {name for name, _ in complete_names("encoders")("")}
+    ctx = typer.Context(typer.main.get_command(app))
+    assert [name for name, _ in complete_names("fusions")(ctx, "ga")] == ["gated"]
+    assert {"bag", "cnn", "rnn"} <= {name for name, _ in complete_names("encoders")(ctx, "")}
 
 
 def test_an_option_of_one_stage_does_not_reach_its_namesake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -192,8 +193,9 @@ def test_an_option_of_one_stage_does_not_reach_its_namesake(monkeypatch: pytest.
     monkeypatch.setattr(preprocess, "run", lambda _, options, __: given.setdefault("preprocess", options) and Outcome({}, ""))
     monkeypatch.setattr(train_encoder, "run", lambda *_: Outcome({}, ""))
     monkeypatch.setattr(fuse, "run", stop)
+    (tmp_path / "t.csv").touch()
     told = ("--workers", "3", "-i", "a", "--for", "image=cnn", "--method", "late", "--seeds", "2")
-    code, _ = run("run", "t.csv", "-a", str(tmp_path), *told)
+    code, _ = run("run", str(tmp_path / "t.csv"), "-a", str(tmp_path), *told)
     assert code == ExitCode.INTERRUPTED
     assert (given["preprocess"].workers, given["preprocess"].roles.inputs) == (3, ("a",))
     assert given["preprocess"].encoders == {"image": "cnn"}

@@ -1,0 +1,127 @@
+"""What is said of wrong flags and names: at once, with what to type instead; as JSON where asked for."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from mmcli.cli import app
+from mmcli.errors import ExitCode
+from tests.cli.test_surface import imported
+
+
+def run(*arguments: str) -> tuple[int, str, str]:
+    """The exit code, standard output, and standard error without line ends."""
+    result = CliRunner().invoke(app, list(arguments))
+    return result.exit_code, result.stdout, " ".join(result.stderr.split())
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    rows = "".join(f"some words {i % 3},{i},{2 * i},a|b{i % 4},c{i % 2}\n" for i in range(60))
+    (tmp_path / "t.csv").write_text("text,h,w,tags,label\n" + rows)
+    for name in ("log.txt", "visits2.csv", "file"):
+        (tmp_path / name).write_text("x\n1\n")
+    return tmp_path
+
+
+WRONG = [
+    ("run t.csv --set epochs=3", 2, "'epochs' needs its section. Did you mean training.epochs?"),
+    ("run t.csv --set epoch=3", 2, "Did you mean training.epochs?"),
+    ("run t.csv --set gated.hidden=3", 2, "Did you mean fusion.gated.hidden?"),
+    ("run t.csv --set trainin.epochs=3", 2, "unknown section 'trainin'. Did you mean 'training'?"),
+    ("run visit.csv", 3, "there is no such file. Did you mean 'visits2.csv'?"),
+    ("predict t.parquet", 3, "there is no such file. Did you mean 't.csv'?"),
+    ("run no/t.csv", 3, "there is no such file, and no folder no"),
+    ("inspect .", 3, "is a folder, not a table. Tables in it: t.csv, visits2.csv."),
+    ("run t.csv --device gpu", 2, "--device gpu: unknown device 'gpu'. Did you mean 'cuda'?"),
+    ("fuse --device cuda:first", 2, "E.g. --device cuda:1"),
+    ("fuse --device metal", 2, "Did you mean 'mps'?"),
+    ("fuse --precision fp16", 2, "--precision fp16: unknown precision 'fp16'. Did you mean 'bfloat16'?"),
+    ("fuse --precision fp32", 2, "Did you mean 'float32'?"),
+    ("run t.csv --task clasification", 2, "--task clasification: unknown task 'clasification'. Did you mean 'classification'?"),
+    ("run t.csv --task multiclass", 2, "Did you mean 'classification'?"),
+    ("run t.csv -a file", 2, "--artifacts file: that is a file, not a folder"),
+    ("status -a file", 2, "--artifacts file: that is a file, not a folder"),
+    ("optimize --pick small", 2, "--pick small: there are no models yet in artifacts to pick from"),
+    ("optimize --skip prun", 2, "--skip prun: unknown step 'prun'. Did you mean 'prune'?"),
+    ("evaluate --compare a", 2, "--compare needs 2 values: name them all, as --compare A B."),
+]
+
+
+@pytest.mark.parametrize(("line", "code", "said"), WRONG, ids=[line for line, _, _ in WRONG])
+def test_wrong_flags_and_names(line: str, code: int, said: str, here: Path) -> None:
+    found, output, errors = run(*line.split())
+    assert (found, output) == (code, "")
+    assert said in " ".join(errors.replace("│", " ").split())
+
+
+def test_a_name_that_is_like_none_is_told_no_other(here: Path) -> None:
+    assert run("run", "nope.csv")[2] == "error: nope.csv: there is no such file. Give a .csv, .tsv, .parquet or .jsonl file."
+
+
+@pytest.mark.parametrize("line", ["run nope.csv", "run t.csv -a file", "optimize --pick small", "run t.csv --set epochs=3"])
+def test_paths_and_flags_are_checked_before_anything_heavy_is_imported(line: str, here: Path) -> None:
+    assert imported(*line.split()) == set()
+
+
+@pytest.mark.parametrize("flag", ["--target", "--input", "--ignore"])
+def test_several_columns_in_one_word(flag: str, here: Path) -> None:
+    code, _, errors = run("preprocess", "t.csv", flag, "h, w")
+    assert code == ExitCode.BAD_DATA
+    assert f"Name each by itself: {flag} h {flag} w." in errors
+
+
+def test_labels_without_a_mark_between_them_are_told_the_marks_that_there_are(here: Path) -> None:
+    for command in ("preprocess", "inspect"):
+        code, _, errors = run(command, "t.csv", "--task", "multilabel", "-t", "tags")
+        assert code == ExitCode.BAD_DATA
+        assert "cells hold '|' in 60 of 60" in errors
+        assert "Give --label-separator '|'." in errors
+
+
+def test_a_device_that_is_not_here_ends_run_before_any_work(here: Path) -> None:
+    code, _, errors = run("run", "t.csv", "--device", "cuda:97")
+    assert code == ExitCode.USAGE
+    assert "--device cuda:97 cannot be used" in errors
+    assert not (here / "artifacts").exists()
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "error", "hint"),
+    [
+        ("run nope.csv --json", 3, "nope.csv: there is no such file.", "Give a .csv"),
+        ("fuse --goal size --json", 2, "No such option: --goal", "--help"),
+        ("fuse --seeds many --json", 2, "Invalid value for '--seeds'", "--help"),
+        ("fuse --config absent.toml --json", 2, "--config absent.toml: there is no such file", "Looked in"),
+        ("evaluate --json -a none", 4, "none/preprocess does not exist", "mmcli preprocess"),
+        ("list nothing --json", 2, "unknown list 'nothing'", ""),
+    ],
+)
+def test_errors_are_json_too(line: str, code: int, error: str, hint: str, here: Path) -> None:
+    found, output, errors = run(*line.split())
+    told = json.loads(output)
+    assert found == told["code"] == code
+    assert set(told) == {"error", "hint", "code"}
+    assert error in told["error"]
+    assert hint in told["hint"]
+    assert errors
+
+
+def test_the_next_step_carries_what_it_needs(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (here / "mm.toml").write_text("[training]\nepochs = 1\n")
+    preprocess = ("preprocess", "t.csv", "-t", "label")
+    assert run(*preprocess, "-a", "my dir", "--config", "mm.toml")[2].endswith(
+        "next: mmcli train-encoder -a 'my dir' --config mm.toml"
+    )
+    assert run("status", "-a", "my dir")[2].endswith("next: mmcli train-encoder -a 'my dir'")
+    assert json.loads(run("status", "-a", "my dir", "--json")[1])["next"] == "mmcli train-encoder -a 'my dir'"
+    assert run("status", "-a", "none")[2].endswith("next: mmcli preprocess TABLE -a none (or: mmcli run TABLE -a none)")
+    monkeypatch.setenv("MMCLI_ARTIFACTS", "my dir")
+    assert run(*preprocess)[2].endswith("next: mmcli train-encoder")
+    monkeypatch.delenv("MMCLI_ARTIFACTS")
+    assert run(*preprocess)[2].endswith("next: mmcli train-encoder")

@@ -59,6 +59,7 @@ FLOOR = {
             "layers",
             "forms",
             "sound",
+            "frames",
             "media",
             "pixels",
             "pretrained",

@@ -1,0 +1,106 @@
+"""Frames of every container and codec are those that a plain decode of everything gives."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from mmcli import frames, media
+from mmcli.modalities.video import Config, Video, _squared, decode
+from tests.modalities import clips
+from tests.modalities.clips import CLIPS, FRAMES
+
+
+@pytest.fixture(scope="module", params=CLIPS)
+def clip(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    try:
+        return request.param, clips.write(tmp_path_factory.mktemp("clip"), request.param)
+    except (av.FFmpegError, ValueError) as error:
+        pytest.skip(f"cannot be made here: {error}")
+
+
+def plain(path: Path, config: Config) -> tuple[list[np.ndarray], list[int]]:
+    """Every frame that PyAV decodes one after the other, as tensors, and the numbers drawn in them."""
+    with av.open(str(path)) as container:
+        found = list(container.decode(video=0))
+        return [_squared(frame, config).numpy() for frame in found], [
+            clips.number_of(frame.to_ndarray(format="rgb24")) for frame in found
+        ]
+
+
+@pytest.mark.parametrize("count", [1, 3, 8, 37])
+def test_frames_are_those_of_a_plain_decode(clip: tuple[str, Path], count: int) -> None:
+    name, path = clip
+    config = Config(size=32, frames=count)
+    everything, numbers = plain(path, config)
+    assert numbers == list(range(FRAMES))
+    moments = CLIPS[name].moments
+    span = (moments[-1] - moments[0]) * FRAMES / (FRAMES - 1)
+    middles = [moments[0] + span * (i + 0.5) / count for i in range(count)]
+    shown, times, exact = decode(str(path), config)
+    assert exact
+    for got, time, middle in zip(shown, times.tolist(), middles, strict=True):
+        place = next(place for place, own in enumerate(everything) if np.array_equal(own, got.numpy()))
+        # Where the middle of a stretch falls on the change from one frame to the next, either is on show.
+        right = {bisect_right(moments, middle + by) - 1 for by in (-0.06, 0.06)}
+        assert place in right, f"{name}: frame {place} instead of {right}"
+        assert time == pytest.approx((moments[place] - moments[0]) / clips.RATE, abs=0.006)
+
+
+def test_every_frame_in_its_order(clip: tuple[str, Path]) -> None:
+    name, path = clip
+    if CLIPS[name].times:
+        pytest.skip("stretches of time are not frames here")
+    config = Config(size=32, frames=FRAMES)
+    everything, _ = plain(path, config)
+    shown, _, _ = decode(str(path), config)
+    assert np.array_equal(np.stack(everything), shown.numpy())
+    assert [clips.number_of(own.permute(1, 2, 0).numpy()) for own in shown] == list(range(FRAMES))
+
+
+@pytest.mark.parametrize("name", ["MP4, H.264 with B-frames", "MKV, VP9", "AVI, MPEG-4"])
+def test_where_times_are_exact_only_what_is_needed_is_decoded(tmp_path: Path, name: str) -> None:
+    path = clips.write(tmp_path, name)
+    seen: list[int] = []
+    clip = frames.index(str(path))
+    assert clip.seekable
+    needed = frames.stretches(frames.spread(clip.times, 2), clip.starts)
+    kept = frames.decoded(str(path), clip, needed, {first for first, _ in needed}, lambda frame: seen.append(frame.pts))
+    assert kept is not None
+    assert sum(last - first + 1 for first, last in needed) < FRAMES / 2
+
+
+def test_a_stretch_that_begins_too_late_is_never_taken(tmp_path: Path) -> None:
+    """What TS does: it lands at the key frame after the one that was meant."""
+    path = clips.write(tmp_path, "MP4, H.264 with B-frames")
+    clip = frames.index(str(path))
+    with av.open(str(path)) as container:
+        late = [frame for frame in container.decode(video=0) if frame.pts > clip.moments[24]]
+    kept: dict[int, int] = {}
+    places = {moment: place for place, moment in enumerate(clip.moments)}
+    assert not frames._stretch(iter(late), clip.moments[24], clip.moments[30], places, {30}, kept, lambda frame: frame.pts)
+    assert not kept
+
+
+def test_damage_in_a_clip_is_told(tmp_path: Path) -> None:
+    path = clips.write(tmp_path, "TS, MPEG-2 with B-frames")
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    half = frames.index(str(path))
+    assert FRAMES * 0.3 < len(half.moments) < FRAMES * 0.7
+    shown, _, _ = decode(str(path), Config(size=32, frames=4))
+    assert [clips.number_of(own.permute(1, 2, 0).numpy()) for own in shown][-1] < FRAMES / 2 + 2
+    path.write_bytes(b"\x47" + b"\0" * 2000)
+    with pytest.raises(ValueError, match="not a clip|holds no"):
+        decode(str(path), Config(size=32, frames=4))
+
+
+def test_an_address_is_decoded_like_a_file(tmp_path: Path) -> None:
+    path = clips.write(tmp_path, "TS, H.264 with B-frames")
+    near = Video(Config(size=16, frames=3)).transform([str(path)])
+    far = Video(Config(size=16, frames=3)).transform([media.resolve(path.as_uri(), "")])
+    assert np.array_equal(near.column.values.numpy(), far.column.values.numpy())

@@ -279,6 +279,8 @@ def opened(found: Any) -> Iterator[tuple[Any, Any]]:
         stream = next((own for own in container.streams.video if not is_cover(own)), None)
         if stream is None:
             raise ValueError("it holds no pictures")
+        if stream.codec_context is None:
+            raise ValueError("it does not say how its pictures are coded, or there is no decoder for that")
         stream.thread_count = 1  # the shards are the parallelism
         yield container, stream
 

@@ -16,14 +16,14 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from mmcli import conformal, registry, running
+from mmcli import conformal, media, registry, running
 from mmcli.artifacts import layout, store, tensors
 from mmcli.artifacts.store import Artifact
 from mmcli.dataset import Dataset
 from mmcli.errors import ArtifactError, ConfigError
 from mmcli.networks import ColumnModel, FusedModel
 from mmcli.recipe import Recipe, averaged, build_encoder, build_fusion, build_head, fit_shapes
-from mmcli.sharding import resolved
+from mmcli.sharding import resolved, said_of_files
 from mmcli.signals import Column, Source
 from mmcli.tables.reading import open_table
 from mmcli.training import device
@@ -294,10 +294,10 @@ class Model:
                 cells = _text_cells(chunk, column)
                 encoded = modality.transform(resolved(cells, media_root, modality))
                 stored[column] = encoded.column
-                remarks[column] = encoded.remarks
+                remarks[column] = encoded.remarks + said_of_files(cells, media_root, modality)
                 for reject in encoded.rejects:
                     row = int(chunk.index[reject.position]) + 1
-                    rejects.append((row, column, str(cells[reject.position]), reject.reason))
+                    rejects.append((row, column, media.shown(str(cells[reject.position])), reject.reason))
             columns[name] = found.join(stored)
         return columns, rejects, remarks
 

@@ -62,7 +62,10 @@ def _plain_wave(found: str | BytesIO, seconds: float) -> tuple[Array, int] | Non
     return samples, int(rate)
 
 
-_FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,mp3,aac,ogg,flac,wav,w64,aiff,au,caf,matroska,webm,asf,amr"
+_FORMATS = (
+    "mov,mp4,m4a,3gp,3g2,mj2,mp3,aac,ogg,flac,wav,w64,aiff,au,caf,matroska,webm,asf,amr,amrnb,amrwb,avi,flv,mpeg,mpegts,ac3,eac3,"
+    "dts,wv,ape,tta"
+)
 """Containers that FFmpeg may open here: none that names other files."""
 
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from mmcli import media
 from mmcli.config import Config as BaseConfig
 from mmcli.errors import DataError
-from mmcli.modalities import Encoded, Guess, Modality, Reject, by_suffix
+from mmcli.modalities import Encoded, Guess, Modality, Reject, by_files
 from mmcli.signals import Column, SignalSpec
 from mmcli.tables.values import numbers
 
@@ -59,7 +59,7 @@ class Vector(Modality):
         lists = sum(numbers(cell) is not None for cell in cells[:200]) / max(len(cells[:200]), 1)
         if lists > 0.9:
             return Guess(0.96, f"{lists:.0%} of the cells are lists of numbers")
-        share, reason, named = by_suffix(cells, _SUFFIXES, "a .npy file")
+        share, reason, named = by_files(cells, media_root, "vector", _SUFFIXES, "a .npy file")
         for cell in named[:20] if share >= 0.5 else ():
             try:
                 array = _read(media.resolve(cell, media_root), Config())

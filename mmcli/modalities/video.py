@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from pathlib import PurePosixPath
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -17,14 +16,37 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from mmcli import frames, media
+from mmcli import frames, looking, media
 from mmcli.config import Config as BaseConfig
-from mmcli.modalities import Encoded, Guess, Modality, Reject, Strength, by_suffix
+from mmcli.modalities import Encoded, Guess, Modality, Reject, Strength, by_files
 from mmcli.pixels import affine, erase, square
 from mmcli.signals import Column, Signal, SignalSpec
 
 _SUFFIXES = frozenset(
-    [".mp4", ".mov", ".avi", ".mkv", ".webm", ".gif", ".m4v", ".mpg", ".mpeg", ".ogv", ".3gp", ".wmv", ".flv"]
+    [
+        ".mp4",
+        ".mov",
+        ".avi",
+        ".mkv",
+        ".webm",
+        ".gif",
+        ".m4v",
+        ".mpg",
+        ".mpeg",
+        ".vob",
+        ".ts",
+        ".mts",
+        ".m2ts",
+        ".ogv",
+        ".3gp",
+        ".3g2",
+        ".wmv",
+        ".asf",
+        ".flv",
+        ".divx",
+        ".dv",
+        ".mxf",
+    ]
 )
 
 
@@ -64,19 +86,19 @@ class Video(Modality):
     @classmethod
     def sniff(cls, cells: Sequence[str], media_root: str) -> Guess:
         """By suffix, and by opening the first of them that is there; GIFs only where they move."""
-        share, reason, named = by_suffix(cells, _SUFFIXES, "a clip")
+        share, reason, named = by_files(cells, media_root, "video", _SUFFIXES, "a clip")
         for cell in named[:20] if share >= 0.5 else ():
             try:
                 clip = frames.index(media.source(media.resolve(cell, media_root)))
             except (OSError, ValueError):
                 continue
-            if PurePosixPath(cell).suffix.lower() == ".gif" and len(clip.moments) < 2:
+            if looking.suffix(cell) == ".gif" and len(clip.moments) < 2:
                 return Guess(0.0, "GIFs that do not move are images")
             return Guess(
                 0.995,
                 f"{reason}; {cell} has {len(clip.moments)} frames of {clip.width} x {clip.height} in {clip.times[-1]:.2g} s",
             )
-        gif = all(cell.lower().endswith(".gif") for cell in named)
+        gif = all(looking.suffix(cell) == ".gif" for cell in named)
         return Guess(0.9 if share >= 0.5 and not gif else 0.0, reason)
 
     @classmethod

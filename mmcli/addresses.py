@@ -78,6 +78,8 @@ def fetch(address: str, most: int = MAX_BYTES) -> bytes:
             size += len(part)
             if time.monotonic() > until:
                 raise OSError(f"{address} sent {size:,} bytes in {LONGEST_S:g} s and was not done")
+        if size <= most and _is_web(address) and file.length:
+            raise OSError(f"{address}: the answer broke off after {size:,} of {size + file.length:,} bytes")
     return b"".join(parts)[: most + 1]
 
 

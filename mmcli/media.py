@@ -26,10 +26,12 @@ MAX_REMOTE_BYTES = addresses.MAX_BYTES
 """The largest file that is fetched from elsewhere."""
 _PLAIN = re.compile(r"[^\s~\[{\"'](?:[^;|,\n\\]{0,254}[^\s;|,\n\\])?")
 """A cell that can mean nothing but one path; all others are looked at closely."""
-_BETWEEN_PATHS = re.compile(r"\s*[;|\n]\s*|\s*,\s*")
+_BETWEEN_PATHS = re.compile(r"[;|,\n]")
 _BETWEEN_ADDRESSES = re.compile(r"[;|,\s]+(?=[A-Za-z][A-Za-z0-9+.\-]*://)")
 _QUOTED = re.compile(r"\[\s*'[^']*'(?:\s*,\s*'[^']*')*\s*,?\s*\]")
 _BASE64 = re.compile(r"[A-Za-z0-9+/_\-]{40}")
+_LONGEST_LIST = 16_384
+"""Characters up to which a cell is looked at as several names; a longer one is words, or bytes."""
 _SHORTEST_WEAK = 400
 """Characters from which on base64 is believed where few bits tell what it holds."""
 _REQUESTS_AT_ONCE = 16
@@ -55,6 +57,8 @@ def parts(cell: str, root: str) -> list[str]:
     listed = _listed(cell)
     if listed:
         return listed
+    if len(cell) > _LONGEST_LIST:
+        return [cell]
     if is_address(cell):
         return _BETWEEN_ADDRESSES.split(cell)
     own = [part.strip().strip("\"'") for part in _BETWEEN_PATHS.split(cell) if part.strip().strip("\"'")]
@@ -194,7 +198,7 @@ def _listed(cell: str) -> list[str]:
     """The texts of a JSON list (or one as Python prints it), the path or bytes of an object; empty where it is neither."""
     if not cell.startswith(("[", "{")) or len(cell) < 2:
         return []
-    if _QUOTED.fullmatch(cell):
+    if len(cell) <= _LONGEST_LIST and _QUOTED.fullmatch(cell):
         return re.findall(r"'([^']+)'", cell)
     try:
         found = json.loads(cell)
@@ -261,4 +265,4 @@ def _is_media_in_base64(cell: str) -> bool:
         kind = magic.kind_of(base64.b64decode(start, validate=True))
     except (binascii.Error, ValueError):
         return False
-    return kind.family in {"image", "audio", "container"} and not (magic.is_weak(kind) and len(cell) < _SHORTEST_WEAK)
+    return kind.family in {"image", "audio", "container", "vector"} and not (magic.is_weak(kind) and len(cell) < _SHORTEST_WEAK)

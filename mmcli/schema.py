@@ -117,7 +117,7 @@ def wrong_names(table: Table, roles: Roles) -> list[MmcliError]:
         for name in roles.target
         if name in roles.inputs
     ]
-    if roles.media_root and not media.exists(roles.media_root):
+    if roles.media_root and not addresses.is_address(roles.media_root) and not media.exists(roles.media_root):
         errors.append(ConfigError(f"--media-root {roles.media_root}: there is no such folder"))
     return errors
 

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import soundfile
@@ -80,6 +81,18 @@ def test_a_recording_with_a_cover_is_a_recording(tmp_path: Path) -> None:
     block = bytes([6]) + len(picture).to_bytes(3, "big") + picture
     (tmp_path / "a.mp4").write_bytes(data[:42] + block + data[42:])
     assert kind_of(schema_of(tmp_path, ["a.mp4", "a.mp4 "] * 6)) == "audio"
+
+
+def test_a_container_with_pictures_and_sound_is_a_clip(tmp_path: Path) -> None:
+    with av.open(str(tmp_path / "a.webm"), "w") as container:
+        sight, sound = container.add_stream("libvpx", rate=10), container.add_stream("libopus", rate=48000, layout="mono")
+        sight.width, sight.height, sight.pix_fmt = 32, 32, "yuv420p"
+        for _ in range(3):
+            container.mux(sight.encode(av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), dtype=np.uint8), format="rgb24")))
+        frame = av.AudioFrame.from_ndarray((tone(48000)[None, :960] * 32767).astype(np.int16), format="s16", layout="mono")
+        frame.sample_rate = 48000
+        container.mux([*sight.encode(None), *sound.encode(frame), *sound.encode(None)])
+    assert kind_of(schema_of(tmp_path, ["a.webm", "a.webm "] * 6)) == "video"
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,8 @@ class Vector(Modality):
 
     @classmethod
     def names_file(cls, cell: str) -> bool:
-        return not cell.lstrip().startswith("[")
+        start = cell[:64].lstrip()
+        return not start.startswith("[") or start[1:].lstrip().startswith(("'", '"'))  # a list of names
 
     @classmethod
     def sniff(cls, cells: Sequence[str], media_root: str) -> Guess:

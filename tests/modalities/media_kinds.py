@@ -11,6 +11,7 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -156,6 +157,15 @@ def clear_palette() -> bytes:
     return saved("PNG", image, transparency=image.getpixel((31, 0)))
 
 
+def deep_tiff(left: tuple[int, ...], right: tuple[int, ...]) -> bytes:
+    """A TIFF of 16 bits to a colour, which Pillow cannot write."""
+    pixels = np.zeros((32, 32, 3), dtype=np.uint16)
+    pixels[:, :16], pixels[:, 16:] = left, right
+    codec = av.CodecContext.create("tiff", "w")
+    codec.width, codec.height, codec.pix_fmt, codec.time_base = 32, 32, "rgb48le", Fraction(1, 25)
+    return b"".join(map(bytes, [*codec.encode(av.VideoFrame.from_ndarray(pixels, format="rgb48le")), *codec.encode(None)]))
+
+
 def heic() -> bytes:
     import pillow_heif
 
@@ -204,6 +214,7 @@ PICTURES: dict[str, Kind] = {
     "TIFF, CMYK": Kind(".tif", lambda: saved("TIFF", halves((0, 255, 255, 0), (0, 0, 0, 255), "CMYK")), (RED, (0, 0, 0))),
     "TIFF, grey of 16 bits": Kind(".tif", lambda: deep(257 * 100, 65535, np.uint16), grey(100, 255)),
     "TIFF, grey of 12 bits in 16": Kind(".tif", lambda: deep(819, 4095, np.uint16), grey(51, 255)),
+    "TIFF, RGB of 12 bits in 16": Kind(".tif", lambda: deep_tiff((4095, 0, 0), (0, 0, 819)), (RED, (0, 0, 51))),
     "TIFF, grey of 32 bits": Kind(".tif", lambda: deep(0, 1 << 20, np.int32), grey(0, 128), 1),
     "TIFF, negative numbers": Kind(".tif", lambda: deep(-1000, 3000, np.int32), grey(0, 255)),
     "TIFF, floats from 0 to 1": Kind(".tif", lambda: deep(0.2, 1.0, np.float32), grey(51, 255)),

@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from mmcli import media, sound
+from mmcli import media, registry, sound
 from mmcli.config import Roles
 from mmcli.modalities.audio import Audio
-from mmcli.modalities.audio import Config as AudioConfig
 from mmcli.modalities.image import Config, Image
 from mmcli.schema import infer
 from mmcli.tables.reading import open_table
@@ -70,7 +69,7 @@ def test_each_picture_is_read(tmp_path: Path, name: str) -> None:
         assert Image.sniff([path.name] * 3, str(tmp_path)).confidence > 0.98
 
 
-MEDIA = {"image": "a.png", "audio": "a.wav", "video": "a.mp4"}
+MEDIA = {"image": "a.png", "audio": "a.wav", "video": "a.mp4", "vector": "a.npy"}
 
 
 def make(folder: Path, kind: str) -> Path:
@@ -80,6 +79,8 @@ def make(folder: Path, kind: str) -> Path:
         media_kinds.halves().save(folder / "other.png")
     elif kind == "audio":
         write_wave(path)
+    elif kind == "vector":
+        np.save(path, np.arange(40.0))
     else:
         write_clip(path, frames=4)
     if kind != "image":
@@ -98,8 +99,8 @@ def test_each_cell_is_read(tmp_path: Path, name: str, kind: str) -> None:
     assert [item.modality for item in found.columns] == [kind], found.columns
     several = "several" in name or "separated" in name or name in {"names in lines", "a list as Python prints it"}
     assert any("the first is taken" in line for line in found.announcements) == several
-    parts = {"image": Image.fit(Config(size=8), []), "audio": Audio.fit(AudioConfig(), [])}
-    if kind in parts:
-        plain, odd = (parts[kind].transform([own]) for own in (str(path), media.resolve(cell, str(tmp_path))))
-        assert not odd.rejects
-        assert torch.equal(plain.column.values, odd.column.values)
+    part = registry.load("modalities", kind)
+    fitted = part.fit(registry.config_of(part)(), iter([str(path)]))
+    plain, odd = (fitted.transform([own]) for own in (str(path), media.resolve(cell, str(tmp_path))))
+    assert not odd.rejects
+    assert torch.equal(plain.column.values, odd.column.values)

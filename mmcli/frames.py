@@ -18,7 +18,7 @@ from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
-_FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,avi,matroska,webm,gif,mpeg,mpegts,ogg,asf,flv,mpegvideo,dv,ivf,mxf"
+_FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,avi,matroska,webm,gif,mpeg,mpegts,ogg,asf,flv,mpegvideo,dv,ivf,mxf,nut"
 """Containers that FFmpeg may open: none that names other files."""
 _CODECS = (
     "h264,hevc,mpeg4,mpeg2video,mpeg1video,vp8,vp9,av1,libdav1d,libvpx,libvpx-vp9,gif,mjpeg,theora,msmpeg4v1,msmpeg4v2,"
@@ -46,6 +46,8 @@ class Index:
     height: int
     seekable: bool
     """Whether the moments are those that decoding will give."""
+    cut_off: int = 0
+    """Frames at the beginning that cannot be decoded: the clip was cut between two places where decoding can start."""
 
     @property
     def times(self) -> list[float]:
@@ -75,15 +77,18 @@ def index(found: Any) -> Index:
     import av
 
     shown: list[tuple[int, bool]] = []
+    first_key: int | None = None
     timed = plain = True
     try:
         with opened(found) as (container, stream):
             for packet in islice(container.demux(stream), _MAX_PACKETS):
+                moment = packet.pts if packet.pts is not None else packet.dts
+                if first_key is None and packet.is_keyframe:
+                    first_key = moment
                 if not packet.size or packet.is_discard or (stream.codec_context.name == "vp8" and not packet_is_shown(packet)):
                     continue
                 timed &= packet.pts is not None
                 plain &= packet.pts == packet.dts
-                moment = packet.pts if packet.pts is not None else packet.dts
                 shown.append((len(shown) if moment is None else moment, packet.is_keyframe))
             form, late = container.format.name, stream.codec_context.has_b_frames
             base, width, height = float(stream.time_base), stream.width, stream.height
@@ -95,8 +100,10 @@ def index(found: Any) -> Index:
     moments = [moment for moment, _ in shown]
     starts = [place for place, (_, key) in enumerate(shown) if key]
     starts = starts if starts and starts[0] == 0 else [0, *starts]
-    seekable = timed and len(set(moments)) == len(moments) and (form in _TIMED or (form == "avi" and plain and not late))
-    return Index(moments, starts, base, width, height, seekable)
+    cut_off = 0 if first_key is None else sum(moment < first_key for moment in moments)
+    alone = len(set(moments)) == len(moments) and not cut_off
+    seekable = timed and alone and (form in _TIMED or (form == "avi" and plain and not late))
+    return Index(moments, starts, base, width, height, seekable, cut_off)
 
 
 def packet_is_shown(packet: Any) -> bool:
@@ -201,13 +208,14 @@ def _stretch(
 
 def _from_the_start(found: Any, clip: Index, count: int, keep: Callable[[Any], T]) -> Shown[T]:
     """By decoding everything: in one pass where the index foretold the number of frames, else in two."""
-    likely = set(spread(clip.times, count)) | set(spread(range(len(clip.moments)), count))
+    foretold = clip.times[clip.cut_off :]
+    whole = len(foretold)
+    likely = set(spread(foretold, count)) | set(spread(range(whole), count))
     times, kept = _all(found, likely, keep)
-    lost = (
-        0 if abs(len(clip.moments) - 2 * len(times)) <= 2 else max(len(clip.moments) - len(times), 0)
-    )  # two fields to a frame
-    if not times or lost > max(_MOST_LOST * len(clip.moments), 2):
-        raise ValueError(f"only {len(times):,} of its {len(clip.moments):,} frames can be decoded")
+    in_fields = abs(whole - 2 * len(times)) <= 2  # two packets to a frame
+    lost = 0 if in_fields else max(whole - len(times), 0)
+    if not times or lost > max(_MOST_LOST * whole, 2):
+        raise ValueError(f"only {len(times):,} of its {whole:,} frames can be decoded")
     wanted = spread(times, count)
     if not set(wanted) <= set(kept):
         _, kept = _all(found, set(wanted), keep)

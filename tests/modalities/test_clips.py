@@ -99,6 +99,32 @@ def test_damage_in_a_clip_is_told(tmp_path: Path) -> None:
         decode(str(path), Config(size=32, frames=4))
 
 
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4", ".mov"])
+def test_a_clip_that_begins_between_key_frames_is_what_can_be_decoded_of_it(tmp_path: Path, suffix: str) -> None:
+    """As recorders and cutters that copy packets leave them."""
+    whole, cut = clips.write(tmp_path, "MKV, H.264 with B-frames"), tmp_path / f"cut{suffix}"
+    with av.open(str(whole)) as source, av.open(str(cut), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for number, packet in enumerate(source.demux(video=0)):
+            if number >= 5 and packet.dts is not None:
+                packet.stream = stream
+                target.mux(packet)
+    everything, numbers = plain(cut, Config(size=32))
+    assert numbers[0] == 12
+    shown, _, _ = decode(str(cut), Config(size=32, frames=len(numbers)))
+    assert np.array_equal(np.stack(everything), shown.numpy())
+
+
+def test_two_recordings_in_one_stream_are_counted_by_their_frames(tmp_path: Path) -> None:
+    path = clips.write(tmp_path, "TS, H.264 with B-frames")
+    path.write_bytes(path.read_bytes() * 2)
+    everything, numbers = plain(path, Config(size=32))
+    assert numbers == [*range(FRAMES), *range(FRAMES)]
+    shown, times, _ = decode(str(path), Config(size=32, frames=2 * FRAMES))
+    assert np.array_equal(np.stack(everything), shown.numpy())
+    np.testing.assert_allclose(times, np.arange(2 * FRAMES) / clips.RATE, atol=1e-3)
+
+
 def test_an_address_is_decoded_like_a_file(tmp_path: Path) -> None:
     path = clips.write(tmp_path, "TS, H.264 with B-frames")
     near = Video(Config(size=16, frames=3)).transform([str(path)])

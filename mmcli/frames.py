@@ -283,7 +283,11 @@ def opened(found: Any) -> Iterator[tuple[Any, Any]]:
     if not isinstance(found, str):
         found.seek(0)
     options = {"format_whitelist": _FORMATS, "codec_whitelist": _CODECS, "protocol_whitelist": "file"}
-    with av.open(found, options=options) as container:
+    try:
+        container = av.open(found, mode="r", options=options)
+    except av.FFmpegError as error:
+        raise ValueError(f"not a clip that can be decoded ({error.strerror})") from None
+    with container:
         stream = next((own for own in container.streams.video if not is_cover(own)), None)
         if stream is None:
             raise ValueError("it holds no pictures")

@@ -62,7 +62,7 @@ def parts(cell: str, root: str) -> list[str]:
     if is_address(cell):
         return _BETWEEN_ADDRESSES.split(cell)
     own = [part.strip().strip("\"'") for part in _BETWEEN_PATHS.split(cell) if part.strip().strip("\"'")]
-    if len(own) > 1 and not _is_one(cell, root) and not is_address(root) and _is_one(own[0], root):
+    if own and own != [cell] and not _is_one(cell, root) and _is_one(own[0], root):
         return own
     return [cell]
 

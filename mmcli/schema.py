@@ -220,6 +220,8 @@ def _on_files(name: str, cells: Sequence[str], looked: Look, media_root: str, re
         return [f"column {name!r}: some cells name media, e.g. {media.shown(seen[0])!r} ({_TYPES.format(name)} to read them)"]
     if looked.are_files:
         return [f"{_unread(name, looked)}: the names are taken as words"]
+    if not looked.found and looking.look(cells, ".").are_paths:
+        return [f"column {name!r} names files that are there, but not under {media_root} (--media-root . to read them)"]
     if sum(addresses.is_far(cell.strip()) for cell in cells) > len(cells) / 2:
         return [f"column {name!r} holds addresses, taken as words ({_TYPES.format(name)} to fetch what is there)"]
     return []
@@ -263,7 +265,9 @@ def _check_media(columns: list[InputColumn], sample: pd.DataFrame, media_root: s
                 f"column {item.name!r}: none of the first {len(paths)} addresses can be read; the first: {why}",
                 f"Try the address by itself; --ignore {item.name} leaves the column out.",
             )
+        here = media_root != "." and looking.look(cells, ".").are_files
         raise DataError(
             f"column {item.name!r}: none of the first {len(paths)} files is there; the first would be {paths[0]}",
-            "Give the folder that the paths start from with --media-root.",
+            "Give the folder that the paths start from with --media-root"
+            + (": they are under the working directory, --media-root ." if here else "."),
         )

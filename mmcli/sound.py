@@ -78,6 +78,8 @@ def _read_with_ffmpeg(source: Any, seconds: float) -> tuple[Any, int]:
             if not container.streams.audio:
                 raise ValueError("it holds no sound")
             stream = container.streams.audio[0]
+            if stream.codec_context is None:
+                raise ValueError("it does not say how its sound is coded, or there is no decoder for that")
             rate, parts, count = int(stream.rate or 0), [], 0
             if rate <= 0:
                 raise ValueError("it does not say how many samples a second it holds")

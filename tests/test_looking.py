@@ -120,6 +120,18 @@ def test_files_that_nothing_reads_are_told_and_left_out(tmp_path: Path, name: st
     assert kind_of(schema_of(tmp_path, names, types={"c": "text"})) == "text"
 
 
+def test_files_under_the_working_directory_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = [f"m/{hashlib.md5(str(row).encode()).hexdigest()[:12]}" for row in range(24)]
+    fill(tmp_path, [*names, *[f"{name}.png" for name in names]], lambda row: PNG)
+    (tmp_path / "tables").mkdir()
+    found = schema_of(tmp_path / "tables", names)
+    assert any("names files that are there, but not under" in line and "--media-root ." in line for line in found.announcements)
+    with pytest.raises(DataError, match=r"they are under the working directory, --media-root \."):
+        schema_of(tmp_path / "tables", [f"{name}.png" for name in names])
+    assert kind_of(schema_of(tmp_path / "tables", names, media_root=".")) == "image"
+
+
 def test_words_that_happen_to_be_files_stay_words_and_it_is_said(tmp_path: Path) -> None:
     fill(tmp_path, ["cat", "dog"], lambda row: b"notes")
     found = schema_of(tmp_path, ["cat", "dog", "cow", "dog"] * 6)

@@ -276,6 +276,8 @@ CELLS: dict[str, Callable[[Path], str]] = {
     "a blank before the name": lambda path: f"  {path.name}",
     "a name with blanks, commas and semicolons": lambda path: copied(path, f"a b, c; d {path.name}"),
     "a name in Chinese": lambda path: copied(path, f"图片{path.name}"),
+    "a name in quotes": lambda path: f'"{path.name}"',
+    "a separator after the name": lambda path: f"{path.name};",
     "backslashes": lambda path: f"..\\{path.parent.name}\\{path.name}",
     "`file://`": lambda path: f"file://{path}",
     "`file://` with escapes": lambda path: (path.parent / copied(path, f"a b%{path.name}")).as_uri(),

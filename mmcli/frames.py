@@ -192,10 +192,11 @@ def _stretch(
     kept: dict[int, T],
     keep: Callable[[Any], T],
 ) -> bool:
-    """Keeps the wanted frames up to the moment `last`; False, before any is kept, where decoding began after `first`."""
+    """Keeps the wanted frames up to the moment `last`; False, before any is kept, where decoding began after `first`, or with
+    a frame that does not stand by itself, whatever the container says."""
     begun = False
     for frame in frames:
-        if frame.pts is None or (not begun and frame.pts > first):
+        if frame.pts is None or (not begun and (frame.pts > first or not frame.key_frame)):
             return False
         begun = True
         place = places.get(frame.pts)

@@ -62,16 +62,37 @@ def test_every_frame_in_its_order(clip: tuple[str, Path]) -> None:
     assert [clips.number_of(own.permute(1, 2, 0).numpy()) for own in shown] == list(range(FRAMES))
 
 
-@pytest.mark.parametrize("name", ["MP4, H.264 with B-frames", "MKV, VP9", "AVI, MPEG-4"])
-def test_where_times_are_exact_only_what_is_needed_is_decoded(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    "name", ["MP4, H.264 with B-frames", "MP4, HEVC with open GOPs", "MP4, AV1", "MKV, VP9", "AVI, MPEG-4"]
+)
+def test_where_times_are_exact_only_what_is_needed_is_decoded(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = clips.write(tmp_path, name)
-    seen: list[int] = []
+    begun: list[int] = []
+    original = frames._stretch
+    monkeypatch.setattr(frames, "_stretch", lambda run, first, *rest: (begun.append(first), original(run, first, *rest))[1])
     clip = frames.index(str(path))
     assert clip.seekable
     needed = frames.stretches(frames.spread(clip.times, 2), clip.starts)
-    kept = frames.decoded(str(path), clip, needed, {first for first, _ in needed}, lambda frame: seen.append(frame.pts))
-    assert kept is not None
+    assert frames.decoded(str(path), clip, needed, {first for first, _ in needed}, lambda frame: frame.pts) == {
+        first: clip.moments[first] for first, _ in needed
+    }
     assert sum(last - first + 1 for first, last in needed) < FRAMES / 2
+    assert begun == [clip.moments[first] for first, _ in needed]  # at the first try
+
+
+@pytest.mark.parametrize("name", ["MP4, MPEG-4 with B-frames", "MP4, H.264 with B-frames", "MP4, AV1"])
+def test_a_container_that_calls_every_frame_a_key_frame_is_not_believed(tmp_path: Path, name: str) -> None:
+    """Without the table of key frames (stss) all of them count as such."""
+    path = clips.write(tmp_path, name)
+    path.write_bytes(path.read_bytes().replace(b"stss", b"free"))
+    config = Config(size=32, frames=5)
+    everything, _ = plain(path, config)
+    shown, _, _ = decode(str(path), config)
+    assert all(any(np.array_equal(own, right) for right in everything) for own in shown.numpy())
+    numbers = [clips.number_of(own.permute(1, 2, 0).numpy()) for own in shown]
+    assert numbers == [6, 18, 30, 42, 54]
 
 
 def test_a_stretch_that_begins_too_late_is_never_taken(tmp_path: Path) -> None:

@@ -104,7 +104,9 @@ class Audio(Modality):
                 samples, rate = sound.read(media.resolve(cell, media_root), 1.0)
             except (OSError, ValueError):
                 continue
-            return Guess(0.99, f"{reason}; {cell} has {rate} samples a second, {len(samples) / rate:.2g} s or more")
+            return Guess(
+                0.99, f"{reason}; {media.shown(cell)} has {rate} samples a second, {len(samples) / rate:.2g} s or more"
+            )
         return Guess(0.9 if share >= 0.5 else 0.0, reason)
 
     @classmethod

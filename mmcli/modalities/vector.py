@@ -64,7 +64,7 @@ class Vector(Modality):
         for cell in named[:20] if share >= 0.5 else ():
             try:
                 array = _read(media.resolve(cell, media_root), Config())
-                return Guess(0.99, f"{reason}; {cell} holds {' x '.join(map(str, array.shape))} numbers")
+                return Guess(0.99, f"{reason}; {media.shown(cell)} holds {' x '.join(map(str, array.shape))} numbers")
             except (OSError, ValueError):
                 continue
         return Guess(0.9 if share >= 0.5 else 0.0, reason)

@@ -94,10 +94,8 @@ class Video(Modality):
                 continue
             if looking.suffix(cell) == ".gif" and len(clip.moments) < 2:
                 return Guess(0.0, "GIFs that do not move are images")
-            return Guess(
-                0.995,
-                f"{reason}; {cell} has {len(clip.moments)} frames of {clip.width} x {clip.height} in {clip.times[-1]:.2g} s",
-            )
+            size = f"{len(clip.moments)} frames of {clip.width} x {clip.height} in {clip.times[-1]:.2g} s"
+            return Guess(0.995, f"{reason}; {media.shown(cell)} has {size}")
         gif = all(looking.suffix(cell) == ".gif" for cell in named)
         return Guess(0.9 if share >= 0.5 and not gif else 0.0, reason)
 

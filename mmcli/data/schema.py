@@ -15,7 +15,9 @@ import pandas as pd
 from mmcli import registry
 from mmcli.data import inputs
 from mmcli.errors import ConfigError, DataError, MmcliError, combine, unknown
+from mmcli.media import addresses, looking
 from mmcli.media import files as media
+from mmcli.media.looking import Look
 from mmcli.modalities import Guess, Modality
 from mmcli.options.columns import Roles
 from mmcli.tables.reading import Table
@@ -24,6 +26,9 @@ from mmcli.tables.splitting import WORDS, names_splits
 TARGET_NAMES = ("label", "target", "class", "y")
 SAMPLE_ROWS = 2000
 _LOOKED_FOR = 200
+_ASKED_FOR = 3
+"""Addresses of other machines that are tried before work begins."""
+_TYPES = "--type {0}=image, {0}=audio or {0}=video"
 _IDS = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|[0-9a-f]{24,64}", re.IGNORECASE)
 _NUMBERED = re.compile(r"([^\W\d]+[-_:/#]?|)0*(\d+)")
 
@@ -115,7 +120,7 @@ def wrong_names(table: Table, roles: Roles) -> list[MmcliError]:
         for name in roles.target
         if name in roles.inputs
     ]
-    if roles.media_root and not media.exists(roles.media_root):
+    if roles.media_root and not addresses.is_address(roles.media_root) and not media.exists(roles.media_root):
         errors.append(ConfigError(f"--media-root {roles.media_root}: there is no such folder"))
     return errors
 
@@ -178,8 +183,9 @@ def _column(name: str, sample: pd.DataFrame, roles: Roles, media_root: str, said
     if not cells:
         said.append(f"column {name!r} is empty: ignored")
         return None
+    looked = looking.look(cells, media_root)
     if name not in roles.inputs:
-        useless = _ids(cells) or _constant(cells, sample)
+        useless = ("" if looked.are_files else _ids(cells)) or _constant(cells, sample)
         if useless:
             said.append(f"column {name!r} {useless}: ignored (--input {name} to use it)")
             return None
@@ -188,7 +194,40 @@ def _column(name: str, sample: pd.DataFrame, roles: Roles, media_root: str, said
         kind: type[Modality] = registry.load("modalities", modality)
         guesses[modality] = kind.sniff(cells, media_root)
     best = max(guesses, key=lambda modality: guesses[modality].confidence)
+    reads = registry.load("modalities", best).reads_files
+    if not reads and looked.are_paths and best in {"text", "category"}:
+        if name in roles.inputs:
+            raise DataError(_unread(name, looked), f"To learn from the names themselves: --type {name}=text.")
+        said.append(f"{_unread(name, looked)}: ignored (--type {name}=text to learn from the names themselves)")
+        return None
+    said += _on_files(name, cells, looked, media_root, reads)
     return InputColumn(name, best, guesses[best].confidence, guesses[best].reason)
+
+
+def _unread(name: str, looked: Look) -> str:
+    """Of a column whose cells name files that no modality reads."""
+    cell, _, kind = looked.found[0]
+    kinds = ", ".join(dict.fromkeys(kind for _, _, kind in looked.found))
+    what = "files whose text is not read" if kind == "text" else f"files that are not read ({kinds})"
+    return f"column {name!r} names {what}, e.g. {media.shown(cell)!r}"
+
+
+def _on_files(name: str, cells: Sequence[str], looked: Look, media_root: str, reads: bool) -> list[str]:
+    """What a user must know of the files that a column names."""
+    if reads:
+        several = next((cell for cell in cells if media.is_several(cell, media_root)), "")
+        said = f"column {name!r} has cells that name several files, e.g. {several[:80]!r}: the first is taken"
+        return [said] if several else []
+    seen = [cell for cell, family, _ in looked.found if family not in {"", "other"}]
+    if seen:
+        return [f"column {name!r}: some cells name media, e.g. {media.shown(seen[0])!r} ({_TYPES.format(name)} to read them)"]
+    if looked.are_files:
+        return [f"{_unread(name, looked)}: the names are taken as words"]
+    if not looked.found and looking.look(cells, ".").are_paths:
+        return [f"column {name!r} names files that are there, but not under {media_root} (--media-root . to read them)"]
+    if sum(addresses.is_far(cell.strip()) for cell in cells) > len(cells) / 2:
+        return [f"column {name!r} holds addresses, taken as words ({_TYPES.format(name)} to fetch what is there)"]
+    return []
 
 
 def _ids(cells: Sequence[str]) -> str:
@@ -218,10 +257,20 @@ def _check_media(columns: list[InputColumn], sample: pd.DataFrame, media_root: s
     for item in columns:
         kind: type[Modality] = registry.load("modalities", item.modality)
         cells = [cell for cell in sample[item.name] if cell is not None and kind.names_file(cell)]
-        looked = cells[:_LOOKED_FOR]
-        if looked and not any(media.exists(media.resolve(cell, media_root)) for cell in looked):
+        paths = [media.resolve(cell, media_root) for cell in cells[:_LOOKED_FOR]]
+        if any(map(addresses.is_far, paths)):
+            paths = paths[:_ASKED_FOR]
+        if not paths or any(map(media.exists, paths)):
+            continue
+        if addresses.is_address(paths[0]):
+            why = addresses.trouble(paths[0])
             raise DataError(
-                f"column {item.name!r}: none of the first {len(looked)} files is there; the first would be "
-                f"{media.resolve(looked[0], media_root)}",
-                "Give the folder that the paths start from with --media-root.",
+                f"column {item.name!r}: none of the first {len(paths)} addresses can be read; the first: {why}",
+                f"Try the address by itself; --ignore {item.name} leaves the column out.",
             )
+        here = media_root != "." and looking.look(cells, ".").are_files
+        raise DataError(
+            f"column {item.name!r}: none of the first {len(paths)} files is there; the first would be {paths[0]}",
+            "Give the folder that the paths start from with --media-root"
+            + (": they are under the working directory, --media-root ." if here else "."),
+        )

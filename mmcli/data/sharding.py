@@ -84,6 +84,7 @@ def write_shards(
                     start = int(chunk.index[0]) + first
                     cells = chunk[name].tolist()[first : first + modality.shard_rows]
                     paths = resolved(cells, media_root, modality)
+                    made.remarks[name].update(said_of_files(cells, media_root, modality))
                     file = shard_file(name, start // modality.shard_rows)
                     arguments = (modality, keys[name], cells, paths, draft.path, file, previous)
                     pending.append((name, start, pool.submit(_shard, *arguments)))
@@ -131,7 +132,7 @@ def _shard(
     named = {name: t.contiguous() for name, t in tensors.column_tensors(encoded.column).items()}
     record = {
         "file": relative,
-        "rejects": [[reject.position, cells[reject.position], reject.reason] for reject in encoded.rejects],
+        "rejects": [[reject.position, media.shown(cells[reject.position] or ""), reject.reason] for reject in encoded.rejects],
         "remarks": dict(encoded.remarks),
         "tensors": {name: [str(t.dtype).removeprefix("torch."), *t.shape] for name, t in named.items()},
     }
@@ -159,6 +160,13 @@ def _file_of(artifact: Artifact | None, relative: str) -> Path | None:
 def resolved(cells: Sequence[str | None], media_root: str, modality: Modality | type[Modality]) -> list[str | None]:
     """The cells, those that name files as the paths that they mean."""
     return [media.resolve(cell, media_root) if cell is not None and modality.names_file(cell) else cell for cell in cells]
+
+
+def said_of_files(cells: Sequence[str | None], media_root: str, modality: Modality) -> Counter[str]:
+    """What a user should know of what the cells name, and how many of them."""
+    named = (cell for cell in cells if cell is not None and modality.names_file(cell))
+    several = sum(media.is_several(cell, media_root) for cell in named)
+    return Counter({"name several files, of which the first is taken": several} if several else {})
 
 
 def file_stamps(cells: Sequence[str | None], paths: Sequence[str | None], modality: Modality | type[Modality]) -> list[Any]:

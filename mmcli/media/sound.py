@@ -62,7 +62,10 @@ def _plain_wave(found: str | BytesIO, seconds: float) -> tuple[Array, int] | Non
     return samples, int(rate)
 
 
-_FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,mp3,aac,ogg,flac,wav,w64,aiff,au,caf,matroska,webm,asf,amr"
+_FORMATS = (
+    "mov,mp4,m4a,3gp,3g2,mj2,mp3,aac,ogg,flac,wav,w64,aiff,au,caf,matroska,webm,asf,amr,amrnb,amrwb,avi,flv,mpeg,mpegts,ac3,eac3,"
+    "dts,wv,ape,tta"
+)
 """Containers that FFmpeg may open here: none that names other files."""
 
 
@@ -75,6 +78,8 @@ def _read_with_ffmpeg(source: Any, seconds: float) -> tuple[Any, int]:
             if not container.streams.audio:
                 raise ValueError("it holds no sound")
             stream = container.streams.audio[0]
+            if stream.codec_context is None:
+                raise ValueError("it does not say how its sound is coded, or there is no decoder for that")
             rate, parts, count = int(stream.rate or 0), [], 0
             if rate <= 0:
                 raise ValueError("it does not say how many samples a second it holds")

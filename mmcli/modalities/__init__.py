@@ -10,13 +10,13 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
 from typing import Any, ClassVar, Literal, Self
 
 import torch
 from torch import Tensor
 
 from mmcli.config import Config
+from mmcli.media import addresses, looking
 from mmcli.signals import Column, Signal, SignalSpec
 
 Strength = Literal["light", "strong"]
@@ -124,14 +124,20 @@ class Modality(ABC):
         return column
 
 
-def by_suffix(cells: Sequence[str], suffixes: frozenset[str], what: str) -> tuple[float, str, list[str]]:
-    """The share of cells that end like such a file, said in words, and those cells."""
-    named = [cell for cell in cells if PurePosixPath(cell.partition("?")[0]).suffix.lower() in suffixes]
+def by_files(
+    cells: Sequence[str], media_root: str, family: str, suffixes: frozenset[str], what: str
+) -> tuple[float, str, list[str]]:
+    """The share of cells that name a file of that family, said in words, and such cells: told by how they end, and where the
+    files are there by what they hold."""
+    named = [cell for cell in cells if looking.suffix(cell) in suffixes]
     share = len(named) / max(len(cells), 1)
+    why = f"{share:.0%} of the cells end like {what}" if share < 0.5 else f"{share:.0%} end like {looking.suffix(named[0])}"
+    looked = looking.look(cells, media_root)
+    held, why = looking.as_wanted(looked, family, share, why)
     if share < 0.5:
-        return share, f"{share:.0%} of the cells end like {what}", named
-    return share, f"{share:.0%} end like {PurePosixPath(named[0].partition('?')[0]).suffix}", named
+        named = [cell for cell, own, _ in looked.found if own == family]
+    return held, why, named[:3] if named and addresses.is_far(named[0]) else named  # each may take its time to answer
 
 
 Contract = Modality
-__all__ = ["Config", "Contract", "Encoded", "Guess", "Modality", "Reject", "Strength", "by_suffix"]
+__all__ = ["Config", "Contract", "Encoded", "Guess", "Modality", "Reject", "Strength", "by_files"]

@@ -25,12 +25,43 @@ from mmcli.config import Config as BaseConfig
 from mmcli.media import files as media
 from mmcli.media import sound
 from mmcli.media.sound import Array
-from mmcli.modalities import Encoded, Guess, Modality, Reject, Strength, by_suffix
+from mmcli.modalities import Encoded, Guess, Modality, Reject, Strength, by_files
 from mmcli.signals import Column, Signal, SignalSpec
 
 WINDOW_S, HOP_S = 0.025, 0.010
 FLOOR = 1e-8
-_SUFFIXES = frozenset([".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".m4a", ".aac", ".aif", ".aiff", ".au", ".wma"])
+_SUFFIXES = frozenset(
+    [
+        ".wav",
+        ".flac",
+        ".ogg",
+        ".oga",
+        ".opus",
+        ".spx",
+        ".mp3",
+        ".mp2",
+        ".m4a",
+        ".m4b",
+        ".aac",
+        ".aif",
+        ".aiff",
+        ".aifc",
+        ".au",
+        ".snd",
+        ".wma",
+        ".amr",
+        ".mka",
+        ".caf",
+        ".w64",
+        ".rf64",
+        ".weba",
+        ".ac3",
+        ".wv",
+        ".ape",
+        ".tta",
+        ".dts",
+    ]
+)
 _FIT_SAMPLE = 500
 _CHUNK_FRAMES = 800
 """Frames transformed at once: enough to be fast, few enough to stay in the cache."""
@@ -68,13 +99,15 @@ class Audio(Modality):
     @classmethod
     def sniff(cls, cells: Sequence[str], media_root: str) -> Guess:
         """By suffix, and by opening the first of them that is there."""
-        share, reason, named = by_suffix(cells, _SUFFIXES, "a sound file")
+        share, reason, named = by_files(cells, media_root, "audio", _SUFFIXES, "a sound file")
         for cell in named[:20] if share >= 0.5 else ():
             try:
                 samples, rate = sound.read(media.resolve(cell, media_root), 1.0)
             except (OSError, ValueError):
                 continue
-            return Guess(0.99, f"{reason}; {cell} has {rate} samples a second, {len(samples) / rate:.2g} s or more")
+            return Guess(
+                0.99, f"{reason}; {media.shown(cell)} has {rate} samples a second, {len(samples) / rate:.2g} s or more"
+            )
         return Guess(0.9 if share >= 0.5 else 0.0, reason)
 
     @classmethod

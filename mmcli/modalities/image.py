@@ -1,7 +1,7 @@
 """Pictures: any format that Pillow reads, to normalised RGB tensors of one size.
 
-Orientation (EXIF), palettes, transparency (on white), grey, CMYK and 16 bits are handled; of animations the first frame is
-taken. JPEGs are decoded at the smallest scale that is at least twice the size wanted, unless `exact`. Resizing is
+How files become pixels is `mmcli.pictures`' to know; of pictures deeper than 8 bits the levels of the column are learnt from
+the train split. JPEGs are decoded at the smallest scale that is at least twice the size wanted, unless `exact`. Resizing is
 torchvision's antialiased bicubic, on bytes.
 """
 
@@ -9,34 +9,24 @@ from __future__ import annotations
 
 import io
 import math
-import os
-import warnings
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import nullcontext
-from io import BytesIO
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
-import simplejpeg
 import torch
 import torch.nn.functional as F
 from PIL import Image as PillowImage
-from PIL import ImageOps, UnidentifiedImageError
 from pydantic import Field
 from torch import Tensor
 
 from mmcli.config import Config as BaseConfig
+from mmcli.media import addresses, pictures
 from mmcli.media import files as media
 from mmcli.media.pixels import affine, erase, square, trivial_augment
-from mmcli.modalities import Encoded, Guess, Modality, Reject, Strength, by_suffix
+from mmcli.modalities import Encoded, Guess, Modality, Reject, Strength, by_files
 from mmcli.signals import Column, Signal, SignalSpec
-
-# Pillow's own limit is a process-wide warning; ours is per column, and counts as an unreadable cell.
-PillowImage.MAX_IMAGE_PIXELS = None
-PillowImage.init()  # once, before threads open files
-# Odd metadata is not for the user to hear of: the pixels are read, or the cell is rejected.
-warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -60,11 +50,9 @@ _SUFFIXES = frozenset(
         ".jfif",
     ]
 )
-_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "ICO", "TGA", "JPEG2000", "AVIF", "DIB", "PCX", "SGI")
-"""Decoders that Pillow may use: none that runs a program, or reads another file."""
-_MOST_JPEG_BYTES = 1 << 28
 _FIT_SAMPLE = 2000
-Bytes = np.ndarray[Any, np.dtype[np.uint8]]
+_FIT_DEPTHS = 64
+"""Pictures of the train split that are asked how deep they are."""
 
 
 class Config(BaseConfig):
@@ -99,33 +87,41 @@ class Image(Modality):
     encoders: ClassVar[tuple[str, ...]] = ("cnn",)
     more_encoders: ClassVar[tuple[tuple[str, int], ...]] = (("torchvision:resnet18", 5000),)
 
-    def __init__(self, config: Config, mean: Sequence[float], std: Sequence[float]) -> None:
+    def __init__(
+        self, config: Config, mean: Sequence[float], std: Sequence[float], levels: pictures.Levels | None = None
+    ) -> None:
         self.config = config
         self.mean = tuple(mean)
         self.std = tuple(std)
+        self.levels = dict(levels or {})
 
     @classmethod
     def sniff(cls, cells: Sequence[str], media_root: str) -> Guess:
         """By suffix, and by opening the first of them that is there."""
-        share, reason, named = by_suffix(cells, _SUFFIXES, "an image file")
+        share, reason, named = by_files(cells, media_root, "image", _SUFFIXES, "an image file")
+        why = ""
         for cell in named[:20] if share >= 0.5 else ():
             try:
-                with PillowImage.open(media.source(media.resolve(cell, media_root)), formats=_FORMATS) as image:
-                    return Guess(0.99, f"{reason}; {cell} is a {image.format} of {image.width} x {image.height}")
-            except (OSError, ValueError, SyntaxError):
-                continue
-        return Guess(0.9, f"{reason}; none could be opened") if share >= 0.5 else Guess(0.0, reason)
+                with pictures.opened(media.source(media.resolve(cell, media_root))) as image:
+                    return Guess(0.99, f"{reason}; {media.shown(cell)} is a {image.format} of {image.width} x {image.height}")
+            except (OSError, ValueError, SyntaxError) as error:
+                why = why or media.reason(error, "an image that Pillow can read")
+        return Guess(0.9, f"{reason}; none could be opened: {why}") if share >= 0.5 else Guess(0.0, reason)
 
     @classmethod
     def fit(cls, config: Config, cells: Iterable[str]) -> Self:
-        """Mean and standard deviation of the first pictures of the train split, where asked for."""
+        """The levels of pictures deeper than 8 bits; and where asked for, mean and standard deviation, of the first pictures of
+        the train split."""
+        first = list(islice(cells, _FIT_DEPTHS))
+        near = [cell for cell in first if not addresses.is_far(cell)] or first[:8]
+        levels = pictures.learnt_levels(near, config.max_pixels)
         if config.normalize != "train":
             given = config.normalize == "given"
-            return cls(config, config.mean if given else IMAGENET_MEAN, config.std if given else IMAGENET_STD)
+            return cls(config, config.mean if given else IMAGENET_MEAN, config.std if given else IMAGENET_STD, levels)
         total, squares, count = torch.zeros(3, dtype=torch.float64), torch.zeros(3, dtype=torch.float64), 0
-        for cell in islice(cells, _FIT_SAMPLE):
+        for cell in islice(chain(first, cells), _FIT_SAMPLE):
             try:
-                pixels = decode(cell, config).double() / 255
+                pixels = _decode(cell, config, levels)[0].double() / 255
             except (OSError, ValueError, SyntaxError, MemoryError):
                 continue
             total += pixels.mean((1, 2))
@@ -133,25 +129,26 @@ class Image(Modality):
             count += 1
         mean = total / max(count, 1)
         std = (squares / max(count, 1) - mean.square()).clamp(min=1e-4).sqrt()
-        return cls(config, mean.tolist(), std.tolist())
+        return cls(config, mean.tolist(), std.tolist(), levels)
 
     def transform(self, cells: Sequence[str | None]) -> Encoded:
         """Values [N, 3, size, size]: float16 normalised, or uint8 with `store = "uint8"`."""
         size = self.config.size
         pixels = torch.zeros(len(cells), 3, size, size, dtype=torch.uint8)
         present = torch.zeros(len(cells), dtype=torch.bool)
-        rejects = []
+        rejects, remarks = [], Counter[str]()
         for position, cell in enumerate(cells):
             if cell is None:
                 continue
             try:
-                pixels[position] = decode(cell, self.config)
+                pixels[position], told = _decode(cell, self.config, self.levels)
+                remarks.update(told)
                 present[position] = True
             except (OSError, ValueError, SyntaxError, MemoryError) as error:
                 rejects.append(Reject(position, cell, media.reason(error, "an image that Pillow can read")))
         if self.config.store == "uint8":
-            return Encoded(Column(pixels, present), rejects)
-        return Encoded(Column(self._normalize(pixels, present), present), rejects)
+            return Encoded(Column(pixels, present), rejects, remarks)
+        return Encoded(Column(self._normalize(pixels, present), present), rejects, remarks)
 
     def restore(self, column: Column) -> Column:
         """Normalises stored bytes: the same float16 values as were they stored."""
@@ -168,11 +165,13 @@ class Image(Modality):
         return SignalSpec(kind="grid", shape=(3, self.config.size, self.config.size))
 
     def state(self) -> dict[str, Any]:
-        return {"config": self.config.model_dump(), "mean": list(self.mean), "std": list(self.std)}
+        levels = {kind: list(ends) for kind, ends in self.levels.items()}
+        return {"config": self.config.model_dump(), "mean": list(self.mean), "std": list(self.std), "levels": levels}
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Self:
-        return cls(Config(**state["config"]), state["mean"], state["std"])
+        levels = {kind: (black, white) for kind, (black, white) in state.get("levels", {}).items()}
+        return cls(Config(**state["config"]), state["mean"], state["std"], levels)
 
     def linear_features(self, column: Column, train: Tensor) -> Any:  # noqa: ARG002 - pixels need no fitting
         """Pixels at 16 x 16: [N, 768]."""
@@ -230,66 +229,13 @@ def decode(path: str, config: Config) -> Tensor:
     Raises:
         OSError, ValueError, SyntaxError: it cannot be read, or has more than `max_pixels`.
     """
-    found = media.source(path)
-    pixels = _plain_jpeg(found, config)
-    if pixels is None:
-        pixels = _any_image(found, config)
-    return square(torch.from_numpy(pixels).permute(2, 0, 1)[None], config.size, config.fit, fill=255)[0]
+    return _decode(path, config, {})[0]
 
 
-def _plain_jpeg(found: str | BytesIO, config: Config) -> Bytes | None:
-    """[H, W, 3] of an upright grey or colour JPEG, by libjpeg-turbo in one call; None for everything else, and for what it
-    finds fault with: that is Pillow's to read or to refuse."""
-    with open(found, "rb") if isinstance(found, str) else nullcontext(found) as file:  # noqa: PTH123 - a million of these
-        data = file.read(3)
-        if data != b"\xff\xd8\xff" or (isinstance(found, str) and os.fstat(file.fileno()).st_size > _MOST_JPEG_BYTES):
-            return None
-        data += file.read()
-    if b"Exif\0\0" in data[:65536]:
-        return None
-    try:
-        height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
-        if colours not in {"RGB", "YCbCr", "Gray"} or height * width > config.max_pixels:
-            return None
-        enough = 0 if config.exact else 2 * config.size
-        pixels: Bytes = simplejpeg.decode_jpeg(data, min_height=enough, min_width=enough, min_factor=1)
-    except ValueError:
-        return None
-    return pixels
-
-
-def _any_image(found: str | BytesIO, config: Config) -> Bytes:
-    """[H, W, 3] of whatever Pillow reads, turned as its EXIF says."""
-    if not isinstance(found, str):
-        found.seek(0)
-    try:
-        image = PillowImage.open(found, formats=_FORMATS)
-    except UnidentifiedImageError:
-        raise ValueError("not an image that Pillow can read") from None
-    with image:
-        if image.width * image.height > config.max_pixels:
-            raise ValueError(f"{image.width} x {image.height} is over max_pixels = {config.max_pixels}")
-        if not config.exact:
-            image.draft(None, (2 * config.size, 2 * config.size))
-        return _rgb(ImageOps.exif_transpose(image), 0 if config.exact else 2 * config.size)
-
-
-def _rgb(image: PillowImage.Image, enough: int) -> Bytes:
-    """[H, W, 3] bytes, whatever the mode; large ones averaged over whole pixels down to `enough` a side or more."""
-    shrink = min(image.width, image.height) // enough if enough else 1
-    if shrink >= 2 and image.mode in {"L", "RGB", "CMYK", "YCbCr"}:
-        image = image.reduce(shrink)
-    if image.mode.startswith("I"):
-        depth = np.asarray(image).astype(np.int64)
-        grey = (depth.clip(0, 65535) + 128) // 257 if image.mode != "I" or depth.max() > 255 else depth.clip(0, 255)
-        return np.repeat(grey.astype(np.uint8)[..., None], 3, axis=2)
-    if image.mode == "F":
-        raise ValueError("its pixels are floating-point numbers of unknown range; save it with 8 or 16 bits")
-    if image.has_transparency_data:
-        rgba = image.convert("RGBA")
-        image = PillowImage.new("RGBA", rgba.size, "white")
-        image.alpha_composite(rgba)
-    return np.array(image if image.mode == "RGB" else image.convert("RGB"))
+def _decode(path: str, config: Config, levels: pictures.Levels) -> tuple[Tensor, tuple[str, ...]]:
+    picture = pictures.read(path, 0 if config.exact else 2 * config.size, config.max_pixels, levels)
+    pixels_BCHW = torch.from_numpy(picture.pixels).permute(2, 0, 1)[None]
+    return square(pixels_BCHW, config.size, config.fit, fill=255)[0], picture.told
 
 
 def _moves(rows: int, device: torch.device, flip: bool) -> Tensor:

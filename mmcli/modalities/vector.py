@@ -18,7 +18,7 @@ from torch import Tensor
 from mmcli.config import Config as BaseConfig
 from mmcli.errors import DataError
 from mmcli.media import files as media
-from mmcli.modalities import Encoded, Guess, Modality, Reject, by_suffix
+from mmcli.modalities import Encoded, Guess, Modality, Reject, by_files
 from mmcli.signals import Column, SignalSpec
 from mmcli.tables.values import numbers
 
@@ -51,7 +51,8 @@ class Vector(Modality):
 
     @classmethod
     def names_file(cls, cell: str) -> bool:
-        return not cell.lstrip().startswith("[")
+        start = cell[:64].lstrip()
+        return not start.startswith("[") or start[1:].lstrip().startswith(("'", '"'))  # a list of names
 
     @classmethod
     def sniff(cls, cells: Sequence[str], media_root: str) -> Guess:
@@ -59,11 +60,11 @@ class Vector(Modality):
         lists = sum(numbers(cell) is not None for cell in cells[:200]) / max(len(cells[:200]), 1)
         if lists > 0.9:
             return Guess(0.96, f"{lists:.0%} of the cells are lists of numbers")
-        share, reason, named = by_suffix(cells, _SUFFIXES, "a .npy file")
+        share, reason, named = by_files(cells, media_root, "vector", _SUFFIXES, "a .npy file")
         for cell in named[:20] if share >= 0.5 else ():
             try:
                 array = _read(media.resolve(cell, media_root), Config())
-                return Guess(0.99, f"{reason}; {cell} holds {' x '.join(map(str, array.shape))} numbers")
+                return Guess(0.99, f"{reason}; {media.shown(cell)} holds {' x '.join(map(str, array.shape))} numbers")
             except (OSError, ValueError):
                 continue
         return Guess(0.9 if share >= 0.5 else 0.0, reason)

@@ -1,17 +1,13 @@
 """Clips: MP4, MOV, AVI, MKV, WebM and animated GIF through FFmpeg, to a few normalised RGB frames spread evenly over the time.
 
-The file is first read without decoding, for the times of its frames and where decoding can start; then only the stretches that
-hold a wanted frame are decoded, so that a long clip costs little more than a short one. Rotation that the file asks for is
-applied. The time of each frame is kept.
+Which frames those are, and how little must be decoded to get them, is `mmcli.frames`' to know. Rotation that the file asks
+for is applied. The time of each frame is kept.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from itertools import islice
-from pathlib import PurePosixPath
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -22,21 +18,37 @@ from torch import Tensor
 
 from mmcli.config import Config as BaseConfig
 from mmcli.media import files as media
+from mmcli.media import frames, looking
 from mmcli.media.pixels import affine, erase, square
-from mmcli.modalities import Encoded, Guess, Modality, Reject, Strength, by_suffix
+from mmcli.modalities import Encoded, Guess, Modality, Reject, Strength, by_files
 from mmcli.signals import Column, Signal, SignalSpec
 
 _SUFFIXES = frozenset(
-    [".mp4", ".mov", ".avi", ".mkv", ".webm", ".gif", ".m4v", ".mpg", ".mpeg", ".ogv", ".3gp", ".wmv", ".flv"]
+    [
+        ".mp4",
+        ".mov",
+        ".avi",
+        ".mkv",
+        ".webm",
+        ".gif",
+        ".m4v",
+        ".mpg",
+        ".mpeg",
+        ".vob",
+        ".ts",
+        ".mts",
+        ".m2ts",
+        ".ogv",
+        ".3gp",
+        ".3g2",
+        ".wmv",
+        ".asf",
+        ".flv",
+        ".divx",
+        ".dv",
+        ".mxf",
+    ]
 )
-_FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,avi,matroska,webm,gif,mpeg,mpegts,ogg,asf,flv,mpegvideo"
-"""Containers that FFmpeg may open: none that names other files."""
-_CODECS = (
-    "h264,hevc,mpeg4,mpeg2video,mpeg1video,vp8,vp9,av1,libdav1d,libvpx,libvpx-vp9,gif,mjpeg,theora,msmpeg4v3,wmv2,wmv3,flv,"
-    "h263,prores,dnxhd,rawvideo,ffv1,png"
-)
-"""Decoders that it may use."""
-_MAX_PACKETS = 1_000_000
 
 
 class Config(BaseConfig):
@@ -75,18 +87,17 @@ class Video(Modality):
     @classmethod
     def sniff(cls, cells: Sequence[str], media_root: str) -> Guess:
         """By suffix, and by opening the first of them that is there; GIFs only where they move."""
-        share, reason, named = by_suffix(cells, _SUFFIXES, "a clip")
+        share, reason, named = by_files(cells, media_root, "video", _SUFFIXES, "a clip")
         for cell in named[:20] if share >= 0.5 else ():
             try:
-                times, _, shape = _times(media.source(media.resolve(cell, media_root)))
+                clip = frames.index(media.source(media.resolve(cell, media_root)))
             except (OSError, ValueError):
                 continue
-            if PurePosixPath(cell).suffix.lower() == ".gif" and len(times) < 2:
+            if looking.suffix(cell) == ".gif" and len(clip.moments) < 2:
                 return Guess(0.0, "GIFs that do not move are images")
-            return Guess(
-                0.995, f"{reason}; {cell} has {len(times)} frames of {shape[0]} x {shape[1]} in {times[-1] - times[0]:.2g} s"
-            )
-        gif = all(cell.lower().endswith(".gif") for cell in named)
+            size = f"{len(clip.moments)} frames of {clip.width} x {clip.height} in {clip.times[-1]:.2g} s"
+            return Guess(0.995, f"{reason}; {media.shown(cell)} has {size}")
+        gif = all(looking.suffix(cell) == ".gif" for cell in named)
         return Guess(0.9 if share >= 0.5 and not gif else 0.0, reason)
 
     @classmethod
@@ -104,9 +115,13 @@ class Video(Modality):
             if cell is None:
                 continue
             try:
-                pixels[position], times[position], exact = decode(cell, config)
+                shown = _read(cell, config)
+                pixels[position], times[position] = torch.stack(shown.kept), torch.tensor(shown.times)
                 present[position] = True
-                remarks.update([] if exact else [f"whose nearest keyframes were taken (max_decoded = {config.max_decoded})"])
+                remarks.update(
+                    [] if shown.exact else [f"whose nearest keyframes were taken (max_decoded = {config.max_decoded})"]
+                )
+                remarks.update(["with damaged frames, in whose place the ones before them stand"] if shown.lost else [])
             except (OSError, ValueError, MemoryError) as error:
                 rejects.append(Reject(position, cell, media.reason(error, "a clip that can be decoded")))
         mean, std = _statistics(config)
@@ -179,109 +194,18 @@ def decode(path: str, config: Config) -> tuple[Tensor, Tensor, bool]:
     """uint8 [frames, 3, size, size]; the frames' times in seconds, float32 [frames]; whether they are those that were wanted.
 
     Raises:
-        OSError, ValueError: it cannot be read, holds no frames, or a wanted frame cannot be decoded.
+        OSError, ValueError: it cannot be read, holds no frames, or too few of them can be decoded.
     """
+    shown = _read(path, config)
+    return torch.stack(shown.kept), torch.tensor(shown.times, dtype=torch.float32), shown.exact
+
+
+def _read(path: str, config: Config) -> frames.Shown[Tensor]:
     found = media.source(path)
-    times, starts, (width, height) = _times(found)
-    if width * height > config.max_pixels:
-        raise ValueError(f"{width} x {height} is over max_pixels = {config.max_pixels}")
-    wanted = _spread(times, config.frames)
-    needed = _stretches(sorted(set(wanted)), starts)
-    exact = sum(last - first + 1 for first, last in needed) <= config.max_decoded
-    if not exact:
-        wanted = [starts[bisect_right(starts, place) - 1] for place in wanted]
-        needed = [(place, place) for place in sorted(set(wanted))]
-    frames = _decoded(found, times, needed, set(wanted), config)
-    missing = next((place for place in wanted if place not in frames), None)
-    if missing is not None:
-        raise ValueError(f"its frame at {times[missing] - times[0]:.2f} s of {times[-1] - times[0]:.2f} s cannot be decoded")
-    moments = torch.tensor([times[place] - times[0] for place in wanted], dtype=torch.float32)
-    return torch.stack([frames[place] for place in wanted]), moments, exact
-
-
-def _times(found: Any) -> tuple[list[float], list[int], tuple[int, int]]:
-    """When each frame is shown, in seconds and in order; which of them decoding can start at; width and height."""
-    import av
-
-    try:
-        with _opened(found) as container:
-            stream = container.streams.video[0]
-            base = float(stream.time_base)
-            shown: list[tuple[int, bool]] = []
-            for packet in islice(container.demux(stream), _MAX_PACKETS):
-                moment = packet.pts if packet.pts is not None else packet.dts
-                if packet.size and moment is not None and not packet.is_discard:
-                    shown.append((moment, packet.is_keyframe))
-            if not shown:
-                raise ValueError("it holds no frames")
-            shown.sort()
-            starts = [place for place, (_, key) in enumerate(shown) if key]
-            if not starts or starts[0] != 0:
-                starts.insert(0, 0)
-            return [moment * base for moment, _ in shown], starts, (stream.width, stream.height)
-    except av.FFmpegError as error:
-        raise ValueError(f"not a clip that can be decoded ({error.strerror})") from None
-
-
-def _opened(found: Any) -> Any:
-    import av
-
-    if not isinstance(found, str):
-        found.seek(0)
-    options = {"format_whitelist": _FORMATS, "codec_whitelist": _CODECS, "protocol_whitelist": "file"}
-    container = av.open(found, options=options)
-    if not container.streams.video:
-        container.close()
-        raise ValueError("it holds no pictures")
-    return container
-
-
-def _spread(times: Sequence[float], frames: int) -> list[int]:
-    """The frame on show at the middle of each of `frames` equal stretches of time."""
-    span = (times[-1] - times[0]) * len(times) / max(len(times) - 1, 1)  # the last frame is shown as long as the others
-    moments = [times[0] + span * (i + 0.5) / frames for i in range(frames)]
-    return [max(bisect_right(times, moment + 1e-9) - 1, 0) for moment in moments]
-
-
-def _stretches(wanted: Sequence[int], starts: Sequence[int]) -> list[tuple[int, int]]:
-    """Runs of frames to decode, from where decoding can start to the last wanted one before the next such place."""
-    needed: list[tuple[int, int]] = []
-    for place in wanted:
-        start = starts[bisect_right(starts, place) - 1]
-        if needed and (start == needed[-1][0] or start <= needed[-1][1] + 1):
-            needed[-1] = (needed[-1][0], place)
-        else:
-            needed.append((start, place))
-    return needed
-
-
-def _decoded(
-    found: Any, times: Sequence[float], needed: Sequence[tuple[int, int]], wanted: set[int], config: Config
-) -> dict[int, Tensor]:
-    import av
-
-    frames: dict[int, Tensor] = {}
-    try:
-        with _opened(found) as container:
-            stream = container.streams.video[0]
-            stream.thread_count = 1  # the shards are the parallelism
-            base = float(stream.time_base)
-            for start, last in needed:
-                if start:
-                    container.seek(round(times[start] / base), stream=stream, backward=True, any_frame=False)
-                for frame in container.decode(stream):
-                    if frame.pts is None and frame.dts is None:
-                        continue
-                    moment = (frame.pts if frame.pts is not None else frame.dts) * base
-                    place = max(bisect_right(times, moment + 1e-6) - 1, 0)
-                    if place in wanted and place not in frames:
-                        frames[place] = _squared(frame, config)
-                    if place >= last:
-                        break
-    except av.FFmpegError as error:
-        if not wanted <= set(frames):
-            raise ValueError(f"not a clip that can be decoded ({error.strerror})") from None
-    return frames
+    clip = frames.index(found)
+    if clip.width * clip.height > config.max_pixels:
+        raise ValueError(f"{clip.width} x {clip.height} is over max_pixels = {config.max_pixels}")
+    return frames.pick(found, clip, config.frames, config.max_decoded, lambda frame: _squared(frame, config))
 
 
 def _squared(frame: Any, config: Config) -> Tensor:

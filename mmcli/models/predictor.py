@@ -19,8 +19,9 @@ from mmcli import registry
 from mmcli.artifacts import store
 from mmcli.artifacts.store import Artifact
 from mmcli.data.dataset import Dataset
-from mmcli.data.sharding import resolved
+from mmcli.data.sharding import resolved, said_of_files
 from mmcli.errors import ConfigError
+from mmcli.media import files as media
 from mmcli.models import conformal, runners
 from mmcli.models.forward import forward_columns, forward_explained, forward_whole
 from mmcli.models.loading import best, load_fused
@@ -127,10 +128,10 @@ class Model:
                 cells = _text_cells(chunk, column)
                 encoded = modality.transform(resolved(cells, media_root, modality))
                 stored[column] = encoded.column
-                remarks[column] = encoded.remarks
+                remarks[column] = encoded.remarks + said_of_files(cells, media_root, modality)
                 for reject in encoded.rejects:
                     row = int(chunk.index[reject.position]) + 1
-                    rejects.append((row, column, str(cells[reject.position]), reject.reason))
+                    rejects.append((row, column, media.shown(str(cells[reject.position])), reject.reason))
             columns[name] = found.join(stored)
         return columns, rejects, remarks
 

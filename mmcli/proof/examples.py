@@ -78,10 +78,11 @@ def _original(modality: Any, dataset: Dataset, cells: Mapping[str, str | None], 
         return {}
     root = str(dataset.artifact.config["schema"].get("media_root") or Path(str(dataset.artifact.config["table"])).parent)
     path = media.resolve(cell, root)
-    kind = mimetypes.guess_type(path)[0] or "audio/wav"
+    kind = mimetypes.guess_type(path[:4096])[0] or "audio/wav"
     try:
-        data = Path(path).read_bytes()
-    except OSError:
+        found = media.source(path)
+        data = Path(found).read_bytes() if isinstance(found, str) else found.read()
+    except (OSError, ValueError):
         return {}
     if len(data) > MOST_SOUND:
         return {}

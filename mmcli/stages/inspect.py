@@ -14,6 +14,7 @@ from mmcli import registry
 from mmcli.artifacts import store
 from mmcli.data import preview, schema, sharding, targets
 from mmcli.data.schema import Schema
+from mmcli.media import addresses
 from mmcli.media import files as media
 from mmcli.modalities import Modality
 from mmcli.options.inspect import Options
@@ -146,9 +147,10 @@ def _count(table: Table, found: Schema) -> tuple[dict[str, _Tally], list[tuple[s
                 if cell is None:
                     tally.missing += 1
                 elif len(tally.examples) < EXAMPLES and cell not in tally.examples:
-                    tally.examples.append(cell)
+                    tally.examples.append(media.shown(cell))
                 if cell is not None and name in files and files[name].names_file(cell):
-                    there = media.is_address(found.media_root) or media.exists(media.resolve(cell, found.media_root))
+                    where = media.resolve(cell, found.media_root)
+                    there = addresses.is_far(where) or media.exists(where)
                     tally.unreadable += [] if there else [(int(row) + 1, cell)]
         cells += chunk[found.targets].itertuples(index=False, name=None)
         if found.split:

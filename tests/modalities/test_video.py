@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image as Pillow
 
-from mmcli.modalities import video
+from mmcli.media import frames
 from mmcli.modalities.video import Config, Video, decode
 from tests.conftest import write_clip
 
@@ -44,13 +44,13 @@ def test_a_long_clip_is_decoded_in_part(tmp_path: Path, monkeypatch: pytest.Monk
         for packet in stream.encode(None):
             container.mux(packet)
     needed: list[tuple[int, int]] = []
-    original = video._decoded
+    original = frames.decoded
     monkeypatch.setattr(
-        video, "_decoded", lambda found, times, runs, *rest: (needed.extend(runs), original(found, times, runs, *rest))[1]
+        frames, "decoded", lambda found, clip, runs, *rest: (needed.extend(runs), original(found, clip, runs, *rest))[1]
     )
-    frames, times, _ = decode(str(path), Config(size=16, frames=4))
+    shown, times, _ = decode(str(path), Config(size=16, frames=4))
     assert sum(last - first + 1 for first, last in needed) <= 4 * 10
-    np.testing.assert_allclose(frames.float().mean((1, 2, 3)), [31, 93, 156, 218], atol=2.5)
+    np.testing.assert_allclose(shown.float().mean((1, 2, 3)), [31, 93, 156, 218], atol=2.5)
     np.testing.assert_allclose(times, [2.5, 7.5, 12.5, 17.5], atol=0.1)
 
 

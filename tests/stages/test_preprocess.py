@@ -98,8 +98,8 @@ def test_appended_rows_are_the_only_ones_decoded(copy: Path, tmp_path: Path, mon
     decoded: list[str] = []
     from mmcli.modalities import image
 
-    original = image.decode
-    monkeypatch.setattr(image, "decode", lambda path, config: (decoded.append(Path(path).name), original(path, config))[1])
+    original = image._decode
+    monkeypatch.setattr(image, "_decode", lambda path, *rest: (decoded.append(Path(path).name), original(path, *rest))[1])
     dataset = run(copy, tmp_path)
     assert decoded == ["3.png"]
     assert len(dataset.rows) == 61

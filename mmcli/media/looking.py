@@ -1,0 +1,120 @@
+"""What the files are that a column's cells name, told by opening some of them. Knows nothing of tables or tensors."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+from mmcli.media import addresses, frames, magic, sound
+from mmcli.media import files as media
+
+MOST_CELLS = 20
+_MOST_PROBED = 4
+"""Containers that are opened to see what they hold."""
+_LONGEST_NAME = 4096
+
+
+@dataclass(frozen=True)
+class Look:
+    """Some cells of a column, and what is where they point."""
+
+    cells: int
+    """Cells looked at: spread over those given, those of other machines left out."""
+    found: list[tuple[str, str, str]]
+    """(cell, family, name) of those that are there: image, audio, video, vector, other, or empty where it is unknown."""
+
+    @property
+    def are_files(self) -> bool:
+        """Whether at least half the cells name something that is there."""
+        return 2 * len(self.found) >= self.cells > 0
+
+    @property
+    def are_paths(self) -> bool:
+        """Whether they are, and are written as nothing but a file's name is: with a folder or a suffix."""
+        return self.are_files and all("/" in cell or suffix(cell) for cell, _, _ in self.found)
+
+    def share(self, family: str) -> float:
+        """How many of those that are there are of that family."""
+        return sum(own == family for _, own, _ in self.found) / max(len(self.found), 1)
+
+    def names(self, family: str) -> str:
+        """What they are called, commonest first, e.g. `JPEG, PNG`."""
+        return ", ".join(name for name, _ in Counter(name for _, own, name in self.found if own == family).most_common(3))
+
+    def first(self, family: str) -> str:
+        """The first cell of that family."""
+        return next(cell for cell, own, _ in self.found if own == family)
+
+
+def look(cells: Sequence[str], root: str) -> Look:
+    """Opens the files of cells spread over those given, so many that the whole column is known by them."""
+    different = list(dict.fromkeys(cells))
+    step = max(len(different) // MOST_CELLS, 1)
+    found, looked, probed = list[tuple[str, str, str]](), 0, 0
+    for cell in different[::step][:MOST_CELLS]:
+        path = media.resolve(cell, root)
+        if addresses.is_far(path):
+            continue
+        looked += 1
+        try:
+            kind = magic.kind_of(media.head(path))
+        except (OSError, ValueError):
+            continue
+        family = kind.family
+        if family == "container" or kind.name == "GIF":
+            same = [own for _, own, name in found if name == kind.name]
+            family = _held(path, kind) if probed < _MOST_PROBED or not same else same[-1]
+            probed += 1
+        if path[:5].lower() == "data:" and family in {"", "other"}:
+            continue  # words that only begin like one
+        found.append((cell, family, kind.name))
+    return Look(looked, found)
+
+
+def _held(path: str, kind: magic.Kind) -> str:
+    """What a container holds: pictures that move, or sound alone; a GIF that stands still is a picture."""
+    try:
+        source = media.source(path)
+        if kind.name == "GIF":
+            return "video" if len(frames.index(source).moments) > 1 else "image"
+        with frames.opened(source):
+            return "video"
+    except (OSError, ValueError):
+        pass
+    if kind.name == "GIF":
+        return "image"
+    return "audio" if _has_sound(path) else "video"
+
+
+def _has_sound(path: str) -> bool:
+    try:
+        sound.read(path, 0.1)
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def suffix(cell: str) -> str:
+    """How the name of a file ends, in small letters: of an address without its query, of an archive the inner name."""
+    name = cell.strip()
+    if len(name) > _LONGEST_NAME:
+        return ""
+    if addresses.is_address(name):
+        name = name.partition("::")[0].partition("?")[0].partition("#")[0]
+    return PurePosixPath(name.partition("?")[0]).suffix.lower()
+
+
+def as_wanted(looked: Look, family: str, share: float, why: str) -> tuple[float, str]:
+    """The share of cells of a family and why, corrected by what their files are where those are there."""
+    if not looked.are_files:
+        return share, why
+    own = looked.share(family)
+    if own >= 0.5:
+        return own, why if share >= 0.5 else f"{own:.0%} of the files looked into are {looked.names(family)}"
+    others: list[Any] = [other for other in ("image", "audio", "video", "vector") if other != family]
+    if share >= 0.5 and any(looked.share(other) >= 0.5 for other in others):
+        return 0.0, f"{why}, but their files are {looked.names(max(others, key=looked.share))}"
+    return share, why

@@ -58,7 +58,7 @@ def _read_config(ctx: typer.Context, file: Path | None) -> Path | None:
 
 
 TableArgument = Annotated[
-    Path, typer.Argument(help="The table: .csv, .tsv, .parquet or .jsonl.", metavar="TABLE", show_default=False)
+    Path, typer.Argument(help="The table: .csv, .tsv, .json, .jsonl, .parquet or .xlsx.", metavar="TABLE", show_default=False)
 ]
 Artifacts = Annotated[
     Path,

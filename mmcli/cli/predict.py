@@ -8,10 +8,17 @@ from typing import Annotated
 import typer
 
 from mmcli.cli import options as o
+from mmcli.errors import ConfigError
 
 NO_ARGS_IS_HELP = True
 
-Output = Annotated[Path, typer.Option("--output", "-o", help="Where to write: .csv, .tsv, .parquet or .jsonl.")]
+Output = Annotated[
+    Path,
+    typer.Option("--output", "-o", help="Where to write: .csv, .tsv, .parquet or .jsonl; - for CSV on standard output."),
+]
+AllowMissing = Annotated[
+    bool, typer.Option("--allow-missing", help="Predict although most files of a column are not there: they count as missing.")
+]
 ModelFolder = Annotated[
     Path | None,
     typer.Option("--model", help="A fusion's folder or artifacts/optimized. Default: the best so far.", show_default=False),
@@ -33,6 +40,7 @@ def command(
     explain: Explain = False,
     sets: Sets = False,
     embeddings: Embeddings = False,
+    allow_missing: AllowMissing = False,
     media_root: o.MediaRoot = None,
     encoding: o.Encoding = None,
     delimiter: o.Delimiter = None,
@@ -47,6 +55,8 @@ def command(
     dry_run: o.DryRun = False,
 ) -> None:
     """Predict a new table: the same rows, with prediction and probability columns."""
+    if str(output) == "-" and json_:
+        raise ConfigError("--json and -o - would both write to standard output", "Leave one out.")
     context = o.begin(
         artifacts=artifacts,
         config=config,
@@ -66,6 +76,7 @@ def command(
         sets=sets,
         embeddings=embeddings,
         media_root=media_root,
+        allow_missing=allow_missing,
         encoding=encoding,
         delimiter=delimiter,
     )

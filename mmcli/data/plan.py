@@ -23,6 +23,7 @@ from mmcli.data.options import Options
 from mmcli.data.schema import Schema
 from mmcli.errors import ConfigError, DataError, MmcliError, combine, unknown
 from mmcli.tables.reading import Table, open_table
+from mmcli.tables.source import STDIN
 from mmcli.tables.splitting import SPLITS, TRAIN, UNLABELLED, VAL, carve_val, check_splits, draw_splits, spelled_splits
 from mmcli.tasks import Task
 
@@ -89,6 +90,11 @@ def plan(path: Path, options: Options, settings: Settings, seed: int) -> Plan:
         ConfigError, DataError: a flag, a name, a target or a split that cannot be; as many as can be told at once.
     """
     errors = _wrong_shares(options)
+    if path == STDIN:
+        raise ConfigError(
+            "preprocess reads its table several times, and later stages read it again: - (standard input) will not do",
+            "Save it as a file first: ... > data.csv",
+        )
     table = open_table(path, options.encoding, options.delimiter)
     errors += schema.wrong_names(table, options.roles)
     if errors:
@@ -99,7 +105,7 @@ def plan(path: Path, options: Options, settings: Settings, seed: int) -> Plan:
     rows, media = _scan(table, found)
     cells = targets.cells_of(rows, found.targets)
     kind, task_config, why = targets.choose(cells, found.targets, options.roles.task, own, options.task_options)
-    notes, warnings = [*found.announcements, *([why] if why else [])], list[str]()
+    notes, warnings = [*table.notes, *found.announcements, *([why] if why else [])], list(table.warnings)
     labelled = _labelled(rows, found, kind, task_config, notes, warnings)
     rows["split"] = _split(rows, labelled, found, kind, task_config, options, seed, notes)
     task = _fit_task(rows, found, kind, task_config)

@@ -17,8 +17,9 @@ from mmcli.data.roles import Roles
 from mmcli.data.schema import Schema
 from mmcli.media import files as media
 from mmcli.modalities import Modality
-from mmcli.stages import Context, Outcome
+from mmcli.stages import Context, Outcome, say_of_table
 from mmcli.tables.reading import Table, open_table
+from mmcli.tables.source import STDIN
 from mmcli.tables.splitting import SPLITS, spelled_splits
 from mmcli.tasks import Cells, Task
 
@@ -57,6 +58,7 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
         DataError: whatever `preprocess` would raise of the table and its columns.
     """
     table = open_table(path, options.encoding, options.delimiter)
+    say_of_table(table, context)
     found = schema.infer(table, options.roles)
     tallies, cells, splits, rows = _count(table, found)
     settings = context.settings.for_stage("preprocess", "inspect")
@@ -64,7 +66,7 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
     labelled = [row for row in cells if kind.is_labelled(config, row)]
     task = kind.fit(config, labelled, found.targets)
     warnings = _warnings(found, task, labelled, tallies, splits, rows)
-    context.console.note(f"{path}: {rows:,} rows, {len(table.columns)} columns, {_format(table)}")
+    context.console.note(f"{path}: {rows:,} rows, {len(table.columns)} columns, {table.described}")
     for line in [*found.announcements, *([why] if why else [])]:
         context.console.note(line)
     _say(found, tallies, rows, context)
@@ -82,7 +84,7 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
         context.console.warn(warning)
     data = {
         "rows": rows,
-        "format": _format(table),
+        "format": table.described,
         "task": kind.__module__.rpartition(".")[2],
         "target": {"columns": found.targets, "summary": task.summary(), "classes": dict(strata)},
         "columns": [
@@ -104,7 +106,7 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
     if options.sample:
         data["page"] = str(_write_page(table, found, options, context))
     target = "" if options.roles.target else f" --target {shlex.quote(found.targets[0])}"
-    typed = _as_preprocess(context.command)
+    typed = "mmcli preprocess FILE" if path == STDIN else _as_preprocess(context.command)
     return Outcome(data, f"{typed or f'mmcli preprocess {path}'}{target}")
 
 
@@ -225,10 +227,3 @@ def _say(found: Schema, tallies: dict[str, _Tally], rows: int, context: Context)
 def _short(text: str, width: int = 34) -> str:
     """At most `width` columns of a terminal, where a Chinese character takes two."""
     return text if cell_len(text) <= width else set_cell_size(text, width - 1).rstrip() + "…"
-
-
-def _format(table: Table) -> str:
-    if table.format == "csv":
-        names = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}
-        return f"CSV in {table.encoding}, fields separated by {names.get(table.delimiter, repr(table.delimiter))}"
-    return {"parquet": "Parquet", "jsonl": f"JSON Lines in {table.encoding}"}[table.format]

@@ -22,6 +22,7 @@ from mmcli.data.dataset import target_columns
 from mmcli.data.options import Options
 from mmcli.data.schema import Schema
 from mmcli.errors import ConfigError, DataError, MmcliError, combine, unknown
+from mmcli.tables.names import tidy
 from mmcli.tables.reading import Table, open_table
 from mmcli.tables.source import STDIN
 from mmcli.tables.splitting import SPLITS, TRAIN, UNLABELLED, VAL, carve_val, check_splits, draw_splits, spelled_splits
@@ -103,9 +104,11 @@ def plan(path: Path, options: Options, settings: Settings, seed: int) -> Plan:
     own = settings.for_stage("preprocess")
     configs = _modality_configs(found, options, settings)
     rows, media = _scan(table, found)
+    tidied = _tidy(rows, found)
     cells = targets.cells_of(rows, found.targets)
     kind, task_config, why = targets.choose(cells, found.targets, options.roles.task, own, options.task_options)
     notes, warnings = [*table.notes, *found.announcements, *([why] if why else [])], list(table.warnings)
+    notes += tidied if kind.has_classes else []
     labelled = _labelled(rows, found, kind, task_config, notes, warnings)
     rows["split"] = _split(rows, labelled, found, kind, task_config, options, seed, notes)
     task = _fit_task(rows, found, kind, task_config)
@@ -198,6 +201,24 @@ def _scan(table: Table, found: Schema) -> tuple[pd.DataFrame, str]:
     if found.id is None:
         rows["id"] = rows["row"].astype(str)
     return rows, store.digest(stamps)
+
+
+def _tidy(rows: pd.DataFrame, found: Schema) -> list[str]:
+    """Takes the blanks around the names of targets and groups away and composes their letters; says of which."""
+    said = []
+    for role in [*target_columns(found.targets), *(["group"] if found.group else [])]:
+        before = rows[role].tolist()
+        rows[role] = pd.Series(
+            [(tidy(cell) or None) if cell is not None else None for cell in before], rows.index, dtype=object
+        )
+        changed = [(old, new) for old, new in zip(before, rows[role], strict=True) if old != new]
+        if changed:
+            name = dict(zip(target_columns(found.targets), found.targets, strict=True)).get(role, found.group)
+            old, new = changed[0]
+            said.append(
+                f"{len(changed):,} cells of {name!r} have blanks around them or other marks: {old!a} is taken as {new!r}"
+            )
+    return said
 
 
 def _labelled(rows: pd.DataFrame, found: Schema, kind: type[Task], config: Any, notes: list[str], warnings: list[str]) -> Any:

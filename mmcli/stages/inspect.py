@@ -18,6 +18,7 @@ from mmcli.data.schema import Schema
 from mmcli.media import files as media
 from mmcli.modalities import Modality
 from mmcli.stages import Context, Outcome, say_of_table
+from mmcli.tables.names import tidy
 from mmcli.tables.reading import Table, open_table
 from mmcli.tables.source import STDIN
 from mmcli.tables.splitting import SPLITS, spelled_splits
@@ -167,7 +168,7 @@ def _count(table: Table, found: Schema) -> tuple[dict[str, _Tally], list[tuple[s
                 if cell is not None and name in files and files[name].names_file(cell):
                     there = media.is_address(found.media_root) or media.exists(media.resolve(cell, found.media_root))
                     tally.unreadable += [] if there else [(int(row) + 1, cell)]
-        cells += chunk[found.targets].itertuples(index=False, name=None)
+        cells += zip(*([cell and (tidy(cell) or None) for cell in chunk[name]] for name in found.targets), strict=True)
         if found.split:
             splits.update(spelled_splits(chunk[found.split].tolist(), found.split))
         rows += len(chunk)

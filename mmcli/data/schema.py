@@ -18,6 +18,7 @@ from mmcli.data.roles import Roles
 from mmcli.errors import ConfigError, DataError, MmcliError, combine, unknown
 from mmcli.media import files as media
 from mmcli.modalities import Guess, Modality
+from mmcli.tables.cells import BYTES
 from mmcli.tables.reading import Table
 from mmcli.tables.splitting import WORDS, names_splits
 
@@ -188,6 +189,13 @@ def _column(name: str, sample: pd.DataFrame, roles: Roles, media_root: str, said
         kind: type[Modality] = registry.load("modalities", modality)
         guesses[modality] = kind.sniff(cells, media_root)
     best = max(guesses, key=lambda modality: guesses[modality].confidence)
+    if any(cell.startswith(BYTES) for cell in cells) and not registry.load("modalities", best).reads_files:
+        if name in roles.inputs:
+            raise DataError(
+                f"--input {name} holds bytes that are neither text in UTF-8 nor media", "Write them as text or files."
+            )
+        said.append(f"column {name!r} holds bytes that are neither text in UTF-8 nor media: ignored")
+        return None
     return InputColumn(name, best, guesses[best].confidence, guesses[best].reason)
 
 

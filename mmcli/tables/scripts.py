@@ -1,7 +1,8 @@
 """Which encoding lines of bytes are in, where neither a mark nor UTF-8 tells: a guess by the letters that come of it.
 
 The encodings of East Asia share their bytes, and differ in which characters are the common ones: each is asked how many of the
-characters that it makes are everyday ones of its language. All others are left to charset-normalizer.
+characters that it makes are everyday ones of its language. Those of other scripts are left to charset-normalizer, which knows
+their letters; among those of Latin letters it is no better than chance in short texts.
 """
 
 from __future__ import annotations
@@ -14,14 +15,18 @@ import charset_normalizer
 
 _OWN_LETTERS = ("cp1251", "koi8_r", "cp866", "cp1253", "cp1255", "cp1256", "cp874")
 """Encodings of a byte a character whose words hold none of ASCII's letters."""
-_LATIN = ("cp1252", "cp1250", "cp1254")
-"""Those whose words do, as Windows writes them."""
-_OLD_LATIN = ("mac_roman", "cp850", "cp437")
-"""Those that have letters where Windows has quotation marks."""
-_OLD_IN_WORDS = re.compile(rb"[A-Za-z][\x80-\x89\x8b\x8d\x8f-\x91\x93-\x99\x9b\x9d][a-z]")
+_OLD_IN_WORDS = re.compile(rb"[A-Za-z][\x80-\x89\x8b\x8d\x8f-\x91\x93-\x99\x9b\x9d][a-z]|[\x81\x8d\x8f\x90\x9d]")
+"""Letters where Windows has quotation marks, or nothing: of DOS or old Macs."""
+_OF_DOS = re.compile(rb"[\x81\x82\x84\x87\x94\xa0-\xa4\xe1]")
+_OF_MACS = re.compile(rb"[\x8a\x8d-\x90\x96\x97\x9a\x9c\x9f\xa7\xd5]")
 _TURKISH = re.compile(rb"[\xfe\xf0\xde\xd0]")
 _ICELANDIC = re.compile(rb"[\xe1\xe9\xed\xf3\xfa\xe6]")
-_CZECH = re.compile(rb"\xf8(?s:.)*[\x9a\x9e\xec]|[\x9a\x9e\xec](?s:.)*\xf8")
+_LETTER = rb"[A-Za-z\x8c\x9c\x9f\xc0-\xff]"
+_CENTRAL_EUROPEAN = (
+    re.compile(_LETTER + rb"[\xb3\xb9\xba\xbf]" + _LETTER),  # Polish and Romanian letters; elsewhere signs, in no word
+    re.compile(rb"\xf8(?s:.)*[\x9a\x9e\xec]|[\x9a\x9e\xec](?s:.)*\xf8"),  # Czech r and e with a hook
+    re.compile(rb"(?s)(?=.*\xf5)(?=.*[\xf6\xfc])(?=.*[\xe1\xe9\xed])"),  # Hungarian o with two strokes
+)
 _HEBREW = re.compile(rb"[\xe0-\xfa]{12,}")
 _LEVEL = 0.9
 """Share of everyday characters from which on an encoding of East Asia is believed."""
@@ -112,26 +117,18 @@ def _shares(lines: Sequence[bytes], script: _Script, other: re.Pattern[bytes] | 
 
 
 def _single_byte(sample: bytes) -> str:
-    """What charset-normalizer makes of it, of those encodings that write words like these."""
+    """Of scripts whose words hold no letters of ASCII, what charset-normalizer makes of it; of Latin ones, whose encodings
+    differ in few letters, what these tell; Windows's for Western Europe where they tell nothing."""
     words = re.findall(rb"[A-Za-z\x80-\xff]+", sample)
     own = b"".join(word for word in words if len(word) > 1 and not re.search(rb"[A-Za-z]", word))
     if len(own) > 0.6 * len(re.findall(rb"[\x80-\xff]", sample)):
-        return "cp1255" if _HEBREW.fullmatch(own) else _likeliest(sample, _OWN_LETTERS)
-    if re.search(rb"[\x81\x8d\x8f\x90\x9d]", sample) or _OLD_IN_WORDS.search(sample):
-        return _likeliest(sample, _OLD_LATIN)
+        best = charset_normalizer.from_bytes(sample, cp_isolation=[*_OWN_LETTERS]).best()
+        return "cp1255" if _HEBREW.fullmatch(own) else best.encoding if best else "cp1251"
+    if _OLD_IN_WORDS.search(sample):
+        return "cp850" if len(_OF_DOS.findall(sample)) > len(_OF_MACS.findall(sample)) else "mac_roman"
     if _TURKISH.search(sample) and not _ICELANDIC.search(sample):
         return "cp1254"
-    name = "cp1250" if _CZECH.search(sample) else _likeliest(sample, _LATIN, preferred="cp1252")
-    if name != "cp1252" and sample.decode(name, "replace") != sample.decode("cp1252", "replace"):
-        return name
+    if any(kind.search(sample) for kind in _CENTRAL_EUROPEAN):
+        return "cp1250"
     # Latin-1 is Windows-1252 without what stands at 0x80 to 0x9f.
     return "cp1252" if re.search(rb"[\x80-\x9f]", sample) else "latin-1"
-
-
-def _likeliest(sample: bytes, among: Sequence[str], preferred: str = "") -> str:
-    """What charset-normalizer ranks first; what is preferred where it hardly ranks it below."""
-    ranked = charset_normalizer.from_bytes(sample, cp_isolation=[*among])
-    best = ranked.best()
-    if best is None or any(match.encoding == preferred and match.chaos <= best.chaos + 0.05 for match in ranked):
-        return preferred or among[0]
-    return best.encoding

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from typing import Any
@@ -90,24 +91,19 @@ def _first_rows(source: Source, sheet: str) -> list[tuple[int, list[Any]]]:
 
 
 def _sheets(source: Source) -> list[str]:
-    book = _book(source)
-    try:
+    with _book(source) as book:
         return [sheet.title for sheet in book.worksheets if sheet.sheet_state == "visible"]
-    finally:
-        book.close()
 
 
 def _rows(source: Source, sheet: str) -> Iterator[tuple[int, list[Any]]]:
     """(line from 1, values) of each row."""
-    book = _book(source)
-    try:
+    with _book(source) as book:
         for line, row in enumerate(book[sheet].iter_rows(values_only=True), 1):
             yield line, list(row)
-    finally:
-        book.close()
 
 
-def _book(source: Source) -> Any:
+@contextmanager
+def _book(source: Source) -> Iterator[Any]:
     try:
         import openpyxl
     except ImportError:
@@ -115,12 +111,17 @@ def _book(source: Source) -> Any:
             f"{called(source.name)} is an Excel workbook: reading it needs the extra excel",
             "pip install 'mmcli[excel]'; or save it as \"CSV UTF-8\" in the spreadsheet and give that.",
         ) from None
-    try:
-        return openpyxl.load_workbook(source.file, read_only=True, data_only=True)
-    except Exception as error:  # the library raises of any kind where a file is damaged
-        raise DataError(
-            f"{called(source.name)} is not a readable workbook: {error}", 'Save it anew, or as "CSV UTF-8".'
-        ) from None
+    with source.file.open("rb") as file:  # told by its bytes, whatever it is called
+        try:
+            book = openpyxl.load_workbook(file, read_only=True, data_only=True)
+        except Exception as error:  # the library raises of any kind where a file is damaged
+            raise DataError(
+                f"{called(source.name)} is not a readable workbook: {error}", 'Save it anew, or as "CSV UTF-8".'
+            ) from None
+        try:
+            yield book
+        finally:
+            book.close()
 
 
 def _blank(value: Any) -> bool:

@@ -95,9 +95,11 @@ class Model:
             root, parts = str(media_root or opened.path.parent), []
             chunks = _kept(opened.parts(), parts)
         found = list(self.predict_chunks(chunks, root, allow_missing=allow_missing))
+        if not found:
+            raise DataError(f"{table} has a header but no rows", "There is nothing to predict.")
         made = [replace(p, rows=part).frame for p, part in zip(found, parts, strict=True)]
         result = pd.concat(made, ignore_index=True)
-        replaced = sorted(set(found[0].columns).intersection(parts[0].columns)) if found else []
+        replaced = sorted(set(found[0].columns).intersection(parts[0].columns))
         if replaced:
             warnings.warn(f"the table has {', '.join(replaced)} already: replaced by the new predictions", stacklevel=2)
         return result

@@ -174,21 +174,22 @@ def _width(records: list[list[str]]) -> int:
 
 
 def _titles(records: list[list[str]], width: int, source: Source, warnings: list[str]) -> int:
-    """How many records stand above the header: lines of which at most half the fields are filled.
+    """How many records stand above the header: lines of which at most half the fields are filled, and comments (`# ...`).
 
     Raises:
         DataError: what stands below them is no header.
     """
-    filled = [sum(bool(cell.strip()) for cell in record) for record in records]
+    filled = [0 if record[0].startswith("# ") else sum(bool(cell.strip()) for cell in record) for record in records]
     place = next((i for i, count in enumerate(filled) if count > max(1, width / 2)), 0)
     if width == 1 or place == 0 or place > _MOST_TITLES:
         return 0
     shown = " / ".join(" ".join(" ".join(record).split()) for record in records[:place])
     header = records[place]
-    if any(number(cell) is not None for cell in header):
+    one_word = width == 2 and place == 1 and " " not in shown  # it may name the second column, of rows with names (R)
+    if one_word or any(number(cell) is not None for cell in header):
         raise DataError(
-            f"{called(source.name)}: no header with the names of {width} columns: the first lines are {shown[:80]!r}, "
-            f"the first with {len(header)} fields is {', '.join(header)[:60]!r}",
+            f"{called(source.name)}: there seems to be no header with the names of all {width} columns: the first line is "
+            f"{shown[:80]!r}, the first with {len(header)} fields {', '.join(header)[:60]!r}",
             "Write the names of the columns in a line above the rows, one to a field.",
         )
     lines = f"{place} lines" if place > 1 else "the line"

@@ -114,6 +114,7 @@ FORMS: dict[str, Callable[[Path], Path]] = {
     "CSV with several lines above the header, padded with delimiters": text(
         "t.csv", delimited(before="Report,,\nby: A. Author,,\n,,\n")
     ),
+    "CSV with comments (`# ...`) above the header": text("t.csv", delimited(before="# exported\n# by me, with commas, here\n")),
     "CSV with a delimiter at the end of every line": text("t.csv", delimited(tail=",")),
     "CSV with several delimiters at the end of every line": text("t.csv", delimited(tail=",,,")),
     "CSV with a delimiter at the end of every row, not of the header": text("t.csv", delimited(tail=",", header_tail="")),
@@ -161,6 +162,7 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
         text("t.csv", "x,label\n1,0.5,a\n2,0.7,b\n3,0.1,a\n"),
         "Quote fields",
     ),
+    "a header that names one of two columns": (text("t.csv", "label\nr1,a\nr2,b\n"), "names of the columns in a line"),
     "title lines, and no header below them": (text("t.csv", "Report\n\n1,2,3\n4,5,6\n"), "names of the columns in a line"),
 }
 

@@ -50,13 +50,7 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
         ArtifactError: there is no fused model.
         DataError: the table cannot be read, or has none of the model's inputs.
     """
-    if options.output != STDIN and SUFFIXES.get(options.output.suffix.lower()) is None:
-        raise ConfigError(
-            f"-o {options.output}: cannot tell a format from that suffix",
-            f"Known: {', '.join(sorted(SUFFIXES))}; - for CSV on standard output.",
-        )
-    if options.output != STDIN and options.output.resolve() == path.resolve():
-        raise ConfigError(f"-o {options.output} is the table itself", "Choose another name.")
+    _check_output(path, options.output)
     table = open_table(path, options.encoding, options.delimiter)
     say_of_table(table, context)
     loaded = predictor.load(options.model or context.root, context.device, context.precision, context.threads)
@@ -72,16 +66,7 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
     way = loaded.artifact.config.get("way", runners.TORCH)
     by = f"run as {way}" if way != runners.TORCH and not (options.embeddings or options.explain) else f"on {loaded.compute}"
     context.console.note(f"predict: {loaded.artifact.name}, {by}")
-    if options.explain and not loaded.has_weights:
-        raise ConfigError(
-            f"--explain: {loaded.artifact.name} fuses by {loaded.artifact.config['method']}, which has no weights",
-            "Fuse by one that has, e.g. mmcli fuse --method gated, and name it with --model; see: mmcli list fusions",
-        )
-    if options.sets and not loaded.conformal:
-        raise ConfigError(
-            f"--sets: {loaded.artifact.name} has no prediction sets",
-            "mmcli optimize makes them, where val has rows enough for the coverage.",
-        )
+    _check_wishes(loaded, options)
     if context.dry_run:
         context.console.note("dry run: nothing was written")
         return Outcome({"model": loaded.artifact.name, "absent": missing}, "")
@@ -109,6 +94,31 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
     return Outcome(
         {**data, "absent": missing, "replaced": replaced}, "" if options.output == STDIN else f"look at {options.output}"
     )
+
+
+def _check_output(path: Path, output: Path) -> None:
+    """Raises ConfigError if nothing can be written there."""
+    if output != STDIN and SUFFIXES.get(output.suffix.lower()) is None:
+        raise ConfigError(
+            f"-o {output}: cannot tell a format from that suffix",
+            f"Known: {', '.join(sorted(SUFFIXES))}; - for CSV on standard output.",
+        )
+    if output != STDIN and output.resolve() == path.resolve():
+        raise ConfigError(f"-o {output} is the table itself", "Choose another name.")
+
+
+def _check_wishes(loaded: Model, options: Options) -> None:
+    """Raises ConfigError if the model has not what is asked for."""
+    if options.explain and not loaded.has_weights:
+        raise ConfigError(
+            f"--explain: {loaded.artifact.name} fuses by {loaded.artifact.config['method']}, which has no weights",
+            "Fuse by one that has, e.g. mmcli fuse --method gated, and name it with --model; see: mmcli list fusions",
+        )
+    if options.sets and not loaded.conformal:
+        raise ConfigError(
+            f"--sets: {loaded.artifact.name} has no prediction sets",
+            "mmcli optimize makes them, where val has rows enough for the coverage.",
+        )
 
 
 def _predict(

@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
+from mmcli.reporting.dots import Point
 from mmcli.reporting.metrics import Interval, shown
+from mmcli.reporting.words import signed, worsened
 from mmcli.running import Cost
 
 Goal = Literal["balanced", "accuracy", "latency", "size"]
@@ -131,7 +133,7 @@ def table(rows: Sequence[Row], metric: str, picked: str) -> tuple[list[str], lis
     for row in rows:
         if row.cost is None:
             continue
-        gain = f"{row.gain.low:+.3f} to {row.gain.high:+.3f}" if row.gain is not None else ""
+        gain = _apart(row.gain) if row.gain is not None else ""
         sure = row.gain is not None and row.gain.high < 0
         fails = "" if row.superseded else "drops too much" if sure else "may drop too much"
         marks = "picked" if row.name == picked else "best trade" if row.front else "" if row.allowed else fails
@@ -151,6 +153,27 @@ def table(rows: Sequence[Row], metric: str, picked: str) -> tuple[list[str], lis
             ]
         )
     return header, cells
+
+
+def _apart(gain: Interval) -> str:
+    """How far from the most accurate model; the same to the last row is level."""
+    return "level" if gain.low == gain.high == 0 else f"{signed(gain.low)} to {signed(gain.high)}"
+
+
+def points(table: Mapping[str, Any]) -> list[Point]:
+    """The dots of `tradeoff.json`: the models that could be run."""
+    found = []
+    for row in map(Row.from_dict, table["rows"]):
+        if row.cost is not None:
+            kind = "front" if row.front else "allowed" if row.allowed else "other"
+            kind = "picked" if row.name == table["picked"] else kind
+            found.append(Point(row.name, row.score, row.cost.p50_ms_1, row.cost.size_mb, kind))
+    return found
+
+
+def worse_than_before(metrics: Mapping[str, Any], higher: Mapping[str, bool]) -> list[str]:
+    """What of val is worse in the picked model than before optimizing, though its primary metric was what it was picked by."""
+    return worsened(metrics["before"]["val"], metrics["after"]["val"], higher, metrics["primary_metric"])
 
 
 def left_out(rows: Sequence[Row]) -> list[str]:

@@ -45,6 +45,7 @@ FLOOR = {
             "verdict",
             "examples",
             "trust",
+            "proof",
             "targets",
         ],
         3,

@@ -1,0 +1,119 @@
+"""The report's tables, from the figures of an evaluation. Computes no score."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mmcli.reporting.classes import ClassScore
+from mmcli.reporting.grid import Cell, Grid
+from mmcli.reporting.metrics import shown
+from mmcli.reporting.words import meaning
+
+FIRST, MORE = 5, 7
+"""Metrics beside the primary one that a page has room for, beside the comparison and in a table of their own."""
+
+
+def leaderboard(entries: Sequence[Mapping[str, Any]], metrics: Sequence[str], primary: str) -> list[Grid]:
+    """Every model with the primary metric, how much better the first is, and the other metrics; as many tables as fit."""
+    others = [name for name in metrics if name != primary]
+    strong = [place for place, entry in enumerate(entries) if entry["kind"] in {"fused", "optimized"}]
+    header = ["model", meaning(primary).name, "best over it", *(meaning(name).name for name in others[:FIRST])]
+    rows = [
+        [
+            Cell(entry["label"], entry["what"]),
+            _score(entry["metrics"][primary]),
+            _compared(entry),
+            *(_score(entry["metrics"][name]) for name in others[:FIRST]),
+        ]
+        for entry in entries
+    ]
+    found = [Grid.of("Every model on the test rows", header, rows, (0,), strong)]
+    for start in range(FIRST, len(others), MORE):
+        part = others[start : start + MORE]
+        rows = [[Cell(entry["label"]), *(_score(entry["metrics"][name]) for name in part)] for entry in entries]
+        found.append(
+            Grid.of("More metrics of every model", ["model", *(meaning(name).name for name in part)], rows, (0,), strong)
+        )
+    return found
+
+
+def _score(own: Mapping[str, float]) -> Cell:
+    return Cell(shown(own["value"]), _interval(own))
+
+
+def _compared(entry: Mapping[str, Any]) -> Cell:
+    """How much better the first is: the difference, and below it its interval and the p-value."""
+    if not entry["gain"]:
+        return Cell("")
+    value, _, interval = entry["gain"].partition(" ")
+    return Cell(value, interval + (f" p {entry['mcnemar']}" if entry["mcnemar"] else ""))
+
+
+def _interval(own: Mapping[str, float]) -> str:
+    return f"{shown(own['low'])}\u00a0–\u00a0{shown(own['high'])}"
+
+
+def classes(scores: Sequence[ClassScore]) -> Grid:
+    """Precision, recall, F1 and rows of each class, the weakest first; those without rows last."""
+    order = sorted(scores, key=lambda own: (not own.rows, own.f1 if own.f1 is not None else 1.0, own.name))
+    rows = [[own.name, f"{own.rows:,}", *(_share(v) for v in (own.precision, own.recall, own.f1))] for own in order]
+    return Grid.of("Each class on the test rows", ["class", "test rows", "precision", "recall", "F1"], rows)
+
+
+def _share(value: float | None) -> str:
+    return "–" if value is None else shown(value)
+
+
+def subsets(found: Sequence[Mapping[str, Any]], primary: str) -> Grid:
+    """The score with each subset of the inputs."""
+    rows = [[", ".join(own["inputs"]) or "none", _score(own)] for own in found]
+    return Grid.of("The score with some of the inputs", ["inputs given", meaning(primary).name], rows)
+
+
+def permutation(found: Mapping[str, Mapping[str, float]], weights: Mapping[str, float] | None, primary: str) -> Grid:
+    """What is lost when an input's cells are exchanged among the rows, and how much of it enters the fusion."""
+    header = ["input", f"{meaning(primary).name} lost", *(["weight in the fusion"] if weights else [])]
+    rows = []
+    for name, own in found.items():
+        entering = [(e, w) for e, w in (weights or {}).items() if e == name or e.startswith(f"{name}/")]
+        said = ", ".join(f"{e} {shown(w)}" if len(entering) > 1 else shown(w) for e, w in entering)
+        rows.append([name, f"{shown(own['drop'])} ± {shown(own['deviation'])}", *([said] if weights else [])])
+    return Grid.of("What is lost when an input's cells are exchanged among the rows", header, rows)
+
+
+def slices(found: Sequence[Mapping[str, Any]], primary: str) -> Grid:
+    """The score of parts of the test rows."""
+    rows = [[own["kind"], own["name"], f"{own['n']:,}", _score(own)] for own in found]
+    header = ["slice", "value", "rows", meaning(primary).name]
+    return Grid.of("The score of parts of the test rows", header, rows, (0, 1))
+
+
+def suspects(found: Sequence[Mapping[str, Any]], called: str) -> Grid:
+    """Rows whose target may be wrong."""
+    rows = [[own["row"], own["split"], own["given"], shown(own["share"]), own["likely"]] for own in found]
+    header = [called, "split", "target given", "its probability", "more likely"]
+    return Grid.of("Rows whose target may be wrong", header, rows, (0, 1, 2, 4))
+
+
+def steps(found: Sequence[Mapping[str, Any]], primary: str) -> Grid:
+    """The steps towards accuracy, each with the score after it."""
+    rows = [[own["step"], own["result"], shown(own["score"]), shown(own["loss"])] for own in found]
+    return Grid.of("Steps towards accuracy", ["step", "result", f"val {meaning(primary).name}", "val loss"], rows, (0, 1))
+
+
+def models(header: Sequence[str], cells: Sequence[Sequence[str]], picked: str) -> Grid:
+    """The models that were tried, the picked one standing out."""
+    strong = [place for place, row in enumerate(cells) if row[0] == picked]
+    names = ["model", "picked?", *header[2:]]
+    return Grid.of("Models that were tried, with what they cost", names, cells, (0, 1), strong)
+
+
+def inputs(found: Sequence[Mapping[str, Any]], primary: str) -> Grid:
+    """What the model reads, and by which sub-models."""
+    header = ["input", "kind", "sub-model", f"val {meaning(primary).name} alone", "parameters", "absent in test"]
+    rows = [
+        [own["name"], own["modality"], own["encoder"], shown(own["val"]), f"{own['parameters']:,}", f"{own['absent']:,}"]
+        for own in found
+    ]
+    return Grid.of("What the model reads", header, rows, (0, 1, 2))

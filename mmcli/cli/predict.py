@@ -24,6 +24,9 @@ Sets = Annotated[
     typer.Option("--sets", help="Write prediction sets, or the ends of an interval: they hold the truth as often as asked."),
 ]
 Embeddings = Annotated[bool, typer.Option("--embeddings", help="Write the fused features of each row, as a list.")]
+Raw = Annotated[
+    bool, typer.Option("--raw", help="Leave cells of a CSV that a spreadsheet would run as formulas without an apostrophe.")
+]
 
 
 def command(
@@ -33,6 +36,7 @@ def command(
     explain: Explain = False,
     sets: Sets = False,
     embeddings: Embeddings = False,
+    raw: Raw = False,
     media_root: o.MediaRoot = None,
     encoding: o.Encoding = None,
     delimiter: o.Delimiter = None,
@@ -65,6 +69,7 @@ def command(
         explain=explain,
         sets=sets,
         embeddings=embeddings,
+        raw=raw,
         media_root=media_root,
         encoding=encoding,
         delimiter=delimiter,

@@ -18,6 +18,7 @@ from mmcli import model, running
 from mmcli.errors import ConfigError, DataError
 from mmcli.model import Model
 from mmcli.stages import Context, Outcome
+from mmcli.tables.formulas import guarded, guarded_frame
 from mmcli.tables.reading import FORMATS, Table, open_table
 
 
@@ -34,6 +35,8 @@ class Options:
     """Whether prediction sets are written too."""
     embeddings: bool = False
     """Whether the fused features are written too."""
+    raw: bool = False
+    """Whether a CSV keeps cells that a spreadsheet would run as formulas."""
     media_root: str | None = None
     encoding: str | None = None
     delimiter: str | None = None
@@ -78,8 +81,8 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
         context.console.note("dry run: nothing was written")
         return Outcome({"model": loaded.artifact.name, "absent": missing}, "")
     started = time.monotonic()
-    rejects = _Rejects(options.output.with_name(f"{options.output.stem}.rejects.csv"))
-    rows, remarks = _predict(table, loaded, options, rejects)
+    rejects = _Rejects(options.output.with_name(f"{options.output.stem}.rejects.csv"), options.raw)
+    rows, remarks, formulas = _predict(table, loaded, options, rejects)
     seconds = time.monotonic() - started
     if rejects.first is not None:
         row, column, cell, reason = rejects.first
@@ -90,27 +93,36 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
     for column, found in remarks.items():
         for what, count in found.items():
             context.console.note(f"column {column!r}: {count:,} cells {what}")
+    if formulas:
+        context.console.note(
+            f"{formulas:,} cells of {options.output} that a spreadsheet would run as formulas have an apostrophe before them; "
+            "--raw leaves them as they are"
+        )
     context.console.note(f"{rows:,} rows in {seconds:.1f} s ({rows / max(seconds, 1e-9):,.0f} rows/s)")
     data = {"output": str(options.output), "rows": rows, "rejects": rejects.count, "model": loaded.artifact.name}
     return Outcome({**data, "absent": missing}, f"look at {options.output}")
 
 
-def _predict(table: Table, loaded: Model, options: Options, rejects: _Rejects) -> tuple[int, dict[str, Counter[str]]]:
-    """In chunks, into a file that takes its name when it is whole; gives the number of rows, and what was done to cells."""
+def _predict(table: Table, loaded: Model, options: Options, rejects: _Rejects) -> tuple[int, dict[str, Counter[str]], int]:
+    """In chunks, into a file that takes its name when it is whole; gives the number of rows, what was done to cells that were
+    read, and how many were guarded as they were written."""
     temporary = options.output.with_name(f".{options.output.name}.partial")
     options.output.parent.mkdir(parents=True, exist_ok=True)
-    writer = _WRITERS[FORMATS[options.output.suffix.lower()]](temporary, options.output.suffix.lower())
+    kind = FORMATS[options.output.suffix.lower()]
+    writer = _WRITERS[kind](temporary, options.output.suffix.lower())
     remarks: dict[str, Counter[str]] = {}
-    rows = 0
+    rows = formulas = 0
     try:
         root = options.media_root or str(table.path.parent)
         for prediction in loaded.predict_chunks(
             table.chunks(), root, explain=options.explain, sets=options.sets, embeddings=options.embeddings
         ):
-            writer.write(prediction.frame)
+            frame, found = (prediction.frame, 0) if options.raw or kind != "csv" else guarded_frame(prediction.frame)
+            writer.write(frame)
+            formulas += found
             rejects.write(prediction.rejects)
-            for column, found in prediction.remarks.items():
-                remarks.setdefault(column, Counter()).update(found)
+            for column, done in prediction.remarks.items():
+                remarks.setdefault(column, Counter()).update(done)
             rows += len(prediction.frame)
         if not rows:
             raise DataError(f"{table.path} has a header but no rows", "There is nothing to predict.")
@@ -122,14 +134,15 @@ def _predict(table: Table, loaded: Model, options: Options, rejects: _Rejects) -
     writer.close()
     rejects.close(keep=True)
     temporary.replace(options.output)
-    return rows, remarks
+    return rows, remarks, formulas
 
 
 class _Rejects:
     """What could not be read, written as it comes: a file beside the predictions, there only if there is any."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, raw: bool) -> None:
         self.path = path
+        self._raw = raw
         self.first: tuple[int, str, str, str] | None = None
         self.count = 0
         self._temporary = path.with_name(f".{path.name}.partial")
@@ -142,7 +155,8 @@ class _Rejects:
             self.first = rejects[0]
             self._file = self._temporary.open("w", encoding="utf-8", newline="")
             csv.writer(self._file, lineterminator="\n").writerow(("row", "column", "path", "reason"))
-        csv.writer(self._file, lineterminator="\n").writerows(rejects)
+        safe = rejects if self._raw else [(row, *map(guarded, cells)) for row, *cells in rejects]
+        csv.writer(self._file, lineterminator="\n").writerows(safe)
         self.count += len(rejects)
 
     def close(self, keep: bool) -> None:

@@ -23,8 +23,8 @@ from mmcli.reporting.metrics import Interval, shown
 from mmcli.reporting.svg import Figure
 from mmcli.tasks import Task
 
-MOST_CLASSES = 40
-"""Classes that are shown at once; the others unfold."""
+MOST_CLASSES, MOST_SLICES, MOST_TAKEN = 20, 12, 12
+"""Classes and slices that are shown at once, the others unfold; and inputs and columns whose absence is drawn."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,7 @@ def page(
     task, primary = dataset.task, dataset.task.primary_metric
     read = model.encoders_of(best)
     optimizing = _optimizing(best, task) if best is not fused else {}
+    ranked = _ranked(entries, summary, dataset)
     classes = [ClassScore(own["name"], own["rows"], own["predicted"], own["hits"]) for own in summary["classes"]]
     rows = {name: dataset.artifact.metrics[name] for name in ("train", "val", "test", "unlabelled")}
     rejects = dataset.artifact.metrics["rejects"]
@@ -72,7 +73,7 @@ def page(
         "meanings": [own for name in task.all_metrics if (own := words.meaning(name)).said],
         "lower_is_better": words.together(words.meaning(name).name for name, higher in task.all_metrics.items() if not higher),
         "mcnemar": words.MCNEMAR if any("mcnemar" in own for own in summary["paired"].values()) else "",
-        "leaderboard": tables.leaderboard(_ranked(entries, summary, dataset), list(task.all_metrics), primary),
+        "leaderboard": tables.leaderboard(ranked, list(task.all_metrics), primary, entries[0].label),
         "n": len(dataset.splits["test"]),
         "interactions": _interactions(summary),
         "shapley": f"{words.SHAPLEY} {'All' if summary['test']['shapley']['exact'] else 'Some'} orders were tried.",
@@ -105,7 +106,8 @@ def _tables(
 ) -> dict[str, Any]:
     """Those that are not of the models themselves."""
     test, trust, primary = summary["test"], summary["trust"], dataset.task.primary_metric
-    first, more = tables.classes(classes).parts(MOST_CLASSES)
+    first, more = tables.classes(classes, "class" if dataset.task.has_classes else "label").parts(MOST_CLASSES)
+    slices, more_slices = tables.slices(trust["slices"], primary, summary["higher_is_better"]).parts(MOST_SLICES)
     suspects = _suspects(trust["suspects"], dataset)
     worth = [[name, shown(own), shown(test["permutation"][name]["drop"])] for name, own in test["shapley"]["values"].items()]
     return {
@@ -114,7 +116,8 @@ def _tables(
         "subsets": tables.subsets(test["subsets"], primary),
         "permutation": tables.permutation(test["permutation"], test["weights"], primary),
         "worth": Grid.of("", ["input", "share of the score (Shapley)", "lost when exchanged among rows"], worth),
-        "slices": tables.slices(trust["slices"], primary) if trust["slices"] else None,
+        "slices": slices if trust["slices"] else None,
+        "more_slices": more_slices,
         "weakest_slices": sorted(trust["slices"], key=lambda own: own["value"], reverse=not summary["higher_is_better"])[:3],
         "suspects": tables.suspects(suspects, _called(dataset)) if suspects else None,
         "inputs": tables.inputs([_input(own, dataset) for own in read.values()], primary),
@@ -126,7 +129,7 @@ def _sections(values: Mapping[str, Any]) -> dict[str, str]:
     found = {
         "leaderboard": "Leaderboard",
         "right": "Right and wrong",
-        "classes": "Each class" if values["classes"] else "",
+        "classes": f"Each {values['classes'].header[0]}" if values["classes"] else "",
         "inputs": "What each input is worth",
         "missing": "When inputs are missing or spoilt",
         "slices": "Where it is better and worse" if values["slices"] else "",
@@ -302,13 +305,15 @@ def _figures(
     """The general drawings by name; None where there is nothing to draw."""
     primary, top, test = dataset.task.primary_metric, entries[0], summary["test"]
     ranked = [(e.label, e.kind, e.scores[primary]) for e in _best_first(entries, dataset)]
-    without = {e.name: e.scores[primary] for e in entries if e.kind == "without"}
+    sign = 1 if dataset.task.primary_higher_is_better else -1
+    taken = sorted((e for e in entries if e.kind == "without"), key=lambda e: sign * e.scores[primary].value)
+    without = {e.name: e.scores[primary] for e in taken[:MOST_TAKEN]}
     missing = {name: [(p["share"], p["score"]) for p in curve] for name, curve in test["missing_curve"].items()}
     shares = test["shapley"]["values"]
     return {
         "leaderboard": charts.leaderboard(ranked, primary),
         "ablation": charts.ablation(top.scores[primary], without, primary) if without else None,
-        "shapley": charts.contributions(shares, primary) if len(shares) > 1 else None,
+        "shapley": charts.contributions(shares, primary, summary["higher_is_better"]) if len(shares) > 1 else None,
         "missing": charts.curves(missing, "share of test rows that lack the input", primary),
         **_optimizing_figures(best, dataset),
     }

@@ -13,6 +13,8 @@ from mmcli.reporting.words import signed, worsened
 from mmcli.running import Cost
 
 Goal = Literal["balanced", "accuracy", "latency", "size"]
+WORTH_SAYING = 0.02
+"""Share by which another metric must get worse to be told: less may be rounding."""
 GOALS: tuple[Goal, ...] = ("balanced", "accuracy", "latency", "size")
 
 
@@ -172,8 +174,9 @@ def points(table: Mapping[str, Any]) -> list[Point]:
 
 
 def worse_than_before(metrics: Mapping[str, Any], higher: Mapping[str, bool]) -> list[str]:
-    """What of val is worse in the picked model than before optimizing, though its primary metric was what it was picked by."""
-    return worsened(metrics["before"]["val"], metrics["after"]["val"], higher, metrics["primary_metric"])
+    """What of val is worse by `WORTH_SAYING` in the picked model than before optimizing, though it was picked by its primary
+    metric."""
+    return worsened(metrics["before"]["val"], metrics["after"]["val"], higher, metrics["primary_metric"], WORTH_SAYING)
 
 
 def left_out(rows: Sequence[Row]) -> list[str]:

@@ -45,7 +45,7 @@ def _of_gains(summary: Mapping[str, Any]) -> list[Advice]:
     found = []
     if summary["gain"]["best_column"]["low"] <= 0:
         name = summary["best_column"]
-        found.append(Advice(f"That fusing beats {name} alone is not shown: weigh {name} alone, or more rows."))
+        found.append(Advice(f"Fusing is not shown to beat {name} alone: weigh {name} alone, or gather more rows."))
     if summary["gain"]["linear"]["value"] < 0:
         found.append(Advice("A linear model on the same inputs does better: look at what it uses, or try other sub-models."))
     return found

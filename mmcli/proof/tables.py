@@ -14,11 +14,11 @@ FIRST, MORE = 5, 7
 """Metrics beside the primary one that a page has room for, beside the comparison and in a table of their own."""
 
 
-def leaderboard(entries: Sequence[Mapping[str, Any]], metrics: Sequence[str], primary: str) -> list[Grid]:
-    """Every model with the primary metric, how much better the first is, and the other metrics; as many tables as fit."""
+def leaderboard(entries: Sequence[Mapping[str, Any]], metrics: Sequence[str], primary: str, judged: str) -> list[Grid]:
+    """Every model with the primary metric, how much better the `judged` one is, and the others; as many tables as fit."""
     others = [name for name in metrics if name != primary]
     strong = [place for place, entry in enumerate(entries) if entry["kind"] in {"fused", "optimized"}]
-    header = ["model", meaning(primary).name, "best over it", *(meaning(name).name for name in others[:FIRST])]
+    header = ["model", meaning(primary).name, f"{judged} over it", *(meaning(name).name for name in others[:FIRST])]
     rows = [
         [
             Cell(entry["label"], entry["what"]),
@@ -43,7 +43,7 @@ def _score(own: Mapping[str, float]) -> Cell:
 
 
 def _compared(entry: Mapping[str, Any]) -> Cell:
-    """How much better the first is: the difference, and below it its interval and the p-value."""
+    """How much better the judged one is: the difference, and below it its interval and the p-value."""
     if not entry["gain"]:
         return Cell("")
     value, _, interval = entry["gain"].partition(" ")
@@ -51,14 +51,16 @@ def _compared(entry: Mapping[str, Any]) -> Cell:
 
 
 def _interval(own: Mapping[str, float]) -> str:
+    if own["low"] != own["low"]:  # not a number: there is no score
+        return ""
     return f"{shown(own['low'])}\u00a0–\u00a0{shown(own['high'])}"
 
 
-def classes(scores: Sequence[ClassScore]) -> Grid:
-    """Precision, recall, F1 and rows of each class, the weakest first; those without rows last."""
+def classes(scores: Sequence[ClassScore], called: str) -> Grid:
+    """Precision, recall, F1 and rows of each class or label, the weakest first; those without rows last."""
     order = sorted(scores, key=lambda own: (not own.rows, own.f1 if own.f1 is not None else 1.0, own.name))
     rows = [[own.name, f"{own.rows:,}", *(_share(v) for v in (own.precision, own.recall, own.f1))] for own in order]
-    return Grid.of("Each class on the test rows", ["class", "test rows", "precision", "recall", "F1"], rows)
+    return Grid.of(f"Each {called} on the test rows", [called, "rows", "precision", "recall", "F1"], rows)
 
 
 def _share(value: float | None) -> str:
@@ -73,18 +75,19 @@ def subsets(found: Sequence[Mapping[str, Any]], primary: str) -> Grid:
 
 def permutation(found: Mapping[str, Mapping[str, float]], weights: Mapping[str, float] | None, primary: str) -> Grid:
     """What is lost when an input's cells are exchanged among the rows, and how much of it enters the fusion."""
-    header = ["input", f"{meaning(primary).name} lost", *(["weight in the fusion"] if weights else [])]
+    header = ["input", f"{meaning(primary).name} lost", *(["weight"] if weights else [])]
     rows = []
     for name, own in found.items():
         entering = [(e, w) for e, w in (weights or {}).items() if e == name or e.startswith(f"{name}/")]
-        said = ", ".join(f"{e} {shown(w)}" if len(entering) > 1 else shown(w) for e, w in entering)
+        said = ", ".join(f"{shown(w)} ({e.rpartition('/')[2]})" if len(entering) > 1 else shown(w) for e, w in entering)
         rows.append([name, f"{shown(own['drop'])} ± {shown(own['deviation'])}", *([said] if weights else [])])
-    return Grid.of("What is lost when an input's cells are exchanged among the rows", header, rows)
+    return Grid.of("What is lost when an input's cells are exchanged among the rows", header, rows, (0, 2))
 
 
-def slices(found: Sequence[Mapping[str, Any]], primary: str) -> Grid:
-    """The score of parts of the test rows."""
-    rows = [[own["kind"], own["name"], f"{own['n']:,}", _score(own)] for own in found]
+def slices(found: Sequence[Mapping[str, Any]], primary: str, higher: bool) -> Grid:
+    """The score of parts of the test rows, the weakest first."""
+    order = sorted(found, key=lambda own: own["value"], reverse=not higher)
+    rows = [[own["kind"], own["name"], f"{own['n']:,}", _score(own)] for own in order]
     header = ["slice", "value", "rows", meaning(primary).name]
     return Grid.of("The score of parts of the test rows", header, rows, (0, 1))
 

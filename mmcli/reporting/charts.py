@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
@@ -37,36 +38,41 @@ class Bar:
 
 
 def _rows(bars: Sequence[Bar], scale: Scale, across: str, label: str, dots: bool, marked: tuple[str, float] | None) -> Figure:
-    """Names above their marks, so that both have the whole width."""
-    zero = scale.at(min(max(0.0, scale.low), scale.high))
-    height = _ROW * len(bars) + (LINE if marked else 0)
+    """Names above their marks, so that both have the whole width; texts last, so that no line crosses them."""
+    start = LINE if marked else 0
+    height = _ROW * len(bars) + start
     drawn = [svg.line(percent(scale.at(v)), 0, percent(scale.at(v)), height, "grid") for v, _ in scale.ticks()]
     for place, bar in enumerate(bars):
-        top = _ROW * place + (LINE if marked else 0)
-        said = bar.said or shown(bar.value)
-        drawn.append(svg.text("0%", top + 16, svg.cut(bar.name, 26), "start", "strong" if bar.strong else "", bar.name))
-        drawn.append(svg.text("100%", top + 16, said, "end", "strong" if bar.strong else ""))
-        at = scale.at(bar.value)
-        if not dots:
-            kind = "fill-strong" if bar.strong else "fill"
-            width = percent(abs(at - zero))
-            drawn.append(
-                f'<rect class="{kind}" x="{percent(min(at, zero))}" y="{top + 22}" width="{width}" height="12" rx="2"/>'
-            )
-        if bar.low is not None and bar.high is not None:
-            kind = ("range strong" if bar.strong else "range") if dots else "thin"
-            drawn.append(svg.line(percent(scale.at(bar.low)), top + 28, percent(scale.at(bar.high)), top + 28, kind))
-        if dots:
-            drawn.append(f'<circle class="{"dot-strong" if bar.strong else "dot"}" cx="{percent(at)}" cy="{top + 28}" r="6"/>')
+        drawn += _marks(bar, scale, start + _ROW * place + 28, dots)
     if marked:
-        name, value = marked
-        side = "end" if scale.at(value) > 0.5 else "start"
-        drawn.append(svg.line(percent(scale.at(value)), LINE - 4, percent(scale.at(value)), height, "reference"))
-        drawn.append(svg.text(percent(scale.at(value)), 10, f"{name} {shown(value)}", side, "accent"))
+        at = scale.at(marked[1])
+        drawn.append(svg.line(percent(at), start - 4, percent(at), height, "reference"))
+        side = "end" if at > 0.5 else "start"
+        drawn.append(svg.text(percent(at), 10, f"{marked[0]} {shown(marked[1])}", side, "accent halo"))
+    for place, bar in enumerate(bars):
+        down, kind = start + _ROW * place + 16, "strong halo" if bar.strong else "halo"
+        drawn.append(svg.text("0%", down, svg.cut(bar.name, 26), "start", kind, bar.name))
+        drawn.append(svg.text("100%", down, bar.said or shown(bar.value), "end", kind))
     drawn.append(svg.line("0%", height, "100%", height, "axis"))
     drawn += [svg.text(percent(scale.at(v)), height + LINE, said, "middle", "muted") for v, said in scale.ticks()]
     drawn.append(svg.text("50%", height + 2 * LINE, svg.cut(across, 42), "middle", "muted", across))
     return Figure("".join(drawn), height, label, 18, 18, 4, 2 * LINE + 8)
+
+
+def _marks(bar: Bar, scale: Scale, down: float, dots: bool) -> list[str]:
+    """A bar or a dot, and the line of its interval; what is not a number has none."""
+    drawn = []
+    at, zero = scale.at(bar.value), scale.at(min(max(0.0, scale.low), scale.high))
+    if not dots and math.isfinite(at):
+        kind, width = "fill-strong" if bar.strong else "fill", percent(abs(at - zero))
+        drawn.append(f'<rect class="{kind}" x="{percent(min(at, zero))}" y="{down - 6:g}" width="{width}" height="12" rx="2"/>')
+    if bar.low is not None and bar.high is not None and math.isfinite(bar.low) and math.isfinite(bar.high):
+        kind = ("range strong" if bar.strong else "range") if dots else "thin"
+        drawn.append(svg.line(percent(scale.at(bar.low)), down, percent(scale.at(bar.high)), down, kind))
+    if dots and math.isfinite(at):
+        kind = "dot-strong" if bar.strong else "dot"
+        drawn.append(f'<circle class="{kind}" cx="{percent(at)}" cy="{down:g}" r="6"/>')
+    return drawn
 
 
 def leaderboard(entries: Sequence[tuple[str, str, Interval]], metric: str) -> Figure:
@@ -90,12 +96,13 @@ def ablation(full: Interval, without: Mapping[str, Interval], metric: str) -> Fi
     return _rows(bars, scale, f"test {own.name}", f"Test {own.name} without each input", False, ("all inputs", full.value))
 
 
-def contributions(values: Mapping[str, float], metric: str) -> Figure:
+def contributions(values: Mapping[str, float], metric: str, higher: bool) -> Figure:
     """Each input's share of the score, the largest first."""
     bars = [Bar(name, value, said=signed(value), strong=True) for name, value in _largest_first(values)]
     name = meaning(metric).name
     scale = Scale.around([0.0, *values.values()])
-    return _rows(bars, scale, f"what it adds to test {name}", f"Shapley values of the inputs: {name}", False, None)
+    across = f"how much it {'raises' if higher else 'lowers'} test {name}"
+    return _rows(bars, scale, across, f"Shapley values of the inputs: {across}", False, None)
 
 
 def importances(values: Mapping[str, float]) -> Figure:

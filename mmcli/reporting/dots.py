@@ -29,6 +29,15 @@ class Point:
 
 
 @dataclass(frozen=True)
+class _Place:
+    """Where a name stands, from the dot's centre."""
+
+    anchor: str
+    across: float
+    down: float
+
+
+@dataclass(frozen=True)
 class _Box:
     left: float
     top: float
@@ -64,43 +73,53 @@ def _any(kind: str, points: Sequence[Point]) -> bool:
     return any(point.kind == kind for point in points)
 
 
-def _placed(points: Sequence[Point], radius: dict[Point, float], plot: Plot, width: int) -> dict[Point, tuple[str, float]]:
-    """Where the names go that meet neither a dot, nor one another, nor an edge: the side, and how far down."""
+def _placed(points: Sequence[Point], radius: dict[Point, float], plot: Plot, width: int) -> dict[Point, _Place]:
+    """Where the names go that meet neither a dot, nor one another, nor an edge."""
     taken = []
     for point in points:
         x, y, r = plot.x.at(point.milliseconds) * width, plot.down(point.score), radius[point]
         taken.append(_Box(x - r, y - r, x + r, y + r))
-    found: dict[Point, tuple[str, float]] = {}
+    found: dict[Point, _Place] = {}
     for point in points:
-        x, y, r = plot.x.at(point.milliseconds) * width, plot.down(point.score), radius[point]
+        x, y = plot.x.at(point.milliseconds) * width, plot.down(point.score)
         long = CHARACTER * svg.width_of(svg.cut(point.name, 30))
-        for side, lower in (("start", 0), ("end", 0), ("middle", -r - 12), ("middle", r + 12), ("start", -16), ("end", 16)):
-            start = {"start": x + r + 4, "end": x - r - 4 - long, "middle": x - long / 2}[side]
-            box = _Box(start, y + lower - LINE / 2, start + long, y + lower + LINE / 2)
-            inside = box.left > 0 and box.right < width + 20 and box.top > -16 and box.bottom < plot.height
+        for place in _places(radius[point]):
+            start = x + place.across - {"start": 0, "middle": long / 2, "end": long}[place.anchor]
+            box = _Box(start, y + place.down - LINE / 2, start + long, y + place.down + LINE / 2)
+            inside = box.left > -10 and box.right < width + 15 and box.top > -16 and box.bottom < plot.height
             if inside and not any(box.meets(other) for other in taken):
                 taken.append(box)
-                found[point] = (side, lower)
+                found[point] = place
                 break
     return found
 
 
-def _dot(
-    point: Point, radius: float, plot: Plot, wide: tuple[str, float] | None, narrow: tuple[str, float] | None, metric: str
-) -> str:
+def _places(radius: float) -> list[_Place]:
+    """Above, below, beside, and further above and below: what is tried in turn."""
+    near, far = radius + 12, radius + 32
+    rows = [
+        [_Place("middle", 0, down), _Place("start", -radius, down), _Place("end", radius, down)]
+        for down in (-near, near, -far, far)
+    ]
+    beside = [_Place("start", radius + 4, 0), _Place("end", -radius - 4, 0)]
+    return [*rows[0], *rows[1], *beside, *rows[2], *rows[3]]
+
+
+def _dot(point: Point, radius: float, plot: Plot, wide: _Place | None, narrow: _Place | None, metric: str) -> str:
+    """A dot with its name: aloud where there is room, at a pointer or the tab key anywhere."""
     figures = f"{metric} {shown(point.score)}, {point.milliseconds:.2f} ms, {point.megabytes:.1f} MB"
-    said = f"{point.name} ({KINDS[point.kind]}): {figures}"
+    said = svg.cut(f"{point.name} ({KINDS[point.kind]}): {figures}", 200)
     x, y = plot.across(point.milliseconds), plot.down(point.score)
     kind = "dot-soft" if point.kind == "allowed" else f"dot-{point.kind}"
     away = plot.x.at(point.milliseconds)
-    side, lower = wide or ("start" if away < 0.3 else "end" if away > 0.7 else "middle", -radius - 12)
-    shift = {"start": radius + 4, "end": -radius - 4, "middle": 0.0}[side] if wide else 0.0
+    hidden = _Place("start" if away < 0.3 else "end" if away > 0.7 else "middle", 0, -radius - 12)
+    place = wide or hidden
     visible = "name" if wide is None else "name always" if narrow == wide else "name always-wide"
     name = (
-        f'<text class="{visible}" x="{x}" dx="{shift:g}" y="{y + lower + 5:g}" text-anchor="{side}">'
+        f'<text class="{visible}" x="{x}" dx="{place.across:g}" y="{y + place.down + 5:g}" text-anchor="{place.anchor}">'
         f"{escape(svg.cut(point.name, 30))}</text>"
     )
     return (
-        f'<g class="point" tabindex="0" role="img" aria-label={quoteattr(svg.cut(said, 200))}>'
-        f'<title>{escape(svg.cut(said, 200))}</title><circle class="{kind}" cx="{x}" cy="{y:g}" r="{radius:.1f}"/>{name}</g>'
+        f'<g class="point" tabindex="0" role="img" aria-label={quoteattr(said)}><title>{escape(said)}</title>'
+        f'<circle class="{kind}" cx="{x}" cy="{y:g}" r="{radius:.1f}"/>{name}</g>'
     )

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from mmcli.reporting import markdown
 
-_NARROW = 44
+_NARROW = 47
 """Characters that go across a narrow page."""
 
 
@@ -19,7 +19,9 @@ class Cell(NamedTuple):
     note: str = ""
 
     def __str__(self) -> str:
-        return f"{self.value} {self.note}".rstrip()
+        if not self.note:
+            return self.value
+        return f"{self.value} {self.note if self.note.startswith('[') else f'({self.note})'}"
 
 
 @dataclass(frozen=True)

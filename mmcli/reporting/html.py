@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import jinja2
@@ -15,11 +14,6 @@ from PIL import Image
 from mmcli.reporting import markdown, svg
 from mmcli.reporting.metrics import shown
 from mmcli.reporting.svg import Figure
-
-
-def picture(path: Path) -> str:
-    """A PNG as a data address."""
-    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
 
 
 def picture_of(image: Image.Image) -> str:

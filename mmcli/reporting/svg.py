@@ -88,7 +88,10 @@ class Scale:
             inside = [f * 10.0**d for d in decades for f in factors if self.low <= f * 10.0**d <= self.high]
             if len(inside) <= most + 1 and len(inside) > len(found):
                 found = inside
-        return [(value, f"{value:g}") for value in found[: most + 1]]
+        if not found:  # more decades than ticks
+            inside = [10.0**d for d in decades if self.low <= 10.0**d <= self.high]
+            found = inside[:: -(-len(inside) // (most + 1)) or 1]
+        return [(value, f"{value:g}") for value in found]
 
 
 def _step(span: float, most: int) -> float:
@@ -125,10 +128,10 @@ class Figure:
             f"margin:{self.top}px {self.right}px {self.bottom}px {self.left}px;width:calc(100% - {self.left + self.right}px)"
         )
         drawn = (
-            f'<svg class="chart" role="{self.role}" aria-label={quoteattr(self.label)} height="{self.height:g}" '
+            f'<svg class="chart" role="{self.role}" aria-label={quoteattr(_printable(self.label))} height="{self.height:g}" '
             f'style="{place}">{self.body}</svg>'
         )
-        items = "".join(f"<li>{swatch(kind)}{escape(name)}</li>" for kind, name in self.legend)
+        items = "".join(f"<li>{swatch(kind)}{escape(cut(name, 60))}</li>" for kind, name in self.legend)
         return f'{drawn}<ul class="legend">{items}</ul>' if items else drawn
 
     def standalone(self, width: int = 640) -> str:
@@ -136,12 +139,12 @@ class Figure:
         below = self.top + self.height + self.bottom
         legend = "".join(
             f'<svg x="{self.left}" y="{below + LINE * n + 4}" overflow="visible">{swatch(kind)}'
-            f"{text('36', 10, name, 'start')}</svg>"
+            f"{text('36', 10, cut(name, 60), 'start')}</svg>"
             for n, (kind, name) in enumerate(self.legend)
         )
         return (
             f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{below + LINE * len(self.legend) + 8:g}" '
-            f'role="{self.role}" aria-label={quoteattr(self.label)}><style>{escape(styles())}{_ROOM}</style>'
+            f'role="{self.role}" aria-label={quoteattr(_printable(self.label))}><style>{escape(styles())}{_ROOM}</style>'
             f'<rect class="page" width="100%" height="100%"/>'
             f'<svg class="chart" x="{self.left}" y="{self.top}" width="{width - self.left - self.right}" '
             f'height="{self.height:g}" overflow="visible">{self.body}</svg>{legend}</svg>\n'
@@ -205,6 +208,9 @@ class Plot:
         )
 
     def dot(self, x: float, y: float, kind: str, radius: float = 3.5, more: str = "") -> None:
+        """A point; none where there is no number."""
+        if not (math.isfinite(x) and math.isfinite(y)):
+            return
         title = f"<title>{escape(_printable(more))}</title>" if more else ""
         place = f'cx="{self.across(x)}" cy="{self.down(y):g}" r="{radius:g}"'
         self.marks.append(f'<circle class="{kind}" {place}>{title}</circle>')

@@ -49,8 +49,8 @@ _METRICS = {
     "loss": Meaning("loss", "what training minimises", 0),
 }
 EMAP = "EMAP asks what is left when each input may only add its own evidence: the difference is what inputs say together."
-MCNEMAR = "McNemar's p: how often rows on which just one of two models is right would split so unevenly by chance."
-SHAPLEY = "A Shapley value is what an input adds to the score, averaged over all orders in which the inputs could come."
+MCNEMAR = "It says how often rows on which just one of two models is right would split so unevenly by chance."
+SHAPLEY = "A Shapley value: how much better an input makes the score, averaged over the orders in which inputs could come."
 INTERVAL = "A 95% interval: where the score would lie in 95 of 100 draws of as many rows (bootstrap)."
 
 
@@ -64,9 +64,7 @@ def meaning(metric: str) -> Meaning:
 def signed(value: float) -> str:
     """A difference with its sign, none where nothing of it is left to show."""
     said = shown(value)
-    if not said.strip("-0.\u2013"):
-        return said.removeprefix("-")
-    return said if value < 0 else f"+{said}"
+    return f"+{said}" if value > 0 and said.strip("0.") else said
 
 
 def difference(gain: Interval | Mapping[str, Any]) -> str:
@@ -76,12 +74,15 @@ def difference(gain: Interval | Mapping[str, Any]) -> str:
     return f"{value} [{signed(own['low'])}, {signed(own['high'])}]"
 
 
-def worsened(before: Mapping[str, float], after: Mapping[str, float], higher: Mapping[str, bool], primary: str) -> list[str]:
-    """Metrics besides the primary one that are visibly worse after: `log loss 0.520 instead of 0.271`."""
+def worsened(
+    before: Mapping[str, float], after: Mapping[str, float], higher: Mapping[str, bool], primary: str, least: float = 0.0
+) -> list[str]:
+    """Metrics besides the primary one that are visibly worse after, and by more than that share of what they were before:
+    `log loss 0.520 instead of 0.271`."""
     found = []
     for name in (name for name in higher if name != primary and name in before and name in after):
         loss = before[name] - after[name] if higher[name] else after[name] - before[name]
-        if loss > 0 and shown(before[name]) != shown(after[name]):
+        if loss > least * abs(before[name]) and shown(before[name]) != shown(after[name]):
             found.append(f"{meaning(name).name} {shown(after[name])} instead of {shown(before[name])}")
     return found
 

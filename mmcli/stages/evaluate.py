@@ -126,7 +126,7 @@ def _entries(case: _Case) -> list[Entry]:
 
     entries = []
     if best is not fused:
-        what = f"{best.metrics['picked']}: {best.config['method']} of {', '.join(model.inputs_of(best))}, {best.metrics['way']}"
+        what = f"{best.metrics['picked']}: {best.config['method']} of {', '.join(model.inputs_of(best))}"
         entries.append(entry("optimized", best.name, _kept_outputs(best, model.OUTPUTS)[test], what))
     what = f"{fused.config['method']} fusion of {', '.join(model.inputs_of(fused))}"
     entries.append(entry("fused", fused.config["method"], _kept_outputs(fused, model.OUTPUTS)[test], what))

@@ -108,6 +108,8 @@ def say(artifact: Artifact, dataset: Dataset, context: Context, max_drop: float)
         f"one row in {before['p50_ms_1']:.2f} -> {after['p50_ms_1']:.2f} ms ({faster:.1f} times as fast), "
         f"{before['size_mb']:.1f} -> {after['size_mb']:.1f} MB"
     )
+    if worse := tradeoff.worse_than_before(metrics, dataset.task.metrics):
+        context.console.note(f"it was picked by {primary}; by other measures val is worse than before: {'; '.join(worse)}")
     doubtful = tradeoff.unproven(tried, picked, max_drop)
     if doubtful is not None:
         reads, seen = ", ".join(doubtful.extra["encoders"]), len(dataset.splits["val"])

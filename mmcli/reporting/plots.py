@@ -100,7 +100,7 @@ def _within(values: Sequence[float], own: Meaning, limit: Callable[[float, float
 
 
 def _figure(width: float, height: float) -> tuple[Figure, Any]:
-    with mpl.rc_context({"font.family": _fonts(), "font.size": TEXT}):
+    with mpl.rc_context({"font.family": _fonts(), "font.size": TEXT, "text.parse_math": False}):
         figure = Figure(figsize=(width, height), layout="constrained")
         axes = figure.add_subplot()
     axes.spines[["top", "right"]].set_visible(False)
@@ -110,10 +110,11 @@ def _figure(width: float, height: float) -> tuple[Figure, Any]:
 
 def _save(figure: Figure, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with mpl.rc_context({"font.family": _fonts(), "font.size": TEXT, "axes.unicode_minus": False}):
+    with mpl.rc_context({"font.family": _fonts(), "font.size": TEXT, "text.parse_math": False, "axes.unicode_minus": False}):
         # No date or version in the file: the same plot has the same bytes.
         for text in figure.findobj(Text):
             text.set_fontsize(TEXT)
+            text.set_parse_math(False)  # a dollar in a name is a dollar
         figure.savefig(path, dpi=150, bbox_inches="tight", metadata={"Software": None})
 
 

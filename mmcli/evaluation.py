@@ -325,7 +325,8 @@ def _optimizing_figures(best: Artifact, dataset: Dataset) -> dict[str, Figure | 
     if best.manifest["kind"] != "optimized":
         return none
     table, task = best.json("tradeoff.json"), dataset.task
-    found = none | {"tradeoff": dots.tradeoff(tradeoff.points(table), task.primary_metric)}
+    rows = [tradeoff.Row.from_dict(entry) for entry in table["rows"]]
+    found = none | {"tradeoff": dots.tradeoff(tradeoff.points(rows, table["picked"]), task.primary_metric)}
     search = best.metrics["steps"].get("search", {}) if "search" in steps.in_hand(best.metrics) else {}
     scores = [own["score"] for own in search.get("history", []) if own["score"] is not None]
     if len(scores) > 1:

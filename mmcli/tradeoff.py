@@ -162,15 +162,15 @@ def _apart(gain: Interval) -> str:
     return "level" if gain.low == gain.high == 0 else f"{signed(gain.low)} to {signed(gain.high)}"
 
 
-def points(table: Mapping[str, Any]) -> list[Point]:
-    """The dots of `tradeoff.json`: the models that could be run."""
-    found = []
-    for row in map(Row.from_dict, table["rows"]):
-        if row.cost is not None:
-            kind = "front" if row.front else "allowed" if row.allowed else "other"
-            kind = "picked" if row.name == table["picked"] else kind
-            found.append(Point(row.name, row.score, row.cost.p50_ms_1, row.cost.size_mb, kind))
-    return found
+def points(rows: Sequence[Row], picked: str) -> list[Point]:
+    """The models that could be run, as dots."""
+
+    def kind(row: Row) -> str:
+        if row.name == picked:
+            return "picked"
+        return "front" if row.front else "allowed" if row.allowed else "before" if row.superseded else "other"
+
+    return [Point(row.name, row.score, row.cost.p50_ms_1, row.cost.size_mb, kind(row)) for row in rows if row.cost is not None]
 
 
 def worse_than_before(metrics: Mapping[str, Any], higher: Mapping[str, bool]) -> list[str]:

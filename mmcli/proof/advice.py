@@ -63,9 +63,8 @@ def _of_rows(summary: Mapping[str, Any], classes: Sequence[ClassScore], rows: Ma
     weak = [own for own in classes if own.rows and (own.f1 or 0.0) < WEAK]
     if weak:
         weak.sort(key=lambda own: (own.f1 or 0.0, own.name))
-        named = together([own.name for own in weak[:3]])
-        more = f" and {len(weak) - 3} more" if len(weak) > 3 else ""
-        found.append(Advice(f"Gather more rows of what is seldom found: {named}{more} (F1 below {WEAK:g})."))
+        named = together([*(own.name for own in weak[:3]), *([f"{len(weak) - 3} more"] if len(weak) > 3 else [])])
+        found.append(Advice(f"Gather more rows of what is seldom found: {named} (F1 below {WEAK:g})."))
     if rows["test"] < 200:
         found.append(Advice(f"Test on more rows: with {rows['test']} the intervals are wide."))
     return found

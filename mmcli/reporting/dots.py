@@ -11,7 +11,13 @@ from mmcli.reporting.metrics import shown
 from mmcli.reporting.svg import CHARACTER, LINE, Figure, Plot, Scale
 from mmcli.reporting.words import meaning
 
-KINDS = {"picked": "picked", "front": "best trade", "allowed": "allowed", "other": "drops, or may drop, too much"}
+KINDS = {
+    "picked": "picked",
+    "front": "best trade",
+    "allowed": "allowed",
+    "before": "before it was tuned",
+    "other": "drops, or may drop, too much",
+}
 """Kinds of dots, those that are named first first."""
 _WIDE, _NARROW = 560, 250
 """Pixels across for which names are laid out."""

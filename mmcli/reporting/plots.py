@@ -17,7 +17,7 @@ from matplotlib import font_manager
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from mmcli.reporting.dots import KINDS
+from mmcli.reporting.dots import KINDS, Point
 from mmcli.reporting.metrics import Interval
 from mmcli.reporting.svg import Scale
 from mmcli.reporting.words import Meaning, meaning
@@ -118,28 +118,28 @@ def _save(figure: Figure, path: Path) -> None:
         figure.savefig(path, dpi=150, bbox_inches="tight", metadata={"Software": None})
 
 
-def tradeoff(points: Sequence[tuple[str, float, float, float, str]], metric: str, path: Path) -> None:
-    """(name, score, milliseconds, megabytes, kind) of each model: score against latency, the size as the dot's; kind is
-    picked, front, allowed or other."""
+def tradeoff(points: Sequence[Point], metric: str, path: Path) -> None:
+    """Score against latency, the size as the dot's."""
     figure, axes = _figure(7.2, 4.6)
-    colours = {"picked": "#c92a2a", "front": ACCENT, "allowed": SOFT, "other": "#ced4da"}
-    largest, own = max(size for _, _, _, size, _ in points), meaning(metric)
-    for _, score, milliseconds, size, kind in points:
-        area = 40 + 320 * size / largest
-        axes.scatter([milliseconds], [score], s=area, color=colours[kind], alpha=0.85, edgecolor="white", zorder=3)
-    named = sorted((ms, score, name) for name, score, ms, _, kind in points if kind in {"picked", "front"})
-    for place, (milliseconds, score, name) in enumerate(named):  # one above the other: the fastest often lie together
+    colours = {"picked": "#c92a2a", "front": ACCENT, "allowed": SOFT, "before": MUTED, "other": "#ced4da"}
+    largest, own = max(point.megabytes for point in points), meaning(metric)
+    for kind in (kind for kind in KINDS if any(point.kind == kind for point in points)):
+        found = [point for point in points if point.kind == kind]
+        x, y = [point.milliseconds for point in found], [point.score for point in found]
+        areas = [40 + 320 * point.megabytes / largest for point in found]
+        axes.scatter(x, y, s=areas, color=colours[kind], alpha=0.85, edgecolor="white", zorder=3)
+        axes.scatter([], [], s=50, color=colours[kind], label=KINDS[kind])  # of one size in the legend
+    front = sorted((point for point in points if point.kind in {"picked", "front"}), key=lambda point: point.milliseconds)
+    for place, point in enumerate(front):  # one above the other: the fastest often lie together
         line = {"arrowstyle": "-", "color": "#adb5bd", "linewidth": 0.6}
-        label, away = readable([name])[0], (14, 12 + 12 * (len(named) - 1 - place))
-        axes.annotate(label, (milliseconds, score), away, textcoords="offset points", arrowprops=line)
-    front = sorted((ms, score) for _, score, ms, _, kind in points if kind in {"picked", "front"})
-    axes.plot([ms for ms, _ in front], [score for _, score in front], color=ACCENT, linewidth=1, alpha=0.5, zorder=2)
+        at, away = (point.milliseconds, point.score), (14, 12 + 12 * (len(front) - 1 - place))
+        axes.annotate(readable([point.name])[0], at, away, textcoords="offset points", arrowprops=line)
+    x, y = [point.milliseconds for point in front], [point.score for point in front]
+    axes.plot(x, y, color=ACCENT, linewidth=1, alpha=0.5, zorder=2)
     axes.set_xscale("log")
     for axis in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
         axis(mpl.ticker.FuncFormatter(lambda value, _: f"{value:g}"))
-    for kind in (kind for kind in KINDS if any(found == kind for *_, found in points)):
-        axes.scatter([], [], s=50, color=colours[kind], label=KINDS[kind])
-    axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=4)
+    axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=3)
     axes.set_xlabel("median latency of one row, milliseconds (log scale); area: megabytes")
     axes.set_ylabel(f"val {own.name}")
     axes.grid(color="#e4e7eb", linewidth=0.8)

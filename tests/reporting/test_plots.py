@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from mmcli.reporting import plots
+from mmcli.reporting.dots import Point
 from mmcli.reporting.metrics import Interval
 
 SCORE = Interval(0.8, 0.7, 0.9, 50)
@@ -13,7 +14,7 @@ SCORE = Interval(0.8, 0.7, 0.9, 50)
 
 def test_every_plot_is_drawn_with_labels_in_any_script(tmp_path: Path) -> None:
     plots.leaderboard([("fused $x_$", "fused", SCORE), ("标签", "column", SCORE)], "accuracy", tmp_path / "a.png")
-    points = [("tuned", 0.9, 2.0, 10.0, "picked"), ("标签", 0.8, 3.0, 4.0, "other")]
+    points = [Point("tuned", 0.9, 2.0, 10.0, "picked"), Point("标签", 0.8, 3.0, 4.0, "other")]
     plots.tradeoff(points, "accuracy", tmp_path / "b.png")
     plots.history([0.7, 0.8, 0.75], "accuracy", True, tmp_path / "c.png")
     plots.importances({"学习率": 0.8, "dropout": 0.2}, tmp_path / "d.png")

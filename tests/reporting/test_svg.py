@@ -108,3 +108,27 @@ def test_a_log_scale_places_by_ratio() -> None:
     scale = Scale(1, 100, log=True)
     assert scale.at(10) == pytest.approx(0.5)
     assert math.isfinite(Scale.around([0.0, 5.0], log=True).low)
+
+
+def luminance(colour: str) -> float:
+    """Relative, of WCAG 2."""
+    parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one: str, other: str) -> float:
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_colours_can_be_told_from_what_they_stand_on(dark: bool) -> None:
+    light, _, after = svg.styles().partition("@media (prefers-color-scheme: dark)")
+    found = dict(re.findall(r"--([a-z0-9]+): (#[0-9a-f]{6})", after.partition("} }")[0] if dark else light))
+    for text in ("ink", "muted", "accent", "good", "bad"):
+        for ground in ("page", "soft" if text in {"ink", "accent"} else "page", "tint" if text == "ink" else "page"):
+            assert contrast(found[text], found[ground]) >= 4.5, (text, ground)
+    assert contrast(found["ink"], found["heat"]) >= 4.5, "counts in the confusion matrix"
+    for mark in (f"s{n}" for n in range(8)):
+        assert contrast(found[mark], found["page"]) >= 3, mark

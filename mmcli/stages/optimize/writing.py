@@ -65,12 +65,7 @@ def _draw(work: Work, picked: str) -> None:
     from mmcli.reporting import plots  # matplotlib takes a second to import
 
     task, folder = work.bench.dataset.task, work.draft.path
-    points = []
-    for row in work.rows:
-        if row.cost is not None:
-            kind = "picked" if row.name == picked else "front" if row.front else "allowed" if row.allowed else "other"
-            points.append((row.name, row.score, row.cost.p50_ms_1, row.cost.size_mb, kind))
-    plots.tradeoff(points, task.primary_metric, folder / FIGURE)
+    plots.tradeoff(tradeoff.points(work.rows, picked), task.primary_metric, folder / FIGURE)
     found = work.steps.get("search", {})
     scores = [own["score"] for own in found.get("history", []) if own["score"] is not None]
     if len(scores) > 1:

@@ -315,16 +315,16 @@ def _figures(
         "ablation": charts.ablation(top.scores[primary], without, primary) if without else None,
         "shapley": charts.contributions(shares, primary, summary["higher_is_better"]) if len(shares) > 1 else None,
         "missing": charts.curves(missing, "share of test rows that lack the input", primary),
-        **_optimizing_figures(best, dataset),
+        **_optimizing_figures(best, dataset.task),
     }
 
 
-def _optimizing_figures(best: Artifact, dataset: Dataset) -> dict[str, Figure | None]:
+def _optimizing_figures(best: Artifact, task: Task) -> dict[str, Figure | None]:
     """The trade-off, and the search where the picked model holds it."""
     none: dict[str, Figure | None] = {"tradeoff": None, "history": None, "importances": None}
     if best.manifest["kind"] != "optimized":
         return none
-    table, task = best.json("tradeoff.json"), dataset.task
+    table = best.json("tradeoff.json")
     rows = [tradeoff.Row.from_dict(entry) for entry in table["rows"]]
     found = none | {"tradeoff": dots.tradeoff(tradeoff.points(rows, table["picked"]), task.primary_metric)}
     search = best.metrics["steps"].get("search", {}) if "search" in steps.in_hand(best.metrics) else {}

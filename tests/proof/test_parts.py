@@ -9,13 +9,18 @@ import numpy as np
 import pytest
 import torch
 
+from mmcli import evaluation, leaderboard, model
+from mmcli.artifacts import store
 from mmcli.artifacts.store import Artifact
 from mmcli.proof import curves, provenance, tables
 from mmcli.proof.advice import advice
 from mmcli.proof.steps import in_hand
 from mmcli.proof.worse import beyond_noise
 from mmcli.reporting.classes import ClassScore
+from mmcli.reporting.metrics import Interval
+from mmcli.running import Cost
 from mmcli.tasks.classification import Classification, Config
+from mmcli.tradeoff import Row
 
 
 def optimized(picked: str, kept: tuple[str, ...], members: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -136,3 +141,30 @@ def test_classes_are_told_the_weakest_first_and_those_without_rows_last() -> Non
         ["good", "4", "1.000", "1.000", "1.000"],
         ["none", "0", "–", "–", "–"],
     ]
+
+
+@pytest.mark.parametrize(("picked", "drawn"), [("tuned", {"tradeoff", "history", "importances"}), ("fused", {"tradeoff"})])
+def test_the_search_is_drawn_only_where_the_picked_model_holds_it(tmp_path: Path, picked: str, drawn: set[str]) -> None:
+    cost = Cost(1.0, 2.0, 10.0, 20.0, 3200.0, 5.0, 9.0)
+    rows = [Row(name, "torch", 0.9, 0.5, Interval(0, 0, 0, 9), cost, allowed=True).as_dict() for name in ("fused", "tuned")]
+    with store.writing(
+        tmp_path, "optimized", kind="optimized", command="", config={}, seed=0, parents={}, fingerprint=""
+    ) as draft:
+        draft.write_json("tradeoff.json", {"metric": "accuracy", "picked": picked, "rows": rows})
+        draft.metrics.update(optimized(picked, ("search",)))
+        trials = [{"score": 0.8}, {"score": None}, {"score": 0.9}]
+        draft.metrics["steps"]["search"] = {"history": trials, "importances": {"rate": 0.7, "width": 0.3}}
+    best = store.read(tmp_path, "optimized", "optimized", "")
+    found = evaluation._optimizing_figures(best, Classification(Config(), ["a", "b"], [1, 1]))
+    assert {name for name, figure in found.items() if figure is not None} == drawn
+    assert evaluation._optimizing_figures(Artifact(tmp_path, "fusions/gated", {"kind": "fusion"}), None).keys() == found.keys()
+
+
+def test_the_inputs_are_those_of_the_model_in_hand(tmp_path: Path) -> None:
+    encoders = {"word/bag": {"input": "word"}, "photo": {"input": "photo"}, "word/rnn": {"input": "word"}}
+    assert model.inputs_of(Artifact(tmp_path, "optimized", {"config": {"encoders": encoders}})) == ["word", "photo"]
+
+
+def test_a_leaderboard_s_names_are_escaped() -> None:
+    said = leaderboard.markdown(["", " model"], [["fusion", "a|b `c`"]], "a|b *wins*")
+    assert said == "a\\|b \\*wins\\*\n\n|  | model |\n| --- | --- |\n| fusion | a\\|b \\`c\\` |\n"

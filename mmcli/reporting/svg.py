@@ -62,8 +62,9 @@ class Scale:
         if largest - least < 1e-9 * max(abs(largest), 1e-9):
             pad = abs(largest) * 0.05 or 0.5
             least, largest = least - pad, largest + pad
-        step = _step(largest - least, most)
-        least, largest = math.floor(least / step + 1e-9) * step, math.ceil(largest / step - 1e-9) * step
+        for _ in range(2):  # what is rounded outwards may take wider steps
+            step = _step(largest - least, most)
+            least, largest = math.floor(least / step + 1e-9) * step, math.ceil(largest / step - 1e-9) * step
         return cls(least if low is None else max(least, low), largest if high is None else min(largest, high))
 
     def at(self, value: float) -> float:

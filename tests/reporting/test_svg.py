@@ -22,6 +22,9 @@ def test_a_scale_ends_on_round_values_but_never_beyond_what_can_be() -> None:
     assert Scale.around([0.86, 0.99, 1.0], 0, 1).high == 1
     assert Scale.around([0.62, 0.97]).high == pytest.approx(1.0)
     assert Scale.around([3.0, 47.0]) == Scale(0, 50)
+    outward = Scale.around([0.681, 0.915], 0, 1)
+    ticks = [value for value, _ in outward.ticks()]
+    assert [ticks[0], ticks[-1]] == [pytest.approx(outward.low), pytest.approx(outward.high)], "it ends on ticks"
     assert Scale.around([0.4, NAN, 0.6], 0, 1).low == pytest.approx(0.4)
     lone = Scale.around([1.0, 1.0], 0, 1)
     assert lone.low < 1 and lone.high == 1

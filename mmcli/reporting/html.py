@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 from collections.abc import Mapping
 from typing import Any
 
 import jinja2
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from PIL import Image
 
 from mmcli.reporting import markdown, svg
@@ -31,9 +32,15 @@ def render(template: str, values: Mapping[str, Any]) -> str:
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
     )
-    environment.filters |= {"shown": shown, "md": markdown.escaped, "code_block": markdown.code_block, "drawn": _drawn}
+    environment.filters |= {"shown": shown, "md": markdown.escaped, "code_block": markdown.code_block}
+    environment.filters |= {"drawn": _drawn, "breakable": _breakable}
     environment.globals["chart_styles"] = Markup(svg.styles())
     return environment.get_template(template).render(values)
+
+
+def _breakable(name: str) -> Markup:
+    """A name that may go on in a new line after the marks within it."""
+    return Markup(re.sub(r"(?<=\w)[_/.-]+(?=\w)", r"\g<0><wbr>", str(escape(name))))
 
 
 def _drawn(figure: Figure) -> Markup:

@@ -191,14 +191,9 @@ def _write(entries: list[Entry], case: _Case, extra: Mapping[str, Sequence[str]]
         }
         for e in others
     }
-    gains = {
-        "best_column": task.gain(top.outputs, single.outputs, targets, context.seed, groups),
-        "linear": task.gain(top.outputs, linear.outputs, targets, context.seed, groups),
-    }
     fused = next((e for e in entries if e.kind == "fused" and e is not top), None)
-    if fused is not None:
-        gains["fused"] = task.gain(top.outputs, fused.outputs, targets, context.seed, groups)
     compared = {"best_column": single, "linear": linear, **({"fused": fused} if fused is not None else {})}
+    gains = {name: task.gain(top.outputs, e.outputs, targets, context.seed, groups) for name, e in compared.items()}
     lost = {
         name: worse.beyond_noise(task, top.outputs, e.outputs, targets, context.seed, groups) for name, e in compared.items()
     }

@@ -10,32 +10,41 @@ from mmcli.reporting.grid import Cell, Grid
 from mmcli.reporting.metrics import shown
 from mmcli.reporting.words import meaning
 
-FIRST, MORE = 5, 7
-"""Metrics beside the primary one that a page has room for, beside the comparison and in a table of their own."""
+_ACROSS, _MODEL = 142, 24
+"""Characters that go across a wide page, and those of them for the models' names."""
+Columns = list[tuple[str, list[Cell]]]
+"""Heads with the cells below them."""
 
 
 def leaderboard(entries: Sequence[Mapping[str, Any]], metrics: Sequence[str], primary: str, judged: str) -> list[Grid]:
-    """Every model with the primary metric, how much better the `judged` one is, and the others; as many tables as fit."""
-    others = [name for name in metrics if name != primary]
+    """Every model with the primary metric, how much better the `judged` one is, and the others; as many tables as it takes."""
     strong = [place for place, entry in enumerate(entries) if entry["kind"] in {"fused", "optimized"}]
-    header = ["model", meaning(primary).name, f"{judged} over it", *(meaning(name).name for name in others[:FIRST])]
-    rows = [
-        [
-            Cell(entry["label"], entry["what"]),
-            _score(entry["metrics"][primary]),
-            _compared(entry),
-            *(_score(entry["metrics"][name]) for name in others[:FIRST]),
-        ]
-        for entry in entries
+    columns: Columns = [
+        (meaning(name).name, [_score(entry["metrics"][name]) for entry in entries])
+        for name in (primary, *(name for name in metrics if name != primary))
     ]
-    found = [Grid.of("Every model on the test rows", header, rows, (0,), strong)]
-    for start in range(FIRST, len(others), MORE):
-        part = others[start : start + MORE]
-        rows = [[Cell(entry["label"]), *(_score(entry["metrics"][name]) for name in part)] for entry in entries]
-        found.append(
-            Grid.of("More metrics of every model", ["model", *(meaning(name).name for name in part)], rows, (0,), strong)
-        )
+    columns.insert(1, (f"{judged} over it", [_compared(entry) for entry in entries]))
+    found = []
+    for number, part in enumerate(_fitting(columns)):
+        names = [Cell(entry["label"], entry["what"] if not number else "") for entry in entries]
+        rows = list(zip(names, *(cells for _, cells in part), strict=True))
+        caption = "More metrics of every model" if number else "Every model on the test rows"
+        found.append(Grid.of(caption, ["model", *(head for head, _ in part)], rows, (0,), strong))
     return found
+
+
+def _fitting(columns: Columns) -> list[Columns]:
+    """The columns in parts that a wide page has room for, beside the models' names."""
+    parts: list[Columns] = [[]]
+    room = _ACROSS - _MODEL
+    for head, cells in columns:
+        width = max(len(part) for part in (*head.split(), *(part for cell in cells for part in cell))) + 2
+        if width > room and parts[-1]:
+            parts.append([])
+            room = _ACROSS - _MODEL
+        parts[-1].append((head, cells))
+        room -= width
+    return parts
 
 
 def _score(own: Mapping[str, float]) -> Cell:

@@ -165,7 +165,7 @@ def confusion(matrix: Array, classes: Sequence[str]) -> Figure:
     """Shares of each right class, with the counts where there is room."""
     shares = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
     total, cell = len(classes), 28
-    left = 14 + CHARACTER * min(12, max(svg.width_of(name) for name in classes)) + CHARACTER * (1 + len(str(total)))
+    left = 14 + CHARACTER * (min(12, max(svg.width_of(name) for name in classes)) + 2 + len(str(total)))
     drawn = []
     for row, column in zip(*np.nonzero(matrix), strict=True):
         found, share = int(matrix[row, column]), shares[row, column]

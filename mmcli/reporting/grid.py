@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from mmcli.reporting import markdown
 
-_NARROW = 47
-"""Characters that go across a narrow page."""
+_NARROW, _LONG = 47, 16
+"""Characters that go across a narrow page, and that a word of a head may have."""
 
 
 class Cell(NamedTuple):
@@ -54,6 +54,11 @@ class Grid:
     def is_stacked(self) -> bool:
         """Whether a narrow page shows each row as a card: what cannot be broken is wider than such a page."""
         return sum(self._least(place) for place in range(len(self.header))) > _NARROW
+
+    @property
+    def long_heads(self) -> frozenset[int]:
+        """Columns whose heads must be broken within a word."""
+        return frozenset(place for place, name in enumerate(self.header) if max(map(len, name.split()), default=0) > _LONG)
 
     def _least(self, place: int) -> int:
         """Characters that a column takes at least."""

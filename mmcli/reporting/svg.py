@@ -104,7 +104,8 @@ def _step(span: float, most: int) -> float:
 
 
 def _figure(value: float, digits: int) -> str:
-    return f"{value:.4g}" if abs(value) >= 1e6 else f"{value + 0.0:,.{digits}f}"  # never minus nothing
+    """A tick in few characters; never minus nothing."""
+    return f"{value + 0.0:.4g}" if abs(value) >= 1e6 or digits > 4 else f"{value + 0.0:,.{digits}f}"
 
 
 @dataclass(frozen=True)

@@ -131,6 +131,9 @@ def test_a_leaderboard_has_as_many_tables_as_it_takes() -> None:
     assert more.header == ("model", *(f"metric {n}" for n in range(5, 9)))
     assert first.strong == {0}
     assert first.rows[1][2] == ("level", "[-0.010, +0.020] p 1.000")
+    large = {"value": 1e9, "low": 1e9, "high": 2e9}
+    wide = {**entry, "metrics": dict.fromkeys(names, large)}
+    assert [len(grid.header) for grid in tables.leaderboard([wide], names, "accuracy", "fused")] == [5, 4, 4, 2]
 
 
 def test_classes_are_told_the_weakest_first_and_those_without_rows_last() -> None:

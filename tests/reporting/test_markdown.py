@@ -77,3 +77,7 @@ def test_a_grid_is_stacked_where_a_narrow_page_has_no_room_for_it() -> None:
     first, more = Grid.of("", ["a"], [["1"], ["2"], ["3"]]).parts(2)
     assert [len(first.rows), len(more.rows) if more else 0] == [2, 1]
     assert Grid.of("", ["a"], [["1"]]).parts(2)[1] is None
+
+
+def test_a_long_word_in_a_head_may_be_broken() -> None:
+    assert Grid.of("", ["class", "MAE of a_very_long_target_name", "precision"], [["a", "b", "c"]]).long_heads == {1}

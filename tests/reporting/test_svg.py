@@ -135,3 +135,8 @@ def test_colours_can_be_told_from_what_they_stand_on(dark: bool) -> None:
     assert contrast(found["ink"], found["heat"]) >= 4.5, "counts in the confusion matrix"
     for mark in (f"s{n}" for n in range(8)):
         assert contrast(found[mark], found["page"]) >= 3, mark
+
+
+def test_small_and_large_ticks_take_few_characters() -> None:
+    assert [said for _, said in Scale(0, 1e-5).ticks()] == ["0", "2e-06", "4e-06", "6e-06", "8e-06", "1e-05"]
+    assert [said for _, said in Scale(1e9, 3e9).ticks()] == ["1e+09", "1.5e+09", "2e+09", "2.5e+09", "3e+09"]

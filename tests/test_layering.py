@@ -16,11 +16,12 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("modalities", "pretrained", "tasks"),
     ("data", "layers"),
     ("encoders", "fusions", "training"),
-    ("checks", "models"),
+    ("models",),
     ("jobs",),
     ("selection",),
     ("optimizations", "proof"),
     ("stages",),
+    ("checks",),
     ("cli",),
     ("__main__",),
 )

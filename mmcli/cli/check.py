@@ -13,17 +13,31 @@ from mmcli.errors import ExitCode
 
 NO_ARGS_IS_HELP = True
 
-Method = Annotated[
-    str, typer.Argument(help="FILE.py, FILE.py:CLASS, or the name of a method that is installed.", metavar="METHOD")
+Part = Annotated[str, typer.Argument(help="FILE.py, FILE.py:CLASS, or the name of a part that is installed.", metavar="PART")]
+Room = Annotated[
+    str | None,
+    typer.Option(
+        "--room",
+        help="Which is meant, where several have that name: modality, encoder, fusion, task or optimization.",
+        metavar="KIND",
+    ),
 ]
+NEXT = {
+    "modalities": "mmcli preprocess TABLE --type COL={}",
+    "encoders": "mmcli train-encoder --arch {}",
+    "fusions": "mmcli fuse --method {}",
+    "tasks": "mmcli preprocess TABLE --task {}",
+    "optimizations": "mmcli optimize --with {}",
+}
+"""Room -> how its parts are named."""
 
 
-def command(method: Method, json_: o.Json = False) -> None:
-    """Check a fusion method of your own against what every method must do."""
-    from mmcli.checks import fusion
+def command(part: Part, room: Room = None, json_: o.Json = False) -> None:
+    """Check a part of your own (encoder, fusion, modality, ...) against what every part of its kind must do."""
+    from mmcli import checks
     from mmcli.reporting.console import Console
 
-    results = fusion.check(method)
+    found, results = checks.check(part, room or "")
     failed = [result for result in results if not result.passed]
     if json_:
         typer.echo(json.dumps([asdict(result) for result in results], ensure_ascii=False, indent=1))
@@ -31,6 +45,7 @@ def command(method: Method, json_: o.Json = False) -> None:
     for result in results:
         console.note(f"{'passed' if result.passed else 'FAILED'}  {result.about}{'' if result.passed else f': {result.found}'}")
     if failed:
-        console.next_step(f"mend {failed[0].name.replace('_', ' ')} first, then: mmcli check {method}")
+        again = f"mmcli check {part}{f' --room {room}' if room else ''}"
+        console.next_step(f"mend {failed[0].name.replace('_', ' ')} first, then: {again}")
         raise typer.Exit(ExitCode.FAILED)
-    console.next_step(f"mmcli fuse --method {method}")
+    console.next_step(NEXT.get(found, "mmcli list").format(part))

@@ -96,6 +96,7 @@ def command(
     force: o.Force = False,
 ) -> None:
     """Join the columns: Output = F(Input_1 .. Input_n), and say whether it helps."""
+    check_methods(method)
     context = o.begin(
         artifacts=artifacts,
         config=config,
@@ -110,7 +111,6 @@ def command(
         force=force,
         dry_run=dry_run,
     )
-    check_methods(method)
     encoders: dict[str, list[str]] = {}
     for text in encoder or []:
         column, equals, architecture = text.rpartition("=")

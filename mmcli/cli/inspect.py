@@ -42,7 +42,6 @@ def command(
     quiet: o.Quiet = False,
 ) -> None:
     """Show what the columns of a table were taken for, and what is wrong with it."""
-    context = o.begin(artifacts=Path("artifacts"), config=config, assignments=set_, stage="inspect", quiet=quiet)
     columns = o.roles(
         target=target,
         task=task,
@@ -55,6 +54,7 @@ def command(
         id_column=id_,
         media_root=media_root,
     )
+    context = o.begin(artifacts=Path("artifacts"), config=config, assignments=set_, stage="inspect", quiet=quiet)
     from mmcli.stages import inspect
 
     task_options = {"multilabel": {"separator": label_separator}} if label_separator else {}

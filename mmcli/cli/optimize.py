@@ -83,6 +83,13 @@ Skip = Annotated[
     ),
 ]
 
+With = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--with", help="A step of your own to take as well: FILE.py. Repeat.", metavar="FILE.py", rich_help_panel=SEARCH
+    ),
+]
+
 
 def command(
     method: Method = None,
@@ -95,6 +102,7 @@ def command(
     trials: Trials = None,
     join: Join = False,
     skip: Skip = None,
+    with_: With = None,
     artifacts: o.Artifacts = Path("artifacts"),
     config: o.ConfigFile = None,
     set_: o.Set = None,
@@ -109,6 +117,12 @@ def command(
     force: o.Force = False,
 ) -> None:
     """Make the fused model more accurate, better calibrated, faster and smaller; measure the trade and pick."""
+    from mmcli import registry
+    from mmcli.cli.fuse import check_methods
+
+    check_methods([method] if method else None)
+    for name in with_ or ():
+        registry.trust(name)
     context = o.begin(
         artifacts=artifacts,
         config=config,
@@ -123,9 +137,6 @@ def command(
         force=force,
         dry_run=dry_run,
     )
-    from mmcli.cli.fuse import check_methods
-
-    check_methods([method] if method else None)
     seconds, drop = parse_time(time_budget), parse_share(max_drop)
     from mmcli.stages import optimize
 
@@ -140,6 +151,7 @@ def command(
         pick=pick,
         join=join,
         skip=tuple(skip or ()),
+        more=tuple(with_ or ()),
     )
     o.end(optimize.run(options, context), context, json_)
 

@@ -143,7 +143,7 @@ Task = Annotated[
     str | None,
     typer.Option(
         "--task",
-        help="classification, regression or multilabel. Default: by the target.",
+        help="classification, regression or multilabel, or FILE.py. Default: by the target.",
         metavar="NAME",
         autocompletion=lambda incomplete: complete_names("tasks")(incomplete),
         rich_help_panel=COLUMNS,
@@ -170,7 +170,7 @@ Type = Annotated[
     list[str] | None,
     typer.Option(
         "--type",
-        help="What a column is, where it was taken for something else. Repeat.",
+        help="What a column is, where it was taken for something else: a modality, or FILE.py with one. Repeat.",
         metavar="COL=MODALITY",
         rich_help_panel=COLUMNS,
     ),
@@ -233,17 +233,21 @@ def roles(
     id_column: str | None,
     media_root: str | None,
 ) -> Roles:
-    """What the column options say.
+    """What the column options say. Files of the user's own that they name may run from here on.
 
     Raises:
-        ConfigError: a --type that is not COL=MODALITY.
+        ConfigError: a --type that is not COL=MODALITY, a file that is not there.
     """
+    from mmcli import registry
+
     pairs = {}
     for text in types or []:
         column, equals, modality = text.rpartition("=")
         if not equals or not column:
             raise ConfigError(f"--type {text!r} is not of the form COL=MODALITY.", "E.g. --type notes=text")
         pairs[column] = modality
+    for name in (*pairs.values(), *([task] if task else [])):
+        registry.trust(name)
     from mmcli.data.roles import Roles
 
     return Roles(

@@ -184,16 +184,6 @@ def command(
     force: o.Force = False,
 ) -> None:
     """Turn a table into normalised tensors and token ids on disk."""
-    context = o.begin(
-        artifacts=artifacts,
-        config=config,
-        assignments=set_,
-        stage="preprocess",
-        seed=seed,
-        quiet=quiet,
-        force=force,
-        dry_run=dry_run,
-    )
     columns = o.roles(
         target=target,
         task=task,
@@ -205,6 +195,16 @@ def command(
         group=group,
         id_column=id_,
         media_root=media_root,
+    )
+    context = o.begin(
+        artifacts=artifacts,
+        config=config,
+        assignments=set_,
+        stage="preprocess",
+        seed=seed,
+        quiet=quiet,
+        force=force,
+        dry_run=dry_run,
     )
     options = stage_options(
         columns=columns,

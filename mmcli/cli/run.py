@@ -81,18 +81,6 @@ def command(
     force: o.Force = False,
 ) -> None:
     """Do it all: preprocess, train-encoder, fuse, optimize, evaluate. A second call does only what changed."""
-    context = o.begin(
-        artifacts=artifacts,
-        config=config,
-        assignments=set_,
-        device=device,
-        precision=precision,
-        threads=threads,
-        seed=seed,
-        quiet=quiet,
-        force=force,
-        dry_run=dry_run,
-    )
     train_command.check_architectures(arch, weights)
     train_command.check_options(tune, augment, unlabelled)
     fuse_command.check_methods(method)
@@ -107,6 +95,18 @@ def command(
         group=group,
         id_column=id_,
         media_root=media_root,
+    )
+    context = o.begin(
+        artifacts=artifacts,
+        config=config,
+        assignments=set_,
+        device=device,
+        precision=precision,
+        threads=threads,
+        seed=seed,
+        quiet=quiet,
+        force=force,
+        dry_run=dry_run,
     )
     options = p.stage_options(
         columns=columns,

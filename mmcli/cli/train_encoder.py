@@ -123,10 +123,12 @@ def command(
     seed: o.Seed = 0,
     json_: o.Json = False,
     quiet: o.Quiet = False,
+    trust: o.Trust = None,
     dry_run: o.DryRun = False,
     force: o.Force = False,
 ) -> None:
     """Train one sub-model per column: a CNN for pictures, an RNN or n-grams for text."""
+    check_architectures(arch, weights)
     context = o.begin(
         artifacts=artifacts,
         config=config,
@@ -137,10 +139,10 @@ def command(
         threads=threads,
         seed=seed,
         quiet=quiet,
+        trust=trust,
         force=force,
         dry_run=dry_run,
     )
-    check_architectures(arch, weights)
     check_options(tune, augment, unlabelled)
     parse_batch_size(batch_size)
     if folds == 1:

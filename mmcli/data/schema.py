@@ -102,14 +102,10 @@ def wrong_names(table: Table, roles: Roles) -> list[MmcliError]:
                 table.require(name, flag)
             except DataError as error:
                 errors.append(error)
-    known = registry.parts("modalities")
-    errors += [
-        ConfigError(f"--type {column}={kind}: {unknown('modality', kind, known)}")
-        for column, kind in roles.types.items()
-        if kind not in known
-    ]
-    if roles.task and roles.task not in registry.parts("tasks"):
-        errors.append(ConfigError(f"--task {unknown('task', roles.task, registry.parts('tasks'))}"))
+    for column, kind in roles.types.items():
+        errors += _wrong_part("modalities", kind, f"--type {column}={kind}:")
+    if roles.task:
+        errors += _wrong_part("tasks", roles.task, "--task")
     errors += [
         ConfigError(f"--target {name} is also an --input", "A model would only copy it.")
         for name in roles.target
@@ -118,6 +114,18 @@ def wrong_names(table: Table, roles: Roles) -> list[MmcliError]:
     if roles.media_root and not media.exists(roles.media_root):
         errors.append(ConfigError(f"--media-root {roles.media_root}: there is no such folder"))
     return errors
+
+
+def _wrong_part(room: str, name: str, flag: str) -> list[MmcliError]:
+    """What is wrong with a part's name, or with the file that it names."""
+    if registry.in_file(name):
+        try:
+            registry.load(room, name)
+        except ConfigError as error:
+            return [ConfigError(f"{flag} {error.message}", error.remedy)]
+    elif name not in registry.parts(room):
+        return [ConfigError(f"{flag} {unknown(registry.ROOMS[room], name, registry.parts(room))}")]
+    return []
 
 
 def _default_target(table: Table, taken: set[str | None], said: list[str]) -> str:
@@ -172,7 +180,7 @@ def _column(name: str, sample: pd.DataFrame, roles: Roles, media_root: str, said
     """What a column is as an input; None, announced, where it is empty, names the rows or never varies."""
     cells = [cell for cell in sample[name] if cell is not None]
     if name in roles.types:
-        return InputColumn(name, roles.types[name], 1.0, "as told by --type")
+        return InputColumn(name, registry.canonical("modalities", roles.types[name]), 1.0, "as told by --type")
     if not cells and name in roles.inputs:
         raise DataError(f"--input {name}: its first {len(sample)} cells are all empty", "Leave it out.")
     if not cells:

@@ -23,6 +23,7 @@ from mmcli.selection import leaderboard
 from mmcli.selection.leaderboard import Entry
 from mmcli.tasks.classification import Classification
 from mmcli.tasks.classification import Config as TaskConfig
+from mmcli.training import device
 from tests.conftest import SMALL
 from tests.fusions.test_contract import write
 
@@ -97,7 +98,7 @@ def test_the_whole_model_computes_what_the_fusion_left(root: Path) -> None:
         assert run("fuse", "--method", method, "--seeds", 2, "-a", root, *QUICK)[0] == ExitCode.DONE
         artifact = store.read(root, f"fusions/{method}", "fusion", "")
         network = loading.load_fused(dataset, artifact)
-        outputs = forward.outputs_for(network, dataset, index, loading.device.choose("cpu", "float32"))
+        outputs = forward.outputs_for(network, dataset, index, device.choose("cpu", "float32"))
         torch.testing.assert_close(outputs, tensors.load(artifact.file(loading.OUTPUTS))["outputs"], atol=0.02, rtol=0.02)
 
 

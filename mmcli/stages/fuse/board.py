@@ -33,7 +33,7 @@ def say(
     val, task = dataset.splits["val"], dataset.task
     entries = [_entry("fused", layout.short(a.config["method"]), a, loading.OUTPUTS, val) for a in made]
     for artifact in encoders.values():
-        name = f"{artifact.config['column']} ({artifact.config['architecture']})"
+        name = f"{artifact.config['column']} ({layout.short(artifact.config['architecture'])})"
         entries.append(_entry("column", name, artifact, loading.EMBEDDINGS, val))
     known = baselines.outputs(reference)
     entries += [Entry("baseline", name, known[name][val]) for name in baselines.names(reference)]

@@ -114,7 +114,9 @@ def _plan(method: str, encoders: dict[str, Artifact], dataset: Dataset, options:
         method, config, training, on_embeddings, encoders, tuple(context.seed + i for i in range(count)), out_of_fold, "", ""
     )
     said = [config.model_dump(), training.model_dump(), on_embeddings.model_dump(), options.train_encoders, plan.seeds]
-    fingerprint = store.digest([plan.parents, list(encoders), said, context.device, context.precision])
+    source = registry.source_digest(registry.load("fusions", method))
+    placed = [context.device, context.precision, *filter(None, [source])]
+    fingerprint = store.digest([plan.parents, list(encoders), said, *placed])
     return replace(plan, command=_command(method, options, context), fingerprint=fingerprint)
 
 

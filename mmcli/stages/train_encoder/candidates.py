@@ -116,7 +116,7 @@ def _candidate(column: str, name: str, races: bool, found: Input, bench: Bench) 
     parent = bench.dataset.artifact.parent(column)
     said = [config.model_dump(), training.model_dump(), options.tokens, options.unlabelled, options.folds, starts_from]
     said += ["batch size auto"] if options.batch_size == 0 else []
-    placed = [context.seed, context.device, context.precision]
+    placed = [context.seed, context.device, context.precision, *filter(None, [registry.source_digest(kind)])]
     return Candidate(column, name, config, training, races, store.digest([parent, said, placed]))
 
 
@@ -134,6 +134,6 @@ def _check_preprocessing(column: str, name: str, kind: type[Encoder], config: An
 
 
 def short_name(architecture: str) -> str:
-    """An architecture that is named by a folder, by the last part of its path."""
-    kind, colon, name = architecture.partition(":")
+    """An architecture that is named by a folder, by the last part of its path; one in a file, by its class."""
+    kind, colon, name = layout.short(architecture).partition(":")
     return f"{kind}:.../{Path(name).name}" if colon and len(Path(name).parts) > 2 else architecture

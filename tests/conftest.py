@@ -39,6 +39,11 @@ WORDS = {"round": ["apple", "ball", "苹果", "球"], "square": ["box", "window"
 MANNERS = ["a", "the", "my", "one", "some", "this", "that", "any", "no", "each", "这个", "那个"]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes longest begins first, so that no process works on alone at the end."""
+    items.sort(key=lambda item: ("test_pipeline" not in item.nodeid, item.get_closest_marker("slow") is None))
+
+
 def write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[str]], encoding: str = "utf-8") -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", encoding=encoding, newline="") as file:
@@ -82,15 +87,22 @@ def _draw_table(folder: Path) -> None:
 
 
 @pytest.fixture(scope="session")
+def preprocessed(table: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The artifacts root of the table alone, as `chain` begins. Tests must not change it."""
+    return shared(tmp_path_factory, "preprocessed", lambda folder: _mmcli("preprocess", table, folder)) / "artifacts"
+
+
+@pytest.fixture(scope="session")
 def chain(table: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The artifacts root of a whole chain over `table`, tiny. Tests must not change it: all processes share it."""
+    return shared(tmp_path_factory, "chain", lambda folder: _mmcli("run", table, folder, "--trials", "3", *SMALL)) / "artifacts"
+
+
+def _mmcli(command: str, table: Path, folder: Path, *options: str) -> None:
     from typer.testing import CliRunner
 
     from mmcli.cli import app
 
-    def make(folder: Path) -> None:
-        arguments = ["run", str(table), "--artifacts", str(folder / "artifacts"), "--image-size", "16", "--trials", "3", *SMALL]
-        result = CliRunner().invoke(app, arguments, catch_exceptions=False)
-        assert result.exit_code == 0, result.output
-
-    return shared(tmp_path_factory, "chain", make) / "artifacts"
+    arguments = [command, str(table), "--artifacts", str(folder / "artifacts"), "--image-size", "16", *options]
+    result = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert result.exit_code == 0, result.output

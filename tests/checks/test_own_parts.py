@@ -47,6 +47,11 @@ def run(*arguments: object) -> tuple[int, str]:
     return result.exit_code, " ".join(result.output.split())
 
 
+def test_every_room_has_checks() -> None:
+    for room in registry.ROOMS:
+        assert checks.of_room(room).CHECKS, room
+
+
 def test_the_page_builds_one_of_each_room() -> None:
     assert {name: ROOM[name] for name in EXAMPLES} == ROOM
     assert set(ROOM.values()) == set(registry.ROOMS)

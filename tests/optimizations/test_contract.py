@@ -11,6 +11,7 @@ SILENT = {"aot", "prune"}
 """Those that have nothing to do on the tiny model: one has to be asked for, one narrows convolutions."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(registry.parts("optimizations")))
 def test_contract(name: str) -> None:
     (subject,) = optimization.subjects(name)

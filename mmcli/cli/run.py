@@ -77,6 +77,7 @@ def command(
     seed: o.Seed = 0,
     json_: o.Json = False,
     quiet: o.Quiet = False,
+    trust: o.Trust = None,
     dry_run: o.DryRun = False,
     force: o.Force = False,
 ) -> None:
@@ -105,6 +106,7 @@ def command(
         threads=threads,
         seed=seed,
         quiet=quiet,
+        trust=trust,
         force=force,
         dry_run=dry_run,
     )

@@ -166,8 +166,10 @@ def test_a_killed_search_goes_on_with_no_trial_lost_or_repeated(copy: Path) -> N
     after = sorted(path.name for path in (copy / "search").glob("*/[0-9]*.safetensors"))
     assert set(done) <= set(after)
     import optuna
+    import sqlalchemy
 
-    storage = f"sqlite:///{copy / 'search' / 'study.db'}"
+    url = f"sqlite:///{copy / 'search' / 'study.db'}"
+    storage = optuna.storages.RDBStorage(url, engine_kwargs={"poolclass": sqlalchemy.NullPool})
     study = optuna.load_study(study_name=optuna.get_all_study_names(storage)[0], storage=storage)
     finished = [t for t in study.trials if t.state.is_finished() and t.state != optuna.trial.TrialState.FAIL]
     assert len({t.number for t in finished}) == len(finished) == len(done) + 2

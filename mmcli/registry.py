@@ -1,4 +1,4 @@
-"""Finds the parts (modalities, encoders, fusions, tasks, optimizations) by their file names.
+"""Finds the parts (modalities, encoders, fusions, heads, tasks, optimizations) by their file names.
 
 A part is one file in its room: the file name is its key (with - for _), its docstring's first line its summary, its `Config`
 class its options. Names, summaries and configs are read from the source, so that `mmcli list` and the checking of options
@@ -29,6 +29,7 @@ ROOMS = {
     "modalities": "modality",
     "encoders": "encoder",
     "fusions": "fusion method",
+    "heads": "head",
     "tasks": "task",
     "optimizations": "optimization",
 }

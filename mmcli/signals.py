@@ -213,6 +213,10 @@ class Features(_Movable):
         """The same."""
         return self.gather(index)
 
+    def alone(self) -> Fused:
+        """As if they were fused with nothing: what the column's own head reads."""
+        return Fused(self.pooled, self.tokens, self.mask)
+
     def float(self) -> Features:
         """In float32, from the float16 they are stored in."""
         outputs = None if self.outputs is None else self.outputs.float()

@@ -69,7 +69,7 @@ def job(
         own_losses = {}
         if config.auxiliary or config.balance:
             for name, head in zip(network.names, module.heads, strict=True):
-                own_losses[name] = task.loss(head(features[name].pooled), batch.targets)
+                own_losses[name] = task.loss(head(features[name].alone()), batch.targets)
         if config.balance:
             factors = balancing.balance_factors(own_losses, config.balance)
             features = {name: balancing.scaled(own, factors[name]) for name, own in features.items()}

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from mmcli.data.dataset import Dataset
 from mmcli.jobs import joint
 from mmcli.models.networks import FusedModel
-from mmcli.signals import Batch
+from mmcli.signals import Batch, Fused
 from mmcli.tasks import Task
 from mmcli.training.config import TrainingConfig
 from mmcli.training.device import Compute
@@ -38,7 +38,7 @@ def job(
     watch: Callable[[list[dict[str, float]]], bool],
 ) -> Job:
     """The job that trains the student on the teacher's outputs [N, num_outputs] for all rows, and on the targets."""
-    heads: dict[str, nn.Module] = {name: nn.Identity() for name in student.names}
+    heads: dict[str, nn.Module] = {name: _Pooled() for name in student.names}
     config = config.model_copy(update={"auxiliary": 0.0})
     made = joint.job(
         student,
@@ -60,6 +60,13 @@ def job(
         return TARGETS * own + (1 - TARGETS) * divergence(outputs, taught[batch.row_ids], dataset.task)
 
     return replace(made, loss=loss)
+
+
+class _Pooled(nn.Module):
+    """Stands where a column's own head would: a student has none."""
+
+    def forward(self, fused: Fused) -> Tensor:
+        return fused.pooled
 
 
 def divergence(outputs: Tensor, teacher: Tensor, task: Task) -> Tensor:

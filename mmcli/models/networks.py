@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from mmcli.encoders import Encoder
 from mmcli.fusions import Fusion
+from mmcli.heads import Head
 from mmcli.signals import Features, Fused, Signal, Source
 from mmcli.tasks import Task
 
@@ -17,7 +18,7 @@ from mmcli.tasks import Task
 class ColumnModel(nn.Module):
     """One column's encoder with its own head."""
 
-    def __init__(self, encoder: Encoder, head: nn.Module) -> None:
+    def __init__(self, encoder: Encoder, head: Head) -> None:
         super().__init__()
         self.encoder = encoder
         self.head = head
@@ -25,7 +26,7 @@ class ColumnModel(nn.Module):
 
     def forward(self, signal: Signal) -> Tensor:
         """Outputs [B, num_outputs]."""
-        outputs: Tensor = self.head(self.encoder(signal).pooled)
+        outputs: Tensor = self.head(self.encoder(signal).alone())
         return outputs
 
 
@@ -49,7 +50,7 @@ class FusionHead(nn.Module):
     def __init__(
         self,
         fusion: Fusion,
-        head: nn.Module,
+        head: Head,
         dims: Mapping[str, int],
         sources: Mapping[str, str],
         modality_dropout: float = 0.0,
@@ -92,7 +93,7 @@ class FusionHead(nn.Module):
             features = _some_hidden(features, self.sources, self.modality_dropout)
         filled = {name: _filled(features[name], own) for name, own in zip(self.names, self.absent, strict=True)}
         fused: Fused = self.fusion(filled)
-        outputs = self.head(fused.pooled if fused.logits is None else fused.logits)
+        outputs = self.head(fused)
         if self.decisions is not None:
             own = self.decisions(filled).logits
             outputs = torch.cat([outputs[:, : own.shape[1]] + own, outputs[:, own.shape[1] :]], 1)
@@ -155,7 +156,7 @@ Heads = FusionHead | AveragedHeads
 def settle(task: Task, heads: Heads, outputs: Tensor, targets: Tensor) -> None:
     """Sets what heads decide by (thresholds), all members alike, from the val outputs of the whole."""
     for member in heads.each if isinstance(heads, AveragedHeads) else [heads]:
-        task.settle(member.head, outputs, targets)
+        member.head.settle(task, outputs, targets)
 
 
 def _filled(features: Features, absent: Tensor) -> Features:
@@ -234,7 +235,7 @@ class FusedModel(nn.Module):
     def features(self, signals: Mapping[str, Signal]) -> dict[str, Features]:
         made: dict[str, Features] = {name: self.encoder(name)(signals[name]) for name in self.names}
         for name, head in zip(self.names, self.heads, strict=False):
-            made[name] = replace(made[name], outputs=head(made[name].pooled))
+            made[name] = replace(made[name], outputs=head(made[name].alone()))
         return made
 
     def forward(self, signals: Mapping[str, Signal]) -> Output:

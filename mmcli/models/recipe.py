@@ -16,6 +16,7 @@ from mmcli.config import validate
 from mmcli.data.dataset import Dataset
 from mmcli.encoders import Encoder
 from mmcli.fusions import Fusion
+from mmcli.heads import Decided, Head
 from mmcli.models import calibration
 from mmcli.models.networks import AveragedHeads, FusedModel, FusionHead, Heads
 from mmcli.signals import Decision, SignalSpec
@@ -103,7 +104,7 @@ class Recipe:
             for member in self.members
         ]
         decides = any(head.reads_outputs for head in heads)
-        own_heads = {name: dataset.task.head(dim) for name, dim in dims.items()} if decides else None
+        own_heads = {name: own_head(dataset.task, dim) for name, dim in dims.items()} if decides else None
         layer = calibration.build(self.calibration, self.calibration_shape)
         network = FusedModel(encoders, averaged(heads), own_heads, layer)
         if weights is None:
@@ -127,6 +128,12 @@ def build_fusion(method: str, config: Mapping[str, Any], dims: Mapping[str, int]
     return fusion
 
 
+def own_head(task: Task, dim: int) -> Head:
+    """The task's own head over features of that width, freshly initialised."""
+    head: Head = _build("heads", task.heads[0], {}, task, dim)
+    return head
+
+
 def build_head(
     method: str,
     config: Mapping[str, Any],
@@ -141,8 +148,8 @@ def build_head(
     features it starts near the columns' own predictions."""
     fusion = build_fusion(method, config, dims, task.decision)
     if fusion.family == "decision":
-        return FusionHead(fusion, task.decision_head(), dims, sources, modality_dropout)
-    head = task.head(fusion.dim)
+        return FusionHead(fusion, Decided(task), dims, sources, modality_dropout)
+    head = own_head(task, fusion.dim)
     if not decisions:
         return FusionHead(fusion, head, dims, sources, modality_dropout)
     with torch.no_grad():

@@ -218,7 +218,7 @@ class Analysis:
                 for part in torch.arange(len(column), device=self.compute.device).split(256):
                     made = self.network.encoder(encoder)(prepared.gather(part))
                     if self.network.heads:
-                        made = replace(made, outputs=self.network.heads[place](made.pooled))
+                        made = replace(made, outputs=self.network.heads[place](made.alone()))
                     parts.append(made)
                 own[encoder] = _together(parts)
         return own

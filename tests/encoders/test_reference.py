@@ -18,9 +18,12 @@ from mmcli.encoders.rnn import Rnn
 from mmcli.errors import ConfigError
 from mmcli.fusions.concat import Concat
 from mmcli.fusions.concat import Config as ConcatConfig
+from mmcli.heads.linear import Linear
 from mmcli.layers.residual import ResidualStack
 from mmcli.models.networks import FusedModel, FusionHead
+from mmcli.models.recipe import own_head
 from mmcli.signals import Signal, SignalSpec
+from mmcli.tasks.classification import Classification, Config
 
 GRID = SignalSpec(kind="grid", shape=(3, 64, 64))
 IDS = SignalSpec(kind="ids", shape=(), vocab_size=8000, pieces=())
@@ -36,7 +39,10 @@ def network() -> FusedModel:
     return FusedModel(
         encoders,
         FusionHead(
-            fusion, torch.nn.Linear(fusion.dim, 10), {"picture": 128, "words": 64}, {"picture": "picture", "words": "words"}
+            fusion,
+            own_head(Classification(Config(), list("abcdefghij"), [1] * 10), fusion.dim),
+            {"picture": 128, "words": 64},
+            {"picture": "picture", "words": "words"},
         ),
     ).eval()
 
@@ -83,6 +89,8 @@ def test_forward_equals_the_hand_written_network() -> None:
     pictures = F.relu(convolved.permute(0, 2, 3, 1).flatten(1) @ cnn.dense.weight.T + cnn.dense.bias)
     words = torch.stack([lstm_by_hand(rnn, row) for row in rows])
     head = model.fusion_head.head
+    assert isinstance(head, Linear)
+    head = head.layer
     expected = torch.softmax(torch.cat([pictures, words], 1) @ head.weight.T + head.bias, dim=1)
 
     torch.testing.assert_close(model(inputs).outputs.softmax(1), expected, atol=1e-5, rtol=1e-4)

@@ -14,7 +14,7 @@ from mmcli.config import validate
 from mmcli.encoders import Encoder
 from mmcli.models import graphs
 from mmcli.models.networks import FusedModel
-from mmcli.models.recipe import averaged, build_encoder, build_head
+from mmcli.models.recipe import averaged, build_encoder, build_head, own_head
 from mmcli.signals import Column, Field, Signal, SignalSpec
 from mmcli.tasks.classification import Classification
 from mmcli.tasks.classification import Config as TaskConfig
@@ -80,7 +80,7 @@ def model(encoders: dict[str, Encoder], method: str = "concat", members: int = 1
     part = registry.config_of(registry.load("fusions", method))
     sources = {name: name for name in dims}
     heads = [build_head(method, part().model_dump(), dims, sources, TASK, decisions=True) for _ in range(members)]
-    own = {name: TASK.head(dim) for name, dim in dims.items()}
+    own = {name: own_head(TASK, dim) for name, dim in dims.items()}
     return FusedModel(encoders, averaged(heads), own).eval()
 
 

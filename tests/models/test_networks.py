@@ -13,7 +13,10 @@ from mmcli.fusions.concat import Concat, Config
 from mmcli.fusions.late import Config as LateConfig
 from mmcli.fusions.late import Late
 from mmcli.models.networks import FusionHead, _some_hidden, _swapped
+from mmcli.models.recipe import own_head
 from mmcli.signals import Features
+from mmcli.tasks.classification import Classification
+from mmcli.tasks.classification import Config as TaskConfig
 
 
 def features(rows: int, dim: int, present: torch.Tensor | None = None) -> Features:
@@ -25,7 +28,13 @@ def features(rows: int, dim: int, present: torch.Tensor | None = None) -> Featur
 def head(**options: Any) -> FusionHead:
     dims = {"a/x": 2, "a/y": 3, "b": 2}
     fusion = Concat(Config(hidden=0, dropout=0), dims)
-    return FusionHead(fusion, torch.nn.Linear(fusion.dim, 4), dims, {"a/x": "a", "a/y": "a", "b": "b"}, **options)
+    return FusionHead(
+        fusion,
+        own_head(Classification(TaskConfig(), list("abcd"), [1] * 4), fusion.dim),
+        dims,
+        {"a/x": "a", "a/y": "a", "b": "b"},
+        **options,
+    )
 
 
 def test_an_absent_input_is_its_embedding_which_starts_at_the_mean_of_those_that_are_there() -> None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from mmcli import registry
 from mmcli.models.networks import FusedModel, FusionHead
-from mmcli.models.recipe import build_fusion
+from mmcli.models.recipe import build_fusion, own_head
 from mmcli.proof.analysis import Analysis
 from mmcli.signals import Column, Decision, Features, Fused
 from mmcli.tasks.regression import Config, Regression
@@ -35,6 +35,13 @@ class _Rule(nn.Module):
         return Fused(self.rule(values))
 
 
+class _Pooled(nn.Module):
+    """A head that answers with what was fused."""
+
+    def forward(self, fused: Fused) -> Tensor:
+        return fused.pooled
+
+
 class _Same(nn.Module):
     dim = 1
     kinds = frozenset(["vector"])
@@ -50,7 +57,7 @@ class _Same(nn.Module):
 def analysis(rule: Any, names: list[str], targets: Any) -> Analysis:
     torch.manual_seed(0)
     columns = {name: Column(torch.randn(ROWS, 1), torch.ones(ROWS, dtype=torch.bool)) for name in names}
-    head = FusionHead(_Rule(rule, names), nn.Identity(), dict.fromkeys(names, 1), {n: n for n in names})  # type: ignore[arg-type]
+    head = FusionHead(_Rule(rule, names), _Pooled(), dict.fromkeys(names, 1), {n: n for n in names})  # type: ignore[arg-type]
     network = FusedModel({}, head)
     network.names = names
     network.encoders = nn.ModuleList([_Same() for _ in names])
@@ -127,6 +134,6 @@ def test_weights_of_a_fusion_that_has_them() -> None:
     assert own.weights() == {}
     gated = registry.config_of(registry.load("fusions", "gated"))().model_dump()
     fusion = build_fusion("gated", gated, dims, Decision(1, "identity"))
-    own.network.fusion_head = FusionHead(fusion, nn.Linear(fusion.dim, 1), dims, {n: n for n in dims}).eval()
+    own.network.fusion_head = FusionHead(fusion, own_head(TASK, fusion.dim), dims, {n: n for n in dims}).eval()
     weights = own.weights()
     assert sum(weights.values()) == pytest.approx(1, abs=1e-5)

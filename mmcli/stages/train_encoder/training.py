@@ -95,7 +95,7 @@ def _train(candidate: Candidate, bench: Bench, draft: Draft) -> None:
     shutil.rmtree(draft.path / "warm-start", ignore_errors=True)
     draft.volatile.update({LOG, BATCH_SIZE})
     val = job.rows.splits["val"]
-    dataset.task.settle(network.head, outputs_of(job, val), job.rows.targets[val])
+    network.head.settle(dataset.task, outputs_of(job, val), job.rows.targets[val])
     everything = torch.arange(len(dataset.rows), device=compute.device)
     embeddings = _embed(job, encoder, column, everything, bench.options.tokens)
     embeddings["outputs"] = outputs_of(job, everything)

@@ -12,6 +12,7 @@ from mmcli.artifacts import tensors
 from mmcli.artifacts.store import Artifact
 from mmcli.data.dataset import Dataset
 from mmcli.models import loading
+from mmcli.models.calibration import temperature
 from mmcli.models.networks import FusionHead, Heads, Output, settle
 from mmcli.signals import Batch, Features
 from mmcli.training.config import TrainingConfig
@@ -96,6 +97,17 @@ def settled(heads: Heads, features: Mapping[str, Features], dataset: Dataset, co
     val = dataset.splits["val"]
     settle(dataset.task, heads, outputs_and_weights(heads, features, compute)["outputs"][val], dataset.targets[val])
     return outputs_and_weights(heads, features, compute)
+
+
+@torch.no_grad()
+def calibrated(heads: Heads, saved: Mapping[str, Tensor], dataset: Dataset) -> dict[str, Tensor]:
+    """What `settled` gave, once the temperature of least log loss on val is set, where outputs become probabilities."""
+    if not dataset.task.probabilistic:
+        return dict(saved)
+    val = dataset.splits["val"]
+    factor = temperature(saved["outputs"][val], dataset.targets[val], dataset.task)
+    heads.temperature *= factor
+    return {**saved, "outputs": saved["outputs"] / factor}
 
 
 @torch.no_grad()

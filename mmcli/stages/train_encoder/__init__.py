@@ -56,6 +56,8 @@ def _run(options: Options, dataset: Dataset, several: bool, context: Context) ->
     for column in sorted(dataset.streamed & set(columns)):
         context.console.note(f"{column} stays on disk: it is larger than what columns may take in memory ({memory.VARIABLE})")
     due = [column for column in columns if context.force or not fresh(candidates[column], bench)]
+    if not due:
+        context.console.note("train-encoder: up to date")
     if at_once > 1 and len(due) > 1:
         with context.console.side_by_side(), helped(due, dataset, options, context) as queue:
             working(queue, lambda name: train_input(candidates[name], bench))

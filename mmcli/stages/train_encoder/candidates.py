@@ -115,6 +115,7 @@ def _candidate(column: str, name: str, races: bool, found: Input, bench: Bench) 
         build_encoder(name, config.model_dump(), found.spec)
     parent = bench.dataset.artifact.parent(column)
     said = [config.model_dump(), training.model_dump(), options.tokens, options.unlabelled, options.folds, starts_from]
+    said += [settings.said("compute")] if settings.said("compute") else []
     said += ["batch size auto"] if options.batch_size == 0 else []
     placed = [context.seed, context.device, context.precision]
     return Candidate(column, name, config, training, races, store.digest([parent, said, placed]))

@@ -6,6 +6,7 @@ Inputs are dealt one at a time, the largest first; what a process fails at is do
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -100,7 +101,8 @@ def _start(options: Options, context: Context) -> subprocess.Popen[str]:
         encoding="utf-8",
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUTF8": "1"},
     )
-    _say(child, order)
+    with contextlib.suppress(OSError):  # one that is gone already takes no inputs
+        _say(child, order)
     return child
 
 
@@ -154,3 +156,7 @@ class _Child:
         self._process.kill()
         self._process.wait()
         self._thread.join()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                with contextlib.suppress(OSError):  # what was not yet written to one that is gone
+                    pipe.close()

@@ -26,6 +26,7 @@ from mmcli.stages.train_encoder.race import let_race, track_of
 from mmcli.training import device
 from mmcli.training.job import Job
 from mmcli.training.loop import CHECKPOINT, LOG, outputs_of, train
+from mmcli.training.measuring import CHOICE
 
 PROFILES = "profiles"
 
@@ -102,7 +103,7 @@ def _train(candidate: Candidate, bench: Bench, draft: Draft) -> None:
     trained = train(job, bench.context.console)
     encoder.apart = False
     shutil.rmtree(draft.path / "warm-start", ignore_errors=True)
-    draft.volatile.update({LOG, BATCH_SIZE})
+    draft.volatile.update({LOG, BATCH_SIZE, CHOICE})
     val = job.rows.splits["val"]
     dataset.task.settle(network.head, outputs_of(job, val), job.rows.targets[val])
     everything = torch.arange(len(dataset.rows), device=compute.device)

@@ -36,7 +36,7 @@ TINY = (*SMALL[:5], "--set=training.epochs=5")
 def test_auto_is_a_race_that_is_written_down_and_not_run_again(root: Path) -> None:
     code, output = run("train-encoder", "word", "-a", root, "--budget", "2", *TINY)
     assert code == ExitCode.DONE, output
-        kept = [path.name for path in (root / "encoders" / "word").iterdir() if not path.name.startswith(".")]
+    kept = [path.name for path in (root / "encoders" / "word").iterdir() if not path.name.startswith(".")]
     record = store.read(root, f"encoders/word/{kept[0]}", "encoder", "").metrics["race"]
     assert set(record["table"]) == {"bag", "rnn"}
     assert sorted(record["kept"]) == sorted(kept)

@@ -29,6 +29,10 @@ class Guess:
 
     confidence: float
     reason: str
+    decided: str = ""
+    """What was decided of cells that may be read in more ways than one; empty if nothing was."""
+    doubts: str = ""
+    """What the user may have to mend; empty if nothing."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,8 @@ class Encoded:
 class Modality(ABC):
     """A kind of column, fitted to the train split. Pure: the same cells make the same bytes, in any thread."""
 
+    passes_missing_words: ClassVar[bool] = False
+    """Whether NA, null, ? and the like are missing cells among cells of this kind."""
     reads_files: ClassVar[bool] = False
     """Whether cells may name files."""
     shard_rows: ClassVar[int] = 256

@@ -13,7 +13,7 @@ from torch import Tensor
 from mmcli.config import Config as BaseConfig
 from mmcli.modalities import Encoded, Guess, Modality
 from mmcli.signals import Column, Field, SignalSpec
-from mmcli.tables.values import number
+from mmcli.tables.numbers import study
 
 
 class Config(BaseConfig):
@@ -47,8 +47,7 @@ class Category(Modality):
         if longest > 80 or len(different) > 1000 or (repeats < 4 and not (len(different) <= 10 and repeats >= 2)):
             return Guess(0.0, said)
         top = ", ".join(name for name, _ in different.most_common(3))
-        numbers = sum(number(name) is not None for name in different)
-        return Guess(0.4 if numbers == len(different) else 0.8, f"{said}: {top}{', ...' if len(different) > 3 else ''}")
+        return Guess(0.4 if study(different).share == 1 else 0.8, f"{said}: {top}{', ...' if len(different) > 3 else ''}")
 
     @classmethod
     def fit(cls, config: Config, cells: Iterable[str]) -> Self:

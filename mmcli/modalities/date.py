@@ -1,13 +1,15 @@
 """Dates and times, in their parts: the moment itself, year, month, day, weekday and, where there are times, hour and minute.
 
-The format is found in the train split, or told. Zones are left out: a table's times are taken as they stand.
+The format is found in the train split, or told. Hours are those that the cell says; the moment counts
+the zone, where one is named.
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any, ClassVar, Self
 
@@ -17,7 +19,8 @@ from torch import Tensor
 from mmcli.config import Config as BaseConfig
 from mmcli.modalities import Encoded, Guess, Modality, Reject
 from mmcli.signals import Column, Field, SignalSpec
-from mmcli.tables.values import DATE_FORMATS, date, date_format
+from mmcli.tables import missing
+from mmcli.tables.dates import DATE_FORMATS, FREE, FREE_DAY_FIRST, date, study
 
 _FIT_SAMPLE = 100_000
 _SECONDS = 86_400.0
@@ -28,11 +31,14 @@ class Config(BaseConfig):
 
     format: str = ""
     """As strptime knows it, e.g. %d/%m/%Y; by default the first known one that all train cells fit."""
+    missing_words: bool = True
+    """Whether NA, null, ? and the like count as missing (--keep-na: they do not)."""
 
 
 class Date(Modality):
-    """Fields of a form: float32 [5] of dates, [7] of dates with times."""
+    """Fields of a form: float32 [5] of dates, [7] of dates with times, [3] of times alone."""
 
+    passes_missing_words: ClassVar[bool] = True
     joins: ClassVar[bool] = True
     encoders: ClassVar[tuple[str, ...]] = ("mlp", "ft-transformer")
 
@@ -45,16 +51,20 @@ class Date(Modality):
     @classmethod
     def sniff(cls, cells: Sequence[str], media_root: str) -> Guess:  # noqa: ARG003 - no files
         """One way of writing dates that nearly all cells follow."""
-        form = date_format(cells[:500], 0.9)
-        if form is None:
+        found = study(cells[:500])
+        if found.form is None:
             return Guess(0.0, "no way of writing dates fits nine cells in ten")
-        return Guess(0.93, f"dates, written {form}")
+        what = "dates" if _has_date(found.form) else "times of day"
+        written = "in several ways" if found.form.startswith(FREE) else found.form
+        others = ", ".join(repr(cell[:30]) for cell in list(found.others)[:3])
+        doubts = f"{found.others.total()} of {len(cells[:500])} cells are no such dates, e.g. {others}" if others else ""
+        return Guess(0.93, f"{what}, written {written}", found.decided, doubts)
 
     @classmethod
     def fit(cls, config: Config, cells: Iterable[str]) -> Self:
         """The format, and centre and spread of the moments, in days."""
         sample = list(islice(cells, _FIT_SAMPLE))
-        form = config.format or date_format(sample) or date_format(sample, 0.9) or DATE_FORMATS[0]
+        form = config.format or study(sample).form or DATE_FORMATS[0]
         days = [_days(moment) for moment in (date(cell, form) for cell in sample) if moment]
         if not days:
             return cls(config, form, 0.0, 1.0)
@@ -65,31 +75,32 @@ class Date(Modality):
     def transform(self, cells: Sequence[str | None]) -> Encoded:
         """Values float32 [N, F]."""
         values = torch.full((len(cells), len(self._fields)), float("nan"))
-        rejects = []
+        rejects, remarks = [], Counter[str]()
         for position, cell in enumerate(cells):
             if cell is None:
                 continue
             moment = date(cell, self.form)
-            if moment is None:
-                rejects.append(Reject(position, cell, f"not a date written {self.form}"))
-            else:
+            if moment is not None:
                 values[position] = torch.tensor(self._parts(moment))
-        return Encoded(Column(values, ~values[:, 0].isnan()), rejects)
+            elif self.config.missing_words and missing.is_word(cell):
+                remarks[missing.remark(cell)] += 1
+            else:
+                rejects.append(Reject(position, cell, f"not a date written {self.form}"))
+        return Encoded(Column(values, ~values[:, 0].isnan()), rejects, remarks)
 
     def _parts(self, moment: datetime) -> list[float]:
-        parts = [
-            (_days(moment) - self.centre) / self.spread,
-            (moment.year - 2000) / 10,
-            float(moment.month),
-            (moment.day - 15.5) / 9,
-            float(moment.weekday() + 1),
-        ]
-        return [*parts, float(moment.hour + 1), (moment.minute - 30) / 17] if "%H" in self.form else parts
+        parts = [(_days(moment) - self.centre) / self.spread]
+        if _has_date(self.form):
+            weekday = float(moment.weekday() + 1)
+            parts += [(moment.year - 2000) / 10, float(moment.month), (moment.day - 15.5) / 9, weekday]
+        return [*parts, float(moment.hour + 1), (moment.minute - 30) / 17] if _has_time(self.form) else parts
 
     @property
     def _fields(self) -> tuple[Field, ...]:
-        fields = (Field("moment"), Field("year"), Field("month", 13), Field("day"), Field("weekday", 8))
-        return (*fields, Field("hour", 25), Field("minute")) if "%H" in self.form else fields
+        fields = [Field("moment")]
+        if _has_date(self.form):
+            fields += [Field("year"), Field("month", 13), Field("day"), Field("weekday", 8)]
+        return (*fields, Field("hour", 25), Field("minute")) if _has_time(self.form) else tuple(fields)
 
     def describe(self) -> SignalSpec:
         return SignalSpec(kind="fields", shape=(len(self._fields),), fields=self._fields)
@@ -112,4 +123,13 @@ class Date(Modality):
 
 
 def _days(moment: datetime) -> float:
-    return (moment - datetime(1970, 1, 1)).total_seconds() / _SECONDS
+    away = moment.utcoffset() or timedelta()
+    return (moment.replace(tzinfo=None) - away - datetime(1970, 1, 1)).total_seconds() / _SECONDS
+
+
+def _has_date(form: str) -> bool:
+    return form in {FREE, FREE_DAY_FIRST} or "%Y" in form or "%y" in form
+
+
+def _has_time(form: str) -> bool:
+    return form in {FREE, FREE_DAY_FIRST} or "%H" in form or "%I" in form

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +20,7 @@ from mmcli.errors import DataError
 from mmcli.reporting import metrics
 from mmcli.reporting.metrics import Array, Metric
 from mmcli.signals import Decision
-from mmcli.tables.values import number
+from mmcli.tables.numbers import EXACT, NumberFormat, is_number, study
 from mmcli.tasks import Cells, Likeness, Task
 
 
@@ -31,6 +33,13 @@ class Config(BaseConfig):
     """Where the Huber loss turns straight, in standard deviations of the target."""
     scale: Literal["linear", "log"] = "linear"
     """`log` learns sign(y) log(1 + |y|), for targets over several orders of magnitude."""
+    decimal: Literal["auto", "point", "comma"] = "auto"
+    """What stands before the decimals; by default what the cells of the column show."""
+
+    @property
+    def mark(self) -> str:
+        """The mark before the decimals that was told; empty if none was."""
+        return {"auto": "", "point": ".", "comma": ","}[self.decimal]
 
 
 class Regression(Task):
@@ -40,50 +49,66 @@ class Regression(Task):
     probabilistic: ClassVar[bool] = False
     constant_name: ClassVar[str] = "mean"
 
-    def __init__(self, config: Config, names: Sequence[str], mean: Sequence[float], std: Sequence[float]) -> None:
+    def __init__(
+        self,
+        config: Config,
+        names: Sequence[str],
+        mean: Sequence[float],
+        std: Sequence[float],
+        forms: Sequence[NumberFormat] = (),
+        bases: Sequence[int] = (),
+    ) -> None:
         self.config = config
         self.names = list(names)
+        self.forms = list(forms) or [NumberFormat(config.mark or ".") for _ in names]
+        self.bases = list(bases) or [0 for _ in names]
+        """Taken off each target first, exactly: 0 but for numbers that a float cannot tell apart."""
         self.mean = np.asarray(mean, dtype=np.float64)
         self.std = np.asarray(std, dtype=np.float64)
 
     @classmethod
-    def sniff(cls, config: Config, cells: Cells) -> Likeness:  # noqa: ARG003 - whatever the options
+    def sniff(cls, config: Config, cells: Cells) -> Likeness:
         """Numbers, and too many different ones, or too unevenly spread, to be the names of classes."""
         if len(cells[0]) > 1:
             return Likeness(1.0, f"{len(cells[0])} target columns")
-        found = [number(str(cell)) for (cell,) in cells]
-        values = [value for value in found if value is not None]
-        if len(values) < len(found):
+        found = study((str(cell) for (cell,) in cells), config.mark)
+        values = found.values
+        if found.share < 0.9:  # a few others are mistakes, which `check` will name
             return Likeness(0.0, "not all cells are numbers")
         counts = Counter(values)
-        whole = all(value.is_integer() for value in counts)
+        whole = all(float(value).is_integer() for value in counts)
         said = f"{len(counts)} different {'whole ' if whole else ''}numbers, {min(values):g} to {max(values):g}"
         names = whole and (len(counts) <= 20 or _are_class_numbers(counts))
-        return Likeness(0.0 if names or len(counts) < 3 else 0.9, said)
+        said += f"; {found.decided}" if found.decided else ""
+        return Likeness(0.0 if names or len(counts) < 3 or (found.share < 1 and len(counts) < 20) else 0.9, said)
 
     @classmethod
     def check(cls, config: Config, names: Sequence[str], cells: tuple[str | None, ...]) -> None:  # noqa: ARG003 - contract
         for name, cell in zip(names, cells, strict=True):
-            if number(str(cell)) is None:
-                raise DataError(
-                    f"the target {name!r} is {cell!r}, not a number",
-                    "Mend or empty the cell, or predict classes: --task classification.",
-                )
+            if not is_number(str(cell)):
+                raise _no_number(name, cell)
 
     @classmethod
-    def strata(cls, config: Config, cells: Cells) -> list[str]:  # noqa: ARG003 - whatever the options
+    def strata(cls, config: Config, cells: Cells) -> list[str]:
         """Tenths of the first target."""
-        values = np.asarray([number(str(row[0])) or 0.0 for row in cells])
+        column = [str(row[0]) for row in cells]
+        form = study(column, config.mark).format
+        values = np.asarray([float(form.value(cell) or 0.0) for cell in column])
         return [str(place) for place in np.searchsorted(np.quantile(values, np.arange(0.1, 1, 0.1)), values)]
 
     @classmethod
     def fit(cls, config: Config, cells: Cells, names: Sequence[str]) -> Self:
-        task = cls(config, names, [0.0] * len(names), [1.0] * len(names))
+        found = [study((str(row[place]) for row in cells), config.mark) for place in range(len(names))]
+        least = [min(one.values, default=0.0) for one in found]
+        bases = [int(value) if value >= EXACT else 0 for value in least]
+        forms = [one.format for one in found]
+        zeros, ones = [0.0] * len(names), [1.0] * len(names)
+        task = cls(config, names, zeros, ones, forms, bases)
         values = task._transformed(task._numbers(cells))
-        if not len(values) or (values.std(0) < 1e-12).any():
-            name = names[int(np.argmin(values.std(0)))] if len(values) else names[0]
+        if not len(values) or not np.ptp(values, 0).all():
+            name = names[int(np.argmin(np.ptp(values, 0)))] if len(values) else names[0]
             raise DataError(f"the target {name!r} does not vary in the train split", "Check --target and --split.")
-        return cls(config, names, values.mean(0).tolist(), values.std(0).tolist())
+        return cls(config, names, values.mean(0).tolist(), values.std(0).tolist(), forms, bases)
 
     @property
     def metrics(self) -> dict[str, bool]:
@@ -131,7 +156,7 @@ class Regression(Task):
         return result
 
     def readings(self, outputs: Tensor, targets: Tensor) -> tuple[Array, Array]:
-        """In the table's units, float64 [N, K]."""
+        """In the table's units, float64 [N, K]; `bases` are left off, which no float could hold beside the digits."""
         return self.values(outputs), self.values(targets)
 
     def values(self, standardised: Tensor) -> Array:
@@ -145,12 +170,24 @@ class Regression(Task):
     def decode(self, outputs: Tensor) -> dict[str, list[Any]]:
         """The number, or one column for each target."""
         values = self.values(outputs)
-        if len(self.names) == 1:
-            return {"": [float(f"{value:.7g}") for value in values[:, 0]]}
-        return {f"_{name}": [float(f"{v:.7g}") for v in values[:, place]] for place, name in enumerate(self.names)}
+        ends = [""] if len(self.names) == 1 else [f"_{name}" for name in self.names]
+        return {end: self.written(values[:, place], place) for place, end in enumerate(ends)}
+
+    def written(self, values: Array, place: int) -> list[float | int]:
+        """Numbers of one target with as many digits as its deviation gives a meaning to, not as their size does."""
+        shown: list[float | int] = []
+        for value in values.tolist():
+            spread = float(self.std[place]) * (1 + abs(value) if self.config.scale == "log" else 1.0)
+            rounded = round(value, 5 - math.floor(math.log10(spread)))
+            shown.append(self.bases[place] + round(rounded) if self.bases[place] else rounded)
+        return shown
 
     def summary(self) -> str:
-        units = [f"{metrics.shown(mean)} ± {metrics.shown(std)}" for mean, std in zip(self.mean, self.std, strict=True)]
+        units = []
+        for place, (mean, std) in enumerate(zip(self.mean, self.std, strict=True)):
+            far = self.bases[place] or abs(mean) > 1000 * std  # then what matters stands behind the first digits
+            centre = str(self.written(np.array([mean]), place)[0]) if far else metrics.shown(mean)
+            units.append(f"{centre} ± {metrics.shown(std)}")
         on = " on a log scale" if self.config.scale == "log" else ""
         return f"{'a number' if len(units) == 1 else f'{len(units)} numbers'}, {'; '.join(units)} (mean, deviation){on}"
 
@@ -215,18 +252,22 @@ class Regression(Task):
         return best
 
     def state(self) -> dict[str, Any]:
-        learnt = {"names": self.names, "mean": self.mean.tolist(), "std": self.std.tolist()}
-        return {"config": self.config.model_dump(), **learnt}
+        learnt = {"names": self.names, "mean": self.mean.tolist(), "std": self.std.tolist(), "bases": self.bases}
+        return {"config": self.config.model_dump(), **learnt, "formats": [form.state() for form in self.forms]}
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Self:
-        return cls(Config(**state["config"]), state["names"], state["mean"], state["std"])
+        forms = [NumberFormat.from_state(form) for form in state["formats"]]
+        return cls(Config(**state["config"]), state["names"], state["mean"], state["std"], forms, state["bases"])
 
     def _numbers(self, cells: Cells) -> Array:
         rows = []
         for row in cells:
-            self.check(self.config, self.names, row)
-            rows.append([number(str(cell)) for cell in row])
+            values = [form.value(str(cell)) for form, cell in zip(self.forms, row, strict=True)]
+            for name, cell, value in zip(self.names, row, values, strict=True):
+                if value is None:
+                    raise _no_number(name, cell)
+            rows.append([value - base for value, base in zip(values, self.bases, strict=True) if value is not None])
         return np.asarray(rows, dtype=np.float64).reshape(len(rows), len(self.names))
 
     def _transformed(self, values: Array) -> Array:
@@ -234,7 +275,15 @@ class Regression(Task):
         return result
 
 
-def _are_class_numbers(counts: Counter[float]) -> bool:
+def _no_number(name: str, cell: str | None) -> DataError:
+    return DataError(
+        f"the target {name!r} is {cell!r}, not a number",
+        f"Mend or empty the cell, say that it means missing (--na {shlex.quote(str(cell))}), or predict classes: --task "
+        "classification.",
+    )
+
+
+def _are_class_numbers(counts: Counter[float | int]) -> bool:
     """Whether numbers are names of classes: 0 (or 1) to C without a gap, none much rarer than another."""
     low = min(counts)
     whole = low in {0.0, 1.0} and max(counts) - low + 1 == len(counts)

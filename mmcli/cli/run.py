@@ -39,7 +39,7 @@ def command(
 
     device.choose(context.device, context.precision, context.threads)  # one that is not here ends it before any work
     data = {}
-    outcome = preprocess.run(source.table, table, context)
+    outcome = preprocess.run(source.table, table, replace(context, to_the_end=True))
     data["preprocess"] = outcome.data
     if context.dry_run:
         return replace(outcome, data=data)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,26 @@ import pandas as pd
 from mmcli import registry
 from mmcli.artifacts import store
 from mmcli.config.settings import Settings
-from mmcli.data import schema, sharding, targets
+from mmcli.data import schema, sharding, targets, warnings
 from mmcli.data.dataset import target_columns
 from mmcli.data.schema import Schema
+from mmcli.data.survey import Survey
 from mmcli.errors import ConfigError, DataError, MmcliError, combine, unknown
 from mmcli.options.preprocess import Options
+from mmcli.tables import missing
 from mmcli.tables.reading import Table, open_table
-from mmcli.tables.splitting import SPLITS, TRAIN, UNLABELLED, VAL, carve_val, check_splits, draw_splits, spelled_splits
+from mmcli.tables.splitting import (
+    SPLITS,
+    TEST,
+    TRAIN,
+    UNLABELLED,
+    VAL,
+    carve_val,
+    check_splits,
+    draw_splits,
+    spelled_splits,
+    train_or_other,
+)
 from mmcli.tasks import Task
 
 DROPPED = "dropped.csv"
@@ -78,34 +91,49 @@ class Plan:
             },
             "inputs": found.inputs,
             "roles": {"split": found.split, "group": found.group, "id": found.id, "ignored": found.ignored},
+            "na": sorted(self.table.na),
             "rows": len(self.rows),
         }
 
 
-def plan(path: Path, options: Options, settings: Settings, seed: int) -> Plan:
-    """The plan for the table at `path`; `settings` are those of all stages.
+def plan(path: Path, options: Options, settings: Settings, seed: int, needs_test: bool = False) -> Plan:
+    """The plan for the table at `path`; `settings` are those of all stages. Without test rows there is none if it `needs_test`.
 
     Raises:
         ConfigError, DataError: a flag, a name, a target or a split that cannot be; as many as can be told at once.
     """
     errors = _wrong_shares(options)
-    table = open_table(path, options.encoding, options.delimiter)
-    errors += schema.wrong_names(table, options.roles)
+    roles = options.roles
+    table = replace(open_table(path, options.encoding, options.delimiter), na=missing.spellings(roles.na))
+    errors += schema.wrong_names(table, roles)
     if errors:
         raise combine(errors)
-    found = schema.infer(table, options.roles)
+    found = schema.infer(table, roles)
     own = settings.for_stage("preprocess")
     configs = _modality_configs(found, options, settings)
-    rows, media = _scan(table, found)
+    rows, media, survey = _scan(table, found, roles.keep_na)
+    notes, doubts = [*found.announcements, *warnings.of_words(survey)], [*found.warnings]
+    if not roles.keep_na:
+        cells, said = targets.without_missing_words(targets.cells_of(rows, found.targets), found.targets)
+        rows[target_columns(found.targets)] = pd.DataFrame(cells, index=rows.index, dtype=object)
+        notes += said
     cells = targets.cells_of(rows, found.targets)
-    kind, task_config, why = targets.choose(cells, found.targets, options.roles.task, own, options.roles.task_options)
-    notes, warnings = [*found.announcements, *([why] if why else [])], list[str]()
-    labelled = _labelled(rows, found, kind, task_config, notes, warnings)
+    kind, task_config, why = targets.choose(cells, found.targets, roles.task, own, roles.task_options, found.decimal)
+    notes += [why] if why else []
+    labelled = _labelled(rows, found, kind, task_config, notes, doubts)
     rows["split"] = _split(rows, labelled, found, kind, task_config, options, seed, notes)
+    found = _usable(found, table, survey, rows, roles.each, doubts)
+    usable = [row for row, here in zip(cells, labelled, strict=True) if here]
+    doubts += targets.doubts(kind, usable, found.targets)
+    doubts += warnings.of_table(found, survey, kind, usable, rows["split"].tolist(), table.head(schema.SAMPLE_ROWS))
+    if needs_test and TEST not in set(rows["split"]):
+        raise DataError(f"no row of {path} is test: run would have nothing to show in the end", warnings.NO_TEST_ROWS)
     task = _fit_task(rows, found, kind, task_config)
+    configs = {item.name: configs[item.name] for item in found.columns}
     config = {
         "table": str(path),
-        "schema": {**asdict(found), "announcements": []},
+        "schema": {**asdict(found), "announcements": [], "warnings": []},
+        "na": [sorted(table.na), roles.keep_na],
         "modalities": {name: config.model_dump() for name, config in configs.items()},
         "for": options.encoders,
         "task": {"name": type(task).__module__.rpartition(".")[2], "config": task.config.model_dump()},
@@ -115,7 +143,7 @@ def plan(path: Path, options: Options, settings: Settings, seed: int) -> Plan:
     }
     contents = [store.file_digest(path), table.encoding, table.delimiter, media]
     fingerprint = store.digest([config, seed, contents])
-    return Plan(table, found, rows, task, configs, fingerprint, config, notes, warnings)
+    return Plan(table, found, rows, task, configs, fingerprint, config, notes, doubts)
 
 
 def _wrong_shares(options: Options) -> list[MmcliError]:
@@ -135,8 +163,10 @@ def _modality_configs(found: Schema, options: Options, settings: Settings) -> di
     taken, own = _taken_over(found, options, settings), settings.for_stage("preprocess")
     configs = {}
     for item in found.columns:
-        config = own.part("modalities", item.modality, **taken.get(item.name, {}))
-        said = options.modality_options.get(item.modality, {})
+        config = own.part("modalities", item.modality, **{**item.options, **taken.get(item.name, {})})
+        said = {**options.modality_options.get(item.modality, {})}
+        if options.roles.keep_na and "missing_words" in type(config).model_fields:
+            said["missing_words"] = False
         configs[item.name] = type(config)(**{**config.model_dump(), **said})
     return configs
 
@@ -171,17 +201,20 @@ def _taken_over(found: Schema, options: Options, settings: Settings) -> dict[str
     return wanted
 
 
-def _scan(table: Table, found: Schema) -> tuple[pd.DataFrame, str]:
-    """The columns with a role, and a digest of the size and time of every media file named."""
+def _scan(table: Table, found: Schema, keep_na: bool) -> tuple[pd.DataFrame, str, Survey]:
+    """The columns with a role, a digest of the size and time of every media file named, and what the inputs hold."""
     roles = {"id": found.id, "group": found.group, "given_split": found.split}
     roles |= dict(zip(target_columns(found.targets), found.targets, strict=True))
     kinds = {c.name: registry.load("modalities", c.modality) for c in found.columns}
     media = [name for name, kind in kinds.items() if kind.reads_files]
-    wanted = list(dict.fromkeys([name for name in roles.values() if name] + media))
+    wanted = list(dict.fromkeys([*(name for name in roles.values() if name), *kinds]))
+    survey = Survey(found, keep_na)
     parts, stamps = [], []
     for chunk in table.chunks(columns=wanted):
         part = {role: chunk[name] for role, name in roles.items() if name}
         parts.append(pd.DataFrame(part, index=chunk.index))
+        given = chunk[found.split].tolist() if found.split else None
+        survey.add(chunk, None if given is None else [train_or_other(cell) for cell in given])
         files = {
             name: (chunk[name].tolist(), sharding.resolved(chunk[name].tolist(), found.media_root, kinds[name]))
             for name in media
@@ -191,7 +224,33 @@ def _scan(table: Table, found: Schema) -> tuple[pd.DataFrame, str]:
     rows.insert(0, "row", range(1, len(rows) + 1))
     if found.id is None:
         rows["id"] = rows["row"].astype(str)
-    return rows, store.digest(stamps)
+    return rows, store.digest(stamps), survey
+
+
+def _usable(found: Schema, table: Table, survey: Survey, rows: pd.DataFrame, each: bool, doubts: list[str]) -> Schema:
+    """The schema without the inputs that hold nothing to learn from in train, each of which is told.
+
+    Raises:
+        DataError: none is left.
+    """
+    train = (rows["split"] == TRAIN).to_numpy()
+    kept = []
+    for item in found.columns:
+        present, constant = survey.present(item.name)[train], survey.constant(item.name)
+        if not present.any():
+            doubts.append(f"column {item.name!r} has no value in any train row: left out")
+        elif constant is not None and present.all():
+            doubts.append(f"column {item.name!r} is {constant[:30]!r} in every train row: left out")
+        else:
+            kept.append(item)
+    if not kept:
+        names = ", ".join(repr(item.name) for item in found.columns)
+        raise DataError(
+            f"no input has anything to learn from in train: {names}", "Check --split, or name other columns with --input."
+        )
+    gone = {item.name for item in found.columns} - {item.name for item in kept}
+    ignored = [name for name in table.columns if name in gone or name in found.ignored]
+    return replace(found, columns=kept, inputs=schema.grouped(kept, table, each), ignored=ignored)
 
 
 def _labelled(rows: pd.DataFrame, found: Schema, kind: type[Task], config: Any, notes: list[str], warnings: list[str]) -> Any:
@@ -208,9 +267,8 @@ def _labelled(rows: pd.DataFrame, found: Schema, kind: type[Task], config: Any, 
     empty = sum(None in row for row, here in zip(cells, labelled, strict=True) if here)
     if empty:
         notes.append(f"{empty} rows have an empty {found.targets[0]!r}: taken as having none of the labels")
-    for row, own, here in zip(rows["row"], cells, labelled, strict=True):
-        if here:
-            _at_row(int(row), "", functools.partial(kind.check, config, found.targets, own))
+    checked = ((int(row), own) for row, own, here in zip(rows["row"], cells, labelled, strict=True) if here)
+    targets.check(kind, config, found.targets, checked)
     return labelled
 
 

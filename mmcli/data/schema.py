@@ -7,21 +7,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Any
 
 import pandas as pd
 
 from mmcli import registry
 from mmcli.data import inputs
+from mmcli.data import roles as naming
 from mmcli.errors import ConfigError, DataError, MmcliError, combine, unknown
 from mmcli.media import addresses, looking
 from mmcli.media import files as media
 from mmcli.media.looking import Look
 from mmcli.modalities import Guess, Modality
 from mmcli.options.columns import Roles
+from mmcli.tables import missing
+from mmcli.tables.numbers import study
 from mmcli.tables.reading import Table
-from mmcli.tables.splitting import WORDS, names_splits
 
 TARGET_NAMES = ("label", "target", "class", "y")
 SAMPLE_ROWS = 2000
@@ -41,6 +44,8 @@ class InputColumn:
     modality: str
     confidence: float
     reason: str
+    options: dict[str, Any] = field(default_factory=dict)
+    """Of its modality, where the other columns of the table decide them."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,10 @@ class Schema:
     media_root: str
     announcements: list[str]
     """What was chosen without being told."""
+    warnings: list[str] = field(default_factory=list)
+    """What the user may not have meant."""
+    decimal: str = ""
+    """The mark before decimals that the columns prove together, for those that prove none."""
 
 
 def infer(table: Table, roles: Roles) -> Schema:
@@ -72,26 +81,31 @@ def infer(table: Table, roles: Roles) -> Schema:
     sample = table.head(SAMPLE_ROWS)
     if sample.empty:
         raise DataError(f"{table.path} has a header but no rows", "A table needs at least one row to a class and split.")
-    said: list[str] = []
-    told = {*roles.target, *roles.inputs, *roles.ignore}
-    split = roles.split or _default_split(sample, told, said)
-    row_id = roles.id or _default_id(sample, told, said)
-    targets = list(roles.target) or [_default_target(table, {split, row_id, roles.group, *told}, said)]
-    taken = {*targets, split, roles.group, row_id, *roles.ignore}
+    own = naming.find(table, sample, roles)
+    said, doubts = own.said, list[str]()
+    told = {*roles.inputs, *roles.ignore}
+    targets = list(roles.target) or [_default_target(table, sample, own.taken, told, said)]
+    taken = {*targets, *own.taken, *roles.ignore}
+    decimal = _decimal(table, sample, [name for name in table.columns if name not in own.taken])
     media_root = roles.media_root or str(table.path.parent)
     columns = []
     for name in roles.inputs or [name for name in table.columns if name not in taken]:
-        column = _column(name, sample, roles, media_root, said)
+        column = _column(name, sample, roles, media_root, said, doubts, decimal)
         if column:
             columns.append(column)
     if not columns:
         raise DataError(f"{table.path} has no input column beside the target {targets[0]!r}", "Name some with --input.")
     _check_media(columns, sample, media_root)
-    used = {*targets, split, roles.group, row_id, *(c.name for c in columns)}
+    used = {*targets, own.split, own.group, own.id, *(c.name for c in columns)}
     ignored = [name for name in table.columns if name not in used]
-    joins = {c.name: registry.load("modalities", c.modality).joins for c in columns}
-    groups = inputs.group(joins, table.columns, roles.each)
-    return Schema(targets, columns, groups, split, roles.group, row_id, ignored, media_root, said)
+    groups = grouped(columns, table, roles.each)
+    return Schema(targets, columns, groups, own.split, own.group, own.id, ignored, media_root, said, doubts, decimal)
+
+
+def grouped(columns: Sequence[InputColumn], table: Table, each: bool) -> dict[str, list[str]]:
+    """Input -> its columns."""
+    joins = {item.name: registry.load("modalities", item.modality).joins for item in columns}
+    return inputs.group(joins, table.columns, each)
 
 
 def wrong_names(table: Table, roles: Roles) -> list[MmcliError]:
@@ -125,55 +139,46 @@ def wrong_names(table: Table, roles: Roles) -> list[MmcliError]:
     return errors
 
 
-def _default_target(table: Table, taken: set[str | None], said: list[str]) -> str:
-    """By its name, else the last column that has no other role.
+def _decimal(table: Table, sample: pd.DataFrame, names: Sequence[str]) -> str:
+    """The mark before decimals that columns of numbers prove; a comma where semicolons part the fields and nothing speaks
+    against it; empty if nothing tells."""
+    marks = set()
+    for name in names:
+        found = study(missing.without([cell for cell in sample[name] if cell is not None and len(cell) < 40]))
+        if found.share >= 0.9 and found.proven:
+            marks.add(found.proven)
+    if len(marks) == 1:
+        return marks.pop()
+    return "," if not marks and table.format == "csv" and table.delimiter == ";" else ""
+
+
+def _default_target(table: Table, sample: pd.DataFrame, taken: set[str], told: set[str], said: list[str]) -> str:
+    """By its name, else the last column that has no other role and does not number the rows.
 
     Raises:
         DataError: every column has one.
     """
-    free = [name for name in table.columns if name not in taken]
-    if not free:
-        raise DataError(f"{table.path} has no column left to predict", "Name one with --target.")
+    free = [name for name in table.columns if name not in taken and name not in told]
+    if not free or (len(free) == 1 and taken and not told):
+        roles = ", ".join(name for name in table.columns if name in taken)
+        raise DataError(
+            f"{table.path} has no column left to predict" + (f" but {free[0]!r}, and none to learn from" if free else ""),
+            "Name one with --target." + (f" These have a role of their own unless they are named: {roles}." if roles else ""),
+        )
     lower = {name.lower(): name for name in reversed(free)}
     for name in TARGET_NAMES:
         if name in lower:
             said.append(f"target: {lower[name]!r}, by its name (--target to choose another)")
             return lower[name]
-    rest = "" if free[-1] == table.columns[-1] else " that has no other role"
-    said.append(f"target: {free[-1]!r}, the last column{rest} (--target to choose another)")
-    return free[-1]
+    last = next((name for name in reversed(free) if not _ids([cell for cell in sample[name] if cell is not None])), free[-1])
+    rest = "" if last == table.columns[-1] else " that has no other role"
+    said.append(f"target: {last!r}, the last column{rest} (--target to choose another)")
+    return last
 
 
-def _default_split(sample: pd.DataFrame, taken: set[str], said: list[str]) -> str | None:
-    """The column called split, in any case.
-
-    Raises:
-        DataError: its cells name no splits.
-    """
-    name = next((name for name in sample.columns if name.strip().lower() == "split" and name not in taken), None)
-    if name is None:
-        return None
-    cells = list(sample[name])
-    if not names_splits(cells):
-        wrong = sorted(set(cells), key=lambda cell: names_splits([cell]))
-        raise DataError(
-            f"column {name!r} does not name splits: it holds {', '.join(map(repr, wrong[:3]))}",
-            f"Expected {WORDS}. If it is something else: --input {name} to learn from it, --target or --ignore {name}.",
-        )
-    numbered = ", 0 train, 1 val, 2 test" if set(cells) <= {"0", "1", "2"} else ""
-    said.append(f"split: the column {name!r}{numbered} (--split to choose another, --ignore {name} to draw splits)")
-    return str(name)
-
-
-def _default_id(sample: pd.DataFrame, taken: set[str], said: list[str]) -> str | None:
-    for name in sample.columns:
-        if name.lower() in {"id", "row_id", "uid"} and name not in taken and sample[name].is_unique:
-            said.append(f"id: {name!r}, not an input (--id to choose another, --input {name} to use it)")
-            return str(name)
-    return None
-
-
-def _column(name: str, sample: pd.DataFrame, roles: Roles, media_root: str, said: list[str]) -> InputColumn | None:
+def _column(
+    name: str, sample: pd.DataFrame, roles: Roles, media_root: str, said: list[str], doubts: list[str], decimal: str
+) -> InputColumn | None:
     """What a column is as an input; None, announced, where it is empty, names the rows or never varies."""
     cells = [cell for cell in sample[name] if cell is not None]
     if name in roles.types:
@@ -189,10 +194,7 @@ def _column(name: str, sample: pd.DataFrame, roles: Roles, media_root: str, said
         if useless:
             said.append(f"column {name!r} {useless}: ignored (--input {name} to use it)")
             return None
-    guesses: dict[str, Guess] = {}
-    for modality in registry.parts("modalities"):
-        kind: type[Modality] = registry.load("modalities", modality)
-        guesses[modality] = kind.sniff(cells, media_root)
+    guesses = _guesses(cells, media_root, roles.keep_na)
     best = max(guesses, key=lambda modality: guesses[modality].confidence)
     reads = registry.load("modalities", best).reads_files
     if not reads and looked.are_paths and best in {"text", "category"}:
@@ -201,7 +203,50 @@ def _column(name: str, sample: pd.DataFrame, roles: Roles, media_root: str, said
         said.append(f"{_unread(name, looked)}: ignored (--type {name}=text to learn from the names themselves)")
         return None
     said += _on_files(name, cells, looked, media_root, reads)
-    return InputColumn(name, best, guesses[best].confidence, guesses[best].reason)
+    options = _decided(name, best, guesses, cells, said, doubts, decimal)
+    return InputColumn(name, best, guesses[best].confidence, guesses[best].reason, options)
+
+
+def _guesses(cells: Sequence[str], media_root: str, keep_na: bool) -> dict[str, Guess]:
+    """What each modality says of cells, without words such as NA where it passes over them."""
+    others = cells if keep_na else missing.without(cells)
+    guesses: dict[str, Guess] = {}
+    for modality in registry.parts("modalities"):
+        kind: type[Modality] = registry.load("modalities", modality)
+        guesses[modality] = kind.sniff(others if kind.passes_missing_words else cells, media_root)
+    return guesses
+
+
+def _decided(
+    name: str,
+    best: str,
+    guesses: dict[str, Guess],
+    cells: Sequence[str],
+    said: list[str],
+    doubts: list[str],
+    decimal: str,
+) -> dict[str, Any]:
+    """Says what was decided of cells that may be read in two ways, and of those that do not fit; gives the options for them."""
+    guess, options = guesses[best], dict[str, Any]()
+    decided = guess.decided
+    if best == "number" and decimal:
+        known = missing.without(cells)
+        found = study(known, hint=decimal)
+        if not found.proven and found.format.decimal == decimal and found.decided:
+            options = {"decimal": "comma" if decimal == "," else "point"}
+            decided = f"{found.decided}, as the rest of the table writes numbers" if decimal == "," else guess.decided
+    if decided:
+        said.append(f"column {name!r}: {decided}")
+    if guess.doubts:
+        doubts.append(f"column {name!r}: {guess.doubts}")
+    for kind in ("number", "date") if best in {"text", "category"} else ():
+        if guesses[kind].doubts:
+            place = next((row for row, cell in enumerate(cells, 1) if repr(cell[:30]) in guesses[kind].doubts), 0)
+            doubts.append(
+                f"column {name!r}: {guesses[kind].doubts} (among its cells the {place}th): it is taken for {best} "
+                f"(--type {name}={kind} to read the others, --na TEXT for words that mean missing)"
+            )
+    return options
 
 
 def _unread(name: str, looked: Look) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -11,6 +12,8 @@ from mmcli import registry
 from mmcli.config.settings import Settings
 from mmcli.data.dataset import target_columns
 from mmcli.errors import ConfigError, DataError
+from mmcli.tables import dates, missing
+from mmcli.tables.numbers import study
 from mmcli.tasks import Cells, Task
 
 
@@ -20,12 +23,73 @@ def cells_of(rows: pd.DataFrame, targets: Sequence[str]) -> list[tuple[str | Non
     return list(frame.where(frame.notna(), None).itertuples(index=False, name=None))
 
 
+def without_missing_words(cells: Cells, targets: Sequence[str]) -> tuple[list[tuple[str | None, ...]], list[str]]:
+    """The cells, words such as NA taken for missing in targets that are otherwise numbers or dates; and what is to be said."""
+    notes, columns = list[str](), list[list[str | None]]()
+    for name, column in zip(targets, zip(*cells, strict=True), strict=True):
+        words = Counter(cell.strip() for cell in column if cell is not None and missing.is_word(cell))
+        others = [cell for cell in column if cell is not None and not missing.is_word(cell)]
+        if words and others and (study(others).share >= 0.9 or dates.study(others[:500]).form):
+            notes += [
+                f"target {name!r}: {count:,} cells say {word!r} and count as missing (--keep-na to keep such words)"
+                for word, count in words.most_common()
+            ]
+            columns.append([None if cell is None or missing.is_word(cell) else cell for cell in column])
+        else:
+            columns.append(list(column))
+    return list(zip(*columns, strict=True)), notes
+
+
+def doubts(kind: type[Task], labelled: Cells, targets: Sequence[str]) -> list[str]:
+    """Of classes that are mostly numbers: cells that are none may be mistakes."""
+    found = study([str(cell) for (cell,) in labelled]) if kind.has_classes and len(targets) == 1 else None
+    if found is None or not 0.5 <= found.share < 1 or len(set(found.values)) < 20:
+        return []
+    some = ", ".join(repr(cell[:30]) for cell in list(found.others)[:3])
+    return [
+        f"target {targets[0]!r}: {found.others.total()} of {len(labelled)} cells are no numbers, e.g. {some}: it is taken for "
+        "classes (--na TEXT for words that mean missing)"
+    ]
+
+
+def check(kind: type[Task], config: Any, targets: Sequence[str], rows: Iterable[tuple[int, tuple[str | None, ...]]]) -> None:
+    """Looks at each labelled row's cells by themselves.
+
+    Raises:
+        DataError: naming the first row whose cells can be no targets, and how many there are where they are many.
+    """
+    wrong: list[tuple[int, str, str]] = []
+    seen = 0
+    for row, cells in rows:
+        seen += 1
+        try:
+            kind.check(config, targets, cells)
+        except DataError as error:
+            wrong.append((row, error.message, error.remedy))
+    if wrong:
+        row, message, remedy = wrong[0]
+        if len(wrong) > seen / 2:
+            raise DataError(
+                f"the target {targets[0]!r} holds classes, not numbers: {len(wrong)} of {seen} cells are none; row {row}: "
+                f"{message}",
+                "Predict classes: --task classification, or leave --task out.",
+            )
+        more = f" ({len(wrong)} rows are so)" if len(wrong) > 1 else ""
+        raise DataError(f"row {row}: {message}{more}", remedy)
+
+
 def choose(
-    cells: Cells, targets: Sequence[str], told: str | None, settings: Settings, options: Mapping[str, Mapping[str, Any]]
+    cells: Cells,
+    targets: Sequence[str],
+    told: str | None,
+    settings: Settings,
+    options: Mapping[str, Mapping[str, Any]],
+    decimal: str = "",
 ) -> tuple[type[Task], Any, str]:
     """The task told, or the one that is surest of the targets; its options; and why it was chosen, where it was not told.
 
-    `settings` are those of preprocess; `options`, by task, come from flags and win.
+    `settings` are those of preprocess; `options`, by task, come from flags and win. `decimal` is the mark that
+    other columns prove.
 
     Raises:
         DataError: there is no target anywhere.
@@ -39,6 +103,8 @@ def choose(
     for name in [told] if told else registry.parts("tasks"):
         config = settings.part("tasks", name)
         config = type(config)(**{**config.model_dump(), **options.get(name, {})})
+        if decimal == "," and getattr(config, "decimal", "") == "auto" and _ambiguous(full):
+            config = config.model_copy(update={"decimal": "comma"})
         kinds[name] = (registry.load("tasks", name), config)
     likeness = {name: kind.sniff(config, full) for name, (kind, config) in kinds.items()}
     best = max(likeness, key=lambda name: likeness[name].confidence)
@@ -48,3 +114,8 @@ def choose(
     others = " or ".join(name for name in registry.parts("tasks") if name != best)
     why = "" if told else f"task: {best}, since the target has {likeness[best].reason} (--task {others} to change)"
     return (*kinds[best], why)
+
+
+def _ambiguous(cells: Cells) -> bool:
+    """Whether no cell proves which mark stands before decimals."""
+    return not any(study(str(cell) for cell in column).proven for column in zip(*cells, strict=True))

@@ -26,6 +26,7 @@ from mmcli.models import conformal, runners
 from mmcli.models.forward import forward_columns, forward_explained, forward_whole
 from mmcli.models.loading import best, load_fused
 from mmcli.signals import Column, Source
+from mmcli.tables import missing
 from mmcli.tables.reading import open_table
 from mmcli.training import device
 
@@ -56,6 +57,8 @@ class Model:
         way = artifact.config.get("way", runners.TORCH)
         self._runner = None if way == runners.TORCH else runners.runner(way, self.network, compute, _run_file(artifact, way))
         self.inputs = {name: dataset.input(name) for name in self.network.inputs}
+        self.na = frozenset(dataset.schema["na"])
+        """Cells that mean missing, as the user told preprocess."""
 
     @property
     def columns(self) -> list[str]:
@@ -125,10 +128,10 @@ class Model:
         for name, found in self.inputs.items():
             stored = {}
             for column, modality in found.members.items():
-                cells = _text_cells(chunk, column)
+                cells, named = _told_missing(_text_cells(chunk, column), self.na)
                 encoded = modality.transform(resolved(cells, media_root, modality))
                 stored[column] = encoded.column
-                remarks[column] = encoded.remarks + said_of_files(cells, media_root, modality)
+                remarks[column] = encoded.remarks + named + said_of_files(cells, media_root, modality)
                 for reject in encoded.rejects:
                     row = int(chunk.index[reject.position]) + 1
                     rejects.append((row, column, media.shown(str(cells[reject.position])), reject.reason))
@@ -140,6 +143,12 @@ def _text_cells(chunk: pd.DataFrame, column: str) -> list[str | None]:
     if column not in chunk.columns:
         return [None] * len(chunk)
     return [None if cell is None or not str(cell).strip() else str(cell) for cell in chunk[column]]
+
+
+def _told_missing(cells: list[str | None], na: frozenset[str]) -> tuple[list[str | None], Counter[str]]:
+    """The cells without those that mean missing, and how many of them say what."""
+    named = Counter(missing.remark(cell) for cell in cells if cell is not None and cell.strip() in na) if na else Counter[str]()
+    return [None if cell is not None and cell.strip() in na else cell for cell in cells] if named else cells, named
 
 
 def _run_file(artifact: Artifact, way: str) -> Path | None:

@@ -123,7 +123,7 @@ class Roles:
         str | None,
         Flag(
             "--split",
-            "The column that holds train, val or test. Default: one called split, else drawn by --val and --test.",
+            "The column that holds train, val or test. Default: one called split or with such cells, else drawn.",
             metavar="COL",
             panel=COLUMNS,
             complete="columns",
@@ -137,6 +137,13 @@ class Roles:
         str | None, Flag("--id", "The column that names a row.", metavar="COL", panel=COLUMNS, complete="columns")
     ] = None
     media_root: MediaRoot = None
+    na: Annotated[
+        tuple[str, ...],
+        Flag("--na", "Cells that mean missing, in every column. Repeat.", metavar="TEXT", panel=READING),
+    ] = ()
+    keep_na: Annotated[
+        bool, Flag("--keep-na", "Among numbers and dates, do not take NA, null, ?, - and the like for missing.", panel=READING)
+    ] = False
 
     @property
     def task_options(self) -> dict[str, dict[str, Any]]:

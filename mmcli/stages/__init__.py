@@ -25,6 +25,8 @@ class Context:
     seed: int = 0
     force: bool = False
     dry_run: bool = False
+    to_the_end: bool = False
+    """Whether all stages follow, so that what the last one needs must be there from the first."""
     command: str = ""
     """The command line as typed, for messages that say what to run again."""
 

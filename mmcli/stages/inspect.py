@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +13,18 @@ from rich.cells import cell_len, set_cell_size
 from mmcli import registry
 from mmcli.artifacts import store
 from mmcli.data import preview, schema, sharding, targets
+from mmcli.data import warnings as warnings_of
 from mmcli.data.schema import Schema
+from mmcli.data.survey import Survey
 from mmcli.media import addresses
 from mmcli.media import files as media
 from mmcli.modalities import Modality
 from mmcli.options.inspect import Options
 from mmcli.stages import Context, Outcome
+from mmcli.tables import missing
 from mmcli.tables.reading import Table, open_table
-from mmcli.tables.splitting import SPLITS, spelled_splits
-from mmcli.tasks import Cells, Task
+from mmcli.tables.splitting import SPLITS, spelled_splits, train_or_other
+from mmcli.tasks import Cells
 
 EXAMPLES = 3
 
@@ -42,22 +45,32 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
     Raises:
         DataError: whatever `preprocess` would raise of the table and its columns.
     """
-    table = open_table(path, options.encoding, options.delimiter)
-    found = schema.infer(table, options.roles)
-    tallies, cells, splits, rows = _count(table, found)
+    roles = options.roles
+    table = replace(open_table(path, options.encoding, options.delimiter), na=missing.spellings(roles.na))
+    found = schema.infer(table, roles)
+    tallies, cells, given, survey = _count(table, found, roles.keep_na)
+    rows, splits = survey.rows, Counter(given)
+    notes = [*found.announcements, *warnings_of.of_words(survey)]
+    if not roles.keep_na:
+        cells, said = targets.without_missing_words(cells, found.targets)
+        notes += said
     settings = context.settings.for_stage("preprocess", "inspect")
-    kind, config, why = targets.choose(cells, found.targets, options.roles.task, settings, options.roles.task_options)
-    labelled = [row for row in cells if kind.is_labelled(config, row)]
-    task = kind.fit(config, labelled, found.targets)
-    warnings = _warnings(found, task, labelled, tallies, splits, rows)
+    kind, config, why = targets.choose(cells, found.targets, roles.task, settings, roles.task_options, found.decimal)
+    labelled = [(row, own) for row, own in enumerate(cells, 1) if kind.is_labelled(config, own)]
+    targets.check(kind, config, found.targets, labelled)
+    usable = [own for _, own in labelled]
+    task = kind.fit(config, usable, found.targets)
+    warnings = _warnings(found, usable, tallies, rows)
+    warnings += targets.doubts(kind, usable, found.targets)
+    warnings += warnings_of.of_table(found, survey, kind, usable, given or None, table.head(schema.SAMPLE_ROWS))
     context.console.note(f"{path}: {rows:,} rows, {len(table.columns)} columns, {_format(table)}")
-    for line in [*found.announcements, *([why] if why else [])]:
+    for line in [*notes, *([why] if why else [])]:
         context.console.note(line)
     _say(found, tallies, rows, context)
     for name, columns in found.inputs.items():
         if len(columns) > 1:
             context.console.note(f"input {name!r}: {', '.join(columns)}, in one encoder (--each for one each)")
-    strata = Counter(kind.strata(config, labelled)) if kind.has_classes else Counter()
+    strata = Counter(kind.strata(config, usable)) if kind.has_classes else Counter()
     classes = ", ".join(f"{name} {count:,}" for name, count in strata.most_common(12))
     more = f", and {len(strata) - 12} more" if len(strata) > 12 else ""
     names = ", ".join(map(repr, found.targets))
@@ -133,50 +146,41 @@ def _write_page(table: Table, found: Schema, options: Options, context: Context)
     return options.output
 
 
-def _count(table: Table, found: Schema) -> tuple[dict[str, _Tally], list[tuple[str | None, ...]], Counter[str], int]:
+def _count(
+    table: Table, found: Schema, keep_na: bool
+) -> tuple[dict[str, _Tally], list[tuple[str | None, ...]], list[str], Survey]:
+    """Each column's tally, the target cells, the splits that a column tells, and what the inputs hold."""
     tallies = {name: _Tally() for name in table.columns}
     kinds: dict[str, type[Modality]] = {c.name: registry.load("modalities", c.modality) for c in found.columns}
     files = {name: kind for name, kind in kinds.items() if kind.reads_files}
     cells: list[tuple[str | None, ...]] = []
-    splits: Counter[str] = Counter()
-    rows = 0
+    splits: list[str] = []
+    survey = Survey(found, keep_na)
     for chunk in table.chunks():
         for name in table.columns:
             tally = tallies[name]
             for row, cell in zip(chunk.index, chunk[name], strict=True):
-                if cell is None:
-                    tally.missing += 1
-                elif len(tally.examples) < EXAMPLES and cell not in tally.examples:
+                if cell is not None and len(tally.examples) < EXAMPLES and cell not in tally.examples:
                     tally.examples.append(media.shown(cell))
                 if cell is not None and name in files and files[name].names_file(cell):
                     where = media.resolve(cell, found.media_root)
                     there = addresses.is_far(where) or media.exists(where)
                     tally.unreadable += [] if there else [(int(row) + 1, cell)]
         cells += chunk[found.targets].itertuples(index=False, name=None)
-        if found.split:
-            splits.update(spelled_splits(chunk[found.split].tolist(), found.split))
-        rows += len(chunk)
-    return tallies, cells, splits, rows
+        given = chunk[found.split].tolist() if found.split else None
+        splits += given or []
+        survey.add(chunk, None if given is None else [train_or_other(cell) for cell in given])
+    for item in found.columns:
+        tallies[item.name].missing = int((~survey.present(item.name)).sum())
+    return tallies, cells, spelled_splits(splits, found.split) if found.split else [], survey
 
 
-def _warnings(
-    found: Schema, task: Task, labelled: Cells, tallies: dict[str, _Tally], splits: Counter[str], rows: int
-) -> list[str]:
-    warnings = []
-    name = " or ".join(map(repr, found.targets))
+def _warnings(found: Schema, labelled: Cells, tallies: dict[str, _Tally], rows: int) -> list[str]:
+    """Of targets and files that are not there, which `preprocess` tells as it meets them; and what the schema doubts."""
+    warnings = [*found.warnings]
     if len(labelled) < rows:
+        name = " or ".join(map(repr, found.targets))
         warnings.append(f"{rows - len(labelled)} rows have no {name}: they are left out of training")
-    if task.has_classes:
-        classes = Counter(str(cell) for (cell,) in labelled)
-        if len(classes) > rows / 2:
-            warnings.append(f"{name} has {len(classes)} classes in {rows} rows: is it the target?")
-        rare = [label for label, count in classes.items() if count < 3]
-        if rare:
-            warnings.append(
-                f"{len(rare)} classes have fewer than 3 rows, e.g. {rare[0]!r}: too few to train, validate and test"
-            )
-    if found.split and not splits["test"]:
-        warnings.append(f"column {found.split!r} names no test rows: evaluate will have nothing to show")
     for item in found.columns:
         tally = tallies[item.name]
         if tally.unreadable:
@@ -184,8 +188,6 @@ def _warnings(
             warnings.append(
                 f"{len(tally.unreadable)} files of column {item.name!r} are not there, the first: row {row}, {cell!r}"
             )
-        if tally.missing > rows / 2:
-            warnings.append(f"column {item.name!r} is empty in {tally.missing / rows:.0%} of the rows")
     return warnings
 
 

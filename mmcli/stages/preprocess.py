@@ -38,7 +38,7 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
     Raises:
         ConfigError, DataError: see the docs of the command; nothing has been written then but the rejects.
     """
-    plan = plans.plan(path, options, context.settings, context.seed)
+    plan = plans.plan(path, options, context.settings, context.seed, context.to_the_end)
     for line in plan.notes:
         context.console.note(line)
     for line in plan.warnings:
@@ -133,7 +133,9 @@ def _previous(context: Context) -> Artifact | None:
 def _judge(plan: Plan, made: Sharded, context: Context, draft: Draft) -> None:
     for column, notes in made.remarks.items():
         for remark, count in notes.items():
-            context.console.note(f"column {column!r}: {count:,} cells {remark}")
+            line = f"column {column!r}: {count:,} cells {remark}"
+            if not any(said.startswith(line) for said in plan.notes):  # words such as NA were told before
+                context.console.note(line)
     for column, bad in Counter(reject[1] for reject in made.rejects).items():
         share = bad / len(plan.rows)
         row, _, cell, reason = next(reject for reject in made.rejects if reject[1] == column)

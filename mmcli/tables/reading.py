@@ -1,18 +1,20 @@
 """Reads the user's table in chunks: CSV (any encoding and delimiter), Parquet, JSON Lines.
 
-A cell is text or None; numbers become their shortest text, lists and objects JSON. Only an empty cell is missing: `NA`,
-`null` and `None` are text, since they are names of things. Rows are numbered from 1, not counting the header.
-Knows nothing of what columns mean.
+A cell is text or None; numbers become their shortest text, lists and objects JSON. An empty cell is missing, and what the user
+says means missing (`na`); `NA`, `null` and `None` are text here, since they may be names of things. Rows are numbered from 1,
+not counting the header. Knows nothing of what columns mean.
 """
 
 from __future__ import annotations
 
 import csv
 import functools
+import itertools
 import json
 import math
 import shlex
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,6 +30,10 @@ from mmcli.tables.encoding import check_encoding, detect_delimiter, detect_encod
 from mmcli.tables.finding import require_file
 
 CHUNK_ROWS = 4096
+_LOOKED_AT = 20
+"""Records that tell whether the header lacks a field."""
+NAMELESS = "Unnamed: 0"
+"""What a first field without a name is called, as pandas calls it: it holds the names of the rows."""
 FORMATS = {
     ".csv": "csv",
     ".tsv": "csv",
@@ -49,11 +55,15 @@ class Table:
     format: str
     encoding: str = "utf-8"
     delimiter: str = ","
+    na: frozenset[str] = frozenset()
+    """Cells that the user says mean missing; a chunk's `attrs["na"]` counts them by (column, cell)."""
 
     @cached_property
     def columns(self) -> list[str]:
         """The names of the columns, in order."""
         names = {"csv": _csv_header, "parquet": _parquet_header, "jsonl": _jsonl_header}[self.format](self)
+        if names and not names[0].strip() and self.format != "jsonl":
+            names[0] = NAMELESS
         duplicates = sorted({name for name in names if names.count(name) > 1})
         if duplicates:
             places = ", ".join(str(i + 1) for i, name in enumerate(names) if name == duplicates[0])
@@ -66,6 +76,14 @@ class Table:
             if not name.strip():
                 raise DataError(f"{self.path}: field {place} of the header has no name", "Give every column a name.")
         return names
+
+    @cached_property
+    def row_index(self) -> list[str]:
+        """The columns that pandas has written as the index of a Parquet file."""
+        described = (
+            json.loads((_parquet(self).schema_arrow.metadata or {}).get(b"pandas", b"{}")) if self.format == "parquet" else {}
+        )
+        return [name for name in described.get("index_columns", []) if isinstance(name, str) and name in self.columns]
 
     def require(self, column: str, flag: str) -> None:
         """Raises DataError if there is no such column, suggesting the nearest, or how to name several."""
@@ -94,10 +112,22 @@ class Table:
         for record in records:
             block.append([record[place] for place in places])
             if len(block) == rows:
-                yield _frame(block, wanted, start)
+                yield self._chunk(block, wanted, start)
                 start, block = start + rows, []
         if block:
-            yield _frame(block, wanted, start)
+            yield self._chunk(block, wanted, start)
+
+    def _chunk(self, block: list[list[str | None]], columns: list[str], start: int) -> pd.DataFrame:
+        named: Counter[tuple[str, str]] = Counter()
+        for record in block if self.na else ():
+            for place, cell in enumerate(record):
+                if cell is not None and cell.strip() in self.na:
+                    named[columns[place], cell.strip()] += 1
+                    record[place] = None
+        frame = _frame(block, columns, start)
+        if named:
+            frame.attrs["na"] = named
+        return frame
 
     def head(self, rows: int) -> pd.DataFrame:
         """The first rows."""
@@ -137,11 +167,16 @@ def _frame(block: list[list[str | None]], columns: list[str], start: int) -> pd.
 
 
 def _csv_header(table: Table) -> list[str]:
+    csv.field_size_limit(sys.maxsize)
     with table.path.open(encoding=table.encoding, newline="") as file:
-        for record in csv.reader(file, delimiter=table.delimiter):
-            if record:
-                return [name.strip() for name in record]
-    raise DataError(f"{table.path} is empty", "A table needs a header and at least one row.")
+        records = (record for record in csv.reader(file, delimiter=table.delimiter) if record)
+        names = [name.strip() for name in next(records, [])]
+        if not names:
+            raise DataError(f"{table.path} is empty", "A table needs a header and at least one row.")
+        first = list(itertools.islice(records, _LOOKED_AT))
+    # R gives the names of rows no field in the header; a mark at the end of each line is another matter.
+    longer = first and all(len(record) == len(names) + 1 for record in first)
+    return ["", *names] if longer and all(record[-1].strip() for record in first) else names
 
 
 def _csv_records(table: Table) -> Iterator[list[str | None]]:

@@ -49,10 +49,23 @@ def spelled_splits(cells: Sequence[str | None], column: str) -> list[str]:
     return splits
 
 
+def train_or_other(cell: str | None) -> str:
+    """Whether a cell says train, for a look at a part of a column; numbers are taken for those of Ludwig."""
+    word = _word(cell)
+    return _SPELLINGS.get(word, _NUMBERED.get(word, _EVAL))
+
+
 def names_splits(cells: Sequence[str | None]) -> bool:
     """Whether every cell names a split."""
     words = {_word(cell) for cell in cells}
     return bool(words) and words <= _spellings(words).keys()
+
+
+def says_train(cells: Sequence[str | None]) -> bool:
+    """Whether cells are nothing but names of splits, spelled out, train among several: no other column looks so."""
+    words = {_word(cell) for cell in cells}
+    named = {_SPELLINGS.get(word) for word in words - {_EVAL}}
+    return len(words) > 1 and TRAIN in named and None not in named
 
 
 def _word(cell: str | None) -> str:

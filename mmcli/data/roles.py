@@ -1,0 +1,133 @@
+"""Which columns have a role beside input and target: split, group, id, row index. By their names, checked against their cells.
+
+None of them is a target or an input unless it is asked for; what each was taken for is said.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+from mmcli.errors import DataError
+from mmcli.options.columns import Roles
+from mmcli.tables.reading import Table
+from mmcli.tables.splitting import WORDS, names_splits, says_train
+
+_INDEX = re.compile(r"unnamed: \d+(\.\d+)*|__index_level_\d+__", re.IGNORECASE)
+"""What pandas calls an index that has no name."""
+_CALLED = """
+index idx level_0 row rownum row_num row_number row_nr row_index rowid row_names rownames row.names row_name rowname row_no no
+no. nr nr. # s.no s.no. sno serial serial_no 序号 编号 行号
+"""
+_ROW_NAMES = frozenset(_CALLED.split())
+"""What people call a count of rows; only where no cell stands twice."""
+_IDS = frozenset({"id", "row_id", "uid", "_id"})
+_ID_AT_THE_END = re.compile(r".*(?:[_\s.-](?:id|uid|uuid|guid)|[a-z](?:Id|ID)|[A-Z]ID)")
+_GROUPS = frozenset({"group", "groups", "group_id", "groupid", "group_key", "group_name"})
+_LEAST_GROUPS = 5
+_LEAST_ROWS = 20
+"""Fewer say nothing of whether a column names rows, unless it is called so outright."""
+
+
+@dataclass
+class Found:
+    """What was decided."""
+
+    split: str | None
+    group: str | None
+    id: str | None
+    left_out: list[str] = field(default_factory=list)
+    """Columns with a role that nothing needs: a second id, a row index."""
+    said: list[str] = field(default_factory=list)
+
+    @property
+    def taken(self) -> set[str]:
+        """All columns with a role."""
+        return {name for name in (self.split, self.group, self.id, *self.left_out) if name}
+
+
+def find(table: Table, sample: pd.DataFrame, roles: Roles) -> Found:
+    """The roles that the user tells, and those that the columns' names and cells tell.
+
+    Raises:
+        DataError: a column called split does not name splits.
+    """
+    told = {*roles.target, *roles.inputs, *roles.ignore, roles.split, roles.group, roles.id}
+    free = [name for name in table.columns if name not in told]
+    found = Found(roles.split, roles.group, roles.id)
+    if found.split is None:
+        found.split = _split(sample, free, found.said)
+    free = [name for name in free if name != found.split]
+    _ids(sample, free, found, set(table.row_index))
+    if found.group is None:
+        _group(sample, [name for name in free if name not in found.taken], found)
+    return found
+
+
+def _split(sample: pd.DataFrame, names: Sequence[str], said: list[str]) -> str | None:
+    """The column called split, in any case; else one whose cells are nothing but names of splits."""
+    called = next((name for name in names if name.strip().lower() == "split"), None)
+    if called is not None and not names_splits(list(sample[called])):
+        wrong = sorted({str(cell or "") for cell in sample[called]}, key=lambda cell: names_splits([cell]))
+        raise DataError(
+            f"column {called!r} does not name splits: it holds {', '.join(map(repr, wrong[:3]))}",
+            f"Expected {WORDS}. If it is something else: --input {called} to learn from it, --target or --ignore {called}.",
+        )
+    name = called or next((name for name in names if says_train(list(sample[name]))), None)
+    if name is None:
+        return None
+    numbered = ", 0 train, 1 val, 2 test" if set(sample[name]) <= {"0", "1", "2"} else ""
+    by_cells = "" if called else ", by its cells"
+    said.append(f"split: the column {name!r}{by_cells}{numbered} (--split to choose another, --ignore {name} to draw splits)")
+    return str(name)
+
+
+def _ids(sample: pd.DataFrame, names: Sequence[str], found: Found, index: set[str]) -> None:
+    """Ids and row indices: the first that is unique names the rows, unless the user has told another."""
+    unique = {name for name in names if sample[name].is_unique and sample[name].notna().all()}
+    lower = {name: name.strip().lower() for name in names}
+    ids = [name for name in names if name in unique and lower[name] in _IDS]
+    named = [
+        name for name in names if _ID_AT_THE_END.fullmatch(name.strip()) and name not in ids and lower[name] not in _GROUPS
+    ]
+    ids += [name for name in named if name in unique and len(sample) >= _LEAST_ROWS]
+    rows = [name for name in names if _INDEX.fullmatch(name.strip()) or name in index]
+    rows += [name for name in names if name in unique and lower[name].replace(" ", "_") in _ROW_NAMES and name not in rows]
+    for name in [*ids, *rows]:
+        what = "a row index" if name in rows else "an id"
+        if found.id is None and name in unique:
+            found.id = name
+            found.said.append(f"id: {name!r}, not an input (--id to choose another, --input {name} to use it)")
+        else:
+            found.left_out.append(name)
+            found.said.append(f"column {name!r} is {what}: neither input nor target (--input {name} to use it)")
+    for name in names:
+        if name not in found.taken and (lower[name] in _IDS or name in named) and len(sample) >= _LEAST_ROWS:
+            found.said.append(
+                f"column {name!r} is called an id, but repeats: an input (--group {name} to keep its rows in one split)"
+            )
+
+
+def _group(sample: pd.DataFrame, names: Sequence[str], found: Found) -> None:
+    name = next((name for name in names if name.strip().lower() in _GROUPS), None)
+    if name is None:
+        return
+    cells = sample[name].dropna()
+    groups = cells.nunique()
+    other = f"--input {name} to learn from it, --target {name} to predict it"
+    if groups >= _LEAST_GROUPS and groups < len(cells):
+        found.group = name
+        found.said.append(
+            f"group: {name!r}; rows that share its value stay in one split ({other}, --ignore {name} for neither)"
+        )
+    else:
+        found.left_out.append(name)
+        found.said.append(
+            f"column {name!r} is called a group, but {groups} values are too few to split by: left out "
+            f"({other}, --group {name} to split by it)"
+            if groups < _LEAST_GROUPS
+            else f"column {name!r} is called a group, but no value stands twice: left out ({other})"
+        )

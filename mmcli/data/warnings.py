@@ -1,0 +1,104 @@
+"""What a user may not have meant in a table, in words: the same for `inspect` and `preprocess`, before any work."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from mmcli.data import leaks
+from mmcli.data.schema import Schema
+from mmcli.data.survey import Survey
+from mmcli.tables.splitting import SPLITS, TEST
+from mmcli.tasks import Cells, Task
+
+NO_TEST_ROWS = "Give a --split column that names some, or leave it out to draw some with --test 0.15."
+
+
+def of_words(survey: Survey) -> list[str]:
+    """Which words counted as missing, where, and how often: notes."""
+    said = [
+        f"column {name!r}: {count:,} cells say {word!r} and count as missing (--keep-na to keep such words)"
+        for (name, word), count in survey.missing_words.most_common()
+    ]
+    told = [f"column {name!r}: {count:,} cells say {word!r} and count as missing (--na)" for (name, word), count in
+            survey.told_missing.most_common()]  # fmt: skip
+    return said + told
+
+
+def of_targets(kind: type[Task], labelled: Cells, targets: Sequence[str], rows: int) -> list[str]:
+    """Of classes that are too many or too rare."""
+    if not kind.has_classes:
+        return []
+    name, found = " or ".join(map(repr, targets)), list[str]()
+    classes = Counter(str(cell) for (cell,) in labelled)
+    if len(classes) > rows / 2:
+        found.append(f"{name} has {len(classes)} classes in {rows} rows: is it the target?")
+    elif len(classes) > 200:
+        found.append(f"{name} has {len(classes)} classes in {rows} rows, few for each: is it the target?")
+    rare = [label for label, count in classes.items() if count < 3]
+    if rare:
+        one = len(rare) == 1
+        found.append(
+            f"{len(rare)} {'class has' if one else 'classes have'} fewer than 3 rows, e.g. {rare[0]!r}: too few to train, "
+            "validate and test"
+        )
+    return found
+
+
+def of_leaks(schema: Schema, survey: Survey, sample: pd.DataFrame) -> list[str]:
+    """Of inputs that alone tell the target."""
+    found, telling = [], survey.telling
+    for item in schema.columns:
+        cells = sample[item.name].tolist()
+        for target in schema.targets:
+            why = ""
+            if leaks.named_after(item.name, target):
+                why = f"is named after the target {target!r}"
+            elif item.modality == "number" and leaks.same_order(cells, sample[target].tolist()):
+                why = f"rises or falls with the target {target!r} without an exception"
+            elif target == schema.targets[0] and item.name in telling:
+                why = (
+                    f"alone tells the target {target!r}: each of its {telling[item.name]} values stands with one of the target"
+                )
+            if why:
+                found.append(
+                    f"input {item.name!r} {why}. A model would copy it; is it known before the target is? "
+                    f"(--ignore {shlex.quote(item.name)} leaves it out)"
+                )
+                break
+    return found
+
+
+def of_splits(schema: Schema, counts: Mapping[str, int]) -> list[str]:
+    """Of splits without rows."""
+    if counts.get(TEST, 0):
+        return []
+    if schema.split:
+        return [f"column {schema.split!r} names no test rows: evaluate will have nothing to show. {NO_TEST_ROWS}"]
+    why = f"the groups of {schema.group!r} are too few to fill every split" if schema.group else "--test takes none"
+    return [f"no row is test ({why}): evaluate will have nothing to show"]
+
+
+def of_columns(schema: Schema, survey: Survey, splits: Sequence[str] | None) -> list[str]:
+    """Of inputs that are mostly empty, or empty in a whole split."""
+    found = []
+    of_split = {split: [name == split for name in splits] for split in SPLITS if splits is not None and split in splits}
+    for item in schema.columns:
+        present = survey.present(item.name)
+        if survey.rows and present.mean() < 0.5:
+            found.append(f"column {item.name!r} is empty in {1 - present.mean():.0%} of the rows")
+        empty = [split for split, mask in of_split.items() if not present[mask].any()]
+        if empty and present.any():
+            found.append(f"column {item.name!r} has no value in any {' or '.join(empty)} row")
+    return found
+
+
+def of_table(
+    schema: Schema, survey: Survey, kind: type[Task], labelled: Cells, splits: Sequence[str] | None, sample: pd.DataFrame
+) -> list[str]:
+    """All of them; `splits` of each row, where they are known."""
+    found = of_targets(kind, labelled, schema.targets, survey.rows) + of_leaks(schema, survey, sample)
+    return found + (of_splits(schema, Counter(splits)) if splits is not None else []) + of_columns(schema, survey, splits)

@@ -6,6 +6,7 @@ None of them is a target or an input unless it is asked for; what each was taken
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -72,16 +73,17 @@ def _split(sample: pd.DataFrame, names: Sequence[str], said: list[str]) -> str |
     called = next((name for name in names if name.strip().lower() == "split"), None)
     if called is not None and not names_splits(list(sample[called])):
         wrong = sorted({str(cell or "") for cell in sample[called]}, key=lambda cell: names_splits([cell]))
+        flag = shlex.quote(called)
         raise DataError(
             f"column {called!r} does not name splits: it holds {', '.join(map(repr, wrong[:3]))}",
-            f"Expected {WORDS}. If it is something else: --input {called} to learn from it, --target or --ignore {called}.",
+            f"Expected {WORDS}. If it is something else: --input {flag} to learn from it, --target or --ignore {flag}.",
         )
     name = called or next((name for name in names if says_train(list(sample[name]))), None)
     if name is None:
         return None
     numbered = ", 0 train, 1 val, 2 test" if set(sample[name]) <= {"0", "1", "2"} else ""
-    by_cells = "" if called else ", by its cells"
-    said.append(f"split: the column {name!r}{by_cells}{numbered} (--split to choose another, --ignore {name} to draw splits)")
+    how = f"{'' if called else ', by its cells'}{numbered}"
+    said.append(f"split: the column {name!r}{how} (--split to choose another, --ignore {shlex.quote(name)} to draw splits)")
     return str(name)
 
 
@@ -100,15 +102,14 @@ def _ids(sample: pd.DataFrame, names: Sequence[str], found: Found, index: set[st
         what = "a row index" if name in rows else "an id"
         if found.id is None and name in unique:
             found.id = name
-            found.said.append(f"id: {name!r}, not an input (--id to choose another, --input {name} to use it)")
+            found.said.append(f"id: {name!r}, not an input (--id to choose another, --input {shlex.quote(name)} to use it)")
         else:
             found.left_out.append(name)
-            found.said.append(f"column {name!r} is {what}: neither input nor target (--input {name} to use it)")
+            found.said.append(f"column {name!r} is {what}: neither input nor target (--input {shlex.quote(name)} to use it)")
     for name in names:
         if name not in found.taken and (lower[name] in _IDS or name in named) and len(sample) >= _LEAST_ROWS:
-            found.said.append(
-                f"column {name!r} is called an id, but repeats: an input (--group {name} to keep its rows in one split)"
-            )
+            flag = f"--group {shlex.quote(name)} to keep its rows in one split"
+            found.said.append(f"column {name!r} is called an id, but repeats: an input ({flag})")
 
 
 def _group(sample: pd.DataFrame, names: Sequence[str], found: Found) -> None:
@@ -117,17 +118,17 @@ def _group(sample: pd.DataFrame, names: Sequence[str], found: Found) -> None:
         return
     cells = sample[name].dropna()
     groups = cells.nunique()
-    other = f"--input {name} to learn from it, --target {name} to predict it"
+    other = f"--input {shlex.quote(name)} to learn from it, --target {shlex.quote(name)} to predict it"
     if groups >= _LEAST_GROUPS and groups < len(cells):
         found.group = name
         found.said.append(
-            f"group: {name!r}; rows that share its value stay in one split ({other}, --ignore {name} for neither)"
+            f"group: {name!r}; rows that share its value stay in one split ({other}, --ignore {shlex.quote(name)} for neither)"
         )
     else:
         found.left_out.append(name)
         found.said.append(
             f"column {name!r} is called a group, but {groups} values are too few to split by: left out "
-            f"({other}, --group {name} to split by it)"
+            f"({other}, --group {shlex.quote(name)} to split by it)"
             if groups < _LEAST_GROUPS
             else f"column {name!r} is called a group, but no value stands twice: left out ({other})"
         )

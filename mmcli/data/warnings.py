@@ -6,12 +6,13 @@ import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import pandas as pd
 
 from mmcli.data import leaks
 from mmcli.data.schema import Schema
 from mmcli.data.survey import Survey
-from mmcli.tables.splitting import SPLITS, TEST
+from mmcli.tables.splitting import SPLITS, TEST, TRAIN
 from mmcli.tasks import Cells, Task
 
 NO_TEST_ROWS = "Give a --split column that names some, or leave it out to draw some with --test 0.15."
@@ -85,14 +86,17 @@ def of_splits(schema: Schema, counts: Mapping[str, int]) -> list[str]:
 def of_columns(schema: Schema, survey: Survey, splits: Sequence[str] | None) -> list[str]:
     """Of inputs that are mostly empty, or empty in a whole split."""
     found = []
-    of_split = {split: [name == split for name in splits] for split in SPLITS if splits is not None and split in splits}
+    names = np.asarray(splits or [])
+    of_split = {split: names == split for split in SPLITS if (names == split).any()}
     for item in schema.columns:
         present = survey.present(item.name)
-        if survey.rows and present.mean() < 0.5:
-            found.append(f"column {item.name!r} is empty in {1 - present.mean():.0%} of the rows")
         empty = [split for split, mask in of_split.items() if not present[mask].any()]
-        if empty and present.any():
+        if TRAIN in empty:
+            found.append(f"column {item.name!r} has no value in any train row: preprocess leaves it out")
+        elif empty:
             found.append(f"column {item.name!r} has no value in any {' or '.join(empty)} row")
+        elif survey.rows and present.mean() < 0.5:
+            found.append(f"column {item.name!r} is empty in {1 - present.mean():.0%} of the rows")
     return found
 
 

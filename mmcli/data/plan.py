@@ -294,7 +294,8 @@ def _split(
             kept = carve_val(kept, strata, groups, options.val, seed)
     else:
         kept = draw_splits(strata, groups, options.val, options.test, seed)
-    check_splits(kept, options.val)
+    few = len(set(groups)) if groups is not None and not found.split else 0
+    check_splits(kept, options.val, f": the {few} groups of {found.group!r} are too few to fill every split" if few else "")
     drawn = iter(kept)
     return [next(drawn) if here else UNLABELLED for here in labelled]
 

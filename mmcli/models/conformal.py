@@ -62,8 +62,9 @@ def columns(task: Task, found: dict[str, Any], outputs: Tensor) -> dict[str, lis
     own = list(task.decode(outputs[:1]))
     result: dict[str, list[Any]] = {}
     for place, name in enumerate(own[: predicted.shape[1]]):
-        result[f"{name}_low"] = (predicted[:, place] - found["thresholds"][place]).round(6).tolist()
-        result[f"{name}_high"] = (predicted[:, place] + found["thresholds"][place]).round(6).tolist()
+        for end, sign in (("_low", -1), ("_high", 1)):
+            values = predicted[:, place] + sign * found["thresholds"][place]
+            result[name + end] = task.written(values, place)  # type: ignore[attr-defined]
     return result
 
 

@@ -134,8 +134,8 @@ def carve_val(splits: Sequence[str], strata: Sequence[str], groups: Sequence[str
     return result
 
 
-def check_splits(splits: Sequence[str], val: float) -> None:
-    """Refuses splits without train or val rows.
+def check_splits(splits: Sequence[str], val: float, why: str = "") -> None:
+    """Refuses splits without train or val rows; `why` there may be none goes behind.
 
     Raises:
         DataError: saying which.
@@ -144,7 +144,7 @@ def check_splits(splits: Sequence[str], val: float) -> None:
     for split, flag in ((TRAIN, "--split"), (VAL, "--val")):
         if not counts[split]:
             raise DataError(
-                f"there are no {split} rows among {len(splits)}",
+                f"there are no {split} rows among {len(splits)}{why}",
                 f"mmcli stops training by the val score: give more rows, a --split column, or a larger {flag}"
                 f"{f' than {val}' if split == VAL else ''}.",
             )

@@ -229,6 +229,8 @@ class Regression(Task):
         return best
 
     def more_metrics(self) -> dict[str, tuple[Metric, bool]]:
+        if any(self.bases):  # shares of the whole number would be counted of what is left of it
+            return {name: own for name, own in metrics.MORE_OF_NUMBERS.items() if name != "mape"}
         return metrics.MORE_OF_NUMBERS
 
     def trees_baseline(self, features: Any, targets: Tensor, train: Tensor, val: Tensor) -> Tensor | None:

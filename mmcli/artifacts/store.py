@@ -23,7 +23,7 @@ from mmcli import __version__
 from mmcli.artifacts.lock import locked
 from mmcli.errors import ArtifactError
 
-FORMAT_VERSION = 5
+FORMAT_VERSION = 6
 MANIFEST = "artifact.json"
 _FINGERPRINT = ".fingerprint"
 

@@ -12,13 +12,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
-from mmcli.tables.written import LETTERS, UNITS, Written, written
+from mmcli.tables.written import AMOUNTS, LETTERS, UNITS, Written, written
 
 EXACT = 2.0**53
 """Beyond it a float64 cannot hold every whole number; such cells are given as int."""
 _GROUPS = r"[1-9]\d{{0,2}}(?:([{marks}])\d{{3}})(?:\1\d{{3}})*"
 _POINT = re.compile(rf"(?:\d+|{_GROUPS.format(marks=chr(44) + ' ' + chr(39))}|[1-9]\d?(?:,\d\d)*,\d{{3}})?(?:\.\d*)?")
-_GROUP_MARK = re.compile("[, ']").search
+_MARK_OF_GROUPS = {".": re.compile("[, ']").search, ",": re.compile("[. ']").search}
 _PLAIN_GROUPS = re.compile(r"\s*[+-]?[1-9]\d{0,2}(?:,\d{3})+(?:\.\d*)?\s*")
 """As most programs part thousands: read at half the cost of the whole grammar."""
 _COMMA = re.compile(rf"(?:\d+|{_GROUPS.format(marks='. ' + chr(39))})?(?:,\d*)?")
@@ -26,10 +26,12 @@ _COMMA = re.compile(rf"(?:\d+|{_GROUPS.format(marks='. ' + chr(39))})?(?:,\d*)?"
 
 def _said_with(decimal: str, core: str) -> str:
     """The digits that a core says where that mark stands before decimals, as `float` wants them; empty if it says none."""
+    if not _MARK_OF_GROUPS[decimal](core):  # most cells, at a fraction of the cost
+        return core.replace(decimal, ".") if core.count(decimal) < 2 and core != decimal else ""
     if decimal == ".":
         if not _POINT.fullmatch(core):
             return ""
-        return core.replace(",", "").replace(" ", "").replace("'", "") if _GROUP_MARK(core) else core
+        return core.replace(",", "").replace(" ", "").replace("'", "")
     if not _COMMA.fullmatch(core):
         return ""
     return core.replace(".", "").replace(" ", "").replace("'", "").replace(",", ".")
@@ -52,10 +54,18 @@ class NumberFormat:
             try:
                 found = float(cell)
             except ValueError:
-                grouped = self.decimal == "." and len(cell) < 20 and _PLAIN_GROUPS.fullmatch(cell)
-                return float(cell.replace(",", "")) if grouped else self.of(written(cell))
+                return self._marked(cell)
             if -EXACT < found < EXACT and "_" not in cell:
                 return found
+        return self.of(written(cell))
+
+    def _marked(self, cell: str) -> float | int | None:
+        """What `float` does not read: plain groups and amounts of a currency at once, all else by the whole grammar."""
+        if self.decimal == "." and len(cell) < 20:
+            if _PLAIN_GROUPS.fullmatch(cell):
+                return float(cell.replace(",", ""))
+            if self.units and AMOUNTS.get(cell[:1]) in self.units and cell[1:].replace(".", "", 1).isdecimal():
+                return float(cell[1:])
         return self.of(written(cell))
 
     def of(self, cell: float | Written | None) -> float | int | None:
@@ -63,10 +73,11 @@ class NumberFormat:
         if not isinstance(cell, Written):
             return cell
         more = 0
-        if cell.unit and cell.unit not in self.units:
+        unit = cell.unit
+        if unit and unit not in self.units:
             if not (self.letters and cell.unit in LETTERS):
                 return None
-            more = LETTERS[cell.unit]
+            more = LETTERS[unit]
         other = "," if self.decimal == "." else "."
         if len(cell.parts) == 1 and cell.parts[0][1] == more == 0:  # most cells
             digits = _said_with(self.decimal, cell.parts[0][0])
@@ -207,8 +218,12 @@ def _evidence(cores: list[str], plain: list[str]) -> _Evidence:
         elif "." in cell:
             found.point.append(cell)
     for core in unclear:
-        if "." not in core and "," not in core:
-            continue
+        if "," not in core:
+            if "." not in core:
+                continue
+            if core.count(".") == 1 and len(core) - core.find(".") != 4:
+                found.point.append(core)
+                continue
         point, comma = _POINT.fullmatch(core), _COMMA.fullmatch(core)
         if point and comma:
             found.either.append(core)

@@ -65,7 +65,8 @@ _NO_UNITS = frozenset(
 _ORDINALS = frozenset({"st", "nd", "rd", "th"})
 _MARKS = str.maketrans({"−": "-", "–": "-", "—": "-", "’": "'", "‘": "'", "ʼ": "'", "`": "'", "٬": "'", "٫": ".", "⁄": "/"})
 _SIMPLE = re.compile(r"([+-]?)([$€£¥]?)([0-9.,]*[0-9])(%?)")
-_SIMPLE_UNITS = {"": "", "$": "$", "€": "eur", "£": "gbp", "¥": "¥"}
+AMOUNTS = {"": "", "$": "$", "€": "eur", "£": "gbp", "¥": "¥"}
+"""The units of amounts that are written in the simplest way."""
 _SHAPE = re.compile(
     r"""(?P<before>(?:[^\d.,]|(?<=[A-Za-z])\.|\.(?![\d]))*)
         (?P<core>[.,]?\d(?:[\d.,' ]*\d)?[.,]?)
@@ -98,7 +99,7 @@ def written(cell: str) -> Written | None:
     simple = _SIMPLE.fullmatch(cell)
     if simple:  # most cells, at a third of the cost
         sign, money, core, share = simple.groups()
-        return Written(((core, -2 if share else 0),), -1 if sign == "-" else 1, _SIMPLE_UNITS[money], True, bool(share))
+        return Written(((core, -2 if share else 0),), -1 if sign == "-" else 1, AMOUNTS[money], True, bool(share))
     text = _normal(cell)
     shape = _SHAPE.fullmatch(text) if text and len(text) <= 60 else None
     if shape is None:

@@ -36,3 +36,22 @@ def test_what_is_no_date_is_rejected() -> None:
     encoded = Date.fit(Config(), iter(["2026-01-01"])).transform(["2026-02-30", "2026-02-28"])
     assert encoded.rejects[0].reason == "not a date written %Y-%m-%d"
     assert encoded.column.present.tolist() == [False, True]
+
+
+def test_the_moment_counts_the_zone_and_the_hour_is_the_one_written() -> None:
+    fitted = Date.fit(Config(), iter(["2026-11-23T08:00:00+00:00", "2026-11-24T08:00:00+00:00"]))
+    values = fitted.transform(["2026-11-23T08:00:00+00:00", "2026-11-23T13:30:00+05:30"]).column.values
+    assert values[0, 0].item() == pytest.approx(values[1, 0].item())
+    assert values[:, 5].tolist() == [9.0, 14.0]
+
+
+def test_times_of_day_have_no_day() -> None:
+    fitted = Date.fit(Config(), iter(["12:30", "18:00"]))
+    assert [field.name for field in fitted.describe().fields] == ["moment", "hour", "minute"]
+    assert fitted.transform(["12:30"]).column.values[0, 1].item() == 13.0
+
+
+def test_words_that_mean_missing_are_told() -> None:
+    encoded = Date.fit(Config(), iter(["2026-01-01"])).transform(["NA", "soon"])
+    assert encoded.remarks == {"say 'NA' and count as missing": 1}
+    assert [reject.cell for reject in encoded.rejects] == ["soon"]

@@ -59,3 +59,25 @@ def test_a_constant_and_a_giant_stay_finite() -> None:
     column = Number.fit(Config(), iter(["5", "5"])).transform(["5", "1e300"]).column
     assert column.values[0].item() == 0.0
     assert torch.isfinite(column.values).all()
+
+
+def test_whole_numbers_beyond_floats_are_told_apart() -> None:
+    cells = [str(2**53 + step) for step in range(5)]
+    fitted = Number.from_state(Number.fit(Config(), iter(cells)).state())
+    values = fitted.transform(cells).column.values[:, 0]
+    assert values.diff().tolist() == pytest.approx([1 / math.sqrt(2)] * 4, rel=1e-5)
+
+
+def test_what_the_column_decided_holds_for_new_cells() -> None:
+    fitted = Number.from_state(Number.fit(Config(), iter(["1.234,5 kg", "0,5 kg"])).state())
+    encoded = fitted.transform(["1.234 kg", "2,5", "NA", "3 lb", "?"])
+    assert [fitted.value(float(value)) for value in encoded.column.values[:2, 0]] == pytest.approx([1234.0, 2.5], rel=1e-5)
+    assert encoded.remarks == {"say 'NA' and count as missing": 1, "say '?' and count as missing": 1}
+    assert [(reject.position, reject.reason) for reject in encoded.rejects] == [(3, "not a number (in kg)")]
+    kept = Number.fit(Config(missing_words=False), iter(["1", "2"])).transform(["NA"])
+    assert kept.rejects[0].cell == "NA"
+
+
+def test_the_decimal_mark_may_be_told() -> None:
+    assert Number.fit(Config(decimal="comma"), iter(["1,234", "5,678"])).centre == pytest.approx(3.456)
+    assert Number.fit(Config(), iter(["1,234", "5,678"])).centre == pytest.approx(3456)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -106,3 +108,36 @@ def test_numbers_need_no_caution_since_models_that_differ_do_so_on_every_row() -
     targets = fitted.encode([("1",), ("2",), ("4",), ("8",)])
     plain = fitted.gain(targets + 0.1, targets + 0.5, targets)
     assert fitted.gain(targets + 0.1, targets + 0.5, targets, cautious=True) == plain
+
+
+def fitted_to(values: list[str]) -> Regression:
+    return Regression.fit(Config(), [(value,) for value in values], ["y"])
+
+
+def test_predictions_have_the_digits_that_the_deviation_gives_a_meaning_to() -> None:
+    seconds = fitted_to([str(1764000000 + 30 * row) for row in range(113)])
+    (one, two) = seconds.decode(torch.tensor([[0.0], [0.001]]))[""]
+    assert one == pytest.approx(1764001680.0)
+    assert two - one == pytest.approx(0.001 * float(seconds.std[0]), abs=0.01)
+    tiny = fitted_to([f"{1e-13 * row:e}" for row in range(1, 100)])
+    assert tiny.decode(torch.tensor([[0.5]]))[""][0] == pytest.approx(5e-12 + 0.5 * float(tiny.std[0]), rel=1e-4)
+
+
+def test_whole_numbers_beyond_floats_keep_their_digits() -> None:
+    base = 1764000000000000000
+    task = fitted_to([str(base + row) for row in range(60)])
+    encoded = task.encode([(str(base),), (str(base + 59),)])
+    assert task.decode(encoded)[""] == [base, base + 59]
+    again = Regression.from_state(json.loads(json.dumps(task.state())))
+    assert again.decode(encoded)[""] == [base, base + 59]
+    assert task.score(encoded, task.encode([(str(base + 3),), (str(base + 59),)]))["mae"] == pytest.approx(1.5, abs=1e-4)
+
+
+def test_a_constant_target_of_odd_digits_does_not_vary() -> None:
+    with pytest.raises(DataError, match="does not vary"):
+        fitted_to(["0.1", "0.1", "0.1"])
+
+
+def test_a_comma_before_the_decimals_of_a_target() -> None:
+    task = fitted_to(["0,125", "0,5", "1.234,5"])
+    assert task.values(task.encode([("0,125",), ("1.234,5",)]))[:, 0].tolist() == pytest.approx([0.125, 1234.5], abs=1e-3)

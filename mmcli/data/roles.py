@@ -28,7 +28,8 @@ _ROW_NAMES = frozenset(_CALLED.split())
 _IDS = frozenset({"id", "row_id", "uid", "_id"})
 _ID_AT_THE_END = re.compile(r".*(?:[_\s.-](?:id|uid|uuid|guid)|[a-z](?:Id|ID)|[A-Z]ID)")
 _GROUPS = frozenset({"group", "groups", "group_id", "groupid", "group_key", "group_name"})
-_LEAST_GROUPS = 5
+_LEAST_GROUPS = 20
+"""Fewer are more likely a category than rows that belong together, and too few to draw splits from."""
 _LEAST_ROWS = 20
 """Fewer say nothing of whether a column names rows, unless it is called so outright."""
 
@@ -118,17 +119,15 @@ def _group(sample: pd.DataFrame, names: Sequence[str], found: Found) -> None:
         return
     cells = sample[name].dropna()
     groups = cells.nunique()
-    other = f"--input {shlex.quote(name)} to learn from it, --target {shlex.quote(name)} to predict it"
-    if groups >= _LEAST_GROUPS and groups < len(cells):
+    flag = shlex.quote(name)
+    other = f"--input {flag} to learn from it, --target {flag} to predict it"
+    if found.split is None and _LEAST_GROUPS <= groups < len(cells):
         found.group = name
         found.said.append(
-            f"group: {name!r}; rows that share its value stay in one split ({other}, --ignore {shlex.quote(name)} for neither)"
+            f"group: {name!r}; rows that share its value stay in one split ({other}, --ignore {flag} for neither)"
         )
-    else:
-        found.left_out.append(name)
-        found.said.append(
-            f"column {name!r} is called a group, but {groups} values are too few to split by: left out "
-            f"({other}, --group {shlex.quote(name)} to split by it)"
-            if groups < _LEAST_GROUPS
-            else f"column {name!r} is called a group, but no value stands twice: left out ({other})"
-        )
+        return
+    found.left_out.append(name)
+    many = "1 value" if groups == 1 else f"{groups} values"
+    why = "the splits are given" if found.split else f"{many} in {len(cells)} rows are nothing to split by"
+    found.said.append(f"column {name!r} is called a group, but {why}: left out ({other}, --group {flag} to use it as one)")

@@ -257,3 +257,16 @@ def test_predict_reads_cells_as_preprocess_did(tmp_path: Path) -> None:
     assert "'3 stone': not a number (in kg)" in said
     values = [json.loads(line)["y_predicted"] for line in (tmp_path / "p.jsonl").read_text().splitlines()]
     assert values[1] == values[2] == values[3] != values[0]
+
+
+def test_a_group_does_not_divide_what_is_split_already(tmp_path: Path) -> None:
+    groups = [f"g{row % 30}" for row in range(N)]
+    given = planned(table(tmp_path, {"x": X, "group": groups, "split": SPLIT, "label": LABEL}))
+    assert given.schema.group is None
+    assert any("column 'group' is called a group, but the splits are given: left out" in line for line in given.notes)
+    drawn = planned(table(tmp_path, {"x": X, "group": groups, "label": LABEL}))
+    assert drawn.schema.group == "group"
+    of_group: dict[str, set[str]] = {}
+    for group, split in zip(groups, drawn.rows["split"], strict=True):
+        of_group.setdefault(group, set()).add(split)
+    assert all(len(splits) == 1 for splits in of_group.values())

@@ -128,7 +128,7 @@ def _write_page(table: Table, found: Schema, options: Options, context: Context)
         kind: type[Modality] = registry.load("modalities", column.modality)
         cells = head[column.name].tolist()
         known = [cell for cell in sharding.resolved(cells, found.media_root, kind) if cell is not None]
-        fitted = kind.fit(settings.part("modalities", column.modality), known)
+        fitted = kind.fit(settings.part("modalities", column.modality, **column.options), known)
         own = [cells[place] for place in places]
         for row, view in zip(shown, preview.views(fitted, column.name, column.modality, own, found.media_root), strict=True):
             row.append(view)

@@ -13,10 +13,12 @@ from typing import NamedTuple
 _CODES = """
 AED ARS AUD BDT BGN BRL CAD CHF CLP CNH CNY COP CZK DKK EGP EUR GBP GHS HKD HUF IDR ILS INR ISK JPY KES KRW KWD KZT LKR MAD MXN
 MYR NGN NOK NZD PEN PHP PKR PLN QAR RMB RON RSD RUB SAR SEK SGD THB TND TRY TWD TZS UAH UGX USD UYU UZS VND XAF XAU XOF ZAR
-RS FR KR LEI R US A C HK NT S NZ MX CA AU CN JP
 """
 _CURRENCIES = frozenset(_CODES.split())
-"""What letters may stand before an amount, with or without a symbol: codes of ISO 4217, and those used as they are."""
+"""Codes that stand before or behind an amount: of ISO 4217, and RMB."""
+_SHORT = frozenset({"Rs", "rs", "Kr", "kr", "RMB", "rmb"})
+_COUNTRIES = frozenset({"US", "R", "A", "C", "HK", "NT", "S", "NZ", "MX", "CA", "AU", "CN", "JP", "RS", "Rs"})
+"""What may stand at a symbol: US$, R$."""
 _SYMBOLS = {"€": "EUR", "£": "GBP", "₹": "INR", "₩": "KRW", "元": "CNY", "円": "JPY", "圆": "CNY", "块": "CNY"}
 _KNOWN = """
 kg g mg µg lb oz t st km m cm mm mi ft in yd l ml cl dl gal h hr hour min minute s sec second ms d day w week wk month mo y yr
@@ -64,6 +66,7 @@ _NO_UNITS = frozenset(
 )
 _ORDINALS = frozenset({"st", "nd", "rd", "th"})
 _MARKS = str.maketrans({"−": "-", "–": "-", "—": "-", "’": "'", "‘": "'", "ʼ": "'", "`": "'", "٬": "'", "٫": ".", "⁄": "/"})
+_LONGEST = 80
 _SIMPLE = re.compile(r"([+-]?)([$€£¥]?)([0-9.,]*[0-9])(%?)")
 AMOUNTS = {"": "", "$": "$", "€": "eur", "£": "gbp", "¥": "¥"}
 """The units of amounts that are written in the simplest way."""
@@ -96,12 +99,14 @@ class Written(NamedTuple):
 
 def written(cell: str) -> Written | None:
     """The parts of a number; None if the cell is none."""
+    if len(cell) > _LONGEST:
+        return None
     simple = _SIMPLE.fullmatch(cell)
     if simple:  # most cells, at a third of the cost
         sign, money, core, share = simple.groups()
         return Written(((core, -2 if share else 0),), -1 if sign == "-" else 1, AMOUNTS[money], True, bool(share))
     text = _normal(cell)
-    shape = _SHAPE.fullmatch(text) if text and len(text) <= 60 else None
+    shape = _SHAPE.fullmatch(text) if text else None
     if shape is None:
         return None
     before, core, after = shape["before"].strip(), shape["core"], shape["after"]
@@ -155,11 +160,12 @@ def _currency(before: str) -> str | None:
     """The currency that stands before an amount; None if what does is none."""
     symbols = [char for char in before if unicodedata.category(char) == "Sc"]
     letters = re.sub(r"[\s.]", "", "".join(char for char in before if unicodedata.category(char) != "Sc"))
-    if len(symbols) > 1 or (letters and letters.upper() not in _CURRENCIES):
+    if len(symbols) > 1 or (symbols and letters and letters not in _COUNTRIES | _CURRENCIES):
         return None
     if symbols:
         return _SYMBOLS.get(symbols[0], letters.lower() + symbols[0]).lower()
-    return letters.lower() if len(letters) > 1 or letters.upper() == "R" else None
+    dotted = before.endswith(".") and letters in {"Fr", "fr", "SFr", "R"}  # without a dot they may be anything
+    return letters.lower() if letters in _CURRENCIES or letters in _SHORT or dotted else None
 
 
 def _pieces(text: str) -> tuple[tuple[tuple[str, int], ...], str]:

@@ -275,7 +275,7 @@ def _kept(counts: Counter[str]) -> tuple[str, ...]:
 def _said_of(form: NumberFormat, marked: Sequence[Written]) -> str:
     if form.letters:
         return "K, M and B after a number mean thousands, millions and milliards"
-    said = ["percent are read as shares (12% is 0.12)"] if any(cell.percent for cell in marked) else []
+    said = ["percent are read as shares (12% is 0.12)"] if marked and all(cell.percent for cell in marked) else []
     said += [f"the unit {form.units[0]!r} is left out"] if len(form.units) == 1 else []
     return "; ".join(said)
 

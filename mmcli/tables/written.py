@@ -123,6 +123,8 @@ def written(cell: str) -> Written | None:
     power, after = (-2 if after == "%" else -3, "") if percent else _word(after)
     power += int(shape["exponent"][1:] or 0)
     unit = _unit(after)
+    if money and unit in LETTERS:  # of an amount, they are no units: $1.2M
+        power, unit = power + LETTERS[unit], ""
     if unit is None or (unit and money):
         return None
     return Written(tuple((core, own + power) for core, own in parts), sign, unit or money, attached, percent)

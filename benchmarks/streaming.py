@@ -44,7 +44,7 @@ def child(root: Path, steps: int) -> dict[str, float]:
     from mmcli.data.dataset import Dataset
     from mmcli.jobs import encoder as encoder_job
     from mmcli.models.networks import ColumnModel
-    from mmcli.models.recipe import build_encoder
+    from mmcli.models.recipe import build_answer, build_encoder
     from mmcli.reporting.console import Console
     from mmcli.training import device
     from mmcli.training.config import TrainingConfig
@@ -53,7 +53,7 @@ def child(root: Path, steps: int) -> dict[str, float]:
 
     dataset, compute = Dataset.open(root), device.choose("cpu")
     encoder = build_encoder("cnn", {}, dataset.input("picture").spec)
-    network = ColumnModel(encoder, dataset.task.head(encoder.dim))
+    network = ColumnModel(encoder, build_answer({"name": "linear", "config": {}}, dataset.task, encoder.dim))
     config = TrainingConfig(epochs=1, batch_size=BATCH, checkpoint_every_s=1e9, clip_norm=0)
     column = dataset.column("picture")
     job = encoder_job.job("picture", network, column, dataset, config, compute, seed=0, folder=root, label="cnn")

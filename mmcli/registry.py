@@ -28,6 +28,7 @@ ROOMS = {
     "modalities": "modality",
     "encoders": "encoder",
     "fusions": "fusion method",
+    "heads": "head",
     "tasks": "task",
     "optimizations": "optimization",
 }

@@ -16,7 +16,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("modalities", "pretrained", "tasks"),
     ("layers", "options"),
     ("data",),
-    ("encoders", "fusions", "training"),
+    ("encoders", "fusions", "heads", "training"),
     ("checks", "models"),
     ("jobs",),
     ("selection",),
@@ -29,7 +29,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 AT_THE_ROOT = {"__init__", "__main__", "errors", "registry", "signals"}
 """The files that are no room: words that everyone speaks."""
-CLOSED = ["stages", "modalities", "encoders", "fusions", "tasks", "optimizations"]
+CLOSED = ["stages", "modalities", "encoders", "fusions", "tasks", "optimizations", "heads"]
 """Rooms whose parts do not import each other."""
 
 

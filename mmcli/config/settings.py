@@ -29,6 +29,7 @@ ROOM_OF_KEY = {
     "modality": "modalities",
     "encoder": "encoders",
     "fusion": "fusions",
+    "head": "heads",
     "task": "tasks",
     "optimization": "optimizations",
 }
@@ -52,8 +53,8 @@ COMMANDS = (
 SECTIONS_OF_STAGE = {
     "inspect": ("modality", "task"),
     "preprocess": ("modality", "task"),
-    "train-encoder": ("encoder", "training", "compute"),
-    "fuse": ("fusion", "training"),
+    "train-encoder": ("encoder", "head", "training", "compute"),
+    "fuse": ("fusion", "head", "training"),
     "optimize": ("optimization", "training"),
 }
 """The sections that each stage looks at."""

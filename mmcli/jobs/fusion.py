@@ -53,10 +53,7 @@ def job(
         return output
 
     def loss(batch: Batch) -> Tensor:
-        output = forward(batch)
-        penalty = head.penalty(output, batch.targets)
-        error = task.loss(output.outputs, batch.targets)
-        return error if penalty is None else error + penalty
+        return head.loss(forward(batch), batch.targets)
 
     return Job(
         module=head,
@@ -94,7 +91,7 @@ def swap_share(features: Features, dataset: Dataset) -> float:
 def settled(heads: Heads, features: Mapping[str, Features], dataset: Dataset, compute: Compute) -> dict[str, Tensor]:
     """`outputs_and_weights` once what the heads decide by is set, from the val rows."""
     val = dataset.splits["val"]
-    settle(dataset.task, heads, outputs_and_weights(heads, features, compute)["outputs"][val], dataset.targets[val])
+    settle(heads, outputs_and_weights(heads, features, compute)["outputs"][val], dataset.targets[val])
     return outputs_and_weights(heads, features, compute)
 
 

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from mmcli.data.dataset import Dataset
+from mmcli.heads import Head
 from mmcli.jobs import balancing
 from mmcli.jobs.fusion import DECISIONS_RATE
 from mmcli.modalities import Strength
-from mmcli.models.networks import FusedModel
+from mmcli.models.networks import FusedModel, alone
 from mmcli.signals import Batch, Features, Signal
 from mmcli.training.config import TrainingConfig
 from mmcli.training.data import Rows
@@ -27,17 +28,17 @@ ALIGNED = 64
 class _WithHeads(nn.Module):
     """A fused model and what trains beside it and is not kept: the columns' own heads, and projections to align them by."""
 
-    def __init__(self, network: FusedModel, heads: Mapping[str, nn.Module], aligns: bool) -> None:
+    def __init__(self, network: FusedModel, heads: Mapping[str, Head], aligns: bool) -> None:
         super().__init__()
         self.network = network
-        self.heads = nn.ModuleList(heads[name] for name in network.names)
+        self.heads = nn.ModuleList(heads.values())
         dims = [network.encoder(name).dim for name in network.names] if aligns else []
         self.projections = nn.ModuleList([nn.Linear(dim, ALIGNED) for dim in dims])
 
 
 def job(
     network: FusedModel,
-    heads: Mapping[str, nn.Module],
+    heads: Mapping[str, Head],
     dataset: Dataset,
     config: TrainingConfig,
     compute: Compute,
@@ -68,15 +69,14 @@ def job(
         features = network.features(batch.inputs)
         own_losses = {}
         if config.auxiliary or config.balance:
-            for name, head in zip(network.names, module.heads, strict=True):
-                own_losses[name] = task.loss(head(features[name].pooled), batch.targets)
+            for name, head in heads.items():
+                fused = alone(features[name])
+                own_losses[name] = head.loss(head(fused), fused, batch.targets)
         if config.balance:
             factors = balancing.balance_factors(own_losses, config.balance)
             features = {name: balancing.scaled(own, factors[name]) for name, own in features.items()}
         output = network.fusion_head(features)
-        total = task.loss(output.outputs, batch.targets)
-        penalty = network.fusion_head.penalty(output, batch.targets)
-        total = total if penalty is None else total + penalty
+        total = network.fusion_head.loss(output, batch.targets)
         if config.auxiliary:
             total = total + config.auxiliary * torch.stack(list(own_losses.values())).sum()
         if anchors:

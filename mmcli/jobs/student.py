@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmcli.data.dataset import Dataset
 from mmcli.jobs import joint
@@ -38,11 +38,10 @@ def job(
     watch: Callable[[list[dict[str, float]]], bool],
 ) -> Job:
     """The job that trains the student on the teacher's outputs [N, num_outputs] for all rows, and on the targets."""
-    heads: dict[str, nn.Module] = {name: nn.Identity() for name in student.names}
     config = config.model_copy(update={"auxiliary": 0.0})
     made = joint.job(
         student,
-        heads,
+        {},
         dataset,
         config,
         compute,

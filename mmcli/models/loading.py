@@ -13,7 +13,7 @@ from mmcli.artifacts.store import Artifact
 from mmcli.data.dataset import Dataset
 from mmcli.errors import ArtifactError
 from mmcli.models.networks import ColumnModel, FusedModel
-from mmcli.models.recipe import Recipe, build_encoder, fit_shapes
+from mmcli.models.recipe import Recipe, build_answer, build_encoder, fit_shapes
 
 WEIGHTS = "weights.safetensors"
 EMBEDDINGS = "embeddings.safetensors"
@@ -24,7 +24,7 @@ def load_encoder(dataset: Dataset, artifact: Artifact) -> ColumnModel:
     """The column's encoder and head, with their trained weights."""
     config = artifact.config
     encoder = build_encoder(config["architecture"], config["encoder"], dataset.input(config["column"]).spec)
-    model = ColumnModel(encoder, dataset.task.head(encoder.dim))
+    model = ColumnModel(encoder, build_answer(config["head"], dataset.task, encoder.dim))
     _load_weights(model, artifact)
     return model.eval()
 

@@ -10,14 +10,14 @@ from torch import Tensor, nn
 
 from mmcli.encoders import Encoder
 from mmcli.fusions import Fusion
+from mmcli.heads import Head
 from mmcli.signals import Features, Fused, Signal, Source
-from mmcli.tasks import Task
 
 
 class ColumnModel(nn.Module):
     """One column's encoder with its own head."""
 
-    def __init__(self, encoder: Encoder, head: nn.Module) -> None:
+    def __init__(self, encoder: Encoder, head: Head) -> None:
         super().__init__()
         self.encoder = encoder
         self.head = head
@@ -25,8 +25,13 @@ class ColumnModel(nn.Module):
 
     def forward(self, signal: Signal) -> Tensor:
         """Outputs [B, num_outputs]."""
-        outputs: Tensor = self.head(self.encoder(signal).pooled)
+        outputs: Tensor = self.head(alone(self.encoder(signal)))
         return outputs
+
+
+def alone(features: Features) -> Fused:
+    """One column's features as they are to its own head."""
+    return Fused(features.pooled, features.tokens, features.mask)
 
 
 @dataclass(frozen=True)
@@ -49,7 +54,7 @@ class FusionHead(nn.Module):
     def __init__(
         self,
         fusion: Fusion,
-        head: nn.Module,
+        head: Head,
         dims: Mapping[str, int],
         sources: Mapping[str, str],
         modality_dropout: float = 0.0,
@@ -81,9 +86,11 @@ class FusionHead(nn.Module):
             if own.present.any():
                 embedding.copy_(own.pooled[own.present].float().mean(0))
 
-    def penalty(self, output: Output, targets: Tensor) -> Tensor | None:
-        """What training adds to the task's loss."""
-        return self.fusion.penalty(output.fused, targets)
+    def loss(self, output: Output, targets: Tensor) -> Tensor:
+        """What training minimises: the head's loss, and what the method adds to it."""
+        error = self.head.loss(output.outputs, output.fused, targets)
+        penalty = self.fusion.penalty(output.fused, targets)
+        return error if penalty is None else error + penalty
 
     def forward(self, features: Mapping[str, Features]) -> Output:
         if self.training:
@@ -92,7 +99,7 @@ class FusionHead(nn.Module):
             features = _some_hidden(features, self.sources, self.modality_dropout)
         filled = {name: _filled(features[name], own) for name, own in zip(self.names, self.absent, strict=True)}
         fused: Fused = self.fusion(filled)
-        outputs = self.head(fused.pooled if fused.logits is None else fused.logits)
+        outputs = self.head(fused)
         if self.decisions is not None:
             own = self.decisions(filled).logits
             outputs = torch.cat([outputs[:, : own.shape[1]] + own, outputs[:, own.shape[1] :]], 1)
@@ -129,11 +136,12 @@ class AveragedHeads(nn.Module):
         for member in self.each:
             member.modality_dropout = share
 
-    def penalty(self, output: Output, targets: Tensor) -> Tensor | None:
-        """The members' mean."""
-        found = [member.penalty(own, targets) for member, own in zip(self.each, output.members, strict=True)]
+    def loss(self, output: Output, targets: Tensor) -> Tensor:
+        """That of the mean of the outputs, and the mean of what the methods add to it."""
+        error = self.each[0].head.loss(output.outputs, output.fused, targets)
+        found = [m.fusion.penalty(own.fused, targets) for m, own in zip(self.each, output.members, strict=True)]
         kept = [own for own in found if own is not None]
-        return torch.stack(kept).mean() if kept else None
+        return error + torch.stack(kept).mean() if kept else error
 
     def forward(self, features: Mapping[str, Features]) -> Output:
         each = tuple(member(features) for member in self.members)
@@ -152,10 +160,10 @@ class AveragedHeads(nn.Module):
 Heads = FusionHead | AveragedHeads
 
 
-def settle(task: Task, heads: Heads, outputs: Tensor, targets: Tensor) -> None:
+def settle(heads: Heads, outputs: Tensor, targets: Tensor) -> None:
     """Sets what heads decide by (thresholds), all members alike, from the val outputs of the whole."""
     for member in heads.each if isinstance(heads, AveragedHeads) else [heads]:
-        task.settle(member.head, outputs, targets)
+        member.head.settle(outputs, targets)
 
 
 def _filled(features: Features, absent: Tensor) -> Features:
@@ -200,7 +208,7 @@ class FusedModel(nn.Module):
         self,
         encoders: Mapping[str, Encoder],
         fusion_head: Heads,
-        heads: Mapping[str, nn.Module] | None = None,
+        heads: Mapping[str, Head] | None = None,
         calibration: nn.Module | None = None,
     ) -> None:
         super().__init__()
@@ -227,6 +235,10 @@ class FusedModel(nn.Module):
         assert isinstance(encoder, Encoder)
         return encoder
 
+    def own_heads(self) -> dict[str, Head]:
+        """The columns' own heads by encoder; empty where F does not look at what they say."""
+        return {name: head for name, head in zip(self.names, self.heads, strict=False) if isinstance(head, Head)}
+
     def prepare(self, columns: Mapping[str, Source]) -> dict[str, Source]:
         """What each encoder computes once of its input's column, by encoder."""
         return {name: self.encoder(name).prepare(columns[self.sources[name]]) for name in self.names}
@@ -234,7 +246,7 @@ class FusedModel(nn.Module):
     def features(self, signals: Mapping[str, Signal]) -> dict[str, Features]:
         made: dict[str, Features] = {name: self.encoder(name)(signals[name]) for name in self.names}
         for name, head in zip(self.names, self.heads, strict=False):
-            made[name] = replace(made[name], outputs=head(made[name].pooled))
+            made[name] = replace(made[name], outputs=head(alone(made[name])))
         return made
 
     def forward(self, signals: Mapping[str, Signal]) -> Output:

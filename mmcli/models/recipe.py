@@ -7,15 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from mmcli import registry
 from mmcli.artifacts.store import Artifact
 from mmcli.config import validate
+from mmcli.config.settings import Settings
 from mmcli.data.dataset import Dataset
 from mmcli.encoders import Encoder
 from mmcli.fusions import Fusion
+from mmcli.heads import Decisions, Head
 from mmcli.models import calibration
 from mmcli.models.networks import AveragedHeads, FusedModel, FusionHead, Heads
 from mmcli.signals import Decision, SignalSpec
@@ -43,8 +44,10 @@ class Recipe:
     """All of a fused model but its weights."""
 
     encoders: dict[str, dict[str, Any]]
-    """Name -> input, architecture, encoder (its `Config`)."""
+    """Name -> input, architecture, encoder (its `Config`), head (that of the column by itself)."""
     members: tuple[Member, ...]
+    head: dict[str, Any]
+    """The head over F: its name and its `Config`."""
     modality_dropout: float = 0.0
     calibration: str = ""
     calibration_shape: tuple[int, ...] = ()
@@ -61,7 +64,7 @@ class Recipe:
             return cls(members=members, calibration_shape=tuple(found.pop("calibration_shape")), **found)
         member = Member(config["method"], config["fusion"], tuple(config["encoders"]), config["training"]["decisions"])
         dropout = float(config["training"]["modality_dropout"])  # tuning it further goes on taking inputs away
-        return cls(config["encoders"], (member,) * len(config["seeds"]), dropout)
+        return cls(config["encoders"], (member,) * len(config["seeds"]), config["head"], dropout)
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -97,15 +100,18 @@ class Recipe:
                 {name: dims[name] for name in member.encoders},
                 {name: self.sources[name] for name in member.encoders},
                 dataset.task,
+                self.head,
                 self.modality_dropout,
                 decisions=member.decisions,
             )
             for member in self.members
         ]
         decides = any(head.reads_outputs for head in heads)
-        own_heads = {name: dataset.task.head(dim) for name, dim in dims.items()} if decides else None
+        own_heads = {
+            name: build_answer(self.encoders[name]["head"], dataset.task, dim) for name, dim in dims.items() if decides
+        }
         layer = calibration.build(self.calibration, self.calibration_shape)
-        network = FusedModel(encoders, averaged(heads), own_heads, layer)
+        network = FusedModel(encoders, averaged(heads), own_heads or None, layer)
         if weights is None:
             return network
         if self.slim:
@@ -127,12 +133,30 @@ def build_fusion(method: str, config: Mapping[str, Any], dims: Mapping[str, int]
     return fusion
 
 
+def encoder_choice(config: Mapping[str, Any]) -> dict[str, Any]:
+    """An encoder as a recipe names it, from its artifact's config."""
+    return {"input": config["column"], **{key: config[key] for key in ("architecture", "encoder", "head")}}
+
+
+def head_of(task: Task, settings: Settings) -> dict[str, Any]:
+    """The task's own head with the options that hold for it, as a recipe names it."""
+    name = task.heads[0]
+    return {"name": name, "config": settings.part("heads", name).model_dump()}
+
+
+def build_answer(head: Mapping[str, Any], task: Task, dim: int) -> Head:
+    """The head over features of that width, freshly initialised."""
+    made: Head = _build("heads", head["name"], head["config"], task, dim)
+    return made
+
+
 def build_head(
     method: str,
     config: Mapping[str, Any],
     dims: Mapping[str, int],
     sources: Mapping[str, str],
     task: Task,
+    head: Mapping[str, Any],
     modality_dropout: float = 0.0,
     *,
     decisions: bool = False,
@@ -141,17 +165,13 @@ def build_head(
     features it starts near the columns' own predictions."""
     fusion = build_fusion(method, config, dims, task.decision)
     if fusion.family == "decision":
-        return FusionHead(fusion, task.decision_head(), dims, sources, modality_dropout)
-    head = task.head(fusion.dim)
+        return FusionHead(fusion, Decisions(task), dims, sources, modality_dropout)
+    answer = build_answer(head, task, fusion.dim)
     if not decisions:
-        return FusionHead(fusion, head, dims, sources, modality_dropout)
-    with torch.no_grad():
-        for layer in head.modules():
-            if isinstance(layer, nn.Linear):
-                layer.weight.mul_(HEAD_START)
-                layer.bias.zero_()
+        return FusionHead(fusion, answer, dims, sources, modality_dropout)
+    answer.start_small(HEAD_START)
     beside = build_fusion("late", {"mode": "product"}, dims, task.decision)
-    return FusionHead(fusion, head, dims, sources, modality_dropout, beside)
+    return FusionHead(fusion, answer, dims, sources, modality_dropout, beside)
 
 
 def averaged(members: Sequence[FusionHead]) -> Heads:

@@ -15,16 +15,17 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmcli.artifacts import layout
 from mmcli.artifacts.store import Artifact
 from mmcli.config.settings import Settings
 from mmcli.data.dataset import Dataset
+from mmcli.heads import Head
 from mmcli.models.forward import outputs_for
 from mmcli.models.loading import load_encoder, load_fused
 from mmcli.models.networks import AveragedHeads, FusedModel
-from mmcli.models.recipe import Member, Recipe
+from mmcli.models.recipe import Member, Recipe, encoder_choice
 from mmcli.models.runners import FILES, TORCH
 from mmcli.reporting.console import Console
 from mmcli.reporting.metrics import Interval
@@ -61,7 +62,7 @@ class Workbench:
     """Its encoders, by name."""
     features: Mapping[str, Features]
     """What they left of every row."""
-    heads: Mapping[str, nn.Module]
+    heads: Mapping[str, Head]
     """Their own trained heads."""
     fusions: tuple[Artifact, ...]
     """Every fusion that is there and fresh, the best on val first."""
@@ -109,15 +110,13 @@ class Workbench:
         """The search over fusions of what the bench holds."""
         first = [artifact.config["method"] for artifact in self.fusions if artifact.config["method"] in METHODS][:4]
         compute = replace(self.compute, precision="float32")
-        return Search(self.root, self.dataset, self.encoders, self.features, first, self.settings, compute, self.seed)
+        head = Recipe.of(self.base).head
+        return Search(self.root, self.dataset, self.encoders, self.features, head, first, self.settings, compute, self.seed)
 
     @property
     def choices(self) -> dict[str, dict[str, Any]]:
         """All encoders that there are, as a recipe names them."""
-        return {
-            name: {"input": own.config["column"], "architecture": own.config["architecture"], "encoder": own.config["encoder"]}
-            for name, own in self.encoders.items()
-        }
+        return {name: encoder_choice(own.config) for name, own in self.encoders.items()}
 
     def assembled(self, members: Sequence[Member], heads: Sequence[Mapping[str, Tensor]], like: Recipe) -> Candidate:
         """A model of fusions trained on the embeddings, their weights given, over the encoders as they were trained."""

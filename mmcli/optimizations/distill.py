@@ -52,14 +52,15 @@ class Distill(Optimization):
         dataset = bench.dataset
         inputs = list(dict.fromkeys(str(choice["input"]) for choice in candidate.recipe.encoders.values()))
         encoders: dict[str, dict[str, Any]] = {}
+        head = candidate.recipe.head
         for name in inputs:
             architecture, options = SMALL[dataset.input(name).spec.kind]
             part = registry.config_of(registry.load("encoders", architecture))
             own = {key: value for key, value in options.items() if key in part.model_fields}
             config = validate(part, own, f"encoder.{architecture}")
-            encoders[name] = {"input": name, "architecture": architecture, "encoder": config.model_dump()}
+            encoders[name] = {"input": name, "architecture": architecture, "encoder": config.model_dump(), "head": head}
         fusion = registry.config_of(registry.load("fusions", "concat"))(hidden=self.config.hidden).model_dump()
-        recipe = Recipe(encoders, (Member("concat", fusion, tuple(inputs)),), candidate.recipe.modality_dropout)
+        recipe = Recipe(encoders, (Member("concat", fusion, tuple(inputs)),), head, candidate.recipe.modality_dropout)
         seed_everything(bench.seed)
         student = recipe.build(dataset)
         for name in inputs:
@@ -82,5 +83,5 @@ class Distill(Optimization):
         )
         bench.extra["epochs"] = len(train(job, bench.console).history)
         val = dataset.splits["val"]
-        settle(dataset.task, student.fusion_head, bench.val_outputs(student), dataset.targets[val])
+        settle(student.fusion_head, bench.val_outputs(student), dataset.targets[val])
         yield Candidate("student", student.eval(), recipe)

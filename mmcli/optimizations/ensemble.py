@@ -53,5 +53,5 @@ class Ensemble(Optimization):
         bench.extra["members"] = {f"trial {trial.number}": count for trial, count in counts.items()}
         bench.extra["members"] |= {bench.base.name: base} if base else {}
         made = bench.of_trials(counts, f"ensemble of {len(found)}", candidate.recipe, base)
-        settle(task, made.network.fusion_head, bench.val_outputs(made.network), targets)
+        settle(made.network.fusion_head, bench.val_outputs(made.network), targets)
         yield made

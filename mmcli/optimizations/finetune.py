@@ -68,7 +68,7 @@ class Finetune(Optimization):
             chosen = soups[share]
         bench.extra["share"] = share
         outputs = bench.val_outputs(chosen) * chosen.fusion_head.temperature.cpu()
-        settle(bench.dataset.task, chosen.fusion_head, outputs, bench.dataset.targets[bench.dataset.splits["val"]])
+        settle(chosen.fusion_head, outputs, bench.dataset.targets[bench.dataset.splits["val"]])
         yield Candidate(f"{candidate.name}, fine-tuned", chosen, candidate.recipe)
 
 

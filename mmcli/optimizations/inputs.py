@@ -60,7 +60,8 @@ class FewerInputs(Optimization):
         seed = device.derive_seed(bench.seed, "inputs", *names)
         device.seed_everything(seed)
         dropout = candidate.recipe.modality_dropout
-        head = build_head(first.method, first.fusion, dims, sources, task, dropout, decisions=first.decisions)
+        own = (first.method, first.fusion, dims, sources, task, candidate.recipe.head)
+        head = build_head(*own, dropout, decisions=first.decisions)
         head.swap_shares = {name: fusion_job.swap_share(own, dataset) for name, own in features.items()}
         training = TrainingConfig.of(bench.settings, **TRAINING)
         compute = replace(bench.compute, precision="float32")

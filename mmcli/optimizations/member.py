@@ -37,12 +37,8 @@ class SingleMember(Optimization):
             encoders = {name: copy.deepcopy(network.encoder(name)) for name in member.encoders}
             head = copy.deepcopy(head)
             head.temperature *= heads.temperature
-            places = [network.names.index(name) for name in member.encoders]
-            own_heads = (
-                dict(zip(member.encoders, [copy.deepcopy(network.heads[place]) for place in places], strict=True))
-                if network.heads and head.reads_outputs
-                else None
-            )
+            kept = {name: own for name, own in network.own_heads().items() if name in member.encoders}
+            own_heads = copy.deepcopy(kept) if kept and head.reads_outputs else None
             layer: nn.Module = copy.deepcopy(network.calibration)
             alone = FusedModel(encoders, head, own_heads, layer).to(bench.compute.device).eval()
             kind, shape = calibration.described(layer)

@@ -68,7 +68,7 @@ class Prune(Optimization):
         )
         bench.extra["epochs"] = len(train(job, bench.console).history)
         outputs = bench.val_outputs(slim) * slim.fusion_head.temperature.cpu()
-        settle(dataset.task, slim.fusion_head, outputs, dataset.targets[dataset.splits["val"]])
+        settle(slim.fusion_head, outputs, dataset.targets[dataset.splits["val"]])
         yield Candidate("pruned", slim.eval(), replace(candidate.recipe, slim=True))
 
 

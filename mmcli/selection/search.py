@@ -84,6 +84,8 @@ class Search:
     dataset: Dataset
     encoders: Mapping[str, Artifact]
     features: Mapping[str, Features]
+    head: Mapping[str, Any]
+    """The head over F, as a recipe names it."""
     first: Sequence[str]
     """Methods that are tried first, at their defaults."""
     settings: Settings
@@ -94,7 +96,7 @@ class Search:
     def name(self) -> str:
         """The study's: another where encoders, options or seed are."""
         parents = {key: value for artifact in self.encoders.values() for key, value in artifact.parent().items()}
-        return store.digest([parents, list(METHODS), self.settings.values.get("training", {}), self.seed])[:16]
+        return store.digest([parents, list(METHODS), self.head, self.settings.values.get("training", {}), self.seed])[:16]
 
     @property
     def folder(self) -> Path:
@@ -226,7 +228,9 @@ class Search:
             build_fusion(method, config, dims, task.decision)
         seed = device.derive_seed(self.seed, "search", str(trial.number))
         device.seed_everything(seed)
-        head = build_head(method, config, dims, sources, task, training.modality_dropout, decisions=training.decisions)
+        head = build_head(
+            method, config, dims, sources, task, self.head, training.modality_dropout, decisions=training.decisions
+        )
         if training.swap:
             head.swap_shares = {name: fusion_job.swap_share(own, dataset) for name, own in features.items()}
         sign = 1 if task.primary_higher_is_better else -1

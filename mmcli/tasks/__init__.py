@@ -37,6 +37,8 @@ class Task(ABC):
     """Whether outputs become probabilities, which a temperature can calibrate."""
     has_classes: ClassVar[bool] = False
     """Whether each row has one of some classes, the stratum being the class."""
+    heads: ClassVar[tuple[str, ...]] = ("linear",)
+    """The heads that fit it, the first by default."""
     constant_name: ClassVar[str] = "majority"
     """What the baseline that sees no input is called."""
     config: Any
@@ -151,12 +153,8 @@ class Task(ABC):
         """From fused decisions [B, decision.width] to outputs."""
         return nn.Identity()
 
-    def head(self, dim: int) -> nn.Module:
-        """From fused features [B, dim] to outputs."""
-        return nn.Linear(dim, self.num_outputs)
-
-    def settle(self, head: nn.Module, outputs: Tensor, targets: Tensor) -> None:  # noqa: ARG002
-        """Sets what a trained head decides by (thresholds), from val outputs and targets."""
+    def settle(self, decide: nn.Module, outputs: Tensor, targets: Tensor) -> None:  # noqa: ARG002
+        """Sets what its `decision_head` decides by (thresholds), from val outputs and targets."""
         return
 
     def score(self, outputs: Tensor, targets: Tensor) -> dict[str, float]:

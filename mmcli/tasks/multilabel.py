@@ -115,18 +115,14 @@ class Multilabel(Task):
                     targets[row, index[label]] = 1.0
         return targets
 
-    def head(self, dim: int) -> nn.Module:
-        return nn.Sequential(nn.Linear(dim, len(self.labels)), _Thresholds(len(self.labels)))
-
     def decision_head(self) -> nn.Module:
         return _Thresholds(len(self.labels))
 
-    def settle(self, head: nn.Module, outputs: Tensor, targets: Tensor) -> None:
+    def settle(self, decide: nn.Module, outputs: Tensor, targets: Tensor) -> None:
         """The thresholds that give the best F1 on val: one for all labels, and one each for labels frequent there."""
-        own = head[1] if isinstance(head, nn.Sequential) else head
-        assert isinstance(own, _Thresholds)
+        assert isinstance(decide, _Thresholds)
         logits = outputs[:, : len(self.labels)].double().cpu().numpy()
-        own.thresholds.copy_(torch.from_numpy(self._thresholds(logits, targets.double().cpu().numpy())))
+        decide.thresholds.copy_(torch.from_numpy(self._thresholds(logits, targets.double().cpu().numpy())))
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         return F.binary_cross_entropy_with_logits(outputs[:, : len(self.labels)].float(), targets)

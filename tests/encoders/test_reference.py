@@ -18,12 +18,19 @@ from mmcli.encoders.rnn import Rnn
 from mmcli.errors import ConfigError
 from mmcli.fusions.concat import Concat
 from mmcli.fusions.concat import Config as ConcatConfig
+from mmcli.heads.linear import Config as LinearConfig
+from mmcli.heads.linear import Linear
 from mmcli.layers.residual import ResidualStack
 from mmcli.models.networks import FusedModel, FusionHead
 from mmcli.signals import Signal, SignalSpec
+from mmcli.tasks.classification import Classification
+from mmcli.tasks.classification import Config as TaskConfig
 
 GRID = SignalSpec(kind="grid", shape=(3, 64, 64))
 IDS = SignalSpec(kind="ids", shape=(), vocab_size=8000, pieces=())
+
+
+TEN = Classification.fit(TaskConfig(), [(str(i),) for i in range(10)], ["y"])
 
 
 def network() -> FusedModel:
@@ -36,7 +43,10 @@ def network() -> FusedModel:
     return FusedModel(
         encoders,
         FusionHead(
-            fusion, torch.nn.Linear(fusion.dim, 10), {"picture": 128, "words": 64}, {"picture": "picture", "words": "words"}
+            fusion,
+            Linear(LinearConfig(), TEN, fusion.dim),
+            {"picture": 128, "words": 64},
+            {"picture": "picture", "words": "words"},
         ),
     ).eval()
 
@@ -83,7 +93,7 @@ def test_forward_equals_the_hand_written_network() -> None:
     pictures = F.relu(convolved.permute(0, 2, 3, 1).flatten(1) @ cnn.dense.weight.T + cnn.dense.bias)
     words = torch.stack([lstm_by_hand(rnn, row) for row in rows])
     head = model.fusion_head.head
-    expected = torch.softmax(torch.cat([pictures, words], 1) @ head.weight.T + head.bias, dim=1)
+    expected = torch.softmax(torch.cat([pictures, words], 1) @ head.linear.weight.T + head.linear.bias, dim=1)
 
     torch.testing.assert_close(model(inputs).outputs.softmax(1), expected, atol=1e-5, rtol=1e-4)
 

@@ -14,7 +14,7 @@ from mmcli.config import validate
 from mmcli.encoders import Encoder
 from mmcli.models import graphs
 from mmcli.models.networks import FusedModel
-from mmcli.models.recipe import averaged, build_encoder, build_head
+from mmcli.models.recipe import averaged, build_answer, build_encoder, build_head
 from mmcli.signals import Column, Field, Signal, SignalSpec
 from mmcli.tasks.classification import Classification
 from mmcli.tasks.classification import Config as TaskConfig
@@ -75,12 +75,15 @@ def encoder(name: str, kind: str) -> Encoder:
     return made.eval()
 
 
+HEAD = {"name": "linear", "config": {}}
+
+
 def model(encoders: dict[str, Encoder], method: str = "concat", members: int = 1) -> FusedModel:
     dims = {name: own.dim for name, own in encoders.items()}
     part = registry.config_of(registry.load("fusions", method))
     sources = {name: name for name in dims}
-    heads = [build_head(method, part().model_dump(), dims, sources, TASK, decisions=True) for _ in range(members)]
-    own = {name: TASK.head(dim) for name, dim in dims.items()}
+    heads = [build_head(method, part().model_dump(), dims, sources, TASK, HEAD, decisions=True) for _ in range(members)]
+    own = {name: build_answer(HEAD, TASK, dim) for name, dim in dims.items()}
     return FusedModel(encoders, averaged(heads), own).eval()
 
 

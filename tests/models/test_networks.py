@@ -12,8 +12,12 @@ from mmcli.fusions import Decision, Fusion
 from mmcli.fusions.concat import Concat, Config
 from mmcli.fusions.late import Config as LateConfig
 from mmcli.fusions.late import Late
+from mmcli.heads.linear import Config as LinearConfig
+from mmcli.heads.linear import Linear
 from mmcli.models.networks import FusionHead, _some_hidden, _swapped
 from mmcli.signals import Features
+from mmcli.tasks.regression import Config as RegressionConfig
+from mmcli.tasks.regression import Regression
 
 
 def features(rows: int, dim: int, present: torch.Tensor | None = None) -> Features:
@@ -22,10 +26,16 @@ def features(rows: int, dim: int, present: torch.Tensor | None = None) -> Featur
     return Features(values, values[:, None].repeat(1, 2, 1), torch.ones(rows, 2, dtype=torch.bool), here)
 
 
+def plain(dim: int, numbers: int) -> Linear:
+    return Linear(
+        LinearConfig(), Regression(RegressionConfig(), [str(i) for i in range(numbers)], [0.0] * numbers, [1.0] * numbers), dim
+    )
+
+
 def head(**options: Any) -> FusionHead:
     dims = {"a/x": 2, "a/y": 3, "b": 2}
     fusion = Concat(Config(hidden=0, dropout=0), dims)
-    return FusionHead(fusion, torch.nn.Linear(fusion.dim, 4), dims, {"a/x": "a", "a/y": "a", "b": "b"}, **options)
+    return FusionHead(fusion, plain(fusion.dim, 4), dims, {"a/x": "a", "a/y": "a", "b": "b"}, **options)
 
 
 def test_an_absent_input_is_its_embedding_which_starts_at_the_mean_of_those_that_are_there() -> None:

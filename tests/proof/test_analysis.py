@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from mmcli import registry
+from mmcli.heads.linear import Config as LinearConfig
+from mmcli.heads.linear import Linear
 from mmcli.models.networks import FusedModel, FusionHead
 from mmcli.models.recipe import build_fusion
 from mmcli.proof.analysis import Analysis
@@ -47,10 +49,17 @@ class _Same(nn.Module):
         return Features(pooled, pooled[:, None], torch.ones(len(pooled), 1, dtype=torch.bool), signal.present)
 
 
+class _Pooled(nn.Module):
+    """The fused features themselves are the outputs."""
+
+    def forward(self, fused: Fused) -> Tensor:
+        return fused.pooled
+
+
 def analysis(rule: Any, names: list[str], targets: Any) -> Analysis:
     torch.manual_seed(0)
     columns = {name: Column(torch.randn(ROWS, 1), torch.ones(ROWS, dtype=torch.bool)) for name in names}
-    head = FusionHead(_Rule(rule, names), nn.Identity(), dict.fromkeys(names, 1), {n: n for n in names})  # type: ignore[arg-type]
+    head = FusionHead(_Rule(rule, names), _Pooled(), dict.fromkeys(names, 1), {n: n for n in names})  # type: ignore[arg-type]
     network = FusedModel({}, head)
     network.names = names
     network.encoders = nn.ModuleList([_Same() for _ in names])
@@ -127,6 +136,6 @@ def test_weights_of_a_fusion_that_has_them() -> None:
     assert own.weights() == {}
     gated = registry.config_of(registry.load("fusions", "gated"))().model_dump()
     fusion = build_fusion("gated", gated, dims, Decision(1, "identity"))
-    own.network.fusion_head = FusionHead(fusion, nn.Linear(fusion.dim, 1), dims, {n: n for n in dims}).eval()
+    own.network.fusion_head = FusionHead(fusion, Linear(LinearConfig(), TASK, fusion.dim), dims, {n: n for n in dims}).eval()
     weights = own.weights()
     assert sum(weights.values()) == pytest.approx(1, abs=1e-5)

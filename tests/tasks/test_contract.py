@@ -10,6 +10,8 @@ import pytest
 import torch
 
 from mmcli import registry
+from mmcli.models.recipe import build_answer
+from mmcli.signals import Fused
 
 NAMES = list(registry.parts("tasks"))
 CELLS: dict[str, list[tuple[str | None, ...]]] = {
@@ -31,7 +33,7 @@ def test_head_loss_and_metrics(name: str) -> None:
     task = fitted(name)
     targets = task.encode(CELLS[name])
     torch.manual_seed(0)
-    outputs = task.head(7)(torch.randn(len(targets), 7))
+    outputs = build_answer({"name": task.heads[0], "config": {}}, task, 7)(Fused(torch.randn(len(targets), 7)))
     assert outputs.shape == (len(targets), task.num_outputs)
     loss = task.loss(outputs, targets)
     loss.backward()

@@ -5,6 +5,9 @@ import pytest
 import torch
 
 from mmcli.errors import DataError
+from mmcli.heads.linear import Config as LinearConfig
+from mmcli.heads.linear import Linear
+from mmcli.signals import Fused
 from mmcli.tasks.multilabel import Config, Multilabel, _best_threshold
 
 ROWS = ["a|b", "b", None, "a|b|c", "a", "b|rare", "a|c", None, "c"]
@@ -56,14 +59,14 @@ def test_the_best_threshold_is_between_two_scores() -> None:
 
 def test_thresholds_are_set_on_val_and_shared_by_the_rare() -> None:
     fitted = task(own_threshold_from=3)
-    head = fitted.head(5)
+    head = Linear(LinearConfig(), fitted, 5)
     right = torch.tensor([[1.0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 0, 1], [0, 0, 0], [0, 0, 0]])
     logits = torch.tensor([[-1.0, -9, -9], [-1, -9, -9], [-1, 5, -9], [-3, -9, 5], [-3, -9, -9], [-3, -9, -9]])
-    fitted.settle(head, torch.cat([logits, torch.zeros_like(logits)], 1), right)
-    own, shared, also_shared = head[1].thresholds.tolist()  # type: ignore[union-attr, operator]
+    head.settle(torch.cat([logits, torch.zeros_like(logits)], 1), right)
+    own, shared, also_shared = head.decide.thresholds.tolist()  # type: ignore[union-attr, operator]
     assert own == -2.0
     assert shared == also_shared
-    assert head(torch.randn(2, 5))[:, 3:].tolist() == [[own, shared, shared]] * 2
+    assert head(Fused(torch.randn(2, 5)))[:, 3:].tolist() == [[own, shared, shared]] * 2
 
 
 def test_a_temperature_changes_no_decision() -> None:

@@ -18,7 +18,7 @@ from mmcli.artifacts import layout, store
 from mmcli.artifacts.store import Artifact
 from mmcli.data.dataset import Dataset
 from mmcli.errors import ConfigError
-from mmcli.models.recipe import build_fusion
+from mmcli.models.recipe import build_fusion, head_of
 from mmcli.options.fuse import ALL, Options
 from mmcli.selection.leaderboard import Entry
 from mmcli.stages import Context
@@ -46,6 +46,8 @@ class Plan:
     config: Any
     training: TrainingConfig
     on_embeddings: TrainingConfig
+    head: dict[str, Any]
+    """The head over F, as a recipe names it."""
     """How F and its head train while the encoders stand still: all there is, or what comes before they train together."""
     encoders: dict[str, Artifact]
     """By name: the input, with the architecture where the input has several."""
@@ -109,11 +111,11 @@ def _plan(method: str, encoders: dict[str, Artifact], dataset: Dataset, options:
             f"{method} learns from out-of-fold predictions, which the encoders of {', '.join(dict.fromkeys(without))} lack",
             "Run: mmcli train-encoder --folds 5",
         )
+    head = head_of(dataset.task, settings)
     count = options.seeds or (1 if options.train_encoders else SEEDS)
-    plan = Plan(
-        method, config, training, on_embeddings, encoders, tuple(context.seed + i for i in range(count)), out_of_fold, "", ""
-    )
-    said = [config.model_dump(), training.model_dump(), on_embeddings.model_dump(), options.train_encoders, plan.seeds]
+    seeds = tuple(context.seed + i for i in range(count))
+    plan = Plan(method, config, training, on_embeddings, head, encoders, seeds, out_of_fold, "", "")
+    said = [config.model_dump(), head, training.model_dump(), on_embeddings.model_dump(), options.train_encoders, seeds]
     fingerprint = store.digest([plan.parents, list(encoders), said, context.device, context.precision])
     return replace(plan, command=_command(method, options, context), fingerprint=fingerprint)
 
@@ -176,7 +178,7 @@ def side_by_side(plans: Sequence[Plan], options: Options, context: Context) -> I
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Dotted keys and values of the settings that fusing looks at."""
     for key, value in values.items():
-        if not prefix and key not in {"fusion", "training"}:
+        if not prefix and key not in {"fusion", "head", "training"}:
             continue
         if isinstance(value, dict):
             yield from _flat(value, f"{prefix}{key}.")

@@ -19,7 +19,7 @@ from mmcli.jobs import fusion as fusion_job
 from mmcli.jobs import joint
 from mmcli.models import forward, loading
 from mmcli.models.networks import FusedModel, FusionHead, Heads, settle
-from mmcli.models.recipe import averaged, build_head
+from mmcli.models.recipe import averaged, build_head, encoder_choice
 from mmcli.options.fuse import Options
 from mmcli.signals import Features
 from mmcli.stages import Context
@@ -47,10 +47,8 @@ def make(plan: Plan, options: Options, dataset: Dataset, compute: Compute, conte
         config={
             "method": plan.method,
             "fusion": plan.config.model_dump(),
-            "encoders": {
-                name: {"input": a.config["column"], "architecture": a.config["architecture"], "encoder": a.config["encoder"]}
-                for name, a in plan.encoders.items()
-            },
+            "encoders": {name: encoder_choice(a.config) for name, a in plan.encoders.items()},
+            "head": plan.head,
             "trained_encoders": options.train_encoders,
             "training": plan.training.model_dump(),
             "seeds": list(plan.seeds),
@@ -69,9 +67,8 @@ def make(plan: Plan, options: Options, dataset: Dataset, compute: Compute, conte
 def _head(plan: Plan, dims: Mapping[str, int], dataset: Dataset) -> FusionHead:
     """F and its head for encoders of those widths, freshly initialised."""
     config, training = plan.config.model_dump(), plan.training
-    return build_head(
-        plan.method, config, dims, plan.sources, dataset.task, training.modality_dropout, decisions=training.decisions
-    )
+    own = (plan.method, config, dims, plan.sources, dataset.task, plan.head)
+    return build_head(*own, training.modality_dropout, decisions=training.decisions)
 
 
 def _train(plan: Plan, dataset: Dataset, compute: Compute, context: Context, draft: Draft) -> None:
@@ -164,7 +161,7 @@ def _train_through(plan: Plan, dataset: Dataset, compute: Compute, context: Cont
     trained = train(job, context.console)
     everything, val = torch.arange(len(dataset.rows)), dataset.splits["val"]
     outputs = forward.outputs_for(network, dataset, everything, compute)
-    settle(dataset.task, head, outputs[val], dataset.targets[val])
+    settle(head, outputs[val], dataset.targets[val])
     saved = {"outputs": forward.outputs_for(network, dataset, everything, compute)}
     draft.tensors[loading.WEIGHTS] = tensors.save(draft.path / loading.WEIGHTS, network.state_dict())
     score = trained.val[dataset.task.primary_metric]

@@ -15,7 +15,7 @@ from mmcli.data.dataset import Dataset
 from mmcli.data.inputs import Input
 from mmcli.encoders import Encoder
 from mmcli.errors import ConfigError
-from mmcli.models.recipe import build_encoder
+from mmcli.models.recipe import build_encoder, head_of
 from mmcli.options.train_encoder import AUTO, Options
 from mmcli.pretrained import weights as pretrained
 from mmcli.stages import Context
@@ -28,6 +28,8 @@ class Candidate:
     column: str
     architecture: str
     config: Any
+    head: dict[str, Any]
+    """That of the column by itself, as a recipe names it."""
     training: TrainingConfig
     races: bool
     """Whether it came by `auto`."""
@@ -88,10 +90,11 @@ def _candidate(column: str, name: str, races: bool, found: Input, bench: Bench) 
     with torch.device("meta"):  # says at once whether the two fit
         build_encoder(name, config.model_dump(), found.spec)
     parent = bench.dataset.artifact.parent(column)
-    said = [config.model_dump(), training.model_dump(), options.tokens, options.unlabelled, options.folds, starts_from]
+    head = head_of(bench.dataset.task, settings)
+    said = [config.model_dump(), head, training.model_dump(), options.tokens, options.unlabelled, options.folds, starts_from]
     said += ["batch size auto"] if options.batch_size == 0 else []
     placed = [context.seed, context.device, context.precision]
-    return Candidate(column, name, config, training, races, store.digest([parent, said, placed]))
+    return Candidate(column, name, config, head, training, races, store.digest([parent, said, placed]))
 
 
 def _check_preprocessing(column: str, name: str, kind: type[Encoder], config: Any, found: Input) -> None:

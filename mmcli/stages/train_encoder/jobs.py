@@ -12,7 +12,7 @@ from mmcli.jobs import encoder as encoder_job
 from mmcli.jobs import warmstart
 from mmcli.layers import recomputing
 from mmcli.models.networks import ColumnModel
-from mmcli.models.recipe import build_encoder
+from mmcli.models.recipe import build_answer, build_encoder
 from mmcli.signals import Source
 from mmcli.stages.train_encoder.candidates import Bench, Candidate
 from mmcli.training import device, fitting, measuring
@@ -29,7 +29,7 @@ def job_for(candidate: Candidate, bench: Bench, folder: Path) -> tuple[ColumnMod
     seed = device.derive_seed(bench.context.seed, column, name)
     device.seed_everything(seed)
     encoder = build_encoder(name, candidate.config.model_dump(), dataset.input(column).spec)
-    network = ColumnModel(encoder, dataset.task.head(encoder.dim))
+    network = ColumnModel(encoder, build_answer(candidate.head, dataset.task, encoder.dim))
     encoder.start()
     network.to(bench.compute.device)
     prepared = encoder.prepare(dataset.column(column))

@@ -55,6 +55,7 @@ def make(candidate: Candidate, record: Mapping[str, Any], bench: Bench) -> Artif
             "column": candidate.column,
             "architecture": candidate.architecture,
             "encoder": candidate.config.model_dump(),
+            "head": candidate.head,
             "training": candidate.training.model_dump(),
             "folds": bench.options.folds,
             "precision": bench.compute.precision,
@@ -95,7 +96,7 @@ def _train(candidate: Candidate, bench: Bench, draft: Draft) -> None:
     shutil.rmtree(draft.path / "warm-start", ignore_errors=True)
     draft.volatile.update({LOG, BATCH_SIZE})
     val = job.rows.splits["val"]
-    dataset.task.settle(network.head, outputs_of(job, val), job.rows.targets[val])
+    network.head.settle(outputs_of(job, val), job.rows.targets[val])
     everything = torch.arange(len(dataset.rows), device=compute.device)
     embeddings = _embed(job, encoder, column, everything, bench.options.tokens)
     embeddings["outputs"] = outputs_of(job, everything)

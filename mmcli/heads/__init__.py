@@ -1,0 +1,72 @@
+"""What makes an answer of what is fused: one head a file, found by its name. Knows nothing of columns, encoders or the disk.
+
+This file is their contract. A head is built from its `Config`, a task and the width of what it reads; it gives the task's
+outputs and the loss that training minimises. A column by itself has a head over its own features, by the same contract. A task
+names the heads that fit it.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+from torch import Tensor, nn
+
+from mmcli.signals import Fused
+from mmcli.tasks import Task
+
+
+class Head(nn.Module, ABC):
+    """Fused features of width `dim` -> the outputs of a task."""
+
+    def __init__(self, task: Task, dim: int) -> None:
+        super().__init__()
+        self.task = task
+        self.dim = dim
+
+    @staticmethod
+    @abstractmethod
+    def parameter_formula(config: Any, task: Task, dim: int) -> int:
+        """How many parameters it has: the formula of its docstring, held against the module by a test."""
+
+    @abstractmethod
+    def forward(self, fused: Fused) -> Tensor:
+        """Outputs of B rows, as the task wants them."""
+
+    def loss(self, outputs: Tensor, fused: Fused, targets: Tensor) -> Tensor:  # noqa: ARG002 - for those that look at tokens
+        """What training minimises, a scalar; `outputs` are what `forward` gave for `fused`."""
+        return self.task.loss(outputs, targets)
+
+    def settle(self, outputs: Tensor, targets: Tensor) -> None:  # noqa: ARG002 - most have nothing to set
+        """Sets what the trained head decides by (thresholds), from val outputs and targets."""
+        return
+
+    def start_small(self, factor: float) -> None:
+        """Lets it say little at first, where the columns' own predictions are added to what it says."""
+        for layer in self.modules():
+            if isinstance(layer, nn.Linear):
+                layer.weight.data.mul_(factor)
+                layer.bias.data.zero_()
+
+
+class Decisions(Head):
+    """For methods that fuse decisions: there is nothing left to learn. Parameters: 0."""
+
+    def __init__(self, task: Task) -> None:
+        super().__init__(task, task.decision.width)
+        self.decide = task.decision_head()
+
+    @staticmethod
+    def parameter_formula(config: Any, task: Task, dim: int) -> int:  # noqa: ARG004
+        return 0
+
+    def forward(self, fused: Fused) -> Tensor:
+        outputs: Tensor = self.decide(fused.logits)
+        return outputs
+
+    def settle(self, outputs: Tensor, targets: Tensor) -> None:
+        self.task.settle(self.decide, outputs, targets)
+
+
+Contract = Head
+__all__ = ["Contract", "Decisions", "Head"]

@@ -151,7 +151,7 @@ def halved(dataset: Dataset, artifact: Artifact, absent: str) -> dict[str, Any]:
         if choice["input"] == absent:
             features[name] = replace(features[name], present=features[name].present & ~gone)
     network = loading.load_fused(dataset, artifact)
-    fused = fusion_job.outputs_and_weights(network.fusion_head, features, device.choose("cpu", "float32"))["outputs"][test]
+    fused = fusion_job.answers(network.fusion_head, features, device.choose("cpu", "float32")).of(test)
     others = [own for own in loading.best_by_input(encoders).values() if own.config["column"] != absent]
     best = max(others, key=loading.rank)
     left = tensors.load(best.file(loading.EMBEDDINGS))["outputs"][test].float()

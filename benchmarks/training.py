@@ -35,7 +35,7 @@ from mmcli.tasks.classification import Config as TaskConfig
 from mmcli.training import device, measuring
 from mmcli.training.config import TrainingConfig
 from mmcli.training.data import Rows
-from mmcli.training.job import Job
+from mmcli.training.job import Job, Step
 from mmcli.training.loop import _State
 
 CLASSES = 10
@@ -93,6 +93,19 @@ def data(kind: str, rows: int) -> tuple[SignalSpec, Column]:
     return SignalSpec(kind="ids", shape=(), vocab_size=8000, pieces=pieces), Column(ids, present, torch.arange(rows + 1) * 40)
 
 
+class _Step(Step):
+    """An encoder and a linear layer on one column."""
+
+    module: nn.ModuleDict
+
+    def outputs(self, batch: Batch) -> Tensor:
+        result: Tensor = self.module["head"](self.module["encoder"](batch.inputs["x"]).pooled)
+        return result
+
+    def forward(self, batch: Batch) -> Tensor:
+        return TASK.loss(self.outputs(batch), batch.targets)
+
+
 class Trainer:
     """The loop, on such a case."""
 
@@ -110,18 +123,12 @@ class Trainer:
         train = torch.arange(case.rows * 9 // 10 // case.batch * case.batch)
         splits = {"train": train, "val": torch.arange(len(train), min(len(train) + case.rows // 10, case.rows))}
 
-        def outputs(batch: Batch) -> Tensor:
-            result: Tensor = network["head"](encoder(batch.inputs["x"]).pooled)
-            return result
-
         own = resolve("encoders", case.architecture).literals["TRAINING"]
         training = TrainingConfig(
             epochs=1000, batch_size=case.batch, checkpoint_every_s=1e9, patience=1000, clip_norm=own.get("clip_norm", 1.0)
         )
         job = Job(
-            module=network,
-            outputs=outputs,
-            loss=lambda batch: TASK.loss(outputs(batch), batch.targets),
+            step=_Step(network),
             rows=Rows({"x": prepared}, targets, splits, {}),
             task=TASK,
             config=training,

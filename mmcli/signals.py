@@ -5,9 +5,10 @@ Shape letters: B rows of a batch, N rows of a table, T steps of a sequence, D fe
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal, Protocol, Self
+from typing import Any, ClassVar, Literal, Protocol, Self
 
 import torch
 from torch import Tensor
@@ -220,6 +221,32 @@ class Features(_Movable):
 
 
 @dataclass(frozen=True)
+class RaggedFeatures(_Movable):
+    """What an encoder makes of every row of a table, each row with all of its own tokens."""
+
+    pooled: Tensor
+    """[N, D]."""
+    tokens: Tensor
+    """[sum of lengths, D]."""
+    offsets: Tensor
+    """int64 [N + 1]: row i has tokens[offsets[i]:offsets[i + 1]]."""
+    present: Tensor
+    """bool [N]."""
+    outputs: Tensor | None = None
+    """As in `Features`."""
+
+    def gather(self, index: Tensor) -> Features:
+        """The rows `index` [B] as a batch, padded to the most tokens among them."""
+        own = Column(self.tokens, self.present, self.offsets).gather(index)
+        outputs = None if self.outputs is None else self.outputs[index]
+        return Features(self.pooled[index], own.values, own.mask(), own.present, outputs)
+
+
+FeatureTable = Features | RaggedFeatures
+"""Features of a whole table, whose rows are to be had as batches: bounded, or ragged and whole."""
+
+
+@dataclass(frozen=True)
 class Fused(_Movable):
     """What a fusion makes of the features."""
 
@@ -266,3 +293,89 @@ class Batch:
             Batch(self.row_ids[index], {name: own.select(index) for name, own in self.inputs.items()}, self.targets[index])
             for index in torch.arange(len(self), device=self.row_ids.device).chunk(count)
         ]
+
+
+OUTPUTS = "outputs"
+"""What files of tensors call them."""
+
+
+class Outputs(ABC):
+    """A kind of outputs of B or N rows. Each method takes and gives outputs as the heads of such tasks give them."""
+
+    words: ClassVar[str]
+    """What they are, in the plural."""
+    decides: ClassVar[bool] = False
+    """Whether they are vectors of numbers that decide: classes, labels, amounts."""
+
+    @abstractmethod
+    def rows(self, outputs: Any) -> int:
+        """Of how many rows they are."""
+
+    @abstractmethod
+    def gather(self, outputs: Any, index: Tensor) -> Any:
+        """Those of the rows `index` [B]."""
+
+    @abstractmethod
+    def join(self, parts: Sequence[Any]) -> Any:
+        """Those of consecutive batches as one."""
+
+    @abstractmethod
+    def mean(self, each: Sequence[Any], shares: Tensor) -> Any:
+        """One answer from those of several models for the same rows, each with its share [K]; the shares sum to one."""
+
+    @abstractmethod
+    def plain(self, outputs: Any) -> Any:
+        """As they are kept: without a gradient, numbers in float32."""
+
+    @abstractmethod
+    def to(self, outputs: Any, device: torch.device) -> Any:
+        """On that device."""
+
+    @abstractmethod
+    def save(self, outputs: Any, name: str = OUTPUTS) -> dict[str, Tensor]:
+        """As tensors for a file, each called `name` or `name.` and more."""
+
+    @abstractmethod
+    def load(self, named: Mapping[str, Tensor], name: str = OUTPUTS) -> Any:
+        """The reverse of `save`: what a file holds under that name."""
+
+    def tempered(self, outputs: Any, temperature: Tensor) -> Any:  # noqa: ARG002 - for those that have probabilities
+        """With their probabilities flattened by a temperature, where they have some."""
+        return outputs
+
+
+class Numbers(Outputs):
+    """Vectors of decisions: a float tensor [N, C]."""
+
+    words = "numbers"
+    decides = True
+
+    def rows(self, outputs: Tensor) -> int:
+        return len(outputs)
+
+    def gather(self, outputs: Tensor, index: Tensor) -> Tensor:
+        return outputs[index]
+
+    def join(self, parts: Sequence[Tensor]) -> Tensor:
+        return torch.cat(list(parts))
+
+    def mean(self, each: Sequence[Tensor], shares: Tensor) -> Tensor:
+        return torch.einsum("k,kbn->bn", shares.to(each[0].dtype), torch.stack(list(each)))
+
+    def plain(self, outputs: Tensor) -> Tensor:
+        return outputs.detach().float()
+
+    def to(self, outputs: Tensor, device: torch.device) -> Tensor:
+        return outputs.to(device)
+
+    def save(self, outputs: Tensor, name: str = OUTPUTS) -> dict[str, Tensor]:
+        return {name: outputs}
+
+    def load(self, named: Mapping[str, Tensor], name: str = OUTPUTS) -> Tensor:
+        return named[name]
+
+    def tempered(self, outputs: Tensor, temperature: Tensor) -> Tensor:
+        return outputs / temperature
+
+
+NUMBERS = Numbers()

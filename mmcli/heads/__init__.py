@@ -30,14 +30,14 @@ class Head(nn.Module, ABC):
         """How many parameters it has: the formula of its docstring, held against the module by a test."""
 
     @abstractmethod
-    def forward(self, fused: Fused) -> Tensor:
-        """Outputs of B rows, as the task wants them."""
+    def forward(self, fused: Fused) -> Any:
+        """Outputs of B rows, of the task's kind."""
 
-    def loss(self, outputs: Tensor, fused: Fused, targets: Tensor) -> Tensor:  # noqa: ARG002 - for those that look at tokens
+    def loss(self, outputs: Any, fused: Fused, targets: Tensor) -> Tensor:  # noqa: ARG002 - for those that look at tokens
         """What training minimises, a scalar; `outputs` are what `forward` gave for `fused`."""
         return self.task.loss(outputs, targets)
 
-    def settle(self, outputs: Tensor, targets: Tensor) -> None:  # noqa: ARG002 - most have nothing to set
+    def settle(self, outputs: Any, targets: Tensor) -> None:  # noqa: ARG002 - most have nothing to set
         """Sets what the trained head decides by (thresholds), from val outputs and targets."""
         return
 

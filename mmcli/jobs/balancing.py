@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmcli.signals import Features
+from mmcli.signals import Features, FeatureTable
 
 
 def balance_factors(losses: Mapping[str, Tensor], strength: float) -> dict[str, float]:
@@ -41,15 +41,14 @@ def _scaled(values: Tensor, factor: float) -> Tensor:
     return values * factor + (values * (1 - factor)).detach()
 
 
-def anchored(features: Mapping[str, Features], teachers: Mapping[str, Features], rows: Tensor) -> Tensor:
+def anchored(features: Mapping[str, Features], teachers: Mapping[str, FeatureTable], rows: Tensor) -> Tensor:
     """How far the columns' features have moved from those of their own training: a mean squared error over present rows, in
     units of the teacher's variance (unimodal teachers, UMT: Du et al. 2021)."""
     total = next(iter(features.values())).pooled.new_zeros((), dtype=torch.float32)
     for name, own in features.items():
-        teacher = teachers[name].gather(rows)
-        both = own.present & teacher.present
+        both = own.present & teachers[name].present[rows]
         if both.any():
-            target = teacher.pooled[both].float()
+            target = teachers[name].pooled[rows][both].float()
             scale = teachers[name].pooled.float().var().clamp(min=1e-6)
             total = total + (own.pooled[both].float() - target).square().mean() / scale
     return total / len(features)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from mmcli.data.dataset import Dataset
+from mmcli.errors import ConfigError
 from mmcli.models.networks import ColumnModel
 from mmcli.signals import Batch, Signal, Source
 from mmcli.training.config import TrainingConfig
 from mmcli.training.data import Augment, Rows
 from mmcli.training.device import Compute
-from mmcli.training.job import Job
+from mmcli.training.job import Job, Step
 
 MIXABLE = frozenset(["grid", "spectrogram", "clip"])
 """The kinds of signal that may be mixed with another row's."""
@@ -34,28 +36,16 @@ def job(
 ) -> Job:
     """The job that trains the encoder of an input on its `prepared` column."""
     task, kind = dataset.task, dataset.input(column).spec.kind
+    if config.mix != "none" and task.compares_rows:
+        raise ConfigError(
+            f"training.mix = {config.mix}: the loss compares rows with one another, so none can be half another",
+            "Leave it out.",
+        )
     mixes = config.mix != "none" and kind in MIXABLE and network.encoder.varies
     rows = Rows({column: prepared}, dataset.targets, dataset.splits, augmentation(column, network, dataset, config.augment))
 
-    def outputs(batch: Batch) -> Tensor:
-        result: Tensor = network(batch.inputs[column])
-        return result
-
-    def error(found: Tensor, targets: Tensor) -> Tensor:
-        members = len(found) // len(targets)
-        return task.loss(found, targets.repeat(members, *[1] * (targets.dim() - 1)))
-
-    def loss(batch: Batch) -> Tensor:
-        if not mixes:
-            return error(outputs(batch), batch.targets)
-        signal, other, share = mixed(batch.inputs[column], config.mix)
-        found: Tensor = network(signal)
-        return share * error(found, batch.targets) + (1 - share) * error(found, batch.targets[other])
-
     return Job(
-        module=network,
-        outputs=outputs,
-        loss=loss,
+        step=_Step(network, column, config.mix if mixes else "none"),
         rows=rows.to(compute.device),
         task=task,
         config=config,
@@ -65,6 +55,29 @@ def job(
         label=label,
         learning_rates={f"encoder.{name}": rate for name, rate in network.encoder.learning_rates().items()},
     )
+
+
+class _Step(Step):
+    """An encoder and its head on one input, whose batches may be mixed."""
+
+    module: ColumnModel
+
+    def __init__(self, network: ColumnModel, column: str, mix: str) -> None:
+        super().__init__(network)
+        self.column = column
+        self.mix = mix
+
+    def outputs(self, batch: Batch) -> Any:
+        return self.module(batch.inputs[self.column])
+
+    def forward(self, batch: Batch) -> Tensor:
+        signal = batch.inputs[self.column]
+        if self.mix == "none":
+            return self.module.loss(self.module.fused(signal), batch.targets)
+        signal, other, share = mixed(signal, self.mix)
+        fused = self.module.fused(signal)
+        own, others = (self.module.loss(fused, targets) for targets in (batch.targets, batch.targets[other]))
+        return share * own + (1 - share) * others
 
 
 def augmentation(column: str, network: ColumnModel, dataset: Dataset, strength: str) -> dict[str, Augment]:

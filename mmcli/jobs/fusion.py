@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,11 +15,12 @@ from mmcli.artifacts.store import Artifact
 from mmcli.data.dataset import Dataset
 from mmcli.models import loading
 from mmcli.models.networks import FusionHead, Heads, Output, settle
-from mmcli.signals import Batch, Features
+from mmcli.signals import OUTPUTS, Batch, Features, FeatureTable, RaggedFeatures
+from mmcli.tasks import Task
 from mmcli.training.config import TrainingConfig
 from mmcli.training.data import Rows
 from mmcli.training.device import Compute
-from mmcli.training.job import Job
+from mmcli.training.job import Job, Step
 
 OUT_OF_FOLD = "outputs_out_of_fold"
 """What the embeddings file calls the outputs for train rows of encoders that have not seen them."""
@@ -25,16 +28,18 @@ DECISIONS_RATE = 50.0
 """Factor on the learning rate of the weights of the columns' own predictions: one for each is all there is to learn."""
 
 
-def embeddings(artifact: Artifact, out_of_fold: bool = False) -> Features:
-    """The features that an encoder left of every row, float16; with its outputs, of train rows out of fold where asked for."""
+def embeddings(artifact: Artifact, out_of_fold: bool = False) -> FeatureTable:
+    """The features that an encoder left of every row, float16; with its decisions, of train rows out of fold where asked."""
     named = tensors.load(artifact.file(loading.EMBEDDINGS))
-    outputs = named[OUT_OF_FOLD] if out_of_fold else named["outputs"]
-    return Features(named["pooled"], named["tokens"], named["mask"], named["present"], outputs)
+    decisions = named.get(OUT_OF_FOLD if out_of_fold else OUTPUTS)
+    if "offsets" in named:
+        return RaggedFeatures(named["pooled"], named["tokens"], named["offsets"], named["present"], decisions)
+    return Features(named["pooled"], named["tokens"], named["mask"], named["present"], decisions)
 
 
 def job(
     head: FusionHead,
-    features: Mapping[str, Features],
+    features: Mapping[str, FeatureTable],
     dataset: Dataset,
     config: TrainingConfig,
     compute: Compute,
@@ -48,17 +53,8 @@ def job(
     head.start_absent(features, dataset.splits["train"])
     head.to(compute.device)
 
-    def forward(batch: Batch) -> Output:
-        output: Output = head({name: own.float() for name, own in batch.inputs.items()})
-        return output
-
-    def loss(batch: Batch) -> Tensor:
-        return head.loss(forward(batch), batch.targets)
-
     return Job(
-        module=head,
-        outputs=lambda batch: forward(batch).outputs,
-        loss=loss,
+        step=_Step(head),
         rows=Rows(features, dataset.targets, dataset.splits, {}).to(compute.device),
         task=task,
         config=config,
@@ -70,14 +66,30 @@ def job(
     )
 
 
-def swap_share(features: Features, dataset: Dataset) -> float:
+class _Step(Step):
+    """F and its head on features."""
+
+    module: FusionHead
+
+    def _output(self, batch: Batch) -> Output:
+        output: Output = self.module({name: own.float() for name, own in batch.inputs.items()})
+        return output
+
+    def outputs(self, batch: Batch) -> Any:
+        return self._output(batch).outputs
+
+    def forward(self, batch: Batch) -> Tensor:
+        return self.module.loss(self._output(batch), batch.targets)
+
+
+def swap_share(features: FeatureTable, dataset: Dataset) -> float:
     """How often a train row's features must be another's for the encoder's own score on train to fall to that on val.
 
     (score on train - score on val) / (score on train - score with all rows shuffled), from 0 to 0.9
     """
-    outputs = features.outputs
-    assert outputs is not None
-    task, primary = dataset.task, dataset.task.primary_metric
+    outputs, task, primary = features.outputs, dataset.task, dataset.task.primary_metric
+    if outputs is None or not task.features_may_be_swapped:
+        return 0.0
     train, val = dataset.splits["train"], dataset.splits["val"]
     shuffled = train[torch.randperm(len(train), generator=torch.Generator().manual_seed(0))]
     by_heart = task.score(outputs[train], dataset.targets[train])[primary]
@@ -88,23 +100,42 @@ def swap_share(features: Features, dataset: Dataset) -> float:
     return float(min(max((by_heart - honest) / (by_heart - at_random), 0.0), 0.9))
 
 
-def settled(heads: Heads, features: Mapping[str, Features], dataset: Dataset, compute: Compute) -> dict[str, Tensor]:
-    """`outputs_and_weights` once what the heads decide by is set, from the val rows."""
+@dataclass(frozen=True)
+class Answers:
+    """What F and its head make of rows."""
+
+    task: Task
+    outputs: Any
+    """Of N rows."""
+    weights: Tensor | None = None
+    """[N, M]: the columns' weights, of methods that have them."""
+
+    def of(self, index: Tensor) -> Any:
+        """The outputs of the rows `index`."""
+        return self.task.outputs.gather(self.outputs, index)
+
+    def save(self) -> dict[str, Tensor]:
+        """As tensors for a file."""
+        return {**self.task.outputs.save(self.outputs), **({} if self.weights is None else {"weights": self.weights})}
+
+
+def settled(heads: Heads, features: Mapping[str, FeatureTable], dataset: Dataset, compute: Compute) -> Answers:
+    """The answers for all rows once what the heads decide by is set, from the val rows."""
     val = dataset.splits["val"]
-    settle(heads, outputs_and_weights(heads, features, compute)["outputs"][val], dataset.targets[val])
-    return outputs_and_weights(heads, features, compute)
+    settle(heads, answers(heads, features, compute).of(val), dataset.targets[val])
+    return answers(heads, features, compute)
 
 
 @torch.no_grad()
-def outputs_and_weights(heads: torch.nn.Module, features: Mapping[str, Features], compute: Compute) -> dict[str, Tensor]:
-    """For all rows: outputs [N, num_outputs] and, of methods that have them, the columns' weights [N, M]."""
+def answers(heads: Heads, features: Mapping[str, FeatureTable], compute: Compute) -> Answers:
+    """The answers for all rows."""
     heads.eval()
-    rows = len(next(iter(features.values())).present)
+    rows, kind, host = len(next(iter(features.values())).present), heads.task.outputs, torch.device("cpu")
     outputs, weights = [], []
     with compute.autocast():
         for index in torch.arange(rows).split(512):
             output: Output = heads({name: own.gather(index).float().to(compute.device) for name, own in features.items()})
-            outputs.append(output.outputs.float().cpu())
+            outputs.append(kind.to(kind.plain(output.outputs), host))
             if output.fused.weights is not None:
                 weights.append(output.fused.weights.float().cpu())
-    return {"outputs": torch.cat(outputs), **({"weights": torch.cat(weights)} if weights else {})}
+    return Answers(heads.task, kind.join(outputs), torch.cat(weights) if weights else None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,11 +16,11 @@ from mmcli.jobs import balancing
 from mmcli.jobs.fusion import DECISIONS_RATE
 from mmcli.modalities import Strength
 from mmcli.models.networks import FusedModel, alone
-from mmcli.signals import Batch, Features, Signal
+from mmcli.signals import Batch, Features, FeatureTable, Signal
 from mmcli.training.config import TrainingConfig
 from mmcli.training.data import Rows
 from mmcli.training.device import Compute
-from mmcli.training.job import Job
+from mmcli.training.job import Job, Step
 
 ALIGNED = 64
 """Width in which columns are aligned."""
@@ -32,8 +33,12 @@ class _WithHeads(nn.Module):
         super().__init__()
         self.network = network
         self.heads = nn.ModuleList(heads.values())
+        self.headed = list(heads)
         dims = [network.encoder(name).dim for name in network.names] if aligns else []
         self.projections = nn.ModuleList([nn.Linear(dim, ALIGNED) for dim in dims])
+
+    def own_heads(self) -> dict[str, Head]:
+        return {name: head for name, head in zip(self.headed, self.heads, strict=True) if isinstance(head, Head)}
 
 
 def job(
@@ -47,7 +52,7 @@ def job(
     folder: Path,
     label: str,
     encoder_rate: float,
-    teachers: Mapping[str, Features] | None = None,
+    teachers: Mapping[str, FeatureTable] | None = None,
     watch: Callable[[list[dict[str, float]]], bool] = lambda _: False,
 ) -> Job:
     """The job that trains `network` through, its encoders at `encoder_rate` times the learning rate.
@@ -58,41 +63,11 @@ def job(
     """
     prepared = network.prepare({name: dataset.column(name) for name in network.inputs})
     rows = Rows(prepared, dataset.targets, dataset.splits, _variations(network, dataset, config))
-    module = _WithHeads(network, heads, aligns=config.align > 0).to(compute.device)
-    task = dataset.task
     anchors = {name: own.to(compute.device) for name, own in (teachers or {}).items()} if config.anchor else {}
-
-    def outputs(batch: Batch) -> Tensor:
-        return network(batch.inputs).outputs  # type: ignore[no-any-return]
-
-    def loss(batch: Batch) -> Tensor:
-        features = network.features(batch.inputs)
-        own_losses = {}
-        if config.auxiliary or config.balance:
-            for name, head in heads.items():
-                fused = alone(features[name])
-                own_losses[name] = head.loss(head(fused), fused, batch.targets)
-        if config.balance:
-            factors = balancing.balance_factors(own_losses, config.balance)
-            features = {name: balancing.scaled(own, factors[name]) for name, own in features.items()}
-        output = network.fusion_head(features)
-        total = network.fusion_head.loss(output, batch.targets)
-        if config.auxiliary:
-            total = total + config.auxiliary * torch.stack(list(own_losses.values())).sum()
-        if anchors:
-            total = total + config.anchor * balancing.anchored(features, anchors, batch.row_ids)
-        if config.align:
-            pairs = zip(network.names, module.projections, strict=True)
-            projected = {name: layer(features[name].pooled) for name, layer in pairs}
-            total = total + config.align * balancing.alignment(projected, {n: own.present for n, own in features.items()})
-        return total
-
     return Job(
-        module=module,
-        outputs=outputs,
-        loss=loss,
+        step=_Step(_WithHeads(network, heads, aligns=config.align > 0).to(compute.device), config, anchors),
         rows=rows.to(compute.device),
-        task=task,
+        task=dataset.task,
         config=config,
         compute=compute,
         seed=seed,
@@ -101,6 +76,46 @@ def job(
         watch=watch,
         learning_rates=_learning_rates(network, encoder_rate),
     )
+
+
+class _Step(Step):
+    """Encoders, F and its head on signals; with what holds columns back, to their teachers, or together."""
+
+    module: _WithHeads
+
+    def __init__(self, module: _WithHeads, config: TrainingConfig, anchors: Mapping[str, FeatureTable]) -> None:
+        super().__init__(module)
+        self.config = config
+        self.anchors = anchors
+
+    def outputs(self, batch: Batch) -> Any:
+        return self.module.network(batch.inputs).outputs
+
+    def forward(self, batch: Batch) -> Tensor:
+        config, network = self.config, self.module.network
+        features = network.features(batch.inputs)
+        own_losses = self._own_losses(features, batch.targets) if config.auxiliary or config.balance else {}
+        if config.balance:
+            factors = balancing.balance_factors(own_losses, config.balance)
+            features = {name: balancing.scaled(own, factors[name]) for name, own in features.items()}
+        total = network.fusion_head.loss(network.fusion_head(features), batch.targets)
+        if config.auxiliary:
+            total = total + config.auxiliary * torch.stack(list(own_losses.values())).sum()
+        if self.anchors:
+            total = total + config.anchor * balancing.anchored(features, self.anchors, batch.row_ids)
+        if config.align:
+            pairs = zip(network.names, self.module.projections, strict=True)
+            projected = {name: layer(features[name].pooled) for name, layer in pairs}
+            total = total + config.align * balancing.alignment(projected, {n: own.present for n, own in features.items()})
+        return total
+
+    def _own_losses(self, features: Mapping[str, Features], targets: Tensor) -> dict[str, Tensor]:
+        """Of each column by itself."""
+        found = {}
+        for name, head in self.module.own_heads().items():
+            fused = alone(features[name])
+            found[name] = head.loss(head(fused), fused, targets)
+        return found
 
 
 def _variations(network: FusedModel, dataset: Dataset, config: TrainingConfig) -> dict[str, Callable[[Signal], Signal]]:

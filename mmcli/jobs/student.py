@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -17,7 +18,7 @@ from mmcli.signals import Batch
 from mmcli.tasks import Task
 from mmcli.training.config import TrainingConfig
 from mmcli.training.device import Compute
-from mmcli.training.job import Job
+from mmcli.training.job import Job, Step
 
 TEMPERATURE = 2.0
 TARGETS = 0.3
@@ -51,14 +52,25 @@ def job(
         encoder_rate=encoder_rate,
         watch=watch,
     )
-    taught = teacher.to(compute.device)
+    return replace(made, step=_Step(made.step, teacher.to(compute.device), dataset.task))
 
-    def loss(batch: Batch) -> Tensor:
-        outputs = made.outputs(batch)
-        own = dataset.task.loss(outputs, batch.targets)
-        return TARGETS * own + (1 - TARGETS) * divergence(outputs, taught[batch.row_ids], dataset.task)
 
-    return replace(made, loss=loss)
+class _Step(Step):
+    """A student that is taught what to answer, by outputs for all rows and by the targets."""
+
+    def __init__(self, step: Step, taught: Tensor, task: Task) -> None:
+        super().__init__(step.module)
+        self.student = step
+        self.taught = taught
+        self.task = task
+
+    def outputs(self, batch: Batch) -> Any:
+        return self.student.outputs(batch)
+
+    def forward(self, batch: Batch) -> Tensor:
+        outputs = self.student.outputs(batch)
+        own = self.task.loss(outputs, batch.targets)
+        return TARGETS * own + (1 - TARGETS) * divergence(outputs, self.taught[batch.row_ids], self.task)
 
 
 def divergence(outputs: Tensor, teacher: Tensor, task: Task) -> Tensor:

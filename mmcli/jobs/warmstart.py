@@ -19,11 +19,11 @@ from mmcli.data.dataset import Dataset
 from mmcli.encoders import Encoder
 from mmcli.reporting.console import Console
 from mmcli.reporting.metrics import Interval
-from mmcli.signals import Batch, Signal, Source
+from mmcli.signals import NUMBERS, Batch, Signal, Source
 from mmcli.training.config import TrainingConfig
 from mmcli.training.data import Rows
 from mmcli.training.device import Compute, seed_everything
-from mmcli.training.job import Job
+from mmcli.training.job import Job, Step
 from mmcli.training.loop import train
 
 WEIGHTS = "encoder.safetensors"
@@ -71,15 +71,9 @@ def warm(
     own["train"] = torch.cat([own["train"], unlabelled[prepared.present[unlabelled]]])
     objective.to(compute.device)
 
-    def losses(batch: Batch) -> Tensor:
-        result: Tensor = objective(batch.inputs[column])
-        return result
-
     config = training.model_copy(update={"epochs": training.warm_epochs, "patience": training.warm_epochs, "augment": "none"})
     job = Job(
-        module=objective,
-        outputs=lambda batch: losses(batch).expand(len(batch.row_ids)),
-        loss=losses,
+        step=_Step(objective, column),
         rows=Rows({column: prepared}, dataset.targets, own, {}).to(compute.device),
         task=_OwnLoss(),
         config=config,
@@ -91,6 +85,21 @@ def warm(
     )
     train(job, console)
     tensors.save(folder / WEIGHTS, encoder.state_dict())
+
+
+class _Step(Step):
+    """An objective that needs no target. It has nothing to answer but its loss."""
+
+    def __init__(self, objective: nn.Module, column: str) -> None:
+        super().__init__(objective)
+        self.column = column
+
+    def forward(self, batch: Batch) -> Tensor:
+        result: Tensor = self.module(batch.inputs[self.column])
+        return result
+
+    def outputs(self, batch: Batch) -> Tensor:
+        return self.forward(batch).expand(len(batch))
 
 
 class TwoViews(nn.Module):
@@ -145,6 +154,8 @@ class MaskedTokens(nn.Module):
 class _OwnLoss:
     """What the loop validates by: the mean of the loss itself."""
 
+    outputs = NUMBERS
+    compares_rows = False
     primary_metric = "loss"
     primary_higher_is_better = False
 

@@ -20,7 +20,9 @@ from mmcli.tasks import Task
 
 
 def fit(task: Task, outputs: Tensor, targets: Tensor, coverage: float) -> dict[str, Any]:
-    """The threshold from val rows, as plain data; empty where there are too few of them for such a coverage."""
+    """The threshold from val rows, as plain data; empty where there are too few for such a coverage, or no such sets."""
+    if task.lacks("prediction sets"):
+        return {}
     scores = _scores(task, outputs, targets)
     rank = math.ceil((len(scores) + 1) * coverage)
     if rank > len(scores):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,16 +14,14 @@ from mmcli.signals import Column, Source
 from mmcli.training import device
 
 
-def forward_columns(
-    network: FusedModel, columns: Mapping[str, Source], compute: device.Compute, batch_size: int = 256
-) -> Tensor:
-    """Outputs float32 [N, num_outputs] for normalised columns, on the host."""
+def forward_columns(network: FusedModel, columns: Mapping[str, Source], compute: device.Compute, batch_size: int = 256) -> Any:
+    """Outputs for normalised columns, on the host."""
     return forward_explained(network, columns, compute, batch_size)[0]
 
 
 def forward_explained(
     network: FusedModel, columns: Mapping[str, Source], compute: device.Compute, batch_size: int = 256
-) -> tuple[Tensor, Tensor | None]:
+) -> tuple[Any, Tensor | None]:
     """Outputs, and of methods that have them the encoders' weights [N, M], in the order of the network's encoders."""
     return forward_whole(network, columns, compute, batch_size)[:2]
 
@@ -30,25 +29,25 @@ def forward_explained(
 @torch.no_grad()
 def forward_whole(
     network: FusedModel, columns: Mapping[str, Source], compute: device.Compute, batch_size: int = 256
-) -> tuple[Tensor, Tensor | None, Tensor]:
+) -> tuple[Any, Tensor | None, Tensor]:
     """Outputs, weights where there are any, and the fused features [N, H]."""
     network.eval()
     prepared = {name: column.to(compute.device) for name, column in network.prepare(columns).items()}
-    rows = len(next(iter(prepared.values())))
+    rows, kind, host = len(next(iter(prepared.values()))), network.task.outputs, torch.device("cpu")
     parts, weights, pooled = [], [], []
     with compute.autocast():
         for index in torch.arange(rows, device=compute.device).split(batch_size):
             output = network({name: column.gather(index) for name, column in prepared.items()})
-            parts.append(output.outputs.float().cpu())
+            parts.append(kind.to(kind.plain(output.outputs), host))
             pooled.append(output.fused.pooled.float().cpu())
             if output.fused.weights is not None:
                 weights.append(output.fused.weights.float().cpu())
-    return torch.cat(parts), torch.cat(weights) if weights else None, torch.cat(pooled)
+    return kind.join(parts), torch.cat(weights) if weights else None, torch.cat(pooled)
 
 
 def outputs_for(
     network: FusedModel, dataset: Dataset, index: Tensor, compute: device.Compute, absent: Sequence[str] = ()
-) -> Tensor:
+) -> Any:
     """Outputs for some rows of a preprocessed table, with what `absent` names taken away: inputs, or columns joined in one."""
     columns: dict[str, Source] = {}
     for name in network.inputs:

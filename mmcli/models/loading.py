@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -14,6 +15,7 @@ from mmcli.data.dataset import Dataset
 from mmcli.errors import ArtifactError
 from mmcli.models.networks import ColumnModel, FusedModel
 from mmcli.models.recipe import Recipe, build_answer, build_encoder, fit_shapes
+from mmcli.tasks import Task
 
 WEIGHTS = "weights.safetensors"
 EMBEDDINGS = "embeddings.safetensors"
@@ -134,6 +136,11 @@ def best(root: Path) -> Artifact:
     raise ArtifactError(
         f"there is no fused model in {root}", 'Run "mmcli fuse" first, or name another folder with --artifacts.'
     )
+
+
+def outputs(artifact: Artifact, task: Task, file: str = OUTPUTS) -> Any:
+    """What a model answered for every row, from its artifact."""
+    return task.outputs.load(tensors.load(artifact.file(file)))
 
 
 def parameters_by_part(model: FusedModel) -> dict[str, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +12,8 @@ from torch import Tensor, nn
 from mmcli.encoders import Encoder
 from mmcli.fusions import Fusion
 from mmcli.heads import Head
-from mmcli.signals import Features, Fused, Signal, Source
+from mmcli.signals import Features, FeatureTable, Fused, Signal, Source
+from mmcli.tasks import Task
 
 
 class ColumnModel(nn.Module):
@@ -23,10 +25,18 @@ class ColumnModel(nn.Module):
         self.head = head
         self.to(memory_format=torch.channels_last)
 
-    def forward(self, signal: Signal) -> Tensor:
-        """Outputs [B, num_outputs]."""
-        outputs: Tensor = self.head(alone(self.encoder(signal)))
-        return outputs
+    def fused(self, signal: Signal) -> Fused:
+        """What its head reads."""
+        return alone(self.encoder(signal))
+
+    def forward(self, signal: Signal) -> Any:
+        """Outputs of B rows."""
+        return self.head(self.fused(signal))
+
+    def loss(self, fused: Fused, targets: Tensor) -> Tensor:
+        """What training minimises; of an encoder of many members while it trains, all of them on the same targets."""
+        members = len(fused.pooled) // len(targets)
+        return self.head.loss(self.head(fused), fused, targets.repeat(members, *[1] * (targets.dim() - 1)))
 
 
 def alone(features: Features) -> Fused:
@@ -38,8 +48,8 @@ def alone(features: Features) -> Fused:
 class Output:
     """What a fused model gives for a batch."""
 
-    outputs: Tensor
-    """[B, num_outputs], after the temperature."""
+    outputs: Any
+    """Of B rows, after the temperature."""
     fused: Fused
     members: tuple[Output, ...] = ()
     """What each of several averaged gives."""
@@ -74,17 +84,21 @@ class FusionHead(nn.Module):
         self.register_buffer("temperature", torch.ones(()))
 
     @property
+    def task(self) -> Task:
+        return self.head.task
+
+    @property
     def reads_outputs(self) -> bool:
         """Whether it looks at what the sub-models' own heads make of their features."""
         return self.fusion.family == "decision" or self.decisions is not None
 
     @torch.no_grad()
-    def start_absent(self, features: Mapping[str, Features], index: Tensor) -> None:
+    def start_absent(self, features: Mapping[str, FeatureTable], index: Tensor) -> None:
         """Starts each absent embedding at the mean of the rows `index` whose input is there: the guess that errs least."""
         for name, embedding in zip(self.names, self.absent, strict=True):
-            own = features[name].gather(index)
-            if own.present.any():
-                embedding.copy_(own.pooled[own.present].float().mean(0))
+            there = index[features[name].present[index]]
+            if len(there):
+                embedding.copy_(features[name].pooled[there].float().mean(0))
 
     def loss(self, output: Output, targets: Tensor) -> Tensor:
         """What training minimises: the head's loss, and what the method adds to it."""
@@ -103,7 +117,7 @@ class FusionHead(nn.Module):
         if self.decisions is not None:
             own = self.decisions(filled).logits
             outputs = torch.cat([outputs[:, : own.shape[1]] + own, outputs[:, own.shape[1] :]], 1)
-        return Output(outputs / self.temperature, fused)
+        return Output(self.task.outputs.tempered(outputs, self.temperature), fused)
 
 
 class AveragedHeads(nn.Module):
@@ -122,6 +136,10 @@ class AveragedHeads(nn.Module):
     @property
     def each(self) -> list[FusionHead]:
         return [member for member in self.members if isinstance(member, FusionHead)]
+
+    @property
+    def task(self) -> Task:
+        return self.each[0].head.task
 
     @property
     def reads_outputs(self) -> bool:
@@ -145,7 +163,7 @@ class AveragedHeads(nn.Module):
 
     def forward(self, features: Mapping[str, Features]) -> Output:
         each = tuple(member(features) for member in self.members)
-        outputs = torch.einsum("k,kbn->bn", self.shares.to(each[0].outputs.dtype), torch.stack([o.outputs for o in each]))
+        outputs = self.task.outputs.mean([own.outputs for own in each], self.shares)
         pooled = [own.fused.pooled for own in each]
         alike = len({own.shape[1] for own in pooled}) == 1
         weights = [own.fused.weights for own in each if own.fused.weights is not None]
@@ -154,13 +172,13 @@ class AveragedHeads(nn.Module):
             torch.stack(pooled).mean(0) if alike else torch.cat(pooled, 1),
             weights=torch.stack(weights).mean(0) if shared else None,
         )
-        return Output(outputs / self.temperature, fused, each)
+        return Output(self.task.outputs.tempered(outputs, self.temperature), fused, each)
 
 
 Heads = FusionHead | AveragedHeads
 
 
-def settle(heads: Heads, outputs: Tensor, targets: Tensor) -> None:
+def settle(heads: Heads, outputs: Any, targets: Tensor) -> None:
     """Sets what heads decide by (thresholds), all members alike, from the val outputs of the whole."""
     for member in heads.each if isinstance(heads, AveragedHeads) else [heads]:
         member.head.settle(outputs, targets)
@@ -219,6 +237,10 @@ class FusedModel(nn.Module):
         self.calibration = calibration or nn.Identity()
         """From outputs to outputs whose probabilities mean what they say."""
         self.to(memory_format=torch.channels_last)
+
+    @property
+    def task(self) -> Task:
+        return self.fusion_head.task
 
     @property
     def sources(self) -> dict[str, str]:

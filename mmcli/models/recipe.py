@@ -15,11 +15,12 @@ from mmcli.config import validate
 from mmcli.config.settings import Settings
 from mmcli.data.dataset import Dataset
 from mmcli.encoders import Encoder
+from mmcli.errors import ConfigError
 from mmcli.fusions import Fusion
 from mmcli.heads import Decisions, Head
 from mmcli.models import calibration
 from mmcli.models.networks import AveragedHeads, FusedModel, FusionHead, Heads
-from mmcli.signals import Decision, SignalSpec
+from mmcli.signals import SignalSpec
 from mmcli.tasks import Task
 
 HEAD_START = 0.1
@@ -126,10 +127,20 @@ def build_encoder(architecture: str, config: Mapping[str, Any], spec: SignalSpec
     return encoder
 
 
-def build_fusion(method: str, config: Mapping[str, Any], dims: Mapping[str, int], decision: Decision) -> Fusion:
-    """A fusion of columns of those widths, or of their predictions, freshly initialised."""
+def build_fusion(method: str, config: Mapping[str, Any], dims: Mapping[str, int], task: Task) -> Fusion:
+    """A fusion of columns of those widths, or of their predictions, freshly initialised.
+
+    Raises:
+        ConfigError: the method does not fit the options, the columns or the task.
+    """
     kind: type[Fusion] = registry.load("fusions", method)
-    fusion: Fusion = _build("fusions", method, config, dims, *([decision] if kind.family == "decision" else []))
+    decides = kind.family == "decision"
+    fit = task.fusion_families
+    unfit = f"such targets go with methods of {' and '.join(fit)}" if fit is not None and kind.family not in fit else ""
+    unfit = unfit or (task.lacks("decision fusions") if decides else "")
+    if unfit:
+        raise ConfigError(f"{method} fuses {kind.family}s: {unfit}", "Choose another --method; mmcli list fusions shows them.")
+    fusion: Fusion = _build("fusions", method, config, dims, *([task.decision] if decides else []))
     return fusion
 
 
@@ -163,14 +174,14 @@ def build_head(
 ) -> FusionHead:
     """F, and what makes outputs of the fused features or decisions, freshly initialised; with `decisions` beside a method of
     features it starts near the columns' own predictions."""
-    fusion = build_fusion(method, config, dims, task.decision)
+    fusion = build_fusion(method, config, dims, task)
     if fusion.family == "decision":
         return FusionHead(fusion, Decisions(task), dims, sources, modality_dropout)
     answer = build_answer(head, task, fusion.dim)
-    if not decisions:
+    if not decisions or task.lacks("decision fusions"):
         return FusionHead(fusion, answer, dims, sources, modality_dropout)
     answer.start_small(HEAD_START)
-    beside = build_fusion("late", {"mode": "product"}, dims, task.decision)
+    beside = build_fusion("late", {"mode": "product"}, dims, task)
     return FusionHead(fusion, answer, dims, sources, modality_dropout, beside)
 
 

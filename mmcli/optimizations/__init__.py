@@ -30,7 +30,7 @@ from mmcli.models.runners import FILES, TORCH
 from mmcli.reporting.console import Console
 from mmcli.reporting.metrics import Interval
 from mmcli.selection.search import METHODS, Search, Trial
-from mmcli.signals import Features
+from mmcli.signals import FeatureTable
 from mmcli.training.device import Compute
 
 
@@ -60,7 +60,7 @@ class Workbench:
     """The fusion that all starts from."""
     encoders: Mapping[str, Artifact]
     """Its encoders, by name."""
-    features: Mapping[str, Features]
+    features: Mapping[str, FeatureTable]
     """What they left of every row."""
     heads: Mapping[str, Head]
     """Their own trained heads."""
@@ -88,20 +88,20 @@ class Workbench:
     def time_is_over(self) -> bool:
         return time.monotonic() > self.deadline
 
-    def val_outputs(self, network: FusedModel) -> Tensor:
+    def val_outputs(self, network: FusedModel) -> Any:
         """Outputs for the val rows."""
         return outputs_for(network, self.dataset, self.dataset.splits["val"], self.compute)
 
-    def val_score(self, outputs: Tensor) -> dict[str, float]:
+    def val_score(self, outputs: Any) -> dict[str, float]:
         """The metrics of outputs for the val rows."""
         return self.dataset.task.score(outputs, self.dataset.targets[self.dataset.splits["val"]])
 
-    def val_gain(self, outputs: Tensor, other: Tensor) -> Interval:
+    def val_gain(self, outputs: Any, other: Any) -> Interval:
         """By how much the primary metric on val is better than with other outputs, in pairs; cautiously."""
         targets = self.dataset.targets[self.dataset.splits["val"]]
         return self.dataset.task.gain(outputs, other, targets, self.seed, cautious=True)
 
-    def val_rank(self, outputs: Tensor) -> tuple[float, float]:
+    def val_rank(self, outputs: Any) -> tuple[float, float]:
         """Sorts by the primary metric on val, then by the loss; higher is better."""
         score, task = self.val_score(outputs), self.dataset.task
         return (score[task.primary_metric] * (1 if task.primary_higher_is_better else -1), -score["loss"])
@@ -174,7 +174,7 @@ class Optimization(ABC):
             RuntimeError, ConfigError: this device, or this model, does not allow it.
         """
 
-    def improves(self, before: Tensor, after: Tensor, bench: Workbench) -> bool:
+    def improves(self, before: Any, after: Any, bench: Workbench) -> bool:
         """Of `accuracy`: whether the val outputs after are worth keeping: the primary metric is better beyond the noise of the
         rows. What was chosen among many on few rows owes part of its score to them: there the model that is there stays."""
         return bench.val_gain(after, before).low > 0

@@ -48,7 +48,7 @@ class Calibrate(Optimization):
     config: Config
 
     def unfit(self, candidate: Candidate, bench: Workbench) -> str:  # noqa: ARG002
-        return "" if bench.dataset.task.probabilistic else "there are no probabilities to calibrate"
+        return bench.dataset.task.lacks("calibration")
 
     def proposals(self, candidate: Candidate, bench: Workbench) -> Iterator[Candidate]:
         task, val = bench.dataset.task, bench.dataset.splits["val"]
@@ -72,7 +72,7 @@ class Calibrate(Optimization):
         return score >= score_before - 1e-9 and minus_loss > minus_loss_before
 
     def _choose(self, outputs: Tensor, targets: Tensor, task: Task) -> str:
-        if task.decision.link != "softmax" or outputs.shape[1] < 2:
+        if task.lacks("calibration by class") or outputs.shape[1] < 2:
             return "temperature"
         if self.config.method != "auto":
             return self.config.method
@@ -99,6 +99,6 @@ class Calibrate(Optimization):
     @staticmethod
     def _loss(outputs: Tensor, targets: Tensor, task: Task) -> float:
         """The log loss on softened targets, of classes; of labels as it is."""
-        if task.decision.link != "softmax":
+        if task.lacks("calibration by class"):
             return task.score(outputs, targets)["loss"]
         return float(F.cross_entropy(outputs.double(), targets, label_smoothing=1 / (len(targets) + 2)))

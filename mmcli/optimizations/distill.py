@@ -48,6 +48,9 @@ class Distill(Optimization):
     family: ClassVar[Literal["smaller"]] = "smaller"
     config: Config
 
+    def unfit(self, candidate: Candidate, bench: Workbench) -> str:  # noqa: ARG002
+        return bench.dataset.task.lacks("distillation")
+
     def proposals(self, candidate: Candidate, bench: Workbench) -> Iterator[Candidate]:
         dataset = bench.dataset
         inputs = list(dict.fromkeys(str(choice["input"]) for choice in candidate.recipe.encoders.values()))

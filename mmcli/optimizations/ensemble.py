@@ -8,9 +8,8 @@ from typing import ClassVar, Literal
 from pydantic import Field
 from torch import Tensor
 
-from mmcli.artifacts import tensors
 from mmcli.config import Config as BaseConfig
-from mmcli.models.loading import OUTPUTS
+from mmcli.models import loading
 from mmcli.models.networks import settle
 from mmcli.optimizations import Candidate, Optimization, Workbench
 from mmcli.selection.ensemble import bagged
@@ -40,9 +39,9 @@ class Ensemble(Optimization):
         trials = bench.search().done()[: self.config.among]
         dataset, val = bench.dataset, bench.dataset.splits["val"]
         task, targets = dataset.task, dataset.targets[val]
-        outputs = [trial.outputs()[val].float() for trial in trials]
+        outputs = [trial.outputs(task)[val].float() for trial in trials]
         if not bench.base.config["trained_encoders"]:  # those of the trials stand as they were
-            outputs.append(tensors.load(bench.base.file(OUTPUTS))["outputs"][val].float())
+            outputs.append(loading.outputs(bench.base, task)[val].float())
 
         def loss(own: Tensor, of: Tensor) -> float:
             return task.score(own, of)["loss"]

@@ -70,6 +70,6 @@ class FewerInputs(Optimization):
         for file in (LOG, CHECKPOINT):
             (bench.folder / file).unlink(missing_ok=True)
         val = dataset.splits["val"]
-        outputs = fusion_job.settled(head, features, dataset, compute)["outputs"][val]
+        outputs = fusion_job.settled(head, features, dataset, compute).of(val)
         label = f"{len(names)} of {len(bench.encoders)} encoders"
         return bench.val_rank(outputs), replace(bench.assembled([member], [head.state_dict()], candidate.recipe), name=label)

@@ -167,7 +167,10 @@ class Options:
             parse=_folds,
         ),
     ] = 0
-    tokens: Annotated[int, Flag("--tokens", "Most tokens kept of a row among the embeddings.", min=1)] = 16
+    tokens: Annotated[
+        int | None,
+        Flag("--tokens", "Most tokens kept of a row among the embeddings; 0: all. Default: 16, or what the task needs.", min=0),
+    ] = None
     """Longer ones are averaged in runs."""
     batch_size: Annotated[
         int | None,

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
 from mmcli.artifacts import layout, store, tensors
 from mmcli.artifacts.store import Artifact
 from mmcli.data.dataset import Dataset
 from mmcli.reporting.console import Console
 from mmcli.signals import Column
+from mmcli.tasks import Task
 
 OUTPUTS = "outputs.safetensors"
 VERSION = 2
@@ -39,11 +39,12 @@ def ensure(dataset: Dataset, columns: Sequence[str], console: Console) -> Artifa
         fingerprint=fingerprint,
     ) as draft:
         started = time.monotonic()
-        outputs = _outputs(dataset, columns)
-        draft.tensors[OUTPUTS] = tensors.save(draft.path / OUTPUTS, outputs)
+        outputs, kind = _outputs(dataset, columns), dataset.task.outputs
+        named = {key: tensor for name, own in outputs.items() for key, tensor in kind.save(own, name).items()}
+        draft.tensors[OUTPUTS] = tensors.save(draft.path / OUTPUTS, named)
         val = dataset.splits["val"]
-        for name in outputs:
-            draft.metrics[name] = {"val": dataset.task.score(outputs[name][val], dataset.targets[val])}
+        for name, own in outputs.items():
+            draft.metrics[name] = {"val": dataset.task.score(kind.gather(own, val), dataset.targets[val])}
         console.note(f"baselines: {', '.join(outputs)} on {', '.join(columns)} in {time.monotonic() - started:.1f} s")
     return store.read(root, layout.BASELINES, "baselines", "mmcli fuse")
 
@@ -57,20 +58,21 @@ def names(artifact: Artifact) -> tuple[str, ...]:
     return tuple(artifact.metrics)
 
 
-def outputs(artifact: Artifact) -> dict[str, Tensor]:
+def outputs(artifact: Artifact, task: Task) -> dict[str, Any]:
     """Each baseline's outputs for all rows."""
-    return tensors.load(artifact.file(OUTPUTS))
+    named = tensors.load(artifact.file(OUTPUTS))
+    return {name: task.outputs.load(named, name) for name in names(artifact)}
 
 
-def _outputs(dataset: Dataset, columns: Sequence[str]) -> dict[str, Tensor]:
+def _outputs(dataset: Dataset, columns: Sequence[str]) -> dict[str, Any]:
     task, train = dataset.task, dataset.splits["train"]
+    found = {task.constant_name: task.constant_baseline(dataset.targets[train], len(dataset.rows))}
+    if task.lacks("linear baseline"):
+        return found
     blocks = [_scaled(dataset.linear_features(name, train), train.numpy()) for name in columns]
     features = blocks[0] if len(blocks) == 1 else _beside(blocks)
     val = dataset.splits["val"]
-    found = {
-        task.constant_name: task.constant_baseline(dataset.targets[train], len(dataset.rows)),
-        "linear": task.linear_baseline(features, dataset.targets, train, val),
-    }
+    found["linear"] = task.linear_baseline(features, dataset.targets, train, val)
     fields = [dataset.column(name) for name in columns if dataset.input(name).spec.kind == "fields"]
     if fields:
         table = np.hstack([column.values.double().numpy() for column in fields if isinstance(column, Column)])

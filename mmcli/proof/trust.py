@@ -16,7 +16,7 @@ from mmcli.data.dataset import Dataset
 from mmcli.data.streaming import Streamed
 from mmcli.reporting import metrics
 from mmcli.reporting.metrics import Interval
-from mmcli.signals import Column, Features
+from mmcli.signals import Column, FeatureTable
 from mmcli.tasks import Task
 
 LEAST_ROWS = 8
@@ -115,7 +115,7 @@ def confident_errors(task: Task, outputs: Tensor, targets: Tensor, most: int = 1
 def suspects(task: Task, outputs: Tensor, targets: Tensor, most: int = 10) -> list[tuple[int, float, int]]:
     """Rows whose class looks wrong (confident learning, Northcutt et al. 2021): another class is more probable than it is on
     average where it is right, and the own one less. (row, probability of the own class, the other class); of classes alone."""
-    if task.decision.link != "softmax":
+    if task.lacks("doubtful targets"):
         return []
     shares = outputs.double().softmax(1)
     own = shares[torch.arange(len(targets)), targets]
@@ -128,7 +128,7 @@ def suspects(task: Task, outputs: Tensor, targets: Tensor, most: int = 10) -> li
     return [(row, float(own[row]), int(other[row])) for row in order]
 
 
-def duplicates(dataset: Dataset, features: Mapping[str, Features]) -> dict[str, Any]:
+def duplicates(dataset: Dataset, features: Mapping[str, FeatureTable]) -> dict[str, Any]:
     """Test rows that are in train too: `exact` where every input is the same to the bit, `near` where the encoders make nearly
     the same of all of them. Each with its pairs (test row, train row), rows counted from 1."""
     train, test = dataset.splits["train"], dataset.splits["test"]
@@ -177,7 +177,7 @@ def _digests(dataset: Dataset, name: str) -> list[bytes]:
 def mcnemar(task: Task, one: Tensor, other: Tensor, targets: Tensor) -> dict[str, Any]:
     """Of two classifiers on the same rows: how many each alone gets right, and the exact two-sided p-value of McNemar's test;
     empty for other tasks."""
-    if task.decision.link != "softmax":
+    if task.lacks("McNemar's test"):
         return {}
     from scipy.stats import binomtest
 

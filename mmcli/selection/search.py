@@ -29,7 +29,8 @@ from mmcli.errors import ConfigError
 from mmcli.jobs import fusion as fusion_job
 from mmcli.models.recipe import Member, build_fusion, build_head
 from mmcli.reporting.console import Console
-from mmcli.signals import Features
+from mmcli.signals import FeatureTable
+from mmcli.tasks import Task
 from mmcli.training import device
 from mmcli.training.config import TrainingConfig
 from mmcli.training.device import Compute
@@ -67,13 +68,13 @@ class Trial:
     member: Member
     file: Path
 
-    def outputs(self) -> Tensor:
-        """float32 [N, num_outputs], for every row."""
-        return tensors.load(self.file)["outputs"]
+    def outputs(self, task: Task) -> Any:
+        """For every row."""
+        return task.outputs.load(tensors.load(self.file))
 
     def weights(self) -> dict[str, Tensor]:
         """Of its fusion and head."""
-        return {name.removeprefix("head."): own for name, own in tensors.load(self.file).items() if name != "outputs"}
+        return {name.removeprefix("head."): own for name, own in tensors.load(self.file).items() if name.startswith("head.")}
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ class Search:
     root: Path
     dataset: Dataset
     encoders: Mapping[str, Artifact]
-    features: Mapping[str, Features]
+    features: Mapping[str, FeatureTable]
     head: Mapping[str, Any]
     """The head over F, as a recipe names it."""
     first: Sequence[str]
@@ -225,7 +226,7 @@ class Search:
         sources = {name: str(self.encoders[name].config["column"]) for name in names}
         config = self.settings.part("fusions", method, **options).model_dump()
         with torch.device("meta"):
-            build_fusion(method, config, dims, task.decision)
+            build_fusion(method, config, dims, task)
         seed = device.derive_seed(self.seed, "search", str(trial.number))
         device.seed_everything(seed)
         head = build_head(
@@ -246,10 +247,10 @@ class Search:
             label = f"trial {trial.number}"
             job = fusion_job.job(head, features, dataset, training, self.compute, seed=seed, folder=Path(place), label=label)
             train(replace(job, watch=watch), Console(quiet=True))
-        outputs = fusion_job.settled(head, features, dataset, self.compute)["outputs"]
+        made = fusion_job.settled(head, features, dataset, self.compute)
         val = dataset.splits["val"]
-        score = task.score(outputs[val], dataset.targets[val])
-        saved = {"outputs": outputs, **{f"head.{name}": tensor for name, tensor in head.state_dict().items()}}
+        score = task.score(made.of(val), dataset.targets[val])
+        saved = {**task.outputs.save(made.outputs), **{f"head.{name}": tensor for name, tensor in head.state_dict().items()}}
         tensors.save(self.folder / f"{trial.number}.safetensors", saved)
         trial.set_user_attr("member", {"method": method, "fusion": config, "encoders": names, "decisions": training.decisions})
         trial.set_user_attr("score", score[task.primary_metric])

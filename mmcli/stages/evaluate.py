@@ -122,7 +122,7 @@ def _entries(case: _Case) -> list[Entry]:
     for column, artifact in columns.items():
         what = f"this input alone ({artifact.config['architecture']})"
         entries.append(entry("column", column, _kept_outputs(artifact, loading.EMBEDDINGS)[test], what))
-    outputs = baselines.outputs(case.reference)
+    outputs = baselines.outputs(case.reference, dataset.task)
     described = {"linear": "a linear model on the same inputs", baselines.TREES: "boosted trees on the numbers and categories"}
     for name in baselines.names(case.reference):
         what = described.get(name, f"the {name} of the train targets, whatever the inputs")

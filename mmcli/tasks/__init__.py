@@ -9,14 +9,34 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from torch import Tensor, nn
 
 from mmcli.reporting import metrics
 from mmcli.reporting.metrics import Array, Interval, Metric
-from mmcli.signals import Decision
+from mmcli.signals import NUMBERS, Decision, Outputs
+
+Ability = Literal[
+    "calibration",
+    "calibration by class",
+    "distillation",
+    "decision fusions",
+    "EMAP",
+    "linear baseline",
+    "prediction sets",
+    "McNemar's test",
+    "doubtful targets",
+]
+"""What can be had of some kinds of targets."""
+MADE_FOR: dict[Ability, tuple[tuple[str, ...], str]] = {
+    "calibration": (("softmax", "sigmoid"), "there are no probabilities to calibrate"),
+    "calibration by class": (("softmax",), "only one class of each row has a probability for each class"),
+    "McNemar's test": (("softmax",), "only of classes is a row just right or wrong"),
+    "doubtful targets": (("softmax",), "only classes are probable enough, or not, to be doubted"),
+}
+"""Of what is not for every vector of decisions: by which links they must become probabilities, and what is lacking else."""
 
 Cells = Sequence[tuple[str | None, ...]]
 """The target cells of some rows, one to a target column."""
@@ -31,10 +51,26 @@ class Likeness:
 
 
 class Task(ABC):
-    """A kind of target, fitted to the train split. `outputs` are what the head gives, [N, num_outputs], raw."""
+    """A kind of target, fitted to the train split. `outputs` are what the head gives, raw, of the kind that the task names."""
 
-    probabilistic: ClassVar[bool] = True
-    """Whether outputs become probabilities, which a temperature can calibrate."""
+    outputs: ClassVar[Outputs] = NUMBERS
+    """What kind of answer its heads give."""
+    needs_target: ClassVar[bool] = True
+    """Whether rows have a target; without one, all rows can be learnt from, and there is nothing to be encoded."""
+    gives_embeddings: ClassVar[bool] = False
+    """Whether outputs are vectors to be compared with others' rather than decisions about their own row."""
+    compares_rows: ClassVar[bool] = False
+    """Whether the loss compares the rows of a batch: then it is not computed in parts, and no row is mixed with another."""
+    features_may_be_swapped: ClassVar[bool] = True
+    """Whether F may learn from rows some of whose features are another row's."""
+    fusion_families: ClassVar[tuple[str, ...] | None] = None
+    """The families of fusions that fit; None: all."""
+    new_classes_after_train: ClassVar[bool] = False
+    """Whether val and test may hold classes, or identities, that train lacks."""
+    tokens: ClassVar[Literal["bounded", "whole"]] = "bounded"
+    """Whether some tokens of a row are enough among the embeddings, or each is needed."""
+    reference_baseline: ClassVar[str] = "linear"
+    """The baseline that every model is held against."""
     has_classes: ClassVar[bool] = False
     """Whether each row has one of some classes, the stratum being the class."""
     heads: ClassVar[tuple[str, ...]] = ("linear",)
@@ -86,10 +122,6 @@ class Task(ABC):
     def primary_metric(self) -> str:
         """The one that training and leaderboards go by."""
 
-    @property
-    @abstractmethod
-    def num_outputs(self) -> int: ...
-
     @abstractmethod
     def encode(self, cells: Cells) -> Tensor:
         """Targets as a tensor [N, ...].
@@ -124,11 +156,11 @@ class Task(ABC):
 
     @abstractmethod
     def constant_baseline(self, targets: Tensor, rows: int) -> Tensor:
-        """Outputs [rows, num_outputs] of a model that has seen the train targets and no input."""
+        """Outputs for so many rows of a model that has seen the train targets and no input."""
 
-    @abstractmethod
     def linear_baseline(self, features: Any, targets: Tensor, train: Tensor, val: Tensor) -> Tensor:
         """Outputs of a linear model for all rows of `features` [N, F], fitted on `train`, its strength chosen on `val`."""
+        raise NotImplementedError(self.lacks("linear baseline"))
 
     def trees_baseline(self, features: Any, targets: Tensor, train: Tensor, val: Tensor) -> Tensor | None:  # noqa: ARG002
         """Outputs of boosted trees for all rows of `features` [N, F], not a number where a cell is missing; None where the task
@@ -145,9 +177,22 @@ class Task(ABC):
         """The reverse of `state`."""
 
     @property
-    @abstractmethod
     def decision(self) -> Decision:
-        """What of the outputs decides, for methods that fuse the columns' own predictions."""
+        """What of the outputs decides, where they are decisions."""
+        raise NotImplementedError(f"{type(self).__name__} answers with {self.outputs.words}, which decide nothing")
+
+    @property
+    def num_outputs(self) -> int:
+        """How many numbers a row's outputs are, where they are decisions."""
+        return self.decision.width
+
+    def lacks(self, ability: Ability) -> str:
+        """Why it cannot be had of this kind of target, in words; empty where it can."""
+        if not self.outputs.decides or self.gives_embeddings:
+            answers = "vectors to compare" if self.gives_embeddings else self.outputs.words
+            return f"it is made for classes, labels and numbers, and these answers are {answers}"
+        links, why = MADE_FOR.get(ability, ((), ""))
+        return why if links and self.decision.link not in links else ""
 
     def decision_head(self) -> nn.Module:
         """From fused decisions [B, decision.width] to outputs."""

@@ -75,10 +75,6 @@ class Classification(Task):
         return "accuracy"
 
     @property
-    def num_outputs(self) -> int:
-        return len(self.classes)
-
-    @property
     def decision(self) -> Decision:
         return Decision(len(self.classes), "softmax")
 

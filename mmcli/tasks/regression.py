@@ -46,7 +46,6 @@ class Regression(Task):
     """Outputs are standardised numbers, one to a target column. Their mean absolute error in the table's units is primary;
     of several target columns, whose units differ, the mean R2."""
 
-    probabilistic: ClassVar[bool] = False
     constant_name: ClassVar[str] = "mean"
 
     def __init__(
@@ -120,12 +119,8 @@ class Regression(Task):
         return "mae" if len(self.names) == 1 else "r2"
 
     @property
-    def num_outputs(self) -> int:
-        return len(self.names)
-
-    @property
     def decision(self) -> Decision:
-        return Decision(self.num_outputs, "identity")
+        return Decision(len(self.names), "identity")
 
     def encode(self, cells: Cells) -> Tensor:
         """Standardised, float32 [N, K]."""

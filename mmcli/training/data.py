@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmcli.signals import Batch, Column, Features, Signal
+from mmcli.signals import Batch, Column, FeatureTable, Signal
 
 Augment = Callable[[Signal], Signal]
 AHEAD = 2
@@ -72,7 +72,7 @@ class Rows:
     @property
     def resident(self) -> bool:
         """Whether all of it lies on the device."""
-        return all(isinstance(column, Column | Features) for column in self.inputs.values())
+        return all(isinstance(column, Column | FeatureTable) for column in self.inputs.values())
 
     @property
     def lengths(self) -> Tensor | None:

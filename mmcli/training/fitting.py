@@ -51,7 +51,7 @@ def kept_bytes(job: Job, index: Tensor) -> int:
         return tensor
 
     state = {name: tensor.detach().clone() for name, tensor in job.module.state_dict().items()}
-    job.module.train()
+    job.step.train()
     with torch.autograd.graph.saved_tensors_hooks(keep, same):
         gradient(job, job.rows.gather(index))
     job.module.zero_grad(set_to_none=True)

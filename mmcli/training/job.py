@@ -1,16 +1,17 @@
-"""What the training loop is told: the module, its loss and outputs, the rows, and how to train."""
+"""What the training loop is told: the step it takes, the rows, and how to train."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import Tensor, nn
 
 from mmcli.reporting.metrics import Interval
-from mmcli.signals import Batch
+from mmcli.signals import Batch, Outputs
 from mmcli.training.config import TrainingConfig
 from mmcli.training.data import Rows
 from mmcli.training.device import Compute
@@ -20,24 +21,42 @@ class Scoring(Protocol):
     """What the loop must know of a task."""
 
     @property
+    def outputs(self) -> Outputs: ...
+    @property
+    def compares_rows(self) -> bool: ...
+    @property
     def primary_metric(self) -> str: ...
     @property
     def primary_higher_is_better(self) -> bool: ...
     @property
     def metrics(self) -> dict[str, bool]: ...
-    def score(self, outputs: Tensor, targets: Tensor) -> dict[str, float]: ...
-    def gain(self, outputs: Tensor, other: Tensor, targets: Tensor) -> Interval: ...
+    def score(self, outputs: Any, targets: Tensor) -> dict[str, float]: ...
+    def gain(self, outputs: Any, other: Any, targets: Tensor) -> Interval: ...
+
+
+class Step(nn.Module, ABC):
+    """One step of training as one module: a batch in, the loss out. The loop calls nothing else to train, so that all that
+    hooks `forward` (data parallelism, sharding, compilation) sees the whole of it."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+        """What is trained and kept, by the names of its own parameters."""
+
+    @abstractmethod
+    def forward(self, batch: Batch) -> Tensor:
+        """What is minimised: a scalar."""
+
+    @abstractmethod
+    def outputs(self, batch: Batch) -> Any:
+        """What the module answers to a batch: what is scored."""
 
 
 @dataclass(frozen=True)
 class Job:
     """What is trained, on what, and how."""
 
-    module: nn.Module
-    outputs: Callable[[Batch], Tensor]
-    """The module's outputs for a batch, [B, num_outputs]: what is scored."""
-    loss: Callable[[Batch], Tensor]
-    """What is minimised: a scalar."""
+    step: Step
     rows: Rows
     task: Scoring
     config: TrainingConfig
@@ -51,3 +70,8 @@ class Job:
     """Prefix of parameter names -> factor on the learning rate."""
     watch: Callable[[list[dict[str, float]]], bool] = field(default=lambda _: False)
     """Told the history after each epoch; True ends the training, the best epoch being kept."""
+
+    @property
+    def module(self) -> nn.Module:
+        """What is trained and kept."""
+        return self.step.module

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from mmcli.artifacts.store import write_atomic
-from mmcli.errors import MmcliError
+from mmcli.errors import ConfigError, MmcliError
 from mmcli.reporting.console import Console
 from mmcli.signals import Batch
 from mmcli.training import checkpoint
@@ -97,18 +97,24 @@ def rehearse(job: Job, console: Console, epochs: int | None, seconds: float | No
 
 
 @torch.no_grad()
-def outputs_of(job: Job, index: Tensor, batch_size: int = 256) -> Tensor:
-    """float32 outputs for the rows `index`, in evaluation mode."""
-    job.module.eval()
+def outputs_of(job: Job, index: Tensor, batch_size: int = 256) -> Any:
+    """Outputs for the rows `index`, in evaluation mode."""
+    kind = job.task.outputs
+    job.step.eval()
     with job.compute.autocast():
-        parts = [job.outputs(batch).float() for batch in job.rows.in_order(index, batch_size)]
-    return torch.cat(parts)
+        return kind.join([kind.plain(job.step.outputs(batch)) for batch in job.rows.in_order(index, batch_size)])
 
 
 class _State:
     """Everything that changes while training."""
 
     def __init__(self, job: Job, console: Console) -> None:
+        if job.task.compares_rows and job.config.accumulate > 1:
+            raise ConfigError(
+                f"training.accumulate = {job.config.accumulate}: the loss compares the rows of a batch with one another, so a "
+                "batch cannot be computed in parts",
+                "Leave it out, and use a smaller --batch-size if memory is short.",
+            )
         self.job = job
         self.console = console
         self.position = _Position(parts=job.config.accumulate)
@@ -143,7 +149,7 @@ class _State:
 
     def take_step(self, batch: Batch) -> None:
         job, position = self.job, self.position
-        job.module.train()
+        job.step.train()
         factor = self._schedule()
         for group, peak in zip(self.optimizer.param_groups, self.peaks, strict=True):
             group["lr"] = peak * factor
@@ -160,25 +166,32 @@ class _State:
 
     def _gradient(self, batch: Batch) -> Tensor:
         """Leaves the gradient of the batch's mean loss, and gives that; in more parts from then on where memory runs out."""
+        job = self.job
         while True:
             try:
                 self.optimizer.zero_grad(set_to_none=True)
-                return gradient(self.job, batch, self.position.parts)
+                return gradient(job, batch, self.position.parts)
             except RuntimeError as error:  # torch.OutOfMemoryError is one, and that of the CPU a plain one
                 if not out_of_memory(error):
                     raise
+                if job.task.compares_rows:
+                    raise MmcliError(
+                        f"{job.label}: memory runs out on {len(batch)} rows, which are compared with one another and so "
+                        "cannot be computed in parts",
+                        "Use fewer of them (--batch-size), a smaller encoder, or --set training.recompute=true.",
+                    ) from None
                 self.position.parts *= 2
                 rows = -(-len(batch) // self.position.parts)
                 if rows < 2:
                     raise MmcliError(
-                        f"{self.job.label}: memory runs out even on two rows at a time",
+                        f"{job.label}: memory runs out even on two rows at a time",
                         "Use a smaller encoder, smaller rows (preprocess --image-size) or --set training.recompute=true.",
                     ) from None
             self.optimizer.zero_grad(set_to_none=True)
-            if self.job.compute.device.type == "cuda":
+            if job.compute.device.type == "cuda":
                 torch.cuda.empty_cache()
             self.console.warn(
-                f"{self.job.label}: out of memory on {len(batch)} rows; batches are computed in {self.position.parts} parts of "
+                f"{job.label}: out of memory on {len(batch)} rows; batches are computed in {self.position.parts} parts of "
                 f"{rows} rows from here on, their gradients added up: the same steps, slower"
             )
 
@@ -228,7 +241,7 @@ class _State:
             weights, epochs = self.soup.cooked(kept, weights, lambda own: self._order(self._score(own)))
             val = self._score(weights) if len(epochs) > 1 else val
         job.module.load_state_dict(weights)
-        job.module.eval()
+        job.step.eval()
         (job.folder / CHECKPOINT).unlink(missing_ok=True)
         _write_log(job.folder / LOG, position.history)
         return Trained(kept + 1, position.history, val, [epoch + 1 for epoch in epochs])

@@ -130,7 +130,7 @@ def _seconds_a_step(job: Job, compute: Compute) -> float:
     generator = torch.Generator().manual_seed(0)
     train = job.rows.splits["train"]
     fastest, spent = float("inf"), 0.0
-    job.module.train()
+    job.step.train()
     with job.compute.threading():
         for number in range(8):
             index = train[torch.randint(len(train), (job.config.batch_size,), generator=generator).to(train.device)]

@@ -61,7 +61,7 @@ def profiled(job: Job, folder: Path) -> Profile:
     activities = [ProfilerActivity.CPU]
     if job.compute.device.type == "cuda":
         activities.append(ProfilerActivity.CUDA)
-    job.module.train()
+    job.step.train()
     source = job.rows.ahead(wanted)
     with job.compute.threading():
         for _ in range(WARM):
@@ -86,7 +86,7 @@ def _step(job: Job, source: Iterator[Any], optimizer: torch.optim.Optimizer) -> 
         batch = job.rows.varied(batch)
     optimizer.zero_grad(set_to_none=True)
     with _marked("forward", job), job.compute.autocast():
-        loss = job.loss(batch)
+        loss = job.step(batch)
     with _marked("backward", job):
         loss.backward()
     with _marked("optimizer", job):

@@ -12,13 +12,13 @@ from mmcli.training.job import Job
 def gradient(job: Job, batch: Batch, parts: int = 1) -> Tensor:
     """Adds the gradient of the batch's mean loss, computed in so many parts, to that of the module; gives the loss.
 
-    A part has two rows at least: statistics over a batch need them.
+    A part has two rows at least: statistics over a batch need them. A loss that compares the rows of a batch sees all of them.
     """
-    parts = min(parts, max(len(batch) // 2, 1))
+    parts = 1 if job.task.compares_rows else min(parts, max(len(batch) // 2, 1))
     total = torch.zeros((), device=job.compute.device)
     for part in [batch] if parts == 1 else batch.parts(parts):
         with job.compute.autocast():
-            loss = job.loss(job.rows.varied(part))
+            loss = job.step(job.rows.varied(part))
         (loss if parts == 1 else loss * (len(part) / len(batch))).backward()
         total += loss.detach().float() * (len(part) / len(batch))
     return total
@@ -32,12 +32,12 @@ def out_of_memory(error: RuntimeError) -> bool:
 
 
 def prepared_for(job: Job) -> Job:
-    """The job, its module laid out and compiled as its way to compute says."""
+    """The job, its module laid out and its step compiled as its way to compute says."""
     if any(parameter.dim() == 4 for parameter in job.module.parameters()):
         job.module.to(memory_format=torch.channels_last if job.compute.channels_last else torch.contiguous_format)
-    job.module._compiled_call_impl = None  # what another way to compute may have left
+    job.step._compiled_call_impl = None  # what another way to compute may have left
     if job.compute.compiled:
-        job.module.compile(mode="reduce-overhead" if job.compute.graphs else None)
+        job.step.compile(mode="reduce-overhead" if job.compute.graphs else None)
     return job
 
 

@@ -16,7 +16,7 @@ from mmcli.heads.linear import Linear
 from mmcli.models.networks import FusedModel, FusionHead
 from mmcli.models.recipe import build_fusion
 from mmcli.proof.analysis import Analysis
-from mmcli.signals import Column, Decision, Features, Fused
+from mmcli.signals import Column, Features, Fused
 from mmcli.tasks.regression import Config, Regression
 from mmcli.training.device import Compute
 
@@ -51,6 +51,8 @@ class _Same(nn.Module):
 
 class _Pooled(nn.Module):
     """The fused features themselves are the outputs."""
+
+    task = TASK
 
     def forward(self, fused: Fused) -> Tensor:
         return fused.pooled
@@ -135,7 +137,7 @@ def test_weights_of_a_fusion_that_has_them() -> None:
     own = analysis(total, ["a", "b"], total)
     assert own.weights() == {}
     gated = registry.config_of(registry.load("fusions", "gated"))().model_dump()
-    fusion = build_fusion("gated", gated, dims, Decision(1, "identity"))
+    fusion = build_fusion("gated", gated, dims, TASK)
     own.network.fusion_head = FusionHead(fusion, Linear(LinearConfig(), TASK, fusion.dim), dims, {n: n for n in dims}).eval()
     weights = own.weights()
     assert sum(weights.values()) == pytest.approx(1, abs=1e-5)

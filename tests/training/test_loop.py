@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,11 +24,29 @@ from mmcli.training import fitting, loop, profiling
 from mmcli.training.config import TrainingConfig
 from mmcli.training.data import Rows, shuffled
 from mmcli.training.device import Compute, derive_seed
-from mmcli.training.job import Job
+from mmcli.training.job import Job, Step
 from mmcli.training.loop import train
 
 CPU = Compute(torch.device("cpu"), "float32")
 TASK = Classification.fit(TaskConfig(label_smoothing=0), [("a",), ("b",)], ["y"])
+
+
+class Classifying(Step):
+    """A module on one column, by the task's loss or by another."""
+
+    def __init__(self, module: nn.Module, loss: Callable[[Batch], Tensor] | None = None) -> None:
+        super().__init__(module)
+        self.other_loss = loss
+
+    def outputs(self, batch: Batch) -> Tensor:
+        return self.module(batch.inputs["x"].values)  # type: ignore[no-any-return]
+
+    def forward(self, batch: Batch) -> Tensor:
+        return self.other_loss(batch) if self.other_loss else TASK.loss(self.outputs(batch), batch.targets)
+
+
+def with_loss(found: Job, loss: Callable[[Batch], Tensor]) -> Job:
+    return replace(found, step=Classifying(found.module, loss))
 
 
 def job(folder: Path, dropout: float = 0.3, seed: int = 5, **options: Any) -> Job:
@@ -39,15 +58,9 @@ def job(folder: Path, dropout: float = 0.3, seed: int = 5, **options: Any) -> Jo
     module = nn.Sequential(nn.Linear(4, 8, bias=False), nn.BatchNorm1d(8), nn.Dropout(dropout), nn.ReLU(), nn.Linear(8, 2))
     folder.mkdir(exist_ok=True, parents=True)
 
-    def outputs(batch: Batch) -> Tensor:
-        return module(batch.inputs["x"].values)  # type: ignore[no-any-return]
-
-    def loss(batch: Batch) -> Tensor:
-        return TASK.loss(outputs(batch), batch.targets)
-
     config = TrainingConfig(**{"epochs": 6, "batch_size": 8, "learning_rate": 0.01, **options})
     rows = Rows({"x": Column(values, torch.ones(50, dtype=torch.bool))}, targets, splits, {})
-    return Job(module, outputs, loss, rows, TASK, config, CPU, seed, folder, "test")
+    return Job(Classifying(module), rows, TASK, config, CPU, seed, folder, "test")
 
 
 def bits(module: nn.Module) -> list[bytes]:
@@ -235,7 +248,8 @@ def test_a_batch_in_parts_takes_the_same_steps(tmp_path: Path) -> None:
 
     whole, parts = linear(tmp_path / "whole"), linear(tmp_path / "parts", accumulate=3)
     sizes: list[int] = []
-    parts = replace(parts, loss=lambda batch: (sizes.append(len(batch)), TASK.loss(parts.outputs(batch), batch.targets))[1])
+    own = parts.step
+    parts = with_loss(parts, lambda batch: (sizes.append(len(batch)), own(batch))[1])
     train(whole, Console(quiet=True))
     train(parts, Console(quiet=True))
     assert max(sizes) == 3  # of 8
@@ -257,9 +271,9 @@ def test_out_of_memory_halves_what_is_computed_at_once_and_says_so(
         if len(batch) > 3:
             raise error
         sizes.append(len(batch))
-        return TASK.loss(ours.outputs(batch), batch.targets)
+        return ours.step(batch)  # type: ignore[no-any-return]
 
-    train(replace(ours, loss=loss), Console(quiet=True))
+    train(with_loss(ours, loss), Console(quiet=True))
     assert sum(sizes) == 35
     said = capsys.readouterr().err
     assert "out of memory on 8 rows; batches are computed in 2 parts of 4 rows" in said
@@ -272,7 +286,7 @@ def test_a_row_that_does_not_fit_is_an_error(tmp_path: Path) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     with pytest.raises(MmcliError, match=r"memory runs out even on two rows"):
-        train(replace(job(tmp_path), loss=loss), Console(quiet=True))
+        train(with_loss(job(tmp_path), loss), Console(quiet=True))
 
 
 def test_other_errors_are_not_taken_for_a_lack_of_memory(tmp_path: Path) -> None:
@@ -280,7 +294,7 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory(tmp_path: Path) -> None
         raise RuntimeError("shapes do not match")
 
     with pytest.raises(RuntimeError, match="shapes"):
-        train(replace(job(tmp_path), loss=loss), Console(quiet=True))
+        train(with_loss(job(tmp_path), loss), Console(quiet=True))
 
 
 def test_the_largest_batch_is_bound_by_what_rows_keep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ from mmcli.reporting.metrics import shown
 from mmcli.selection import leaderboard
 from mmcli.selection.leaderboard import Entry, Ranked
 from mmcli.stages import Context
+from mmcli.tasks import Task
 
 
 def say(
@@ -31,12 +32,12 @@ def say(
 ) -> dict[str, Any]:
     """The leaderboard on val, best first, with the references among its rows; and one sentence of verdict."""
     val, task = dataset.splits["val"], dataset.task
-    entries = [_entry("fused", layout.short(a.config["method"]), a, loading.OUTPUTS, val) for a in made]
+    entries = [_entry("fused", layout.short(a.config["method"]), a, loading.OUTPUTS, val, task) for a in made]
     for artifact in encoders.values():
         name = f"{artifact.config['column']} ({artifact.config['architecture']})"
-        entries.append(_entry("column", name, artifact, loading.EMBEDDINGS, val))
-    known = baselines.outputs(reference)
-    entries += [Entry("baseline", name, known[name][val]) for name in baselines.names(reference)]
+        entries.append(_entry("column", name, artifact, loading.EMBEDDINGS, val, task))
+    known = baselines.outputs(reference, task)
+    entries += [Entry("baseline", name, task.outputs.gather(known[name], val)) for name in baselines.names(reference)]
     ranked = leaderboard.rank([*entries, *refused], dataset.targets[val], task, context.seed)
     said = leaderboard.verdict(ranked, task)
     header, rows = leaderboard.table(ranked, task.primary_metric)
@@ -58,10 +59,10 @@ def say(
     return data
 
 
-def _entry(kind: str, name: str, artifact: Artifact, file: str, val: Tensor) -> Entry:
+def _entry(kind: str, name: str, artifact: Artifact, file: str, val: Tensor, task: Task) -> Entry:
     found = artifact.metrics
     seeds = tuple(found.get("seeds", ()))
-    outputs = tensors.load(artifact.file(file))["outputs"][val].float()
+    outputs = task.outputs.gather(loading.outputs(artifact, task, file), val)
     return Entry(kind, name, outputs, seeds, found["parameters"], found["seconds"], found.get("latency_ms"))
 
 

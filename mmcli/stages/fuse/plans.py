@@ -103,7 +103,7 @@ def _plan(method: str, encoders: dict[str, Artifact], dataset: Dataset, options:
         training = training.model_copy(update={"modality_dropout": options.modality_dropout})
         on_embeddings = on_embeddings.model_copy(update={"modality_dropout": options.modality_dropout})
     with torch.device("meta"):
-        build_fusion(method, config.model_dump(), dict.fromkeys(encoders, 8), dataset.task.decision)
+        build_fusion(method, config.model_dump(), dict.fromkeys(encoders, 8), dataset.task)
     out_of_fold = bool(info.literals.get("NEEDS_FOLDS"))
     without = [artifact.config["column"] for artifact in encoders.values() if not artifact.config.get("folds")]
     if out_of_fold and without:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Self
 
 import torch
-from torch import Tensor
 
 from mmcli.artifacts import store, tensors
 from mmcli.artifacts.store import Artifact, Draft
@@ -17,11 +16,12 @@ from mmcli.data.dataset import Dataset
 from mmcli.encoders import parameter_count
 from mmcli.jobs import fusion as fusion_job
 from mmcli.jobs import joint
+from mmcli.jobs.fusion import Answers
 from mmcli.models import forward, loading
 from mmcli.models.networks import FusedModel, FusionHead, Heads, settle
 from mmcli.models.recipe import averaged, build_head, encoder_choice
 from mmcli.options.fuse import Options
-from mmcli.signals import Features
+from mmcli.signals import FeatureTable
 from mmcli.stages import Context
 from mmcli.stages.fuse.plans import Plan
 from mmcli.training import device
@@ -82,7 +82,7 @@ def _train(plan: Plan, dataset: Dataset, compute: Compute, context: Context, dra
         label = plan.name if len(plan.seeds) == 1 else f"{plan.name}, seed {seed}"
         head, how = _on_embeddings(plan, seed, embeddings, dataset, compute, context, draft, label)
         trained.append(how)
-        own = fusion_job.settled(head, features, dataset, compute)["outputs"][val]
+        own = fusion_job.settled(head, features, dataset, compute).of(val)
         scores.append(dataset.task.score(own, dataset.targets[val])[dataset.task.primary_metric])
         members.append(head)
     heads = averaged(members)
@@ -95,8 +95,8 @@ def _train(plan: Plan, dataset: Dataset, compute: Compute, context: Context, dra
 class _Embeddings:
     """What the encoders left of every row."""
 
-    features: dict[str, Features]
-    taught: dict[str, Features]
+    features: dict[str, FeatureTable]
+    taught: dict[str, FeatureTable]
     """What F learns from: the same, or with outputs out of fold."""
     swap_shares: dict[str, float]
 
@@ -161,15 +161,15 @@ def _train_through(plan: Plan, dataset: Dataset, compute: Compute, context: Cont
     trained = train(job, context.console)
     everything, val = torch.arange(len(dataset.rows)), dataset.splits["val"]
     outputs = forward.outputs_for(network, dataset, everything, compute)
-    settle(head, outputs[val], dataset.targets[val])
-    saved = {"outputs": forward.outputs_for(network, dataset, everything, compute)}
+    settle(head, dataset.task.outputs.gather(outputs, val), dataset.targets[val])
+    saved = Answers(dataset.task, forward.outputs_for(network, dataset, everything, compute))
     draft.tensors[loading.WEIGHTS] = tensors.save(draft.path / loading.WEIGHTS, network.state_dict())
     score = trained.val[dataset.task.primary_metric]
     _keep(head, saved, [score], [trained], _latency_ms(head, cached, compute), dataset, draft)
 
 
 @torch.no_grad()
-def _latency_ms(heads: Heads, features: Mapping[str, Features], compute: Compute) -> float:
+def _latency_ms(heads: Heads, features: Mapping[str, FeatureTable], compute: Compute) -> float:
     """Median milliseconds of F and its head on 32 rows whose embeddings are there."""
     rows = len(next(iter(features.values())).present)
     index = torch.arange(32) % rows
@@ -187,19 +187,19 @@ def _latency_ms(heads: Heads, features: Mapping[str, Features], compute: Compute
 
 def _keep(
     heads: Heads,
-    saved: Mapping[str, Tensor],
+    saved: Answers,
     scores: Sequence[float],
     trained: Sequence[Trained],
     latency_ms: float,
     dataset: Dataset,
     draft: Draft,
 ) -> None:
-    draft.tensors[loading.OUTPUTS] = tensors.save(draft.path / loading.OUTPUTS, saved)
+    draft.tensors[loading.OUTPUTS] = tensors.save(draft.path / loading.OUTPUTS, saved.save())
     val = dataset.splits["val"]
     draft.metrics.update(
         primary_metric=dataset.task.primary_metric,
         higher_is_better=dataset.task.primary_higher_is_better,
-        val=dataset.task.score(saved["outputs"][val], dataset.targets[val]),
+        val=dataset.task.score(saved.of(val), dataset.targets[val]),
         seeds=list(scores),
         best_epochs=[own.best_epoch for own in trained],
         soups=[own.soup for own in trained],

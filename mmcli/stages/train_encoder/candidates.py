@@ -22,6 +22,9 @@ from mmcli.stages import Context
 from mmcli.training.config import TrainingConfig
 from mmcli.training.device import Compute
 
+BOUNDED = 16
+"""Tokens of a row that are kept where that is enough."""
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -31,6 +34,8 @@ class Candidate:
     head: dict[str, Any]
     """That of the column by itself, as a recipe names it."""
     training: TrainingConfig
+    tokens: int
+    """Most tokens of a row that are kept among its embeddings; 0: all."""
     races: bool
     """Whether it came by `auto`."""
     fingerprint: str
@@ -90,11 +95,13 @@ def _candidate(column: str, name: str, races: bool, found: Input, bench: Bench) 
     with torch.device("meta"):  # says at once whether the two fit
         build_encoder(name, config.model_dump(), found.spec)
     parent = bench.dataset.artifact.parent(column)
-    head = head_of(bench.dataset.task, settings)
-    said = [config.model_dump(), head, training.model_dump(), options.tokens, options.unlabelled, options.folds, starts_from]
+    task = bench.dataset.task
+    head = head_of(task, settings)
+    tokens = {"bounded": BOUNDED, "whole": 0}[task.tokens] if options.tokens is None else options.tokens
+    said = [config.model_dump(), head, training.model_dump(), tokens, options.unlabelled, options.folds, starts_from]
     said += ["batch size auto"] if options.batch_size == 0 else []
     placed = [context.seed, context.device, context.precision]
-    return Candidate(column, name, config, head, training, races, store.digest([parent, said, placed]))
+    return Candidate(column, name, config, head, training, tokens, races, store.digest([parent, said, placed]))
 
 
 def _check_preprocessing(column: str, name: str, kind: type[Encoder], config: Any, found: Input) -> None:

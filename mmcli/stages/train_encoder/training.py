@@ -98,22 +98,24 @@ def _train(candidate: Candidate, bench: Bench, draft: Draft) -> None:
     val = job.rows.splits["val"]
     network.head.settle(outputs_of(job, val), job.rows.targets[val])
     everything = torch.arange(len(dataset.rows), device=compute.device)
-    embeddings = _embed(job, encoder, column, everything, bench.options.tokens)
-    embeddings["outputs"] = outputs_of(job, everything)
+    embeddings = _embed(job, encoder, column, everything, candidate.tokens)
+    task, kind = dataset.task, dataset.task.outputs
+    outputs = kind.to(outputs_of(job, everything), torch.device("cpu"))
+    embeddings |= kind.save(outputs)
     if bench.options.folds:
-        embeddings[fusion_job.OUT_OF_FOLD] = _out_of_fold(candidate, embeddings["outputs"].cpu(), bench, draft.path)
+        embeddings[fusion_job.OUT_OF_FOLD] = _out_of_fold(candidate, outputs, bench, draft.path)
     draft.tensors[loading.EMBEDDINGS] = tensors.save(draft.path / loading.EMBEDDINGS, embeddings)
     draft.tensors[loading.WEIGHTS] = tensors.save(draft.path / loading.WEIGHTS, network.state_dict())
     scores = {
-        split: dataset.task.score(embeddings["outputs"][index].cpu(), dataset.targets[index])
+        split: task.score(kind.gather(outputs, index), dataset.targets[index])
         for split, index in dataset.splits.items()
         if split != "test"
     }
     draft.metrics.update(
-        primary_metric=dataset.task.primary_metric,
-        higher_is_better=dataset.task.primary_higher_is_better,
+        primary_metric=task.primary_metric,
+        higher_is_better=task.primary_higher_is_better,
         val=scores["val"],
-        train={dataset.task.primary_metric: scores["train"][dataset.task.primary_metric]},
+        train={task.primary_metric: scores["train"][task.primary_metric]},
         best_epoch=trained.best_epoch,
         soup=trained.soup,
         epochs=len(trained.history),
@@ -146,19 +148,33 @@ def _out_of_fold(candidate: Candidate, outputs: Tensor, bench: Bench, folder: Pa
 
 @torch.no_grad()
 def _embed(job: Job, encoder: torch.nn.Module, column: str, index: Tensor, tokens: int) -> dict[str, Tensor]:
-    """Pooled features and at most `tokens` tokens of the rows `index`, float16."""
+    """Pooled features and at most `tokens` tokens of the rows `index`, float16; or, where that is 0, all tokens, ragged."""
     job.module.eval()
     parts: list[Features] = []
     with job.compute.autocast():
         for batch in job.rows.in_order(index, 256):
             features = encoder(batch.inputs[column])
-            short, mask = bounded_tokens(features.tokens.float(), features.mask, tokens)
-            parts.append(Features(features.pooled.half().cpu(), short.half().cpu(), mask.cpu(), features.present.cpu()))
+            own, mask = features.tokens, features.mask
+            own, mask = bounded_tokens(own.float(), mask, tokens) if tokens else (own, mask)
+            parts.append(Features(features.pooled.half().cpu(), own.half().cpu(), mask.cpu(), features.present.cpu()))
+    if not tokens:
+        return _ragged(parts)
     mask = torch.cat([part.mask for part in parts])
     longest = max(int(mask.sum(1).max()), 1) if len(mask) else 1
     return {
         "pooled": torch.cat([part.pooled for part in parts]),
         "tokens": torch.cat([part.tokens for part in parts])[:, :longest].clone(),
         "mask": mask[:, :longest].clone(),
+        "present": torch.cat([part.present for part in parts]),
+    }
+
+
+def _ragged(parts: list[Features]) -> dict[str, Tensor]:
+    """The features of consecutive batches, the tokens of all rows one after the other: see `RaggedFeatures`."""
+    lengths = torch.cat([part.mask.sum(1) for part in parts])
+    return {
+        "pooled": torch.cat([part.pooled for part in parts]),
+        "tokens": torch.cat([part.tokens[part.mask] for part in parts]),
+        "offsets": torch.cat([lengths.new_zeros(1), lengths.cumsum(0)]),
         "present": torch.cat([part.present for part in parts]),
     }

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from mmcli.signals import Column, Signal
+from mmcli.signals import Column, RaggedFeatures, Signal
 
 
 def ragged() -> Column:
@@ -43,3 +43,18 @@ def test_concatenate_shifts_offsets() -> None:
 def test_moving_keeps_what_is_not_there() -> None:
     signal = Signal(torch.zeros(2, 3), torch.ones(2, dtype=torch.bool)).to(torch.device("cpu"))
     assert signal.lengths is None
+
+
+def test_ragged_features_are_padded_to_the_longest_of_the_batch() -> None:
+    tokens = torch.arange(10.0).reshape(5, 2)
+    own = RaggedFeatures(
+        torch.eye(3), tokens, torch.tensor([0, 2, 2, 5]), torch.tensor([True, False, True]), torch.eye(3)[:, :2]
+    )
+    found = own.gather(torch.tensor([0, 1]))
+    assert found.tokens.tolist() == [[[0, 1], [2, 3]], [[0, 0], [0, 0]]]
+    assert found.mask.tolist() == [[True, True], [False, False]]
+    assert found.pooled.tolist() == [[1, 0, 0], [0, 1, 0]]
+    assert found.present.tolist() == [True, False]
+    assert found.outputs is not None
+    assert found.outputs.tolist() == [[1, 0], [0, 1]]
+    assert own.gather(torch.tensor([2])).tokens.tolist() == [[[4, 5], [6, 7], [8, 9]]]

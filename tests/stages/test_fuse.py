@@ -18,6 +18,7 @@ from mmcli.artifacts import store, tensors
 from mmcli.cli import app
 from mmcli.data.dataset import Dataset
 from mmcli.errors import ExitCode
+from mmcli.jobs import fusion as fusion_job
 from mmcli.models import forward, loading
 from mmcli.selection import leaderboard
 from mmcli.selection.leaderboard import Entry
@@ -239,3 +240,32 @@ def test_options_of_training_through_reach_it(root: Path) -> None:
         assert run("fuse", *through, *more)[0] == ExitCode.DONE
         found.append(tensors.load(root / "fusions" / "gated" / "outputs.safetensors")["outputs"])
     assert all(not torch.equal(found[0], other) for other in found[1:])
+
+
+def test_all_tokens_of_each_row_are_kept_where_that_is_asked_for(root: Path) -> None:
+    dataset = Dataset.open(root)
+    code, output = run("train-encoder", "word", "--arch", "rnn", "--tokens", "0", "--set=training.epochs=1", "-a", root)
+    assert code == ExitCode.DONE, output
+    artifact = loading.read_encoder(root, "word", "rnn")
+    kept, found = tensors.load(artifact.file(loading.EMBEDDINGS)), fusion_job.embeddings(artifact)
+    lengths = dataset.column("word").lengths
+    assert lengths is not None
+    assert kept["offsets"].diff().tolist() == lengths.clamp(min=0).tolist()
+    assert len(kept["tokens"]) == kept["offsets"][-1]
+    network = loading.load_encoder(dataset, artifact)
+    rows = torch.tensor([3, 41, 7])
+    with torch.no_grad():
+        made = network.encoder(network.encoder.prepare(dataset.column("word")).gather(rows))
+    gathered = found.gather(rows)
+    assert torch.equal(gathered.mask, made.mask)
+    torch.testing.assert_close(gathered.tokens.float()[made.mask], made.tokens[made.mask], atol=0.02, rtol=0.02)
+    code, output = run("fuse", "--method", "transformer", "--seeds", "1", "-a", root, *QUICK)
+    assert code == ExitCode.DONE, output
+    outputs = loading.outputs(store.read(root, "fusions/transformer", "fusion", ""), dataset.task)
+    network_outputs = forward.outputs_for(
+        loading.load_fused(dataset, store.read(root, "fusions/transformer", "fusion", "")),
+        dataset,
+        rows,
+        device.choose("cpu", "float32"),
+    )
+    torch.testing.assert_close(outputs[rows], network_outputs, atol=0.05, rtol=0.05)

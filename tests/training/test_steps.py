@@ -1,0 +1,49 @@
+"""One step is one module: what hooks its forward sees all that is minimised."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import distributed
+from torch.nn.parallel import DistributedDataParallel
+
+from mmcli.reporting.console import Console
+from mmcli.training.loop import train
+from tests.training.test_loop import job
+
+
+def test_each_step_of_training_is_one_call_of_the_step(tmp_path: Path) -> None:
+    ours, losses = job(tmp_path, epochs=3), []  # type: ignore[var-annotated]
+    ours.step.register_forward_hook(lambda _, __, loss: losses.append((loss.dim(), loss.requires_grad)))
+    train(ours, Console(quiet=True))
+    assert losses == [(0, True)] * 3 * 5  # 35 rows in batches of 8
+
+
+def test_data_parallelism_gives_the_gradient_of_the_step_itself(tmp_path: Path) -> None:
+    ours = job(tmp_path / "ours", dropout=0.0)
+    batch = ours.rows.gather(ours.rows.splits["train"])
+    ours.step(batch).backward()
+    expected = [parameter.grad.clone() for parameter in ours.module.parameters() if parameter.grad is not None]
+    ours.step.zero_grad()
+    distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/meeting", rank=0, world_size=1)
+    try:
+        reduced: list[Any] = []
+        wrapped = DistributedDataParallel(ours.step)
+        wrapped.register_comm_hook(None, lambda _, bucket: _noted(reduced, bucket))
+        wrapped(batch).backward()
+    finally:
+        distributed.destroy_process_group()
+    found = [parameter.grad for parameter in ours.module.parameters()]
+    assert len(found) == len(expected)
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other)
+    assert sum(reduced) == sum(gradient.numel() for gradient in expected)  # every one went through the wrapper
+
+
+def _noted(reduced: list[Any], bucket: Any) -> Any:
+    reduced.append(bucket.buffer().numel())
+    done: Any = torch.futures.Future()
+    done.set_result(bucket.buffer())
+    return done

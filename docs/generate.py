@@ -109,7 +109,7 @@ def fusions_page() -> Iterator[str]:
         yield "| " + " | ".join(cells) + " |"
     yield (
         "\nM columns of width D, H the width of the fused features, S all tokens, T those of one column, C classes, R rank,\n"
-        "K, N and E as in the method's file. A method of your own: [own-fusion.md](own-fusion.md).\n"
+        "K, N and E as in the method's file. A method of your own: [own-part.md](own-part.md).\n"
     )
     options = DOCS / "options.json"
     if options.exists():

@@ -2,7 +2,8 @@
 
 A part is one file in its room: the file name is its key (with - for _), its docstring's first line its summary, its `Config`
 class its options. Names, summaries and configs are read from the source, so that `mmcli list` and the checking of options
-import no torch; only `load` imports the part. Third parties add parts through entry points named `mmcli.<room>`.
+import no torch; only `load` imports the part. Third parties add parts through entry points named `mmcli.<room>`, whose value is
+a module, or `module:Class` where it holds several.
 
 A user's own file runs only if the user has named it to this process: see `trust`. That an artifact names it is not enough.
 
@@ -12,11 +13,12 @@ Knows nothing of what the parts do.
 from __future__ import annotations
 
 import ast
+import hashlib
 import importlib
 import importlib.util
 import shlex
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -35,6 +37,8 @@ ROOMS = {
 """Room -> what one of its parts is called in messages."""
 _trusted: dict[str, Path] = {}
 """File name -> the user's own file of that name."""
+_names: dict[type[Any], str] = {}
+"""Class of a part -> the name by which it was loaded."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,8 @@ class PartInfo:
     module: str
     path: Path
     summary: str
+    cls: str = ""
+    """Which class of the file it is, where that is said."""
     literals: dict[str, Any] = field(default_factory=dict)
     """The file's module-level constants with literal values: `ALIASES`, `FAMILY`, `TRAINING`, ..."""
 
@@ -72,16 +78,27 @@ def parts(room: str) -> dict[str, PartInfo]:
     ]
     from importlib.metadata import entry_points  # a tenth of what help takes
 
-    for entry in entry_points(group=f"mmcli.{room}"):
-        spec = importlib.util.find_spec(entry.value)
-        if spec is None or spec.origin is None:
-            raise ConfigError(
-                f"the installed package {entry.dist.name if entry.dist else '?'} declares the {ROOMS[room]} "
-                f"{entry.name!r} as module {entry.value!r}, which cannot be found",
-                "Reinstall or uninstall that package.",
-            )
-        found.append(_describe(room, entry.name, entry.value, Path(spec.origin)))
+    built_in = {info.name for info in found}
+    found += [_installed(room, entry, built_in) for entry in entry_points(group=f"mmcli.{room}")]
     return {info.name: info for info in sorted(found, key=lambda info: info.name)}
+
+
+def _installed(room: str, entry: importlib.metadata.EntryPoint, built_in: set[str]) -> PartInfo:
+    """A part that another package declares.
+
+    Raises:
+        ConfigError: its module cannot be found, or it takes the name of a built-in part.
+    """
+    says = f"the installed package {entry.dist.name if entry.dist else '?'} declares the {ROOMS[room]} {entry.name!r}"
+    if entry.name in built_in:
+        raise ConfigError(f"{says}, which mmcli has itself", "Rename its entry point, or uninstall that package.")
+    try:
+        spec = importlib.util.find_spec(entry.module)
+    except ModuleNotFoundError:  # the package that the module lies in
+        spec = None
+    if spec is None or spec.origin is None:
+        raise ConfigError(f"{says} as module {entry.module!r}, which cannot be found", "Reinstall or uninstall that package.")
+    return replace(_describe(room, entry.name, entry.module, Path(spec.origin)), cls=entry.attr or "")
 
 
 def in_file(name: str) -> tuple[Path, str] | None:
@@ -126,7 +143,7 @@ def resolve(room: str, name: str) -> PartInfo:
                 f"If it is yours, and you trust what stands in it, add: --trust {shlex.quote(own[0].name)} (with its folder)",
             )
         try:
-            return _describe(room, name, f"mmcli_own_{path.stem}", path)
+            return replace(_describe(room, name, f"mmcli_own_{path.stem}", path), cls=own[1])
         except (SyntaxError, UnicodeDecodeError) as error:
             raise ConfigError(f"{path} is not valid Python: {error}") from None
     known = parts(room)
@@ -148,7 +165,7 @@ def canonical(room: str, name: str) -> str:
     """
     info = resolve(room, name)
     if in_file(name):
-        return f"{info.path}:{load(room, name).__name__}"
+        return name_of(load(room, name))
     variant = variant_of(room, name)
     return f"{info.name}:{variant}" if variant else info.name
 
@@ -156,7 +173,7 @@ def canonical(room: str, name: str) -> str:
 def variant_of(room: str, name: str) -> str:
     """What a name says beyond its part: the network in `torchvision:resnet18`; empty where it says no more."""
     info = resolve(room, name)
-    if not info.variant_option:
+    if in_file(name) or not info.variant_option:
         return ""
     return name if name in info.aliases else name.partition(":")[2]
 
@@ -164,29 +181,75 @@ def variant_of(room: str, name: str) -> str:
 def load(room: str, name: str) -> type[Any]:
     """Imports the part and gives its class: the one subclass of the room's contract that its file defines."""
     info = resolve(room, name)
-    own = in_file(name)
+    own = in_file(name) is not None
     module = _module(info) if own else importlib.import_module(info.module)
-    contract = importlib.import_module(f"mmcli.{room}").Contract
-    classes = [
-        value
-        for value in vars(module).values()
-        if isinstance(value, type) and issubclass(value, contract) and value.__module__ == module.__name__
-    ]
-    if own and own[1]:
-        wanted = [value for value in classes if value.__name__ == own[1]]
-        if not wanted:
-            near = did_you_mean(own[1], [found.__name__ for found in classes])
-            raise ConfigError(
-                f"{info.path} has no {contract.__name__} called {own[1]!r}. {near}",
-                f"Let it derive from mmcli.{room}.{contract.__name__}.",
-            )
-        return wanted[0]
-    if len(classes) != 1:
+    contract, classes = _contract(room), _classes(room, module)
+    wanted = [value for value in classes if value.__name__ == info.cls] if info.cls else classes
+    if info.cls and not wanted:
+        near = did_you_mean(info.cls, [found.__name__ for found in classes])
+        raise ConfigError(
+            f"{info.path} has no {contract.__name__} called {info.cls!r}. {near}",
+            f"Let it derive from mmcli.{room}.{contract.__name__}.",
+        )
+    if len(wanted) != 1:
         raise ConfigError(
             f"{info.path if own else info.module} must define exactly one {contract.__name__}, it defines {len(classes)}",
             "Name the one meant: FILE.py:CLASS." if own else "Keep one class to a file.",
         )
-    return classes[0]
+    _names[wanted[0]] = f"{info.path}:{wanted[0].__name__}" if own else info.name
+    return wanted[0]
+
+
+def name_of(part: type[Any]) -> str:
+    """The name of an imported part, as artifacts write it down and `load` takes it."""
+    return _names.get(part) or part.__module__.rpartition(".")[2].replace("_", "-")
+
+
+def rooms_of(name: str) -> list[str]:
+    """The rooms that have a part of that name; of a file, those that one of its classes (or the one named) is a part of.
+
+    Raises:
+        ConfigError: no such part anywhere, or a file that cannot be imported.
+    """
+    if not in_file(name):
+        rooms = [room for room in ROOMS if any(name in {info.name, *info.aliases} for info in parts(room).values())]
+        if not rooms:
+            names = [known for room in ROOMS for known in parts(room)]
+            raise ConfigError(unknown("part", name, names), "Name a file: ./mine.py, or see: mmcli list")
+        return rooms
+    info = resolve(next(iter(ROOMS)), name)
+    found = {room: [value.__name__ for value in _classes(room, _module(info))] for room in ROOMS}
+    rooms = [room for room, classes in found.items() if (info.cls in classes if info.cls else classes)]
+    if not rooms:
+        names = [known for classes in found.values() for known in classes]
+        said = f"has no part called {info.cls!r}. {did_you_mean(info.cls, names)}" if info.cls else "defines no part"
+        contracts = ", ".join(f"mmcli.{room}.{_contract(room).__name__}" for room in ROOMS)
+        raise ConfigError(f"{info.path} {said}".rstrip(), f"A part is a class that derives from one of {contracts}.")
+    return rooms
+
+
+def source_digest(part: type[Any]) -> str:
+    """Of a part that is not mmcli's own, the digest of its file: what was made with it is out of date when that changes.
+    Empty for built-in parts, which change with the version alone."""
+    module = sys.modules[part.__module__]
+    if part.__module__.startswith("mmcli.") or not module.__file__:
+        return ""
+    return hashlib.sha256(Path(module.__file__).read_bytes()).hexdigest()
+
+
+def _contract(room: str) -> type[Any]:
+    contract: type[Any] = importlib.import_module(f"mmcli.{room}").Contract
+    return contract
+
+
+def _classes(room: str, module: ModuleType) -> list[type[Any]]:
+    """The classes of that room's contract that a module defines itself."""
+    contract = _contract(room)
+    return [
+        value
+        for value in vars(module).values()
+        if isinstance(value, type) and issubclass(value, contract) and value.__module__ == module.__name__
+    ]
 
 
 def _module(info: PartInfo) -> ModuleType:
@@ -208,17 +271,32 @@ def _module(info: PartInfo) -> ModuleType:
 
 def config_of(part: type[Any]) -> type[Any]:
     """The `Config` in the file of an imported part."""
-    config: type[Any] | None = vars(sys.modules[part.__module__]).get("Config")
+    return _config_in(sys.modules[part.__module__])
+
+
+def _config_in(module: ModuleType) -> type[Any]:
+    config: type[Any] | None = vars(module).get("Config")
     if config is None:
-        raise ConfigError(f"{part.__module__} defines no Config", "Add: class Config(mmcli.config.Config) with its options.")
+        where = module.__file__ or module.__name__
+        raise ConfigError(f"{where} defines no Config", "Add: class Config(mmcli.config.Config) with its options.")
     return config
+
+
+def stem(name: str) -> str:
+    """What `--set` calls a part in a file, `mine` for `./mine.py:Mine`; empty where the name is not of a file."""
+    own = in_file(name)
+    return own[0].stem.replace("_", "-") if own else ""
 
 
 def config_class(room: str, name: str) -> type[Any]:
     """The part's `Config`, made from its source alone, so that options are checked without importing the part.
 
-    Only the file's imports of typing, pydantic and mmcli.config, and the class itself, are executed.
+    Only the file's imports of typing, pydantic and mmcli.config, and the class itself, are executed. A file of the user's own,
+    once it is named, may be called by its stem: `mine`.
     """
+    for path in _trusted.values():
+        if stem(str(path)) == name.replace("_", "-") and _classes(room, module := _module(resolve(room, str(path)))):
+            return _config_in(module)
     info = resolve(room, name)
     if in_file(name):
         return config_of(load(room, name))

@@ -5,15 +5,17 @@ from __future__ import annotations
 import csv
 import os
 import random
+import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import av
-import numpy as np
 import pytest
-import soundfile
-from PIL import Image, ImageDraw
+from filelock import FileLock
+
+from mmcli.checks.examples import draw, write_clip, write_wave
+
+__all__ = ["draw", "shared", "write_clip", "write_csv", "write_wave"]
 
 os.environ.setdefault("COLUMNS", "120")
 if "PYTEST_XDIST_WORKER" in os.environ:  # the workers are the parallelism
@@ -37,6 +39,11 @@ WORDS = {"round": ["apple", "ball", "苹果", "球"], "square": ["box", "window"
 MANNERS = ["a", "the", "my", "one", "some", "this", "that", "any", "no", "each", "这个", "那个"]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes longest begins first, so that no process works on alone at the end."""
+    items.sort(key=lambda item: ("test_pipeline" not in item.nodeid, item.get_closest_marker("slow") is None))
+
+
 def write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[str]], encoding: str = "utf-8") -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", encoding=encoding, newline="") as file:
@@ -44,64 +51,58 @@ def write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[str]], 
     return path
 
 
-def write_wave(path: Path, seconds: float = 0.3, rate: int = 16000, hz: float = 440.0, channels: int = 1) -> Path:
-    """A tone, as 16-bit WAV."""
-    time = np.arange(round(seconds * rate)) / rate
-    soundfile.write(path, np.repeat(0.3 * np.sin(2 * np.pi * hz * time)[:, None], channels, axis=1), rate, format="WAV")
-    return path
-
-
-def write_clip(path: Path, frames: int = 12, size: tuple[int, int] = (48, 32), rate: int = 10, codec: str = "") -> Path:
-    """A clip whose frame i is grey of level 20 i: told apart after any compression."""
-    with av.open(str(path), "w") as container:
-        codec = codec or {".mp4": "libx264", ".mkv": "libx264", ".mov": "libx264", ".avi": "mpeg4", ".gif": "gif"}[path.suffix]
-        stream = container.add_stream(codec, rate=rate)
-        stream.width, stream.height = size
-        stream.pix_fmt = "rgb8" if codec == "gif" else "yuv420p"
-        for number in range(frames):
-            pixels = np.full((size[1], size[0], 3), min(20 * number, 255), dtype=np.uint8)
-            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24").reformat(format=stream.pix_fmt)
-            for packet in stream.encode(frame):
-                container.mux(packet)
-        for packet in stream.encode():
-            container.mux(packet)
-    return path
-
-
-def draw(shape: str, colour: str, size: int = 24) -> Image.Image:
-    image = Image.new("RGB", (size, size), "white")
-    box = (4, 4, size - 5, size - 5)
-    (ImageDraw.Draw(image).ellipse if shape == "round" else ImageDraw.Draw(image).rectangle)(box, fill=colour)
-    return image
+def shared(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """A folder that is made once in a run of the tests, by the first process that wants it; the others wait for it."""
+    base = factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder = base / f"shared-{name}"
+    with FileLock(base / f"{name}.lock"):
+        if not (folder / "done").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            make(folder)
+            (folder / "done").touch()
+    return folder
 
 
 @pytest.fixture(scope="session")
 def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """60 rows: a picture of a shape in a colour, a word for the shape; the label joins the two."""
-    folder = tmp_path_factory.mktemp("table")
+    """60 rows: a picture of a shape in a colour, a word for the shape; the label joins the two. Tests must not change it."""
+    return shared(tmp_path_factory, "table", _draw_table) / "data.csv"
+
+
+def _draw_table(folder: Path) -> None:
     draw_from = random.Random(0)
     rows = []
+    (folder / "pictures").mkdir()
     for number in range(60):
         shape, colour = ("round", "square")[number % 2], ("red", "blue")[number // 2 % 2]
         name = f"pictures/{number}.png"
-        (folder / "pictures").mkdir(exist_ok=True)
         draw("round", colour).save(folder / name)
         split = ("train", "train", "train", "val", "test")[number // 4 % 5]
         rows.append(
             [f"r{number}", name, f"{draw_from.choice(MANNERS)} {draw_from.choice(WORDS[shape])}", split, f"{colour} {shape}"]
         )
-    return write_csv(folder / "data.csv", ["id", "picture", "word", "split", "label"], rows)
+    write_csv(folder / "data.csv", ["id", "picture", "word", "split", "label"], rows)
+
+
+@pytest.fixture(scope="session")
+def preprocessed(table: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The artifacts root of the table alone, as `chain` begins. Tests must not change it."""
+    return shared(tmp_path_factory, "preprocessed", lambda folder: _mmcli("preprocess", table, folder)) / "artifacts"
 
 
 @pytest.fixture(scope="session")
 def chain(table: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The artifacts root of a whole chain over `table`, tiny. Tests must not change it."""
+    """The artifacts root of a whole chain over `table`, tiny. Tests must not change it: all processes share it."""
+    return shared(tmp_path_factory, "chain", lambda folder: _mmcli("run", table, folder, "--trials", "3", *SMALL)) / "artifacts"
+
+
+def _mmcli(command: str, table: Path, folder: Path, *options: str) -> None:
     from typer.testing import CliRunner
 
     from mmcli.cli import app
 
-    root = tmp_path_factory.mktemp("chain") / "artifacts"
-    arguments = ["run", str(table), "--artifacts", str(root), "--image-size", "16", "--trials", "3", *SMALL]
+    arguments = [command, str(table), "--artifacts", str(folder / "artifacts"), "--image-size", "16", *options]
     result = CliRunner().invoke(app, arguments, catch_exceptions=False)
     assert result.exit_code == 0, result.output
-    return root

@@ -5,13 +5,11 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-import textwrap
 from pathlib import Path
 
 import pytest
 
 from mmcli import registry
-from mmcli.checks import fusion
 from mmcli.cli import COMMANDS
 
 ROOT = Path(__file__).parent.parent
@@ -49,11 +47,3 @@ def test_the_readme_names_every_part_in_its_tree() -> None:
         assert line, room
         for part in registry.parts(room):
             assert part in line.group(), f"{room}: {part}"
-
-
-def test_the_method_that_the_docs_build_passes_its_checks(tmp_path: Path) -> None:
-    page = (ROOT / "docs" / "own-fusion.md").read_text(encoding="utf-8")
-    code = page.partition("    # mine.py\n")[2].partition("\n    mmcli check")[0]
-    (tmp_path / "mine.py").write_text(textwrap.dedent(code), encoding="utf-8")
-    assert len([line for line in code.splitlines() if line.strip()]) <= 35
-    assert [result.found for result in fusion.check(str(tmp_path / "mine.py")) if not result.passed] == []

@@ -28,16 +28,16 @@ def weights(root: Path) -> str:
     return str(manifest["hash"])
 
 
-def test_killed_and_called_again(chain: Path, tmp_path: Path) -> None:
+def test_killed_and_called_again(preprocessed: Path, tmp_path: Path) -> None:
     roots = {}
     for name in ("whole", "cut"):
         roots[name] = tmp_path / name
-        shutil.copytree(chain / "preprocess", roots[name] / "preprocess")
+        shutil.copytree(preprocessed / "preprocess", roots[name] / "preprocess")
     subprocess.run(command(roots["whole"]), check=True, capture_output=True)
 
     log = roots["cut"] / "encoders" / "picture" / ".cnn.partial" / "log.csv"
     process = subprocess.Popen(command(roots["cut"]), stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     while not (log.exists() and log.read_text().count("\n") > 3):
         assert time.monotonic() < deadline
         with contextlib.suppress(subprocess.TimeoutExpired):

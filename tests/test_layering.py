@@ -17,11 +17,12 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("layers", "options"),
     ("data",),
     ("encoders", "fusions", "heads", "training"),
-    ("checks", "models"),
+    ("models",),
     ("jobs",),
     ("selection",),
     ("optimizations", "proof"),
     ("stages",),
+    ("checks",),
     ("cli",),
     ("__main__",),
 )

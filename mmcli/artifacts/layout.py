@@ -19,13 +19,13 @@ def safe(name: str) -> str:
     )
 
 
+def short(name: str) -> str:
+    """A part's name; of a user's own, that of its class."""
+    return name.rpartition(":")[2] if ".py:" in name else name
+
+
 def encoder(column: str, architecture: str) -> str:
-    return f"encoders/{safe(column)}/{safe(architecture)}"
-
-
-def short(method: str) -> str:
-    """A method's name; of a user's own, that of its class."""
-    return method.rpartition(":")[2] if ".py:" in method else method
+    return f"encoders/{safe(column)}/{safe(short(architecture))}"
 
 
 def fusion(method: str) -> str:

@@ -1,36 +1,21 @@
-"""What every fusion must do, whatever it is: the checks that mmcli's own methods pass, for those of others.
-
-`mmcli check ./mine.py` runs them; the tests run them over the registry. Each check raises AssertionError with what it found.
-"""
+"""What every fusion must do, whatever it is: join one column or more, absent rows and ragged tokens among them."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import torch
 
 from mmcli import registry
+from mmcli.checks import Check
 from mmcli.encoders import parameter_count
-from mmcli.errors import MmcliError
-from mmcli.fusions import Fusion
+from mmcli.fusions import Family, Fusion
 from mmcli.signals import Decision, Features, Fused
 
 WIDTHS = (8, 5, 12, 3)
 ROWS = 6
 DECISION = Decision(5, "softmax")
-
-
-@dataclass(frozen=True)
-class Result:
-    """How one check went."""
-
-    name: str
-    about: str
-    passed: bool
-    found: str = ""
 
 
 def dims(columns: int) -> dict[str, int]:
@@ -68,9 +53,13 @@ def changed(own: Features, row: int | None = None) -> Features:
 class Subject:
     """A method under check: builds fresh copies of it, always the same."""
 
-    def __init__(self, kind: type[Fusion], config: Any) -> None:
-        self.kind = kind
-        self.config = config
+    label = ""
+
+    def __init__(self, name: str, **options: Any) -> None:
+        self.kind: type[Fusion] = registry.load("fusions", name)
+        self.config = registry.config_of(self.kind)(**options)
+        self.about = registry.resolve("fusions", name).literals.get("ABOUT")
+        kind = self.kind
         self.more = [DECISION] if kind.family == "decision" else []
 
     def build(self, columns: int, seed: int = 0) -> Fusion:
@@ -78,6 +67,18 @@ class Subject:
         kind: Any = self.kind
         fusion: Fusion = kind(self.config, dims(columns), *self.more)
         return fusion.eval()
+
+
+def what_a_user_is_told_of_it(subject: Subject) -> None:
+    """`ABOUT` says the family, how absent inputs enter, whether order counts, the cost and the use."""
+    about = subject.about
+    assert isinstance(about, dict), "the file has no ABOUT, a dict of plain values"
+    wanted = {"family", "absent", "ordered", "cost", "use"}
+    assert set(about) == wanted, f"ABOUT has {', '.join(sorted(about))}; expected {', '.join(sorted(wanted))}"
+    assert about["family"] in get_args(Family), f"ABOUT: the family is {about['family']!r}, not one of {get_args(Family)}"
+    assert about["absent"] in {"masked", "embedding"}, f"ABOUT: absent is {about['absent']!r}, not masked or embedding"
+    assert isinstance(about["ordered"], bool), f"ABOUT: ordered is {about['ordered']!r}, not True or False"
+    assert about["use"], "ABOUT does not say the use"
 
 
 def any_number_of_inputs(subject: Subject) -> None:
@@ -172,7 +173,8 @@ def parameters_are_as_the_formula_says(subject: Subject) -> None:
         assert counted == said, f"with {columns} columns it has {counted:,} parameters, the formula says {said:,}"
 
 
-CHECKS: tuple[Callable[[Subject], None], ...] = (
+CHECKS: tuple[Check, ...] = (
+    what_a_user_is_told_of_it,
     any_number_of_inputs,
     absent_inputs_count_for_nothing,
     every_present_column_counts,
@@ -185,27 +187,6 @@ CHECKS: tuple[Callable[[Subject], None], ...] = (
 )
 
 
-def subject(name: str) -> Subject:
-    """A method by name, or by file and class, with its default options."""
-    registry.trust(name)
-    kind: type[Fusion] = registry.load("fusions", name)
-    return Subject(kind, registry.config_of(kind)())
-
-
-def check(name: str) -> Sequence[Result]:
-    """Every check of a method, in order."""
-    own = subject(name)
-    results = []
-    for one in CHECKS:
-        about = (inspect.getdoc(one) or "").rstrip(".")
-        try:
-            one(own)
-            results.append(Result(one.__name__, about, True))
-        except MmcliError:
-            raise
-        except Exception as error:  # whatever a user's code raises is what it has to hear
-            found = str(error) or type(error).__name__
-            if not isinstance(error, AssertionError):
-                found = f"{type(error).__name__}: {found}"
-            results.append(Result(one.__name__, about, False, found.splitlines()[0]))
-    return results
+def subjects(name: str, **options: Any) -> list[Subject]:
+    """The method with default options, or with these."""
+    return [Subject(name, **options)]

@@ -50,12 +50,14 @@ def bound(
                 command(*map(given, classes))
                 return
             told: Common = given(Common)
+            options = [given(cls) for cls in classes]  # first: --set may name files of the user's own that these name
             begun = context.begin(told, stage)
-            outcome = command(*map(given, classes), begun)
+            outcome = command(*options, begun)
             if outcome is not None:
                 context.end(outcome, begun, told)
 
-        parameters = [_parameter(option) for options in taken.values() for option in options]
+        each = {option.key: option for options in taken.values() for option in options}  # stages may share one
+        parameters = [_parameter(option) for option in each.values()]
         inner.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         inner.__doc__ = command.__doc__
         inner.__annotations__ = {}

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from mmcli.cli.binding import bound
+from mmcli.config.settings import ROOM_OF_KEY
 from mmcli.errors import ExitCode
 from mmcli.options.common import Json
 from mmcli.options.flags import Flag
@@ -20,17 +21,37 @@ NO_ARGS_IS_HELP = True
 class Options:
     """What the command is told."""
 
-    method: Annotated[str, Flag("", "FILE.py, FILE.py:CLASS, or the name of a method that is installed.", metavar="METHOD")]
+    part: Annotated[str, Flag("", "FILE.py, FILE.py:CLASS, or the name of a part that is installed.", metavar="PART")]
+    room: Annotated[
+        str | None,
+        Flag(
+            "--room",
+            "Which is meant, where several have that name: modality, encoder, fusion, head, task or optimization.",
+            metavar="KIND",
+            complete=tuple(ROOM_OF_KEY),
+        ),
+    ] = None
     json: Json = False
+
+
+NEXT = {
+    "modalities": "mmcli preprocess TABLE --type COL={}",
+    "encoders": "mmcli train-encoder --arch {}",
+    "fusions": "mmcli fuse --method {}",
+    "heads": "mmcli fuse --head {}",
+    "tasks": "mmcli preprocess TABLE --task {}",
+    "optimizations": "mmcli optimize --with {}",
+}
+"""Room -> how its parts are named."""
 
 
 @bound(Options, common=())
 def command(options: Options) -> None:
-    """Check a fusion method of your own against what every method must do."""
-    from mmcli.checks import fusion
+    """Check a part of your own (encoder, fusion, modality, ...) against what every part of its kind must do."""
+    from mmcli import checks
     from mmcli.reporting.console import Console
 
-    results = fusion.check(options.method)
+    found, results = checks.check(options.part, options.room or "")
     failed = [result for result in results if not result.passed]
     if options.json:
         typer.echo(json.dumps([asdict(result) for result in results], ensure_ascii=False, indent=1))
@@ -38,6 +59,7 @@ def command(options: Options) -> None:
     for result in results:
         console.note(f"{'passed' if result.passed else 'FAILED'}  {result.about}{'' if result.passed else f': {result.found}'}")
     if failed:
-        console.next_step(f"mend {failed[0].name.replace('_', ' ')} first, then: mmcli check {options.method}")
+        again = f"mmcli check {options.part}{f' --room {options.room}' if options.room else ''}"
+        console.next_step(f"mend {failed[0].name.replace('_', ' ')} first, then: {again}")
         raise typer.Exit(ExitCode.FAILED)
-    console.next_step(f"mmcli fuse --method {options.method}")
+    console.next_step(NEXT[found].format(options.part))

@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mmcli.cli.binding import bound
-from mmcli.options.common import Common
 from mmcli.options.train_encoder import Options
 
 if TYPE_CHECKING:
     from mmcli.stages import Context, Outcome
 
 
-@bound(Options, without={Common: ("trust",)}, stage="train-encoder")
+@bound(Options, stage="train-encoder")
 def command(options: Options, context: Context) -> Outcome:
     """Train one sub-model per column: a CNN for pictures, an RNN or n-grams for text."""
     options.check()

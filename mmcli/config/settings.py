@@ -102,12 +102,13 @@ class Settings:
         info = registry.resolve(room, name)
         given = self.values.get(_KEY_OF_ROOM[room], {})
         said: dict[str, Any] = {}
-        for spelling in dict.fromkeys([*info.aliases, info.name.replace("-", "_"), info.name, name]):
+        known_as = registry.stem(name) or info.name
+        for spelling in dict.fromkeys([*info.aliases, known_as.replace("-", "_"), known_as, name]):
             said |= given.get(spelling, {})
         if registry.variant_of(room, name):
             said[info.variant_option] = registry.variant_of(room, name)
         config = registry.config_of(registry.load(room, name))
-        return validate(config, {**defaults, **said}, f"{_KEY_OF_ROOM[room]}.{info.name}")
+        return validate(config, {**defaults, **said}, f"{_KEY_OF_ROOM[room]}.{known_as}")
 
     def said(self, section: str) -> dict[str, Any]:
         """What the user said in one of the SECTIONS."""

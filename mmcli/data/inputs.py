@@ -61,7 +61,7 @@ class Input:
     @property
     def modality(self) -> str:
         """What it is, in a word."""
-        return TABULAR if self.joined else type(self.first).__module__.rpartition(".")[2]
+        return TABULAR if self.joined else registry.name_of(type(self.first))
 
     @cached_property
     def spec(self) -> SignalSpec:

@@ -64,7 +64,7 @@ class Plan:
 
     @property
     def task_name(self) -> str:
-        return type(self.task).__module__.rpartition(".")[2]
+        return registry.name_of(type(self.task))
 
     @property
     def counts(self) -> dict[str, int]:
@@ -136,13 +136,14 @@ def plan(path: Path, options: Options, settings: Settings, seed: int, needs_test
         "na": [sorted(table.na), roles.keep_na],
         "modalities": {name: config.model_dump() for name, config in configs.items()},
         "for": options.encoders,
-        "task": {"name": type(task).__module__.rpartition(".")[2], "config": task.config.model_dump()},
+        "task": {"name": registry.name_of(type(task)), "config": task.config.model_dump()},
         "val": options.val,
         "test": options.test,
         "max_bad": 0.0 if options.strict else options.max_bad,
     }
     contents = [store.file_digest(path), table.encoding, table.delimiter, media]
-    fingerprint = store.digest([config, seed, contents])
+    sources = [registry.source_digest(own) for own in (kind, *(registry.load("modalities", c.modality) for c in found.columns))]
+    fingerprint = store.digest([config, seed, contents, *filter(None, sources)])
     return Plan(table, found, rows, task, configs, fingerprint, config, notes, doubts)
 
 

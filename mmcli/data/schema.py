@@ -121,14 +121,10 @@ def wrong_names(table: Table, roles: Roles) -> list[MmcliError]:
                 table.require(name, flag)
             except DataError as error:
                 errors.append(error)
-    known = registry.parts("modalities")
-    errors += [
-        ConfigError(f"--type {column}={kind}: {unknown('modality', kind, known)}")
-        for column, kind in roles.types.items()
-        if kind not in known
-    ]
-    if roles.task and roles.task not in registry.parts("tasks"):
-        errors.append(ConfigError(f"--task {roles.task}: {unknown('task', roles.task, registry.parts('tasks'))}"))
+    for column, kind in roles.types.items():
+        errors += _wrong_part("modalities", kind, f"--type {column}={kind}:")
+    if roles.task:
+        errors += _wrong_part("tasks", roles.task, "--task")
     errors += [
         ConfigError(f"--target {name} is also an --input", "A model would only copy it.")
         for name in roles.target
@@ -150,6 +146,18 @@ def _decimal(table: Table, sample: pd.DataFrame, names: Sequence[str]) -> str:
     if len(marks) == 1:
         return marks.pop()
     return "," if not marks and table.format == "csv" and table.delimiter == ";" else ""
+
+
+def _wrong_part(room: str, name: str, flag: str) -> list[MmcliError]:
+    """What is wrong with a part's name, or with the file that it names."""
+    if registry.in_file(name):
+        try:
+            registry.load(room, name)
+        except ConfigError as error:
+            return [ConfigError(f"{flag} {error.message}", error.remedy)]
+    elif name not in registry.parts(room):
+        return [ConfigError(f"{flag} {unknown(registry.ROOMS[room], name, registry.parts(room))}")]
+    return []
 
 
 def _default_target(table: Table, sample: pd.DataFrame, taken: set[str], told: set[str], said: list[str]) -> str:
@@ -182,7 +190,7 @@ def _column(
     """What a column is as an input; None, announced, where it is empty, names the rows or never varies."""
     cells = [cell for cell in sample[name] if cell is not None]
     if name in roles.types:
-        return InputColumn(name, roles.types[name], 1.0, "as told by --type")
+        return InputColumn(name, registry.canonical("modalities", roles.types[name]), 1.0, "as told by --type")
     if not cells and name in roles.inputs:
         raise DataError(f"--input {name}: its first {len(sample)} cells are all empty", "Leave it out.")
     if not cells:

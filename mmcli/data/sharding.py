@@ -21,6 +21,7 @@ import safetensors
 import safetensors.torch
 import torch
 
+from mmcli import registry
 from mmcli.artifacts import store, tensors
 from mmcli.artifacts.store import Artifact, Draft
 from mmcli.data import memory
@@ -56,7 +57,11 @@ def write_shards(
     console: Console,
 ) -> Sharded:
     """Every shard of every column; at most four shards to a core are in memory. `workers` 0 is one a core."""
-    keys = {name: store.digest(modality.state()) for name, modality in modalities.items()}
+    sources = {name: registry.source_digest(type(modality)) for name, modality in modalities.items()}
+    keys = {
+        name: store.digest([modality.state(), sources[name]] if sources[name] else modality.state())
+        for name, modality in modalities.items()
+    }
     made = Sharded(remarks={name: Counter() for name in modalities})
     workers = workers or _cores()
     memory.keep_freed()

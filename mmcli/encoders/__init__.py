@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmcli import registry
 from mmcli.errors import ConfigError
 from mmcli.layers.blocks import bounded_tokens
 from mmcli.pretrained import weights as pretrained
@@ -33,9 +34,9 @@ class Encoder(nn.Module, ABC):
     def __init__(self, spec: SignalSpec, dim: int) -> None:
         super().__init__()
         if spec.kind not in self.kinds:
-            name = type(self).__module__.rpartition(".")[2].replace("_", "-")
+            takes = ", ".join(sorted(self.kinds))
             raise ConfigError(
-                f"the encoder {name} takes {', '.join(sorted(self.kinds))}, the column is a {spec.kind}",
+                f"the encoder {registry.name_of(type(self))} takes {takes}, the column is a {spec.kind}",
                 'See which fit: "mmcli list encoders".',
             )
         self.dim = dim

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mmcli.layers import recurrent  # noqa: F401 - its operator, which is looked up by name
 from mmcli.models.networks import FusedModel
 from mmcli.pretrained.hub import need
 from mmcli.signals import Signal
@@ -102,7 +103,7 @@ def write_onnx(program: torch.export.ExportedProgram, names: list[str], path: Pa
 
 
 def _recurrent_layer(values: Any, inner: Any, across: Any, bias: Any, lengths: Any, hidden: int, lstm: bool) -> Any:
-    """`layers.recurrent_layer` as ONNX's own operator, which knows lengths."""
+    """`layers.recurrent`'s operator as ONNX's own operator, which knows lengths."""
     op: Any = need("onnxscript", "ONNX", extra="export").opset18
 
     run = op.LSTM if lstm else op.GRU

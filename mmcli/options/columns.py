@@ -29,11 +29,32 @@ MediaRoot = Annotated[
         panel=READING,
     ),
 ]
+
+
+def _head(name: str) -> str:
+    registry.trust(name)
+    registry.resolve("heads", name)
+    return name
+
+
+Head = Annotated[
+    str | None,
+    Flag(
+        "--head",
+        "What makes answers of features (see mmcli list heads), or FILE.py. Default: what goes with the target.",
+        metavar="NAME",
+        complete="heads",
+        parse=_head,
+    ),
+]
 Encoding = Annotated[str | None, Flag("--encoding", "Text encoding. Default: detected.", metavar="NAME", panel=READING)]
 Delimiter = Annotated[str | None, Flag("--delimiter", "Of a CSV. Default: detected.", metavar="CHAR", panel=READING)]
 
 
 def _task(text: str) -> str:
+    if registry.in_file(text):
+        registry.trust(text)
+        return text
     return one_of("--task", "task", text, registry.parts("tasks"), CALLED_ELSEWHERE)
 
 
@@ -41,13 +62,14 @@ def _types(texts: list[str]) -> dict[str, str]:
     """Column -> modality.
 
     Raises:
-        ConfigError: a --type that is not COL=MODALITY.
+        ConfigError: a --type that is not COL=MODALITY, a file that is not there.
     """
     pairs = {}
     for text in texts:
         column, equals, modality = text.rpartition("=")
         if not equals or not column:
             raise ConfigError(f"--type {text!r} is not of the form COL=MODALITY.", "E.g. --type notes=text")
+        registry.trust(modality)
         pairs[column] = modality
     return pairs
 
@@ -82,7 +104,7 @@ class Roles:
         str | None,
         Flag(
             "--task",
-            "classification, regression or multilabel. Default: by the target.",
+            "classification, regression or multilabel, or FILE.py. Default: by the target.",
             metavar="NAME",
             complete="tasks",
             panel=COLUMNS,
@@ -111,7 +133,7 @@ class Roles:
         Mapping[str, str],
         Flag(
             "--type",
-            "What a column is, where it was taken for something else. Repeat.",
+            "What a column is, where it was taken for something else: a modality, or FILE.py with one. Repeat.",
             metavar="COL=MODALITY",
             panel=COLUMNS,
             many=True,

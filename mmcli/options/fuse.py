@@ -8,6 +8,7 @@ from typing import Annotated
 
 from mmcli import registry
 from mmcli.errors import ConfigError
+from mmcli.options.columns import Head
 from mmcli.options.flags import Flag
 
 ALL = "all"
@@ -46,6 +47,7 @@ class Options:
             parse=_methods,
         ),
     ] = ("gated",)
+    head: Head = None
     inputs: Annotated[
         tuple[str, ...], Flag("--input", "An input to fuse. Repeat. Default: all.", short="-i", metavar="NAME")
     ] = ()

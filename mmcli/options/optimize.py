@@ -29,6 +29,13 @@ def _steps(names: list[str]) -> list[str]:
     return names
 
 
+def _own_steps(names: list[str]) -> list[str]:
+    for name in names:
+        registry.trust(name)
+        registry.resolve("optimizations", name)
+    return names
+
+
 def _goal(text: str) -> Goal:
     return cast("Goal", one_of("--goal", "goal", text, GOALS))
 
@@ -135,6 +142,17 @@ class Options:
             panel=TIME,
             parse=_steps,
             complete="optimizations",
+        ),
+    ] = ()
+
+    more: Annotated[
+        tuple[str, ...],
+        Flag(
+            "--with",
+            "A step of your own to take as well: FILE.py. Repeat.",
+            metavar="FILE.py",
+            panel=TIME,
+            parse=_own_steps,
         ),
     ] = ()
 

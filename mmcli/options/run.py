@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from mmcli.options import evaluate, fuse, optimize, preprocess, train_encoder
-from mmcli.options.common import Common
 from mmcli.options.flags import Flag
 
 
@@ -28,8 +27,7 @@ STAGES: tuple[type, ...] = (
 LEFT_OUT: dict[type, tuple[str, ...]] = {
     train_encoder.Options: ("columns", "tokens", "batch_size", "profile"),
     fuse.Options: ("inputs", "encoders", "align", "order", "explain", "workers", "board"),
-    optimize.Options: ("method", "max_drop", "pick", "ensemble", "coverage", "join", "skip"),
+    optimize.Options: ("method", "max_drop", "pick", "ensemble", "coverage", "join", "skip", "more"),
     evaluate.Options: ("slices", "quick", "compare"),
-    Common: ("trust",),
 }
 """Class -> its options that `run` does not take."""

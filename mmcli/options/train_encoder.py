@@ -8,6 +8,7 @@ from typing import Annotated
 
 from mmcli import registry
 from mmcli.errors import ConfigError
+from mmcli.options.columns import Head
 from mmcli.options.flags import Flag, one_of
 
 AUTO = "auto"
@@ -103,6 +104,7 @@ class Options:
             parse=_architectures,
         ),
     ] = (AUTO,)
+    head: Head = None
     budget: Annotated[
         Budget,
         Flag(

@@ -106,13 +106,15 @@ class Search:
     def study(self) -> Any:
         """The study on disk, made if need be, its defaults enqueued."""
         import optuna
+        import sqlalchemy
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
         self.folder.mkdir(parents=True, exist_ok=True)
         storage = optuna.storages.RDBStorage(
             f"sqlite:///{self.root / FOLDER / 'study.db'}",
-            engine_kwargs={"connect_args": {"timeout": 60}},
+            # Closed after each use: a connection that is left to the garbage collector is a warning from Python 3.13 on.
+            engine_kwargs={"connect_args": {"timeout": 60}, "poolclass": sqlalchemy.NullPool},
             heartbeat_interval=HEARTBEAT_S,
             grace_period=5 * HEARTBEAT_S,
             heartbeat_stale_trial_callback=optuna.storages.RetryHeartbeatStaleTrialCallback(max_retry=3),

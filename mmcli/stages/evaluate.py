@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from mmcli import __version__
+from mmcli import __version__, registry
 from mmcli.artifacts import layout, store, tensors
 from mmcli.artifacts.store import Artifact, Draft
 from mmcli.data.dataset import Dataset, target_columns
@@ -120,7 +120,7 @@ def _entries(case: _Case) -> list[Entry]:
     what = f"{fused.config['method']} fusion of {', '.join(columns)}"
     entries.append(entry("fused", fused.config["method"], _kept_outputs(fused, loading.OUTPUTS)[test], what))
     for column, artifact in columns.items():
-        what = f"this input alone ({artifact.config['architecture']})"
+        what = f"this input alone ({layout.short(artifact.config['architecture'])})"
         entries.append(entry("column", column, _kept_outputs(artifact, loading.EMBEDDINGS)[test], what))
     outputs = baselines.outputs(case.reference, dataset.task)
     described = {"linear": "a linear model on the same inputs", baselines.TREES: "boosted trees on the numbers and categories"}
@@ -190,7 +190,7 @@ def _write(entries: list[Entry], case: _Case, extra: Mapping[str, Sequence[str]]
     nested = _nested(entries)
     nested |= _what_matters(case)
     summary = {
-        "task": type(task).__module__.rpartition(".")[2],
+        "task": registry.name_of(type(task)),
         "primary_metric": primary,
         "higher_is_better": task.primary_higher_is_better,
         "target": dataset.target,

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmcli import __version__
+from mmcli import __version__, registry
 from mmcli.artifacts import store, tensors
 from mmcli.data.dataset import Dataset
 from mmcli.errors import ConfigError, MmcliError
@@ -146,7 +146,7 @@ def _description(form: str, loaded: Model, dataset: Dataset, signals: Mapping[st
 
 
 def _kind(part: Any) -> str:
-    return str(type(part).__module__.rpartition(".")[2])
+    return registry.name_of(type(part))
 
 
 def _write_json(path: Path, value: Any) -> None:

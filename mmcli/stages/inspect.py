@@ -82,7 +82,7 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
     data = {
         "rows": rows,
         "format": _format(table),
-        "task": kind.__module__.rpartition(".")[2],
+        "task": registry.name_of(kind),
         "target": {"columns": found.targets, "summary": task.summary(), "classes": dict(strata)},
         "columns": [
             {

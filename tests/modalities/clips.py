@@ -110,6 +110,7 @@ def write(folder: Path, name: str) -> Path:
         stream.width, stream.height, stream.pix_fmt, stream.bit_rate = WIDTH, HEIGHT, made.pixels, 1_500_000
         stream.options = {key: value for key, value in made.options.items() if key not in muxing}
         stream.codec_context.time_base = Fraction(1, RATE)
+        stream.codec_context.thread_count = 1  # libvpx waits for its threads for ever where two of it encode at once
         for number, moment in enumerate(made.moments):
             frame = av.VideoFrame.from_ndarray(picture(number), format="rgb24").reformat(format=made.pixels)
             frame.pts, frame.time_base = moment, Fraction(1, RATE)

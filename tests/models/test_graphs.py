@@ -41,8 +41,13 @@ SMALL: dict[str, dict[str, Any]] = {
     "cnn-rnn": {"width": 4, "hidden": 8, "stages": 2},
     "mlp": {"members": 2, "hidden": 16},
     "ft-transformer": {},
-    "transformer": {},
+    "transformer": {"dim": 16, "heads": 2},
 }
+SMALLEST: dict[str, dict[str, Any]] = {
+    "mlp": {"members": 1, "hidden": 8, "layers": 1},
+    "transformer": {"dim": 8, "heads": 2, "layers": 1},
+}
+"""For tests of what comes after the encoders: tracing takes time by the layer."""
 
 
 def column(kind: str, rows: int = 6) -> Column:
@@ -65,10 +70,10 @@ def column(kind: str, rows: int = 6) -> Column:
     return Column(values, present, times=torch.arange(3.0).expand(rows, 3) if kind == "clip" else None)
 
 
-def encoder(name: str, kind: str) -> Encoder:
+def encoder(name: str, kind: str, sizes: dict[str, dict[str, Any]] = SMALL) -> Encoder:
     torch.manual_seed(1)
     part = registry.config_of(registry.load("encoders", name))
-    made = build_encoder(name, validate(part, SMALL[name], name).model_dump(), SPECS[kind])
+    made = build_encoder(name, validate(part, sizes[name], name).model_dump(), SPECS[kind])
     prepared = made.prepare(column(kind))
     made.fit(prepared)
     torch.nn.init.normal_(made.absent)
@@ -122,12 +127,14 @@ def test_encoders(name: str, kind: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("method", list(registry.parts("fusions")))
 def test_fusions(method: str, tmp_path: Path) -> None:
     kinds = {"v": "vector", "t": "sequence"}
-    network = model({"v": encoder("mlp", "vector"), "t": encoder("transformer", "sequence")}, method)
+    encoders = {"v": encoder("mlp", "vector", SMALLEST), "t": encoder("transformer", "sequence", SMALLEST)}
+    network = model(encoders, method)
     check(network, kinds, tmp_path / "m.onnx")
 
 
+@pytest.mark.slow
 def test_an_average_of_several(tmp_path: Path) -> None:
-    network = model({"v": encoder("mlp", "vector"), "f": encoder("mlp", "fields")}, "gated", members=3)
+    network = model({"v": encoder("mlp", "vector"), "f": encoder("mlp", "fields", SMALLEST)}, "gated", members=3)
     network.fusion_head.shares.copy_(torch.tensor([0.5, 0.3, 0.2]))  # type: ignore[union-attr]
     check(network, {"v": "vector", "f": "fields"}, tmp_path / "m.onnx")
 

@@ -24,6 +24,7 @@ def network() -> Any:
     return model({"v": encoder("mlp", "vector"), "f": encoder("mlp", "fields")}, "gated")
 
 
+@pytest.mark.slow
 def test_every_way_gives_what_torch_gives(network: Any, tmp_path: Path) -> None:
     columns = {name: column(kind) for name, kind in KINDS.items()}
     wanted = runners.runner(FLOAT32, network, CPU).outputs(columns, CPU.device)
@@ -38,6 +39,7 @@ def test_every_way_gives_what_torch_gives(network: Any, tmp_path: Path) -> None:
         torch.testing.assert_close(found, wanted, atol=tolerance, rtol=0.05, msg=way)
 
 
+@pytest.mark.slow
 def test_int8_is_made_from_the_graph_that_is_there(network: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     own = signals(network, KINDS, [0, 1, 3, 4])
     runners.write(ONNX_INT8, network, own, tmp_path / "alone.onnx")

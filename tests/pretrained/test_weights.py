@@ -13,12 +13,12 @@ import torch
 from torch import nn
 
 from mmcli import registry
+from mmcli.checks.encoder import SPECS, column
 from mmcli.encoders import Encoder
 from mmcli.errors import ConfigError
 from mmcli.pretrained import hub
 from mmcli.pretrained import weights as pretrained
 from mmcli.signals import Column, SignalSpec
-from tests.encoders.test_contract import SPECS, column
 
 
 def small() -> nn.Sequential:

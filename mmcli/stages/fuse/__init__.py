@@ -107,7 +107,7 @@ def _choose_encoders(options: Options, dataset: Dataset, context: Context) -> di
                 f'Run "mmcli train-encoder {name}" first.',
             )
         for artifact in sorted(own, key=lambda artifact: str(artifact.name)):
-            chosen[name if len(own) == 1 else f"{name}/{artifact.config['architecture']}"] = artifact
+            chosen[name if len(own) == 1 else f"{name}/{layout.short(artifact.config['architecture'])}"] = artifact
     return chosen
 
 
@@ -115,5 +115,5 @@ def _architectures(encoders: Mapping[str, Artifact]) -> dict[str, list[str]]:
     """Input -> the architectures of its encoders."""
     found: dict[str, list[str]] = {}
     for artifact in encoders.values():
-        found.setdefault(artifact.config["column"], []).append(artifact.config["architecture"])
+        found.setdefault(artifact.config["column"], []).append(layout.short(artifact.config["architecture"]))
     return found

@@ -111,12 +111,14 @@ def _plan(method: str, encoders: dict[str, Artifact], dataset: Dataset, options:
             f"{method} learns from out-of-fold predictions, which the encoders of {', '.join(dict.fromkeys(without))} lack",
             "Run: mmcli train-encoder --folds 5",
         )
-    head = head_of(dataset.task, settings)
+    head = head_of(dataset.task, settings, options.head)
     count = options.seeds or (1 if options.train_encoders else SEEDS)
     seeds = tuple(context.seed + i for i in range(count))
     plan = Plan(method, config, training, on_embeddings, head, encoders, seeds, out_of_fold, "", "")
     said = [config.model_dump(), head, training.model_dump(), on_embeddings.model_dump(), options.train_encoders, seeds]
-    fingerprint = store.digest([plan.parents, list(encoders), said, context.device, context.precision])
+    parts = (registry.load("fusions", method), registry.load("heads", head["name"]))
+    sources = filter(None, map(registry.source_digest, parts))
+    fingerprint = store.digest([plan.parents, list(encoders), said, context.device, context.precision, *sources])
     return replace(plan, command=_command(method, options, context), fingerprint=fingerprint)
 
 
@@ -130,6 +132,7 @@ def _flags(options: Options) -> list[str]:
     flags = [word for name in options.inputs for word in ("--input", name)]
     flags += [word for name, own in options.encoders.items() for one in own for word in ("--encoder", f"{name}={one}")]
     flags += [word for name in options.order for word in ("--order", name)]
+    flags += [] if options.head is None else ["--head", options.head]
     flags += ["--best-only"] if options.best_only else []
     flags += ["--train-encoders"] if options.train_encoders else []
     flags += [] if options.align is None else ["--align", str(options.align)]

@@ -13,6 +13,7 @@ from typing import Any
 from mmcli import registry
 from mmcli.artifacts import layout, store
 from mmcli.artifacts.store import Artifact
+from mmcli.config.settings import Settings
 from mmcli.data.dataset import Dataset
 from mmcli.errors import ArtifactError, ConfigError, unknown
 from mmcli.jobs import fusion as fusion_job
@@ -27,7 +28,7 @@ from mmcli.stages.optimize.writing import measured, say
 from mmcli.training import device
 from mmcli.training.device import Compute
 
-__all__ = ["Options", "run"]
+__all__ = ["Options", "bench_for", "run"]
 
 
 def run(options: Options, context: Context) -> Outcome:
@@ -44,13 +45,14 @@ def run(options: Options, context: Context) -> Outcome:
     parts = _parts(options, compute, context)
     said = {name: part.config.model_dump() for name, part in parts.items()}
     asked = [options.time_budget, options.trials, options.max_drop, options.coverage]
-    work = store.digest([base.parent(), said, settings.values.get("training", {}), asked, context.seed, str(compute)])
+    sources = filter(None, (registry.source_digest(type(part)) for part in parts.values()))
+    work = store.digest([base.parent(), said, settings.values.get("training", {}), asked, context.seed, str(compute), *sources])
     fingerprint = store.digest([work, options.goal, options.pick])
     context.console.note(f"optimize: from {base.name}, on {compute}; goal: {options.pick or options.goal}")
     if context.dry_run:
         context.console.note(f"dry run: would try {', '.join(parts)}, in {options.time_budget:.0f} s")
         return Outcome({"base": base.name, "steps": list(parts)}, "mmcli optimize")
-    bench = _bench(base, dataset, settings, compute, options, context)
+    bench = bench_for(base, dataset, settings, compute, options, context)
     if options.join:
         trials = bench.search().run(time.monotonic() + options.time_budget, options.trials, context.console)
         context.console.note(f"search: {len(trials)} trials are done")
@@ -114,11 +116,27 @@ def _parts(options: Options, compute: Compute, context: Context) -> dict[str, Op
     skipped = {*options.skip, *(() if options.ensemble else ("ensemble",))}
     if compute.precision != "float32":
         skipped.add("precision")  # full precision is measured anyway
-    names = [name for name in (*ACCURACY, *SMALLER, *RUNTIME) if name not in skipped]
-    return {name: registry.load("optimizations", name)(settings.part("optimizations", name)) for name in names}
+    others = [name for name in known if name not in {*ACCURACY, *SMALLER, *RUNTIME}]
+    for name in options.more:
+        registry.trust(name)
+        others.append(registry.canonical("optimizations", name))
+    # What others have brought comes before what ends its family: calibration is that of the weights which are kept.
+    by_family: dict[str, list[str]] = {"accuracy": [], "smaller": [], "runtime": []}
+    for name in dict.fromkeys(others):
+        family = getattr(registry.load("optimizations", name), "family", None)
+        if family not in by_family:
+            raise ConfigError(f"{name}: its family is {family!r}", f"Expected one of {', '.join(by_family)}.")
+        by_family[family].append(name)
+    accuracy = [*ACCURACY[:-1], *by_family["accuracy"], *ACCURACY[-1:]]
+    names = [*accuracy, *SMALLER, *by_family["smaller"], *RUNTIME, *by_family["runtime"]]
+    wanted = [name for name in names if name not in skipped]
+    return {name: registry.load("optimizations", name)(settings.part("optimizations", name)) for name in wanted}
 
 
-def _bench(base: Artifact, dataset: Dataset, settings: Any, compute: Compute, options: Options, context: Context) -> Workbench:
+def bench_for(
+    base: Artifact, dataset: Dataset, settings: Settings, compute: Compute, options: Options, context: Context
+) -> Workbench:
+    """What the steps may work with, starting from a fusion."""
     encoders = loading.encoders_of(base)
     return Workbench(
         root=context.root,

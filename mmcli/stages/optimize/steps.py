@@ -17,7 +17,7 @@ from mmcli.optimizations import Candidate, Optimization
 from mmcli.selection import tradeoff
 from mmcli.selection.tradeoff import Row
 from mmcli.stages.optimize.candidates import judge, keep_candidate, measure, name_picked
-from mmcli.stages.optimize.work import ACCURACY, CANDIDATES, RUNTIME, SMALLER, Work
+from mmcli.stages.optimize.work import CANDIDATES, Work
 from mmcli.stages.optimize.writing import write
 from mmcli.training.loop import CHECKPOINT
 
@@ -27,14 +27,14 @@ def take_steps(parts: Mapping[str, Optimization], work: Work, late: dict[str, An
     bench, task = work.bench, work.bench.dataset.task
     network = loading.load_fused(bench.dataset, bench.base).to(bench.compute.device)
     fused = Candidate("fused", network, Recipe.of(bench.base))
-    best = _more_accurate({n: p for n, p in parts.items() if n in ACCURACY}, fused, work)
+    best = _more_accurate(_of("accuracy", parts), fused, work)
     # What all are held against is the most accurate model in full precision: one row may turn by rounding alone.
     whole = replace(best, name=f"{best.name}, float32", way=runners.FLOAT32)
     reference = measure(whole if bench.compute.precision != "float32" else best, work)
     for candidate in {own.name: own for own in (best, fused) if own.name != reference.name}.values():
         measure(candidate, work)
     sign = 1 if task.primary_higher_is_better else -1
-    for name in (name for name in SMALLER if name in parts):
+    for name in _of("smaller", parts):
         for candidate in _proposed(name, parts[name], best, work):
             measure(candidate, work)
             work.smaller.append(candidate)
@@ -44,7 +44,7 @@ def take_steps(parts: Mapping[str, Optimization], work: Work, late: dict[str, An
     level = [c for c in work.smaller if c.name in found and tradeoff.level(found[c.name], work.options.max_drop)]
     level.sort(key=lambda c: (not found[c.name].allowed, tradeoff.latency(found[c.name])))
     for candidate in [best, *level[:1]]:
-        for name in (name for name in RUNTIME if name in parts):
+        for name in _of("runtime", parts):
             for other in _proposed(name, parts[name], candidate, work):
                 measure(other, work)
     judge(reference, work)
@@ -56,8 +56,13 @@ def take_steps(parts: Mapping[str, Optimization], work: Work, late: dict[str, An
     candidate, runner = work.found[picked]
     write(candidate, runner, work, late)
     for name in parts:
-        if (work.draft.path / name).is_dir():
-            _tidy(work.draft.path / name)
+        folder = work.draft.path / layout.safe(name)
+        if folder.is_dir():
+            _tidy(folder)
+
+
+def _of(family: str, parts: Mapping[str, Optimization]) -> dict[str, Optimization]:
+    return {name: part for name, part in parts.items() if part.family == family}
 
 
 def _tidy(folder: Path) -> None:
@@ -80,7 +85,7 @@ def _more_accurate(parts: Mapping[str, Optimization], fused: Candidate, work: Wo
         started = time.monotonic()
         own = work.at(name)
         reason = part.unfit(current, own) or ("" if not own.time_is_over() or name == "calibrate" else "no time was left")
-        entry: dict[str, Any] = {"step": name, "kept": False, "val": bench.val_score(outputs)}
+        entry: dict[str, Any] = {"step": layout.short(name), "kept": False, "val": bench.val_score(outputs)}
         if not reason:
             for proposed in part.proposals(current, own):
                 after = bench.val_outputs(proposed.network)
@@ -99,6 +104,7 @@ def _more_accurate(parts: Mapping[str, Optimization], fused: Candidate, work: Wo
 def _proposed(name: str, part: Optimization, candidate: Candidate, work: Work) -> Iterator[Candidate]:
     """What an optimization proposes; what does not work here, or has no time left, is a row with the reason."""
     own = work.at(name)
+    name = layout.short(name)
     label = f"{candidate.name}, {name}" if part.family == "runtime" else name
     # The most accurate model as a graph is worth half a minute more: nothing else makes it as much faster at no loss.
     late = time.monotonic() > work.ends and not (name == "onnx" and candidate.name in {"tuned", "fused"})

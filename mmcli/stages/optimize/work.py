@@ -6,6 +6,8 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from mmcli import registry
+from mmcli.artifacts import layout
 from mmcli.artifacts.store import Draft
 from mmcli.models import runners
 from mmcli.optimizations import Candidate, Workbench
@@ -55,10 +57,10 @@ class Work:
 
     def at(self, name: str) -> Workbench:
         """The bench for one step: its own folder, seed and end."""
-        folder = self.draft.path / name
+        folder = self.draft.path / layout.safe(name)
         folder.mkdir(exist_ok=True)
-        self.draft.volatile.add(f"{name}/{LOG}")
-        seed = device.derive_seed(self.bench.seed, "optimize", name)
+        self.draft.volatile.add(f"{folder.name}/{LOG}")
+        seed = device.derive_seed(self.bench.seed, "optimize", registry.stem(name) or name)
         share = SHARES.get(name, 1.0)
         deadline = self.started + share * (self.ends - self.started)
         seed = self.bench.seed if name in {"search", "ensemble"} else seed

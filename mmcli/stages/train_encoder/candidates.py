@@ -96,11 +96,12 @@ def _candidate(column: str, name: str, races: bool, found: Input, bench: Bench) 
         build_encoder(name, config.model_dump(), found.spec)
     parent = bench.dataset.artifact.parent(column)
     task = bench.dataset.task
-    head = head_of(task, settings)
+    head = head_of(task, settings, options.head)
     tokens = {"bounded": BOUNDED, "whole": 0}[task.tokens] if options.tokens is None else options.tokens
     said = [config.model_dump(), head, training.model_dump(), tokens, options.unlabelled, options.folds, starts_from]
     said += ["batch size auto"] if options.batch_size == 0 else []
-    placed = [context.seed, context.device, context.precision]
+    sources = filter(None, map(registry.source_digest, (kind, registry.load("heads", head["name"]))))
+    placed = [context.seed, context.device, context.precision, *sources]
     return Candidate(column, name, config, head, training, tokens, races, store.digest([parent, said, placed]))
 
 
@@ -118,6 +119,6 @@ def _check_preprocessing(column: str, name: str, kind: type[Encoder], config: An
 
 
 def short_name(architecture: str) -> str:
-    """An architecture that is named by a folder, by the last part of its path."""
-    kind, colon, name = architecture.partition(":")
+    """An architecture that is named by a folder, by the last part of its path; one in a file, by its class."""
+    kind, colon, name = layout.short(architecture).partition(":")
     return f"{kind}:.../{Path(name).name}" if colon and len(Path(name).parts) > 2 else architecture

@@ -1,0 +1,163 @@
+"""What every task must do, whatever it is: encode targets, give a loss and scores, say and draw what it found.
+
+The target cells are those of the kind that the task is surest of, or the EXAMPLES in its file: one tuple to a row.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mmcli import registry
+from mmcli.checks import Check, examples
+from mmcli.errors import ConfigError
+from mmcli.signals import Fused
+from mmcli.tasks import Cells, Task
+
+DIM = 7
+PNG = b"\x89PNG"
+
+
+class Subject:
+    """A task under check, with target cells."""
+
+    label = ""
+
+    def __init__(self, name: str, cells: Cells, options: dict[str, Any]) -> None:
+        self.name, self.cells = name, cells
+        self.kind: type[Task] = registry.load("tasks", name)
+        self.config = registry.config_of(self.kind)(**options)
+
+    def fitted(self) -> Task:
+        return self.kind.fit(self.config, self.cells, ["y", "z"][: len(self.cells[0])])
+
+    def outputs(self, task: Task) -> Tensor:
+        """What a head, drawn at random, makes of random features, one row to a cell."""
+        torch.manual_seed(0)
+        head = registry.load("heads", task.heads[0])
+        outputs: Tensor = head(registry.config_of(head)(), task, DIM)(Fused(torch.randn(len(self.cells), DIM)))
+        return outputs
+
+
+def head_and_loss(subject: Subject) -> None:
+    """The head gives `num_outputs` numbers to a row; the loss is a finite scalar, and training can lower it."""
+    task = subject.fitted()
+    targets, outputs = task.encode(subject.cells), subject.outputs(task)
+    wanted = (len(targets), task.num_outputs)
+    assert len(targets) == len(subject.cells), f"{len(subject.cells)} rows have {len(targets)} targets"
+    assert outputs.shape == wanted, f"the head gives {list(outputs.shape)}, not {list(wanted)}"
+    outputs.retain_grad()
+    loss = task.loss(outputs, targets)
+    assert loss.dim() == 0 and bool(loss.isfinite()), f"the loss is {loss.tolist()}, not a finite number"
+    loss.backward()
+    assert outputs.grad is not None and float(outputs.grad.abs().sum()) > 0, "no gradient of the loss reaches the outputs"
+
+
+def scores_and_intervals(subject: Subject) -> None:
+    """Every metric has a score and an interval around it; a model gains nothing over itself."""
+    task = subject.fitted()
+    targets, outputs = task.encode(subject.cells), subject.outputs(task).detach()
+    scores = task.score(outputs, targets)
+    wanted = {"loss", *task.metrics}
+    assert set(scores) == wanted, f"score gives {', '.join(sorted(scores))}; expected {', '.join(sorted(wanted))}"
+    assert task.primary_metric in task.metrics, f"the primary metric {task.primary_metric!r} is none of its metrics"
+    for metric, interval in task.intervals(outputs, targets).items():
+        near = math.isclose(interval.value, scores[metric], rel_tol=1e-6, abs_tol=1e-12)
+        assert near, f"{metric} is {scores[metric]} by itself, and {interval.value} with an interval"
+        assert interval.low <= interval.high, f"the interval of {metric} is [{interval.low}, {interval.high}]"
+    gain = task.gain(outputs, outputs, targets).value
+    assert gain == 0, f"the gain of a model over itself is {gain}"
+
+
+def state_is_json(subject: Subject) -> None:
+    """What it has learnt survives the disk."""
+    task = subject.fitted()
+    again = type(task).from_state(json.loads(json.dumps(task.state())))
+    assert again.config == task.config, "made again from its state it has other options"
+    same = torch.equal(again.encode(subject.cells), task.encode(subject.cells))
+    assert same, "made again from its state it encodes targets in another way"
+
+
+def baselines_have_outputs_for_every_row(subject: Subject) -> None:
+    """What sees no input, and what is linear, give outputs as a model does."""
+    task = subject.fitted()
+    targets = task.encode(subject.cells)
+    rows = torch.arange(len(targets))
+    constant = task.constant_baseline(targets, len(targets))
+    features = torch.randn(len(targets), 3, generator=torch.Generator().manual_seed(0)).double().numpy()
+    linear = task.linear_baseline(features, targets, rows[: len(rows) // 2], rows[len(rows) // 2 :])
+    for name, outputs in (("constant", constant), ("linear", linear)):
+        wanted = (len(targets), task.num_outputs)
+        assert outputs.shape == wanted, f"the {name} baseline gives {list(outputs.shape)}, not {list(wanted)}"
+        assert bool(outputs.isfinite().all()), f"the {name} baseline is not finite"
+
+
+def it_says_and_draws_what_it_found(subject: Subject) -> None:
+    """A summary in words, and pictures with a caption each, which is a sentence."""
+    task = subject.fitted()
+    targets = task.encode(subject.cells)
+    assert task.summary(), "the summary is empty"
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        captions = task.draw(torch.randn(len(targets), task.num_outputs), targets, folder)
+        assert captions, "it draws nothing"
+        for file, caption in captions.items():
+            assert (folder / file).read_bytes().startswith(PNG), f"{file} is no PNG"
+            assert caption.endswith("."), f"the caption of {file} is no sentence: {caption!r}"
+
+
+def predictions_have_a_value_to_a_row(subject: Subject) -> None:
+    """`decode` gives columns, each as long as the outputs."""
+    task = subject.fitted()
+    columns = task.decode(torch.randn(5, task.num_outputs))
+    assert columns, "decode gives no columns"
+    for suffix, values in columns.items():
+        assert len(values) == 5, f"column {suffix!r} has {len(values)} values for 5 rows"
+
+
+def strata_have_a_value_to_a_row(subject: Subject) -> None:
+    """What should be spread evenly over the splits is known of each row."""
+    found = len(subject.kind.strata(subject.config, subject.cells))
+    assert found == len(subject.cells), f"{len(subject.cells)} rows have {found} strata"
+
+
+CHECKS: tuple[Check, ...] = (
+    head_and_loss,
+    scores_and_intervals,
+    state_is_json,
+    baselines_have_outputs_for_every_row,
+    it_says_and_draws_what_it_found,
+    predictions_have_a_value_to_a_row,
+    strata_have_a_value_to_a_row,
+)
+
+
+def subjects(name: str, **options: Any) -> list[Subject]:
+    """The task with default options, or with these, and target cells that are of its kind.
+
+    Raises:
+        ConfigError: it takes none of those that there are for its own, and brings none.
+    """
+    kind: type[Task] = registry.load("tasks", name)
+    config = registry.config_of(kind)(**options)
+    brought = registry.resolve("tasks", name).literals.get("EXAMPLES")
+    if brought:
+        rows = [row if isinstance(row, tuple) else (row,) for row in brought]
+        return [Subject(name, rows * -(-24 // len(rows)), options)]
+    known = examples.TARGETS
+    if name in known:
+        return [Subject(name, known[name], options)]
+    sure = {key: kind.sniff(config, [row for row in cells if None not in row]).confidence for key, cells in known.items()}
+    best = max(sure, key=lambda key: sure[key])
+    if not sure[best]:
+        raise ConfigError(
+            f"{name}: sniff takes none of the targets that there are to try it on for its own",
+            "Put target cells that it takes into its file: EXAMPLES = [('...',), ('...',)]",
+        )
+    return [Subject(name, known[best], options)]

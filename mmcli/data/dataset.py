@@ -35,6 +35,14 @@ def target_columns(targets: list[str]) -> list[str]:
     return ["target"] if len(targets) == 1 else [f"target:{name}" for name in targets]
 
 
+def cells_of(rows: pd.DataFrame, targets: list[str]) -> list[tuple[str | None, ...]]:
+    """Each row's target cells, from a frame with `target_columns`; none of a table without a target."""
+    if not targets:
+        return [()] * len(rows)
+    frame = rows[target_columns(targets)].astype(object)
+    return list(frame.where(frame.notna(), None).itertuples(index=False, name=None))
+
+
 def modality_file(column: str) -> str:
     return f"columns/{layout.safe(column)}/modality.json"
 
@@ -97,8 +105,7 @@ class Dataset:
     @cached_property
     def cells(self) -> list[tuple[str | None, ...]]:
         """The target cells of each row of the table."""
-        frame = self.rows[target_columns(self.schema["targets"])]
-        return list(frame.astype(object).where(frame.notna(), None).itertuples(index=False, name=None))
+        return cells_of(self.rows, self.schema["targets"])
 
     @cached_property
     def splits(self) -> dict[str, Tensor]:

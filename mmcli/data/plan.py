@@ -18,7 +18,7 @@ from mmcli import registry
 from mmcli.artifacts import store
 from mmcli.config.settings import Settings
 from mmcli.data import schema, sharding, targets, warnings
-from mmcli.data.dataset import target_columns
+from mmcli.data.dataset import cells_of, target_columns
 from mmcli.data.schema import Schema
 from mmcli.data.survey import Survey
 from mmcli.errors import ConfigError, DataError, MmcliError, combine, unknown
@@ -114,10 +114,10 @@ def plan(path: Path, options: Options, settings: Settings, seed: int, needs_test
     rows, media, survey = _scan(table, found, roles.keep_na)
     notes, doubts = [*found.announcements, *warnings.of_words(survey)], [*found.warnings]
     if not roles.keep_na:
-        cells, said = targets.without_missing_words(targets.cells_of(rows, found.targets), found.targets)
+        cells, said = targets.without_missing_words(cells_of(rows, found.targets), found.targets)
         rows[target_columns(found.targets)] = pd.DataFrame(cells, index=rows.index, dtype=object)
         notes += said
-    cells = targets.cells_of(rows, found.targets)
+    cells = cells_of(rows, found.targets)
     kind, task_config, why = targets.choose(cells, found.targets, roles.task, own, roles.task_options, found.decimal)
     notes += [why] if why else []
     labelled = _labelled(rows, found, kind, task_config, notes, doubts)
@@ -256,7 +256,7 @@ def _usable(found: Schema, table: Table, survey: Survey, rows: pd.DataFrame, eac
 
 def _labelled(rows: pd.DataFrame, found: Schema, kind: type[Task], config: Any, notes: list[str], warnings: list[str]) -> Any:
     """bool [N]: the rows that can be learnt from, each checked by itself."""
-    cells = targets.cells_of(rows, found.targets)
+    cells = cells_of(rows, found.targets)
     labelled = np.array([kind.is_labelled(config, row) for row in cells])
     dropped = int((~labelled).sum())
     if dropped:
@@ -286,7 +286,7 @@ def _split(
     """Each row's split, as its column tells or drawn; rows without a target have none."""
     usable = rows[labelled]
     groups = usable["group"].fillna("").tolist() if found.group else None
-    strata = kind.strata(config, targets.cells_of(usable, found.targets))
+    strata = kind.strata(config, cells_of(usable, found.targets))
     if found.split:
         names = spelled_splits(rows["given_split"].tolist(), found.split)
         kept = [name for name, here in zip(names, labelled, strict=True) if here]
@@ -302,9 +302,11 @@ def _split(
 
 
 def _fit_task(rows: pd.DataFrame, found: Schema, kind: type[Task], config: Any) -> Task:
-    cells = targets.cells_of(rows, found.targets)
+    cells = cells_of(rows, found.targets)
     of_split = {split: [row for row, name in zip(cells, rows["split"], strict=True) if name == split] for split in SPLITS}
     task = kind.fit(config, of_split[TRAIN], found.targets)
+    if kind.new_classes_after_train:
+        task = task.admitting([cell for split in SPLITS[1:] for cell in of_split[split]])
     for split in SPLITS[1:]:
         try:
             task.encode(of_split[split])

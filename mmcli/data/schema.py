@@ -84,7 +84,9 @@ def infer(table: Table, roles: Roles) -> Schema:
     own = naming.find(table, sample, roles)
     said, doubts = own.said, list[str]()
     told = {*roles.inputs, *roles.ignore}
-    targets = list(roles.target) or [_default_target(table, sample, own.taken, told, said)]
+    targets = list(roles.target)
+    if not targets and _wants_target(roles):
+        targets = [_default_target(table, sample, own.taken, told, said)]
     taken = {*targets, *own.taken, *roles.ignore}
     decimal = _decimal(table, sample, [name for name in table.columns if name not in own.taken])
     media_root = roles.media_root or str(table.path.parent)
@@ -94,12 +96,19 @@ def infer(table: Table, roles: Roles) -> Schema:
         if column:
             columns.append(column)
     if not columns:
-        raise DataError(f"{table.path} has no input column beside the target {targets[0]!r}", "Name some with --input.")
+        beside = f" beside the target {targets[0]!r}" if targets else ""
+        raise DataError(f"{table.path} has no input column{beside}", "Name some with --input.")
     _check_media(columns, sample, media_root)
     used = {*targets, own.split, own.group, own.id, *(c.name for c in columns)}
     ignored = [name for name in table.columns if name not in used]
     groups = grouped(columns, table, roles.each)
     return Schema(targets, columns, groups, own.split, own.group, own.id, ignored, media_root, said, doubts, decimal)
+
+
+def _wants_target(roles: Roles) -> bool:
+    """Whether the task, where one is told, learns from a target."""
+    wants: bool = registry.load("tasks", roles.task).needs_target if roles.task else True
+    return wants
 
 
 def grouped(columns: Sequence[InputColumn], table: Table, each: bool) -> dict[str, list[str]]:

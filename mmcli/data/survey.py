@@ -43,7 +43,8 @@ class Survey:
         """The next rows; `splits` where the table tells them."""
         self._rows.append(len(chunk))
         self.told_missing.update(chunk.attrs.get("na", Counter()))
-        targets = chunk[self._schema.targets[0]].tolist() if self._schema.targets[0] in chunk else [None] * len(chunk)
+        first = next(iter(self._schema.targets), None)
+        targets = chunk[first].tolist() if first in chunk else [None] * len(chunk)
         for name, bits in self._bits.items():
             cells = chunk[name].tolist()
             if name in self._words:

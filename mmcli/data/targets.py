@@ -6,25 +6,18 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import pandas as pd
-
 from mmcli import registry
 from mmcli.config.settings import Settings
-from mmcli.data.dataset import target_columns
 from mmcli.errors import ConfigError, DataError
 from mmcli.tables import dates, missing
 from mmcli.tables.numbers import study
 from mmcli.tasks import Cells, Task
 
 
-def cells_of(rows: pd.DataFrame, targets: Sequence[str]) -> list[tuple[str | None, ...]]:
-    """Each row's target cells, from a frame with `target_columns`."""
-    frame = rows[target_columns(list(targets))].astype(object)
-    return list(frame.where(frame.notna(), None).itertuples(index=False, name=None))
-
-
 def without_missing_words(cells: Cells, targets: Sequence[str]) -> tuple[list[tuple[str | None, ...]], list[str]]:
     """The cells, words such as NA taken for missing in targets that are otherwise numbers or dates; and what is to be said."""
+    if not targets:
+        return list(cells), []
     notes, columns = list[str](), list[list[str | None]]()
     for name, column in zip(targets, zip(*cells, strict=True), strict=True):
         words = Counter(cell.strip() for cell in column if cell is not None and missing.is_word(cell))

@@ -71,17 +71,18 @@ class Analysis:
         return {name: _together([part[name] for part in parts]) for name in self.network.names}
 
     @torch.no_grad()
-    def outputs(self, features: Mapping[str, Features]) -> Tensor:
-        """Outputs float32 [N, num_outputs] of the fusion on those features."""
+    def outputs(self, features: Mapping[str, Features]) -> Any:
+        """Outputs of the fusion on those features, on the host."""
+        kind, host = self.dataset.task.outputs, torch.device("cpu")
         rows = len(next(iter(features.values())).present)
         parts = []
         with self.compute.autocast():
             for part in torch.arange(rows, device=self.compute.device).split(1024):
                 output = self.network.fusion_head({name: own.gather(part) for name, own in features.items()})
-                parts.append(self.network.calibration(output.outputs).float().cpu())
-        return torch.cat(parts)
+                parts.append(kind.to(kind.plain(self.network.calibration(output.outputs)), host))
+        return kind.join(parts)
 
-    def only(self, kept: Sequence[str]) -> Tensor:
+    def only(self, kept: Sequence[str]) -> Any:
         """Outputs with just those inputs, the others absent in every row."""
         return self.outputs(self._masked({name: torch.full_like(self._present(name), name in kept) for name in self.inputs}))
 
@@ -92,7 +93,7 @@ class Analysis:
         sources = self.network.sources
         return {name: replace(own, present=own.present & kept[sources[name]]) for name, own in self.features.items()}
 
-    def score(self, outputs: Tensor) -> float:
+    def score(self, outputs: Any) -> float:
         """The primary metric."""
         task = self.dataset.task
         return task.score(outputs, self.targets)[task.primary_metric]
@@ -102,7 +103,7 @@ class Analysis:
         return 1 if self.dataset.task.primary_higher_is_better else -1
 
     @cached_property
-    def values(self) -> dict[frozenset[str], Tensor]:
+    def values(self) -> dict[frozenset[str], Any]:
         """The outputs for every subset of the inputs."""
         found = {}
         for size in range(len(self.inputs) + 1):

@@ -182,7 +182,7 @@ def _examples(errors: Sequence[Sequence[Any]], dataset: Dataset, best: Artifact)
     rows = [int(row) - 1 for row, _ in errors]
     if not rows:
         return []
-    outputs = tensors.load(best.file(loading.OUTPUTS))["outputs"][torch.tensor(rows)].float()
+    outputs = dataset.task.outputs.gather(loading.outputs(best, dataset.task), torch.tensor(rows))
     decoded = dataset.task.decode(outputs)
     predicted = list(zip(*(cells for name, cells in decoded.items() if "probability" not in name), strict=True))
     return [

@@ -8,16 +8,18 @@ from mmcli.proof.report import Entry
 from mmcli.reporting.metrics import Interval, shown
 
 
-def verdict(top: Entry, single: Entry, linear: Entry, fused: Entry | None, gains: Mapping[str, Interval], metric: str) -> str:
+def verdict(
+    top: Entry, single: Entry, reference: Entry, fused: Entry | None, gains: Mapping[str, Interval], metric: str
+) -> str:
     """Whether fusing helps on the test rows, beyond noise or not, and whether optimizing kept what fusing had gained.
 
     `top` is the model that is judged, `fused` what it was before it was optimized (None where it was not), `gains` how much
-    `top` is better than the `best_column`, the `linear` model and `fused`, in pairs.
+    `top` is better than the `best_column`, the `reference` (a baseline) by its name, and `fused`, in pairs.
     """
     name = metric.replace("_", " ")
     said = (
         f"On {top.scores[metric].n} test rows the {top.label} model reaches {name} {top.scores[metric]}; the best single "
-        f"input, {single.name}, {single.scores[metric]}; a linear model on the same inputs {linear.scores[metric]}. "
+        f"input, {single.name}, {single.scores[metric]}; {reference.what} {reference.scores[metric]}. "
     )
     gain = gains["best_column"]
     change = f"{_told(gain)} in {name}, same rows for both"
@@ -30,8 +32,9 @@ def verdict(top: Entry, single: Entry, linear: Entry, fused: Entry | None, gains
         said += f"As it was optimized, it is no better than that input ({change})."
     else:
         said += f"Fusing does not help here ({change}): use {single.name} alone, or give more rows."
-    if gains["linear"].value <= 0:
-        said += f" The linear model is as good or better (by {shown(-gains['linear'].value)})."
+    behind = -gains[reference.name].value
+    if behind >= 0:
+        said += f" The {reference.name} model is as good or better (by {shown(behind)})."
     if fused is not None and gains["fused"].value < 0:
         said += f" Before it was optimized, the model reaches {fused.scores[metric]} ({_told(gains['fused'])})"
         told = f": predict and export take it with --model, from fusions/{fused.name} under the artifacts."

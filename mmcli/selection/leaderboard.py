@@ -90,13 +90,13 @@ def verdict(ranked: Sequence[Ranked], task: Task) -> str:
     done = [row for row in ranked if row.score is not None]
     fused = next((row for row in done if row.entry.kind == "fused"), None)
     single = next(row for row in done if row.entry.kind == "column")
-    linear = next(row for row in done if row.entry.kind == "baseline" and row.entry.name == "linear")
+    reference = next(row for row in done if row.entry.kind == "baseline" and row.entry.name == task.reference_baseline)
     if fused is None:
         return "No method could be trained."
     metric = task.primary_metric.replace("_", " ")
     said = f"{fused.entry.name}: val {metric} {fused.score}; best single column, {single.entry.name}: {single.score}"
-    said += f"; linear: {linear.score}. "
-    assert fused.gain is not None and fused.score is not None and linear.score is not None
+    said += f"; {reference.entry.name}: {reference.score}. "
+    assert fused.gain is not None and fused.score is not None and reference.score is not None
     if fused.gain.low > 0:
         said += f"Fusing beats the best single column by {fused.gain} (p = {fused.p_value:.3f})"
     elif fused.gain.value > 0:
@@ -104,8 +104,8 @@ def verdict(ranked: Sequence[Ranked], task: Task) -> str:
     else:
         said += "No method beats the best single column here"
     sign = 1 if task.primary_higher_is_better else -1
-    if sign * fused.score.value <= sign * linear.score.value:
-        said += "; the linear baseline is as good or better"
+    if sign * fused.score.value <= sign * reference.score.value:
+        said += f"; the {reference.entry.name} baseline is as good or better"
     return said + "."
 
 

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import pandas as pd
 import torch
 from torch import Tensor
 
 from mmcli import __version__, registry
-from mmcli.artifacts import layout, store, tensors
+from mmcli.artifacts import layout, store
 from mmcli.artifacts.store import Artifact, Draft
 from mmcli.data.dataset import Dataset, target_columns
 from mmcli.errors import ConfigError, DataError, unknown
@@ -29,6 +29,7 @@ from mmcli.proof.verdict import verdict
 from mmcli.reporting import html
 from mmcli.reporting.metrics import shown
 from mmcli.stages import Context, Outcome
+from mmcli.tasks import Ability
 from mmcli.training import device
 
 METRICS = "metrics.json"
@@ -109,24 +110,24 @@ def _entries(case: _Case) -> list[Entry]:
     test = dataset.splits["test"]
     targets, groups = dataset.targets[test], dataset.groups(test)
 
-    def entry(kind: str, name: str, outputs: Tensor, what: str) -> Entry:
+    def entry(kind: str, name: str, outputs: Any, what: str) -> Entry:
         scores = dataset.task.intervals(outputs, targets, context.seed, groups, more=True)
         return Entry(kind, name, outputs, what, scores)
 
     entries = []
     if best is not fused:
         what = f"{best.metrics['picked']}: {best.config['method']}, run as {best.metrics['way']}"
-        entries.append(entry("optimized", best.name, _kept_outputs(best, loading.OUTPUTS)[test], what))
+        entries.append(entry("optimized", best.name, _kept(best, dataset, test), what))
     what = f"{fused.config['method']} fusion of {', '.join(columns)}"
-    entries.append(entry("fused", fused.config["method"], _kept_outputs(fused, loading.OUTPUTS)[test], what))
+    entries.append(entry("fused", fused.config["method"], _kept(fused, dataset, test), what))
     for column, artifact in columns.items():
         what = f"this input alone ({layout.short(artifact.config['architecture'])})"
-        entries.append(entry("column", column, _kept_outputs(artifact, loading.EMBEDDINGS)[test], what))
+        entries.append(entry("column", column, _kept(artifact, dataset, test, loading.EMBEDDINGS), what))
     outputs = baselines.outputs(case.reference, dataset.task)
     described = {"linear": "a linear model on the same inputs", baselines.TREES: "boosted trees on the numbers and categories"}
     for name in baselines.names(case.reference):
         what = described.get(name, f"the {name} of the train targets, whatever the inputs")
-        entries.append(entry("baseline", name, outputs[name][test], what))
+        entries.append(entry("baseline", name, dataset.task.outputs.gather(outputs[name], test), what))
     taken = list(columns) if len(columns) > 1 else []
     taken += [member for name in columns if dataset.input(name).joined for member in dataset.input(name).members]
     if taken:
@@ -140,8 +141,9 @@ def _entries(case: _Case) -> list[Entry]:
     return entries
 
 
-def _kept_outputs(artifact: Artifact, file: str) -> Tensor:
-    return tensors.load(artifact.file(file))["outputs"]
+def _kept(artifact: Artifact, dataset: Dataset, index: Tensor, file: str = loading.OUTPUTS) -> Any:
+    """A model's outputs for the rows `index`."""
+    return dataset.task.outputs.gather(loading.outputs(artifact, dataset.task, file), index)
 
 
 def _extra_slices(case: _Case) -> dict[str, list[str]]:
@@ -169,7 +171,7 @@ def _write(entries: list[Entry], case: _Case, extra: Mapping[str, Sequence[str]]
         return sign * entry.scores[primary].value
 
     single = max((e for e in entries if e.kind == "column"), key=key)
-    linear = next(e for e in entries if e.name == "linear" and e.kind == "baseline")
+    reference = next(e for e in entries if e.name == task.reference_baseline and e.kind == "baseline")
     targets, groups = dataset.targets[test], dataset.groups(test)
     others = [e for e in entries[1:] if e.kind != "without"]
     paired = {
@@ -181,12 +183,12 @@ def _write(entries: list[Entry], case: _Case, extra: Mapping[str, Sequence[str]]
     }
     gains = {
         "best_column": task.gain(top.outputs, single.outputs, targets, context.seed, groups),
-        "linear": task.gain(top.outputs, linear.outputs, targets, context.seed, groups),
+        reference.name: task.gain(top.outputs, reference.outputs, targets, context.seed, groups),
     }
     fused = next((e for e in entries if e.kind == "fused" and e is not top), None)
     if fused is not None:
         gains["fused"] = task.gain(top.outputs, fused.outputs, targets, context.seed, groups)
-    said = verdict(top, single, linear, fused, gains, primary)
+    said = verdict(top, single, reference, fused, gains, primary)
     nested = _nested(entries)
     nested |= _what_matters(case)
     summary = {
@@ -202,6 +204,7 @@ def _write(entries: list[Entry], case: _Case, extra: Mapping[str, Sequence[str]]
         "gain": {name: gain.as_dict() for name, gain in gains.items()},
         "paired": paired,
         "trust": _trust(top, case, extra),
+        "left_out": {ability: why for ability in get_args(Ability) if (why := task.lacks(ability))},
     }
     draft.write_json(METRICS, summary)
     _predictions(top, dataset).to_parquet(draft.path / PREDICTIONS, index=False)
@@ -225,7 +228,8 @@ def _what_matters(case: _Case) -> dict[str, Any]:
         "weights": own.weights,
     }
     if not case.options.quick:
-        steps |= {"noise_curve": own.noise_curve, "emap": own.emap}
+        steps |= {"noise_curve": own.noise_curve}
+        steps |= {} if dataset.task.lacks("EMAP") else {"emap": own.emap}
     found = {}
     with context.console.progress("evaluate: what matters", len(steps)) as progress:
         for name, step in steps.items():
@@ -245,8 +249,7 @@ def _trust(top: Entry, case: _Case, extra: Mapping[str, Sequence[str]]) -> dict[
         found["conformal"] = {"asked": sets["coverage"], **conformal.check(task, sets, top.outputs, targets)}
     found["errors"] = [[int(test[row]) + 1, said] for row, said in trust.confident_errors(task, top.outputs, targets)]
     every = torch.cat([test, dataset.splits["val"]])
-    outputs = _kept_outputs(case.best, loading.OUTPUTS)[every].float()
-    doubtful = trust.suspects(task, outputs, dataset.targets[every])
+    doubtful = trust.suspects(task, _kept(case.best, dataset, every), dataset.targets[every])
     found["suspects"] = [[int(every[row]) + 1, round(share, 4), other] for row, share, other in doubtful]
     features = {name: fusion_job.embeddings(own) for name, own in loading.encoders_of(case.fused).items()}
     found["duplicates"] = trust.duplicates(dataset, features)

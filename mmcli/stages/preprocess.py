@@ -167,7 +167,8 @@ def _say_schema(plan: Plan, context: Context) -> None:
             context.console.note(f"input {name!r}: {', '.join(columns)}, in one encoder (--each for one each)")
     shown = ", ".join(f"{counts[split]:,} {split}" for split in SPLITS)
     names = ", ".join(map(repr, plan.schema.targets))
-    context.console.note(f"{len(plan.rows):,} rows: {shown}; target {names}: {plan.task.summary()}")
+    target = f"target {names}" if names else "no target"
+    context.console.note(f"{len(plan.rows):,} rows: {shown}; {target}: {plan.task.summary()}")
 
 
 def _summary(plan: Plan, artifact: Artifact | None) -> dict[str, Any]:

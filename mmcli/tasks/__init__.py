@@ -112,6 +112,10 @@ class Task(ABC):
             DataError: nothing can be learnt from them.
         """
 
+    def admitting(self, cells: Cells) -> Self:  # noqa: ARG002
+        """The same task, which knows classes of these cells that train lacks: of those where that may be."""
+        return self
+
     @property
     @abstractmethod
     def metrics(self) -> dict[str, bool]:

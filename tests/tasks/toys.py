@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor, nn
 
+from mmcli.config import Config as BaseConfig
 from mmcli.heads import Head
 from mmcli.reporting.metrics import Metric
 from mmcli.signals import Column, Fused, Outputs
@@ -89,6 +90,9 @@ class Spelling(Task):
     tokens = "whole"
     reference_baseline: ClassVar[str] = "majority"
 
+    def __init__(self, config: BaseConfig | None = None) -> None:
+        self.config = config or BaseConfig()
+
     @classmethod
     def sniff(cls, config: Any, cells: Cells) -> Likeness:
         return Likeness(0.0, "never by itself")
@@ -99,7 +103,7 @@ class Spelling(Task):
 
     @classmethod
     def fit(cls, config: Any, cells: Cells, names: Sequence[str]) -> Self:
-        return cls()
+        return cls(config)
 
     @property
     def metrics(self) -> dict[str, bool]:

@@ -1,0 +1,94 @@
+"""What a task says of its targets decides what preprocess asks of a table."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from mmcli import registry
+from mmcli.cli import app
+from mmcli.data.dataset import Dataset
+from mmcli.errors import ExitCode
+from tests.conftest import write_csv
+
+ALONE = """
+    "Rows whose columns belong together: there is nothing to predict."
+    from mmcli.config import Config as BaseConfig
+    from tests.tasks.toys import Recognising
+
+
+    class Config(BaseConfig):
+        "Nothing."
+
+
+    class Alone(Recognising):
+        needs_target = False
+
+        @classmethod
+        def strata(cls, config, cells):
+            return [""] * len(cells)
+
+        def encode(self, cells):
+            import torch
+            return torch.zeros(len(cells), 0)
+
+        def summary(self):
+            return "columns that belong together"
+"""
+NEW = """
+    "Classes, some of which only val or test have."
+    from mmcli.tasks.classification import Classification, Config as BaseConfig
+
+
+    class Config(BaseConfig):
+        "As of classes."
+
+
+    class Identities(Classification):
+        new_classes_after_train = True
+
+        def admitting(self, cells):
+            more = sorted({name for (name,) in cells} - set(self.classes))
+            return type(self)(self.config, [*self.classes, *more], [*self.counts, *[0] * len(more)])
+"""
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "_trusted", {})
+
+
+def preprocessed(folder: Path, code: str, *arguments: object) -> str:
+    folder.mkdir(exist_ok=True)
+    file = folder / "mine.py"
+    file.write_text(textwrap.dedent(code).strip() + "\n", encoding="utf-8")
+    words = [
+        [f"word {n % 7} of {n % 5}", str(n * 37 % 101), ("train", "val", "test")[n // 20], f"p{n // 15}"] for n in range(60)
+    ]
+    table = write_csv(folder / "data.csv", ["note", "size", "split", "who"], words)
+    found = CliRunner().invoke(app, [str(own) for own in ("preprocess", table, "--task", file, "-a", folder / "a", *arguments)])
+    assert found.exit_code == ExitCode.DONE, found.output
+    return " ".join(found.output.split())
+
+
+def test_without_a_target_every_row_is_learnt_from_and_no_column_is_taken_for_one(tmp_path: Path) -> None:
+    said = preprocessed(tmp_path, ALONE)
+    assert "60 rows: 20 train, 20 val, 20 test; no target: columns that belong together" in said
+    dataset = Dataset.open(tmp_path / "a")
+    assert dataset.schema["targets"] == []
+    assert {member for name in dataset.inputs for member in dataset.input(name).members} == {"note", "size", "who"}
+    assert dataset.targets.shape == (60, 0)
+    assert len(dataset.splits["train"]) == 20
+
+
+def test_classes_that_train_lacks_are_admitted_only_where_the_task_says_so(tmp_path: Path) -> None:
+    preprocessed(tmp_path, NEW, "--target", "who")
+    dataset = Dataset.open(tmp_path / "a")
+    assert list(dataset.task.classes) == ["p0", "p1", "p2", "p3"]
+    assert torch.equal(dataset.targets, torch.arange(60) // 15)
+    with pytest.raises(AssertionError, match=r"row 31 \(val\)"):
+        preprocessed(tmp_path / "again", NEW.replace("new_classes_after_train = True", ""), "--target", "who")

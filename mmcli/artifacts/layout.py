@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import re
+import unicodedata
+from collections.abc import Sequence
 from pathlib import Path
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 PREPROCESS = "preprocess"
 BASELINES = "baselines"
@@ -12,11 +17,53 @@ LEADERBOARD = "leaderboard"
 EVALUATION = "evaluation"
 
 
+_LONGEST = 100
+"""Bytes of a folder's name: file systems take 255, and something is put before and behind it."""
+_DEVICES = {
+    "con",
+    "prn",
+    "aux",
+    "nul",
+    "conin$",
+    "conout$",
+    *(f"{port}{i}" for port in ("com", "lpt") for i in "0123456789¹²³"),
+}
+"""What Windows takes for a device, whatever comes after a point."""
+
+
 def safe(name: str) -> str:
-    """A column's name as a folder's: letters of any script stay, what a file system or URL would stumble over is quoted."""
-    return "".join(char if char.isalnum() or char in " _-." else quote(char, safe="") for char in name).replace(
-        ".", "%2E", 1 if name.startswith(".") else 0
-    )
+    """A column's name as a folder's: letters of any script stay, what a file system or URL would stumble over is quoted.
+
+    What no file system takes even so (a name that is too long, or would be composed otherwise) is cut, and told from others by
+    a hash behind `~`: two names never share a folder. Where case does not count, they may: see
+    `same_where_case_does_not_count`.
+    """
+    quoted = "".join(char if char.isalnum() or char in " _-." else _quoted(char) for char in name)
+    if name.startswith("."):
+        quoted = quoted.replace(".", "%2E", 1)
+    if quoted.endswith((".", " ")):
+        quoted = quoted[:-1] + _quoted(quoted[-1])
+    if quoted.partition(".")[0].strip().lower() in _DEVICES:
+        quoted = _quoted(quoted[0]) + quoted[1:]
+    if len(quoted.encode()) <= _LONGEST and unicodedata.is_normalized("NFC", name):
+        return quoted
+    cut = quoted.encode()[: _LONGEST - 13].decode("utf-8", "ignore")
+    head = re.sub(r"%[0-9A-F]?$", "", unicodedata.normalize("NFC", cut)).rstrip(". ")
+    return f"{head}~{hashlib.sha256(name.encode()).hexdigest()[:12]}"
+
+
+def _quoted(char: str) -> str:
+    return "".join(f"%{byte:02X}" for byte in char.encode())
+
+
+def same_where_case_does_not_count(names: Sequence[str]) -> tuple[str, str] | None:
+    """Two names whose folders would be one on a file system that takes `T` for `t`."""
+    seen: dict[str, str] = {}
+    for name in names:
+        other = seen.setdefault(safe(name).casefold(), name)
+        if other != name:
+            return other, name
+    return None
 
 
 def short(name: str) -> str:
@@ -33,13 +80,26 @@ def fusion(method: str) -> str:
 
 
 def encoders(root: Path) -> list[tuple[str, str]]:
-    """(column, architecture) of every encoder there, complete or not, sorted."""
-    return [(unquote(path.parent.name), unquote(path.name)) for path in _folders(root / "encoders", "*/*")]
+    """(column, architecture) of every encoder there, complete or not, sorted by folder."""
+    return [
+        (_told(path, "column") or unquote(path.parent.name), _told(path, "architecture") or unquote(path.name))
+        for path in _folders(root / "encoders", "*/*")
+    ]
 
 
 def fusions(root: Path) -> list[str]:
-    """The method of every fusion there, sorted."""
-    return [unquote(path.name) for path in _folders(root / "fusions", "*")]
+    """The method of every fusion there, sorted by folder."""
+    return [_told(path, "method") or unquote(path.name) for path in _folders(root / "fusions", "*")]
+
+
+def _told(folder: Path, key: str) -> str:
+    """What the manifest in a folder says of its name, which may not tell; empty where there is none that says it."""
+    try:
+        manifest = json.loads((folder / "artifact.json").read_text(encoding="utf-8"))
+        told = str(manifest["config"][key])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+    return told
 
 
 def _folders(base: Path, pattern: str) -> list[Path]:

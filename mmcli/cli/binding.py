@@ -51,6 +51,9 @@ def bound(
                 return
             told: Common = given(Common)
             options = [given(cls) for cls in classes]  # first: --set may name files of the user's own that these name
+            for own in options:
+                if hasattr(own, "beside"):
+                    own.beside(told)
             begun = context.begin(told, stage)
             outcome = command(*options, begun)
             if outcome is not None:

@@ -24,6 +24,8 @@ from mmcli.data.survey import Survey
 from mmcli.errors import ConfigError, DataError, MmcliError, combine, unknown
 from mmcli.options.preprocess import Options
 from mmcli.tables import missing
+from mmcli.tables.finding import STDIN
+from mmcli.tables.names import tidy
 from mmcli.tables.reading import Table, open_table
 from mmcli.tables.splitting import (
     SPLITS,
@@ -103,6 +105,11 @@ def plan(path: Path, options: Options, settings: Settings, seed: int, needs_test
         ConfigError, DataError: a flag, a name, a target or a split that cannot be; as many as can be told at once.
     """
     errors = _wrong_shares(options)
+    if path == STDIN:
+        raise ConfigError(
+            "preprocess reads its table several times, and later stages read it again: - (standard input) will not do",
+            "Save it as a file first: ... > data.csv",
+        )
     roles = options.roles
     table = replace(open_table(path, options.encoding, options.delimiter), na=missing.spellings(roles.na))
     errors += schema.wrong_names(table, roles)
@@ -112,14 +119,15 @@ def plan(path: Path, options: Options, settings: Settings, seed: int, needs_test
     own = settings.for_stage("preprocess")
     configs = _modality_configs(found, options, settings)
     rows, media, survey = _scan(table, found, roles.keep_na)
-    notes, doubts = [*found.announcements, *warnings.of_words(survey)], [*found.warnings]
+    tidied = _tidy(rows, found)
+    notes, doubts = [*table.notes, *found.announcements, *warnings.of_words(survey)], [*table.warnings, *found.warnings]
     if not roles.keep_na:
         cells, said = targets.without_missing_words(cells_of(rows, found.targets), found.targets)
         rows[target_columns(found.targets)] = pd.DataFrame(cells, index=rows.index, dtype=object)
         notes += said
     cells = cells_of(rows, found.targets)
     kind, task_config, why = targets.choose(cells, found.targets, roles.task, own, roles.task_options, found.decimal)
-    notes += [why] if why else []
+    notes += [*([why] if why else []), *(tidied if kind.has_classes else [])]
     labelled = _labelled(rows, found, kind, task_config, notes, doubts)
     rows["split"] = _split(rows, labelled, found, kind, task_config, options, seed, notes)
     found = _usable(found, table, survey, rows, roles.each, doubts)
@@ -252,6 +260,24 @@ def _usable(found: Schema, table: Table, survey: Survey, rows: pd.DataFrame, eac
     gone = {item.name for item in found.columns} - {item.name for item in kept}
     ignored = [name for name in table.columns if name in gone or name in found.ignored]
     return replace(found, columns=kept, inputs=schema.grouped(kept, table, each), ignored=ignored)
+
+
+def _tidy(rows: pd.DataFrame, found: Schema) -> list[str]:
+    """Takes the blanks around the names of targets and groups away and composes their letters; says of which."""
+    said = []
+    for role in [*target_columns(found.targets), *(["group"] if found.group else [])]:
+        before = rows[role].tolist()
+        rows[role] = pd.Series(
+            [(tidy(cell) or None) if cell is not None else None for cell in before], rows.index, dtype=object
+        )
+        changed = [(old, new) for old, new in zip(before, rows[role], strict=True) if old != new]
+        if changed:
+            name = dict(zip(target_columns(found.targets), found.targets, strict=True)).get(role, found.group)
+            old, new = changed[0]
+            said.append(
+                f"{len(changed):,} cells of {name!r} have blanks around them or other marks: {old!a} is taken as {new!r}"
+            )
+    return said
 
 
 def _labelled(rows: pd.DataFrame, found: Schema, kind: type[Task], config: Any, notes: list[str], warnings: list[str]) -> Any:

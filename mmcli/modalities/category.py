@@ -13,6 +13,7 @@ from torch import Tensor
 from mmcli.config import Config as BaseConfig
 from mmcli.modalities import Encoded, Guess, Modality
 from mmcli.signals import Column, Field, SignalSpec
+from mmcli.tables.names import tidy
 from mmcli.tables.numbers import study
 
 
@@ -35,12 +36,12 @@ class Category(Modality):
     def __init__(self, config: Config, names: Sequence[str]) -> None:
         self.config = config
         self.names = list(names)
-        self._ids = {name: i for i, name in enumerate(self.names, 1)}
+        self._ids = {tidy(name): i for i, name in enumerate(self.names, 1)}
 
     @classmethod
     def sniff(cls, cells: Sequence[str], media_root: str) -> Guess:  # noqa: ARG003 - no files
         """Few names, often repeated, none of them long."""
-        different = Counter(cell.strip() for cell in cells)
+        different = Counter(map(tidy, cells))
         longest = max(map(len, different), default=0)
         repeats = len(cells) / max(len(different), 1)
         said = f"{len(different)} different names in {len(cells)} cells"
@@ -52,14 +53,14 @@ class Category(Modality):
     @classmethod
     def fit(cls, config: Config, cells: Iterable[str]) -> Self:
         """The names of the train split, commonest first."""
-        counts = Counter(cell.strip() for cell in cells)
+        counts = Counter(map(tidy, cells))
         ranked = sorted(counts, key=lambda name: (-counts[name], name))
         return cls(config, [name for name in ranked if counts[name] >= config.min_count][: config.max_categories])
 
     def transform(self, cells: Sequence[str | None]) -> Encoded:
         """Values float32 [N, 1]: ids; exact, since there are far fewer than 2^24."""
         nan = float("nan")
-        ids = [nan if cell is None else float(self._ids.get(cell.strip(), 0)) for cell in cells]
+        ids = [nan if cell is None else float(self._ids.get(tidy(cell), 0)) for cell in cells]
         column = torch.tensor(ids, dtype=torch.float32)
         unknown = sum(value == 0 for value in ids)
         remarks = Counter({"with a name that train has never or too seldom": unknown} if unknown else {})

@@ -6,8 +6,9 @@ Byte-level means that nothing is out of vocabulary: Chinese, emoji and misspelli
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -24,6 +25,13 @@ from mmcli.modalities import Encoded, Guess, Modality
 from mmcli.signals import Column, SignalSpec
 
 SPECIAL_TOKENS = ["[PAD]", "[BOS]", "[EOS]", "[MASK]"]
+_CHARS_OF_A_TOKEN = 16
+"""Characters of a cell to a token that may be kept: what lies beyond is hardly ever seen, and not learnt from."""
+_LONGEST_WORD = 64
+_NO_BREAK = re.compile(r"\w{64}(?=\w)|[^\w\s]{64}(?=[^\w\s])|\s{64}(?=\s)")
+"""Where a run of letters, signs or blanks is longer than any word: learning costs the square of a word's length."""
+_BASELINE_CHARS = 10_000_000
+"""Characters of all texts that the linear baseline reads, a microsecond each: of a text at least 2,000, at most 20,000."""
 
 
 class Config(BaseConfig):
@@ -79,13 +87,13 @@ class Text(Modality):
             initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
             show_progress=False,
         )
-        tokenizer.train_from_iterator(cells, trainer)
+        tokenizer.train_from_iterator(_pieces_of(cells, config.max_tokens * _CHARS_OF_A_TOKEN), trainer)
         return cls(config, tokenizer)
 
     def transform(self, cells: Sequence[str | None]) -> Encoded:
         """Ids int32 [sum of lengths] with offsets; what is longer than `max_tokens` is cut and counted."""
         found = [(position, cell) for position, cell in enumerate(cells) if cell is not None]
-        encodings = self.tokenizer.encode_batch_fast([cell for _, cell in found], add_special_tokens=self.config.special_tokens)
+        encodings = self._encode([cell for _, cell in found])
         ids: list[int] = []
         lengths = torch.zeros(len(cells), dtype=torch.int64)
         present = torch.zeros(len(cells), dtype=torch.bool)
@@ -101,6 +109,16 @@ class Text(Modality):
             present[position] = True
         offsets = torch.cat([torch.zeros(1, dtype=torch.int64), lengths.cumsum(0)])
         return Encoded(Column(torch.tensor(ids, dtype=torch.int32), present, offsets), remarks=remarks)
+
+    def _encode(self, cells: Sequence[str]) -> list[Any]:
+        """The tokens of each cell, of huge ones no more than can be kept, and some: enough to tell that there are more."""
+        limit = 2 * _CHARS_OF_A_TOKEN * self.config.max_tokens
+        heads = [cell if len(cell) <= limit else cell[:limit] for cell in cells]
+        made = list(self.tokenizer.encode_batch_fast(heads, add_special_tokens=self.config.special_tokens))
+        for place, (cell, encoding) in enumerate(zip(cells, made, strict=True)):
+            if len(cell) > limit and len(encoding.ids) <= 2 * self.config.max_tokens:  # its tokens are long, or it is blanks
+                made[place] = self.tokenizer.encode(cell, add_special_tokens=self.config.special_tokens)
+        return made
 
     def describe(self) -> SignalSpec:
         return SignalSpec(kind="ids", shape=(), vocab_size=len(self._pieces), pieces=self._pieces)
@@ -134,7 +152,8 @@ class Text(Modality):
         from scipy.sparse import hstack
         from sklearn.feature_extraction.text import TfidfVectorizer
 
-        texts = self.texts(column)
+        limit = min(max(_BASELINE_CHARS // max(len(column), 1), 2_000), 20_000)
+        texts = [text[:limit] for text in self.texts(column)]
         blocks = []
         for options in ({"analyzer": "char", "ngram_range": (1, 4)}, {"analyzer": "word", "token_pattern": r"\w+"}):
             vectorizer = TfidfVectorizer(sublinear_tf=True, **options)
@@ -173,6 +192,17 @@ class Text(Modality):
             else:
                 pieces.append(f" {token.replace('▁', '')}".encode())
         return tuple(pieces)
+
+
+def _pieces_of(cells: Iterable[str], limit: int) -> Iterator[str]:
+    """The beginnings of cells, cut where a word would never end."""
+    for cell in cells:
+        head, start = cell[:limit], 0
+        if len(head) > _LONGEST_WORD:
+            for match in _NO_BREAK.finditer(head):
+                yield head[start : match.end()]
+                start = match.end()
+        yield head[start:]
 
 
 def _read_tokenizer(path: Path) -> Tokenizer:

@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +21,16 @@ from mmcli.artifacts import store
 from mmcli.artifacts.store import Artifact
 from mmcli.data.dataset import Dataset
 from mmcli.data.sharding import resolved, said_of_files
-from mmcli.errors import ConfigError
+from mmcli.data.there import FilesThere
+from mmcli.errors import ConfigError, DataError
 from mmcli.media import files as media
 from mmcli.models import conformal, runners
 from mmcli.models.forward import forward_columns, forward_explained, forward_whole
 from mmcli.models.loading import best, load_fused
 from mmcli.signals import Column, Source
 from mmcli.tables import missing
-from mmcli.tables.reading import open_table
+from mmcli.tables.cells import CUT_CHARACTER, as_text, surrogate
+from mmcli.tables.reading import Rows, open_table
 from mmcli.training import device
 
 
@@ -35,12 +38,19 @@ from mmcli.training import device
 class Prediction:
     """Predictions for some rows."""
 
-    frame: pd.DataFrame
-    """The rows of the table as they came, with the prediction columns."""
+    rows: pd.DataFrame
+    """The rows of the table as they came."""
+    columns: dict[str, list[Any]]
+    """The prediction columns."""
     rejects: list[tuple[int, str, str, str]]
     """(row from 1, column, cell, reason) of every cell that could not be read and counted as absent."""
     remarks: dict[str, Counter[str]]
     """Of each column what was done to cells that could be read (cut, taken for an unknown name), and to how many."""
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """The rows with the prediction columns, which replace those of the same name."""
+        return self.rows.assign(**{name: pd.array(cells, dtype=None) for name, cells in self.columns.items()})
 
 
 class Model:
@@ -69,19 +79,34 @@ class Model:
         """Those that a table with these columns lacks: they count as absent in every row."""
         return [column for column in self.columns if column not in columns]
 
-    def predict(self, table: str | Path | pd.DataFrame, media_root: str | Path | None = None) -> pd.DataFrame:
-        """The table with prediction and probability columns; rows and their order are kept.
+    def predict(
+        self, table: str | Path | pd.DataFrame, media_root: str | Path | None = None, allow_missing: bool = False
+    ) -> pd.DataFrame:
+        """The table with prediction and probability columns; rows, their order and the types of columns are kept, columns of
+        the same names are replaced, with a warning.
 
         Media paths resolve against `media_root`, by default the table's folder (for a DataFrame, the working directory).
+
+        Raises:
+            DataError: most files of a column are not there, and that is not allowed; the table cannot be read.
         """
         if isinstance(table, pd.DataFrame):
-            frame = table.astype(object).where(table.notna(), None).reset_index(drop=True)
-            root = str(media_root or ".")
-            return pd.concat([p.frame for p in self.predict_chunks(iter([frame]), root)], ignore_index=True)
-        opened = open_table(Path(table))
-        root = str(media_root or opened.path.parent)
-        parts = [p.frame for p in self.predict_chunks(opened.chunks(), root)]
-        return pd.concat(parts, ignore_index=True)
+            own = table.reset_index(drop=True)
+            chunks, root = iter([own]), str(media_root or ".")
+            parts = [own]
+        else:
+            opened = open_table(Path(table))
+            root, parts = str(media_root or opened.path.parent), []
+            chunks = _kept(opened.parts(), parts)
+        found = list(self.predict_chunks(chunks, root, allow_missing=allow_missing))
+        if not found:
+            raise DataError(f"{table} has a header but no rows", "There is nothing to predict.")
+        made = [replace(p, rows=part).frame for p, part in zip(found, parts, strict=True)]
+        result = pd.concat(made, ignore_index=True)
+        replaced = sorted(set(found[0].columns).intersection(parts[0].columns))
+        if replaced:
+            warnings.warn(f"the table has {', '.join(replaced)} already: replaced by the new predictions", stacklevel=2)
+        return result
 
     @property
     def has_weights(self) -> bool:
@@ -96,11 +121,19 @@ class Model:
         explain: bool = False,
         sets: bool = False,
         embeddings: bool = False,
+        allow_missing: bool = True,
     ) -> Iterator[Prediction]:
         """Predictions for consecutive parts of a table, in bounded memory; beside them, where asked for, the columns' weights,
-        prediction sets (classes, or the ends of an interval), and the fused features as lists of numbers."""
+        prediction sets (classes, or the ends of an interval), and the fused features as lists of numbers.
+
+        Raises:
+            DataError: most files of a column are not there, and that is not allowed.
+        """
+        there = {} if allow_missing else {name: FilesThere(name) for name in self.columns}
         for chunk in chunks:
-            columns, rejects, remarks = self._columns(chunk, media_root)
+            columns, rejects, remarks = self._columns(chunk, media_root, there)
+            for files in there.values():
+                files.check()
             outputs, weights, features = self._forward(columns, whole=explain or embeddings)
             decoded = {self.target + "_predicted" + name: cells for name, cells in self.task.decode(outputs).items()}
             if sets and self.conformal:
@@ -111,7 +144,9 @@ class Model:
             if explain and weights is not None:
                 for name, own in zip(self.network.names, weights.T, strict=True):
                     decoded[f"{self.target}_weight_{name}"] = [round(value, 6) for value in own.tolist()]
-            yield Prediction(chunk.assign(**{k: pd.array(v, dtype=None) for k, v in decoded.items()}), rejects, remarks)
+            yield Prediction(chunk, decoded, rejects, remarks)
+        for files in there.values():
+            files.check(at_end=True)
 
     def _forward(self, columns: Mapping[str, Source], whole: bool) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Outputs; and, where the whole is wanted, the columns' weights, if there are any, and the fused features."""
@@ -122,15 +157,18 @@ class Model:
         return forward_columns(self.network, columns, self.compute), None, None
 
     def _columns(
-        self, chunk: pd.DataFrame, media_root: str
+        self, chunk: pd.DataFrame, media_root: str, there: Mapping[str, FilesThere] | None = None
     ) -> tuple[dict[str, Column], list[tuple[int, str, str, str]], dict[str, Counter[str]]]:
         columns, rejects, remarks = {}, [], {}
         for name, found in self.inputs.items():
             stored = {}
             for column, modality in found.members.items():
                 cells, named = _told_missing(_text_cells(chunk, column), self.na)
-                encoded = modality.transform(resolved(cells, media_root, modality))
+                paths = resolved(cells, media_root, modality)
+                encoded = modality.transform(paths)
                 stored[column] = encoded.column
+                if there:
+                    there[column].count(cells, paths, encoded.rejects, modality)
                 remarks[column] = encoded.remarks + named + said_of_files(cells, media_root, modality)
                 for reject in encoded.rejects:
                     row = int(chunk.index[reject.position]) + 1
@@ -139,10 +177,28 @@ class Model:
         return columns, rejects, remarks
 
 
+def _kept(parts: Iterator[Rows], own: list[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+    """The parts' cells as text; as they pass, their rows are added to `own` as the table has them."""
+    for part in parts:
+        own.append(part.typed())
+        yield part.frame
+
+
 def _text_cells(chunk: pd.DataFrame, column: str) -> list[str | None]:
+    """The cells of a column as text, whatever a DataFrame holds.
+
+    Raises:
+        DataError: a text that no encoding can write.
+    """
     if column not in chunk.columns:
         return [None] * len(chunk)
-    return [None if cell is None or not str(cell).strip() else str(cell) for cell in chunk[column]]
+    missing = chunk[column].isna().tolist()
+    cells = [None if gone is True else as_text(cell) for cell, gone in zip(chunk[column], missing, strict=True)]
+    for row, cell in enumerate(cells, 1):
+        half = "" if cell is None or cell.isascii() else surrogate(cell)
+        if half:
+            raise DataError(f"row {row}, column {column!r} holds {half}, {CUT_CHARACTER}", "Mend or empty that cell.")
+    return cells
 
 
 def _told_missing(cells: list[str | None], na: frozenset[str]) -> tuple[list[str | None], Counter[str]]:

@@ -78,7 +78,10 @@ def _types(texts: list[str]) -> dict[str, str]:
 class Source:
     """The table that a command reads."""
 
-    table: Annotated[Path, Flag("", "The table: .csv, .tsv, .parquet or .jsonl.", metavar="TABLE", show_default=False)]
+    table: Annotated[
+        Path,
+        Flag("", "The table: .csv, .tsv, .json, .jsonl, .parquet or .xlsx.", metavar="TABLE", show_default=False),
+    ]
 
     def check(self) -> None:
         """Raises DataError, before anything that reads is imported, where there is no such file."""

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+from mmcli.errors import ConfigError
 from mmcli.options.columns import Delimiter, Encoding, MediaRoot
+from mmcli.options.common import Common
 from mmcli.options.flags import Flag
 
 ModelFolder = Annotated[
@@ -19,9 +21,9 @@ ModelFolder = Annotated[
 class Options:
     """What the command's flags say."""
 
-    output: Annotated[Path, Flag("--output", "Where to write: .csv, .tsv, .parquet or .jsonl.", short="-o")] = Path(
-        "predictions.csv"
-    )
+    output: Annotated[
+        Path, Flag("--output", "Where to write: .csv, .tsv, .parquet or .jsonl; - for CSV on standard output.", short="-o")
+    ] = Path("predictions.csv")
     model: ModelFolder = None
     explain: Annotated[bool, Flag("--explain", "Write how much of each column entered, where the fusion has weights.")] = False
     sets: Annotated[
@@ -29,6 +31,18 @@ class Options:
         Flag("--sets", "Write prediction sets, or the ends of an interval: they hold the truth as often as asked."),
     ] = False
     embeddings: Annotated[bool, Flag("--embeddings", "Write the fused features of each row, as a list.")] = False
+    allow_missing: Annotated[
+        bool, Flag("--allow-missing", "Predict although most files of a column are not there: they count as missing.")
+    ] = False
     media_root: MediaRoot = None
     encoding: Encoding = None
     delimiter: Delimiter = None
+
+    def beside(self, common: Common) -> None:
+        """Looks at what the common options say besides.
+
+        Raises:
+            ConfigError: both would write to standard output.
+        """
+        if str(self.output) == "-" and common.json:
+            raise ConfigError("--json and -o - would both write to standard output", "Leave one out.")

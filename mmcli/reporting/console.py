@@ -34,6 +34,15 @@ class Console:
         """Something that the user should look at."""
         self._rich.print(f"[yellow]warning:[/] {escape(text)}", soft_wrap=True)
 
+    @contextmanager
+    def drawing(self, what: str) -> Iterator[None]:
+        """Work whose failure is told and ends nothing: a plot is no result."""
+        try:
+            yield
+        except Exception as error:  # whatever a plotting library makes of names and numbers
+            said = " ".join(f"{error}".split())[:200]
+            self.warn(f"{what} could not be drawn ({type(error).__name__}: {said}); all else is there")
+
     def next_step(self, text: str) -> None:
         """What to run or look at now: the last line."""
         if not self.quiet:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mmcli.config.settings import Settings
 from mmcli.reporting.console import Console
+
+if TYPE_CHECKING:
+    from mmcli.tables.reading import Table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,3 +40,11 @@ class Outcome:
 
     data: dict[str, Any]
     next_step: str
+
+
+def say_of_table(table: Table, context: Context) -> None:
+    """What was understood of a table's file, and what was guessed."""
+    for line in table.notes:
+        context.console.note(line)
+    for line in table.warnings:
+        context.console.warn(line)

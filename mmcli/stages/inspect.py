@@ -20,8 +20,10 @@ from mmcli.media import addresses
 from mmcli.media import files as media
 from mmcli.modalities import Modality
 from mmcli.options.inspect import Options
-from mmcli.stages import Context, Outcome
+from mmcli.stages import Context, Outcome, say_of_table
 from mmcli.tables import missing
+from mmcli.tables.finding import STDIN
+from mmcli.tables.names import tidy
 from mmcli.tables.reading import Table, open_table
 from mmcli.tables.splitting import SPLITS, spelled_splits, train_or_other
 from mmcli.tasks import Cells
@@ -47,6 +49,7 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
     """
     roles = options.roles
     table = replace(open_table(path, options.encoding, options.delimiter), na=missing.spellings(roles.na))
+    say_of_table(table, context)
     found = schema.infer(table, roles)
     tallies, cells, given, survey = _count(table, found, roles.keep_na)
     rows, splits = survey.rows, Counter(given)
@@ -63,7 +66,7 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
     warnings = _warnings(found, usable, tallies, rows)
     warnings += targets.doubts(kind, usable, found.targets)
     warnings += warnings_of.of_table(found, survey, kind, usable, given or None, table.head(schema.SAMPLE_ROWS))
-    context.console.note(f"{path}: {rows:,} rows, {len(table.columns)} columns, {_format(table)}")
+    context.console.note(f"{path}: {rows:,} rows, {len(table.columns)} columns, {table.described}")
     for line in [*notes, *([why] if why else [])]:
         context.console.note(line)
     _say(found, tallies, rows, context)
@@ -81,7 +84,7 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
         context.console.warn(warning)
     data = {
         "rows": rows,
-        "format": _format(table),
+        "format": table.described,
         "task": registry.name_of(kind),
         "target": {"columns": found.targets, "summary": task.summary(), "classes": dict(strata)},
         "columns": [
@@ -103,7 +106,7 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
     if options.rows:
         data["page"] = str(_write_page(table, found, options, context))
     target = "" if options.roles.target else f" --target {shlex.quote(found.targets[0])}"
-    typed = _as_preprocess(context.command)
+    typed = "mmcli preprocess FILE" if path == STDIN else _as_preprocess(context.command)
     return Outcome(data, f"{typed or f'mmcli preprocess {shlex.quote(str(path))}'}{target}")
 
 
@@ -166,7 +169,7 @@ def _count(
                     where = media.resolve(cell, found.media_root)
                     there = addresses.is_far(where) or media.exists(where)
                     tally.unreadable += [] if there else [(int(row) + 1, cell)]
-        cells += chunk[found.targets].itertuples(index=False, name=None)
+        cells += zip(*([cell and (tidy(cell) or None) for cell in chunk[name]] for name in found.targets), strict=True)
         given = chunk[found.split].tolist() if found.split else None
         splits += given or []
         survey.add(chunk, None if given is None else [train_or_other(cell) for cell in given])
@@ -214,10 +217,3 @@ def _say(found: Schema, tallies: dict[str, _Tally], rows: int, context: Context)
 def _short(text: str, width: int = 34) -> str:
     """At most `width` columns of a terminal, where a Chinese character takes two."""
     return text if cell_len(text) <= width else set_cell_size(text, width - 1).rstrip() + "…"
-
-
-def _format(table: Table) -> str:
-    if table.format == "csv":
-        names = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}
-        return f"CSV in {table.encoding}, fields separated by {names.get(table.delimiter, repr(table.delimiter))}"
-    return {"parquet": "Parquet", "jsonl": f"JSON Lines in {table.encoding}"}[table.format]

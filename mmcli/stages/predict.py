@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import csv
+import io
+import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol, TextIO
+from typing import TextIO
 
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet
 
 from mmcli.errors import ConfigError, DataError
 from mmcli.models import predictor, runners
 from mmcli.models.predictor import Model
 from mmcli.options.predict import Options
-from mmcli.stages import Context, Outcome
-from mmcli.tables.reading import FORMATS, Table, open_table
+from mmcli.stages import Context, Outcome, say_of_table
+from mmcli.tables.finding import STDIN
+from mmcli.tables.reading import Rows, Table, open_table
+from mmcli.tables.source import called
+from mmcli.tables.writing import SUFFIXES, CsvWriter, Writer, writer
 
 
 def run(path: Path, options: Options, context: Context) -> Outcome:
@@ -28,24 +31,65 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
         ArtifactError: there is no fused model.
         DataError: the table cannot be read, or has none of the model's inputs.
     """
-    if FORMATS.get(options.output.suffix.lower()) is None:
-        raise ConfigError(
-            f"-o {options.output}: cannot tell a format from that suffix", f"Known: {', '.join(sorted(FORMATS))}."
-        )
-    if options.output.resolve() == path.resolve():
-        raise ConfigError(f"-o {options.output} is the table itself", "Choose another name.")
+    _check_output(path, options.output)
     table = open_table(path, options.encoding, options.delimiter)
+    say_of_table(table, context)
     loaded = predictor.load(options.model or context.root, context.device, context.precision, context.threads)
     missing = loaded.absent_columns(table.columns)
     if len(missing) == len(loaded.columns):
         raise DataError(
-            f"{path} has none of the model's inputs: {', '.join(missing)}", f"Its columns: {', '.join(table.columns)}."
+            f"{called(path)} has none of the model's inputs: {', '.join(missing)}", f"Its columns: {', '.join(table.columns)}."
         )
     if missing:
-        context.console.warn(f"{path} lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}: absent in every row")
+        context.console.warn(
+            f"{called(path)} lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}: absent in every row"
+        )
     way = loaded.artifact.config.get("way", runners.TORCH)
     by = f"run as {way}" if way != runners.TORCH and not (options.embeddings or options.explain) else f"on {loaded.compute}"
     context.console.note(f"predict: {loaded.artifact.name}, {by}")
+    _check_wishes(loaded, options)
+    if context.dry_run:
+        context.console.note("dry run: nothing was written")
+        return Outcome({"model": loaded.artifact.name, "absent": missing}, "")
+    started = time.monotonic()
+    name = Path("predictions.csv") if options.output == STDIN else options.output
+    rejects = _Rejects(name.with_name(f"{name.stem}.rejects.csv"))
+    rows, remarks, replaced = _predict(table, loaded, options, rejects)
+    seconds = time.monotonic() - started
+    if rejects.first is not None:
+        row, column, cell, reason = rejects.first
+        context.console.warn(
+            f"{rejects.count:,} cells cannot be read and count as absent, the first: row {row}, column {column!r}, {cell!r}: "
+            f"{reason}; all are listed in {rejects.path}"
+        )
+    if replaced:
+        context.console.warn(
+            f"{called(path)} has {', '.join(map(repr, replaced))} already: replaced by the new predictions; "
+            "rename them to keep both"
+        )
+    for column, found in remarks.items():
+        for what, count in found.items():
+            context.console.note(f"column {column!r}: {count:,} cells {what}")
+    context.console.note(f"{rows:,} rows in {seconds:.1f} s ({rows / max(seconds, 1e-9):,.0f} rows/s)")
+    data = {"output": str(options.output), "rows": rows, "rejects": rejects.count, "model": loaded.artifact.name}
+    return Outcome(
+        {**data, "absent": missing, "replaced": replaced}, "" if options.output == STDIN else f"look at {options.output}"
+    )
+
+
+def _check_output(path: Path, output: Path) -> None:
+    """Raises ConfigError if nothing can be written there."""
+    if output != STDIN and SUFFIXES.get(output.suffix.lower()) is None:
+        raise ConfigError(
+            f"-o {output}: cannot tell a format from that suffix",
+            f"Known: {', '.join(sorted(SUFFIXES))}; - for CSV on standard output.",
+        )
+    if output != STDIN and output.resolve() == path.resolve():
+        raise ConfigError(f"-o {output} is the table itself", "Choose another name.")
+
+
+def _check_wishes(loaded: Model, options: Options) -> None:
+    """Raises ConfigError if the model has not what is asked for."""
     if options.explain and not loaded.has_weights:
         raise ConfigError(
             f"--explain: {loaded.artifact.name} fuses by {loaded.artifact.config['method']}, which has no weights",
@@ -56,55 +100,65 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
             f"--sets: {loaded.artifact.name} has no prediction sets",
             "mmcli optimize makes them, where val has rows enough for the coverage.",
         )
-    if context.dry_run:
-        context.console.note("dry run: nothing was written")
-        return Outcome({"model": loaded.artifact.name, "absent": missing}, "")
-    started = time.monotonic()
-    rejects = _Rejects(options.output.with_name(f"{options.output.stem}.rejects.csv"))
-    rows, remarks = _predict(table, loaded, options, rejects)
-    seconds = time.monotonic() - started
-    if rejects.first is not None:
-        row, column, cell, reason = rejects.first
-        context.console.warn(
-            f"{rejects.count:,} cells cannot be read and count as absent, the first: row {row}, column {column!r}, {cell!r}: "
-            f"{reason}; all are listed in {rejects.path}"
-        )
-    for column, found in remarks.items():
-        for what, count in found.items():
-            context.console.note(f"column {column!r}: {count:,} cells {what}")
-    context.console.note(f"{rows:,} rows in {seconds:.1f} s ({rows / max(seconds, 1e-9):,.0f} rows/s)")
-    data = {"output": str(options.output), "rows": rows, "rejects": rejects.count, "model": loaded.artifact.name}
-    return Outcome({**data, "absent": missing}, f"look at {options.output}")
 
 
-def _predict(table: Table, loaded: Model, options: Options, rejects: _Rejects) -> tuple[int, dict[str, Counter[str]]]:
-    """In chunks, into a file that takes its name when it is whole; gives the number of rows, and what was done to cells."""
-    temporary = options.output.with_name(f".{options.output.name}.partial")
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    writer = _WRITERS[FORMATS[options.output.suffix.lower()]](temporary, options.output.suffix.lower())
+def _predict(
+    table: Table, loaded: Model, options: Options, rejects: _Rejects
+) -> tuple[int, dict[str, Counter[str]], list[str]]:
+    """In chunks, into a file that takes its name when it is whole; gives the number of rows, what was done to cells, and which
+    columns of the table were replaced."""
+    out, temporary = _opened(options.output, table)
     remarks: dict[str, Counter[str]] = {}
+    replaced: dict[str, None] = {}
     rows = 0
     try:
         root = options.media_root or str(table.path.parent)
+        parts = list[Rows]()
         for prediction in loaded.predict_chunks(
-            table.chunks(), root, explain=options.explain, sets=options.sets, embeddings=options.embeddings
+            _texts(table, parts),
+            root,
+            explain=options.explain,
+            sets=options.sets,
+            embeddings=options.embeddings,
+            allow_missing=options.allow_missing,
         ):
-            writer.write(prediction.frame)
+            part = parts.pop()
+            out.write(part, prediction.columns)
+            replaced.update(dict.fromkeys(name for name in prediction.columns if name in part.frame.columns))
             rejects.write(prediction.rejects)
             for column, found in prediction.remarks.items():
                 remarks.setdefault(column, Counter()).update(found)
-            rows += len(prediction.frame)
+            rows += len(part.frame)
         if not rows:
-            raise DataError(f"{table.path} has a header but no rows", "There is nothing to predict.")
+            raise DataError(f"{called(table.path)} has a header but no rows", "There is nothing to predict.")
     except BaseException:
-        writer.close()
+        out.close()
         rejects.close(keep=False)
-        temporary.unlink(missing_ok=True)
+        if temporary:
+            temporary.unlink(missing_ok=True)
         raise
-    writer.close()
+    out.close()
     rejects.close(keep=True)
-    temporary.replace(options.output)
-    return rows, remarks
+    if temporary:
+        temporary.replace(options.output)
+    return rows, remarks, list(replaced)
+
+
+def _texts(table: Table, parts: list[Rows]) -> Iterator[pd.DataFrame]:
+    """The table's cells as text; what they come from is added to `parts`."""
+    for part in table.parts():
+        parts.append(part)
+        yield part.frame
+
+
+def _opened(output: Path, table: Table) -> tuple[Writer, Path | None]:
+    """What writes the predictions, and the name of the file until it is whole; none on standard output."""
+    if output == STDIN:
+        text = io.TextIOWrapper(sys.stdout.buffer, "utf-8", newline="")
+        return CsvWriter(text, table, close=text.detach), None
+    temporary = output.with_name(f".{output.name}.partial")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    return writer(temporary, output.suffix.lower(), table), temporary
 
 
 class _Rejects:
@@ -137,63 +191,3 @@ class _Rejects:
             self._temporary.unlink(missing_ok=True)
             if keep:
                 self.path.unlink(missing_ok=True)
-
-
-class _Writer(Protocol):
-    def __init__(self, path: Path, suffix: str) -> None: ...
-    def write(self, frame: pd.DataFrame) -> None: ...
-    def close(self) -> None: ...
-
-
-class _Csv:
-    def __init__(self, path: Path, suffix: str) -> None:
-        self._file = path.open("w", encoding="utf-8", newline="")
-        self._delimiter = "\t" if suffix in {".tsv", ".tab"} else ","
-        self._header = True
-
-    def write(self, frame: pd.DataFrame) -> None:
-        frame.to_csv(
-            self._file,
-            index=False,
-            header=self._header,
-            sep=self._delimiter,
-            quoting=csv.QUOTE_MINIMAL,
-            lineterminator="\n",
-        )
-        self._header = False
-
-    def close(self) -> None:
-        self._file.close()
-
-
-class _JsonLines:
-    def __init__(self, path: Path, suffix: str) -> None:  # noqa: ARG002 - one dialect
-        self._file = path.open("w", encoding="utf-8")
-
-    def write(self, frame: pd.DataFrame) -> None:
-        frame.to_json(self._file, orient="records", lines=True, force_ascii=False)
-
-    def close(self) -> None:
-        self._file.close()
-
-
-class _Parquet:
-    def __init__(self, path: Path, suffix: str) -> None:  # noqa: ARG002 - one dialect
-        self._path = path
-        self._writer: Any = None
-
-    def write(self, frame: pd.DataFrame) -> None:
-        # The cells of the table are text, whatever a chunk holds; a chunk without any must not change the schema.
-        texts = {name: pa.string() for name in frame.columns if frame[name].dtype == object}
-        table = pa.Table.from_pandas(frame, preserve_index=False)
-        table = table.cast(pa.schema([(f.name, texts.get(f.name, f.type)) for f in table.schema]))
-        if self._writer is None:
-            self._writer = pyarrow.parquet.ParquetWriter(self._path, table.schema)
-        self._writer.write_table(table)
-
-    def close(self) -> None:
-        if self._writer is not None:
-            self._writer.close()
-
-
-_WRITERS: dict[str, type[_Writer]] = {"csv": _Csv, "jsonl": _JsonLines, "parquet": _Parquet}

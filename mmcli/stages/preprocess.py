@@ -75,6 +75,7 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
 
 def _write(plan: Plan, options: Options, context: Context, draft: Draft) -> None:
     found = plan.schema
+    _check_names(plan, draft)
     modalities = {item.name: _fit(plan, item.name, item.modality) for item in found.columns}
     for item in found.columns:
         state = {"modality": item.modality, "state": modalities[item.name].state()}
@@ -102,6 +103,16 @@ def _write(plan: Plan, options: Options, context: Context, draft: Draft) -> None
     folders = {name: [f"columns/{layout.safe(column)}/" for column in columns] for name, columns in found.inputs.items()}
     draft.parts.update({name: [ROWS, TASK, *own] for name, own in folders.items()})
     draft.metrics.update(plan.counts, rejects=len(made.rejects))
+
+
+def _check_names(plan: Plan, draft: Draft) -> None:
+    """Refuses columns whose folders would be one where the file system takes `T` for `t`."""
+    same = layout.same_where_case_does_not_count([item.name for item in plan.schema.columns])
+    if same and draft.path.with_name(draft.path.name.swapcase()).exists():
+        raise DataError(
+            f"the columns {same[0]!r} and {same[1]!r} differ in case alone: one file name on the file system of {draft.path}",
+            "Rename one.",
+        )
 
 
 def _fit(plan: Plan, column: str, kind: str) -> Modality:

@@ -7,9 +7,12 @@ from pathlib import Path
 
 from mmcli.errors import DataError
 
-SUFFIXES = (".csv", ".tsv", ".tab", ".parquet", ".pq", ".jsonl", ".ndjson")
+STDIN = Path("-")
+"""How standard input is named on the command line."""
+SUFFIXES = (".csv", ".tsv", ".tab", ".parquet", ".pq", ".json", ".jsonl", ".ndjson", ".xlsx")
 """Of files that are surely meant as tables; a .txt may be anything."""
-GIVE = "Give a .csv, .tsv, .parquet or .jsonl file."
+READ = ".csv, .tsv, .json, .jsonl, .parquet or .xlsx, also in .gz, .bz2, .xz or .zip"
+GIVE = f"Give a table: {READ}."
 
 
 def require_file(path: Path) -> Path:
@@ -18,7 +21,7 @@ def require_file(path: Path) -> Path:
     Raises:
         DataError: there is no file; naming the tables beside it whose names are like it, or those of the folder it is.
     """
-    if path.is_file():
+    if path.is_file() or path == STDIN:
         return path
     if path.is_dir():
         tables = _tables(path)

@@ -1,50 +1,61 @@
-"""Reads the user's table in chunks: CSV (any encoding and delimiter), Parquet, JSON Lines.
+"""Reads the user's table in chunks: CSV (any encoding and delimiter), JSON, Parquet, Excel.
 
 A cell is text or None; numbers become their shortest text, lists and objects JSON. An empty cell is missing, and what the user
 says means missing (`na`); `NA`, `null` and `None` are text here, since they may be names of things. Rows are numbered from 1,
-not counting the header. Knows nothing of what columns mean.
+not counting the header. Knows nothing of what columns mean; each format has a file of its own.
 """
 
 from __future__ import annotations
 
-import csv
-import functools
-import itertools
-import json
-import math
 import shlex
-import sys
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet
 
 from mmcli.errors import DataError, did_you_mean
-from mmcli.tables.encoding import check_encoding, detect_delimiter, detect_encoding
+from mmcli.tables import delimited, objects, workbook
+from mmcli.tables.cells import as_text
+from mmcli.tables.columnar import Columnar
+from mmcli.tables.delimited import Delimited
+from mmcli.tables.encoding import Encoding, check_encoding, detect
 from mmcli.tables.finding import require_file
+from mmcli.tables.objects import Objects
+from mmcli.tables.source import called, find
+from mmcli.tables.workbook import Workbook
 
 CHUNK_ROWS = 4096
-_LOOKED_AT = 20
-"""Records that tell whether the header lacks a field."""
 NAMELESS = "Unnamed: 0"
 """What a first field without a name is called, as pandas calls it: it holds the names of the rows."""
-FORMATS = {
-    ".csv": "csv",
-    ".tsv": "csv",
-    ".tab": "csv",
-    ".txt": "csv",
-    ".parquet": "parquet",
-    ".pq": "parquet",
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".json": "jsonl",
-}
+_HEAD_CHARS = 1 << 27
+"""Characters of cells that `head` holds at most: cells may be whole pictures."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Consecutive rows of a table, in two forms."""
+
+    frame: pd.DataFrame
+    """The cells as text; the index is the row number, from 0."""
+    own: Any
+    """As the table has them: an Arrow batch of Parquet, objects of JSON, lists of values of CSV (text as it is) and Excel."""
+
+    def typed(self) -> pd.DataFrame:
+        """The rows with the types that the table has; of a CSV, text."""
+        if isinstance(self.own, pa.RecordBatch):
+            frame: pd.DataFrame = self.own.to_pandas()
+            return frame.reset_index(drop=True)
+        if self.own and isinstance(self.own[0], dict):
+            return pd.DataFrame(self.own, columns=list(self.frame.columns))
+        is_text = all(isinstance(value, str) for value in self.own[0]) if self.own else True
+        return self.frame if is_text else pd.DataFrame(self.own, columns=list(self.frame.columns))
 
 
 @dataclass(frozen=True)
@@ -53,16 +64,32 @@ class Table:
 
     path: Path
     format: str
-    encoding: str = "utf-8"
-    delimiter: str = ","
+    """csv, json, parquet or excel."""
+    encoding: str
+    delimiter: str
+    reader: Delimited | Objects | Columnar | Workbook
+    notes: tuple[str, ...] = ()
+    """What was understood of the file that a user may want to know."""
+    warnings: tuple[str, ...] = ()
+    """What was guessed."""
     na: frozenset[str] = frozenset()
     """Cells that the user says mean missing; a chunk's `attrs["na"]` counts them by (column, cell)."""
+
+    @property
+    def described(self) -> str:
+        """The format in words."""
+        if self.format == "csv":
+            names = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}
+            return f"CSV in {self.encoding}, fields separated by {names.get(self.delimiter, repr(self.delimiter))}"
+        if isinstance(self.reader, Objects):
+            return f"{self.reader.layout} in {self.encoding}"
+        return {"parquet": "Parquet", "excel": "Excel"}[self.format]
 
     @cached_property
     def columns(self) -> list[str]:
         """The names of the columns, in order."""
-        names = {"csv": _csv_header, "parquet": _parquet_header, "jsonl": _jsonl_header}[self.format](self)
-        if names and not names[0].strip() and self.format != "jsonl":
+        names = list(self.reader.columns)
+        if names and not names[0].strip() and self.format != "json":
             names[0] = NAMELESS
         duplicates = sorted({name for name in names if names.count(name) > 1})
         if duplicates:
@@ -80,10 +107,8 @@ class Table:
     @cached_property
     def row_index(self) -> list[str]:
         """The columns that pandas has written as the index of a Parquet file."""
-        described = (
-            json.loads((_parquet(self).schema_arrow.metadata or {}).get(b"pandas", b"{}")) if self.format == "parquet" else {}
-        )
-        return [name for name in described.get("index_columns", []) if isinstance(name, str) and name in self.columns]
+        names = self.reader.index if isinstance(self.reader, Columnar) else []
+        return [name for name in names if name in self.columns]
 
     def require(self, column: str, flag: str) -> None:
         """Raises DataError if there is no such column, suggesting the nearest, or how to name several."""
@@ -106,16 +131,10 @@ class Table:
             DataError: naming the row and line of what cannot be read.
         """
         wanted = self.columns if columns is None else columns
-        records = {"csv": _csv_records, "parquet": _parquet_records, "jsonl": _jsonl_records}[self.format](self)
-        start, block = 0, list[list[str | None]]()
-        places = [self.columns.index(name) for name in wanted]
-        for record in records:
-            block.append([record[place] for place in places])
-            if len(block) == rows:
-                yield self._chunk(block, wanted, start)
-                start, block = start + rows, []
-        if block:
+        records, start = self._cells(wanted), 0
+        while block := list(islice(records, rows)):
             yield self._chunk(block, wanted, start)
+            start += len(block)
 
     def _chunk(self, block: list[list[str | None]], columns: list[str], start: int) -> pd.DataFrame:
         named: Counter[tuple[str, str]] = Counter()
@@ -124,157 +143,112 @@ class Table:
                 if cell is not None and cell.strip() in self.na:
                     named[columns[place], cell.strip()] += 1
                     record[place] = None
-        frame = _frame(block, columns, start)
+        frame = _frame(list(zip(*block, strict=True)), columns, start, len(block))
         if named:
             frame.attrs["na"] = named
         return frame
 
     def head(self, rows: int) -> pd.DataFrame:
-        """The first rows."""
-        return next(self.chunks(rows), _frame([], self.columns, 0))
+        """The first rows; fewer where cells are huge."""
+        block, size = list[list[str | None]](), 0
+        for record in islice(self._cells(self.columns), rows):
+            block.append(record)
+            size += sum(len(cell) for cell in record if cell is not None)
+            if size > _HEAD_CHARS:
+                break
+        return self._chunk(block, self.columns, 0)
+
+    def parts(self, rows: int = CHUNK_ROWS) -> Iterator[Rows]:
+        """Consecutive parts of the table, as text and as it has them itself.
+
+        Raises:
+            DataError: as `chunks`.
+        """
+        reader, start = self.reader, 0
+        if isinstance(reader, Columnar):
+            for batch in reader.batches():
+                cells = reader.texts(batch, start)
+                yield Rows(_frame(list(cells.values()), self.columns, start, batch.num_rows), batch)
+                start += batch.num_rows
+            return
+        records: Iterator[Any] = reader.objects() if isinstance(reader, Objects) else reader.records()
+        while block := list(islice(records, rows)):
+            lists = [[record.get(name) for name in self.columns] for record in block] if isinstance(reader, Objects) else block
+            made = [[as_text(value) for value in values] for values in zip(*lists, strict=True)]
+            yield Rows(_frame(made, self.columns, start, len(block)), block)
+            start += len(block)
+
+    def _cells(self, wanted: list[str]) -> Iterator[list[str | None]]:
+        """The wanted cells of each row, as text."""
+        if isinstance(self.reader, Columnar):
+            yield from self.reader.records(wanted)
+            return
+        places = [self.columns.index(name) for name in wanted]
+        if isinstance(self.reader, Delimited):
+            for record in self.reader.records():
+                yield [cell if (cell := record[place]) and not cell.isspace() else None for place in places]
+            return
+        for values in self.reader.records():
+            yield [as_text(values[place]) for place in places]
 
 
 def open_table(path: Path, encoding: str | None = None, delimiter: str | None = None) -> Table:
-    """The table at `path`, its format told by the suffix, its encoding and delimiter by its bytes where not given.
+    """The table at `path`, `-` for standard input: its format told by its first bytes and its suffix, its encoding and
+    delimiter by its bytes where not given.
 
     Raises:
-        DataError: no such file, an unknown suffix, an empty file, a wrong encoding.
+        DataError: no such file, a format that is not read, an empty file, a wrong encoding.
     """
     require_file(path)
-    kind = FORMATS.get(path.suffix.lower())
-    if kind is None:
-        raise DataError(
-            f"{path}: cannot tell the format of a table from {path.suffix or 'no suffix'!r}",
-            f"Known: {', '.join(FORMATS)}.",
-        )
-    if path.stat().st_size == 0:
-        raise DataError(f"{path} is empty", "A table needs a header and at least one row.")
+    source, kind = find(path)
     if kind == "parquet":
-        return Table(path, kind)
-    if encoding is None:
-        encoding = detect_encoding(path)
-    else:
-        check_encoding(path, encoding)
-    if kind == "csv" and delimiter is None:
-        delimiter = detect_delimiter(path, encoding)
-    return Table(path, kind, encoding, (delimiter or ",").replace("\\t", "\t"))
+        return Table(path, kind, "utf-8", ",", Columnar(source))
+    if kind == "excel":
+        book = workbook.look(source)
+        return _named(Table(path, kind, "utf-8", ",", book), book.notes, book.warnings)
+    warnings = []
+    with source.unpacking():
+        if encoding is None:
+            found = detect(source, header=kind == "csv")
+            if found.example:
+                warnings.append(_guessed(found))
+            encoding = found.name
+        else:
+            check_encoding(source, encoding)
+    name = Path(source.member or path.name.removesuffix(path.suffix if source.packing else ""))
+    if kind == "json":
+        table = objects.look(source, name.suffix.lower(), encoding)
+        return _named(Table(path, kind, encoding, ",", table), (), warnings)
+    text = delimited.look(source, name.suffix.lower(), encoding, _one_character(delimiter))
+    return _named(Table(path, kind, encoding, text.delimiter, text), text.notes, [*warnings, *text.warnings])
 
 
-def _frame(block: list[list[str | None]], columns: list[str], start: int) -> pd.DataFrame:
-    frame = pd.DataFrame(block, columns=columns, dtype=object)
-    frame.index = pd.RangeIndex(start, start + len(block))
-    return frame
+def _named(table: Table, notes: Sequence[str], warnings: Sequence[str]) -> Table:
+    """The table with notes and warnings, its name before each."""
+    name = called(table.path)
+    return replace(table, notes=tuple(f"{name}: {own}" for own in notes), warnings=tuple(f"{name}: {own}" for own in warnings))
 
 
-def _csv_header(table: Table) -> list[str]:
-    csv.field_size_limit(sys.maxsize)
-    with table.path.open(encoding=table.encoding, newline="") as file:
-        records = (record for record in csv.reader(file, delimiter=table.delimiter) if record)
-        names = [name.strip() for name in next(records, [])]
-        if not names:
-            raise DataError(f"{table.path} is empty", "A table needs a header and at least one row.")
-        first = list(itertools.islice(records, _LOOKED_AT))
-    # R gives the names of rows no field in the header; a mark at the end of each line is another matter.
-    longer = first and all(len(record) == len(names) + 1 for record in first)
-    return ["", *names] if longer and all(record[-1].strip() for record in first) else names
+def _guessed(found: Encoding) -> str:
+    return (
+        f"its encoding is not told and was guessed: {found.name}. So it reads {found.example!r}; if that is wrong, give "
+        "--encoding (utf-8, gb18030, big5, shift_jis, cp1252, ...)"
+    )
 
 
-def _csv_records(table: Table) -> Iterator[list[str | None]]:
-    width = len(table.columns)
-    csv.field_size_limit(sys.maxsize)
-    with table.path.open(encoding=table.encoding, newline="") as file:
-        reader = csv.reader(file, delimiter=table.delimiter, strict=True)
-        row = 0
-        try:
-            next(record for record in reader if record)  # the header
-            for record in reader:
-                if not record:
-                    continue
-                row += 1
-                _check_csv_record(table, record, row, reader.line_num, width)
-                yield [cell if cell.strip() else None for cell in record]
-        except csv.Error as error:
-            raise DataError(
-                f"{table.path}, row {row + 1} (line {reader.line_num}): {error}",
-                'A quote is probably left open or not doubled: write "" for a quote inside a quoted field.',
-            ) from None
+def _one_character(delimiter: str | None) -> str | None:
+    """Raises DataError if it is none."""
+    told = delimiter and delimiter.replace("\\t", "\t")
+    if told is not None and len(told) != 1:
+        raise DataError(f"--delimiter {delimiter!r} is not one character", r"E.g. ';' or '\t'.")
+    return told
 
 
-def _check_csv_record(table: Table, record: list[str], row: int, line: int, width: int) -> None:
-    if len(record) != width:
-        raise DataError(
-            f"{table.path}, row {row} (line {line}) has {len(record)} fields, the header has {width}",
-            f"It begins {table.delimiter.join(record)[:60]!r}. Quote fields that hold the delimiter "
-            f"{table.delimiter!r}, or give another with --delimiter.",
-        )
-    for name, cell in zip(table.columns, record, strict=True):
-        if "\0" in cell:
-            raise DataError(
-                f"{table.path}, row {row} (line {line}), column {name!r} holds a NUL byte: {cell[:40]!r}",
-                "The file is damaged, or is UTF-16 without a mark: then give --encoding utf-16.",
-            )
-
-
-def _parquet_header(table: Table) -> list[str]:
-    return [str(name) for name in _parquet(table).schema_arrow.names]
-
-
-def _parquet_records(table: Table) -> Iterator[list[str | None]]:
-    for batch in _parquet(table).iter_batches(CHUNK_ROWS):
-        lists = [column.to_pylist() for column in batch.columns]
-        for record in zip(*lists, strict=True):
-            yield [_as_text(cell) for cell in record]
-
-
-def _parquet(table: Table) -> Any:
-    try:
-        return pyarrow.parquet.ParquetFile(table.path)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise DataError(f"{table.path} is not a readable Parquet file: {error}") from None
-
-
-def _jsonl_objects(table: Table) -> Iterator[tuple[int, dict[str, Any]]]:
-    with table.path.open(encoding=table.encoding) as file:
-        row = 0
-        for line, text in enumerate(file, 1):
-            if not text.strip():
-                continue
-            row += 1
-            where = f"{table.path}, row {row} (line {line})"
-            try:
-                record = json.loads(text, object_pairs_hook=functools.partial(_unique, where))
-            except json.JSONDecodeError as error:
-                raise DataError(f"{where} is not JSON: {error}", "JSON Lines holds one object to a line.") from None
-            if not isinstance(record, dict):
-                raise DataError(f"{where} is not an object: {text.strip()[:40]}", 'Expected {"column": value, ...}.')
-            yield row, record
-
-
-def _unique(where: str, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    record = dict(pairs)
-    if len(record) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise DataError(f"{where} holds the column {twice!r} twice", "Rename or remove one.")
-    return record
-
-
-def _jsonl_header(table: Table) -> list[str]:
-    names: dict[str, None] = {}
-    for _, record in _jsonl_objects(table):
-        names.update(dict.fromkeys(record))
-    return list(names)
-
-
-def _jsonl_records(table: Table) -> Iterator[list[str | None]]:
-    for _, record in _jsonl_objects(table):
-        yield [_as_text(record.get(name)) for name in table.columns]
-
-
-def _as_text(cell: Any) -> str | None:
-    if cell is None or (isinstance(cell, float) and math.isnan(cell)):
-        return None
-    if isinstance(cell, list | dict):
-        return json.dumps(cell, ensure_ascii=False)
-    text = cell.decode("utf-8", "replace") if isinstance(cell, bytes) else str(cell)
-    return text if text.strip() else None
+def _frame(columns: Sequence[Sequence[Any]], names: list[str], start: int, rows: int) -> pd.DataFrame:
+    """A frame of cells; the index is the row number."""
+    made = {}
+    for name, cells in zip(names, columns or [()] * len(names), strict=True):
+        array = np.empty(rows, dtype=object)
+        array[:] = cells
+        made[name] = array
+    return pd.DataFrame(made, columns=names, index=pd.RangeIndex(start, start + rows), dtype=object)

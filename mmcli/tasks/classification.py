@@ -18,6 +18,7 @@ from mmcli.errors import DataError, did_you_mean
 from mmcli.reporting import metrics
 from mmcli.reporting.metrics import Array, Metric
 from mmcli.signals import Decision
+from mmcli.tables.names import tidy
 from mmcli.tasks import Cells, Likeness, Task
 
 
@@ -50,13 +51,13 @@ class Classification(Task):
     @classmethod
     def strata(cls, config: Config, cells: Cells) -> list[str]:  # noqa: ARG003 - whatever the options
         """The classes themselves."""
-        return [str(cell) for (cell,) in cells]
+        return [tidy(str(cell)) for (cell,) in cells]
 
     @classmethod
     def fit(cls, config: Config, cells: Cells, names: Sequence[str]) -> Self:
         if len(names) > 1:
             raise DataError(f"classes are predicted of one column, not of {', '.join(names)}", "Give one --target.")
-        counts = Counter(str(cell) for (cell,) in cells)
+        counts = Counter(tidy(str(cell)) for (cell,) in cells)
         if len(counts) < 2:
             found = f"only the class {next(iter(counts))!r}" if counts else "no class"
             raise DataError(
@@ -80,7 +81,7 @@ class Classification(Task):
 
     def encode(self, cells: Cells) -> Tensor:
         index = {name: i for i, name in enumerate(self.classes)}
-        targets = [str(cell) for (cell,) in cells]
+        targets = [tidy(str(cell)) for (cell,) in cells]
         missing = sorted(set(targets) - set(index))
         if missing:
             raise DataError(

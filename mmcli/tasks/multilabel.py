@@ -1,4 +1,4 @@
-"""Any number of labels for each row, in one cell with a mark between them; primary metric micro_f1.
+"""Any number of labels for each row, in one cell with a mark between them or as a list; primary metric micro_f1.
 
 Outputs hold a logit for each label and, beside them, the thresholds that they must pass, a buffer of the head that is tuned on
 val once the head is trained: [logits, thresholds], 2 K in all. A temperature divides both and changes no decision.
@@ -6,6 +6,7 @@ val once the head is trained: [logits, thresholds], 2 K in all. A temperature di
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +23,8 @@ from mmcli.errors import DataError
 from mmcli.reporting import metrics
 from mmcli.reporting.metrics import Array, Metric
 from mmcli.signals import Decision
+from mmcli.tables.names import listed, tidy
+from mmcli.tables.written import written
 from mmcli.tasks import Cells, Likeness, Task
 
 
@@ -43,16 +46,24 @@ class Multilabel(Task):
 
     constant_name: ClassVar[str] = "frequencies"
 
-    def __init__(self, config: Config, labels: Sequence[str], counts: Sequence[int], left_out: Sequence[str]) -> None:
+    def __init__(
+        self, config: Config, labels: Sequence[str], counts: Sequence[int], left_out: Sequence[str], lists: bool = False
+    ) -> None:
         self.config = config
         self.labels = list(labels)
         self.counts = list(counts)
         self.left_out = list(left_out)
+        self.lists = lists
+        """Whether cells are lists, as predictions are then."""
 
     @classmethod
     def sniff(cls, config: Config, cells: Cells) -> Likeness:
-        """Only where a mark was told that the cells do have."""
-        if not config.separator or len(cells[0]) > 1:
+        """Only where a mark was told that the cells do have, or where all are lists of names."""
+        if len(cells[0]) > 1:
+            return Likeness(0.0, "several target columns")
+        if _are_lists(cells):
+            return Likeness(1.0, f"{len(cells)} cells that are lists")
+        if not config.separator:
             return Likeness(0.0, "no --label-separator was given")
         several = sum(config.separator in str(cell or "") for (cell,) in cells)
         return Likeness(1.0, f"{several} of {len(cells)} cells hold {config.separator!r}, the --label-separator")
@@ -73,8 +84,10 @@ class Multilabel(Task):
     def fit(cls, config: Config, cells: Cells, names: Sequence[str]) -> Self:
         if len(names) > 1:
             raise DataError(f"labels are predicted of one column, not of {', '.join(names)}", "Give one --target.")
-        _require_separator(config, cells)
-        if not any(config.separator in str(cell or "") for (cell,) in cells):
+        lists = _are_lists(cells, told=True)
+        if not lists:
+            _require_separator(config, cells)
+        if not lists and not any(config.separator in str(cell or "") for (cell,) in cells):
             example = next((cell for (cell,) in cells if cell), "")
             raise DataError(
                 f"no cell of the target {names[0]!r} in train holds {config.separator!r}, the --label-separator: {example!r}",
@@ -87,7 +100,7 @@ class Multilabel(Task):
                 f"no label has {config.min_count} train rows or more (and is absent from another): nothing can be learnt",
                 f"Check --target and --label-separator {config.separator!r}.",
             )
-        return cls(config, kept, [counts[label] for label in kept], sorted(set(counts) - set(kept)))
+        return cls(config, kept, [counts[label] for label in kept], sorted(set(counts) - set(kept)), lists)
 
     @property
     def metrics(self) -> dict[str, bool]:
@@ -144,12 +157,13 @@ class Multilabel(Task):
         return right, wrong, target
 
     def decode(self, outputs: Tensor) -> dict[str, list[Any]]:
-        """The labels joined by the mark (empty where there is none), and the probability of each."""
+        """The labels joined by the mark (empty where there is none) or as a list, and the probability of each."""
         logits, thresholds = outputs.double().cpu().chunk(2, dim=1)
         chosen = (logits > thresholds).tolist()
         mark = self.config.separator
+        found = [[label for label, here in zip(self.labels, row, strict=True) if here] for row in chosen]
         columns: dict[str, list[Any]] = {
-            "": [mark.join(label for label, here in zip(self.labels, row, strict=True) if here) for row in chosen]
+            "": [json.dumps(row, ensure_ascii=False) if self.lists else mark.join(row) for row in found]
         }
         for place, label in enumerate(self.labels):
             columns[f"_probability_{label}"] = [round(p, 6) for p in logits[:, place].sigmoid().tolist()]
@@ -202,12 +216,13 @@ class Multilabel(Task):
         return metrics.MORE_OF_LABELS
 
     def state(self) -> dict[str, Any]:
-        learnt = {"labels": self.labels, "counts": self.counts, "left_out": self.left_out}
+        learnt = {"labels": self.labels, "counts": self.counts, "left_out": self.left_out, "lists": self.lists}
         return {"config": self.config.model_dump(), **learnt}
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Self:
-        return cls(Config(**state["config"]), state["labels"], state["counts"], state["left_out"])
+        learnt = (state["labels"], state["counts"], state["left_out"])
+        return cls(Config(**state["config"]), *learnt, lists=state.get("lists", False))
 
     def _thresholds(self, logits: Array, right: Array) -> Array:
         shared = _best_threshold(logits.ravel(), right.ravel())
@@ -247,7 +262,22 @@ def _require_separator(config: Config, cells: Cells) -> None:
 
 
 def _labels(cell: str | None, separator: str) -> list[str]:
-    return [] if cell is None else list(dict.fromkeys(label.strip() for label in cell.split(separator) if label.strip()))
+    """The labels of a cell, each once: of a list its items, else what stands between the marks."""
+    if cell is None:
+        return []
+    found = listed(cell)
+    if found is None:
+        found = cell.split(separator) if separator else [cell]
+    return list(dict.fromkeys(label for label in map(tidy, found) if label))
+
+
+def _are_lists(cells: Cells, told: bool = False) -> bool:
+    """Whether nearly all cells are lists of names; of numbers only where labels are told to be the task."""
+    found = [listed(cell) for (cell,) in cells if cell is not None]
+    lists = [names for names in found if names is not None]
+    if not lists or len(lists) < 0.9 * len(found) or not any(lists):
+        return False
+    return told or any(written(name) is None for names in lists for name in names)
 
 
 def _best_threshold(logits: Array, right: Array) -> float:

@@ -181,6 +181,51 @@ def test_names_of_columns_are_safe_and_come_back(tmp_path: Path) -> None:
         assert (column, "cnn") in layout.encoders(tmp_path)
 
 
+NAMES = (
+    *("x" * 348, "x" * 347, "图" * 120, "🙂" * 40, "$x_$", "<b>", 'a"b', "a'b", "..", ".", "...", "a.", "a..", "a ", " a"),
+    *(
+        "CON",
+        "con.txt",
+        "nul",
+        "COM1",
+        "~",
+        "a~b",
+        "%43ON",
+        "a%2E",
+        "\u1112\u1161",
+        "하",
+        "e\u0301",
+        "é",
+        "a\nb",
+        "\x00",
+        "|?*:",
+    ),
+)
+
+
+def test_every_name_has_a_folder_of_its_own(tmp_path: Path) -> None:
+    folders = [layout.safe(name) for name in NAMES]
+    assert len(set(folders)) == len(NAMES)
+    for folder in folders:
+        assert len(folder.encode()) <= 100
+        assert not set(folder) & set('<>:"/\\|?*\n\x00')
+        assert folder[-1] not in ". " and folder[0] != "."
+        assert folder.split(".")[0].lower() not in {"con", "nul", "com1"}
+    (tmp_path / folders[0] / f".{folders[2]}.partial").mkdir(parents=True)
+    assert layout.safe("photo zh-标签_2.5") == "photo zh-标签_2.5"
+    assert layout.same_where_case_does_not_count(["T", "x", "t"]) == ("T", "t")
+    assert layout.same_where_case_does_not_count(["T", "x"]) is None
+
+
+@pytest.mark.parametrize("column", NAMES)
+def test_the_column_of_an_encoder_is_read_from_its_manifest(column: str, tmp_path: Path) -> None:
+    folder = tmp_path / layout.encoder(column, "cnn")
+    folder.mkdir(parents=True)
+    config = {"config": {"column": column, "architecture": "cnn"}}
+    (folder / store.MANIFEST).write_text(json.dumps(config), encoding="utf-8")
+    assert layout.encoders(tmp_path) == [(column, "cnn")]
+
+
 def test_metrics_and_versions_are_plain_json(tmp_path: Path) -> None:
     make(tmp_path)
     manifest = json.loads((tmp_path / "thing" / store.MANIFEST).read_text())

@@ -61,7 +61,8 @@ def test_wrong_flags_and_names(line: str, code: int, said: str, here: Path) -> N
 
 
 def test_a_name_that_is_like_none_is_told_no_other(here: Path) -> None:
-    assert run("run", "nope.csv")[2] == "error: nope.csv: there is no such file. Give a .csv, .tsv, .parquet or .jsonl file."
+    read = ".csv, .tsv, .json, .jsonl, .parquet or .xlsx, also in .gz, .bz2, .xz or .zip"
+    assert run("run", "nope.csv")[2] == f"error: nope.csv: there is no such file. Give a table: {read}."
 
 
 @pytest.mark.parametrize("line", ["run nope.csv", "run t.csv -a file", "optimize --pick small", "run t.csv --set epochs=3"])
@@ -94,7 +95,7 @@ def test_a_device_that_is_not_here_ends_run_before_any_work(here: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "code", "error", "hint"),
     [
-        ("run nope.csv --json", 3, "nope.csv: there is no such file.", "Give a .csv"),
+        ("run nope.csv --json", 3, "nope.csv: there is no such file.", "Give a table"),
         ("fuse --goal size --json", 2, "No such option: --goal", "--help"),
         ("fuse --seeds many --json", 2, "Invalid value for '--seeds'", "--help"),
         ("fuse --config absent.toml --json", 2, "--config absent.toml: there is no such file", "Looked in"),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from mmcli.errors import ConfigError
-from mmcli.modalities.text import Config, Text
+from mmcli.modalities.text import Config, Text, _pieces_of
 
 CORPUS = ["the cat sat on the mat", "圣诞树, 庆祝", "naïve café 🎃"] * 3
 
@@ -67,3 +68,33 @@ def test_a_wrong_tokenizer_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "bad.json").write_text("{}")
     with pytest.raises(ConfigError, match=r"is not a tokenizer\.json"):
         Text.fit(Config(tokenizer=str(tmp_path / "bad.json")), iter([]))
+
+
+@pytest.mark.parametrize(
+    "kind", ["南瓜灯" * 40_000, "👩‍👩‍👧" * 20_000, "a" * 120_000, " " * 120_000, "1" * 120_000, "word " * 24_000]
+)
+def test_a_cell_without_end_is_learnt_from_in_pieces(kind: str) -> None:
+    pieces = list(_pieces_of([kind, "short"], 4096))
+    assert "".join(pieces) == kind[:4096] + "short"
+    assert max(len(word) for piece in pieces for word in re.findall(r"\w+|[^\w\s]+|\s+", piece)) <= 65
+    modality = Text.fit(Config(), iter([kind, "short text"]))
+    encoded = modality.transform([kind, "short text", None])
+    assert encoded.column.offsets is not None
+    assert encoded.column.offsets.tolist()[1] <= 256
+    assert modality.texts(encoded.column)[1] == "short text"
+
+
+def test_short_cells_are_learnt_from_as_they_are() -> None:
+    cells = ["the cat sat on the mat", "x" * 64, "圣诞树, 庆祝。" * 20]
+    assert list(_pieces_of(cells, 4096)) == cells
+
+
+def test_of_a_huge_cell_the_first_tokens_are_those_of_the_whole() -> None:
+    modality = fitted(max_tokens=5, vocab_size=300)
+    cell = "the cat sat on the mat " * 3000
+    encoded = modality.transform([cell])
+    assert encoded.column.values.tolist() == modality.tokenizer.encode(cell).ids[:5]
+    assert encoded.remarks == {"cut to 5 tokens": 1}
+    blanks = " " * 400 + "cat"  # more than is looked at first, and few tokens
+    one = Text.fit(Config(max_tokens=5, vocab_size=2000), iter([" " * 64] * 9 + CORPUS))
+    assert one.transform([blanks]).column.values.tolist() == one.tokenizer.encode(blanks).ids[:5]

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from mmcli.errors import DataError
-from mmcli.tables.encoding import check_encoding, detect_delimiter, detect_encoding
+from mmcli.tables.delimited import detect_delimiter
+from mmcli.tables.encoding import check_encoding, detect_encoding
 
 CHINESE = "编号,描述\n1,南瓜灯和万圣节\n2,圣诞树\n"
 FRENCH = "id,texte\n1,Œuvre déjà vue à l’été\n2,crème brûlée, garçon\n".replace("Œ", "O").replace("’", "'")

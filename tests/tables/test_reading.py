@@ -67,7 +67,7 @@ def test_a_missing_file_suggests_a_near_name(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="is a folder"):
         open_table(tmp_path)
     with pytest.raises(DataError, match="cannot tell the format"):
-        open_table(write(tmp_path, "x", "t.xlsx"))
+        open_table(write(tmp_path, "x", "t.dat"))
 
 
 def test_an_unknown_column_suggests_the_nearest(tmp_path: Path) -> None:

@@ -88,7 +88,8 @@ def _write_board(ranked: Sequence[Ranked], said: str, made: Sequence[Artifact], 
         text = leaderboard.markdown(*leaderboard.table(ranked, task.primary_metric), said)
         store.write_atomic(draft.path / "leaderboard.md", text.encode())
         shown_rows = [(row.entry.name, row.entry.kind, row.score) for row in ranked if row.score is not None]
-        plots.leaderboard(shown_rows, task.primary_metric, draft.path / "leaderboard.png", split="val")
+        with context.console.drawing("leaderboard.png"):
+            plots.leaderboard(shown_rows, task.primary_metric, draft.path / "leaderboard.png", split="val")
     context.console.note(f"the leaderboard: {context.root / layout.LEADERBOARD}/leaderboard.md, .json, .png")
 
 

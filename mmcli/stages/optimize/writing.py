@@ -13,6 +13,7 @@ from mmcli.data.dataset import Dataset
 from mmcli.encoders import parameter_count
 from mmcli.models import conformal, loading, runners
 from mmcli.optimizations import Candidate
+from mmcli.reporting.console import Console
 from mmcli.reporting.metrics import shown
 from mmcli.selection import tradeoff
 from mmcli.selection.tradeoff import Row
@@ -55,7 +56,8 @@ def write(candidate: Candidate, own: runners.Runner, work: Work, late: dict[str,
         conformal=conformal.fit(task, outputs[val], dataset.targets[val], work.options.coverage),
         parameters=parameter_count(candidate.network),
     )
-    _draw(work, row.name)
+    with Console().drawing("a plot beside the optimized model"):
+        _draw(work, row.name)
 
 
 def _summary(row: Row) -> dict[str, Any]:

@@ -1,0 +1,31 @@
+"""Names as they stand in cells: classes, labels, categories, groups. Two that look the same are the same."""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+
+_AROUND = re.compile(r"^[\s\u200b\u2060\ufeff\u200e\u200f]+|[\s\u200b\u2060\ufeff\u200e\u200f]+$")
+_PRINTED = re.compile(r"\[\s*(?:'[^'\\]*'\s*(?:,\s*'[^'\\]*'\s*)*,?)?\s*\]")
+
+
+def tidy(name: str) -> str:
+    """The name without blanks and invisible marks around it, its letters composed (Unicode NFC): `cafe´` is `café`."""
+    if name.isascii():
+        return name.strip()
+    return _AROUND.sub("", unicodedata.normalize("NFC", name))
+
+
+def listed(cell: str) -> list[str] | None:
+    """The names in a cell that is a list, of JSON or as Python prints it; None where it is none."""
+    text = cell.strip()
+    if not (text.startswith("[") and text.endswith("]")):
+        return None
+    try:
+        found = json.loads(text)
+    except (json.JSONDecodeError, RecursionError):
+        return re.findall(r"'([^'\\]*)'", text) if _PRINTED.fullmatch(text) else None
+    if any(isinstance(item, list | dict) for item in found):
+        return None
+    return [item if isinstance(item, str) else json.dumps(item) for item in found if item is not None]

@@ -75,6 +75,11 @@ def encoders_of(fused: Artifact) -> dict[str, Artifact]:
     return {name: read_encoder(fused.root, choice["input"], choice["architecture"]) for name, choice in chosen.items()}
 
 
+def inputs_of(fused: Artifact) -> list[str]:
+    """The inputs that a fused or optimised model reads, in order."""
+    return list(dict.fromkeys(str(choice["input"]) for choice in fused.config["encoders"].values()))
+
+
 def best_by_input(encoders: Mapping[str, Artifact]) -> dict[str, Artifact]:
     """Of a fused model's encoders, the best on val of each input."""
     best: dict[str, Artifact] = {}

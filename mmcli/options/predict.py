@@ -31,6 +31,9 @@ class Options:
         Flag("--sets", "Write prediction sets, or the ends of an interval: they hold the truth as often as asked."),
     ] = False
     embeddings: Annotated[bool, Flag("--embeddings", "Write the fused features of each row, as a list.")] = False
+    raw: Annotated[
+        bool, Flag("--raw", "Leave cells of a CSV that a spreadsheet would run as formulas without an apostrophe.")
+    ] = False
     allow_missing: Annotated[
         bool, Flag("--allow-missing", "Predict although most files of a column are not there: they count as missing.")
     ] = False

@@ -1,4 +1,4 @@
-"""The report of an evaluation: plots, tables and examples, as the values of its page."""
+"""The report of an evaluation: drawings, tables and examples, as the values of its page."""
 
 from __future__ import annotations
 
@@ -15,10 +15,18 @@ from mmcli.artifacts import tensors
 from mmcli.artifacts.store import Artifact
 from mmcli.data.dataset import Dataset
 from mmcli.models import loading
+from mmcli.proof import advice, curves, provenance, steps, tables
 from mmcli.proof.examples import examples
-from mmcli.reporting import html, plots
+from mmcli.reporting import charts, dots, words
+from mmcli.reporting.classes import ClassScore
+from mmcli.reporting.grid import Grid
 from mmcli.reporting.metrics import Interval, shown
+from mmcli.reporting.svg import Figure
 from mmcli.selection import tradeoff
+from mmcli.tasks import Task
+
+MOST_CLASSES, MOST_SLICES, MOST_TAKEN = 20, 12, 12
+"""Classes and slices that are shown at once, the others unfold; and inputs and columns whose absence is drawn."""
 
 
 @dataclass(frozen=True)
@@ -42,61 +50,124 @@ def page(
     summary: Mapping[str, Any],
     best: Artifact,
     fused: Artifact,
-    columns: Mapping[str, Artifact],
+    made_from: Sequence[Artifact],
     dataset: Dataset,
+    made_by: tuple[str, float],
     folder: Path,
 ) -> dict[str, Any]:
-    """The values of `report.html.j2` and `report.md.j2`; draws the plots into `folder`."""
+    """The values of `report.html.j2` and `report.md.j2`; leaves its drawings in `folder` too. `made_from` are the artifacts
+    behind it in order, `made_by` the command and the seconds it has taken."""
     task, primary = dataset.task, dataset.task.primary_metric
-    ranked = [entry for entry in entries if entry.kind != "without"]
-    sign = 1 if task.primary_higher_is_better else -1
-    ranked.sort(key=lambda entry: -sign * entry.scores[primary].value)
-    test = dataset.splits["test"]
+    read = loading.encoders_of(best)
+    optimizing = _optimizing(best, task) if best is not fused else {}
+    ranked = _ranked(entries, summary, dataset)
+    classes = [ClassScore(own["name"], own["rows"], own["predicted"], own["hits"]) for own in summary["classes"]]
     rows = {name: dataset.artifact.metrics[name] for name in ("train", "val", "test", "unlabelled")}
-    return {
+    rejects = dataset.artifact.metrics["rejects"]
+    values = {
         "title": f"Predicting {dataset.target}",
-        "subtitle": f"{len(dataset.rows):,} rows of {table_name(dataset)}; inputs: {', '.join(columns)}",
+        "subtitle": f"{len(dataset.rows):,} rows of {table_name(dataset)}; the model reads {words.together(summary['inputs'])}",
         "verdict": summary["verdict"],
-        "plots": _plots(entries, ranked, summary, dataset, folder),
-        "captions": _captions(entries, dataset, folder),
-        "primary": primary.replace("_", " "),
-        "metric_names": list(task.all_metrics),
-        "lower_is_better": [name for name, higher in task.all_metrics.items() if not higher],
-        "entries": [
-            {
-                "label": e.label,
-                "what": e.what,
-                "kind": e.kind,
-                "metrics": {name: own.as_dict() for name, own in e.scores.items()},
-                **_paired(e.label, summary),
-            }
-            for e in ranked
-        ],
-        "n": len(test),
-        "inputs": [_input(column, artifact, dataset) for column, artifact in columns.items()],
+        "figures": _figures(entries, summary, best, dataset),
+        "captions": _captions(entries, dataset),
+        "noise": _noise(summary),
+        "primary": words.meaning(primary).name,
+        "meanings": [own for name in task.all_metrics if (own := words.meaning(name)).said],
+        "lower_is_better": words.together(words.meaning(name).name for name, higher in task.all_metrics.items() if not higher),
+        "mcnemar": words.MCNEMAR if any("mcnemar" in own for own in summary["paired"].values()) else "",
+        "leaderboard": tables.leaderboard(ranked, list(task.all_metrics), primary, entries[0].label),
+        "n": len(dataset.splits["test"]),
         "interactions": _interactions(summary),
-        "subsets": summary["test"]["subsets"],
-        "shapley": summary["test"]["shapley"],
-        "permutation": summary["test"]["permutation"],
+        "shapley": f"{words.SHAPLEY} {'All' if summary['test']['shapley']['exact'] else 'Some'} orders were tried.",
         "weights": summary["test"]["weights"],
-        "trust": summary["trust"],
         "conformal": _conformal(summary, dataset),
         "examples": _examples(summary["trust"]["errors"], dataset, best),
-        "suspects": _suspects(summary["trust"]["suspects"], dataset),
+        "called": _called(dataset),
+        "duplicates": _duplicates(summary["trust"]["duplicates"], dataset),
         "rows": rows,
-        "rejects": dataset.artifact.metrics["rejects"],
+        "rejects": rejects,
         "method": fused.config["method"],
         "seed": best.manifest["seed"],
         "version": __version__,
         "model_path": best.name,
-        "optimizing": _optimizing(best, primary) if best.manifest["kind"] == "optimized" else {},
+        "optimizing": optimizing,
+        "training": curves.learnt(read, fused, best),
+        "advice": advice.advice(summary, classes, rows, rejects, bool(optimizing), best.root),
+        "made": provenance.of(made_from, *made_by),
         "target": dataset.target,
         "task": task.summary(),
     }
+    values |= _tables(summary, classes, read, dataset)
+    values["sections"] = _sections(values)
+    _keep_drawings(values, folder / "plots")
+    return values
 
 
-def _input(column: str, encoder: Artifact, dataset: Dataset) -> dict[str, Any]:
+def _tables(
+    summary: Mapping[str, Any], classes: Sequence[ClassScore], read: Mapping[str, Artifact], dataset: Dataset
+) -> dict[str, Any]:
+    """Those that are not of the models themselves."""
+    test, trust, primary = summary["test"], summary["trust"], dataset.task.primary_metric
+    first, more = tables.classes(classes, "class" if dataset.task.has_classes else "label").parts(MOST_CLASSES)
+    slices, more_slices = tables.slices(trust["slices"], primary, summary["higher_is_better"]).parts(MOST_SLICES)
+    suspects = _suspects(trust["suspects"], dataset)
+    worth = [[name, shown(own), shown(test["permutation"][name]["drop"])] for name, own in test["shapley"]["values"].items()]
+    return {
+        "classes": first if classes else None,
+        "more_classes": more,
+        "subsets": tables.subsets(test["subsets"], primary),
+        "permutation": tables.permutation(test["permutation"], test["weights"], primary),
+        "worth": Grid.of("", ["input", "share of the score (Shapley)", "lost when exchanged among rows"], worth),
+        "slices": slices if trust["slices"] else None,
+        "more_slices": more_slices,
+        "weakest_slices": sorted(trust["slices"], key=lambda own: own["value"], reverse=not summary["higher_is_better"])[:3],
+        "suspects": tables.suspects(suspects, _called(dataset)) if suspects else None,
+        "inputs": tables.inputs([_input(own, dataset) for own in read.values()], primary),
+    }
+
+
+def _sections(values: Mapping[str, Any]) -> dict[str, str]:
+    """Anchor -> heading of each section that has something to show, in order."""
+    found = {
+        "leaderboard": "Leaderboard",
+        "right": "Right and wrong",
+        "classes": f"Each {values['classes'].header[0]}" if values["classes"] else "",
+        "inputs": "What each input is worth",
+        "missing": "When inputs are missing or spoilt",
+        "slices": "Where it is better and worse" if values["slices"] else "",
+        "errors": "Its worst errors" if values["examples"] else "",
+        "data": "The data itself",
+        "optimizing": "What optimizing traded" if values["optimizing"] else "",
+        "training": "How it learnt" if values["training"] else "",
+        "next": "What to do next",
+        "made": "How it was made",
+    }
+    return {name: said for name, said in found.items() if said}
+
+
+def _ranked(entries: Sequence[Entry], summary: Mapping[str, Any], dataset: Dataset) -> list[dict[str, Any]]:
+    """The models, best first, as the leaderboard shows them."""
+    return [
+        {
+            "label": e.label,
+            "what": e.what,
+            "kind": e.kind,
+            "metrics": {name: own.as_dict() for name, own in e.scores.items()},
+            **_paired(e.label, summary),
+        }
+        for e in _best_first(entries, dataset)
+    ]
+
+
+def _best_first(entries: Sequence[Entry], dataset: Dataset) -> list[Entry]:
+    primary, sign = dataset.task.primary_metric, 1 if dataset.task.primary_higher_is_better else -1
+    return sorted((e for e in entries if e.kind != "without"), key=lambda e: -sign * e.scores[primary].value)
+
+
+def _input(encoder: Artifact, dataset: Dataset) -> dict[str, Any]:
+    """A sub-model that the model holds, and what it reads."""
     present = tensors.load(encoder.file(loading.EMBEDDINGS))["present"]
+    column = encoder.config["column"]
     return {
         "name": column,
         "modality": dataset.input(column).modality,
@@ -107,16 +178,13 @@ def _input(column: str, encoder: Artifact, dataset: Dataset) -> dict[str, Any]:
     }
 
 
-def _optimizing(best: Artifact, metric: str) -> dict[str, Any]:
+def _optimizing(best: Artifact, task: Task) -> dict[str, Any]:
     """What was tried to make the model better, and what each of the models costs."""
+    metric = task.primary_metric
     table = best.json("tradeoff.json")
     rows = [tradeoff.Row.from_dict(entry) for entry in table["rows"]]
-    header, cells = tradeoff.table(rows, metric.replace("_", " "), table["picked"])
-    pictures = {
-        name: html.picture(file) if (file := best.path / f"{name}.png").is_file() else ""
-        for name in ("tradeoff", "search-history", "search-importances")
-    }
-    steps = [
+    header, cells = tradeoff.table(rows, words.meaning(metric).name, table["picked"])
+    taken = [
         {
             "step": entry["step"],
             "result": "start" if entry["step"] == "fused" else "kept" if entry["kept"] else entry["reason"],
@@ -125,8 +193,12 @@ def _optimizing(best: Artifact, metric: str) -> dict[str, Any]:
         }
         for entry in best.metrics["history"]
     ]
-    told = best.metrics | {"steps": steps, "header": [name.strip() for name in header], "cells": cells, "pictures": pictures}
-    return told | {"left_out": tradeoff.left_out(rows)}
+    return best.metrics | {
+        "steps": tables.steps(taken, metric),
+        "models": tables.models(header, cells, table["picked"]),
+        "left_out": tradeoff.left_out(rows),
+        "worse": "; ".join(tradeoff.worse_than_before(best.metrics, task.metrics)),
+    }
 
 
 def table_name(dataset: Dataset) -> str:
@@ -138,11 +210,10 @@ def _paired(label: str, summary: Mapping[str, Any]) -> dict[str, Any]:
     found = summary["paired"].get(label)
     if not found:
         return {"gain": "", "mcnemar": ""}
-    gain = found["gain"]
-    said = f"{gain['value']:+.3f} [{gain['low']:+.3f}, {gain['high']:+.3f}]"
     p_value = found["mcnemar"]["p_value"] if "mcnemar" in found else None
     small = p_value is not None and p_value < 0.001
-    return {"gain": said, "mcnemar": "" if p_value is None else "< 0.001" if small else f"{p_value:.3f}"}
+    said = "" if p_value is None else "< 0.001" if small else f"{p_value:.3f}"
+    return {"gain": words.difference(found["gain"]), "mcnemar": said}
 
 
 def _interactions(summary: Mapping[str, Any]) -> str:
@@ -150,10 +221,10 @@ def _interactions(summary: Mapping[str, Any]) -> str:
     found = summary["test"].get("emap")
     if not found:
         return ""
-    gain, metric = found["gain"], summary["primary_metric"].replace("_", " ")
+    gain, metric = found["gain"], words.meaning(summary["primary_metric"]).name
     said = (
         f"On {found['rows']} test rows the model reaches {metric} {shown(found['score'])}; the sum of one term for each input "
-        f"that stays nearest to it (EMAP) {shown(found['additive_score'])}. "
+        f"that stays nearest to it (EMAP) {shown(found['additive_score'])}. {words.EMAP} "
     )
     if gain["low"] > 0:
         return said + "The model uses interactions between inputs: what one says depends on another."
@@ -187,7 +258,7 @@ def _examples(errors: Sequence[Sequence[Any]], dataset: Dataset, best: Artifact)
     predicted = list(zip(*(cells for name, cells in decoded.items() if "probability" not in name), strict=True))
     return [
         {
-            "row": row + 1,
+            "row": _row_name(row, dataset),
             "said": said,
             "right": ", ".join(cell or "" for cell in dataset.cells[row]),
             "predicted": ", ".join(str(value) for value in predicted[place]),
@@ -203,53 +274,101 @@ def _suspects(found: Sequence[Sequence[Any]], dataset: Dataset) -> list[dict[str
     for row, share, other in found:
         split = str(dataset.rows["split"].iloc[row - 1])
         right = ", ".join(cell or "" for cell in dataset.cells[row - 1])
-        result.append({"row": row, "split": split, "given": right, "share": share, "likely": names[other]})
+        named = _row_name(row - 1, dataset)
+        result.append({"row": named, "split": split, "given": right, "share": share, "likely": names[other]})
     return result
 
 
-def _plots(
-    entries: Sequence[Entry], ranked: Sequence[Entry], summary: Mapping[str, Any], dataset: Dataset, folder: Path
-) -> dict[str, str]:
-    """The general plots by name, as data addresses; empty where there is nothing to draw."""
+def _called(dataset: Dataset) -> str:
+    """What the names of the rows are called: the id column, or `row`."""
+    return str(dataset.artifact.config["schema"].get("id") or "row")
+
+
+def _row_name(row: int, dataset: Dataset) -> str:
+    """A row (from 0) as the table names it: by its id, or its number from 1."""
+    return str(dataset.rows["id"].iloc[row])
+
+
+def _duplicates(found: Mapping[str, Any], dataset: Dataset) -> str:
+    """Which test rows are in train too."""
+    if not found["exact"] and not found["near"]:
+        return "No test row is in train too, neither exactly nor nearly."
+    near = f"; {found['near']} more are nearly the same to the encoders" if found["near"] else ""
+    pairs = [[_row_name(row - 1, dataset) for row in pair[:2]] for pair in (found["exact_pairs"] + found["near_pairs"])[:12]]
+    return (
+        f"{found['exact']} test rows are in train too, to the bit{near}: scores on them say little about new rows. Pairs of "
+        f"{_called(dataset)} (test and train): {'; '.join(f'{test} and {train}' for test, train in pairs)}."
+    )
+
+
+def _figures(
+    entries: Sequence[Entry], summary: Mapping[str, Any], best: Artifact, dataset: Dataset
+) -> dict[str, Figure | None]:
+    """The general drawings by name; None where there is nothing to draw."""
     primary, top, test = dataset.task.primary_metric, entries[0], summary["test"]
-    own = folder / "plots"
-    drawn: dict[str, str] = {}
-
-    def keep(name: str) -> None:
-        drawn[name] = html.picture(own / f"{name}.png")
-
-    plots.leaderboard([(e.label, e.kind, e.scores[primary]) for e in ranked], primary, own / "leaderboard.png")
-    keep("leaderboard")
-    without = {e.name: e.scores[primary] for e in entries if e.kind == "without"}
-    if without:
-        plots.ablation(top.scores[primary], without, primary, own / "ablation.png")
-        keep("ablation")
-    if len(test["shapley"]["values"]) > 1:
-        plots.contributions(test["shapley"]["values"], primary, own / "shapley.png")
-        keep("shapley")
-    curves = {name: [(p["share"], p["score"]) for p in curve] for name, curve in test["missing_curve"].items()}
-    plots.curves(curves, "share of test rows that lack the input", primary, own / "missing.png")
-    keep("missing")
-    noisy = {
-        f"{name}: {how}": [(p["level"], p["score"]) for p in curve]
-        for name, ways in test.get("noise_curve", {}).items()
-        for how, curve in ways.items()
+    ranked = [(e.label, e.kind, e.scores[primary]) for e in _best_first(entries, dataset)]
+    sign = 1 if dataset.task.primary_higher_is_better else -1
+    taken = sorted((e for e in entries if e.kind == "without"), key=lambda e: sign * e.scores[primary].value)
+    without = {e.name: e.scores[primary] for e in taken[:MOST_TAKEN]}
+    missing = {name: [(p["share"], p["score"]) for p in curve] for name, curve in test["missing_curve"].items()}
+    shares = test["shapley"]["values"]
+    return {
+        "leaderboard": charts.leaderboard(ranked, primary),
+        "ablation": charts.ablation(top.scores[primary], without, primary) if without else None,
+        "shapley": charts.contributions(shares, primary, summary["higher_is_better"]) if len(shares) > 1 else None,
+        "missing": charts.curves(missing, "share of test rows that lack the input", primary),
+        **_optimizing_figures(best, dataset.task),
     }
-    if noisy:
-        plots.curves(noisy, "level of the noise", primary, own / "noise.png")
-        keep("noise")
-    return {name: drawn.get(name, "") for name in ("leaderboard", "ablation", "shapley", "missing", "noise")}
 
 
-def _captions(entries: Sequence[Entry], dataset: Dataset, folder: Path) -> dict[str, str]:
-    """The task's own plots by caption; and, of probabilities, the reliability before `optimize`."""
-    own, targets = folder / "plots", dataset.targets[dataset.splits["test"]]
-    found = {caption: html.picture(own / file) for file, caption in dataset.task.draw(entries[0].outputs, targets, own).items()}
-    before = next((e for e in entries if e.kind == "fused"), None)
-    if before is not None and before is not entries[0] and (own / "reliability.png").is_file():
-        earlier = own / "before"
-        earlier.mkdir(exist_ok=True)
-        said = dataset.task.draw(before.outputs, targets, earlier)
-        if "reliability.png" in said:
-            found[f"The same before optimize. {said['reliability.png']}"] = html.picture(earlier / "reliability.png")
+def _optimizing_figures(best: Artifact, task: Task) -> dict[str, Figure | None]:
+    """The trade-off, and the search where the picked model holds it."""
+    none: dict[str, Figure | None] = {"tradeoff": None, "history": None, "importances": None}
+    if best.manifest["kind"] != "optimized":
+        return none
+    table = best.json("tradeoff.json")
+    rows = [tradeoff.Row.from_dict(entry) for entry in table["rows"]]
+    found = none | {"tradeoff": dots.tradeoff(tradeoff.points(rows, table["picked"]), task.primary_metric)}
+    search = best.metrics["steps"].get("search", {}) if "search" in steps.in_hand(best.metrics) else {}
+    scores = [own["score"] for own in search.get("history", []) if own["score"] is not None]
+    if len(scores) > 1:
+        found["history"] = charts.history(scores, task.primary_metric, task.primary_higher_is_better)
+    if search.get("importances"):
+        found["importances"] = charts.importances(search["importances"])
     return found
+
+
+def _noise(summary: Mapping[str, Any]) -> list[tuple[Figure, str]]:
+    """The score under noise, a drawing to an input."""
+    curves_of = {
+        name: {how: [(p["level"], p["score"]) for p in curve] for how, curve in ways.items()}
+        for name, ways in summary["test"].get("noise_curve", {}).items()
+        if ways
+    }
+    every = [score for lines in curves_of.values() for curve in lines.values() for _, score in curve]
+    return [
+        (charts.curves(lines, "level", summary["primary_metric"], every), f"{name}, spoilt.")
+        for name, lines in curves_of.items()
+    ]
+
+
+def _captions(entries: Sequence[Entry], dataset: Dataset) -> dict[str, tuple[Figure, str]]:
+    """The task's own drawings with their captions; and, of probabilities, the reliability before `optimize`."""
+    targets = dataset.targets[dataset.splits["test"]]
+    found = dataset.task.draw(entries[0].outputs, targets)
+    before = next((e for e in entries if e.kind == "fused"), None)
+    if before is not None and before is not entries[0]:
+        earlier = dataset.task.draw(before.outputs, targets).get("reliability")
+        found |= {"reliability-before": (earlier[0], f"The same before optimize. {earlier[1]}")} if earlier else {}
+    return found
+
+
+def _keep_drawings(values: Mapping[str, Any], folder: Path) -> None:
+    """Each drawing as a file of its own."""
+    named = {name: figure for name, figure in values["figures"].items() if figure is not None}
+    named |= {name: figure for name, (figure, _) in values["captions"].items()}
+    named |= {f"noise-{place}": figure for place, (figure, _) in enumerate(values["noise"], 1)}
+    named |= {f"training-{place}": own.figure for place, own in enumerate(values["training"], 1)}
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, figure in named.items():
+        (folder / f"{name}.svg").write_text(figure.standalone(), encoding="utf-8")

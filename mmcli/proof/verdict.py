@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from mmcli.proof.report import Entry
 from mmcli.reporting.metrics import Interval, shown
+from mmcli.reporting.words import meaning, signed, together
 
 
 def verdict(
-    top: Entry, single: Entry, reference: Entry, fused: Entry | None, gains: Mapping[str, Interval], metric: str
+    top: Entry,
+    single: Entry,
+    reference: Entry,
+    fused: Entry | None,
+    gains: Mapping[str, Interval],
+    metric: str,
+    worse: Mapping[str, Sequence[str]] | None = None,
 ) -> str:
     """Whether fusing helps on the test rows, beyond noise or not, and whether optimizing kept what fusing had gained.
 
     `top` is the model that is judged, `fused` what it was before it was optimized (None where it was not), `gains` how much
-    `top` is better than the `best_column`, the `reference` (a baseline) by its name, and `fused`, in pairs.
+    `top` is better than the `best_column`, the `reference` (a baseline) by its name, and `fused`, in pairs, `worse` what by
+    other metrics is worse than of these beyond noise.
     """
     name = metric.replace("_", " ")
     said = (
@@ -30,18 +38,41 @@ def verdict(
         said += f"Fusing seems to help, but within the noise of so few rows ({change})."
     elif lost:
         said += f"As it was optimized, it is no better than that input ({change})."
+    elif gain.value == 0:
+        said += f"Fusing is level with that input ({change}): use {single.name} alone, or give more rows."
     else:
         said += f"Fusing does not help here ({change}): use {single.name} alone, or give more rows."
     behind = -gains[reference.name].value
-    if behind >= 0:
-        said += f" The {reference.name} model is as good or better (by {shown(behind)})."
+    if behind == 0:
+        said += f" The {reference.name} model is level with it."
+    elif behind > 0:
+        said += f" The {reference.name} model is as good or better (by {_least(behind)})."
     if fused is not None and gains["fused"].value < 0:
         said += f" Before it was optimized, the model reaches {fused.scores[metric]} ({_told(gains['fused'])})"
         told = f": predict and export take it with --model, from fusions/{fused.name} under the artifacts."
         said += told if lost else ", which is within noise."
-    return said
+    return said + _by_other_measures(metric, single, gains, worse or {})
+
+
+def _by_other_measures(metric: str, single: Entry, gains: Mapping[str, Interval], worse: Mapping[str, Sequence[str]]) -> str:
+    """What got worse though the primary metric, by which the model was picked, did not."""
+    named = {"fused": "before it was optimized", "best_column": f"of {single.name} alone", "linear": "of the linear model"}
+    found = [
+        f"{together(worse[key])} {said}"
+        for key, said in named.items()
+        if worse.get(key) and (key == "fused" or gains[key].value > 0)
+    ]
+    return f" It was picked by {meaning(metric).name}; by other measures it is worse: {'; '.join(found)}." if found else ""
+
+
+def _least(value: float) -> str:
+    """A difference that is there, however small."""
+    said = shown(value)
+    return said if said.strip("0.") else "less than 0.001"
 
 
 def _told(gain: Interval) -> str:
-    low, high = (f"{'+' if bound > 0 else ''}{shown(bound)}" for bound in (gain.low, gain.high))
-    return f"{shown(abs(gain.value))} {'worse' if gain.value < 0 else 'better'}, 95% interval {low} to {high}"
+    interval = f"95% interval {signed(gain.low)} to {signed(gain.high)}"
+    if gain.value == 0:
+        return f"level, {interval}"
+    return f"{_least(abs(gain.value))} {'worse' if gain.value < 0 else 'better'}, {interval}"

@@ -35,9 +35,11 @@ class Interval:
 
 
 def shown(value: float) -> str:
-    """A score for people: three decimals, or four figures where it is large; a dash where there is none."""
+    """A score for people: three decimals, or four figures where it is large; a dash where there is none, no minus nought."""
     if math.isnan(value):
         return "\u2013"
+    if abs(value) < 0.0005:
+        return "0.000"
     return f"{value:.3f}" if abs(value) < 100 else f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.1f}"
 
 

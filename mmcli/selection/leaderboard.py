@@ -13,7 +13,9 @@ import numpy as np
 from torch import Tensor
 
 from mmcli.reporting import metrics
+from mmcli.reporting.markdown import escaped, table_of
 from mmcli.reporting.metrics import Interval, shown
+from mmcli.reporting.words import signed
 from mmcli.tasks import Task
 
 NOTES = {"fused": "fusion", "column": "single column", "baseline": "baseline", "refused": "not fitting"}
@@ -104,7 +106,9 @@ def verdict(ranked: Sequence[Ranked], task: Task) -> str:
     else:
         said += "No method beats the best single column here"
     sign = 1 if task.primary_higher_is_better else -1
-    if sign * fused.score.value <= sign * reference.score.value:
+    if fused.score.value == reference.score.value:
+        said += f"; the {reference.entry.name} baseline is level with it"
+    elif sign * fused.score.value < sign * reference.score.value:
         said += f"; the {reference.entry.name} baseline is as good or better"
     return said + "."
 
@@ -125,7 +129,7 @@ def table(ranked: Sequence[Ranked], metric: str) -> tuple[list[str], list[list[s
                 shown(row.score.value),
                 f"{shown(row.score.low)} to {shown(row.score.high)}",
                 _spread(entry.seeds),
-                "" if row.gain is None else f"{row.gain.value:+.3f}",
+                "" if row.gain is None else "level" if row.gain.value == 0 else signed(row.gain.value),
                 "" if row.p_value is None else f"{row.p_value:.3f}",
                 "" if entry.parameters is None else f"{entry.parameters:,}",
                 "" if entry.seconds is None else f"{entry.seconds:.1f}",
@@ -153,6 +157,4 @@ def as_json(ranked: Sequence[Ranked], said: str, task: Task) -> dict[str, Any]:
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]], said: str) -> str:
     """The table as Markdown, below its sentence."""
-    lines = [said, "", "| " + " | ".join(name.strip() for name in header) + " |", "| --- " * len(header) + "|"]
-    lines += ["| " + " | ".join(row) + " |" for row in rows]
-    return "\n".join(lines) + "\n"
+    return f"{escaped(said)}\n\n{table_of([name.strip() for name in header], rows)}\n"

@@ -9,7 +9,12 @@ from typing import Any, get_args
 
 from mmcli.models.runners import Cost
 from mmcli.options.optimize import Goal
+from mmcli.reporting.dots import Point
 from mmcli.reporting.metrics import Interval, shown
+from mmcli.reporting.words import signed, worsened
+
+WORTH_SAYING = 0.02
+"""Share by which another metric must get worse to be told: less may be rounding."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +134,7 @@ def table(rows: Sequence[Row], metric: str, picked: str) -> tuple[list[str], lis
     for row in rows:
         if row.cost is None:
             continue
-        gain = f"{row.gain.low:+.3f} to {row.gain.high:+.3f}" if row.gain is not None else ""
+        gain = _apart(row.gain) if row.gain is not None else ""
         sure = row.gain is not None and row.gain.high < 0
         fails = "" if row.superseded else "drops too much" if sure else "may drop too much"
         marks = "picked" if row.name == picked else "best trade" if row.front else "" if row.allowed else fails
@@ -149,6 +154,28 @@ def table(rows: Sequence[Row], metric: str, picked: str) -> tuple[list[str], lis
             ]
         )
     return header, cells
+
+
+def _apart(gain: Interval) -> str:
+    """How far from the most accurate model; the same to the last row is level."""
+    return "level" if gain.low == gain.high == 0 else f"{signed(gain.low)} to {signed(gain.high)}"
+
+
+def points(rows: Sequence[Row], picked: str) -> list[Point]:
+    """The models that could be run, as dots."""
+
+    def kind(row: Row) -> str:
+        if row.name == picked:
+            return "picked"
+        return "front" if row.front else "allowed" if row.allowed else "before" if row.superseded else "other"
+
+    return [Point(row.name, row.score, row.cost.p50_ms_1, row.cost.size_mb, kind(row)) for row in rows if row.cost is not None]
+
+
+def worse_than_before(metrics: Mapping[str, Any], higher: Mapping[str, bool]) -> list[str]:
+    """What of val is worse by `WORTH_SAYING` in the picked model than before optimizing, though it was picked by its primary
+    metric."""
+    return worsened(metrics["before"]["val"], metrics["after"]["val"], higher, metrics["primary_metric"], WORTH_SAYING)
 
 
 def left_out(rows: Sequence[Row]) -> list[str]:

@@ -11,6 +11,7 @@ from scipy.stats import binomtest
 
 from mmcli.errors import ArtifactError, ConfigError
 from mmcli.reporting.metrics import shown
+from mmcli.reporting.words import signed
 from mmcli.stages import Context, Outcome
 
 METRICS, PREDICTIONS = "metrics.json", "predictions.parquet"
@@ -37,7 +38,8 @@ def run(one: Path, other: Path, context: Context) -> Outcome:
         if metric in scores[1][1]:
             own = [score[1][metric] for score in scores]
             cells = [f"{shown(s['value'])} [{shown(s['low'])}, {shown(s['high'])}]" for s in own]
-            rows.append([metric, *cells, f"{own[1]['value'] - own[0]['value']:+.3f}"])
+            apart = own[1]["value"] - own[0]["value"]
+            rows.append([metric, *cells, "level" if apart == 0 else signed(apart)])
     context.console.table(
         ["test", *(f"{name} ({score[0]})" for name, score in zip(names, scores, strict=True)), "second - first"], rows
     )

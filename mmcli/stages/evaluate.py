@@ -5,6 +5,7 @@ The test split is looked at here and nowhere else.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
@@ -21,7 +22,7 @@ from mmcli.errors import ConfigError, DataError, unknown
 from mmcli.jobs import fusion as fusion_job
 from mmcli.models import conformal, forward, loading
 from mmcli.options.evaluate import Options
-from mmcli.proof import baselines, trust
+from mmcli.proof import baselines, trust, worse
 from mmcli.proof.analysis import Analysis
 from mmcli.proof.examples import raw_cells
 from mmcli.proof.report import Entry, page
@@ -49,6 +50,8 @@ class _Case:
     dataset: Dataset
     options: Options
     context: Context
+    started: float
+    """When the evaluation began, by time.monotonic()."""
 
 
 def run(options: Options, context: Context) -> Outcome:
@@ -59,6 +62,7 @@ def run(options: Options, context: Context) -> Outcome:
         DataError: there are no test rows.
         ConfigError: a column to slice by is not in the table.
     """
+    started = time.monotonic()
     dataset = Dataset.open(context.root)
     best = loading.best(context.root)
     fused = _fusion_under(best, context)
@@ -78,7 +82,7 @@ def run(options: Options, context: Context) -> Outcome:
     if found:
         context.console.note("evaluation: up to date")
     else:
-        case = _Case(best, fused, columns, reference, dataset, options, context)
+        case = _Case(best, fused, columns, reference, dataset, options, context, started)
         extra = _extra_slices(case)
         with store.writing(
             context.root,
@@ -116,9 +120,9 @@ def _entries(case: _Case) -> list[Entry]:
 
     entries = []
     if best is not fused:
-        what = f"{best.metrics['picked']}: {best.config['method']}, run as {best.metrics['way']}"
+        what = f"{best.metrics['picked']}: {best.config['method']} of {', '.join(loading.inputs_of(best))}"
         entries.append(entry("optimized", best.name, _kept(best, dataset, test), what))
-    what = f"{fused.config['method']} fusion of {', '.join(columns)}"
+    what = f"{fused.config['method']} fusion of {', '.join(loading.inputs_of(fused))}"
     entries.append(entry("fused", fused.config["method"], _kept(fused, dataset, test), what))
     for column, artifact in columns.items():
         what = f"this input alone ({layout.short(artifact.config['architecture'])})"
@@ -128,8 +132,9 @@ def _entries(case: _Case) -> list[Entry]:
     for name in baselines.names(case.reference):
         what = described.get(name, f"the {name} of the train targets, whatever the inputs")
         entries.append(entry("baseline", name, dataset.task.outputs.gather(outputs[name], test), what))
-    taken = list(columns) if len(columns) > 1 else []
-    taken += [member for name in columns if dataset.input(name).joined for member in dataset.input(name).members]
+    read = loading.inputs_of(best)
+    taken = read if len(read) > 1 else []
+    taken = taken + [member for name in read if dataset.input(name).joined for member in dataset.input(name).members]
     if taken:
         compute = device.choose(context.device, context.precision, context.threads)
         network = loading.load_fused(dataset, best).to(compute.device)
@@ -181,14 +186,13 @@ def _write(entries: list[Entry], case: _Case, extra: Mapping[str, Sequence[str]]
         }
         for e in others
     }
-    gains = {
-        "best_column": task.gain(top.outputs, single.outputs, targets, context.seed, groups),
-        reference.name: task.gain(top.outputs, reference.outputs, targets, context.seed, groups),
-    }
     fused = next((e for e in entries if e.kind == "fused" and e is not top), None)
-    if fused is not None:
-        gains["fused"] = task.gain(top.outputs, fused.outputs, targets, context.seed, groups)
-    said = verdict(top, single, reference, fused, gains, primary)
+    compared = {"best_column": single, reference.name: reference, **({"fused": fused} if fused is not None else {})}
+    gains = {name: task.gain(top.outputs, e.outputs, targets, context.seed, groups) for name, e in compared.items()}
+    lost = {
+        name: worse.beyond_noise(task, top.outputs, e.outputs, targets, context.seed, groups) for name, e in compared.items()
+    }
+    said = verdict(top, single, reference, fused, gains, primary, lost)
     nested = _nested(entries)
     nested |= _what_matters(case)
     summary = {
@@ -199,19 +203,29 @@ def _write(entries: list[Entry], case: _Case, extra: Mapping[str, Sequence[str]]
         "model": case.best.name,
         "verdict": said,
         "best_column": single.name,
-        "inputs": {name: list(dataset.input(name).members) for name in case.columns},
+        "inputs": {name: list(dataset.input(name).members) for name in loading.inputs_of(case.best)},
         "test": nested,
         "gain": {name: gain.as_dict() for name, gain in gains.items()},
         "paired": paired,
+        "worse": lost,
+        "classes": [own.as_dict() for own in task.by_class(top.outputs, targets)],
         "trust": _trust(top, case, extra),
         "left_out": {ability: why for ability in get_args(Ability) if (why := task.lacks(ability))},
     }
     draft.write_json(METRICS, summary)
     _predictions(top, dataset).to_parquet(draft.path / PREDICTIONS, index=False)
-    values = page(entries, summary, case.best, case.fused, case.columns, dataset, draft.path)
+    made_by = (context.command or "mmcli evaluate", time.monotonic() - case.started)
+    values = page(entries, summary, case.best, case.fused, _made_from(case), dataset, made_by, draft.path)
+    draft.volatile.update({REPORT, CARD})  # they tell when they were made, and on what
     store.write_atomic(draft.path / REPORT, html.render("report.html.j2", values).encode())
     store.write_atomic(draft.path / CARD, html.render("report.md.j2", values).encode())
     draft.metrics.update(test={entry.label: entry.scores[primary].as_dict() for entry in entries if entry.kind != "without"})
+
+
+def _made_from(case: _Case) -> list[Artifact]:
+    """What is behind the model in hand, in the order in which it was made."""
+    last = [case.best] if case.best is not case.fused else []
+    return [case.dataset.artifact, *loading.encoders_of(case.best).values(), case.reference, case.fused, *last]
 
 
 def _what_matters(case: _Case) -> dict[str, Any]:

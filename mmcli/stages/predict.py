@@ -19,6 +19,7 @@ from mmcli.models.predictor import Model
 from mmcli.options.predict import Options
 from mmcli.stages import Context, Outcome, say_of_table
 from mmcli.tables.finding import STDIN
+from mmcli.tables.formulas import guarded
 from mmcli.tables.reading import Rows, Table, open_table
 from mmcli.tables.source import called
 from mmcli.tables.writing import SUFFIXES, CsvWriter, Writer, writer
@@ -53,8 +54,8 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
         return Outcome({"model": loaded.artifact.name, "absent": missing}, "")
     started = time.monotonic()
     name = Path("predictions.csv") if options.output == STDIN else options.output
-    rejects = _Rejects(name.with_name(f"{name.stem}.rejects.csv"))
-    rows, remarks, replaced = _predict(table, loaded, options, rejects)
+    rejects = _Rejects(name.with_name(f"{name.stem}.rejects.csv"), options.raw)
+    rows, remarks, replaced, formulas = _predict(table, loaded, options, rejects)
     seconds = time.monotonic() - started
     if rejects.first is not None:
         row, column, cell, reason = rejects.first
@@ -70,6 +71,11 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
     for column, found in remarks.items():
         for what, count in found.items():
             context.console.note(f"column {column!r}: {count:,} cells {what}")
+    if formulas:
+        context.console.note(
+            f"{formulas:,} cells of {options.output} that a spreadsheet would run as formulas have an apostrophe before them; "
+            "--raw leaves them as they are"
+        )
     context.console.note(f"{rows:,} rows in {seconds:.1f} s ({rows / max(seconds, 1e-9):,.0f} rows/s)")
     data = {"output": str(options.output), "rows": rows, "rejects": rejects.count, "model": loaded.artifact.name}
     return Outcome(
@@ -104,10 +110,10 @@ def _check_wishes(loaded: Model, options: Options) -> None:
 
 def _predict(
     table: Table, loaded: Model, options: Options, rejects: _Rejects
-) -> tuple[int, dict[str, Counter[str]], list[str]]:
-    """In chunks, into a file that takes its name when it is whole; gives the number of rows, what was done to cells, and which
-    columns of the table were replaced."""
-    out, temporary = _opened(options.output, table)
+) -> tuple[int, dict[str, Counter[str]], list[str], int]:
+    """In chunks, into a file that takes its name when it is whole; gives the number of rows, what was done to cells, which
+    columns of the table were replaced, and how many cells were guarded as they were written."""
+    out, temporary = _opened(options.output, table, options.raw)
     remarks: dict[str, Counter[str]] = {}
     replaced: dict[str, None] = {}
     rows = 0
@@ -141,7 +147,7 @@ def _predict(
     rejects.close(keep=True)
     if temporary:
         temporary.replace(options.output)
-    return rows, remarks, list(replaced)
+    return rows, remarks, list(replaced), getattr(out, "guarded", 0)
 
 
 def _texts(table: Table, parts: list[Rows]) -> Iterator[pd.DataFrame]:
@@ -151,21 +157,22 @@ def _texts(table: Table, parts: list[Rows]) -> Iterator[pd.DataFrame]:
         yield part.frame
 
 
-def _opened(output: Path, table: Table) -> tuple[Writer, Path | None]:
+def _opened(output: Path, table: Table, raw: bool) -> tuple[Writer, Path | None]:
     """What writes the predictions, and the name of the file until it is whole; none on standard output."""
     if output == STDIN:
         text = io.TextIOWrapper(sys.stdout.buffer, "utf-8", newline="")
-        return CsvWriter(text, table, close=text.detach), None
+        return CsvWriter(text, table, raw=raw, close=text.detach), None
     temporary = output.with_name(f".{output.name}.partial")
     output.parent.mkdir(parents=True, exist_ok=True)
-    return writer(temporary, output.suffix.lower(), table), temporary
+    return writer(temporary, output.suffix.lower(), table, raw), temporary
 
 
 class _Rejects:
     """What could not be read, written as it comes: a file beside the predictions, there only if there is any."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, raw: bool) -> None:
         self.path = path
+        self._raw = raw
         self.first: tuple[int, str, str, str] | None = None
         self.count = 0
         self._temporary = path.with_name(f".{path.name}.partial")
@@ -178,7 +185,8 @@ class _Rejects:
             self.first = rejects[0]
             self._file = self._temporary.open("w", encoding="utf-8", newline="")
             csv.writer(self._file, lineterminator="\n").writerow(("row", "column", "path", "reason"))
-        csv.writer(self._file, lineterminator="\n").writerows(rejects)
+        safe = rejects if self._raw else [(row, *map(guarded, cells)) for row, *cells in rejects]
+        csv.writer(self._file, lineterminator="\n").writerows(safe)
         self.count += len(rejects)
 
     def close(self, keep: bool) -> None:

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from mmcli.tables.cells import as_text
+from mmcli.tables.formulas import guarded_frame
 from mmcli.tables.reading import Rows, Table
 
 SUFFIXES = {
@@ -41,29 +42,38 @@ class Writer(Protocol):
     def close(self) -> Callable[[], object]: ...
 
 
-def writer(path: Path, suffix: str, table: Table) -> Writer:
-    """What writes rows of `table` to `path`, as the suffix tells."""
+def writer(path: Path, suffix: str, table: Table, raw: bool = False) -> Writer:
+    """What writes rows of `table` to `path`, as the suffix tells; `raw`: a CSV keeps what a spreadsheet would run."""
     kind = SUFFIXES[suffix]
     if kind == "csv":
-        return CsvWriter(path.open("w", encoding="utf-8", newline=""), table, "\t" if suffix in {".tsv", ".tab"} else ",")
+        return CsvWriter(path.open("w", encoding="utf-8", newline=""), table, "\t" if suffix in {".tsv", ".tab"} else ",", raw)
     return _JsonLines(path, table) if kind == "json" else _Parquet(path, table)
 
 
 class CsvWriter:
     """CSV in UTF-8; the cells of a CSV come as they were."""
 
-    def __init__(self, file: TextIO, table: Table, delimiter: str = ",", close: Callable[[], object] | None = None) -> None:
+    def __init__(
+        self, file: TextIO, table: Table, delimiter: str = ",", raw: bool = False, close: Callable[[], object] | None = None
+    ) -> None:
         self._file = file
         self.close = close or file.close
         self._columns = table.columns
         self._delimiter = delimiter
         self._header = True
+        self._raw = raw
+        self.guarded = 0
+        """Cells that a spreadsheet would have run as formulas."""
 
     def write(self, rows: Rows, more: Mapping[str, Sequence[Any]]) -> None:
         frame = rows.frame
         if isinstance(rows.own, list) and rows.own and isinstance(rows.own[0], list) and isinstance(rows.own[0][0], str):
             frame = pd.DataFrame(rows.own, columns=self._columns, dtype=object)  # blanks and all
-        frame.assign(**{name: list(cells) for name, cells in more.items()}).to_csv(
+        frame = frame.assign(**{name: list(cells) for name, cells in more.items()})
+        if not self._raw:
+            frame, count = guarded_frame(frame)
+            self.guarded += count
+        frame.to_csv(
             self._file,
             index=False,
             header=self._header,

@@ -8,14 +8,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from torch import Tensor, nn
 
 from mmcli.reporting import metrics
+from mmcli.reporting.classes import ClassScore
 from mmcli.reporting.metrics import Array, Interval, Metric
+from mmcli.reporting.svg import Figure
 from mmcli.signals import NUMBERS, Decision, Outputs
 
 Ability = Literal[
@@ -155,8 +156,12 @@ class Task(ABC):
         """What was learnt of the targets, in a few words: `9 classes`."""
 
     @abstractmethod
-    def draw(self, outputs: Tensor, targets: Tensor, folder: Path) -> dict[str, str]:
-        """Draws what shows where the outputs are right and wrong: file in `folder` -> caption."""
+    def draw(self, outputs: Tensor, targets: Tensor) -> dict[str, tuple[Figure, str]]:
+        """What shows where the outputs are right and wrong: name -> (drawing, caption)."""
+
+    def by_class(self, outputs: Tensor, targets: Tensor) -> list[ClassScore]:  # noqa: ARG002 - those that have classes
+        """Precision and recall of each class or label; none where there are no such."""
+        return []
 
     @abstractmethod
     def constant_baseline(self, targets: Tensor, rows: int) -> Tensor:

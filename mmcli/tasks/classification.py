@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -15,8 +14,10 @@ from torch import Tensor
 
 from mmcli.config import Config as BaseConfig
 from mmcli.errors import DataError, did_you_mean
-from mmcli.reporting import metrics
+from mmcli.reporting import charts, metrics
+from mmcli.reporting.classes import ClassScore, one_of
 from mmcli.reporting.metrics import Array, Metric
+from mmcli.reporting.svg import Figure
 from mmcli.signals import Decision
 from mmcli.tables.names import tidy
 from mmcli.tasks import Cells, Likeness, Task
@@ -124,22 +125,26 @@ class Classification(Task):
     def summary(self) -> str:
         return f"{len(self.classes)} classes"
 
-    def draw(self, outputs: Tensor, targets: Tensor, folder: Path) -> dict[str, str]:
+    def draw(self, outputs: Tensor, targets: Tensor) -> dict[str, tuple[Figure, str]]:
         """The confusion matrix and the reliability diagram."""
-        from mmcli.reporting import plots  # matplotlib takes a second to import, and only evaluate draws
-
         probabilities, right = self.probabilities(outputs), targets.cpu().numpy()
-        plots.confusion(metrics.confusion(probabilities, right), self.classes, folder / "confusion.png")
+        matrix = metrics.confusion(probabilities, right)
+        wrong = matrix.sum(0) + matrix.sum(1) - 2 * matrix.diagonal()
+        kept = np.sort(np.argsort(-wrong, kind="stable")[: charts.MOST_CLASSES])
+        few = f" The {len(kept)} of {len(self.classes)} classes with the most errors." if len(kept) < len(self.classes) else ""
+        figure = charts.confusion(matrix[np.ix_(kept, kept)], [self.classes[place] for place in kept])
         correct = (probabilities.argmax(1) == right).astype(float)
-        plots.reliability(probabilities.max(1), correct, folder / "reliability.png")
-        labels = plots.readable(self.classes)
-        numbered = [f"{label} {name}" for label, name in zip(labels, self.classes, strict=True) if label.startswith("#")]
-        key = f" Classes: {', '.join(numbered)}." if numbered and labels != self.classes else ""
         error = metrics.ece(probabilities, right, np.ones((1, len(right))))[0]
         return {
-            "confusion.png": f"Where the classes are mistaken for each other.{key}",
-            "reliability.png": f"Whether a probability means what it says. Expected calibration error {error:.3f}.",
+            "confusion": (figure, f"Where the classes are mistaken for each other: rows by their right class.{few}"),
+            "reliability": (
+                charts.reliability(probabilities.max(1), correct),
+                f"Whether a probability means what it says. Expected calibration error (ECE) {error:.3f}.",
+            ),
         }
+
+    def by_class(self, outputs: Tensor, targets: Tensor) -> list[ClassScore]:
+        return one_of(outputs.argmax(1).cpu().numpy(), targets.cpu().numpy(), self.classes)
 
     def constant_baseline(self, targets: Tensor, rows: int) -> Tensor:
         share = torch.bincount(targets, minlength=self.num_outputs).double() / max(len(targets), 1)

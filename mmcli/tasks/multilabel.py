@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -20,8 +19,10 @@ from torch import Tensor, nn
 
 from mmcli.config import Config as BaseConfig
 from mmcli.errors import DataError
-from mmcli.reporting import metrics
+from mmcli.reporting import charts, metrics
+from mmcli.reporting.classes import ClassScore, counted
 from mmcli.reporting.metrics import Array, Metric
+from mmcli.reporting.svg import Figure
 from mmcli.signals import Decision
 from mmcli.tables.names import listed, tidy
 from mmcli.tables.written import written
@@ -173,18 +174,16 @@ class Multilabel(Task):
         rare = f" ({len(self.left_out)} too rare to learn: {', '.join(self.left_out[:5])}" if self.left_out else ""
         return f"{len(self.labels)} labels{rare}{', ...)' if len(self.left_out) > 5 else ')' if rare else ''}"
 
-    def draw(self, outputs: Tensor, targets: Tensor, folder: Path) -> dict[str, str]:
+    def draw(self, outputs: Tensor, targets: Tensor) -> dict[str, tuple[Figure, str]]:
         """F1 of each label, the commonest first."""
-        from mmcli.reporting import plots  # matplotlib takes a second to import, and only evaluate draws
+        every = sorted(self.by_class(outputs, targets), key=lambda own: -own.rows)
+        rows = [(own.name, own.rows, own.f1 or 0.0) for own in every[:15]]
+        more = f" The {len(rows)} commonest of {len(every)}." if len(rows) < len(every) else ""
+        return {"labels": (charts.labels(rows), f"How well each label is found, with the test rows that have it.{more}")}
 
-        predicted, right = self.readings(outputs, targets)
-        weights = np.ones((1, len(right)))
-        keep = np.argsort(-right.sum(0), kind="stable")[:30]
-        scores = [float(np.nan_to_num(metrics.label_macro_f1(predicted[:, [k]], right[:, [k]], weights)[0])) for k in keep]
-        rows = [(self.labels[k], int(right[:, k].sum()), score) for k, score in zip(keep, scores, strict=True)]
-        plots.labels(rows, folder / "labels.png")
-        more = f" The {len(rows)} commonest of {len(self.labels)}." if len(rows) < len(self.labels) else ""
-        return {"labels.png": f"How well each label is found, with the test rows that have it.{more}"}
+    def by_class(self, outputs: Tensor, targets: Tensor) -> list[ClassScore]:
+        margins, right = self.readings(outputs, targets)
+        return counted(margins[:, : len(self.labels)] > 0, right > 0, self.labels)
 
     def constant_baseline(self, targets: Tensor, rows: int) -> Tensor:
         share = targets.double().mean(0).clamp(1e-6, 1 - 1e-6)

@@ -6,7 +6,6 @@ import math
 import shlex
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -17,8 +16,9 @@ from torch import Tensor
 
 from mmcli.config import Config as BaseConfig
 from mmcli.errors import DataError
-from mmcli.reporting import metrics
+from mmcli.reporting import charts, metrics
 from mmcli.reporting.metrics import Array, Metric
+from mmcli.reporting.svg import Figure
 from mmcli.signals import Decision
 from mmcli.tables.numbers import EXACT, NumberFormat, is_number, study
 from mmcli.tasks import Cells, Likeness, Task
@@ -186,22 +186,20 @@ class Regression(Task):
         on = " on a log scale" if self.config.scale == "log" else ""
         return f"{'a number' if len(units) == 1 else f'{len(units)} numbers'}, {'; '.join(units)} (mean, deviation){on}"
 
-    def draw(self, outputs: Tensor, targets: Tensor, folder: Path) -> dict[str, str]:
+    def draw(self, outputs: Tensor, targets: Tensor) -> dict[str, tuple[Figure, str]]:
         """Predicted against right values, and the errors, of each target."""
-        from mmcli.reporting import plots  # matplotlib takes a second to import, and only evaluate draws
-
         predicted, right = self.readings(outputs, targets)
-        captions = {}
+        found = {}
         for place, name in enumerate(self.names):
             end = "" if len(self.names) == 1 else f"_{place + 1}"
-            plots.scatter(predicted[:, place], right[:, place], name, folder / f"predicted{end}.png")
-            plots.errors(predicted[:, place] - right[:, place], name, folder / f"errors{end}.png")
-            bias = float((predicted[:, place] - right[:, place]).mean())
-            captions[f"predicted{end}.png"] = f"Predicted {name} against the right one: on the line they are equal."
-            captions[f"errors{end}.png"] = (
-                f"How far off. On average the prediction is {metrics.shown(bias)} from the right {name}."
-            )
-        return captions
+            own, wanted = predicted[:, place], right[:, place]
+            bias = float((own - wanted).mean())
+            few = f" {charts.MOST_DOTS:,} of {len(own):,} test rows." if len(own) > charts.MOST_DOTS else ""
+            said = f"Predicted {name} against the right one: on the line they are equal.{few}"
+            found[f"predicted{end}"] = (charts.scatter(own, wanted, name), said)
+            said = f"How far off. On average the prediction is {metrics.shown(bias)} from the right {name}."
+            found[f"errors{end}"] = (charts.errors(own - wanted, name), said)
+        return found
 
     def constant_baseline(self, targets: Tensor, rows: int) -> Tensor:
         return targets.double().mean(0).expand(rows, -1).clone()

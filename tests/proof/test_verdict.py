@@ -45,3 +45,24 @@ def test_what_optimizing_lost_is_told() -> None:
     assert "Fusing helps" in noise
     assert "(0.010 worse, 95% interval -0.030 to +0.020), which is within noise." in noise
     assert "Before" not in said(top, Interval(0.03, 0.01, 0.06, 146), Interval(0.0, -0.01, 0.01, 146))
+
+
+def test_a_tie_is_called_a_tie() -> None:
+    level = said(FUSED, Interval(0.0, -0.02, 0.02, 146), over_linear=0.0)
+    assert "Fusing is level with that input (level, 95% interval -0.020 to +0.020 in macro f1" in level
+    assert "The linear model is level with it." in level
+    assert "as good or better" not in level and "-0.000" not in level and "0.000 better" not in level
+    near = said(FUSED, Interval(0.0001, -0.02, 0.02, 146), over_linear=-0.0002)
+    assert "(less than 0.001 better, 95% interval -0.020 to +0.020" in near
+    assert "as good or better (by less than 0.001)" in near
+
+
+def test_what_got_worse_by_other_measures_is_told() -> None:
+    gains = {"best_column": Interval(0.08, 0.02, 0.1, 9), "linear": Interval(-0.1, -0.2, 0, 9), "fused": Interval(0, 0, 0, 9)}
+    worse = {"fused": ["log loss 0.520 instead of 0.271", "ECE 0.350 instead of 0.050"], "best_column": [], "linear": ["x"]}
+    found = verdict(entry("optimized", "optimized", 0.9), SINGLE, LINEAR, FUSED, gains, "macro_f1", worse)
+    assert found.endswith(
+        " It was picked by macro F1; by other measures it is worse: log loss 0.520 instead of 0.271 and ECE 0.350 instead of "
+        "0.050 before it was optimized."
+    )
+    assert "by other measures" not in verdict(FUSED, SINGLE, LINEAR, None, gains, "macro_f1", {"linear": ["x"]})

@@ -9,7 +9,18 @@ import pytest
 from mmcli.models.runners import Cost
 from mmcli.options.optimize import Goal
 from mmcli.reporting.metrics import Interval
-from mmcli.selection.tradeoff import Row, allowed, left_out, on_front, pick, table, unproven, worth_keeping
+from mmcli.selection.tradeoff import (
+    Row,
+    allowed,
+    left_out,
+    on_front,
+    pick,
+    points,
+    table,
+    unproven,
+    worse_than_before,
+    worth_keeping,
+)
 
 
 def row(name: str, score: float, ms: float, mb: float, ok: bool = True, ms_32: float = 10.0) -> Row:
@@ -110,3 +121,36 @@ def test_rows_come_back_from_json_and_reasons_are_told() -> None:
         "aot; small, aot: no compiler",
         "onnx: no package",
     ]
+
+
+def test_what_is_the_same_to_the_last_row_is_level() -> None:
+    gains = {
+        "best": Interval(0, 0, 0, 9),
+        "onnx": Interval(-0.0001, -0.0002, 0.0001, 9),
+        "small": Interval(0.01, -0.01, 0.03, 9),
+    }
+    rows = [replace(own, gain=gains[own.name]) for own in ROWS[:3]]
+    assert [line[3] for line in table(rows, "accuracy", "onnx")[1]] == ["level", "0.000 to 0.000", "-0.010 to +0.030"]
+
+
+def test_dots_are_of_what_could_be_run() -> None:
+    fused = replace(ROWS[4], name="fused", superseded=True)
+    rows = [replace(ROWS[0], front=True), *ROWS[1:], fused, Row("aot", "aot", reason="no compiler")]
+    found = points(rows, "onnx")
+    assert [(own.name, own.kind) for own in found] == [
+        ("best", "front"),
+        ("onnx", "picked"),
+        ("small", "allowed"),
+        ("beaten", "allowed"),
+        ("fast but wrong", "other"),
+        ("fused", "before"),
+    ]
+    assert (found[0].score, found[0].milliseconds, found[0].megabytes) == (0.90, 10, 40)
+
+
+def test_what_of_val_got_worse_is_told_beyond_rounding() -> None:
+    before = {"accuracy": 0.9, "log_loss": 0.271, "ece": 0.050, "auroc": 0.99}
+    after = {"accuracy": 0.92, "log_loss": 0.520, "ece": 0.0505, "auroc": 0.991}
+    found = {"before": {"val": before}, "after": {"val": after}, "primary_metric": "accuracy"}
+    higher = {"accuracy": True, "auroc": True, "log_loss": False, "ece": False}
+    assert worse_than_before(found, higher) == ["log loss 0.520 instead of 0.271"]

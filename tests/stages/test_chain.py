@@ -73,20 +73,13 @@ def test_the_report_is_one_file_that_stands_alone(chain: Path) -> None:
     page = (chain / "evaluation" / "report.html").read_text(encoding="utf-8")
     assert "http://" not in page
     assert "https://" not in page
-    assert 'src="data:image/png;base64,' in page
-    drawn = {p.name for p in (chain / "evaluation" / "plots").glob("*.png")}
-    assert page.count("data:image/png") >= len(drawn) + 2  # the reliability before optimize, and the trade
+    assert "<script" not in page
     assert page.count("<img") == page.count("data:image/png")
     assert json.loads((chain / "evaluation" / "metrics.json").read_text())["verdict"][:20] in page
-    assert drawn == {
-        "leaderboard.png",
-        "confusion.png",
-        "reliability.png",
-        "ablation.png",
-        "shapley.png",
-        "missing.png",
-        "noise.png",
-    }
+    drawn = {p.stem for p in (chain / "evaluation" / "plots").iterdir()}
+    assert page.count('<svg class="chart"') == len(drawn)
+    wanted = {"leaderboard", "confusion", "reliability", "ablation", "shapley", "missing", "noise-1", "noise-2", "tradeoff"}
+    assert drawn >= wanted
 
 
 def test_predictions_of_the_test_rows_agree_with_the_metrics(chain: Path) -> None:
@@ -267,6 +260,25 @@ def test_predict_takes_bad_missing_and_unknown_cells(chain: Path, tmp_path: Path
     assert "cannot be read" not in output
     assert not (tmp_path / "p.rejects.csv").exists(), "those of the call before"
     assert sorted(path.name for path in tmp_path.glob(".*")) == []
+
+
+def test_predict_writes_no_formulas_unless_asked(chain: Path, tmp_path: Path) -> None:
+    rows = [["", "=1+1", "-3"], ["", "box", "+cmd|x"], ["=gone.png", "apple", "@a"]]
+    path = write_csv(tmp_path / "new.csv", ["picture", "word", "more"], rows)
+    code, output = invoke("predict", path, "-o", tmp_path / "p.csv", "-a", chain)
+    assert code == 0, output
+    frame = predictions(tmp_path / "p.csv")
+    assert frame["word"].tolist() == ["'=1+1", "box", "apple"]
+    assert frame["more"].tolist() == ["-3", "'+cmd|x", "'@a"]
+    assert predictions(tmp_path / "p.rejects.csv")["path"].tolist() == ["'=gone.png"]
+    assert "4 cells of" in output and "--raw leaves them" in output.replace("\n", " ")
+    code, output = invoke("predict", path, "-o", tmp_path / "p.csv", "-a", chain, "--raw")
+    assert code == 0, output
+    assert predictions(tmp_path / "p.csv")["word"].tolist() == ["=1+1", "box", "apple"]
+    assert predictions(tmp_path / "p.rejects.csv")["path"].tolist() == ["=gone.png"]
+    assert "--raw" not in output
+    invoke("predict", path, "-o", tmp_path / "p.jsonl", "-a", chain)
+    assert '"word":"=1+1"' in (tmp_path / "p.jsonl").read_text(), "only CSV is opened in a spreadsheet"
 
 
 def test_predict_announces_absent_columns(chain: Path, tmp_path: Path) -> None:

@@ -68,12 +68,7 @@ def _draw(work: Work, picked: str) -> None:
     from mmcli.reporting import plots  # matplotlib takes a second to import
 
     task, folder = work.bench.dataset.task, work.draft.path
-    points = []
-    for row in work.rows:
-        if row.cost is not None:
-            kind = "picked" if row.name == picked else "front" if row.front else "allowed" if row.allowed else "other"
-            points.append((row.name, row.score, row.cost.p50_ms_1, row.cost.size_mb, kind))
-    plots.tradeoff(points, task.primary_metric, folder / FIGURE)
+    plots.tradeoff(tradeoff.points(work.rows, picked), task.primary_metric, folder / FIGURE)
     found = work.steps.get("search", {})
     scores = [own["score"] for own in found.get("history", []) if own["score"] is not None]
     if len(scores) > 1:
@@ -111,6 +106,8 @@ def say(artifact: Artifact, dataset: Dataset, context: Context, max_drop: float)
         f"one row in {before['p50_ms_1']:.2f} -> {after['p50_ms_1']:.2f} ms ({faster:.1f} times as fast), "
         f"{before['size_mb']:.1f} -> {after['size_mb']:.1f} MB"
     )
+    if worse := tradeoff.worse_than_before(metrics, dataset.task.metrics):
+        context.console.note(f"it was picked by {primary}; by other measures val is worse than before: {'; '.join(worse)}")
     doubtful = tradeoff.unproven(tried, picked, max_drop)
     if doubtful is not None:
         reads, seen = ", ".join(doubtful.extra["encoders"]), len(dataset.splits["val"])

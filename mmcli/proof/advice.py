@@ -1,0 +1,70 @@
+"""What to do next, from what an evaluation found: a sentence each, with the command where there is one. Measures nothing."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmcli.reporting.classes import ClassScore
+from mmcli.reporting.words import together
+
+WEAK = 0.5
+"""F1 below which a class is called weak."""
+
+
+@dataclass(frozen=True)
+class Advice:
+    """A thing to do."""
+
+    said: str
+    command: str = ""
+
+
+def advice(
+    summary: Mapping[str, Any],
+    classes: Sequence[ClassScore],
+    rows: Mapping[str, int],
+    rejects: int,
+    optimized: bool,
+    root: Path,
+) -> list[Advice]:
+    """The most worthwhile first."""
+    at = "" if root == Path("artifacts") else f" -a {shlex.quote(str(root))}"
+    found = [*_of_gains(summary), *_of_rows(summary, classes, rows, rejects)]
+    if not optimized:
+        found.append(Advice("Make it more accurate, calibrate it, make it faster:", f"mmcli optimize{at}"))
+    found.append(Advice("Predict rows that have no answer yet:", f"mmcli predict NEW.csv -o predictions.csv{at}"))
+    found.append(Advice("Take the model to where it is used:", f"mmcli export --to exported{at}"))
+    return found
+
+
+def _of_gains(summary: Mapping[str, Any]) -> list[Advice]:
+    found = []
+    if summary["gain"]["best_column"]["low"] <= 0:
+        name = summary["best_column"]
+        found.append(Advice(f"Fusing is not shown to beat {name} alone: weigh {name} alone, or gather more rows."))
+    if summary["gain"]["linear"]["value"] < 0:
+        found.append(Advice("A linear model on the same inputs does better: look at what it uses, or try other sub-models."))
+    return found
+
+
+def _of_rows(summary: Mapping[str, Any], classes: Sequence[ClassScore], rows: Mapping[str, int], rejects: int) -> list[Advice]:
+    found, trust = [], summary["trust"]
+    duplicates = trust["duplicates"]["exact"] + trust["duplicates"]["near"]
+    if duplicates:
+        found.append(Advice(f"Take the {duplicates} test rows out that are in train too, or nearly: they flatter the score."))
+    if trust["suspects"]:
+        found.append(Advice(f"Look at the {len(trust['suspects'])} rows whose target may be wrong (listed above)."))
+    if rejects:
+        found.append(Advice(f"Mend the {rejects:,} cells that could not be read: preprocess/rejects.csv lists them."))
+    weak = [own for own in classes if own.rows and (own.f1 or 0.0) < WEAK]
+    if weak:
+        weak.sort(key=lambda own: (own.f1 or 0.0, own.name))
+        named = together([*(own.name for own in weak[:3]), *([f"{len(weak) - 3} more"] if len(weak) > 3 else [])])
+        found.append(Advice(f"Gather more rows of what is seldom found: {named} (F1 below {WEAK:g})."))
+    if rows["test"] < 200:
+        found.append(Advice(f"Test on more rows: with {rows['test']} the intervals are wide."))
+    return found

@@ -1,0 +1,59 @@
+"""How the sub-models and F learnt: their logs, as drawings. Reads what training left; trains nothing."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from mmcli.artifacts.store import Artifact
+from mmcli.proof.steps import in_hand
+from mmcli.reporting import charts
+from mmcli.reporting.metrics import shown
+from mmcli.reporting.svg import Figure
+from mmcli.training.loop import LOG
+
+MOST = 24
+"""Logs that are drawn."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One training: what was trained, its drawing, and its end in words."""
+
+    name: str
+    figure: Figure
+    said: str
+
+
+def learnt(encoders: Mapping[str, Artifact], fused: Artifact, best: Artifact) -> list[Curve]:
+    """Of each sub-model, of F, and of the steps of optimizing that trained and are kept."""
+    logs = [(f"sub-model {name}", log) for name, own in encoders.items() for log in _logs(own.path)]
+    logs += [(f"F ({fused.config['method']}){_part(log, fused.path)}", log) for log in _logs(fused.path)]
+    if best is not fused:
+        logs += [(f"optimize: {step}", log) for step in in_hand(best.metrics) for log in _logs(best.path / step)]
+    return [curve for name, log in logs[:MOST] if (curve := _curve(name, log)) is not None]
+
+
+def _logs(folder: Path) -> list[Path]:
+    return sorted(folder.rglob(LOG)) if folder.is_dir() else []
+
+
+def _part(log: Path, folder: Path) -> str:
+    """Which of several trainings: `, seed 1`."""
+    part = log.parent.relative_to(folder).as_posix()
+    return "" if part == "." else f", {part.replace('-', ' ')}"
+
+
+def _curve(name: str, log: Path) -> Curve | None:
+    with log.open(encoding="utf-8", newline="") as file:
+        rows = [{key: float(cell) for key, cell in row.items() if cell} for row in csv.DictReader(file)]
+    rows = [row for row in rows if "epoch" in row and "train_loss" in row]
+    if len(rows) < 2:
+        return None
+    judged = [row for row in rows if "val_loss" in row]
+    best = min(judged, key=lambda row: row["val_loss"], default=None)
+    said = f"{name}: {len(rows)} epochs"
+    said += f"; least val loss {shown(best['val_loss'])} after epoch {best['epoch']:.0f}." if best else "."
+    return Curve(name, charts.training(rows, name), said)

@@ -1,0 +1,93 @@
+"""What metrics and methods are called, what they mean in a sentence, and where they end. Computes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mmcli.reporting.metrics import Interval, shown
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """A metric in plain words."""
+
+    name: str
+    said: str
+    low: float | None = None
+    """The least that it can be."""
+    high: float | None = None
+    """The most that it can be."""
+
+
+_METRICS = {
+    "accuracy": Meaning("accuracy", "share of rows whose most probable class is the right one", 0, 1),
+    "balanced_accuracy": Meaning("balanced accuracy", "share found of each class, averaged: rare classes count as much", 0, 1),
+    "macro_f1": Meaning("macro F1", "F1 (between precision and recall) of each class or label, averaged", 0, 1),
+    "micro_f1": Meaning("micro F1", "F1 (between precision and recall) over all labels of all rows together", 0, 1),
+    "samples_f1": Meaning("samples F1", "F1 (between precision and recall) within each row, averaged", 0, 1),
+    "weighted_f1": Meaning("weighted F1", "F1 of each class, averaged by how often the class occurs", 0, 1),
+    "f1": Meaning(
+        "F1", "between precision (share of the found that is right) and recall (share that is found), second class", 0, 1
+    ),
+    "log_loss": Meaning("log loss", "what wrong or unsure probabilities cost; sure and wrong costs most, 0 is perfect", 0),
+    "auroc": Meaning(
+        "AUROC", "how often a row of a class gets more of its probability than one of another; 0.5 is chance", 0, 1
+    ),
+    "auprc": Meaning("AUPRC", "precision averaged over all thresholds, second class; chance is its share of the rows", 0, 1),
+    "map": Meaning("MAP", "precision averaged over all thresholds, then over the labels", 0, 1),
+    "ece": Meaning("ECE", "how far stated probabilities lie from how often they come true, on average", 0, 1),
+    "brier": Meaning("Brier score", "mean squared error of the second class's probability", 0, 1),
+    "mcc": Meaning("MCC", "correlation of right and predicted classes: 1 is perfect, 0 is chance", -1, 1),
+    "top_3": Meaning("top 3", "share of rows whose right class is among the three most probable", 0, 1),
+    "mae": Meaning("MAE", "how far off a prediction is on average, in the target's units", 0),
+    "rmse": Meaning("RMSE", "how far off, with large errors counting more, in the target's units", 0),
+    "r2": Meaning("R²", "share of the target's variance explained: 1 is perfect, 0 is no better than the mean", None, 1),
+    "spearman": Meaning("Spearman", "whether larger predictions go with larger values, by rank: 1 is the same order", -1, 1),
+    "mape": Meaning("MAPE", "how far off as a share of the right value, on average", 0),
+    "loss": Meaning("loss", "what training minimises", 0),
+}
+EMAP = "EMAP asks what is left when each input may only add its own evidence: the difference is what inputs say together."
+MCNEMAR = "It says how often rows on which just one of two models is right would split so unevenly by chance."
+SHAPLEY = "A Shapley value: how much better an input makes the score, averaged over the orders in which inputs could come."
+INTERVAL = "A 95% interval: where the score would lie in 95 of 100 draws of as many rows (bootstrap)."
+
+
+def meaning(metric: str) -> Meaning:
+    """What a metric is called and means; one of the user's own is called by its name."""
+    if metric.startswith("mae_"):
+        return Meaning(f"MAE of {metric.removeprefix('mae_')}", "how far off on average, in that target's units", 0)
+    return _METRICS.get(metric) or Meaning(metric.replace("_", " "), "")
+
+
+def signed(value: float) -> str:
+    """A difference with its sign, none where nothing of it is left to show."""
+    said = shown(value)
+    return f"+{said}" if value > 0 and said.strip("0.") else said
+
+
+def difference(gain: Interval | Mapping[str, Any]) -> str:
+    """A paired difference with its interval; an exact tie is called level."""
+    own = gain.as_dict() if isinstance(gain, Interval) else gain
+    value = "level" if own["value"] == 0 else signed(own["value"])
+    return f"{value} [{signed(own['low'])}, {signed(own['high'])}]"
+
+
+def worsened(
+    before: Mapping[str, float], after: Mapping[str, float], higher: Mapping[str, bool], primary: str, least: float = 0.0
+) -> list[str]:
+    """Metrics besides the primary one that are visibly worse after, and by more than that share of what they were before:
+    `log loss 0.520 instead of 0.271`."""
+    found = []
+    for name in (name for name in higher if name != primary and name in before and name in after):
+        loss = before[name] - after[name] if higher[name] else after[name] - before[name]
+        if loss > least * abs(before[name]) and shown(before[name]) != shown(after[name]):
+            found.append(f"{meaning(name).name} {shown(after[name])} instead of {shown(before[name])}")
+    return found
+
+
+def together(names: Iterable[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    *first, last = list(names) or [""]
+    return f"{', '.join(first)} and {last}" if first else last

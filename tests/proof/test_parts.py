@@ -1,0 +1,174 @@
+"""What the report is made of: the steps in hand, what is worse, what to do next, where it comes from, how it learnt."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from mmcli.artifacts import store
+from mmcli.artifacts.store import Artifact
+from mmcli.models import loading
+from mmcli.models.runners import Cost
+from mmcli.proof import curves, provenance, report, tables
+from mmcli.proof.advice import advice
+from mmcli.proof.steps import in_hand
+from mmcli.proof.worse import beyond_noise
+from mmcli.reporting.classes import ClassScore
+from mmcli.reporting.metrics import Interval
+from mmcli.selection import leaderboard
+from mmcli.selection.tradeoff import Row
+from mmcli.tasks.classification import Classification, Config
+
+
+def optimized(picked: str, kept: tuple[str, ...], members: tuple[str, ...] = ()) -> dict[str, Any]:
+    names = ("search", "ensemble", "finetune", "calibrate")
+    history = [{"step": "fused", "kept": True}, *({"step": name, "kept": name in kept} for name in names)]
+    steps: dict[str, Any] = {name: {} for name in (*names, "distill")}
+    steps["ensemble"] = {"members": dict.fromkeys(members, 1)}
+    return {"picked": picked, "history": history, "steps": steps}
+
+
+@pytest.mark.parametrize(
+    ("found", "steps"),
+    [
+        (optimized("tuned, onnx", ("search", "calibrate")), ["search", "calibrate"]),
+        (optimized("tuned", ("calibrate",)), ["calibrate"]),
+        (optimized("fused, onnx int8", ("search", "calibrate")), []),
+        (optimized("tuned", ("search", "ensemble"), ("trial 1", "trial 2")), ["search", "ensemble"]),
+        (optimized("tuned", ("ensemble",), ("trial 1", "fusions/gated")), ["search", "ensemble"]),
+        (optimized("tuned", ("search", "ensemble"), ("fusions/gated",)), ["ensemble"]),
+        (optimized("distill, onnx", ("finetune",)), ["finetune", "distill"]),
+    ],
+)
+def test_only_steps_of_the_picked_model_are_in_hand(found: dict[str, Any], steps: list[str]) -> None:
+    assert in_hand(found) == steps
+
+
+def test_what_is_worse_beyond_noise_is_found_though_the_primary_metric_is_the_same() -> None:
+    task = Classification(Config(), ["a", "b"], [1, 1])
+    targets = torch.tensor([0, 1] * 40)
+    sure = torch.where(torch.eye(2)[targets] > 0, 4.0, -4.0)
+    unsure = sure / 20
+    found = beyond_noise(task, unsure, sure, targets, 0)
+    assert [said.split(" ")[0] for said in found] == ["log", "ECE"]
+    right = np.exp(0.4) / (1 + np.exp(0.4))
+    assert found[0] == f"log loss {-np.log(right):.3f} instead of 0.000"
+    assert beyond_noise(task, sure, unsure, targets, 0) == []
+    assert beyond_noise(task, sure, sure, targets, 0) == []
+
+
+def summary(low: float = 0.1, linear: float = 0.1, exact: int = 0, suspects: int = 0) -> dict[str, Any]:
+    trust = {"duplicates": {"exact": exact, "near": 0}, "suspects": [[1, 0.1, 0]] * suspects}
+    return {"gain": {"best_column": {"low": low}, "linear": {"value": linear}}, "best_column": "photo", "trust": trust}
+
+
+def test_advice_follows_from_what_was_found() -> None:
+    strong, weak = ClassScore("cat", 10, 10, 9), [ClassScore(name, 10, 10, 1) for name in ("dog", "fox", "elk", "emu")]
+    said = [own.said for own in advice(summary(), [strong], {"test": 500}, 0, True, Path("artifacts"))]
+    assert said == ["Predict rows that have no answer yet:", "Take the model to where it is used:"]
+    found = advice(summary(-0.1, -0.1, 3, 2), [strong, *weak], {"test": 50}, 7, False, Path("my runs/a"))
+    text = "\n".join(own.said for own in found)
+    for part in (
+        "photo alone",
+        "linear model",
+        "the 3 test rows",
+        "the 2 rows",
+        "7 cells",
+        "dog, elk, emu and 1 more",
+        "with 50",
+    ):
+        assert part in text, part
+    assert "cat" not in text
+    commands = [own.command for own in found if own.command]
+    assert commands[0] == "mmcli optimize -a 'my runs/a'"
+    assert commands[1] == "mmcli predict NEW.csv -o predictions.csv -a 'my runs/a'"
+
+
+def artifact(root: Path, name: str, command: str, seconds: float, kind: str = "encoder") -> Artifact:
+    manifest = {"command": command, "seconds": seconds, "created": "2026-01-02T03:04:05+0000", "kind": kind, "config": {}}
+    return Artifact(root, name, {**manifest, "versions": {"torch": "2.11"}})
+
+
+def test_where_a_model_comes_from(tmp_path: Path) -> None:
+    parts = [
+        artifact(tmp_path, "preprocess", "mmcli preprocess a.csv", 3.2),
+        artifact(tmp_path, "baselines", "mmcli fuse", 4.0, "baselines"),
+        artifact(tmp_path, "fusions/gated", "mmcli fuse --method gated", 3600),
+    ]
+    found = provenance.of(parts, "mmcli evaluate", 60.0)
+    assert found.commands == ("mmcli preprocess a.csv", "mmcli fuse --method gated", "mmcli evaluate")
+    assert found.duration == "1 h 1 min"
+    assert found.versions == "torch 2.11"
+    assert [str(cell) for cell in found.parts.rows[0]] == ["preprocess", "2026-01-02 03:04:05", "3 s"]
+    assert "cores" in found.machine
+    assert [provenance.lasted(seconds) for seconds in (0.2, 59.7, 125)] == ["0.2 s", "1 min 0 s", "2 min 5 s"]
+
+
+def test_logs_are_drawn_and_those_that_are_not_there_are_passed_over(tmp_path: Path) -> None:
+    fused = Artifact(tmp_path, "fusions/gated", {"config": {"method": "gated"}})
+    for seed in (0, 1):
+        (fused.path / f"seed-{seed}").mkdir(parents=True)
+        rows = "1,2.0,1.5\n2,1.0,1.25\n3,0.5,1.4\n"
+        (fused.path / f"seed-{seed}" / "log.csv").write_text(f"epoch,train_loss,val_loss\n{rows}")
+    (fused.path / "seed-2").mkdir()
+    (fused.path / "seed-2" / "log.csv").write_text("epoch,train_loss\n1,2.0\n")
+    found = curves.learnt({"word": Artifact(tmp_path, "encoders/word/bag", {})}, fused, fused)
+    assert [own.name for own in found] == ["F (gated), seed 0", "F (gated), seed 1"]
+    assert found[0].said == "F (gated), seed 0: 3 epochs; least val loss 1.250 after epoch 2."
+    assert found[0].figure.legend == (("s7 d1", "train"), ("s0", "val"))
+
+
+def test_a_leaderboard_has_as_many_tables_as_it_takes() -> None:
+    names = ["accuracy", *(f"metric {n}" for n in range(9))]
+    score = {"value": 0.5, "low": 0.4, "high": 0.6}
+    entry = {"label": "fused", "what": "", "kind": "fused", "metrics": dict.fromkeys(names, score), "gain": "", "mcnemar": ""}
+    other = {**entry, "label": "linear", "kind": "baseline", "gain": "level [-0.010, +0.020]", "mcnemar": "1.000"}
+    first, more = tables.leaderboard([entry, other], names, "accuracy", "fused")
+    assert first.header == ("model", "accuracy", "fused over it", *(f"metric {n}" for n in range(5)))
+    assert more.header == ("model", *(f"metric {n}" for n in range(5, 9)))
+    assert first.strong == {0}
+    assert first.rows[1][2] == ("level", "[-0.010, +0.020] p 1.000")
+    large = {"value": 1e9, "low": 1e9, "high": 2e9}
+    wide = {**entry, "metrics": dict.fromkeys(names, large)}
+    assert [len(grid.header) for grid in tables.leaderboard([wide], names, "accuracy", "fused")] == [5, 4, 4, 2]
+
+
+def test_classes_are_told_the_weakest_first_and_those_without_rows_last() -> None:
+    scores = [ClassScore("good", 4, 4, 4), ClassScore("none", 0, 0, 0), ClassScore("bad", 4, 2, 1)]
+    grid = tables.classes(scores, "class")
+    assert [[str(cell) for cell in row] for row in grid.rows] == [
+        ["bad", "4", "0.500", "0.250", "0.333"],
+        ["good", "4", "1.000", "1.000", "1.000"],
+        ["none", "0", "–", "–", "–"],
+    ]
+
+
+@pytest.mark.parametrize(("picked", "drawn"), [("tuned", {"tradeoff", "history", "importances"}), ("fused", {"tradeoff"})])
+def test_the_search_is_drawn_only_where_the_picked_model_holds_it(tmp_path: Path, picked: str, drawn: set[str]) -> None:
+    cost = Cost(1.0, 2.0, 10.0, 20.0, 3200.0, 5.0, 9.0)
+    rows = [Row(name, "torch", 0.9, 0.5, Interval(0, 0, 0, 9), cost, allowed=True).as_dict() for name in ("fused", "tuned")]
+    with store.writing(
+        tmp_path, "optimized", kind="optimized", command="", config={}, seed=0, parents={}, fingerprint=""
+    ) as draft:
+        draft.write_json("tradeoff.json", {"metric": "accuracy", "picked": picked, "rows": rows})
+        draft.metrics.update(optimized(picked, ("search",)))
+        trials = [{"score": 0.8}, {"score": None}, {"score": 0.9}]
+        draft.metrics["steps"]["search"] = {"history": trials, "importances": {"rate": 0.7, "width": 0.3}}
+    best = store.read(tmp_path, "optimized", "optimized", "")
+    found = report._optimizing_figures(best, Classification(Config(), ["a", "b"], [1, 1]))
+    assert {name for name, figure in found.items() if figure is not None} == drawn
+    assert report._optimizing_figures(Artifact(tmp_path, "fusions/gated", {"kind": "fusion"}), None).keys() == found.keys()
+
+
+def test_the_inputs_are_those_of_the_model_in_hand(tmp_path: Path) -> None:
+    encoders = {"word/bag": {"input": "word"}, "photo": {"input": "photo"}, "word/rnn": {"input": "word"}}
+    assert loading.inputs_of(Artifact(tmp_path, "optimized", {"config": {"encoders": encoders}})) == ["word", "photo"]
+
+
+def test_a_leaderboard_s_names_are_escaped() -> None:
+    said = leaderboard.markdown(["", " model"], [["fusion", "a|b `c`"]], "a|b *wins*")
+    assert said == "a\\|b \\*wins\\*\n\n|  | model |\n| --- | --- |\n| fusion | a\\|b \\`c\\` |\n"

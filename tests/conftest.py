@@ -20,6 +20,7 @@ __all__ = ["draw", "shared", "write_clip", "write_csv", "write_wave"]
 os.environ.setdefault("COLUMNS", "120")
 if "PYTEST_XDIST_WORKER" in os.environ:  # the workers are the parallelism
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("MMCLI_THREADS", "1")
 os.environ["MMCLI_CACHE"] = tempfile.mkdtemp()  # choices of how to compute are not those of the user's machine
 ROOT = Path(__file__).parent.parent
 SMALL = (

@@ -68,7 +68,7 @@ def begin(told: Common, stage: str) -> Context:
 
     return Context(
         root=told.artifacts,
-        console=Console(told.quiet),
+        console=Console(told.quiet, told.verbose),
         settings=Settings.gather(told.config, told.set, stage),
         device=told.device,
         precision=told.precision,

@@ -149,13 +149,17 @@ class Dataset:
     @cached_property
     def streamed(self) -> frozenset[str]:
         """The inputs that stay on disk: the largest, as many as it takes for the others to fit into `memory.budget()`."""
-        sizes = {name: sum(map(self._bytes, self.schema["inputs"][name])) for name in self.inputs}
+        sizes = {name: self.bytes_of(name) for name in self.inputs}
         left, found = memory.budget(), set()
         for name in sorted(self.inputs, key=lambda name: (sizes[name], name)):
             left -= sizes[name]
             if left < 0 and self.input(name).spec.kind in STREAMABLE:
                 found.add(name)
         return frozenset(found)
+
+    def bytes_of(self, name: str) -> int:
+        """What an input takes in memory."""
+        return sum(map(self._bytes, self.schema["inputs"][name]))
 
     def _shards(self, column: str) -> range:
         return range(self.schema["columns"][column]["shards"])

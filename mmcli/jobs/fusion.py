@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from mmcli.artifacts import tensors
 from mmcli.artifacts.store import Artifact
 from mmcli.data.dataset import Dataset
 from mmcli.models import loading
+from mmcli.models.calibration import temperature
 from mmcli.models.networks import FusionHead, Heads, Output, settle
 from mmcli.signals import OUTPUTS, Batch, Features, FeatureTable, RaggedFeatures
 from mmcli.tasks import Task
@@ -124,6 +125,16 @@ def settled(heads: Heads, features: Mapping[str, FeatureTable], dataset: Dataset
     val = dataset.splits["val"]
     settle(heads, answers(heads, features, compute).of(val), dataset.targets[val])
     return answers(heads, features, compute)
+
+
+def calibrated(heads: Heads, saved: Answers, dataset: Dataset) -> Answers:
+    """What `settled` gave, once the temperature of least log loss on val is set, where outputs become probabilities."""
+    if dataset.task.lacks("calibration"):
+        return saved
+    val = dataset.splits["val"]
+    factor = temperature(saved.of(val), dataset.targets[val], dataset.task)
+    heads.temperature *= factor
+    return replace(saved, outputs=saved.outputs / factor)
 
 
 @torch.no_grad()

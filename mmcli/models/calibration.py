@@ -4,6 +4,7 @@ not do. Graphs can hold them: they are sums of clipped lines, no search.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +12,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from mmcli.tasks import Task
 
 KNOTS = 32
 """Most corners of an isotonic curve."""
@@ -98,6 +101,21 @@ class Isotonic(nn.Module):
             made.slopes[c, : len(width)] = torch.from_numpy(slope)
             made.floors[c] = float(y[0])
         return made
+
+
+def temperature(outputs: Tensor, targets: Tensor, task: Task, lowest: float = 0.05, highest: float = 20.0) -> float:
+    """The temperature (Guo et al. 2017) of least log loss on val outputs, of classes on targets softened by one row in all of
+    them (after Platt 1999): val has been chosen on, and where all its rows are right, none should be certain."""
+    grid = torch.logspace(math.log10(lowest), math.log10(highest), 200)
+    softened = task.decision.link == "softmax"
+
+    def loss(scaled: Tensor) -> float:
+        if not softened:
+            return task.score(scaled, targets)["loss"]
+        return float(F.cross_entropy(scaled.double(), targets, label_smoothing=1 / (len(targets) + 2)))
+
+    losses = [loss(outputs / own) for own in grid]
+    return float(grid[losses.index(min(losses))])
 
 
 KINDS: dict[str, Any] = {"vector": Vector, "isotonic": Isotonic}

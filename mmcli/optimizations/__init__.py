@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmcli.artifacts import layout
 from mmcli.artifacts.store import Artifact
 from mmcli.config.settings import Settings
 from mmcli.data.dataset import Dataset
 from mmcli.heads import Head
+from mmcli.models import calibration
 from mmcli.models.forward import outputs_for
 from mmcli.models.loading import load_encoder, load_fused
 from mmcli.models.networks import AveragedHeads, FusedModel
@@ -95,6 +96,23 @@ class Workbench:
     def val_score(self, outputs: Any) -> dict[str, float]:
         """The metrics of outputs for the val rows."""
         return self.dataset.task.score(outputs, self.dataset.targets[self.dataset.splits["val"]])
+
+    @torch.no_grad()
+    def calibrated(self, candidate: Candidate) -> Candidate:
+        """The candidate, its temperature set by val, so that models are judged by what they would be; its network is changed. A
+        finer calibration that it took over from another model is laid aside."""
+        task, val = self.dataset.task, self.dataset.splits["val"]
+        if task.lacks("calibration"):
+            return candidate
+        candidate.network.calibration = nn.Identity()
+        factor = calibration.temperature(self.val_outputs(candidate.network), self.dataset.targets[val], task)
+        candidate.network.fusion_head.temperature *= factor
+        return replace(candidate, recipe=replace(candidate.recipe, calibration="", calibration_shape=()))
+
+    def val_loss_gain(self, outputs: Any, other: Any) -> Interval:
+        """By how much the loss on val is lower than with other outputs, in pairs."""
+        targets = self.dataset.targets[self.dataset.splits["val"]]
+        return self.dataset.task.gain(outputs, other, targets, self.seed, metric="loss")
 
     def val_gain(self, outputs: Any, other: Any) -> Interval:
         """By how much the primary metric on val is better than with other outputs, in pairs; cautiously."""
@@ -176,8 +194,11 @@ class Optimization(ABC):
 
     def improves(self, before: Any, after: Any, bench: Workbench) -> bool:
         """Of `accuracy`: whether the val outputs after are worth keeping: the primary metric is better beyond the noise of the
-        rows. What was chosen among many on few rows owes part of its score to them: there the model that is there stays."""
-        return bench.val_gain(after, before).low > 0
+        rows, and the loss no worse than `max_drop` allows. What was chosen among many on few rows owes part of its score to
+        them: there the model that is there stays."""
+        if bench.val_gain(after, before).low <= 0:
+            return False
+        return bench.val_loss_gain(after, before).value >= -bench.max_drop * abs(bench.val_score(before)["loss"])
 
 
 Contract = Optimization

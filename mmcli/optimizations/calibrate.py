@@ -10,13 +10,11 @@ where they predict val rows that they were not fitted on better, by the log loss
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import ClassVar, Literal
 
 import torch
-import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
@@ -92,13 +90,4 @@ class Calibrate(Optimization):
         return min(losses, key=losses.__getitem__)
 
     def _temperature(self, outputs: Tensor, targets: Tensor, task: Task) -> float:
-        grid = torch.logspace(math.log10(self.config.lowest), math.log10(self.config.highest), 200)
-        losses = [self._loss(outputs / temperature, targets, task) for temperature in grid]
-        return float(grid[losses.index(min(losses))])
-
-    @staticmethod
-    def _loss(outputs: Tensor, targets: Tensor, task: Task) -> float:
-        """The log loss on softened targets, of classes; of labels as it is."""
-        if task.lacks("calibration by class"):
-            return task.score(outputs, targets)["loss"]
-        return float(F.cross_entropy(outputs.double(), targets, label_smoothing=1 / (len(targets) + 2)))
+        return calibration.temperature(outputs, targets, task, self.config.lowest, self.config.highest)

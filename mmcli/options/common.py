@@ -117,6 +117,7 @@ class Common:
     seed: Annotated[int, Flag("--seed", "Same seed, same bits on one device.", min=0, envvar="MMCLI_SEED", panel=PANEL)] = 0
     json: Json = False
     quiet: Annotated[bool, Flag("--quiet", "Say warnings and errors only.", short="-q", panel=PANEL)] = False
+    verbose: Annotated[bool, Flag("--verbose", "Say details too: races, what was measured.", short="-v", panel=PANEL)] = False
     trust: Annotated[
         tuple[Path, ...],
         Flag(

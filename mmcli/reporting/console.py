@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import rich.box
 from rich.console import Console as RichConsole
@@ -17,11 +20,13 @@ LOG_EVERY_S = 20.0
 
 
 class Console:
-    """Speaks on stderr; says only warnings when quiet. Progress bars show on terminals alone."""
+    """Speaks on stderr; says only warnings when quiet, and details when verbose. Progress bars show on terminals alone."""
 
-    def __init__(self, quiet: bool = False) -> None:
+    def __init__(self, quiet: bool = False, verbose: bool = False) -> None:
         self.quiet = quiet
+        self.verbose = verbose
         self._rich = RichConsole(stderr=True, highlight=False)
+        self._shared: Progress | None = None
         if not self._rich.is_terminal:
             self._rich.width = 140  # a log has no edge; rich would take 80
 
@@ -29,6 +34,11 @@ class Console:
         """Something that was done or found."""
         if not self.quiet:
             self._rich.print(escape(text), soft_wrap=True)
+
+    def detail(self, text: str) -> None:
+        """Something that few want to know: how a choice was made, where a file lies."""
+        if self.verbose:
+            self.note(text)
 
     def warn(self, text: str) -> None:
         """Something that the user should look at."""
@@ -48,9 +58,10 @@ class Console:
         if not self.quiet:
             self._rich.print(f"[bold green]next:[/] {escape(text)}", soft_wrap=True)
 
-    def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> None:
-        """A table; every column but the first holds figures, unless its name starts with a blank."""
-        if self.quiet:
+    def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]], title: str = "", *, detail: bool = False) -> None:
+        """A table; every column but the first holds figures, unless its name starts with a blank. One that is a `detail` is for
+        the verbose alone."""
+        if self.quiet or (detail and not self.verbose):
             return
         table = Table(title=escape(title) or None, title_justify="left", box=rich.box.SIMPLE_HEAD, pad_edge=False)
         for i, name in enumerate(columns):
@@ -60,9 +71,33 @@ class Console:
         self._rich.print(table)
 
     @contextmanager
+    def side_by_side(self) -> Iterator[None]:
+        """Progress made meanwhile, also by several threads, shows in one view of a line each."""
+        with self._bars() as bars:
+            self._shared = bars
+            try:
+                yield
+            finally:
+                self._shared = None
+
+    @contextmanager
     def progress(self, label: str, total: int, done: int = 0) -> Iterator[Advance]:
         """A bar with count, rate (in the text given) and time left; in a log, a line now and then instead."""
-        bar = Progress(
+        if self._shared is not None:
+            yield from self._line_of(self._shared, label, total, done)
+            return
+        with self._bars() as bars:
+            yield from self._line_of(bars, label, total, done)
+
+    def _line_of(self, bars: Progress, label: str, total: int, done: int) -> Iterator[Advance]:
+        task = bars.add_task(escape(label), total=total, completed=done, said="")
+        try:
+            yield Advance(self, bars, task, None if self._rich.is_terminal else label, done)
+        finally:
+            bars.remove_task(task)
+
+    def _bars(self) -> Progress:
+        return Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
@@ -72,9 +107,6 @@ class Console:
             transient=True,
             disable=self.quiet or not self._rich.is_terminal,
         )
-        with bar:
-            task = bar.add_task(escape(label), total=total, completed=done, said="")
-            yield Advance(self, bar, task, None if self._rich.is_terminal else label, done)
 
 
 class Advance:
@@ -96,3 +128,73 @@ class Advance:
             total = self._bar.tasks[self._task].total or 0
             self._console.note(f"{self._label}: {self._done:,} of {total:,.0f}; {said}")
             self._spoke_at = time.monotonic()
+
+
+class Relayed(Console):
+    """What a process that works for another says: one JSON object a line on stdout, which the other shows: see `replay`."""
+
+    def __init__(self) -> None:
+        super().__init__(quiet=True)
+
+    def tell(self, kind: str, *values: Any) -> None:
+        """One event."""
+        sys.stdout.write(json.dumps([kind, *values], ensure_ascii=False) + "\n")
+        sys.stdout.flush()
+
+    def note(self, text: str) -> None:
+        self.tell("note", text)
+
+    def detail(self, text: str) -> None:
+        self.tell("detail", text)
+
+    def warn(self, text: str) -> None:
+        self.tell("warn", text)
+
+    def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]], title: str = "", *, detail: bool = False) -> None:
+        self.tell("table", list(columns), [list(row) for row in rows], title, detail)
+
+    def _line_of(self, bars: Progress, label: str, total: int, done: int) -> Iterator[Advance]:
+        self.tell("progress", label, total, done)
+        try:
+            yield _RelayedAdvance(self, bars)
+        finally:
+            self.tell("over")
+
+
+class _RelayedAdvance(Advance):
+    def __init__(self, console: Relayed, bar: Progress) -> None:
+        self._relayed = console
+        super().__init__(console, bar, TaskID(0), None, 0)
+
+    def advance(self, said: str = "", steps: int = 1) -> None:
+        self._relayed.tell("advance", said, steps)
+
+
+class Replay:
+    """Shows what one `Relayed` says."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._line: Any = None
+        self._advance: Advance | None = None
+
+    def show(self, kind: str, *values: Any) -> None:
+        """One event, as `Relayed.tell` was given it."""
+        if kind in {"note", "detail", "warn"}:
+            getattr(self._console, kind)(*values)
+        elif kind == "table":
+            columns, rows, title, detail = values
+            self._console.table(columns, rows, title, detail=detail)
+        elif kind == "progress":
+            self._line = self._console.progress(*values)
+            self._advance = self._line.__enter__()
+        elif kind == "advance" and self._advance is not None:
+            self._advance.advance(*values)
+        elif kind == "over":
+            self.close()
+
+    def close(self) -> None:
+        """Ends a line of progress that is left open."""
+        if self._line is not None:
+            self._line.__exit__(None, None, None)
+        self._line = self._advance = None

@@ -38,13 +38,16 @@ class Row:
     front: bool = False
     """Whether no allowed model is as good in score, latency and size, and better in one."""
     extra: dict[str, Any] = field(default_factory=dict)
+    loss_gain: Interval | None = None
+    """What `gain` is, by the loss: how much lower it is."""
 
     @classmethod
     def from_dict(cls, found: Mapping[str, Any]) -> Row:
         """The reverse of `as_dict`."""
         cost = Cost(**found["cost"]) if "cost" in found else None
         gain = Interval(**found["gain"]) if "gain" in found else None
-        return cls(**{**found, "cost": cost, "gain": gain})
+        loss_gain = Interval(**found["loss_gain"]) if "loss_gain" in found else None
+        return cls(**{**found, "cost": cost, "gain": gain, "loss_gain": loss_gain})
 
     def as_dict(self) -> dict[str, Any]:
         found = asdict(self)

@@ -250,15 +250,17 @@ class Task(ABC):
         seed: int = 0,
         groups: Array | None = None,
         cautious: bool = False,
+        metric: str = "",
     ) -> Interval:
-        """How much better `outputs` are than `other` by the primary metric, in pairs; above zero is better. A `cautious`
-        interval counts that either may be right alone on rows that have not been seen, though these few show none."""
+        """How much better `outputs` are than `other` by the primary metric, or another (`loss`), in pairs; above zero is
+        better. A `cautious` interval counts that either may be right alone on rows that have not been seen, though these
+        few show none."""
         weights = metrics.resample_weights(len(targets), seed=seed, groups=groups)
         one, right = self.readings(outputs, targets)
         two, _ = self.readings(other, targets)
-        one, two = (one, two) if self.primary_higher_is_better else (two, one)
+        one, two = (one, two) if self.metrics.get(metric or self.primary_metric, False) else (two, one)
         unseen = self.disputed() if cautious else None
-        return metrics.difference(self.measures()[self.primary_metric], one, two, right, weights, unseen, seed)
+        return metrics.difference(self.measures()[metric or self.primary_metric], one, two, right, weights, unseen, seed)
 
     @property
     def primary_higher_is_better(self) -> bool:

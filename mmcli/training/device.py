@@ -120,6 +120,18 @@ def _bfloat16_is_native(device: torch.device) -> bool:
     return False
 
 
+@contextlib.contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Computes on so many threads meanwhile; 0 leaves them as they are."""
+    before = torch.get_num_threads()
+    try:
+        if count:
+            torch.set_num_threads(count)
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def seed_everything(seed: int) -> None:
     """Seeds torch's generators, on every device. Nothing else in mmcli draws from global generators."""
     torch.manual_seed(seed)

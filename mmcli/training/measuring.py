@@ -1,8 +1,9 @@
 """Chooses how to compute by a short measurement: precision, memory format, optimizer, threads, compilation.
 
 Starts from what the device is known to like, tries one change after the other on a few steps of the job itself, and keeps what
-is faster. The choice is remembered for the machine (device, cores, version of torch) and the shapes of the job, so that the
-same command computes the same bits the next time, and measures once. The module is left as it was.
+is faster. What was measured is remembered for the machine (device, cores, version of torch) and the shapes of the job, so that
+the same command computes the same bits the next time, and measures once; each job's own choice lies in its folder besides, for
+the run that goes on after a kill. The module is left as it was.
 """
 
 from __future__ import annotations
@@ -24,12 +25,14 @@ from mmcli.reporting.console import Console
 from mmcli.training.config import ComputeConfig
 from mmcli.training.device import Compute
 from mmcli.training.job import Job
-from mmcli.training.steps import gradient, optimizer_of, prepared_for
+from mmcli.training.steps import gradient, optimizer_of, out_of_memory, prepared_for
 
 WORTH = 1.05
 """How much faster a change must be to be made."""
-SHORT_S = 30.0
+SHORT_S = 120.0
 """Training that takes no longer than this is not measured: the device's known ways are taken."""
+CHOICE = "compute.json"
+"""Where a job's folder says what was chosen for it."""
 COMPILE_S = 120.0
 """Training that takes no longer than this is not compiled: that alone takes a minute."""
 
@@ -40,16 +43,19 @@ def tuned(job: Job, console: Console, wanted: ComputeConfig | None = None) -> Jo
     start = _start(job.compute, wanted)
     changes = list(_changes(job, start, wanted))
     key = _key(job, wanted)
-    known = _remembered().get(key)
-    if known is not None:
+    note = job.folder / CHOICE
+    known = _read(note).get(key) or _remembered().get(key)
+    if known:
         return prepared_for(replace(job, compute=replace(job.compute, **known)))
     if not changes or len(job.rows.splits["train"]) < job.config.batch_size:
         return prepared_for(replace(job, compute=start))
     with _unchanged(job.module):
         chosen, said = _measure(replace(job, compute=start), changes)
-    _remember(key, chosen)
+    if said:  # what was too short to measure says nothing of longer training
+        _remember(key, chosen)
+    store.write_atomic(note, json.dumps({key: _values(chosen)}).encode())  # a run that was killed goes on as it began
     if said:
-        console.note(f"{job.label}: {chosen.described()} ({said})")
+        console.detail(f"{job.label}: {chosen.described()} ({said})")
     return prepared_for(replace(job, compute=chosen))
 
 
@@ -102,9 +108,15 @@ def _idle_share() -> tuple[int, int] | None:
 
 
 def _measure(job: Job, changes: list[dict[str, Any]]) -> tuple[Compute, str]:
-    """The fastest found, and how it compares; nothing is said, and the start kept, where the whole job is short."""
+    """The fastest found, and how it compares; nothing is said, and the start kept, where the whole job is short, or where
+    memory does not hold a whole batch: training computes that in parts."""
     steps = len(job.rows.splits["train"]) / job.config.batch_size * job.config.epochs
-    chosen, best = job.compute, _seconds_a_step(job, job.compute)
+    try:
+        chosen, best = job.compute, _seconds_a_step(job, job.compute)
+    except RuntimeError as error:
+        if not out_of_memory(error):
+            raise
+        return job.compute, ""
     if best * steps < SHORT_S:
         return chosen, ""
     first, tried = best, []
@@ -178,18 +190,25 @@ def cache_file() -> Path:
     return Path(base) / "compute.json"
 
 
-def _remembered() -> dict[str, dict[str, Any]]:
+def _remembered() -> dict[str, Any]:
+    return _read(cache_file())
+
+
+def _read(file: Path) -> dict[str, Any]:
     try:
-        found: dict[str, dict[str, Any]] = json.loads(cache_file().read_text(encoding="utf-8"))
+        found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, json.JSONDecodeError, UnicodeDecodeError):
         return {}
     return found if isinstance(found, dict) else {}
 
 
-def _remember(key: str, compute: Compute) -> None:
+def _values(compute: Compute) -> dict[str, Any]:
     values = asdict(compute)
-    values = {name: values[name] for name in ("precision", "channels_last", "fused", "compiled", "graphs", "threads")}
-    text = json.dumps({**_remembered(), key: values}, indent=1)
+    return {name: values[name] for name in ("precision", "channels_last", "fused", "compiled", "graphs", "threads")}
+
+
+def _remember(key: str, compute: Compute) -> None:
+    text = json.dumps({**_remembered(), key: _values(compute)}, indent=1)
     try:
         store.write_atomic(cache_file(), text.encode(), flush=False)
     except OSError:  # a home that cannot be written to: measured again next time

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 
 from mmcli.models import calibration
 from mmcli.models.calibration import Isotonic, Vector
+from mmcli.tasks.classification import Classification, Config
 
 
 def rows(count: int = 4000) -> tuple[torch.Tensor, torch.Tensor]:
@@ -54,3 +55,17 @@ def test_built_again_from_what_is_said_of_it() -> None:
         assert calibration.described(layer)[0] == kind
         torch.testing.assert_close(again(outputs), layer(outputs))
     assert torch.equal(calibration.build("", ())(outputs), outputs)
+
+
+def test_the_temperature_of_outputs_that_are_three_times_too_sure_is_three() -> None:
+    outputs, targets = rows()
+    task = Classification.fit(Config(), [("a",), ("b",), ("c",)], ["y"])
+    assert abs(calibration.temperature(3 * outputs, targets, task) - 3) < 0.15
+    assert abs(calibration.temperature(outputs, targets, task) - 1) < 0.06
+
+
+def test_where_all_rows_are_right_none_becomes_certain() -> None:
+    task = Classification.fit(Config(), [("a",), ("b",)], ["y"])
+    outputs, targets = torch.tensor([[9.0, 0.0], [0.0, 9.0]] * 10), torch.tensor([0, 1] * 10)
+    scaled = outputs / calibration.temperature(outputs, targets, task)
+    assert 0.97 < scaled.softmax(1).max() < 0.98  # one row in 22, halved, is of the other class: 0.977

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from mmcli.artifacts import store, tensors
 from mmcli.cli import app
 from mmcli.errors import ExitCode
+from mmcli.stages.train_encoder import side_by_side
 from tests.conftest import SMALL, write_csv
 
 
@@ -35,17 +36,49 @@ TINY = (*SMALL[:5], "--set=training.epochs=5")
 def test_auto_is_a_race_that_is_written_down_and_not_run_again(root: Path) -> None:
     code, output = run("train-encoder", "word", "-a", root, "--budget", "2", *TINY)
     assert code == ExitCode.DONE, output
-    assert "race for word" in output
     kept = [path.name for path in (root / "encoders" / "word").iterdir() if not path.name.startswith(".")]
     record = store.read(root, f"encoders/word/{kept[0]}", "encoder", "").metrics["race"]
     assert set(record["table"]) == {"bag", "rnn"}
     assert sorted(record["kept"]) == sorted(kept)
     assert all(row["epochs"] == 2 and row["reason"] for row in record["table"].values())
     _, again = run("train-encoder", "word", "-a", root, "--budget", "2", *TINY)
-    assert "race for word" not in again
     assert "up to date" in again
     _, other = run("train-encoder", "word", "-a", root, "--budget", "1", *TINY, "--dry-run")
     assert "would train encoders/word/bag, encoders/word/rnn" in other
+
+
+def hashes(root: Path) -> dict[str, str]:
+    """Encoder -> the identity of its content."""
+    found = sorted((root / "encoders").glob("[!.]*/[!.]*/artifact.json"))
+    return {path.parent.name: json.loads(path.read_text(encoding="utf-8"))["hash"] for path in found}
+
+
+@pytest.mark.slow
+def test_inputs_side_by_side_are_the_same_bits_as_one_after_the_other(root: Path, tmp_path: Path) -> None:
+    other = tmp_path / "b"
+    shutil.copytree(root / "preprocess", other / "preprocess")
+    code, output = run("train-encoder", "-a", root, "--threads", "1", *TINY)
+    assert code == ExitCode.DONE, output
+    assert "at a time" not in output
+    code, output = run("train-encoder", "-a", other, "--threads", "2", *TINY)
+    assert code == ExitCode.DONE, output
+    assert "2 inputs at a time" in output
+    assert len(hashes(root)) >= 2
+    assert hashes(root) == hashes(other)
+    _, again = run("train-encoder", "-a", other, "--threads", "2", *TINY)
+    assert "up to date" in again
+    before = (other / "encoders" / "picture" / "cnn" / "artifact.json").stat().st_mtime_ns
+    assert run("train-encoder", "-a", other, "--threads", "2", "--force", *TINY)[0] == ExitCode.DONE
+    assert (other / "encoders" / "picture" / "cnn" / "artifact.json").stat().st_mtime_ns > before
+    assert hashes(root) == hashes(other)
+
+
+@pytest.mark.slow
+def test_what_the_other_process_fails_at_is_done_here(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(side_by_side.sys, "executable", "/bin/false")
+    code, output = run("train-encoder", "-a", root, "--threads", "2", *TINY)
+    assert code == ExitCode.DONE, output
+    assert {"cnn"} < set(hashes(root))
 
 
 def test_a_raced_encoder_is_the_one_that_never_raced(root: Path, tmp_path: Path) -> None:

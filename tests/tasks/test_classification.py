@@ -106,3 +106,14 @@ def test_four_rows_against_none_are_no_proof_but_many_are() -> None:
     assert fitted.gain(right, wrong, targets, cautious=True).low <= 0
     wrong[:12] = right[:12].roll(1, dims=1)
     assert fitted.gain(right, wrong, targets, cautious=True).low > 0
+
+
+def test_a_gain_by_the_loss_is_above_zero_where_the_loss_is_lower() -> None:
+    fitted = Classification.fit(Config(), cells("a", "b"), ["y"])
+    targets = torch.tensor([0, 1] * 50)
+    right = torch.tensor([[2.0, 0.0], [0.0, 2.0]] * 50)
+    gain = fitted.gain(right, right / 2, targets, metric="loss")
+    expected = math.log(1 + math.exp(-1)) - math.log(1 + math.exp(-2))
+    assert gain.value == pytest.approx(expected, abs=1e-6)
+    assert gain.low > 0
+    assert fitted.gain(right, right / 2, targets).value == 0  # the accuracy is the same

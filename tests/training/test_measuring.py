@@ -36,10 +36,12 @@ def test_the_faster_way_is_taken_and_remembered(cache: Path, tmp_path: Path, mon
     monkeypatch.setattr(measuring, "others_compute", lambda: False)
     ours = job(tmp_path)
     ours = replace(ours, compute=Compute(torch.device("cpu"), "float32", threads=4))
+    monkeypatch.setattr(measuring, "SHORT_S", 1.0)
     chosen = measuring.tuned(ours, QUIET).compute
     assert (chosen.precision, chosen.threads, chosen.fused) == ("bfloat16", 2, False)
     count = len(asked)
     assert count == 4  # the start, the precision, the optimizer, the threads; there is no convolution to lay out
+    (ours.folder / measuring.CHOICE).unlink()
     assert measuring.tuned(ours, QUIET).compute == chosen
     assert len(asked) == count
     assert next(iter(json.loads(cache.read_text()).values()))["precision"] == "bfloat16"
@@ -59,8 +61,33 @@ def test_short_training_keeps_the_known_way_and_no_weight_changes(cache: Path, t
     tuned = measuring.tuned(ours, QUIET)
     assert tuned.compute.precision == "float32"
     assert bits(ours.module) == before
-    remembered = json.loads(cache.read_text())
-    assert [entry["precision"] for entry in remembered.values()] == ["float32"]  # so that a resumed run does not choose anew
+    assert not cache.exists()  # it says nothing of longer training with the same shapes
+    noted = json.loads((ours.folder / measuring.CHOICE).read_text())
+    assert [entry["precision"] for entry in noted.values()] == ["float32"]  # so that a resumed run does not choose anew
+
+
+def test_a_long_run_is_measured_though_a_short_one_was_not(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measuring, "_seconds_a_step", lambda _, compute: 1.0 if compute.precision == "float32" else 0.5)
+    short = replace(job(tmp_path), compute=Compute(torch.device("cpu"), "float32", threads=1))
+    monkeypatch.setattr(measuring, "SHORT_S", 1e9)
+    assert measuring.tuned(short, QUIET).compute.precision == "float32"
+    monkeypatch.setattr(measuring, "SHORT_S", 0.0)
+    (tmp_path / "long").mkdir()
+    assert measuring.tuned(replace(short, folder=tmp_path / "long"), QUIET).compute.precision == "bfloat16"
+    assert measuring.tuned(short, QUIET).compute.precision == "float32", "the killed run must go on as it began"
+
+
+def test_memory_that_runs_out_while_measuring_is_left_to_training(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def seconds(*_: object) -> float:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(measuring, "_seconds_a_step", seconds)
+    ours = replace(job(tmp_path), compute=Compute(torch.device("cpu"), "float32", threads=1))
+    assert measuring.tuned(ours, QUIET).compute.precision == "float32"
 
 
 def test_a_damaged_cache_is_no_obstacle(cache: Path, tmp_path: Path) -> None:
@@ -89,6 +116,6 @@ def test_a_way_that_does_not_work_here_is_passed_over(
     monkeypatch.setattr(measuring, "_seconds_a_step", seconds)
     ours = replace(job(tmp_path), compute=Compute(torch.device("cpu"), "float32", threads=1))
     monkeypatch.setattr(measuring, "SHORT_S", 0.0)
-    chosen = measuring.tuned(ours, Console()).compute
+    chosen = measuring.tuned(ours, Console(verbose=True)).compute
     assert (chosen.precision, chosen.fused) == ("bfloat16", True)
     assert "AdamW does not work here (no such kernel)" in capsys.readouterr().err

@@ -86,7 +86,7 @@ def _train(plan: Plan, dataset: Dataset, compute: Compute, context: Context, dra
         scores.append(dataset.task.score(own, dataset.targets[val])[dataset.task.primary_metric])
         members.append(head)
     heads = averaged(members)
-    saved = fusion_job.settled(heads, features, dataset, compute)
+    saved = fusion_job.calibrated(heads, fusion_job.settled(heads, features, dataset, compute), dataset)
     draft.tensors[loading.WEIGHTS] = tensors.save(draft.path / loading.WEIGHTS, heads.state_dict())
     _keep(heads, saved, scores, trained, _latency_ms(heads, features, compute), dataset, draft)
 
@@ -163,6 +163,7 @@ def _train_through(plan: Plan, dataset: Dataset, compute: Compute, context: Cont
     outputs = forward.outputs_for(network, dataset, everything, compute)
     settle(head, dataset.task.outputs.gather(outputs, val), dataset.targets[val])
     saved = Answers(dataset.task, forward.outputs_for(network, dataset, everything, compute))
+    saved = fusion_job.calibrated(head, saved, dataset)
     draft.tensors[loading.WEIGHTS] = tensors.save(draft.path / loading.WEIGHTS, network.state_dict())
     score = trained.val[dataset.task.primary_metric]
     _keep(head, saved, [score], [trained], _latency_ms(head, cached, compute), dataset, draft)

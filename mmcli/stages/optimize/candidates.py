@@ -64,10 +64,13 @@ def judge(reference: Row, work: Work) -> None:
         own = work.found[row.name][0]
         other = any(own.network is smaller.network for smaller in work.smaller)
         gain = bench.dataset.task.gain(bench.extra[row.name], best, targets, bench.seed, cautious=other)
-        safe = row.name == reference.name or tradeoff.allowed(gain, reference.score, work.options.max_drop)
+        losses = bench.dataset.task.gain(bench.extra[row.name], best, targets, bench.seed, metric="loss")
+        drop = work.options.max_drop
+        safe = tradeoff.allowed(gain, reference.score, drop) and tradeoff.allowed(losses, reference.loss, drop)
+        safe = safe or row.name == reference.name
         # The fused model where the same network was tuned: it costs the same, whatever the clock says, and is not calibrated.
         old = row.name == "fused" and own.network is not top.network and own.recipe.members == top.recipe.members
-        work.rows[place] = replace(row, gain=gain, allowed=safe and not old, superseded=old)
+        work.rows[place] = replace(row, gain=gain, loss_gain=losses, allowed=safe and not old, superseded=old)
 
 
 def refuse_unknown(pick: str | None, rows: Sequence[Row]) -> None:

@@ -35,7 +35,8 @@ def take_steps(parts: Mapping[str, Optimization], work: Work, late: dict[str, An
         measure(candidate, work)
     sign = 1 if task.primary_higher_is_better else -1
     for name in _of("smaller", parts):
-        for candidate in _proposed(name, parts[name], best, work):
+        for proposed in _proposed(name, parts[name], best, work):
+            candidate = bench.calibrated(proposed)
             measure(candidate, work)
             work.smaller.append(candidate)
     judge(reference, work)
@@ -88,6 +89,7 @@ def _more_accurate(parts: Mapping[str, Optimization], fused: Candidate, work: Wo
         entry: dict[str, Any] = {"step": layout.short(name), "kept": False, "val": bench.val_score(outputs)}
         if not reason:
             for proposed in part.proposals(current, own):
+                proposed = proposed if name == "calibrate" else bench.calibrated(proposed)
                 after = bench.val_outputs(proposed.network)
                 entry |= {"val": bench.val_score(after), "kept": part.improves(outputs, after, own)}
                 if entry["kept"]:

@@ -106,8 +106,12 @@ def say(artifact: Artifact, dataset: Dataset, context: Context, max_drop: float)
         f"one row in {before['p50_ms_1']:.2f} -> {after['p50_ms_1']:.2f} ms ({faster:.1f} times as fast), "
         f"{before['size_mb']:.1f} -> {after['size_mb']:.1f} MB"
     )
-    if worse := tradeoff.worse_than_before(metrics, dataset.task.metrics):
-        context.console.note(f"it was picked by {primary}; by other measures val is worse than before: {'; '.join(worse)}")
+    worse = [name for name in (primary, "loss") if _fell(name, before["val"], after["val"], dataset)]
+    if worse:
+        lost = ", ".join(f"{name} {shown(before['val'][name])} -> {shown(after['val'][name])}" for name in worse)
+        context.console.warn(f"{picked!r} is worse on val than the model before optimizing in {lost}")
+    elif others := tradeoff.worse_than_before(metrics, dataset.task.metrics):
+        context.console.note(f"it was picked by {primary}; by other measures val is worse than before: {'; '.join(others)}")
     doubtful = tradeoff.unproven(tried, picked, max_drop)
     if doubtful is not None:
         reads, seen = ", ".join(doubtful.extra["encoders"]), len(dataset.splits["val"])
@@ -120,6 +124,12 @@ def say(artifact: Artifact, dataset: Dataset, context: Context, max_drop: float)
     if found:
         context.console.note(f"prediction sets are made to hold the truth in {found['coverage']:.0%} of rows: predict --sets")
     context.console.note(f"the models tried: {artifact.path / TABLE}, {artifact.path / FIGURE}")
+
+
+def _fell(name: str, before: Mapping[str, float], after: Mapping[str, float], dataset: Dataset) -> bool:
+    """Whether a metric is worse after, by more than rounding to other ways to compute makes of it."""
+    sign = 1 if dataset.task.metrics.get(name, False) else -1
+    return sign * (after[name] - before[name]) < -1e-3 * abs(before[name])
 
 
 def _detail(step: str, found: Mapping[str, Any]) -> str:

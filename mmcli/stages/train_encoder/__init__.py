@@ -6,6 +6,7 @@ For each encoder the weights, the learning curve and the embeddings of every row
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from mmcli import registry
 from mmcli.artifacts.store import Artifact
@@ -17,8 +18,9 @@ from mmcli.options.train_encoder import AUTO, Options
 from mmcli.reporting.metrics import shown
 from mmcli.stages import Context, Outcome
 from mmcli.stages.train_encoder.candidates import Bench, Candidate, candidates_for, short_name
-from mmcli.stages.train_encoder.race import let_race
-from mmcli.stages.train_encoder.training import make, profile
+from mmcli.stages.train_encoder.race import fresh
+from mmcli.stages.train_encoder.side_by_side import cores, helped, working
+from mmcli.stages.train_encoder.training import train_input
 from mmcli.training import device
 
 __all__ = ["Options", "run"]
@@ -33,8 +35,15 @@ def run(options: Options, context: Context) -> Outcome:
     """
     dataset = Dataset.open(context.root)
     _check_names(options, dataset)
-    compute = device.choose(context.device, context.precision, context.threads)
-    bench = Bench(options, dataset, compute, context)
+    several = len(dataset.inputs) > 1 and device.choose(context.device).device.type == "cpu"
+    with device.threads(1 if several else context.threads):
+        return _run(options, dataset, several, context)
+
+
+def _run(options: Options, dataset: Dataset, several: bool, context: Context) -> Outcome:
+    """Where there are several inputs, each computes on one thread, alone or not: the bits are those of any number of cores."""
+    own = replace(context, threads=1) if several else context
+    bench = Bench(options, dataset, device.choose(own.device, own.precision, own.threads), own)
     columns = options.columns or tuple(dataset.inputs)
     candidates = {column: candidates_for(column, bench) for column in columns}
     _check_flags(options, [c for own in candidates.values() for c in own])
@@ -42,16 +51,20 @@ def run(options: Options, context: Context) -> Outcome:
     if context.dry_run:
         context.console.note("dry run: would train " + ", ".join(names))
         return Outcome({"candidates": names}, "mmcli train-encoder")
-    context.console.note(f"train-encoder: {len(names)} encoders on {compute}")
+    at_once = min(cores(context), len(columns)) if several and not options.profile else 1
+    beside = f", {at_once} inputs at a time" if at_once > 1 else ""
+    context.console.note(f"train-encoder: {len(columns)} inputs on {bench.compute}{beside}")
     for column in sorted(dataset.streamed & set(columns)):
         context.console.note(f"{column} stays on disk: it is larger than what columns may take in memory ({memory.VARIABLE})")
-    made: list[Artifact] = []
-    for own in candidates.values():
-        record = let_race(own, bench)
-        kept = [c for c in own if not record or c.architecture in record["kept"]]
-        for candidate in kept if options.profile else ():
-            profile(candidate, bench)
-        made += [make(candidate, record, bench) for candidate in kept]
+    due = [column for column in columns if context.force or not fresh(candidates[column], bench)]
+    if not due:
+        context.console.note("train-encoder: up to date")
+    if at_once > 1 and len(due) > 1:
+        with context.console.side_by_side(), helped(due, dataset, options, context) as queue:
+            working(queue, lambda name: train_input(candidates[name], bench))
+        working(queue, lambda name: train_input(candidates[name], bench))
+        bench = replace(bench, context=replace(own, force=False))
+    made = [artifact for column in columns for artifact in train_input(candidates[column], bench)]
     best = {column: loading.fresh_encoders(context.root, column)[0].name for column in columns}
     _say(made, best, dataset, context)
     data = {artifact.name: {"kept": artifact.name in best.values(), **artifact.metrics} for artifact in made}

@@ -99,6 +99,7 @@ def _candidate(column: str, name: str, races: bool, found: Input, bench: Bench) 
     head = head_of(task, settings, options.head)
     tokens = {"bounded": BOUNDED, "whole": 0}[task.tokens] if options.tokens is None else options.tokens
     said = [config.model_dump(), head, training.model_dump(), tokens, options.unlabelled, options.folds, starts_from]
+    said += [settings.said("compute")] if settings.said("compute") else []
     said += ["batch size auto"] if options.batch_size == 0 else []
     sources = filter(None, map(registry.source_digest, (kind, registry.load("heads", head["name"]))))
     placed = [context.seed, context.device, context.precision, *sources]

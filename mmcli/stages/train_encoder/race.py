@@ -12,6 +12,7 @@ from typing import Any
 from mmcli.artifacts import layout, store
 from mmcli.artifacts.lock import locked
 from mmcli.encoders import parameter_count
+from mmcli.options.train_encoder import Options
 from mmcli.reporting.metrics import shown
 from mmcli.selection import race
 from mmcli.stages.train_encoder.candidates import Bench, Candidate, short_name
@@ -25,18 +26,39 @@ def let_race(candidates: Sequence[Candidate], bench: Bench) -> dict[str, Any]:
     options, context = bench.options, bench.context
     if len(entrants) < 2:
         return {}
-    key = store.digest([[entrant.fingerprint for entrant in entrants], asdict(options.budget)])
-    for entrant in () if context.force else entrants:
-        known = store.up_to_date(context.root, entrant.name, entrant.fingerprint)
-        if known and known.metrics.get("race", {}).get("key") == key:
-            record: dict[str, Any] = known.metrics["race"]
-            return record
+    key = _key(entrants, options)
+    if not context.force and (record := _known(entrants, bench)):
+        return record
     folder = f"encoders/{layout.safe(entrants[0].column)}/.race"
     (context.root / folder).mkdir(parents=True, exist_ok=True)
     with locked(context.root, folder):
         record = {"key": key, **_run_race(entrants, bench, context.root / folder)}
     by_hand = [candidate.architecture for candidate in candidates if not candidate.races]
     return {**record, "kept": [*record["kept"], *by_hand]}
+
+
+def fresh(candidates: Sequence[Candidate], bench: Bench) -> bool:
+    """Whether nothing is to be trained for these candidates of an input."""
+    record = _known([candidate for candidate in candidates if candidate.races], bench)
+    kept = record.get("kept", [candidate.architecture for candidate in candidates])
+    return all(
+        store.up_to_date(bench.context.root, own.name, own.fingerprint)
+        for own in candidates
+        if own.architecture in kept or not own.races
+    )
+
+
+def _key(entrants: Sequence[Candidate], options: Options) -> str:
+    return store.digest([[entrant.fingerprint for entrant in entrants], asdict(options.budget)])
+
+
+def _known(entrants: Sequence[Candidate], bench: Bench) -> dict[str, Any]:
+    """The record of the same race, where it was run before; else empty."""
+    for entrant in entrants:
+        known = store.up_to_date(bench.context.root, entrant.name, entrant.fingerprint)
+        if known and known.metrics.get("race", {}).get("key") == _key(entrants, bench.options):
+            return dict(known.metrics["race"])
+    return {}
 
 
 def _run_race(entrants: Sequence[Candidate], bench: Bench, folder: Path) -> dict[str, Any]:
@@ -91,4 +113,4 @@ def _say_race(column: str, table: Mapping[str, Mapping[str, Any]], bench: Bench)
         for name, row in table.items()
     ]
     header = [f"race for {column}", " result", f"val {primary}", "epochs", "parameters", "seconds", " because"]
-    bench.context.console.table(header, rows)
+    bench.context.console.table(header, rows, detail=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,10 +22,11 @@ from mmcli.reporting.metrics import shown
 from mmcli.signals import Features
 from mmcli.stages.train_encoder.candidates import Bench, Candidate, short_name
 from mmcli.stages.train_encoder.jobs import BATCH_SIZE, job_for
-from mmcli.stages.train_encoder.race import track_of
+from mmcli.stages.train_encoder.race import let_race, track_of
 from mmcli.training import device
 from mmcli.training.job import Job
 from mmcli.training.loop import CHECKPOINT, LOG, outputs_of, train
+from mmcli.training.measuring import CHOICE
 
 PROFILES = "profiles"
 
@@ -41,10 +42,19 @@ def profile(candidate: Candidate, bench: Bench) -> None:
     bench.context.console.note(f"{candidate.name}: {found.words}\nthe trace, for ui.perfetto.dev: {folder / profiling.TRACE}")
 
 
+def train_input(candidates: Sequence[Candidate], bench: Bench) -> list[Artifact]:
+    """Races an input's candidates, and trains those that are not behind into their artifacts."""
+    record = let_race(candidates, bench)
+    kept = [own for own in candidates if not record or own.architecture in record["kept"]]
+    for candidate in kept if bench.options.profile else ():
+        profile(candidate, bench)
+    return [make(candidate, record, bench) for candidate in kept]
+
+
 def make(candidate: Candidate, record: Mapping[str, Any], bench: Bench) -> Artifact:
     context, dataset = bench.context, bench.dataset
     if not context.force and (found := store.up_to_date(context.root, candidate.name, candidate.fingerprint)):
-        context.console.note(f"{candidate.name}: up to date")
+        context.console.detail(f"{candidate.name}: up to date")
         return found
     with store.writing(
         context.root,
@@ -71,7 +81,7 @@ def make(candidate: Candidate, record: Mapping[str, Any], bench: Bench) -> Artif
         if record and candidate.races:
             draft.metrics["race"] = dict(record)
         score = f"val {dataset.task.primary_metric} {shown(draft.metrics['val'][dataset.task.primary_metric])}"
-        context.console.note(
+        context.console.detail(
             f"{candidate.column}, {short_name(candidate.architecture)}: {score} in {draft.metrics['seconds']:.1f} s"
         )
     shutil.rmtree(raced / layout.safe(candidate.architecture), ignore_errors=True)
@@ -94,7 +104,7 @@ def _train(candidate: Candidate, bench: Bench, draft: Draft) -> None:
     trained = train(job, bench.context.console)
     encoder.apart = False
     shutil.rmtree(draft.path / "warm-start", ignore_errors=True)
-    draft.volatile.update({LOG, BATCH_SIZE})
+    draft.volatile.update({LOG, BATCH_SIZE, CHOICE})
     val = job.rows.splits["val"]
     network.head.settle(outputs_of(job, val), job.rows.targets[val])
     everything = torch.arange(len(dataset.rows), device=compute.device)

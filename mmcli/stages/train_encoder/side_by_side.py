@@ -1,0 +1,162 @@
+"""Inputs trained side by side: a process to a core, each computing on one thread.
+
+So no bit depends on how many cores there are, and small networks, which more threads do not make faster, keep all cores busy.
+Inputs are dealt one at a time, the largest first; what a process fails at is done here, and fails with its own message.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from typing import IO
+
+from mmcli import registry
+from mmcli.data.dataset import Dataset
+from mmcli.options.train_encoder import Options
+from mmcli.reporting.console import Replay
+from mmcli.stages import Context
+from mmcli.training import device
+
+DONE = "done"
+"""The event that ends an input."""
+
+
+def cores(context: Context) -> int:
+    """How many inputs may train at once: one on a GPU, which a single one fills."""
+    if device.choose(context.device).device.type != "cpu":
+        return 1
+    return context.threads or len(os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1))
+
+
+@dataclass
+class Queue:
+    """The inputs that nobody has begun yet."""
+
+    waiting: deque[str]
+    made: set[str] = field(default_factory=set)
+    """Those that another process has done."""
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def take(self) -> str | None:
+        with self._lock:
+            return self.waiting.popleft() if self.waiting else None
+
+    def give_back(self, name: str) -> None:
+        with self._lock:
+            self.waiting.append(name)
+
+
+def by_size(names: Sequence[str], dataset: Dataset) -> list[str]:
+    """The inputs with the most bytes first: they take longest."""
+    return sorted(names, key=lambda name: (-dataset.bytes_of(name), name))
+
+
+@contextmanager
+def helped(names: Sequence[str], dataset: Dataset, options: Options, context: Context) -> Iterator[Queue]:
+    """A queue of the inputs that other processes take from as well, as many as there are cores to spare. At its end all that
+    they took is done, or waits in the queue again."""
+    queue = Queue(deque(by_size(names, dataset)))
+    children = [_Child(_start(options, context), queue, context) for _ in range(min(cores(context), len(names)) - 1)]
+    try:
+        yield queue
+        for child in children:
+            child.join()
+    finally:
+        for child in children:
+            child.kill()
+
+
+def working(queue: Queue, work: Callable[[str], object]) -> None:
+    """Does what is left in the queue."""
+    while (name := queue.take()) is not None:
+        work(name)
+
+
+def _start(options: Options, context: Context) -> subprocess.Popen[str]:
+    order = {
+        "root": str(context.root),
+        "settings": context.settings.values,
+        "device": context.device,
+        "precision": context.precision,
+        "seed": context.seed,
+        "force": context.force,
+        "command": context.command,
+        "trust": list(map(str, registry.trusted())),
+        "options": asdict(options),
+    }
+    child = subprocess.Popen(
+        [sys.executable, "-m", "mmcli.stages.train_encoder.worker"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        encoding="utf-8",
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUTF8": "1"},
+    )
+    with contextlib.suppress(OSError):  # one that is gone already takes no inputs
+        _say(child, order)
+    return child
+
+
+def _say(child: subprocess.Popen[str], value: object) -> None:
+    assert child.stdin is not None
+    child.stdin.write(json.dumps(value) + "\n")
+    child.stdin.flush()
+
+
+class _Child:
+    """One process, and the thread that deals inputs to it and shows what it says."""
+
+    def __init__(self, process: subprocess.Popen[str], queue: Queue, context: Context) -> None:
+        self._process = process
+        self._queue = queue
+        self._replay = Replay(context.console)
+        self._thread = threading.Thread(target=self._deal, daemon=True)
+        self._thread.start()
+
+    def _deal(self) -> None:
+        stdout = self._process.stdout
+        assert stdout is not None
+        while (name := self._queue.take()) is not None:
+            if not self._had_done(name, stdout):
+                self._queue.give_back(name)
+                break
+            self._queue.made.add(name)
+        self._replay.close()
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.close()
+        except OSError:  # it is gone
+            return
+
+    def _had_done(self, name: str, stdout: IO[str]) -> bool:
+        try:
+            _say(self._process, name)
+        except OSError:
+            return False
+        for line in stdout:
+            kind, *values = json.loads(line)
+            if kind == DONE:
+                return True
+            self._replay.show(kind, *values)
+        return False
+
+    def join(self) -> None:
+        self._thread.join()
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        self._thread.join()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                with contextlib.suppress(OSError):  # what was not yet written to one that is gone
+                    pipe.close()

@@ -23,6 +23,7 @@ from mmcli.media.looking import Look
 from mmcli.modalities import Guess, Modality
 from mmcli.options.columns import Roles
 from mmcli.tables import missing
+from mmcli.tables.cells import BYTES
 from mmcli.tables.numbers import study
 from mmcli.tables.reading import Table
 
@@ -214,6 +215,13 @@ def _column(
     guesses = _guesses(cells, media_root, roles.keep_na)
     best = max(guesses, key=lambda modality: guesses[modality].confidence)
     reads = registry.load("modalities", best).reads_files
+    if not reads and any(cell.startswith(BYTES) for cell in cells):
+        if name in roles.inputs:
+            raise DataError(
+                f"--input {name} holds bytes that are neither text in UTF-8 nor media", "Write them as text or files."
+            )
+        said.append(f"column {name!r} holds bytes that are neither text in UTF-8 nor media: ignored")
+        return None
     if not reads and looked.are_paths and best in {"text", "category"}:
         if name in roles.inputs:
             raise DataError(_unread(name, looked), f"To learn from the names themselves: --type {name}=text.")

@@ -192,8 +192,8 @@ def _text_cells(chunk: pd.DataFrame, column: str) -> list[str | None]:
     """
     if column not in chunk.columns:
         return [None] * len(chunk)
-    missing = chunk[column].isna().tolist()
-    cells = [None if gone is True else as_text(cell) for cell, gone in zip(chunk[column], missing, strict=True)]
+    empty = chunk[column].isna().tolist()
+    cells = [None if gone is True else as_text(cell) for cell, gone in zip(chunk[column], empty, strict=True)]
     for row, cell in enumerate(cells, 1):
         half = "" if cell is None or cell.isascii() else surrogate(cell)
         if half:

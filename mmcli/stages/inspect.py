@@ -101,7 +101,7 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
         "inputs": found.inputs,
         "splits": dict(splits),
         "ignored": found.ignored,
-        "warnings": warnings,
+        "warnings": [*table.warnings, *warnings],
     }
     if options.rows:
         data["page"] = str(_write_page(table, found, options, context))

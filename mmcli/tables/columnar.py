@@ -16,6 +16,8 @@ from mmcli.tables import cells
 from mmcli.tables.cells import as_text
 from mmcli.tables.source import Source, called
 
+NAMELESS = "Unnamed: 0"
+"""What a first field without a name is called, as pandas calls it: it holds the names of the rows."""
 _BATCH_ROWS = 4096
 _WITH_BYTES = 128
 """Rows read at a time where cells may be whole files, and rows that tell whether a column of bytes is text."""
@@ -30,17 +32,20 @@ class Columnar:
     @cached_property
     def columns(self) -> list[str]:
         """The names of the columns, in order."""
-        return [str(name) for name in self._file.schema_arrow.names]
+        return list(self.schema.names)
 
     @cached_property
     def index(self) -> list[str]:
         """The columns that pandas has written as the index of its rows, by name."""
-        described = json.loads((self._file.schema_arrow.metadata or {}).get(b"pandas", b"{}"))
+        described = json.loads((self.schema.metadata or {}).get(b"pandas", b"{}"))
         return [name for name in described.get("index_columns", []) if isinstance(name, str)]
 
     @cached_property
     def schema(self) -> pa.Schema:
-        return self._file.schema_arrow
+        """Names and types of the columns; a first one without a name is given one."""
+        found = self._file.schema_arrow
+        blank = bool(found.names) and not found.names[0].strip()
+        return found.set(0, found.field(0).with_name(NAMELESS)) if blank else found
 
     def batches(self, rows: int | None = None, names: list[str] | None = None) -> Iterator[pa.RecordBatch]:
         """Consecutive rows with their own types, so many at a time; of some columns, where their names can be told so.
@@ -50,9 +55,10 @@ class Columnar:
         """
         size = rows or (_WITH_BYTES if self._has_bytes else _BATCH_ROWS)
         # A name with a point would be taken for a field of a column.
-        some = None if names is None or any("." in name for name in self.columns) else names
+        some = None if names is None or any("." in name or name == NAMELESS for name in self.columns) else names
         try:
-            yield from self._file.iter_batches(size, columns=some)
+            for batch in self._file.iter_batches(size, columns=some):
+                yield batch if some is not None else pa.RecordBatch.from_arrays(batch.columns, schema=self.schema)
         except (pa.ArrowException, OSError) as error:
             raise DataError(f"{self._name} is damaged: {error}", "Write it anew.") from None
 
@@ -118,7 +124,7 @@ class Columnar:
         named = [field.name for field in self.schema if _is_bytes(field.type)]
         if not named:
             return frozenset()
-        first = next(self._file.iter_batches(_WITH_BYTES, columns=named), None)
+        first = next(self.batches(_WITH_BYTES, named), None)
         if first is None:
             return frozenset()
         found = set()

@@ -16,16 +16,16 @@ from itertools import islice
 from pathlib import Path
 
 from mmcli.errors import DataError
+from mmcli.tables.numbers import is_number
 from mmcli.tables.source import Source, called
-from mmcli.tables.written import written
 
 csv.field_size_limit(sys.maxsize)  # one huge cell is no reason to fail
 DELIMITERS = ",\t;|"
 _SEP = re.compile(r"\ufeff?\"?sep=(.)\"?\s*", re.IGNORECASE)
 _SAMPLED = 50
-_MOST_TITLES = 20
 _LOOKED_AT = 20
 """Records that tell whether the header lacks a field."""
+_MOST_TITLES = 20
 
 
 @dataclass(frozen=True)
@@ -116,18 +116,14 @@ def look(source: Source, suffix: str, encoding: str, delimiter: str | None) -> D
     if not records:
         raise DataError(f"{called(source.name)} is empty", "A table needs a header and at least one row.")
     width = _width(records)
-    titles = _titles(records, width, source, warnings)
-    names = [name.strip() for name in records[titles]]
-    below = records[titles + 1 :][:_LOOKED_AT]
-    # R gives the names of rows no field in the header; a mark at the end of each line is another matter.
-    if below and all(len(record) == len(names) + 1 and record[-1].strip() for record in below):
-        names = ["", *names]
+    titles = 0 if _lacks_a_name(records) else _titles(records, width, source, warnings)
+    names = [*([""] if _lacks_a_name(records[titles:]) else []), *(name.strip() for name in records[titles])]
     extra = _extra(names, records[titles + 1 :], width)
     if extra:
         names = names[: len(names) - _blank_end(names)]
         fields = "an empty field" if extra == 1 else f"{extra} empty fields"
         notes.append(f"lines end with {fields} without a name: left out")
-    if len(names) > 1 and all(name and written(name) is not None for name in names):
+    if len(names) > 1 and all(map(_is_number, names)):
         warnings.append(
             f"the header is {own.join(names)[:60]!r}: if that is a row, write a line with the names of the columns above it"
         )
@@ -179,6 +175,19 @@ def _width(records: list[list[str]]) -> int:
     return width
 
 
+def _lacks_a_name(records: list[list[str]]) -> bool:
+    """Whether the rows have one field more than the header, which the last of them fills: R writes the names of rows so.
+
+    A single word above two fields names the second only where that is a number: else it may be a title.
+    """
+    width, rows = len(records[0]) + 1, records[1 : _LOOKED_AT + 1]
+    if not rows or any(len(row) != width or not row[-1].strip() for row in rows):
+        return False
+    if width > 2:
+        return sum(bool(cell.strip()) for cell in records[0]) == width - 1
+    return bool(records[0][0].strip()) and " " not in records[0][0].strip() and _is_number(rows[0][-1])
+
+
 def _titles(records: list[list[str]], width: int, source: Source, warnings: list[str]) -> int:
     """How many records stand above the header: lines of which at most half the fields are filled, and comments (`# ...`).
 
@@ -191,8 +200,8 @@ def _titles(records: list[list[str]], width: int, source: Source, warnings: list
         return 0
     shown = " / ".join(" ".join(" ".join(record).split()) for record in records[:place])
     header = records[place]
-    one_word = width == 2 and place == 1 and " " not in shown  # it may name the second column, of rows with names (R)
-    if one_word or any(written(cell) is not None for cell in header):
+    one_word = width == 2 and place == 1 and " " not in shown  # it may name the second column, of rows with names
+    if one_word or any(map(_is_number, header)):
         raise DataError(
             f"{called(source.name)}: there seems to be no header with the names of all {width} columns: the first line is "
             f"{shown[:80]!r}, the first with {len(header)} fields {', '.join(header)[:60]!r}",
@@ -217,3 +226,8 @@ def _extra(names: list[str], rows: list[list[str]], width: int) -> int:
 
 def _blank_end(names: list[str]) -> int:
     return next((i for i, name in enumerate(reversed(names)) if name), len(names))
+
+
+def _is_number(cell: str) -> bool:
+    """Whether a field of a header is rather a value: `100 m` may be a name."""
+    return is_number(cell) and not any(char.isalpha() for char in cell)

@@ -9,8 +9,9 @@ from mmcli.errors import DataError
 
 STDIN = Path("-")
 """How standard input is named on the command line."""
-SUFFIXES = (".csv", ".tsv", ".tab", ".parquet", ".pq", ".json", ".jsonl", ".ndjson", ".xlsx")
-"""Of files that are surely meant as tables; a .txt may be anything."""
+SUFFIXES = (".csv", ".tsv", ".tab", ".parquet", ".pq", ".jsonl", ".ndjson", ".xlsx")
+"""Of files that are surely meant as tables, packed or not; a .txt and a .json may be anything."""
+PACKED = (".gz", ".bz2", ".xz", ".zip")
 READ = ".csv, .tsv, .json, .jsonl, .parquet or .xlsx, also in .gz, .bz2, .xz or .zip"
 GIVE = f"Give a table: {READ}."
 
@@ -32,11 +33,17 @@ def require_file(path: Path) -> Path:
     if not path.parent.is_dir():
         raise DataError(f"{path}: there is no such file, and no folder {path.parent}", GIVE)
     tables = _tables(path.parent)
-    stems = get_close_matches(path.stem, {Path(name).stem for name in tables}, n=3, cutoff=0.6)
-    near = [name for stem in stems for name in tables if Path(name).stem == stem]
+    stems = get_close_matches(_unpacked(path).stem, sorted({_unpacked(name).stem for name in tables}), n=3, cutoff=0.6)
+    near = [name for stem in stems for name in tables if _unpacked(name).stem == stem]
     like = f" Did you mean {' or '.join(repr(name) for name in near)}?" if near else ""
     raise DataError(f"{path}: there is no such file.{like}", GIVE)
 
 
 def _tables(folder: Path) -> list[str]:
-    return sorted(file.name for file in folder.iterdir() if file.suffix.lower() in SUFFIXES)
+    return sorted(file.name for file in folder.iterdir() if _unpacked(file.name).suffix.lower() in SUFFIXES)
+
+
+def _unpacked(name: str | Path) -> Path:
+    """A table's name, whatever it is packed in."""
+    path = Path(name)
+    return path.with_suffix("") if path.suffix.lower() in PACKED else path

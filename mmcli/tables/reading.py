@@ -7,6 +7,7 @@ not counting the header. Knows nothing of what columns mean; each format has a f
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -23,7 +24,7 @@ import pyarrow as pa
 from mmcli.errors import DataError, did_you_mean
 from mmcli.tables import delimited, objects, workbook
 from mmcli.tables.cells import as_text
-from mmcli.tables.columnar import Columnar
+from mmcli.tables.columnar import NAMELESS, Columnar
 from mmcli.tables.delimited import Delimited
 from mmcli.tables.encoding import Encoding, check_encoding, detect
 from mmcli.tables.finding import require_file
@@ -32,8 +33,6 @@ from mmcli.tables.source import called, find
 from mmcli.tables.workbook import Workbook
 
 CHUNK_ROWS = 4096
-NAMELESS = "Unnamed: 0"
-"""What a first field without a name is called, as pandas calls it: it holds the names of the rows."""
 _HEAD_CHARS = 1 << 27
 """Characters of cells that `head` holds at most: cells may be whole pictures."""
 
@@ -50,8 +49,7 @@ class Rows:
     def typed(self) -> pd.DataFrame:
         """The rows with the types that the table has; of a CSV, text."""
         if isinstance(self.own, pa.RecordBatch):
-            frame: pd.DataFrame = self.own.to_pandas()
-            return frame.reset_index(drop=True)
+            return _with_index(self.own)
         if self.own and isinstance(self.own[0], dict):
             return pd.DataFrame(self.own, columns=list(self.frame.columns))
         is_text = all(isinstance(value, str) for value in self.own[0]) if self.own else True
@@ -242,6 +240,16 @@ def _one_character(delimiter: str | None) -> str | None:
     if told is not None and len(told) != 1:
         raise DataError(f"--delimiter {delimiter!r} is not one character", r"E.g. ';' or '\t'.")
     return told
+
+
+def _with_index(rows: pa.RecordBatch) -> pd.DataFrame:
+    """The frame of Arrow rows, what pandas has written as an index among its columns."""
+    known = rows.schema.metadata or {}
+    if b"pandas" in known:
+        told = {**json.loads(known[b"pandas"]), "index_columns": []}
+        rows = rows.replace_schema_metadata({**known, b"pandas": json.dumps(told)})
+    frame: pd.DataFrame = rows.to_pandas()
+    return frame.set_axis(rows.schema.names, axis=1)
 
 
 def _frame(columns: Sequence[Sequence[Any]], names: list[str], start: int, rows: int) -> pd.DataFrame:

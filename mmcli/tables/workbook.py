@@ -75,8 +75,11 @@ def look(source: Source) -> Workbook:
         shown = " / ".join(" ".join(str(value) for value in row if not _blank(value)) for _, row in rows[:place])
         warnings.append(f"taken for a title above the header: {shown[:120]!r}")
     places = [i for i, value in enumerate(header) if not _blank(value)]
+    before = places[0] - 1
+    if before >= 0 and rows[place + 1 :] and all(not _blank(row[before]) for _, row in rows[place + 1 :]):
+        places.insert(0, before)  # the names of the rows, as pandas writes them
     notes.append(f"sheet {sheet!r}")
-    columns = [str(header[i]).strip() for i in places]
+    columns = ["" if _blank(header[i]) else str(header[i]).strip() for i in places]
     return Workbook(source, sheet, columns, line, places, tuple(notes), tuple(warnings))
 
 

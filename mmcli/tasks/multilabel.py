@@ -25,7 +25,7 @@ from mmcli.reporting.metrics import Array, Metric
 from mmcli.reporting.svg import Figure
 from mmcli.signals import Decision
 from mmcli.tables.names import listed, tidy
-from mmcli.tables.written import written
+from mmcli.tables.numbers import is_number
 from mmcli.tasks import Cells, Likeness, Task
 
 
@@ -86,8 +86,7 @@ class Multilabel(Task):
         if len(names) > 1:
             raise DataError(f"labels are predicted of one column, not of {', '.join(names)}", "Give one --target.")
         lists = _are_lists(cells, told=True)
-        if not lists:
-            _require_separator(config, cells)
+        _require_separator(config, cells)
         if not lists and not any(config.separator in str(cell or "") for (cell,) in cells):
             example = next((cell for (cell,) in cells if cell), "")
             raise DataError(
@@ -249,7 +248,7 @@ MARKS = ("|", ";", ",", "/", " ")
 
 def _require_separator(config: Config, cells: Cells) -> None:
     """Raises DataError where it was not told what stands between labels, with the marks that the cells do hold."""
-    if config.separator:
+    if config.separator or _are_lists(cells, told=True):
         return
     held = {mark: sum(mark in str(cell or "").strip() for (cell, *_) in cells) for mark in MARKS}
     found = [f"{mark!r} in {count:,} of {len(cells):,}" for mark, count in held.items() if count]
@@ -276,7 +275,7 @@ def _are_lists(cells: Cells, told: bool = False) -> bool:
     lists = [names for names in found if names is not None]
     if not lists or len(lists) < 0.9 * len(found) or not any(lists):
         return False
-    return told or any(written(name) is None for names in lists for name in names)
+    return told or not all(is_number(name) for names in lists for name in names)
 
 
 def _best_threshold(logits: Array, right: Array) -> float:

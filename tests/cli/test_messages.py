@@ -38,6 +38,7 @@ WRONG = [
     ("predict t.parquet", 3, "there is no such file. Did you mean 't.csv'?"),
     ("run no/t.csv", 3, "there is no such file, and no folder no"),
     ("inspect .", 3, "is a folder, not a table. Tables in it: t.csv, visits2.csv."),
+    ("preprocess -", 2, "- (standard input) will not do Save it as a file first"),
     ("run t.csv --device gpu", 2, "--device gpu: unknown device 'gpu'. Did you mean 'cuda'?"),
     ("fuse --device cuda:first", 2, "E.g. --device cuda:1"),
     ("fuse --device metal", 2, "Did you mean 'mps'?"),
@@ -65,6 +66,27 @@ def test_a_name_that_is_like_none_is_told_no_other(here: Path) -> None:
     assert run("run", "nope.csv")[2] == f"error: nope.csv: there is no such file. Give a table: {read}."
 
 
+def test_tables_that_are_packed_are_named_and_what_may_be_anything_is_not(here: Path) -> None:
+    for name in ("visit.csv.gz", "visit.json", "visit.txt"):
+        (here / name).write_text("x\n1\n")
+    for typed in ("visits.csv.gz", "visits.csv", "visits.xlsx"):
+        assert "Did you mean 'visits2.csv' or 'visit.csv.gz'?" in run("inspect", typed)[2]
+
+
+def test_a_table_may_come_through_standard_input(here: Path) -> None:
+    given = (here / "t.csv").read_bytes()
+    result = CliRunner().invoke(app, ["inspect", "-", "--json", "-t", "label"], input=given)
+    told = json.loads(result.stdout)
+    assert (result.exit_code, told["rows"], told["target"]["classes"]) == (0, 60, {"c0": 30, "c1": 30})
+    assert "next: mmcli preprocess FILE" in result.stderr
+
+
+def test_predictions_and_json_do_not_share_standard_output(here: Path) -> None:
+    code, output, errors = run("predict", "t.csv", "-o", "-", "--json")
+    assert (code, json.loads(output)["code"]) == (2, 2)
+    assert "--json and -o - would both write to standard output" in errors
+
+
 @pytest.mark.parametrize("line", ["run nope.csv", "run t.csv -a file", "optimize --pick small", "run t.csv --set epochs=3"])
 def test_paths_and_flags_are_checked_before_anything_heavy_is_imported(line: str, here: Path) -> None:
     assert imported(*line.split()) == set()
@@ -83,6 +105,18 @@ def test_labels_without_a_mark_between_them_are_told_the_marks_that_there_are(he
         assert code == ExitCode.BAD_DATA
         assert "cells hold '|' in 60 of 60" in errors
         assert "Give --label-separator '|'." in errors
+
+
+def test_labels_in_lists_need_no_mark_between_them(here: Path) -> None:
+    rows = [
+        {"x": row * row % 17, "tags": [["cat", "dog", "bird"][row % 3], *(["owl"] if row % 2 else [])]} for row in range(60)
+    ]
+    (here / "t.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    for told in ([], ["--task", "multilabel"], ["--label-separator", ","]):
+        for command in ("preprocess", "inspect"):
+            assert run(command, "t.jsonl", "-t", "tags", *told)[0] == 0
+        task = json.loads((here / "artifacts" / "preprocess" / "task.json").read_text())
+        assert sorted(task["state"]["labels"]) == ["bird", "cat", "dog", "owl"]
 
 
 def test_a_device_that_is_not_here_ends_run_before_any_work(here: Path) -> None:

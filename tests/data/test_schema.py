@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from mmcli.data.schema import infer
@@ -147,3 +148,16 @@ def test_paths_that_lead_nowhere_are_an_error_never_a_category(tmp_path: Path, s
         DataError, match=rf"none of the first 30 files is there; the first would be .*0\{suffix}\n.*--media-root"
     ):
         infer(open_table(path), Roles())
+
+
+def test_bytes_that_are_no_text_and_no_media_are_left_out_and_said(tmp_path: Path) -> None:
+    path = tmp_path / "t.parquet"
+    raw = [bytes([255, row, 7, 254]) for row in range(40)]
+    pd.DataFrame(
+        {"raw": raw, "x": [row * 0.7 % 3 for row in range(40)], "label": ["ab"[row % 2] for row in range(40)]}
+    ).to_parquet(path)
+    found = infer(open_table(path), Roles())
+    assert [item.name for item in found.columns] == ["x"]
+    assert "column 'raw' holds bytes that are neither text in UTF-8 nor media: ignored" in found.announcements
+    with pytest.raises(DataError, match="--input raw holds bytes"):
+        infer(open_table(path), Roles(inputs=("raw", "x")))

@@ -158,7 +158,10 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
     "an archive that is cut short": (packed("t.csv.gz", lambda data: gzip.compress(data)[:-20]), "damaged, cut short"),
     "a JSON object that is no table": (text("t.json", '{"name": "x", "config": {"a": 1}}'), "Give an array of objects"),
     "a JSON array that is cut short": (text("t.json", json.dumps(RECORDS)[:-20]), "cut short"),
-    "a header that names one of two columns": (text("t.csv", "label\nr1,a\nr2,b\n"), "names of the columns in a line"),
+    "a header that names one of two columns, both of words": (
+        text("t.csv", "label\nr1,a\nr2,b\n"),
+        "names of the columns in a line",
+    ),
     "title lines, and no header below them": (text("t.csv", "Report\n\n1,2,3\n4,5,6\n"), "names of the columns in a line"),
 }
 

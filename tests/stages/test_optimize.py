@@ -306,7 +306,7 @@ def test_an_ensemble_is_the_mean_of_trials_and_of_the_fused_model_each_by_its_co
     made = bench.of_trials({first: 2, second: 1}, "ensemble", Recipe.of(base), base=3)
     everything = torch.arange(len(dataset.rows))
     fused = tensors.load(base.file(loading.OUTPUTS))["outputs"]
-    expected = (2 * first.outputs() + second.outputs() + 3 * fused) / 6
+    expected = (2 * first.outputs(dataset.task) + second.outputs(dataset.task) + 3 * fused) / 6
     found = forward.outputs_for(made.network, dataset, everything, bench.compute)
     torch.testing.assert_close(found, expected, atol=0.02, rtol=0.02)  # cached embeddings are in float16
     assert len(made.recipe.members) == 2 + len(Recipe.of(base).members)

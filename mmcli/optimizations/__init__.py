@@ -160,7 +160,8 @@ class Workbench:
             heads = load_fused(self.dataset, self.base).fusion_head
             own = heads.each if isinstance(heads, AveragedHeads) else [heads]
             members += Recipe.of(self.base).members
-            weights += [head.state_dict() for head in own]
+            common = heads.temperature if isinstance(heads, AveragedHeads) else torch.ones(())
+            weights += [{**head.state_dict(), "temperature": head.temperature * common} for head in own]
             shares += [base / len(own)] * len(own)
         made = self.assembled(members, weights, like)
         averaged = made.network.fusion_head

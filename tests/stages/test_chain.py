@@ -265,20 +265,20 @@ def test_predict_takes_bad_missing_and_unknown_cells(chain: Path, tmp_path: Path
 def test_predict_writes_no_formulas_unless_asked(chain: Path, tmp_path: Path) -> None:
     rows = [["", "=1+1", "-3"], ["", "box", "+cmd|x"], ["=gone.png", "apple", "@a"]]
     path = write_csv(tmp_path / "new.csv", ["picture", "word", "more"], rows)
-    code, output = invoke("predict", path, "-o", tmp_path / "p.csv", "-a", chain)
+    code, output = invoke("predict", path, "--allow-missing", "-o", tmp_path / "p.csv", "-a", chain)
     assert code == 0, output
     frame = predictions(tmp_path / "p.csv")
     assert frame["word"].tolist() == ["'=1+1", "box", "apple"]
     assert frame["more"].tolist() == ["-3", "'+cmd|x", "'@a"]
     assert predictions(tmp_path / "p.rejects.csv")["path"].tolist() == ["'=gone.png"]
     assert "4 cells of" in output and "--raw leaves them" in output.replace("\n", " ")
-    code, output = invoke("predict", path, "-o", tmp_path / "p.csv", "-a", chain, "--raw")
+    code, output = invoke("predict", path, "--allow-missing", "-o", tmp_path / "p.csv", "-a", chain, "--raw")
     assert code == 0, output
     assert predictions(tmp_path / "p.csv")["word"].tolist() == ["=1+1", "box", "apple"]
     assert predictions(tmp_path / "p.rejects.csv")["path"].tolist() == ["=gone.png"]
     assert "--raw" not in output
-    invoke("predict", path, "-o", tmp_path / "p.jsonl", "-a", chain)
-    assert '"word":"=1+1"' in (tmp_path / "p.jsonl").read_text(), "only CSV is opened in a spreadsheet"
+    invoke("predict", path, "--allow-missing", "-o", tmp_path / "p.jsonl", "-a", chain)
+    assert '"word": "=1+1"' in (tmp_path / "p.jsonl").read_text(), "only CSV is opened in a spreadsheet"
 
 
 def test_predict_announces_absent_columns(chain: Path, tmp_path: Path) -> None:

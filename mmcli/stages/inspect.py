@@ -14,7 +14,7 @@ from mmcli import registry
 from mmcli.artifacts import store
 from mmcli.data import preview, schema, sharding, targets
 from mmcli.data import warnings as warnings_of
-from mmcli.data.schema import Schema
+from mmcli.data.schema import InputColumn, Schema
 from mmcli.data.survey import Survey
 from mmcli.media import addresses
 from mmcli.media import files as media
@@ -26,7 +26,7 @@ from mmcli.tables.finding import STDIN
 from mmcli.tables.names import tidy
 from mmcli.tables.reading import Table, open_table
 from mmcli.tables.splitting import SPLITS, spelled_splits, train_or_other
-from mmcli.tasks import Cells
+from mmcli.tasks import Cells, Task
 
 EXAMPLES = 3
 
@@ -66,20 +66,12 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
     warnings = _warnings(found, usable, tallies, rows)
     warnings += targets.doubts(kind, usable, found.targets)
     warnings += warnings_of.of_table(found, survey, kind, usable, given or None, table.head(schema.SAMPLE_ROWS))
+    strata = Counter(kind.strata(config, usable)) if kind.has_classes else Counter()
     context.console.note(f"{path}: {rows:,} rows, {len(table.columns)} columns, {table.described}")
     for line in [*notes, *([why] if why else [])]:
         context.console.note(line)
     _say(found, tallies, rows, context)
-    for name, columns in found.inputs.items():
-        if len(columns) > 1:
-            context.console.note(f"input {name!r}: {', '.join(columns)}, in one encoder (--each for one each)")
-    strata = Counter(kind.strata(config, usable)) if kind.has_classes else Counter()
-    classes = ", ".join(f"{name} {count:,}" for name, count in strata.most_common(12))
-    more = f", and {len(strata) - 12} more" if len(strata) > 12 else ""
-    names = ", ".join(map(repr, found.targets))
-    context.console.note(f"target {names}: {task.summary()}{': ' if classes else ''}{classes}{more}")
-    if splits:
-        context.console.note("splits: " + ", ".join(f"{splits[name]:,} {name}" for name in SPLITS))
+    _say_target(found, task, strata, splits, context)
     for warning in warnings:
         context.console.warn(warning)
     data = {
@@ -87,17 +79,7 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
         "format": table.described,
         "task": registry.name_of(kind),
         "target": {"columns": found.targets, "summary": task.summary(), "classes": dict(strata)},
-        "columns": [
-            {
-                "column": item.name,
-                "modality": item.modality,
-                "confidence": item.confidence,
-                "reason": item.reason,
-                "missing": tallies[item.name].missing,
-                "examples": tallies[item.name].examples,
-            }
-            for item in found.columns
-        ],
+        "columns": [_described(item, tallies[item.name]) for item in found.columns],
         "inputs": found.inputs,
         "splits": dict(splits),
         "ignored": found.ignored,
@@ -105,9 +87,28 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
     }
     if options.rows:
         data["page"] = str(_write_page(table, found, options, context))
-    target = "" if options.roles.target else f" --target {shlex.quote(found.targets[0])}"
+    target = f" --target {shlex.quote(found.targets[0])}" if found.targets and not options.roles.target else ""
     typed = "mmcli preprocess FILE" if path == STDIN else _as_preprocess(context.command)
     return Outcome(data, f"{typed or f'mmcli preprocess {shlex.quote(str(path))}'}{target}")
+
+
+def _say_target(found: Schema, task: Task, strata: Counter[str], splits: Counter[str], context: Context) -> None:
+    """Which columns are joined, what is predicted, and which rows are for what."""
+    for name, columns in found.inputs.items():
+        if len(columns) > 1:
+            context.console.note(f"input {name!r}: {', '.join(columns)}, in one encoder (--each for one each)")
+    classes = ", ".join(f"{name} {count:,}" for name, count in strata.most_common(12))
+    more = f", and {len(strata) - 12} more" if len(strata) > 12 else ""
+    target = f"target {', '.join(map(repr, found.targets))}" if found.targets else "no target"
+    context.console.note(f"{target}: {task.summary()}{': ' if classes else ''}{classes}{more}")
+    if splits:
+        context.console.note("splits: " + ", ".join(f"{splits[name]:,} {name}" for name in SPLITS))
+
+
+def _described(item: InputColumn, tally: _Tally) -> dict[str, Any]:
+    """A column as JSON tells it."""
+    said = {"column": item.name, "modality": item.modality, "confidence": item.confidence, "reason": item.reason}
+    return {**said, "missing": tally.missing, "examples": tally.examples}
 
 
 def _as_preprocess(command: str) -> str:
@@ -169,7 +170,8 @@ def _count(
                     where = media.resolve(cell, found.media_root)
                     there = addresses.is_far(where) or media.exists(where)
                     tally.unreadable += [] if there else [(int(row) + 1, cell)]
-        cells += zip(*([cell and (tidy(cell) or None) for cell in chunk[name]] for name in found.targets), strict=True)
+        own = [[cell and (tidy(cell) or None) for cell in chunk[name]] for name in found.targets]
+        cells += zip(*own, strict=True) if own else [()] * len(chunk)
         given = chunk[found.split].tolist() if found.split else None
         splits += given or []
         survey.add(chunk, None if given is None else [train_or_other(cell) for cell in given])

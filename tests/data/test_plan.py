@@ -83,6 +83,9 @@ def test_without_a_target_every_row_is_learnt_from_and_no_column_is_taken_for_on
     assert {member for name in dataset.inputs for member in dataset.input(name).members} == {"note", "size", "who"}
     assert dataset.targets.shape == (60, 0)
     assert len(dataset.splits["train"]) == 20
+    seen = CliRunner().invoke(app, ["inspect", str(tmp_path / "data.csv"), "--task", str(tmp_path / "mine.py")])
+    assert seen.exit_code == ExitCode.DONE, seen.output
+    assert "no target: columns that belong together" in " ".join(seen.output.split())
 
 
 def test_classes_that_train_lacks_are_admitted_only_where_the_task_says_so(tmp_path: Path) -> None:

@@ -1,1 +1,1 @@
-"""Which model to take: races, search, ensembles, the trade-off, the leaderboard. Knows no commands, and not how a job is made."""
+"""Which model to take: races, search, ensembles, trade-off, leaderboard. Knows no commands, and not how a job is made."""

@@ -10,8 +10,8 @@ from pathlib import Path
 
 PACKAGE = "preprocessing"
 """What the package of copies is called."""
-INSTEAD = {"scipy.signal": "mmcli.exports.resampling"}
-"""Modules too large to ask for where a model runs -> the plain one that stands in for them."""
+INSTEAD = {"scipy.signal": "mmcli.exports.resampling", "simplejpeg": "mmcli.exports.jpegs"}
+"""Modules not to be asked for where a model runs -> the plain one that stands in for them."""
 
 
 def bundle(modules: Iterable[str], folder: Path) -> list[str]:
@@ -23,9 +23,8 @@ def bundle(modules: Iterable[str], folder: Path) -> list[str]:
         module = left.pop()
         if module in copies:
             continue
-        text = _source(module).read_text(encoding="utf-8")
-        copies[module], found = _rewritten(text)
-        needed |= _others(text)
+        copies[module], found = _rewritten(_source(module).read_text(encoding="utf-8"), module)
+        needed |= _others(copies[module])
         left += found
     names = {module: module.rpartition(".")[2] for module in copies}
     assert len(set(names.values())) == len(names), f"two modules of one name: {sorted(names)}"
@@ -43,24 +42,33 @@ def _source(module: str) -> Path:
     return Path(found.origin)
 
 
-def _rewritten(text: str) -> tuple[str, list[str]]:
-    """The text with imports of mmcli, and of what has a stand-in, made relative; and the modules that those are."""
+def _rewritten(text: str, module: str) -> tuple[str, list[str]]:
+    """The text of a module with imports of mmcli, and of what has a stand-in, made relative; and the modules that those are."""
     lines, modules = text.splitlines(keepends=True), list[str]()
-    nodes = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.ImportFrom) and node.level == 0]
+    nodes = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Import | ast.ImportFrom)]
     for node in sorted(nodes, key=lambda node: -node.lineno):
-        name = INSTEAD.get(str(node.module), str(node.module))
-        if name.partition(".")[0] != "mmcli":
-            continue
-        made = []
-        for own in node.names:
-            inner = f"{name}.{own.name}"
-            is_module = _is_module(inner)
-            modules.append(inner if is_module else name)
-            start = "." if is_module else f".{name.rpartition('.')[2]}"
-            renamed = f" as {own.asname}" if own.asname else ""
-            made.append(f"{' ' * node.col_offset}from {start} import {own.name}{renamed}\n")
-        lines[node.lineno - 1 : node.end_lineno] = made
+        made = [_relative(node, own, module) for own in node.names]
+        if all(made):
+            start = " " * node.col_offset
+            lines[node.lineno - 1 : node.end_lineno] = [f"{start}{own[0]}\n" for own in made if own]
+            modules += [own[1] for own in made if own]
     return "".join(lines), modules
+
+
+def _relative(node: ast.Import | ast.ImportFrom, own: ast.alias, module: str) -> tuple[str, str] | None:
+    """How one name that a module imports is imported in the package, and the module of mmcli that it is or is of; None where it
+    stays as it is. A stand-in may try what it stands in for."""
+    named = own.name if isinstance(node, ast.Import) else str(node.module)
+    name = INSTEAD.get(named, named)
+    if name.partition(".")[0] != "mmcli" or name == module:
+        return None
+    if isinstance(node, ast.Import):
+        return f"from . import {name.rpartition('.')[2]} as {own.asname or own.name}", name
+    renamed = f" as {own.asname}" if own.asname else ""
+    inner = f"{name}.{own.name}"
+    if _is_module(inner):
+        return f"from . import {own.name}{renamed}", inner
+    return f"from .{name.rpartition('.')[2]} import {own.name}{renamed}", name
 
 
 def _is_module(name: str) -> bool:
@@ -76,6 +84,6 @@ def _others(text: str) -> set[str]:
     for node in ast.parse(text).body:
         if isinstance(node, ast.Import):
             found |= {own.name.partition(".")[0] for own in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             found.add(node.module.partition(".")[0])
     return found - set(sys.stdlib_module_names) - {"mmcli"}

@@ -17,16 +17,12 @@ from io import BytesIO
 from typing import Any
 
 import numpy as np
+import simplejpeg
 from PIL import Image as PillowImage
 from PIL import UnidentifiedImageError
 
 from mmcli.media import files as media
 from mmcli.media import magic
-
-try:
-    import simplejpeg
-except ImportError:  # an exported model does without: Pillow then decodes at half, a quarter or an eighth of the size only
-    simplejpeg = None
 
 # Pillow's own limit is a process-wide warning; ours is per column, and counts as an unreadable cell.
 PillowImage.MAX_IMAGE_PIXELS = None
@@ -161,7 +157,7 @@ def _plain_jpeg(found: str | BytesIO, enough: int, max_pixels: int) -> Bytes | N
         if data != b"\xff\xd8\xff" or (isinstance(found, str) and os.fstat(file.fileno()).st_size > _MOST_JPEG_BYTES):
             return None
         data += file.read()
-    if simplejpeg is None or _may_be_turned(data):
+    if _may_be_turned(data):
         return None
     try:
         height, width, colours, _ = simplejpeg.decode_jpeg_header(data)

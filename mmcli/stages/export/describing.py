@@ -118,7 +118,7 @@ def _how_to_run(form: str, found: Mapping[str, Any], needs: str) -> list[str]:
         said = f"`{SCRIPT}` takes no tables, since {found['only_tensors']}; it checks the rows of `{EXAMPLE}`."
         return [said, "", install, check, ""]
     columns = {name: own["modality"] for each in found["inputs"].values() for name, own in each["columns"].items()}
-    jpegs = "JPEGs are read within about one grey level of training; with `pip install simplejpeg`, exactly."
+    jpegs = "JPEGs of some sizes are within a grey level or so of training; with `pip install simplejpeg` all are exact."
     return [
         "Install what it needs (Python 3.11 or newer), then predict a table, its media under the table's folder:",
         "",

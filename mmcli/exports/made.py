@@ -22,7 +22,7 @@ MAKERS = {
     "vector": "vectors.Vectors",
     "number": "fields.Numbers",
     "category": "fields.Categories",
-    "date": "fields.Dates",
+    "date": "moments.Dates",
 }
 """Modality -> what makes its tensors, in a module beside this one; only those of the model's columns are loaded."""
 Rejects = list[tuple[int, str]]

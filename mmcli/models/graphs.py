@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mmcli.layers import recurrent  # noqa: F401 - its operator, which is looked up by name
 from mmcli.models.networks import FusedModel
 from mmcli.pretrained.hub import need
 from mmcli.signals import Signal

@@ -107,8 +107,9 @@ def _example(loaded: Model, dataset: Dataset) -> tuple[dict[str, Signal], Tensor
     """Some test rows (or val, or train) as the network takes them, and what it makes of them."""
     index = next(own for own in (dataset.splits[name] for name in ("test", "val", "train")) if len(own))
     # A row that has an input comes along for each: a graph traced without one would take its length for one step.
-    here = [dataset.column(name).present[index].nonzero()[:1, 0] for name in loaded.network.inputs]
-    index = torch.cat([index[torch.cat(here)].unique(), index.repeat(-(-ROWS // len(index)))])[:ROWS].sort().values
+    here = [index[dataset.column(name).present[index].nonzero()[:1, 0]] for name in loaded.network.inputs]
+    chosen = list(dict.fromkeys(torch.cat([*here, index]).tolist()))[:ROWS]
+    index = torch.tensor(chosen).repeat(-(-ROWS // len(chosen)))[:ROWS].sort().values
     columns = {name: dataset.column(name).select(index) for name in loaded.network.inputs}
     every = torch.arange(len(index))
     signals = {name: column.gather(every) for name, column in loaded.network.prepare(columns).items()}

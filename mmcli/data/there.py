@@ -30,8 +30,13 @@ class FilesThere:
             return
         self.named += sum(cell is not None and modality.names_file(cell) for cell in cells)
         for reject in rejects:
-            path = paths[reject.position]
-            if path is not None and (addresses.is_far(path) or not files.exists(path)):
+            path, cell = paths[reject.position], cells[reject.position]
+            if (
+                path is not None
+                and cell is not None
+                and modality.names_file(cell)
+                and (addresses.is_far(path) or not files.exists(path))
+            ):
                 self.missing += 1
                 self.first = self.first or f"{path} ({reject.reason})"
 

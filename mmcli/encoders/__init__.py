@@ -66,6 +66,14 @@ class Encoder(nn.Module, ABC):
         """What can be computed of a column once, before any epoch, without parameters that train."""
         return column
 
+    def preparation(self) -> dict[str, Any] | None:
+        """What `prepare` does, as plain JSON, for programs that lack it: nothing ({}), or `ngrams`, hashed so; None where it
+        alone can."""
+        return {} if type(self).prepare is Encoder.prepare else None
+
+    def compute_all(self) -> None:
+        """Leaves nothing to `prepare` that the network itself can compute: a graph then takes signals as they come."""
+
     def fit(self, column: Source) -> None:
         """Learns statistics from the prepared train rows into buffers, before the first step."""
 
@@ -135,6 +143,8 @@ class Backbone(Encoder):
         self.config = config
         self.frozen = config.tune == "head"
         self.varies = not self.frozen
+        self.at_once = False
+        """Whether a network that does not train runs in `encode` all the same."""
         self.body = pretrained.tune(body, config.tune, config.lora_rank)
         self.dropout = nn.Dropout(config.dropout)
         self.mean: Tensor
@@ -161,7 +171,7 @@ class Backbone(Encoder):
 
     def prepare(self, column: Source) -> Source:
         """The column; or, of a network that does not train, its pooled features and after them its tokens, ragged."""
-        if not self.frozen:
+        if not self.frozen or self.at_once:
             return column
         self.body.eval()
         device = self.absent.device
@@ -177,6 +187,12 @@ class Backbone(Encoder):
         together = torch.cat(values) if values else torch.zeros(0, self.dim, dtype=torch.float16)
         return Column(together.to(column.present.device), column.present, offsets.to(column.present.device))
 
+    def preparation(self) -> dict[str, Any] | None:
+        return {} if not self.frozen or self.at_once else None
+
+    def compute_all(self) -> None:
+        self.at_once = True
+
     def fit(self, column: Source) -> None:
         """Of a network that does not train: mean and deviation of its pooled features."""
         if self.frozen and column.present.any():
@@ -190,6 +206,12 @@ class Backbone(Encoder):
         if not self.frozen:
             pooled, tokens, mask = self.run(signal)
             return self.dropout(pooled), tokens, mask
+        if self.at_once:
+            pooled, tokens, mask = self.run(signal)
+            tokens, mask = bounded_tokens(tokens.float(), mask, self.MOST_TOKENS)
+            both = torch.cat([pooled[:, None].float(), tokens], 1).half().float()
+            scaled = (both - self.mean) / self.std
+            return self.dropout(scaled[:, 0]), scaled[:, 1:], mask
         scaled = (signal.values.float() - self.mean) / self.std
         return self.dropout(scaled[:, 0]), scaled[:, 1:], signal.mask()[:, 1:]
 

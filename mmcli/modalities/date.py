@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import islice
 from typing import Any, ClassVar, Self
 
@@ -20,7 +20,7 @@ from mmcli.config import Config as BaseConfig
 from mmcli.modalities import Encoded, Guess, Modality, Reject
 from mmcli.signals import Column, Field, SignalSpec
 from mmcli.tables import missing
-from mmcli.tables.dates import DATE_FORMATS, FREE, FREE_DAY_FIRST, date, study
+from mmcli.tables.dates import DATE_FORMATS, FREE, date, days, has_date, has_time, study
 
 _FIT_SAMPLE = 100_000
 _SECONDS = 86_400.0
@@ -54,7 +54,7 @@ class Date(Modality):
         found = study(cells[:500])
         if found.form is None:
             return Guess(0.0, "no way of writing dates fits nine cells in ten")
-        what = "dates" if _has_date(found.form) else "times of day"
+        what = "dates" if has_date(found.form) else "times of day"
         written = "in several ways" if found.form.startswith(FREE) else found.form
         others = ", ".join(repr(cell[:30]) for cell in list(found.others)[:3])
         doubts = f"{found.others.total()} of {len(cells[:500])} cells are no such dates, e.g. {others}" if others else ""
@@ -65,11 +65,11 @@ class Date(Modality):
         """The format, and centre and spread of the moments, in days."""
         sample = list(islice(cells, _FIT_SAMPLE))
         form = config.format or study(sample).form or DATE_FORMATS[0]
-        days = [_days(moment) for moment in (date(cell, form) for cell in sample) if moment]
-        if not days:
+        found = [days(moment) for moment in (date(cell, form) for cell in sample) if moment]
+        if not found:
             return cls(config, form, 0.0, 1.0)
-        centre = math.fsum(days) / len(days)
-        spread = math.sqrt(math.fsum((day - centre) ** 2 for day in days) / len(days))
+        centre = math.fsum(found) / len(found)
+        spread = math.sqrt(math.fsum((day - centre) ** 2 for day in found) / len(found))
         return cls(config, form, centre, spread or 1.0)
 
     def transform(self, cells: Sequence[str | None]) -> Encoded:
@@ -89,18 +89,18 @@ class Date(Modality):
         return Encoded(Column(values, ~values[:, 0].isnan()), rejects, remarks)
 
     def _parts(self, moment: datetime) -> list[float]:
-        parts = [(_days(moment) - self.centre) / self.spread]
-        if _has_date(self.form):
+        parts = [(days(moment) - self.centre) / self.spread]
+        if has_date(self.form):
             weekday = float(moment.weekday() + 1)
             parts += [(moment.year - 2000) / 10, float(moment.month), (moment.day - 15.5) / 9, weekday]
-        return [*parts, float(moment.hour + 1), (moment.minute - 30) / 17] if _has_time(self.form) else parts
+        return [*parts, float(moment.hour + 1), (moment.minute - 30) / 17] if has_time(self.form) else parts
 
     @property
     def _fields(self) -> tuple[Field, ...]:
         fields = [Field("moment")]
-        if _has_date(self.form):
+        if has_date(self.form):
             fields += [Field("year"), Field("month", 13), Field("day"), Field("weekday", 8)]
-        return (*fields, Field("hour", 25), Field("minute")) if _has_time(self.form) else tuple(fields)
+        return (*fields, Field("hour", 25), Field("minute")) if has_time(self.form) else tuple(fields)
 
     def describe(self) -> SignalSpec:
         return SignalSpec(kind="fields", shape=(len(self._fields),), fields=self._fields)
@@ -120,16 +120,3 @@ class Date(Modality):
             one_hot = torch.nn.functional.one_hot(values.long(), field.categories).float() if field.categories else None
             blocks.append(values[:, None] if one_hot is None else one_hot)
         return torch.cat(blocks, 1).numpy()
-
-
-def _days(moment: datetime) -> float:
-    away = moment.utcoffset() or timedelta()
-    return (moment.replace(tzinfo=None) - away - datetime(1970, 1, 1)).total_seconds() / _SECONDS
-
-
-def _has_date(form: str) -> bool:
-    return form in {FREE, FREE_DAY_FIRST} or "%Y" in form or "%y" in form
-
-
-def _has_time(form: str) -> bool:
-    return form in {FREE, FREE_DAY_FIRST} or "%H" in form or "%I" in form

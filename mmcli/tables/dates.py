@@ -16,8 +16,6 @@ from datetime import datetime, timedelta, timezone, tzinfo
 from functools import lru_cache
 from itertools import product
 
-from dateutil import parser, tz
-
 _DAYS = (
     "%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%Y%m%d", "%Y年%m月%d日", "%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y", "%d-%m-%Y", "%m-%d-%Y",
     "%m/%d/%y", "%d/%m/%y", "%d.%m.%y", "%d %b %Y", "%d %B %Y", "%d-%b-%Y", "%d-%b-%y", "%b %d, %Y", "%B %d, %Y",
@@ -142,6 +140,8 @@ def _plain(cell: str) -> str:
 @lru_cache(1 << 14)
 def _free(text: str, day_first: bool) -> datetime | None:
     """What dateutil makes of a text that names a whole day; it fills gaps from a default, so two defaults must agree."""
+    from dateutil import parser  # where a model runs, it is there only if a column is written in several ways
+
     if sum(char.isdigit() for char in text) < 3 or not re.search(r"\d{4}|[A-Za-z]{3}", text):
         return None
     try:
@@ -171,7 +171,12 @@ def _zone(name: str) -> tzinfo | None:
         return timezone(timedelta(minutes=-minutes if name[0] == "-" else minutes)) if minutes < 1440 else None
     if name in _ZONES:
         return timezone(timedelta(hours=_ZONES[name]))
-    return tz.gettz(name) if re.fullmatch(r"[A-Z][A-Za-z]+/[A-Z][A-Za-z_]+|[A-Z]{3,4}", name) else None
+    if not re.fullmatch(r"[A-Z][A-Za-z]+/[A-Z][A-Za-z_]+|[A-Z]{3,4}", name):
+        return None
+    from dateutil import tz
+
+    found: tzinfo | None = tz.gettz(name)
+    return found
 
 
 @dataclass(frozen=True)
@@ -262,3 +267,19 @@ def _misses(form: str, cells: Sequence[str], share: float) -> list[str] | None:
 def date_format(cells: Sequence[str], share: float = 1.0) -> str | None:
     """The way of writing that at least `share` of the cells follow; None if there is none."""
     return study(cells, share).form
+
+
+def days(moment: datetime) -> float:
+    """Days since 1970, UTC."""
+    away = moment.utcoffset() or timedelta()
+    return (moment.replace(tzinfo=None) - away - datetime(1970, 1, 1)).total_seconds() / 86_400.0
+
+
+def has_date(form: str) -> bool:
+    """Whether such cells say a day."""
+    return form in {FREE, FREE_DAY_FIRST} or "%Y" in form or "%y" in form
+
+
+def has_time(form: str) -> bool:
+    """Whether such cells say a time of day."""
+    return form in {FREE, FREE_DAY_FIRST} or "%H" in form or "%I" in form

@@ -149,6 +149,13 @@ def test_a_frozen_network_runs_once_and_gives_what_it_would_give(tmp_path: Path)
     expected = (pooled[here] - pooled[here].mean(0)) / pooled[here].std(0, unbiased=False).clamp(min=1e-4)
     torch.testing.assert_close(made.pooled[here], expected, atol=0.02, rtol=0.02)
     assert torch.equal(made.pooled[3], frozen.absent)
+    assert frozen.preparation() is None
+    frozen.compute_all()
+    assert frozen.preparation() == {}
+    again = frozen(frozen.prepare(column("grid")).gather(torch.arange(6)))  # a graph takes pictures, not what comes of them
+    torch.testing.assert_close(again.pooled, made.pooled, atol=2e-3, rtol=2e-3)
+    torch.testing.assert_close(again.tokens[again.mask], made.tokens[made.mask], atol=2e-3, rtol=2e-3)
+    assert torch.equal(again.mask.sum(1), made.mask.sum(1))
 
 
 def tiny_bert(folder: Path) -> Path:

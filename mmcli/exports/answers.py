@@ -1,0 +1,72 @@
+"""What a model's outputs say: classes, labels or numbers, as `mmcli predict` writes them."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Answers = dict[str, list[Any]]
+"""Column -> one value a row."""
+
+
+def decode(about: Mapping[str, Any], outputs: Array) -> Answers:
+    """The prediction columns of outputs [B, num_outputs]."""
+    task = about["task"]
+    of = {"softmax": _classes, "sigmoid": _labels, "identity": _numbers}[task["link"]]
+    return {f"{about['target']}_predicted{suffix}": cells for suffix, cells in of(task, outputs.astype(np.float64)).items()}
+
+
+def _classes(task: Mapping[str, Any], outputs: Array) -> Answers:
+    names, shares = task["names"], softmax(outputs)
+    columns: Answers = {"": [names[i] for i in shares.argmax(1)], "_probability": shares.max(1).round(6).tolist()}
+    return columns | {f"_probability_{name}": shares[:, i].round(6).tolist() for i, name in enumerate(names)}
+
+
+def _labels(task: Mapping[str, Any], outputs: Array) -> Answers:
+    """Logits, and beside them the thresholds that they must pass."""
+    names, mark = task["names"], task["state"]["config"]["separator"]
+    logits, thresholds = outputs[:, : len(names)], outputs[:, len(names) :]
+    chosen = [[name for name, here in zip(names, row, strict=True) if here] for row in logits > thresholds]
+    lists = task["state"]["lists"]
+    columns: Answers = {"": [json.dumps(row, ensure_ascii=False) if lists else mark.join(row) for row in chosen]}
+    for place, name in enumerate(names):
+        columns[f"_probability_{name}"] = [round(p, 6) for p in sigmoid(logits[:, place]).tolist()]
+    return columns
+
+
+def _numbers(task: Mapping[str, Any], outputs: Array) -> Answers:
+    """Standardised numbers, in the units of the table again."""
+    names, state = task["names"], task["state"]
+    values = outputs * np.array(state["std"]) + np.array(state["mean"])
+    if state["config"]["scale"] == "log":
+        values = np.sign(values) * np.expm1(np.minimum(np.abs(values), 700.0))
+    suffixes = [""] if len(names) == 1 else [f"_{name}" for name in names]
+    return {suffix: written(values[:, place], state, place) for place, suffix in enumerate(suffixes)}
+
+
+def written(values: Array, state: Mapping[str, Any], place: int) -> list[float | int]:
+    """Numbers of one target with as many digits as its deviation gives a meaning to."""
+    base, log = state["bases"][place], state["config"]["scale"] == "log"
+    found: list[float | int] = []
+    for value in values.tolist():
+        rounded = round(value, 5 - math.floor(math.log10(state["std"][place] * (1 + abs(value) if log else 1.0))))
+        found.append(base + round(rounded) if base else rounded)
+    return found
+
+
+def softmax(outputs: Array) -> Array:
+    """Probabilities of classes, [B, C]."""
+    shares = np.exp(outputs - outputs.max(1, keepdims=True))
+    result: Array = shares / shares.sum(1, keepdims=True)
+    return result
+
+
+def sigmoid(logits: Array) -> Array:
+    """Probabilities of labels."""
+    low = np.exp(-np.abs(logits))
+    return np.where(logits >= 0, 1 / (1 + low), low / (1 + low))

@@ -1,0 +1,138 @@
+"""What `run.py` does: a table in, the same rows with predictions out, in batches; or a check of the rows that came with it."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TextIO
+
+import numpy as np
+
+from mmcli.exports import answers, tables
+from mmcli.exports.graph import OUTPUTS, Model, read_tensors
+from mmcli.exports.tables import Table, TableError
+
+BATCH_ROWS = 32
+"""Rows decoded and computed at once: what bounds memory. int8 graphs scale by batch, so it is that of mmcli predict."""
+
+
+def main(folder: Path, arguments: Sequence[str] | None = None) -> int:
+    """The exit code."""
+    options = _parser(folder).parse_args(arguments)
+    try:
+        model = Model(folder, options.threads)
+        if options.table is None:
+            return check(model)
+        if model.about["only_tensors"]:
+            return _failed(f"this model takes no tables, only tensors: {model.about['only_tensors']}")
+        model.prepare()
+        table = tables.open_table(options.table, options.encoding, options.delimiter)
+        return predict(model, table, options.output, options.media_root or str(table.path.parent))
+    except ImportError as error:
+        return _failed(f"{error}: this model needs it; pip install what README.md names")
+    except (TableError, OSError) as error:
+        return _failed(str(error))
+
+
+def _parser(folder: Path) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="run.py", description=f"Predicts a table with the model in {folder}: the same rows, with prediction columns."
+    )
+    parser.add_argument("table", type=Path, nargs="?", help="a .csv or .tsv; without one the rows that came along are checked")
+    parser.add_argument("-o", "--output", type=Path, help="where to write (default: standard output)")
+    parser.add_argument("--media-root", default="", help="the folder that paths start from (default: the table's)")
+    parser.add_argument("--encoding", default="", help="of the table (default: its byte-order mark's, else utf-8)")
+    parser.add_argument("--delimiter", default="", help="of the table (default: the one that parts its header)")
+    parser.add_argument("--threads", type=int, default=0, help="to compute with (default: one a core)")
+    return parser
+
+
+def predict(model: Model, table: Table, output: Path | None, media_root: str) -> int:
+    """Every row of the table with its prediction, in order; what could not be read is told on standard error."""
+    missing = [column for column in model.columns if column not in table.columns]
+    if len(missing) == len(model.columns):
+        wanted, found = ", ".join(missing), ", ".join(table.columns)
+        raise TableError(f"{table.path} has none of the model's inputs: {wanted}; its columns: {found}")
+    if missing:
+        _say(f"{table.path} lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}: absent in every row")
+    rows = rejected = 0
+    with _opened(output, table) as file:
+        for batch in table.batches(BATCH_ROWS):
+            cells = {name: [tables.cell(own) for own in column] for name, column in _columns(table, batch).items()}
+            wanted_cells = {name: _without(cells.get(name, [None] * len(batch)), model.about["na"]) for name in model.columns}
+            outputs, rejects = model.outputs(wanted_cells, media_root, rows + 1)
+            for row, column, cell, why in rejects:
+                _say(f"row {row}, column {column!r}, {cell!r}: {why}")
+            everything = cells | answers.decode(model.about, outputs)
+            header = [list(everything)] if not rows else []
+            tables.write(file, [*header, *zip(*everything.values(), strict=True)], _delimiter(output, table))
+            rows, rejected = rows + len(batch), rejected + len(rejects)
+        if not rows:
+            raise TableError(f"{table.path} has a header but no rows: there is nothing to predict")
+    if rejected:
+        _say(f"{rejected:,} cells could not be read and count as absent")
+    _say_remarks(model)
+    return 0
+
+
+def _without(cells: Sequence[str | None], absent: Sequence[str]) -> list[str | None]:
+    """The cells without those that were told to mean missing."""
+    return [None if cell is not None and cell.strip() in absent else cell for cell in cells]
+
+
+def check(model: Model) -> int:
+    """Runs the rows of example.safetensors, tells how far the outputs are from those that came with them, and what they say."""
+    rows = read_tensors(model.folder / "example.safetensors")
+    outputs = model.run(rows)
+    print(f"largest difference from PyTorch: {np.abs(outputs - rows[OUTPUTS]).max():.1e}")  # noqa: T201 - a script
+    for row in zip(*answers.decode(model.about, outputs).values(), strict=True):
+        print("  ".join(str(cell) for cell in row[:2]))  # noqa: T201 - a script
+    return 0
+
+
+def _columns(table: Table, batch: Sequence[Sequence[str]]) -> dict[str, tuple[str, ...]]:
+    return dict(zip(table.columns, zip(*batch, strict=True), strict=True))
+
+
+def _delimiter(output: Path | None, table: Table) -> str:
+    """By the name of what is written; what goes to standard output looks like the table."""
+    if output is None:
+        return table.delimiter
+    return "\t" if output.suffix.lower() in {".tsv", ".tab"} else ","
+
+
+@contextlib.contextmanager
+def _opened(output: Path | None, table: Table) -> Iterator[TextIO]:
+    """The file to write, which takes its name when it is whole; or standard output."""
+    if output is None:
+        with open(sys.stdout.fileno(), "w", encoding="utf-8", newline="", closefd=False) as file:
+            yield file
+        return
+    if output.resolve() == table.path.resolve():
+        raise TableError(f"--output {output} is the table itself: choose another name")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    temporary = output.with_name(f".{output.name}.partial")
+    try:
+        with temporary.open("w", encoding="utf-8", newline="") as file:
+            yield file
+        temporary.replace(output)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _say_remarks(model: Model) -> None:
+    for column, found in model.remarks.items():
+        for what, count in found.items():
+            _say(f"column {column!r}: {count:,} cells {what}")
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)  # noqa: T201 - a script
+
+
+def _failed(text: str) -> int:
+    _say(f"error: {text}")
+    return 1

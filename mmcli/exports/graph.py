@@ -1,0 +1,130 @@
+"""The model: from the cells of some rows to what ONNX Runtime makes of them."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import struct
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+
+from mmcli.exports.made import MAKERS, Array, Made, Maker, padded
+from mmcli.exports.ngrams import hash_ngrams
+from mmcli.media import files
+
+OUTPUTS = "outputs"
+Reject = tuple[int, str, str, str]
+"""(row from 1, column, cell, reason)."""
+
+
+class Model:
+    """An exported folder, ready to predict."""
+
+    def __init__(self, folder: Path, threads: int = 0) -> None:
+        self.folder = folder
+        self.about = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        self._session = onnxruntime.InferenceSession(
+            str(folder / self.about["file"]), options, providers=["CPUExecutionProvider"]
+        )
+        self._wanted = [found.name for found in self._session.get_inputs()]
+        self._members: dict[str, dict[str, Maker]] = {}
+        self._pieces: dict[str, list[bytes]] = {}
+        self.remarks: dict[str, Counter[str]] = {}
+        """Column -> what was done to how many cells."""
+
+    def prepare(self) -> None:
+        """Sets up what makes tensors of cells.
+
+        Raises:
+            ImportError: a package that the model's columns need is not installed.
+        """
+        for name, found in self.about["inputs"].items():
+            self._members[name] = {}
+            for column, own in found["columns"].items():
+                module, _, kind = MAKERS[own["modality"]].partition(".")
+                maker = getattr(importlib.import_module(f".{module}", __package__), kind)
+                self._members[name][column] = maker(own["state"], self.folder)
+        for name, own in self.about["encoders"].items():
+            if own["ngrams"]:
+                spelt = json.loads((self.folder / own["ngrams"]["pieces"]).read_text(encoding="utf-8"))
+                self._pieces[name] = [piece.encode("latin-1") for piece in spelt]
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns of a table that it looks at."""
+        return [column for found in self.about["inputs"].values() for column in found["columns"]]
+
+    def outputs(self, cells: Mapping[str, Sequence[str | None]], media_root: str, first: int) -> tuple[Array, list[Reject]]:
+        """Outputs [B, num_outputs] of rows, given by column, the first of them row `first` of the table; and what could not be
+        read and counts as absent."""
+        rejects: list[Reject] = []
+        made = {name: self._input(members, cells, media_root, first, rejects) for name, members in self._members.items()}
+        fed: dict[str, Array] = {}
+        for name, own in self.about["encoders"].items():
+            signal = made[own["input"]]
+            if own["ngrams"]:
+                signal = _counted(signal, self._pieces[name], own["ngrams"])
+            fields = {"values": signal.values, "present": signal.present, "lengths": signal.lengths, "times": signal.times}
+            fed |= {f"{name}.{field}": value for field, value in fields.items() if value is not None}
+        rejects.sort(key=lambda reject: reject[0])
+        return self.run(fed), rejects
+
+    def run(self, tensors: Mapping[str, Array]) -> Array:
+        """Outputs of tensors by name."""
+        found: Array = self._session.run([OUTPUTS], {name: tensors[name] for name in self._wanted})[0]
+        return found
+
+    def _input(
+        self,
+        members: Mapping[str, Maker],
+        cells: Mapping[str, Sequence[str | None]],
+        media_root: str,
+        first: int,
+        rejects: list[Reject],
+    ) -> Made:
+        """One input, of one column or of the fields of several side by side."""
+        parts = []
+        for column, maker in members.items():
+            own = cells[column]
+            told = self.remarks.setdefault(column, Counter())
+            names = [cell if cell is not None and maker.names_file(cell) else None for cell in own]
+            several = sum(name is not None and files.is_several(name, media_root) for name in names)
+            told.update({"name several files, of which the first is taken": several} if several else {})
+            pairs = zip(own, names, strict=True)
+            made = maker([cell if name is None else files.resolve(name, media_root) for cell, name in pairs])
+            told.update(made.remarks)
+            rejects += [(first + place, column, files.shown(str(own[place])), why) for place, why in made.rejects]
+            parts.append(made)
+        if len(parts) == 1:
+            return parts[0]
+        return Made(np.concatenate([own.values for own in parts], 1), np.any([own.present for own in parts], axis=0))
+
+
+def _counted(signal: Made, pieces: Sequence[bytes], ngrams: Mapping[str, Any]) -> Made:
+    """From token ids to the buckets of n-grams: the text is spelt out and its n-grams hashed."""
+    assert signal.lengths is not None
+    rows = zip(signal.values.tolist(), signal.lengths.tolist(), strict=True)
+    texts = [b"".join(pieces[i] for i in ids[:length]).decode("utf-8", "replace").lower() for ids, length in rows]
+    buckets, ends = hash_ngrams(texts, ngrams["char_ngrams"], ngrams["word_ngrams"], ngrams["buckets"])
+    values, lengths = padded(np.split(buckets, ends[1:-1]), (), np.int64)
+    return Made(values, signal.present, lengths)
+
+
+def read_tensors(path: Path) -> dict[str, Array]:
+    """The tensors of a safetensors file: the length of a header, the header in JSON, then the numbers."""
+    data = path.read_bytes()
+    (size,) = struct.unpack("<Q", data[:8])
+    types = {"F32": np.float32, "I64": np.int64, "BOOL": np.bool_}
+    found = {}
+    for name, own in json.loads(data[8 : 8 + size]).items():
+        if name != "__metadata__":
+            start, end = (8 + size + place for place in own["data_offsets"])
+            found[name] = np.frombuffer(data[start:end], dtype=types[own["dtype"]]).reshape(own["shape"])
+    return found

@@ -1,0 +1,129 @@
+"""The user's CSV, read row by row with nothing guessed: a byte-order mark or UTF-8, a comma or what the header is parted by."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+_MARKS = {
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+DELIMITERS = ",\t;|"
+
+
+class TableError(ValueError):
+    """A table that cannot be read: what was found, where, and what to do."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table on disk, of which only the header is held."""
+
+    path: Path
+    encoding: str
+    delimiter: str
+    columns: list[str]
+
+    def batches(self, rows: int) -> Iterator[list[list[str]]]:
+        """Its records, so many at a time.
+
+        Raises:
+            TableError: naming the row and line of what cannot be read.
+        """
+        batch: list[list[str]] = []
+        for record in self._records():
+            batch.append(record)
+            if len(batch) == rows:
+                yield batch
+                batch = []
+        if batch:
+            yield batch
+
+    def _records(self) -> Iterator[list[str]]:
+        csv.field_size_limit(sys.maxsize)
+        with self.path.open(encoding=self.encoding, newline="") as file:
+            reader = csv.reader(file, delimiter=self.delimiter, strict=True)
+            row = 0
+            try:
+                next(record for record in reader if record)  # the header
+                for record in filter(None, reader):
+                    row += 1
+                    where = f"{self.path}, row {row} (line {reader.line_num})"
+                    if len(record) != len(self.columns):
+                        fields = f"{len(record)} fields, the header has {len(self.columns)}"
+                        raise TableError(
+                            f"{where} has {fields}: quote fields that hold {self.delimiter!r}, or give --delimiter"
+                        )
+                    yield record
+            except csv.Error as error:
+                raise TableError(
+                    f"{self.path}, row {row + 1} (line {reader.line_num}): {error}; is a quote left open?"
+                ) from None
+            except UnicodeDecodeError as error:
+                raise TableError(_not_so(self.path, self.encoding, error)) from None
+
+
+def open_table(path: Path, encoding: str = "", delimiter: str = "") -> Table:
+    """The table at `path`.
+
+    Raises:
+        TableError: there is none, or its header cannot be read.
+    """
+    if not path.is_file():
+        raise TableError(f"{path}: there is no such file")
+    if path.suffix.lower() in {".parquet", ".pq", ".jsonl", ".ndjson", ".json", ".xlsx"}:
+        raise TableError(f"{path}: only CSV and TSV are read here; write the table as one")
+    with path.open("rb") as file:
+        head = file.read(4)
+    encoding = encoding or next((name for mark, name in _MARKS.items() if head.startswith(mark)), "utf-8")
+    if not delimiter:
+        delimiter = "\t" if path.suffix.lower() in {".tsv", ".tab"} else _delimiter(path, encoding)
+    columns = [name.strip() for name in _header(path, encoding, delimiter.replace("\\t", "\t"))]
+    twice = next((name for name in columns if columns.count(name) > 1), None)
+    if twice is not None:
+        raise TableError(f"{path}: the column {twice!r} stands {columns.count(twice)} times in the header; rename all but one")
+    return Table(path, encoding, delimiter.replace("\\t", "\t"), columns)
+
+
+def _header(path: Path, encoding: str, delimiter: str) -> list[str]:
+    try:
+        with path.open(encoding=encoding, newline="") as file:
+            found = next(filter(None, csv.reader(file, delimiter=delimiter)), None)
+    except UnicodeDecodeError as error:
+        raise TableError(_not_so(path, encoding, error)) from None
+    except LookupError:
+        raise TableError(f"--encoding {encoding}: no such encoding; e.g. utf-8, gb18030, latin-1") from None
+    except (csv.Error, TypeError) as error:
+        raise TableError(f"{path}: its header cannot be read ({error})") from None
+    if found is None:
+        raise TableError(f"{path} is empty: a table needs a header and at least one row")
+    return found
+
+
+def _delimiter(path: Path, encoding: str) -> str:
+    """The one that cuts the header into the most fields; a comma if none does."""
+    return max(DELIMITERS, key=lambda mark: (len(_header(path, encoding, mark)), mark == ","))
+
+
+def _not_so(path: Path, encoding: str, error: UnicodeDecodeError) -> str:
+    found = error.object[error.start : error.start + 4]
+    return f"{path}: the bytes {found!r} are not {encoding}; give --encoding, e.g. gb18030 or latin-1"
+
+
+def cell(text: str) -> str | None:
+    """A field as the model takes it: blank ones are missing."""
+    return text if text.strip() else None
+
+
+def write(file: TextIO, records: Iterable[Iterable[Any]], delimiter: str) -> None:
+    """Adds records to an open file."""
+    csv.writer(file, delimiter=delimiter, lineterminator="\n").writerows(records)

@@ -1,0 +1,145 @@
+"""export: the best model as a folder that needs no mmcli: the network, how its inputs are made, a script, rows to check by."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from mmcli.artifacts import tensors
+from mmcli.data.dataset import Dataset
+from mmcli.errors import ConfigError, MmcliError
+from mmcli.models import graphs, predictor, runners
+from mmcli.models.predictor import Model
+from mmcli.models.recipe import Recipe
+from mmcli.options.export import Options
+from mmcli.signals import Signal
+from mmcli.stages import Context, Outcome
+from mmcli.stages.export.describing import ABOUT, DESCRIPTION, EXAMPLE, FILES, SCRIPT, about, as_json, description
+from mmcli.stages.export.standalone import FOLDERS, take_out, why_not, write_script
+
+ROWS = 8
+TOLERANCE = 1e-4
+TEMPLATES = Path(__file__).parents[2] / "reporting" / "templates"
+
+
+def run(options: Options, context: Context) -> Outcome:
+    """Writes the folder, and holds what it computes against PyTorch on real rows.
+
+    Raises:
+        ArtifactError: there is no fused model.
+        ConfigError: the folder is in use, a package is missing, or the model cannot be written so.
+        MmcliError: what was written computes something else.
+    """
+    if options.to.exists() and any(options.to.iterdir()) and not (options.to / DESCRIPTION).exists() and not context.force:
+        raise ConfigError(f"--to {options.to} holds other files", "Name an empty folder, or add --force.")
+    loaded = predictor.load(options.model or context.root, "cpu", "float32")
+    context.console.note(f"export: {loaded.artifact.name} as {options.format}")
+    path = options.to / FILES[options.format]
+    if context.dry_run:
+        context.console.note(f"dry run: would write {path}")
+        return Outcome({"model": loaded.artifact.name}, "mmcli export")
+    near = next(folder for folder in options.to.absolute().parents if folder.exists())
+    with tempfile.TemporaryDirectory(prefix=".export-", dir=near) as made:  # a refusal leaves nothing behind
+        error, reads_tables = _write(options.format, loaded, Path(made), context)
+        _put(Path(made), options.to)
+    context.console.note(
+        f"{path}: {path.stat().st_size / 1e6:.1f} MB; on {ROWS} real rows its outputs differ from PyTorch's by "
+        f"{error:.1e} at most"
+    )
+    if options.format == "onnx" and loaded.artifact.config.get("way") == runners.ONNX_INT8:
+        context.console.note(f"in float32; {loaded.artifact.name} runs it with int8 weights: --format onnx-int8 writes that")
+    data = {"file": str(path), "model": loaded.artifact.name, "largest_difference": error, "rows": ROWS}
+    step = f"python {options.to / SCRIPT}" if options.format != "safetensors" else f"read {options.to / ABOUT}"
+    return Outcome(data, step + (" TABLE.csv -o predictions.csv" if reads_tables else ""))
+
+
+def _write(form: str, loaded: Model, folder: Path, context: Context) -> tuple[float, bool]:
+    """Everything, into an empty folder; gives by how much its outputs differ from PyTorch's, and whether it takes tables."""
+    for name in loaded.network.names:
+        loaded.network.encoder(name).compute_all()
+    dataset = Dataset.open(loaded.artifact.root)
+    signals, wanted = _example(loaded, dataset)
+    path = folder / FILES[form]
+    found = _written(form, loaded, signals, path)
+    # Of outputs beyond one, a share: a temperature may have made them hundreds.
+    error = float((found - wanted).abs().max() / wanted.abs().max().clamp(min=1.0))
+    if form != "onnx-int8" and not error <= TOLERANCE:
+        raise MmcliError(
+            f"{path.name} gives other outputs than PyTorch, by {error:.2g}", "Please report it; --format safetensors is exact."
+        )
+    tensors.save(folder / EXAMPLE, {**graphs.tensors_of(signals), graphs.OUTPUTS: wanted})
+    described = description(form, loaded, dataset, signals, error)
+    needs, whole = ["torch", "numpy", "safetensors"], False
+    if form.startswith("onnx"):
+        reason = why_not(loaded)
+        described["only_tensors"] = reason
+        if reason:
+            context.console.warn(f"{SCRIPT} will not take tables, only tensors: {reason}")
+        take_out(described, loaded, folder)
+        needs, whole = write_script(described, folder), not reason
+    elif form == "torch-export":
+        shutil.copy2(TEMPLATES / "run_torch_export.py.txt", folder / SCRIPT)
+    (folder / DESCRIPTION).write_bytes(as_json(described))
+    (folder / ABOUT).write_text(about(form, described, needs), encoding="utf-8")
+    return error, whole
+
+
+def _put(made: Path, to: Path) -> None:
+    """Moves what was made to where it was asked for, in place of an earlier export."""
+    if (to / DESCRIPTION).exists():
+        for name in (*FILES.values(), DESCRIPTION, EXAMPLE, SCRIPT, ABOUT):
+            (to / name).unlink(missing_ok=True)
+        for name in FOLDERS:
+            shutil.rmtree(to / name, ignore_errors=True)
+    to.mkdir(parents=True, exist_ok=True)
+    for own in made.iterdir():
+        if own.is_dir() and (to / own.name).exists():
+            shutil.rmtree(to / own.name)
+        own.replace(to / own.name)
+
+
+def _example(loaded: Model, dataset: Dataset) -> tuple[dict[str, Signal], Tensor]:
+    """Some test rows (or val, or train) as the network takes them, and what it makes of them."""
+    index = next(own for own in (dataset.splits[name] for name in ("test", "val", "train")) if len(own))
+    # A row that has an input comes along for each: a graph traced without one would take its length for one step.
+    here = [index[dataset.column(name).present[index].nonzero()[:1, 0]] for name in loaded.network.inputs]
+    chosen = list(dict.fromkeys(torch.cat([*here, index]).tolist()))[:ROWS]
+    index = torch.tensor(chosen).repeat(-(-ROWS // len(chosen)))[:ROWS].sort().values
+    columns = {name: dataset.column(name).select(index) for name in loaded.network.inputs}
+    every = torch.arange(len(index))
+    signals = {name: column.gather(every) for name, column in loaded.network.prepare(columns).items()}
+    with torch.no_grad():
+        return signals, loaded.network(signals).outputs.float()
+
+
+def _written(form: str, loaded: Model, signals: Mapping[str, Signal], path: Path) -> Tensor:
+    """Writes the network; gives what the file makes of the signals."""
+    if form == "safetensors":
+        tensors.save(path, loaded.network.state_dict())
+        dataset = Dataset.open(loaded.artifact.root)
+        again = Recipe.of(loaded.artifact).build(dataset, tensors.load(path))
+        for name in again.names:
+            again.encoder(name).compute_all()
+        with torch.no_grad():
+            outputs: Tensor = again(signals).outputs.float()
+            return outputs
+    named = graphs.tensors_of(signals)
+    if form in {"onnx", "onnx-int8"}:
+        runners.write(runners.ONNX_INT8 if form == "onnx-int8" else runners.ONNX, loaded.network, signals, path)
+        return graphs.OnnxModel(path)(named)
+    program = graphs.exported(loaded.network, signals)
+    if graphs.has_recurrent_layers(program):
+        raise ConfigError(
+            "--format torch-export: a recurrent encoder (rnn, crnn, cnn-rnn) would be unrolled over every length",
+            "Use --format onnx, or safetensors.",
+        )
+    with graphs.quiet():
+        torch.export.save(program, path)
+    with torch.no_grad():
+        found: Tensor = program.module()(*named.values())
+        return found

@@ -1,0 +1,135 @@
+"""What an exported folder says of itself: to programs in model.json, to people in README.md."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mmcli import __version__, registry
+from mmcli.data.dataset import Dataset
+from mmcli.models import graphs
+from mmcli.models.predictor import Model
+from mmcli.models.recipe import Recipe
+from mmcli.signals import Signal
+
+FILES = {"onnx": "model.onnx", "onnx-int8": "model.onnx", "torch-export": "model.pt2", "safetensors": "model.safetensors"}
+DESCRIPTION, EXAMPLE, SCRIPT, ABOUT = "model.json", "example.safetensors", "run.py", "README.md"
+
+
+def description(form: str, loaded: Model, dataset: Dataset, signals: Mapping[str, Signal], error: float) -> dict[str, Any]:
+    """What the network takes, of what that is made, and what its outputs mean."""
+    recipe, task = Recipe.of(loaded.artifact), loaded.task
+    inputs = {}
+    for name, found in loaded.inputs.items():
+        members = {column: {"modality": kind(own), "state": own.state()} for column, own in found.members.items()}
+        inputs[name] = {"kind": found.spec.kind, "columns": members}
+    encoders = {}
+    for name, choice in recipe.encoders.items():
+        preparation = loaded.network.encoder(name).preparation() or {}
+        encoders[name] = {"input": choice["input"], "ngrams": preparation.get("ngrams")}
+    names = list(getattr(task, "classes", None) or getattr(task, "labels", None) or dataset.schema["targets"])
+    return {
+        "made_by": f"mmcli {__version__}",
+        "format": form,
+        "file": FILES[form],
+        "target": loaded.target,
+        "na": sorted(loaded.na),
+        "task": {"kind": kind(task), "link": task.decision.link, "names": names, "state": task.state()},
+        "tensors": _tensors(recipe, signals),
+        "inputs": inputs,
+        "encoders": encoders,
+        "network": recipe.as_dict(),
+        "conformal": loaded.conformal,
+        "largest_difference_from_pytorch": error,
+    }
+
+
+def _tensors(recipe: Recipe, signals: Mapping[str, Signal]) -> dict[str, Any]:
+    fields = {}
+    for name, tensor in graphs.tensors_of(signals).items():
+        encoder = name.rpartition(".")[0]
+        shape: list[int | str] = ["batch", *tensor.shape[1:]]
+        if name.endswith(".values") and signals[encoder].lengths is not None:
+            shape[1] = "time"
+        choice = recipe.encoders[encoder]
+        fields[name] = {
+            "dtype": str(tensor.dtype).removeprefix("torch."),
+            "shape": shape,
+            "input": choice["input"],
+            "encoder": choice["architecture"],
+        }
+    return fields
+
+
+def as_json(value: Any) -> bytes:
+    """As it stands in a file."""
+    return json.dumps(value, ensure_ascii=False, indent=1, default=str).encode()
+
+
+def kind(part: Any) -> str:
+    """What a modality or a task is called."""
+    return registry.name_of(type(part))
+
+
+def about(form: str, found: Mapping[str, Any], needs: Sequence[str]) -> str:
+    """The README of the folder; `needs` are the packages that its script imports."""
+    lines = [
+        f"# A model of {found['target']}",
+        "",
+        f"Written by {found['made_by']} as {form}: `{found['file']}`. It needs no mmcli.",
+        "",
+        *_how_to_run(form, found, " ".join(needs)),
+        f"- `{DESCRIPTION}` describes the model: each tensor that the network takes (name, type, shape), the columns that they",
+        "  are made of, each with its modality and all that was learnt of it (sizes, means and deviations, categories, the",
+        "  tokenizer), the classes in the order of the outputs, and the network's own layers.",
+        f"- `{EXAMPLE}` holds real rows as such tensors, and the outputs that PyTorch gives for them.",
+    ]
+    if form.startswith("onnx"):
+        lines += ["- `preprocessing/` makes the tensors of cells, and words of outputs; `tokenizers/` is for columns of text."]
+    if form == "torch-export":
+        lines += [
+            "",
+            "This format is torch's own: it holds the inputs that the graph was traced with as a pickle, which",
+            "`torch.export.load` reads. Load it from where you trust, or use ONNX, which holds none.",
+        ]
+    lines += [
+        "",
+        "What a tensor is made of, by its input's kind: a grid is pixels from 0 to 1, less the mean, by the deviation; ids are",
+        "token ids, or hashed n-grams where the encoder is `bag`; a spectrogram is log-mel frames; fields are numbers less the",
+        "mean, by the deviation, and category ids, not a number where empty. `.present` is false where a cell is missing, its",
+        "values then zero; `.lengths` counts the real steps of a row.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _how_to_run(form: str, found: Mapping[str, Any], needs: str) -> list[str]:
+    install, check = f"    pip install {needs}", f"    python {SCRIPT}"
+    if form == "safetensors":
+        return [
+            "The weights alone, which `safetensors` or torch reads: to compute with them, build the layers that `network` in",
+            f"`{DESCRIPTION}` names, or use mmcli. For a folder that runs by itself, export as onnx.",
+            "",
+        ]
+    if form == "torch-export":
+        said = f"`{SCRIPT}` takes tensors, not tables: it runs the rows of `{EXAMPLE}`, or of a file like it."
+        return [said, "", install, f"{check} [ROWS.safetensors]", ""]
+    if found["only_tensors"]:
+        said = f"`{SCRIPT}` takes no tables, since {found['only_tensors']}; it checks the rows of `{EXAMPLE}`."
+        return [said, "", install, check, ""]
+    columns = {name: own["modality"] for each in found["inputs"].values() for name, own in each["columns"].items()}
+    jpegs = "JPEGs of some sizes are within a grey level or so of training; with `pip install simplejpeg` all are exact."
+    return [
+        "Install what it needs (Python 3.11 or newer), then predict a table, its media under the table's folder:",
+        "",
+        install,
+        f"{check} TABLE.csv -o predictions.csv",
+        "",
+        f"The columns it looks for: {', '.join(columns)}.",
+        "One that is not there, and every cell that is empty or cannot be read, counts as missing; the latter are told on",
+        "standard error.",
+        f"`python {SCRIPT} --help` lists the options; without a table it checks the rows of `{EXAMPLE}`.",
+        *([jpegs] if "image" in columns.values() else []),
+        "",
+    ]

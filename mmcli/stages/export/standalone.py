@@ -1,0 +1,80 @@
+"""What lets an exported graph take tables: the plain modules that its columns need, its tokenizers, and a script."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from mmcli.exports import bundling
+from mmcli.exports.made import MAKERS
+from mmcli.models.predictor import Model
+from mmcli.stages.export.describing import SCRIPT, as_json, kind
+from mmcli.tables.dates import FREE
+
+TOKENIZERS = "tokenizers"
+FOLDERS = (bundling.PACKAGE, TOKENIZERS)
+_SCRIPT = '''"""Predicts a table: python run.py TABLE.csv -o predictions.csv (--help for more); needs {needs}."""
+
+import sys
+from pathlib import Path
+
+try:
+    from {package}.command import main
+except ImportError as error:
+    sys.exit(f"error: {{error}}; pip install {needs}")
+
+if __name__ == "__main__":
+    sys.exit(main(Path(__file__).parent))
+'''
+
+
+def why_not(loaded: Model) -> str:
+    """Why tables cannot be read without mmcli; empty where they can."""
+    for found in loaded.inputs.values():
+        for column, modality in found.members.items():
+            if type(modality).__module__ != f"mmcli.modalities.{kind(modality)}" or kind(modality) not in MAKERS:
+                return f"the column {column} is of a modality of your own, {kind(modality)}"
+    for name in loaded.network.names:
+        if loaded.network.encoder(name).preparation() is None:
+            return f"the encoder {name} prepares its input in a way that only it knows"
+    return ""
+
+
+def take_out(description: dict[str, Any], loaded: Model, folder: Path) -> None:
+    """Moves tokenizers out of the description into files of their own, and writes how the ids of a bag are spelt."""
+    (folder / TOKENIZERS).mkdir()
+    count = 0
+    for found in description["inputs"].values():
+        for own in found["columns"].values():
+            if own["modality"] == "text":
+                count += 1
+                name = f"{TOKENIZERS}/{count}.json"
+                (folder / name).write_bytes(as_json(own["state"]["tokenizer"]))
+                own["state"] = {**own["state"], "tokenizer": name}
+    for own in description["encoders"].values():
+        if own["ngrams"]:
+            count += 1
+            name = f"{TOKENIZERS}/{count}.pieces.json"
+            pieces = [piece.decode("latin-1") for piece in loaded.inputs[own["input"]].spec.pieces]
+            (folder / name).write_bytes(as_json(pieces))
+            own["ngrams"] = {**own["ngrams"], "pieces": name}
+    if not count:
+        (folder / TOKENIZERS).rmdir()
+
+
+def write_script(description: Mapping[str, Any], folder: Path) -> list[str]:
+    """The script and the modules that it and the model's columns need; gives the packages that they import."""
+    modules = ["mmcli.exports.command"]
+    if not description["only_tensors"]:
+        for found in description["inputs"].values():
+            modules += [f"mmcli.exports.{MAKERS[own['modality']].partition('.')[0]}" for own in found["columns"].values()]
+    imported = bundling.bundle(dict.fromkeys(modules), folder)
+    distributions = metadata.packages_distributions()
+    columns = [own for found in description["inputs"].values() for own in found["columns"].values()]
+    free = any(own["modality"] == "date" and own["state"]["format"].startswith(FREE) for own in columns)
+    needs = sorted([*(distributions[name][0].lower() for name in imported), *(["python-dateutil"] if free else [])])
+    script = _SCRIPT.format(needs=" ".join(needs), package=bundling.PACKAGE)
+    (folder / SCRIPT).write_text(script, encoding="utf-8")
+    return needs

@@ -1,0 +1,236 @@
+"""An exported folder stands alone: run.py predicts a table as mmcli predict does, without mmcli and torch."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from mmcli.cli import app
+from mmcli.errors import ExitCode
+from tests.conftest import ROOT, SMALL, write_csv
+
+pytest.importorskip("onnxscript")
+pytest.importorskip("onnxruntime")
+pytestmark = pytest.mark.slow
+
+ALONE = """
+import runpy, sys
+from importlib.abc import MetaPathFinder
+
+class Refused(MetaPathFinder):
+    names = {"mmcli", "torch", "torchvision", "pandas", "scipy", "simplejpeg", "safetensors", "sklearn", "pydantic", "fsspec"}
+
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in self.names:
+            raise ImportError(f"{name} is not to be had")
+
+sys.meta_path.insert(0, Refused())
+sys.path.insert(0, sys.argv[1])
+sys.argv = [sys.argv[1] + "/run.py", *sys.argv[2:]]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+"""Runs run.py as if only what its README names were installed."""
+
+
+def invoke(*arguments: str | Path) -> str:
+    from typer.testing import CliRunner
+
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert result.exit_code == ExitCode.DONE, result.output
+    return " ".join(result.output.split())
+
+
+def run_alone(folder: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", ALONE, folder, *arguments]
+    return subprocess.run([str(own) for own in command], capture_output=True, text=True, encoding="utf-8", check=False)
+
+
+def records(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def check_same(found: Path, wanted: Path, near: float = 1e-4) -> None:
+    """The same columns, rows and answers; probabilities and numbers up to what float32 leaves."""
+    ours, theirs = records(found), records(wanted)
+    assert list(ours[0]) == list(theirs[0])
+    assert len(ours) == len(theirs)
+    for own, right in zip(ours, theirs, strict=True):
+        for column, cell in own.items():
+            if column.partition("_predicted")[1] and right[column] != cell:
+                assert abs(float(cell) - float(right[column])) <= near * max(1.0, abs(float(right[column]))), column
+            else:
+                assert cell == right[column]
+
+
+def trained(table: Path, root: Path, inputs: Sequence[str], *options: str) -> None:
+    """A tiny fused model of the table."""
+    invoke("preprocess", table, "-a", root, *options)
+    small = [own for own in SMALL if own.startswith("--set=encoder.")]
+    for name in inputs:
+        column, _, architecture = name.partition("=")
+        invoke("train-encoder", column, "--arch", architecture, "-a", root, *small, "--set=training.epochs=1")
+    chosen = [part for name in inputs for part in ("--encoder", name)]
+    invoke("fuse", "--method", "gated", *chosen, "-a", root, "--set=training.epochs=5")
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The artifacts root of the sample table, and its export."""
+    root = tmp_path_factory.mktemp("sample") / "artifacts"
+    inputs = ("photo=cnn", "clip=cnn-rnn", "sound=crnn", "note=bag", "tabular=mlp", "probe=mlp")
+    trained(ROOT / "sample_data" / "data.csv", root, inputs, "--target", "action", "--image-size", "32")
+    invoke("export", "-a", root, "--to", root.parent / "exported")
+    return root, root.parent / "exported"
+
+
+def test_the_sample_table(sample: tuple[Path, Path], tmp_path: Path) -> None:
+    root, exported = sample
+    table = ROOT / "sample_data" / "data.csv"
+    done = run_alone(exported, table, "--output", tmp_path / "found.csv")
+    assert done.returncode == 0, done.stderr
+    invoke("predict", table, "-a", root, "-o", tmp_path / "wanted.csv", "--precision", "float32")
+    check_same(tmp_path / "found.csv", tmp_path / "wanted.csv")
+    told = [
+        f"row {r['row']}, column {r['column']!r}, {r['path']!r}: {r['reason']}"
+        for r in records(tmp_path / "wanted.rejects.csv")
+    ]
+    assert len(told) == 2
+    assert done.stderr.splitlines()[:2] == told
+
+
+def test_an_odd_table(sample: tuple[Path, Path], tmp_path: Path) -> None:
+    """Columns in another order, one of them not there; cells that cannot be read, or were never seen; another folder of media,
+    another delimiter; what is written goes to standard output."""
+    root, exported = sample
+    rows = records(ROOT / "sample_data" / "data.csv")[:70]
+    for number, row in enumerate(rows):
+        row["reading"] = ["1,234.5", "12%", "n/a", "", "１２"][number % 5]
+        row["when"] = ["2025-04-25", "soon", " "][number % 3]
+        row["crew"] = ["Kelvin", "nobody", ""][number % 3]
+        row["photo"] = [row["photo"], "gone.png", "", row["sound"]][number % 4]
+        row["probe"] = [row["probe"], "[1, 2]", "words"][number % 3]
+        row["note"] = ["", "电池, 在棚子里", 'a "quoted"\nline; two', "x" * 3000][number % 4]
+    columns = ["note", "when", "probe", "photo", "crew", "reading", "sound", "另"]
+    table = tmp_path / "odd.csv"
+    with table.open("w", encoding="utf-8-sig", newline="") as file:
+        csv.writer(file, delimiter=";").writerows([columns, *([row.get(name, "ü") for name in columns] for row in rows)])
+    media = ROOT / "sample_data"
+    done = run_alone(exported, table, "--media-root", media)
+    assert done.returncode == 0, done.stderr
+    (tmp_path / "found.csv").write_text(done.stdout.replace("\r\n", "\n"), encoding="utf-8")
+    options = ("--media-root", media, "--precision", "float32")
+    invoke("predict", table, "-a", root, "-o", tmp_path / "wanted.csv", *options)
+    with (tmp_path / "found.csv").open(encoding="utf-8", newline="") as file:
+        write_csv(tmp_path / "commas.csv", *(lambda every: (every[0], every[1:]))(list(csv.reader(file, delimiter=";"))))
+    check_same(tmp_path / "commas.csv", tmp_path / "wanted.csv")
+    lines = done.stderr.splitlines()
+    assert lines[0].endswith("odd.csv lacks the column clip: absent in every row")
+    told = [
+        f"row {r['row']}, column {r['column']!r}, {r['path']!r}: {r['reason']}"
+        for r in records(tmp_path / "wanted.rejects.csv")
+    ]
+    assert sorted(told) == sorted(line for line in lines if line.startswith("row "))
+    assert f"{len(told):,} cells could not be read and count as absent" in lines
+    assert "column 'note': 17 cells cut to 256 tokens" in lines
+    assert any(line.startswith("column 'crew': ") for line in lines)
+
+
+def test_help_and_what_cannot_be_run(sample: tuple[Path, Path], tmp_path: Path) -> None:
+    _, exported = sample
+    shown = run_alone(exported, "--help").stdout
+    assert all(flag in shown for flag in ("--output", "--media-root", "--encoding", "--delimiter", "table"))
+    other = write_csv(tmp_path / "t.csv", ["a", "b"], [["1", "2"]])
+    wrong = {
+        "none of the model's inputs": [other],
+        "there is no such file": [tmp_path / "gone.csv"],
+        "has a header but no rows": [write_csv(tmp_path / "e.csv", ["note"], [])],
+        "is the table itself": [other, "-o", other],
+    }
+    other.write_text("note,b\n1,2\n")
+    wrong["has 3 fields"] = [
+        write_csv(tmp_path / "w.csv", ["note", "b"], [["1", "2"], ["1", "2", "3"]]),
+        "-o",
+        tmp_path / "o.csv",
+    ]
+    wrong["none of the model's inputs"] = [write_csv(tmp_path / "n.csv", ["a", "b"], [["1", "2"]])]
+    for said, arguments in wrong.items():
+        done = run_alone(exported, *arguments)
+        assert done.returncode == 1, done.stderr
+        assert done.stderr.startswith("error: ") or done.stderr.splitlines()[-1].startswith("error: ")
+        assert said in done.stderr
+        assert "Traceback" not in done.stderr
+    assert not list(tmp_path.glob("*o.csv*"))
+
+
+def test_the_readme_names_what_is_imported_and_nothing_else(sample: tuple[Path, Path]) -> None:
+    _, exported = sample
+    lines = (exported / "README.md").read_text(encoding="utf-8").splitlines()
+    assert "    pip install av numpy onnxruntime pillow soundfile tokenizers" in lines
+    assert "    python run.py TABLE.csv -o predictions.csv" in lines
+    assert any("photo, clip, sound, note, reading, crew, when, probe" in line for line in lines)
+    about = json.loads((exported / "model.json").read_text(encoding="utf-8"))
+    assert about["encoders"]["note"]["ngrams"]["pieces"] == "tokenizers/2.pieces.json"
+
+
+TARGETS = {
+    "onnx": (lambda i: str(round(3.5 * i - 40, 1)), ()),
+    "onnx-int8": (lambda i: "|".join(n for n, d in (("odd", 2), ("third", 3)) if i % d), ("--label-separator", "|")),
+}
+
+
+@pytest.fixture(scope="module", params=TARGETS)
+def small(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    """A format, and a folder with a table of texts and numbers, of which numbers or labels are learnt: `data.csv` and `a`."""
+    folder = tmp_path_factory.mktemp("small")
+    cell, options = TARGETS[request.param]
+    rows = [[f"word{i % 7} 字{i % 5}", str(i * 0.5), cell(i)] for i in range(80)]
+    table = write_csv(folder / "data.csv", ["text", "size", "y"], rows)
+    trained(table, folder / "a", ("text=bag", "text=rnn", "size=mlp"), "--target", "y", *options)
+    return request.param, folder
+
+
+def test_other_tasks_and_only_what_they_read(small: tuple[str, Path], tmp_path: Path) -> None:
+    form, folder = small
+    table = folder / "data.csv"
+    invoke("export", "-a", folder / "a", "--format", form, "--to", tmp_path / "out")
+    assert not {"images.py", "sounds.py", "clips.py", "pictures.py"} & {
+        p.name for p in (tmp_path / "out/preprocessing").iterdir()
+    }
+    readme = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    assert "    pip install numpy onnxruntime tokenizers\n" in readme
+    done = run_alone(tmp_path / "out", table, "-o", tmp_path / "found.csv")
+    assert done.returncode == 0, done.stderr
+    invoke("predict", table, "-a", folder / "a", "-o", tmp_path / "wanted.csv", "--precision", "float32")
+    if form == "onnx":
+        check_same(tmp_path / "found.csv", tmp_path / "wanted.csv")
+        return
+    found, wanted = records(tmp_path / "found.csv"), records(tmp_path / "wanted.csv")
+    for own, right in zip(found, wanted, strict=True):
+        assert abs(float(own["y_predicted_probability_odd"]) - float(right["y_predicted_probability_odd"])) < 0.1
+
+
+def test_a_refusal_leaves_nothing_and_another_format_takes_the_place(small: tuple[str, Path], tmp_path: Path) -> None:
+    from typer.testing import CliRunner
+
+    form, folder = small
+    to = tmp_path / "deep" / "er"
+    arguments = ["export", "-a", str(folder / "a"), "--to", str(to), "--format"]
+    result = CliRunner().invoke(app, [*arguments, "torch-export"])
+    assert result.exit_code == ExitCode.USAGE
+    assert list(tmp_path.iterdir()) == []
+    invoke(*arguments, form)
+    (to / "mine.txt").write_text("kept")
+    result = CliRunner().invoke(app, [*arguments, "torch-export"])
+    assert result.exit_code == ExitCode.USAGE
+    assert {"model.onnx", "run.py", "mine.txt"} <= {path.name for path in to.iterdir()}
+    invoke(*arguments, "safetensors")
+    names = {path.name for path in to.iterdir()}
+    assert names == {"README.md", "example.safetensors", "mine.txt", "model.json", "model.safetensors"}
+    assert "build the layers that `network`" in (to / "README.md").read_text(encoding="utf-8")

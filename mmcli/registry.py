@@ -194,10 +194,17 @@ def load(room: str, name: str) -> type[Any]:
     if len(wanted) != 1:
         raise ConfigError(
             f"{info.path if own else info.module} must define exactly one {contract.__name__}, it defines {len(classes)}",
-            "Name the one meant: FILE.py:CLASS." if own else "Keep one class to a file.",
+            _mend_count(room, len(wanted)) if own else "Keep one class to a file.",
         )
     _names[wanted[0]] = f"{info.path}:{wanted[0].__name__}" if own else info.name
     return wanted[0]
+
+
+def _mend_count(room: str, count: int) -> str:
+    """What to do about a file of a user's own with so many parts of a room, which should be one."""
+    if count:
+        return "Name the one meant: FILE.py:CLASS."
+    return f"Let a class in it derive from mmcli.{room}.{_contract(room).__name__}, or name the file that has one."
 
 
 def name_of(part: type[Any]) -> str:

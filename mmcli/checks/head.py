@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -50,9 +51,9 @@ class Subject:
         return kind.save(kind.plain(outputs))
 
 
-def _differ(one: dict[str, Tensor], other: dict[str, Tensor]) -> str:
-    """Which tensors are not the same; empty where all are."""
-    return ", ".join(name for name in one if one[name].shape != other[name].shape or not torch.allclose(one[name], other[name]))
+def _differ(one: dict[str, Tensor], other: dict[str, Tensor], same: Callable[[Tensor, Tensor], bool] = torch.equal) -> str:
+    """Which tensors are not the same, to the bit where nothing else is asked; empty where all are."""
+    return ", ".join(name for name in one if one[name].shape != other[name].shape or not same(one[name], other[name]))
 
 
 def a_row_alone_has_the_answer_that_it_has_among_others(subject: Subject) -> None:
@@ -65,8 +66,18 @@ def a_row_alone_has_the_answer_that_it_has_among_others(subject: Subject) -> Non
     for row in range(4):
         own = slice(row, row + 1)
         alone = head(Fused(given.pooled[own], given.tokens[own], given.mask[own]))
-        found = _differ(subject.bits(alone), subject.bits(kind.gather(together, torch.tensor([row]))))
+        found = _differ(subject.bits(alone), subject.bits(kind.gather(together, torch.tensor([row]))), torch.allclose)
         assert not found, f"row {row} by itself has another answer ({found})"
+
+
+def asked_or_made_again_it_answers_the_same(subject: Subject) -> None:
+    """The same seed, options and features give the same answer, to the bit."""
+    head, given = subject.built(), subject.fused()
+    first = subject.bits(head(given))
+    found = _differ(first, subject.bits(head(given)))
+    assert not found, f"asked again it has another answer ({found})"
+    found = _differ(first, subject.bits(subject.built()(given)))
+    assert not found, f"made again from the same seed it has another answer ({found})"
 
 
 def the_loss_is_finite_and_every_parameter_learns(subject: Subject) -> None:
@@ -102,6 +113,7 @@ def saved_and_loaded_it_answers_alike(subject: Subject) -> None:
 
 CHECKS: tuple[Check, ...] = (
     a_row_alone_has_the_answer_that_it_has_among_others,
+    asked_or_made_again_it_answers_the_same,
     the_loss_is_finite_and_every_parameter_learns,
     its_parameters_are_as_the_formula_says,
     saved_and_loaded_it_answers_alike,

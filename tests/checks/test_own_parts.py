@@ -93,6 +93,14 @@ WRONG = [
     ),
     ("nearness", " + 1\n", "\n", "its_parameters_are_as", "classification: it has 19 parameters, the formula says 18"),
     ("nearness", "fused.pooled, dim=1", "fused.pooled, dim=0", "a_row_alone", "row 0 by itself has another answer"),
+    ("nearness", "fused.pooled, dim=1", "fused.pooled + torch.rand(()), dim=1", "asked_or_made", "asked again it has another"),
+    (
+        "nearness",
+        "torch.randn(task.decision.width, dim)",
+        "torch.randn(task.decision.width, dim, generator=(_g := torch.Generator(), _g.seed())[0])",
+        "asked_or_made",
+        "made again from the same seed it has another",
+    ),
     (
         "nearness",
         "self.scale = nn.Parameter(torch.tensor(config.scale))",
@@ -259,6 +267,7 @@ def test_a_file_of_another_kind_is_refused_in_words(own: Path, flag: str) -> Non
     code, said = run("preprocess", table, flag, value, "-a", own / "a")
     assert code == ExitCode.USAGE
     assert f"must define exactly one {'Task' if flag == '--task' else 'Modality'}, it defines 0" in said
+    assert f"derive from mmcli.{'tasks.Task' if flag == '--task' else 'modalities.Modality'}" in said
     assert run("preprocess", table, "--task", own / "gone.py", "-a", own / "a")[0] == ExitCode.USAGE
 
 

@@ -61,12 +61,13 @@ def predict(model: Model, table: Table, output: Path | None, media_root: str) ->
     rows = rejected = 0
     with _opened(output, table) as file:
         for batch in table.batches(BATCH_ROWS):
-            cells = {name: [tables.cell(own) for own in column] for name, column in _columns(table, batch).items()}
+            told = _columns(table, batch)
+            cells = {name: [tables.cell(own) for own in column] for name, column in told.items()}
             wanted_cells = {name: _without(cells.get(name, [None] * len(batch)), model.about["na"]) for name in model.columns}
             outputs, rejects = model.outputs(wanted_cells, media_root, rows + 1)
             for row, column, cell, why in rejects:
                 _say(f"row {row}, column {column!r}, {cell!r}: {why}")
-            everything = cells | answers.decode(model.about, outputs)
+            everything = {**told, **answers.decode(model.about, outputs)}  # blanks and all
             header = [list(everything)] if not rows else []
             tables.write(file, [*header, *zip(*everything.values(), strict=True)], _delimiter(output, table))
             rows, rejected = rows + len(batch), rejected + len(rejects)

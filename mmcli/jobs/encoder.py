@@ -71,13 +71,13 @@ class _Step(Step):
         return self.module(batch.inputs[self.column])
 
     def forward(self, batch: Batch) -> Tensor:
-        signal = batch.inputs[self.column]
-        if self.mix == "none":
-            return self.module.loss(self.module.fused(signal), batch.targets)
-        signal, other, share = mixed(signal, self.mix)
+        signal, other, share = batch.inputs[self.column], None, 1.0
+        if self.mix != "none":
+            signal, other, share = mixed(signal, self.mix)
         fused = self.module.fused(signal)
-        own, others = (self.module.loss(fused, targets) for targets in (batch.targets, batch.targets[other]))
-        return share * own + (1 - share) * others
+        outputs = self.module.head(fused)
+        own = self.module.loss(outputs, fused, batch.targets)
+        return own if other is None else share * own + (1 - share) * self.module.loss(outputs, fused, batch.targets[other])
 
 
 def augmentation(column: str, network: ColumnModel, dataset: Dataset, strength: str) -> dict[str, Augment]:

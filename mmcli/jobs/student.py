@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mmcli.data.dataset import Dataset
 from mmcli.jobs import joint
-from mmcli.models.networks import FusedModel
+from mmcli.models.networks import FusedModel, Output
 from mmcli.signals import Batch
 from mmcli.tasks import Task
 from mmcli.training.config import TrainingConfig
@@ -52,25 +52,25 @@ def job(
         encoder_rate=encoder_rate,
         watch=watch,
     )
-    return replace(made, step=_Step(made.step, teacher.to(compute.device), dataset.task))
+    return replace(made, step=_Step(made.step, student, teacher.to(compute.device)))
 
 
 class _Step(Step):
     """A student that is taught what to answer, by outputs for all rows and by the targets."""
 
-    def __init__(self, step: Step, taught: Tensor, task: Task) -> None:
+    def __init__(self, step: Step, network: FusedModel, taught: Tensor) -> None:
         super().__init__(step.module)
         self.student = step
+        self.network = network
         self.taught = taught
-        self.task = task
 
     def outputs(self, batch: Batch) -> Any:
         return self.student.outputs(batch)
 
     def forward(self, batch: Batch) -> Tensor:
-        outputs = self.student.outputs(batch)
-        own = self.task.loss(outputs, batch.targets)
-        return TARGETS * own + (1 - TARGETS) * divergence(outputs, self.taught[batch.row_ids], self.task)
+        output: Output = self.network(batch.inputs)
+        own = self.network.fusion_head.loss(output, batch.targets)
+        return TARGETS * own + (1 - TARGETS) * divergence(output.outputs, self.taught[batch.row_ids], self.network.task)
 
 
 def divergence(outputs: Tensor, teacher: Tensor, task: Task) -> Tensor:

@@ -33,10 +33,10 @@ class ColumnModel(nn.Module):
         """Outputs of B rows."""
         return self.head(self.fused(signal))
 
-    def loss(self, fused: Fused, targets: Tensor) -> Tensor:
+    def loss(self, outputs: Any, fused: Fused, targets: Tensor) -> Tensor:
         """What training minimises; of an encoder of many members while it trains, all of them on the same targets."""
         members = len(fused.pooled) // len(targets)
-        return self.head.loss(self.head(fused), fused, targets.repeat(members, *[1] * (targets.dim() - 1)))
+        return self.head.loss(outputs, fused, targets.repeat(members, *[1] * (targets.dim() - 1)))
 
 
 def alone(features: Features) -> Fused:

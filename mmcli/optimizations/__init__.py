@@ -24,7 +24,7 @@ from mmcli.data.dataset import Dataset
 from mmcli.heads import Head
 from mmcli.models import calibration
 from mmcli.models.forward import outputs_for
-from mmcli.models.loading import load_encoder, load_fused
+from mmcli.models.loading import load_encoder, load_fused, outputs
 from mmcli.models.networks import AveragedHeads, FusedModel
 from mmcli.models.recipe import Member, Recipe, encoder_choice
 from mmcli.models.runners import FILES, TORCH
@@ -151,17 +151,21 @@ class Workbench:
                 network.heads[place].load_state_dict(own.head.state_dict())
         return Candidate(recipe.methods, network.to(self.compute.device).eval(), recipe)
 
+    def base_outputs(self) -> Any:
+        """What the fusion that all starts from answers for every row, its temperature taken off again: as trials answer."""
+        heads, task = load_fused(self.dataset, self.base).fusion_head, self.dataset.task
+        return task.outputs.tempered(outputs(self.base, task), 1 / heads.temperature)
+
     def of_trials(self, trials: Mapping[Trial, int], name: str, like: Recipe, base: int = 0) -> Candidate:
         """A model of the search's trials, averaged, each as often as it is said, and `base` times the fusion that all starts
-        from."""
+        from; none is calibrated, so that thresholds mean the same to all."""
         members, weights = [trial.member for trial in trials], [trial.weights() for trial in trials]
         shares = [float(count) for count in trials.values()]
         if base:
             heads = load_fused(self.dataset, self.base).fusion_head
             own = heads.each if isinstance(heads, AveragedHeads) else [heads]
             members += Recipe.of(self.base).members
-            common = heads.temperature if isinstance(heads, AveragedHeads) else torch.ones(())
-            weights += [{**head.state_dict(), "temperature": head.temperature * common} for head in own]
+            weights += [{**head.state_dict(), "temperature": torch.ones(())} for head in own]
             shares += [base / len(own)] * len(own)
         made = self.assembled(members, weights, like)
         averaged = made.network.fusion_head

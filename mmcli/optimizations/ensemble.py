@@ -9,7 +9,6 @@ from pydantic import Field
 from torch import Tensor
 
 from mmcli.config import Config as BaseConfig
-from mmcli.models import loading
 from mmcli.models.networks import settle
 from mmcli.optimizations import Candidate, Optimization, Workbench
 from mmcli.selection.ensemble import bagged
@@ -41,7 +40,7 @@ class Ensemble(Optimization):
         task, targets = dataset.task, dataset.targets[val]
         outputs = [trial.outputs(task)[val].float() for trial in trials]
         if not bench.base.config["trained_encoders"]:  # those of the trials stand as they were
-            outputs.append(loading.outputs(bench.base, task)[val].float())
+            outputs.append(bench.base_outputs()[val].float())
 
         def loss(own: Tensor, of: Tensor) -> float:
             return task.score(own, of)["loss"]

@@ -274,3 +274,9 @@ def test_all_tokens_of_each_row_are_kept_where_that_is_asked_for(root: Path) -> 
         device.choose("cpu", "float32"),
     )
     torch.testing.assert_close(outputs[rows], network_outputs, atol=0.05, rtol=0.05)
+
+
+def test_a_head_where_a_method_has_none_is_refused(root: Path) -> None:
+    code, output = run("fuse", "--method", "late", "--head", "linear", "-a", root, *QUICK)
+    assert code == ExitCode.USAGE
+    assert "--head: late fuses the columns' own predictions" in output

@@ -305,7 +305,9 @@ def test_an_ensemble_is_the_mean_of_trials_and_of_the_fused_model_each_by_its_co
     first, second = bench.search().done()[:2]
     made = bench.of_trials({first: 2, second: 1}, "ensemble", Recipe.of(base), base=3)
     everything = torch.arange(len(dataset.rows))
-    fused = tensors.load(base.file(loading.OUTPUTS))["outputs"]
+    temperature = loading.load_fused(dataset, base).fusion_head.temperature
+    assert temperature != 1
+    fused = tensors.load(base.file(loading.OUTPUTS))["outputs"] * temperature
     expected = (2 * first.outputs(dataset.task) + second.outputs(dataset.task) + 3 * fused) / 6
     found = forward.outputs_for(made.network, dataset, everything, bench.compute)
     torch.testing.assert_close(found, expected, atol=0.02, rtol=0.02)  # cached embeddings are in float16

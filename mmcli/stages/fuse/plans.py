@@ -90,6 +90,10 @@ def _plan(method: str, encoders: dict[str, Artifact], dataset: Dataset, options:
     config = settings.part("fusions", method)
     if options.order and not info.literals.get("ABOUT", {}).get("ordered") and ALL not in options.methods:
         raise ConfigError(f"--order: the method {method} does not look at the order of the columns", "Leave it out.")
+    if options.head and info.literals.get("ABOUT", {}).get("family") == "decision" and ALL not in options.methods:
+        raise ConfigError(
+            f"--head: {method} fuses the columns' own predictions, and has no head over features", "Leave it out."
+        )
     on_embeddings = TrainingConfig.of(settings, **{**TRAINING, **info.literals.get("TRAINING", {})})
     training = TrainingConfig.of(settings, **TRAINING_THROUGH) if options.train_encoders else on_embeddings
     if options.align is not None:

@@ -93,7 +93,7 @@ def page(
         "optimizing": optimizing,
         "training": curves.learnt(read, fused, best),
         "advice": advice.advice(summary, classes, rows, rejects, bool(optimizing), best.root),
-        "left_out": [f"{ability}: {why}" for ability, why in summary["left_out"].items()],
+        "left_out": [f"{ability} ({why})" for ability, why in summary["left_out"].items()],
         "made": provenance.of(made_from, *made_by),
         "target": dataset.target,
         "task": task.summary(),

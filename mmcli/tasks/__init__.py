@@ -33,9 +33,9 @@ Ability = Literal[
 """What can be had of some kinds of targets."""
 MADE_FOR: dict[Ability, tuple[tuple[str, ...], str]] = {
     "calibration": (("softmax", "sigmoid"), "there are no probabilities to calibrate"),
-    "calibration by class": (("softmax",), "only one class of each row has a probability for each class"),
-    "McNemar's test": (("softmax",), "only of classes is a row just right or wrong"),
-    "doubtful targets": (("softmax",), "only classes are probable enough, or not, to be doubted"),
+    "calibration by class": (("softmax",), "it is for classes of which a row has one"),
+    "McNemar's test": (("softmax",), "it is for classes, where a row is just right or wrong"),
+    "doubtful targets": (("softmax",), "it is for classes, whose probabilities can speak against a target"),
 }
 """Of what is not for every vector of decisions: by which links they must become probabilities, and what is lacking else."""
 

@@ -96,7 +96,8 @@ def preprocessed(table: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def chain(table: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The artifacts root of a whole chain over `table`, tiny. Tests must not change it: all processes share it."""
-    return shared(tmp_path_factory, "chain", lambda folder: _mmcli("run", table, folder, "--trials", "3", *SMALL)) / "artifacts"
+    options = ("--preset", "best", "--method", "gated", "--trials", "3", *SMALL)
+    return shared(tmp_path_factory, "chain", lambda folder: _mmcli("run", table, folder, *options)) / "artifacts"
 
 
 def _mmcli(command: str, table: Path, folder: Path, *options: str) -> None:

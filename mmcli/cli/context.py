@@ -47,6 +47,11 @@ def read_config(ctx: typer.Context, file: Path | None) -> Path | None:
         for key, value in values.get(section, {}).items():
             if isinstance(value, dict):
                 continue
+            if section != command and key.replace("-", "_") in {"time_budget", "only", "skip"}:
+                raise ConfigError(
+                    f"--config {file}: [{section}] {key} is for mmcli {section}; mmcli run goes by its own",
+                    'Say it for both: [run] time-budget = "10m" is the whole run\'s; what run does is chosen by --preset.',
+                )
             name = flags.get(key.replace("-", "_"))
             if name is None:
                 known = sorted(flag.replace("_", "-") for flag in flags)

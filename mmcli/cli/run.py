@@ -12,7 +12,7 @@ from mmcli.options import optimize as optimizing
 from mmcli.options import preprocess as preprocessing
 from mmcli.options import train_encoder as training
 from mmcli.options.columns import Source
-from mmcli.options.run import LEFT_OUT, STAGES, Options
+from mmcli.options.run import LEFT_OUT, SETTINGS, STAGES, Options, of_stage
 
 if TYPE_CHECKING:
     from mmcli.stages import Context, Outcome
@@ -34,19 +34,21 @@ def command(
     """Do it all: preprocess, train-encoder, fuse, optimize, evaluate. A second call does only what changed."""
     source.check()
     encoders.check()
+    options.check(choices)
     from mmcli.stages import evaluate, fuse, optimize, preprocess, train_encoder
     from mmcli.training import device
 
     device.choose(context.device, context.precision, context.threads)  # one that is not here ends it before any work
+    context = replace(context, settings=context.settings.over(SETTINGS.get(options.preset, {})))
     data = {}
     outcome = preprocess.run(source.table, table, replace(context, to_the_end=True))
     data["preprocess"] = outcome.data
     if context.dry_run:
         return replace(outcome, data=data)
-    data["train-encoder"] = train_encoder.run(encoders, context).data
-    data["fuse"] = fuse.run(fusion, context).data
+    data["train-encoder"] = train_encoder.run(of_stage(encoders, options), context).data
+    data["fuse"] = fuse.run(of_stage(replace(fusion, batch_size=fusion.batch_size or None), options), context).data
     if not options.no_optimize:
-        data["optimize"] = optimize.run(choices, context).data
+        data["optimize"] = optimize.run(of_stage(choices, options), context).data
     outcome = evaluate.run(proof, context)
     data["evaluate"] = outcome.data
     return replace(outcome, data=data)

@@ -97,6 +97,13 @@ class Settings:
             values = _merge(values, own)
         return Settings(values)
 
+    def over(self, defaults: Mapping[str, Any]) -> Settings:
+        """These settings over others, given by their dotted keys."""
+        values: dict[str, Any] = {}
+        for key, value in defaults.items():
+            _assign(values, key.split("."), value)
+        return Settings(_merge(values, self.values))
+
     def part(self, room: str, name: str, **defaults: Any) -> Any:
         """The `Config` of a part: class defaults, then `defaults`, then what the user said."""
         info = registry.resolve(room, name)

@@ -10,8 +10,10 @@ from mmcli import registry
 from mmcli.errors import ConfigError
 from mmcli.options.columns import Head
 from mmcli.options.flags import Flag
+from mmcli.options.training import BatchSize, Epochs, LearningRate, TimeBudget
 
 ALL = "all"
+DEFAULT = "gated"
 
 
 def _methods(names: list[str]) -> list[str]:
@@ -46,8 +48,12 @@ class Options:
             complete="fusions",
             parse=_methods,
         ),
-    ] = ("gated",)
+    ] = ()
     head: Head = None
+    epochs: Epochs = None
+    batch_size: BatchSize = None
+    learning_rate: LearningRate = None
+    time_budget: TimeBudget = None
     inputs: Annotated[
         tuple[str, ...], Flag("--input", "An input to fuse. Repeat. Default: all.", short="-i", metavar="NAME")
     ] = ()

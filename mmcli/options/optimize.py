@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, cast, get_args
@@ -11,6 +12,7 @@ from mmcli import registry
 from mmcli.artifacts import layout
 from mmcli.errors import ConfigError
 from mmcli.options.flags import Flag, one_of
+from mmcli.options.training import seconds
 
 Goal = Literal["balanced", "accuracy", "latency", "size"]
 GOALS: tuple[Goal, ...] = get_args(Goal)
@@ -23,10 +25,13 @@ def _method(name: str) -> str:
     return name
 
 
-def _steps(names: list[str]) -> list[str]:
-    for name in names:
-        one_of("--skip", "step", name, registry.parts("optimizations"))
-    return names
+def _steps(flag: str) -> Callable[[list[str]], list[str]]:
+    def known(names: list[str]) -> list[str]:
+        for name in names:
+            one_of(flag, "step", name, registry.parts("optimizations"))
+        return names
+
+    return known
 
 
 def _own_steps(names: list[str]) -> list[str]:
@@ -38,18 +43,6 @@ def _own_steps(names: list[str]) -> list[str]:
 
 def _goal(text: str) -> Goal:
     return cast("Goal", one_of("--goal", "goal", text, GOALS))
-
-
-def _seconds(text: str) -> float:
-    """Seconds, from `90s`, `10m`, `1h` or a plain number of seconds.
-
-    Raises:
-        ConfigError: it is none of these.
-    """
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", text.strip())
-    if match is None or not float(match[1]):
-        raise ConfigError(f"--time-budget {text!r} is not a time", "E.g. 90s, 10m, 1h.")
-    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
 
 
 def _share(text: str) -> float:
@@ -123,7 +116,7 @@ class Options:
             metavar="TIME",
             envvar="MMCLI_TIME_BUDGET",
             panel=TIME,
-            parse=_seconds,
+            parse=seconds,
             shown="4m",
         ),
     ] = 240.0
@@ -140,11 +133,21 @@ class Options:
             "A step to leave out (see mmcli list optimizations). Repeat.",
             metavar="STEP",
             panel=TIME,
-            parse=_steps,
+            parse=_steps("--skip"),
             complete="optimizations",
         ),
     ] = ()
-
+    only: Annotated[
+        tuple[str, ...],
+        Flag(
+            "--only",
+            "The steps to take, and no others (see mmcli list optimizations). Repeat. Default: all.",
+            metavar="STEP",
+            panel=TIME,
+            parse=_steps("--only"),
+            complete="optimizations",
+        ),
+    ] = ()
     more: Annotated[
         tuple[str, ...],
         Flag(

@@ -1,19 +1,77 @@
-"""What `run` is told: what its stages are, but for what only makes sense stage by stage."""
+"""What `run` is told: what its stages are, but for what only makes sense stage by stage; and what its presets make of that."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Annotated, Any, Literal, TypeVar, cast, get_args
 
+from mmcli.errors import ConfigError
 from mmcli.options import evaluate, fuse, optimize, preprocess, train_encoder
-from mmcli.options.flags import Flag
+from mmcli.options.flags import Flag, one_of
+from mmcli.options.training import TRAINING, seconds
+
+T = TypeVar("T")
+Preset = Literal["fast", "balanced", "best"]
+PRESETS: tuple[Preset, ...] = get_args(Preset)
+SHARES: dict[type, float] = {train_encoder.Options: 0.5, fuse.Options: 0.15, optimize.Options: 0.2}
+"""Of the whole time what each stage may take; the rest is for reading the table and for the proof."""
+
+
+def _preset(text: str) -> Preset:
+    return cast("Preset", one_of("--preset", "preset", text, PRESETS, CALLED_ELSEWHERE))
+
+
+CALLED_ELSEWHERE = {
+    **dict.fromkeys(("medium_quality", "medium", "quick", "low"), "fast"),
+    **dict.fromkeys(("good_quality", "good", "default", "normal"), "balanced"),
+    **dict.fromkeys(("best_quality", "high_quality", "high", "accuracy"), "best"),
+}
+"""What other tools call presets."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """What is its own."""
 
+    preset: Annotated[
+        Preset,
+        Flag(
+            "--preset",
+            "fast: fewer epochs, one seed; balanced: calibrated, and as an ONNX graph; best: every fusion method, and all that "
+            "optimize can do.",
+            metavar="NAME",
+            panel=TRAINING,
+            parse=_preset,
+            complete=PRESETS,
+        ),
+    ] = "balanced"
+    whole: Annotated[
+        float | None,
+        Flag(
+            "--time-budget",
+            "How long all of it may take: 90s, 10m, 1h. What has no time left is trained for fewer epochs, or left out, and "
+            "said. Default: what the preset takes.",
+            metavar="TIME",
+            panel=TRAINING,
+            parse=seconds,
+            show_default=False,
+        ),
+    ] = None
+    """Seconds."""
     no_optimize: Annotated[bool, Flag("--no-optimize", "Leave the stage optimize out.", panel="Models")] = False
+
+    def check(self, choices: optimize.Options) -> None:
+        """Looks at what is asked of a stage that the preset leaves out.
+
+        Raises:
+            ConfigError: nothing would look at it.
+        """
+        if choices.trials is not None and (self.preset != "best" or self.no_optimize):
+            raise ConfigError(
+                f"--trials {choices.trials}: only the preset best searches for better fusions",
+                "Add --preset best, or run mmcli optimize --trials afterwards.",
+            )
 
 
 STAGES: tuple[type, ...] = (
@@ -25,9 +83,37 @@ STAGES: tuple[type, ...] = (
     evaluate.Options,
 )
 LEFT_OUT: dict[type, tuple[str, ...]] = {
-    train_encoder.Options: ("columns", "tokens", "batch_size", "profile"),
-    fuse.Options: ("inputs", "encoders", "align", "order", "explain", "workers", "board"),
-    optimize.Options: ("method", "max_drop", "pick", "ensemble", "coverage", "join", "skip", "more"),
+    train_encoder.Options: ("columns", "tokens", "time_budget", "profile"),
+    fuse.Options: ("inputs", "encoders", "time_budget", "align", "order", "explain", "workers", "board"),
+    optimize.Options: ("method", "max_drop", "pick", "ensemble", "coverage", "time_budget", "join", "skip", "only", "more"),
     evaluate.Options: ("slices", "quick", "compare"),
 }
 """Class -> its options that `run` does not take."""
+MEANS: dict[Preset, dict[type, dict[str, Any]]] = {
+    "fast": {
+        train_encoder.Options: {"epochs": 0.3},
+        fuse.Options: {"epochs": 0.5, "seeds": 1},
+        optimize.Options: {"only": ("calibrate",)},
+    },
+    "balanced": {optimize.Options: {"only": ("calibrate", "onnx")}},
+    "best": {fuse.Options: {"methods": (fuse.ALL,)}},
+}
+"""Preset -> what it says of each stage. A search for better fusions is in `best` alone: how far it comes depends on the
+machine, and the other presets give the same model everywhere."""
+SETTINGS: dict[Preset, dict[str, Any]] = {"balanced": {"optimization.onnx.int8": False}}
+"""Preset -> the options of parts that it changes."""
+
+
+def of_stage(own: T, options: Options) -> T:
+    """What a stage is told: what was typed for it, and what the preset and the whole time say where nothing was."""
+    means: Mapping[str, Any] = MEANS[options.preset].get(type(own), {})
+    untouched = {field.name for field in fields(cast("Any", own)) if getattr(own, field.name) == _default(field)}
+    told = {key: value for key, value in means.items() if key in untouched}
+    if options.whole is not None and type(own) in SHARES:
+        told["time_budget"] = options.whole * SHARES[type(own)]
+    changed: T = replace(cast("Any", own), **told)
+    return changed
+
+
+def _default(field: Any) -> Any:
+    return field.default_factory() if callable(field.default_factory) else field.default

@@ -10,8 +10,8 @@ from mmcli import registry
 from mmcli.errors import ConfigError
 from mmcli.options.columns import Head
 from mmcli.options.flags import Flag, one_of
+from mmcli.options.training import AUTO, UNITS, BatchSize, Epochs, LearningRate, TimeBudget
 
-AUTO = "auto"
 PRETRAINED, LITTLE, SPEED = "Pretrained networks", "Little data", "Memory and speed"
 AUGMENTING = ("none", "light", "strong")
 UNLABELLED = ("ignore", "use")
@@ -40,7 +40,7 @@ class Budget:
             )
         if not match[2]:
             return cls(epochs=int(match[1]))
-        return cls(seconds=float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]])
+        return cls(seconds=float(match[1]) * UNITS[match[2]])
 
 
 def _architectures(names: list[str]) -> list[str]:
@@ -73,19 +73,6 @@ def _folds(count: int) -> int:
     return count
 
 
-def _batch_size(text: str) -> int:
-    """Rows in one step, 0 for as many as fit.
-
-    Raises:
-        ConfigError: it is neither a number nor auto.
-    """
-    if text == AUTO:
-        return 0
-    if not text.isdecimal() or int(text) < 1:
-        raise ConfigError(f"--batch-size {text}: expected a number of rows, or auto", "E.g. --batch-size 128")
-    return int(text)
-
-
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """What the command's flags say."""
@@ -105,6 +92,10 @@ class Options:
         ),
     ] = (AUTO,)
     head: Head = None
+    epochs: Epochs = None
+    batch_size: BatchSize = None
+    learning_rate: LearningRate = None
+    time_budget: TimeBudget = None
     budget: Annotated[
         Budget,
         Flag(
@@ -174,17 +165,6 @@ class Options:
         Flag("--tokens", "Most tokens kept of a row among the embeddings; 0: all. Default: 16, or what the task needs.", min=0),
     ] = None
     """Longer ones are averaged in runs."""
-    batch_size: Annotated[
-        int | None,
-        Flag(
-            "--batch-size",
-            "Rows in one step: a number, or auto: the most that fit into memory. Default: the encoder's own.",
-            metavar="N|auto",
-            panel=SPEED,
-            parse=_batch_size,
-        ),
-    ] = None
-    """0 for the most that fit, None for the encoder's own default."""
     profile: Annotated[
         bool,
         Flag("--profile", "Write a trace of some steps of each encoder, and say where their time goes.", panel=SPEED),

@@ -68,6 +68,9 @@ class Job:
     """What the progress bar says."""
     learning_rates: dict[str, float] = field(default_factory=dict)
     """Prefix of parameter names -> factor on the learning rate."""
+    seconds: float | None = None
+    """How long it may train: the learning rate's descent then ends with the time, if that is over before the epochs are. An
+    epoch that cannot be finished is cut short."""
     watch: Callable[[list[dict[str, float]]], bool] = field(default=lambda _: False)
     """Told the history after each epoch; True ends the training, the best epoch being kept."""
 

@@ -28,6 +28,7 @@ from mmcli.training.device import seed_everything
 from mmcli.training.job import Job
 from mmcli.training.soup import Rank, Soup
 from mmcli.training.steps import gradient, optimizer_of, out_of_memory
+from mmcli.training.weights import exchange, moving
 
 CHECKPOINT = "checkpoint.safetensors"
 LOG = "log.csv"
@@ -60,6 +61,8 @@ class Trained:
     """Every val metric of that epoch, or of the soup."""
     soup: list[int] = field(default_factory=list)
     """The epochs whose weights were averaged, from 1, where `training.soup` asks for it."""
+    cut: bool = False
+    """Whether its time was over before its epochs were."""
 
 
 def train(job: Job, console: Console) -> Trained:
@@ -75,6 +78,8 @@ def train(job: Job, console: Console) -> Trained:
         while position.epoch < config.epochs and not state.out_of_patience():
             state.run_epoch()
             progress.advance(state.said())
+    if state.cut():
+        console.note(f"{job.label}: its share of --time-budget was over after {position.epoch} of {config.epochs} epochs")
     return state.finish()
 
 
@@ -122,11 +127,11 @@ class _State:
         self.trainable = [p for p in job.module.parameters() if p.requires_grad]
         self.peaks = [group["lr"] for group in self.optimizer.param_groups]
         self.average = {name: tensor.detach().clone() for name, tensor in job.module.state_dict().items()}
-        self.moving = _moving(job.module)
+        self.moving = moving(job.module)
         self.best = {name: tensor.clone() for name, tensor in self.average.items()}
         self.soup = Soup(job.config.soup)
         self.steps_per_epoch = max(math.ceil(len(job.rows.splits["train"]) / job.config.batch_size), 1)
-        self.saved_at = time.monotonic()
+        self.saved_at = self.started = time.monotonic()
         self.rows_per_s = 0.0
         self.epoch_loss = torch.zeros((), device=job.compute.device)
         self._resume()
@@ -136,10 +141,13 @@ class _State:
         job, position = self.job, self.position
         batches = shuffled(job.rows.splits["train"], job.config.batch_size, job.seed, position.epoch, job.rows.lengths)
         self.steps_per_epoch = len(batches)
-        started, first = time.monotonic(), position.step
+        started, first, rows = time.monotonic(), position.step, 0
         for batch in job.rows.ahead(batches[first:]):
             self.take_step(batch)
-        self.rows_per_s = sum(map(len, batches[first:])) / (time.monotonic() - started)
+            rows += len(batch)
+            if self.time_share() >= 1:
+                break
+        self.rows_per_s = rows / (time.monotonic() - started)
         self.end_epoch()
 
     def said(self) -> str:
@@ -222,13 +230,21 @@ class _State:
         position = self.position
         if not position.epoch:
             return False
-        if self.job.watch(position.history):
+        if self.job.watch(position.history) or self.time_share() >= 1:
             return True
         if self.job.config.keep == "last":
             return False
         losses = [row["val_loss"] for row in position.history]
         last = max(position.best_epoch, losses.index(min(losses)))
         return position.epoch - 1 - last >= self.job.config.patience
+
+    def time_share(self) -> float:
+        """How much of its time is over; 0 where it has all the time it wants."""
+        return (time.monotonic() - self.started) / self.job.seconds if self.job.seconds else 0.0
+
+    def cut(self) -> bool:
+        """Whether time was over before the epochs were."""
+        return self.time_share() >= 1 and self.position.epoch < self.job.config.epochs
 
     def finish(self) -> Trained:
         job, position = self.job, self.position
@@ -244,7 +260,7 @@ class _State:
         job.step.eval()
         (job.folder / CHECKPOINT).unlink(missing_ok=True)
         _write_log(job.folder / LOG, position.history)
-        return Trained(kept + 1, position.history, val, [epoch + 1 for epoch in epochs])
+        return Trained(kept + 1, position.history, val, [epoch + 1 for epoch in epochs], self.cut())
 
     def _last_will_do(self) -> bool:
         """Whether the last epoch's weights are to be kept, and val cannot tell the best ones from them."""
@@ -259,10 +275,11 @@ class _State:
         return job.task.gain(outputs[0], outputs[1], job.rows.targets[index]).low <= 0
 
     def _schedule(self, ahead: int = 0) -> float:
-        """Linear warm-up, then a cosine to zero, by share of all steps; of the next step, or one further on or back."""
+        """Linear warm-up, then a cosine to zero, by share of all steps, or of the time; of the next step, or one on or back."""
         config = self.job.config
         total = config.epochs * self.steps_per_epoch
         done = self.position.epoch * self.steps_per_epoch + self.position.step + ahead
+        done = max(done, int(total * self.time_share()))
         warm = config.warmup * total
         if done < warm:
             return (done + 1) / (warm + 1)
@@ -367,20 +384,6 @@ class _State:
         self.soup.restore(groups.get("soup", {}), self.average, self._rank)
         checkpoint.restore_optimizer(self.optimizer, groups.get("optimizer", {}))
         checkpoint.restore_random_state(groups["random"], self.job.compute.device)
-
-
-@torch.no_grad()
-def exchange(module: nn.Module, weights: dict[str, Tensor]) -> None:
-    """The module's weights for those given, and the other way round, without a copy."""
-    own = {id(tensor): (name, tensor) for name, tensor in module.state_dict(keep_vars=True).items()}  # shared ones once
-    for name, tensor in own.values():
-        tensor.data, weights[name].data = weights[name].data, tensor.data
-
-
-def _moving(module: nn.Module) -> list[str]:
-    """What changes while training: trainable parameters and the buffers that are numbers."""
-    still = {name for name, parameter in module.named_parameters() if not parameter.requires_grad}
-    return [name for name, tensor in module.state_dict().items() if name not in still and tensor.is_floating_point()]
 
 
 def _write_log(path: Path, history: list[dict[str, Any]]) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import csv
+import functools
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -185,19 +186,23 @@ TARGETS = {
 }
 
 
-@pytest.fixture(scope="module", params=TARGETS)
-def small(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
-    """A format, and a folder with a table of texts and numbers, of which numbers or labels are learnt: `data.csv` and `a`."""
-    folder = tmp_path_factory.mktemp("small")
-    cell, options = TARGETS[request.param]
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Format -> a folder with a table of texts and numbers, of which numbers or labels are learnt: `data.csv` and `a`."""
+    return functools.cache(lambda form: _small(form, tmp_path_factory.mktemp("small")))
+
+
+def _small(form: str, folder: Path) -> Path:
+    cell, options = TARGETS[form]
     rows = [[f"word{i % 7} 字{i % 5}", str(i * 0.5), cell(i)] for i in range(80)]
     table = write_csv(folder / "data.csv", ["text", "size", "y"], rows)
     trained(table, folder / "a", ("text=bag", "text=rnn", "size=mlp"), "--target", "y", *options)
-    return request.param, folder
+    return folder
 
 
-def test_other_tasks_and_only_what_they_read(small: tuple[str, Path], tmp_path: Path) -> None:
-    form, folder = small
+@pytest.mark.parametrize("form", TARGETS)
+def test_other_tasks_and_only_what_they_read(form: str, small: Callable[[str], Path], tmp_path: Path) -> None:
+    folder = small(form)
     table = folder / "data.csv"
     invoke("export", "-a", folder / "a", "--format", form, "--to", tmp_path / "out")
     assert not {"images.py", "sounds.py", "clips.py", "pictures.py"} & {
@@ -216,10 +221,10 @@ def test_other_tasks_and_only_what_they_read(small: tuple[str, Path], tmp_path: 
         assert abs(float(own["y_predicted_probability_odd"]) - float(right["y_predicted_probability_odd"])) < 0.1
 
 
-def test_a_refusal_leaves_nothing_and_another_format_takes_the_place(small: tuple[str, Path], tmp_path: Path) -> None:
+def test_a_refusal_leaves_nothing_and_another_format_takes_the_place(small: Callable[[str], Path], tmp_path: Path) -> None:
     from typer.testing import CliRunner
 
-    form, folder = small
+    form, folder = "onnx-int8", small("onnx-int8")
     to = tmp_path / "deep" / "er"
     arguments = ["export", "-a", str(folder / "a"), "--to", str(to), "--format"]
     result = CliRunner().invoke(app, [*arguments, "torch-export"])

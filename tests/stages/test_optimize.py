@@ -137,7 +137,7 @@ def test_a_killed_search_goes_on_with_no_trial_lost_or_repeated(copy: Path) -> N
     """Killed in the middle of a trial, the next call counts those that are done, and makes the broken one again."""
     shutil.rmtree(copy / "search")
     command = [sys.executable, "-m", "mmcli", "optimize", "-a", str(copy), "--join", "--time-budget", "600s", "--trials", "200"]
-    command += ["--set", "optimize.training.epochs=400"]
+    command += ["--set", "optimize.training.epochs=150"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
@@ -159,7 +159,7 @@ def test_a_killed_search_goes_on_with_no_trial_lost_or_repeated(copy: Path) -> N
         str(len(done) + 2),
         "--time-budget",
         "60s",
-        "--set=optimize.training.epochs=400",
+        "--set=optimize.training.epochs=150",
     )
     assert code == ExitCode.DONE, output
     assert f"search: {len(done)} trials are there already" in output or "trials are there already" in output

@@ -47,6 +47,49 @@ def test_auto_is_a_race_that_is_written_down_and_not_run_again(root: Path) -> No
     assert "would train encoders/word/bag, encoders/word/rnn" in other
 
 
+def test_flags_of_training_reach_every_process_and_are_written_down(root: Path) -> None:
+    code, output = run(
+        "train-encoder",
+        "-a",
+        root,
+        "--threads",
+        "2",
+        "--epochs",
+        "50%",
+        "--batch-size",
+        "16",
+        "--learning-rate",
+        "0.003",
+        *TINY,
+    )
+    assert code == ExitCode.DONE, output
+    for column, architecture in (("picture", "cnn"), ("word", "bag")):
+        training = store.read(root, f"encoders/{column}/{architecture}", "encoder", "").config["training"]
+        assert (training["epochs"], training["batch_size"], training["learning_rate"]) == (2, 16, 0.003)
+
+
+def test_a_time_budget_ends_training_and_is_said(root: Path) -> None:
+    options = (
+        "train-encoder",
+        "word",
+        "--arch",
+        "bag",
+        "-a",
+        root,
+        *SMALL[:5],
+        "--epochs",
+        "100000",
+        "--set=training.patience=99999",
+    )
+    code, output = run(*options, "--time-budget", "2s")
+    assert code == ExitCode.DONE, output
+    assert "its share of --time-budget was over after" in output
+    found = store.read(root, "encoders/word/bag", "encoder", "").metrics
+    assert found["cut_by_time"]
+    assert found["epochs"] < 100000
+    assert "up to date" in run(*options, "--time-budget", "2s")[1]
+
+
 def hashes(root: Path) -> dict[str, str]:
     """Encoder -> the identity of its content."""
     found = sorted((root / "encoders").glob("[!.]*/[!.]*/artifact.json"))

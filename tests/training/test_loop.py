@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ from mmcli.reporting.metrics import Interval
 from mmcli.signals import Batch, Column
 from mmcli.tasks.classification import Classification
 from mmcli.tasks.classification import Config as TaskConfig
-from mmcli.training import fitting, loop, profiling
+from mmcli.training import fitting, loop, profiling, weights
 from mmcli.training.config import TrainingConfig
 from mmcli.training.data import Rows, shuffled
 from mmcli.training.device import Compute, derive_seed
@@ -102,6 +103,35 @@ def test_resumed_anywhere_it_gives_the_bits_of_an_uninterrupted_run(
     assert found.history == expected.history
     assert (tmp_path / "cut" / loop.LOG).read_bytes() == (tmp_path / "whole" / loop.LOG).read_bytes()
     assert not (tmp_path / "cut" / loop.CHECKPOINT).exists()
+
+
+def test_time_ends_training_in_the_middle_of_an_epoch_its_rate_gone_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each step takes a tenth of the time: the descent of the rate is that of ten steps, not of thirty."""
+    clock = 0.0
+    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: clock))
+    take_step, rates = loop._State.take_step, []
+
+    def timed(self: Any, batch: Batch) -> None:
+        nonlocal clock
+        take_step(self, batch)
+        rates.append(self.optimizer.param_groups[0]["lr"])
+        clock += 1.0
+
+    monkeypatch.setattr(loop._State, "take_step", timed)
+    found = train(replace(job(tmp_path, warmup=0), seconds=9.5), Console(quiet=True))
+    assert found.cut
+    assert len(found.history) == 2
+    assert len(rates) == 10  # five steps to an epoch
+    done = [int(30 * step / 9.5) for step in range(10)]
+    assert rates == pytest.approx([0.01 * 0.5 * (1 + math.cos(math.pi * own / 30)) for own in done])
+
+
+def test_time_that_is_not_over_changes_no_bit(tmp_path: Path) -> None:
+    free, timed = job(tmp_path / "free"), replace(job(tmp_path / "timed"), seconds=1e9)
+    assert train(free, Console(quiet=True)).history == train(timed, Console(quiet=True)).history
+    assert bits(free.module) == bits(timed.module)
 
 
 def test_equals_a_plain_pytorch_loop(tmp_path: Path) -> None:
@@ -361,21 +391,21 @@ def test_weights_are_exchanged_in_place() -> None:
     module = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
     parameter, before = module[0].weight, module[0].weight.detach().clone()
     other = {name: torch.ones_like(tensor) for name, tensor in module.state_dict().items()}
-    loop.exchange(module, other)
+    weights.exchange(module, other)
     assert module[0].weight is parameter, "an optimizer goes on with it"
     assert bool((module[0].weight == 1).all())
     assert int(module[1].num_batches_tracked) == 1
     torch.testing.assert_close(other["0.weight"], before)
-    loop.exchange(module, other)
+    weights.exchange(module, other)
     torch.testing.assert_close(module[0].weight.detach(), before)
     assert module[0].weight.data_ptr() != other["0.weight"].data_ptr()
     shared = nn.Sequential(nn.Linear(2, 2, bias=False), nn.Linear(2, 2, bias=False))
     shared[1].weight = shared[0].weight
     before, twos = shared[0].weight.detach().clone(), torch.full((2, 2), 2.0)
     other = {"0.weight": twos.clone(), "1.weight": twos.clone()}
-    loop.exchange(shared, other)
+    weights.exchange(shared, other)
     assert bool((shared[0].weight == 2).all())
-    loop.exchange(shared, other)
+    weights.exchange(shared, other)
     torch.testing.assert_close(shared[0].weight.detach(), before)
 
 

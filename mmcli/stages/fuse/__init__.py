@@ -15,7 +15,7 @@ from mmcli.artifacts.store import Artifact
 from mmcli.data.dataset import Dataset
 from mmcli.errors import ArtifactError, ConfigError, MmcliError, combine, unknown
 from mmcli.models import loading
-from mmcli.options.fuse import ALL, Options
+from mmcli.options.fuse import ALL, DEFAULT, Options
 from mmcli.proof import baselines
 from mmcli.stages import Context, Outcome
 from mmcli.stages.fuse.board import say
@@ -49,8 +49,9 @@ def run(options: Options, context: Context) -> Outcome:
         return Outcome({"methods": [plan.method for plan in plans]}, "mmcli fuse --method gated")
     reference = baselines.ensure(dataset, list(_architectures(encoders)), context.console)
     with side_by_side(plans, options, context) as own:
+        seconds = options.time_budget and options.time_budget / max(len(own), 1)
         for plan in own:
-            make(plan, options, dataset, compute, context)
+            make(replace(plan, seconds=seconds), options, dataset, compute, context)
     made = [make(plan, options, dataset, compute, context, say=False) for plan in plans]
     data = say(made, refused, encoders, reference, dataset, options, context)
     return Outcome(data, "mmcli optimize")
@@ -66,7 +67,7 @@ def _compute(options: Options, context: Context) -> Compute:
 def _check_names(options: Options, dataset: Dataset) -> list[str]:
     errors: list[MmcliError] = []
     methods: list[str] = []
-    for method in options.methods:
+    for method in options.methods or (DEFAULT,):
         if method == ALL:
             methods += registry.parts("fusions")
             continue
@@ -83,6 +84,8 @@ def _check_names(options: Options, dataset: Dataset) -> list[str]:
         ]
     if options.train_encoders and (options.seeds or 1) > 1:
         errors.append(ConfigError("--seeds is for fusing on embeddings; with --train-encoders train each seed by itself", ""))
+    if options.batch_size == 0:
+        errors.append(ConfigError("--batch-size auto is for encoders", "Give a number of rows, or leave it out."))
     if errors:
         raise combine(errors)
     return list(dict.fromkeys(methods))

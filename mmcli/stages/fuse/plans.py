@@ -20,6 +20,7 @@ from mmcli.data.dataset import Dataset
 from mmcli.errors import ConfigError
 from mmcli.models.recipe import build_fusion, head_of
 from mmcli.options.fuse import ALL, Options
+from mmcli.options.training import asked
 from mmcli.selection.leaderboard import Entry
 from mmcli.stages import Context
 from mmcli.training import device
@@ -55,6 +56,8 @@ class Plan:
     out_of_fold: bool
     command: str
     fingerprint: str
+    seconds: float | None = None
+    """How long all its seeds may train together."""
 
     @property
     def name(self) -> str:
@@ -94,8 +97,9 @@ def _plan(method: str, encoders: dict[str, Artifact], dataset: Dataset, options:
         raise ConfigError(
             f"--head: {method} fuses the columns' own predictions, and has no head over features", "Leave it out."
         )
-    on_embeddings = TrainingConfig.of(settings, **{**TRAINING, **info.literals.get("TRAINING", {})})
-    training = TrainingConfig.of(settings, **TRAINING_THROUGH) if options.train_encoders else on_embeddings
+    on_embeddings = _training(options, TrainingConfig.of(settings, **{**TRAINING, **info.literals.get("TRAINING", {})}))
+    through = TrainingConfig.of(settings, **TRAINING_THROUGH)
+    training = _training(options, through) if options.train_encoders else on_embeddings
     if options.align is not None:
         training = training.model_copy(update={"align": options.align})
     together = [key for key in ("balance", "anchor", "align") if getattr(training, key)]
@@ -122,8 +126,15 @@ def _plan(method: str, encoders: dict[str, Artifact], dataset: Dataset, options:
     said = [config.model_dump(), head, training.model_dump(), on_embeddings.model_dump(), options.train_encoders, seeds]
     parts = (registry.load("fusions", method), registry.load("heads", head["name"]))
     sources = filter(None, map(registry.source_digest, parts))
+    said += [["time", options.time_budget]] if options.time_budget else []
     fingerprint = store.digest([plan.parents, list(encoders), said, context.device, context.precision, *sources])
     return replace(plan, command=_command(method, options, context), fingerprint=fingerprint)
+
+
+def _training(options: Options, training: TrainingConfig) -> TrainingConfig:
+    """How to train, with what the command's own flags say."""
+    flags = asked(training.model_dump(), options.epochs, options.batch_size, options.learning_rate)
+    return training.model_copy(update=flags)
 
 
 def _command(method: str, options: Options, context: Context) -> str:
@@ -141,7 +152,15 @@ def _flags(options: Options) -> list[str]:
     flags += ["--train-encoders"] if options.train_encoders else []
     flags += [] if options.align is None else ["--align", str(options.align)]
     flags += [] if options.seeds is None else ["--seeds", str(options.seeds)]
+    flags += [] if options.epochs is None else ["--epochs", _shown(options.epochs)]
+    flags += [] if options.batch_size is None else ["--batch-size", str(options.batch_size)]
+    flags += [] if options.learning_rate is None else ["--learning-rate", str(options.learning_rate)]
+    flags += [] if options.time_budget is None else ["--time-budget", f"{options.time_budget:g}s"]
     return flags + ([] if options.modality_dropout is None else ["--modality-dropout", str(options.modality_dropout)])
+
+
+def _shown(epochs: float) -> str:
+    return f"{100 * epochs:g}%" if epochs < 1 else f"{epochs:.0f}"
 
 
 @contextmanager

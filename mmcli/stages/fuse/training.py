@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import torch
@@ -29,6 +29,8 @@ from mmcli.training.device import Compute
 from mmcli.training.loop import LOG, Trained, train
 
 ENCODER_RATE = 0.3
+ALONE = 0.2
+"""Where encoders train too: share of the time in which F trains while they stand still."""
 
 
 def make(plan: Plan, options: Options, dataset: Dataset, compute: Compute, context: Context, *, say: bool = True) -> Artifact:
@@ -131,7 +133,7 @@ def _on_embeddings(
     job = fusion_job.job(
         head, embeddings.taught, dataset, plan.on_embeddings, compute, seed=own_seed, folder=folder, label=label
     )
-    return head, train(job, context.console)
+    return head, train(replace(job, seconds=plan.seconds and plan.seconds / len(plan.seeds)), context.console)
 
 
 def _train_through(plan: Plan, dataset: Dataset, compute: Compute, context: Context, draft: Draft) -> None:
@@ -140,7 +142,8 @@ def _train_through(plan: Plan, dataset: Dataset, compute: Compute, context: Cont
     columns = {name: loading.load_encoder(dataset, artifact) for name, artifact in plan.encoders.items()}
     embeddings = _Embeddings.of(plan, dataset)
     cached = embeddings.features
-    head, _ = _on_embeddings(plan, plan.seeds[0], embeddings, dataset, compute, context, draft, f"{plan.name}, F alone")
+    alone = replace(plan, seconds=plan.seconds and plan.seconds * ALONE)
+    head, _ = _on_embeddings(alone, plan.seeds[0], embeddings, dataset, compute, context, draft, f"{plan.name}, F alone")
     head.swap_shares = {}
     heads = {name: own.head for name, own in columns.items()}
     encoders = {name: own.encoder for name, own in columns.items()}
@@ -158,7 +161,7 @@ def _train_through(plan: Plan, dataset: Dataset, compute: Compute, context: Cont
         teachers=cached,
     )
     draft.volatile.add(LOG)
-    trained = train(job, context.console)
+    trained = train(replace(job, seconds=plan.seconds and plan.seconds * (1 - ALONE)), context.console)
     everything, val = torch.arange(len(dataset.rows)), dataset.splits["val"]
     outputs = forward.outputs_for(network, dataset, everything, compute)
     settle(head, dataset.task.outputs.gather(outputs, val), dataset.targets[val])

@@ -114,6 +114,8 @@ def _parts(options: Options, compute: Compute, context: Context) -> dict[str, Op
     if wrong:
         raise ConfigError(f"--skip {wrong[0]}: {unknown('step', wrong[0], known)}")
     skipped = {*options.skip, *(() if options.ensemble else ("ensemble",))}
+    if options.only:
+        skipped |= set(known) - set(options.only)
     if compute.precision != "float32":
         skipped.add("precision")  # full precision is measured anyway
     others = [name for name in known if name not in {*ACCURACY, *SMALLER, *RUNTIME}]

@@ -14,12 +14,13 @@ from mmcli.data import memory
 from mmcli.data.dataset import Dataset
 from mmcli.errors import ConfigError, MmcliError, combine, unknown
 from mmcli.models import loading
-from mmcli.options.train_encoder import AUTO, Options
+from mmcli.options.train_encoder import Options
+from mmcli.options.training import AUTO
 from mmcli.reporting.metrics import shown
 from mmcli.stages import Context, Outcome
 from mmcli.stages.train_encoder.candidates import Bench, Candidate, candidates_for, short_name
 from mmcli.stages.train_encoder.race import fresh
-from mmcli.stages.train_encoder.side_by_side import cores, helped, working
+from mmcli.stages.train_encoder.side_by_side import Clock, cores, helped, working
 from mmcli.stages.train_encoder.training import train_input
 from mmcli.training import device
 
@@ -61,10 +62,13 @@ def _run(options: Options, dataset: Dataset, several: bool, context: Context) ->
         context.console.note("train-encoder: up to date")
     if at_once > 1 and len(due) > 1:
         with context.console.side_by_side(), helped(due, dataset, options, context) as queue:
-            working(queue, lambda name: train_input(candidates[name], bench))
-        working(queue, lambda name: train_input(candidates[name], bench))
+            working(queue, lambda name, seconds: train_input(candidates[name], replace(bench, seconds=seconds)))
+        working(queue, lambda name, seconds: train_input(candidates[name], replace(bench, seconds=seconds)))
         bench = replace(bench, context=replace(own, force=False))
-    made = [artifact for column in columns for artifact in train_input(candidates[column], bench)]
+    clock = Clock(options.time_budget)
+    made: list[Artifact] = []
+    for place, column in enumerate(columns):
+        made += train_input(candidates[column], replace(bench, seconds=clock.share(len(columns) - place)))
     best = {column: loading.fresh_encoders(context.root, column)[0].name for column in columns}
     _say(made, best, dataset, context)
     data = {artifact.name: {"kept": artifact.name in best.values(), **artifact.metrics} for artifact in made}

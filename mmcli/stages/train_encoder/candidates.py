@@ -16,7 +16,8 @@ from mmcli.data.inputs import Input
 from mmcli.encoders import Encoder
 from mmcli.errors import ConfigError
 from mmcli.models.recipe import build_encoder, head_of
-from mmcli.options.train_encoder import AUTO, Options
+from mmcli.options.train_encoder import Options
+from mmcli.options.training import AUTO, asked
 from mmcli.pretrained import weights as pretrained
 from mmcli.stages import Context
 from mmcli.training.config import TrainingConfig
@@ -53,6 +54,8 @@ class Bench:
     dataset: Dataset
     compute: Compute
     context: Context
+    seconds: float | None = None
+    """How long an input's candidates may train, all together."""
 
 
 def candidates_for(column: str, bench: Bench) -> list[Candidate]:
@@ -79,10 +82,7 @@ def _candidate(column: str, name: str, races: bool, found: Input, bench: Bench) 
     settings = context.settings.for_stage("train-encoder")
     literals = registry.resolve("encoders", name).literals
     kind: type[Encoder] = registry.load("encoders", name)
-    asked: dict[str, Any] = {} if options.augment is None else {"augment": options.augment}
-    asked |= {"batch_size": options.batch_size} if options.batch_size else {}
-    training = TrainingConfig.of(settings, **literals.get("TRAINING", {}))
-    training = training.model_copy(update=asked)
+    training = _training(options, TrainingConfig.of(settings, **literals.get("TRAINING", {})))
     config = settings.part("encoders", name, **literals.get("AUGMENT", {}).get(training.augment, {}))
     flags = {"weights": options.weights, "tune": options.tune}
     flags = {key: value for key, value in flags.items() if value is not None and hasattr(config, key)}
@@ -90,7 +90,7 @@ def _candidate(column: str, name: str, races: bool, found: Input, bench: Bench) 
     starts_from = pretrained.digest(config)
     if starts_from:
         defaults = {**literals.get("TRAINING", {}), **pretrained.training(config.tune)}
-        training = TrainingConfig.of(settings, **defaults).model_copy(update=asked)
+        training = _training(options, TrainingConfig.of(settings, **defaults))
         _check_preprocessing(column, name, kind, config, found)
     with torch.device("meta"):  # says at once whether the two fit
         build_encoder(name, config.model_dump(), found.spec)
@@ -101,9 +101,16 @@ def _candidate(column: str, name: str, races: bool, found: Input, bench: Bench) 
     said = [config.model_dump(), head, training.model_dump(), tokens, options.unlabelled, options.folds, starts_from]
     said += [settings.said("compute")] if settings.said("compute") else []
     said += ["batch size auto"] if options.batch_size == 0 else []
+    said += [["time", options.time_budget]] if options.time_budget else []
     sources = filter(None, map(registry.source_digest, (kind, registry.load("heads", head["name"]))))
     placed = [context.seed, context.device, context.precision, *sources]
     return Candidate(column, name, config, head, training, tokens, races, store.digest([parent, said, placed]))
+
+
+def _training(options: Options, training: TrainingConfig) -> TrainingConfig:
+    """How to train, with what the command's own flags say."""
+    flags = asked(training.model_dump(), options.epochs, options.batch_size, options.learning_rate)
+    return training.model_copy(update=flags | ({} if options.augment is None else {"augment": options.augment}))
 
 
 def _check_preprocessing(column: str, name: str, kind: type[Encoder], config: Any, found: Input) -> None:

@@ -19,6 +19,9 @@ from mmcli.stages.train_encoder.candidates import Bench, Candidate, short_name
 from mmcli.stages.train_encoder.jobs import job_for
 from mmcli.training.loop import outputs_of, rehearse
 
+MOST_RACING = 0.3
+"""Share of an input's time that a race may take."""
+
 
 def let_race(candidates: Sequence[Candidate], bench: Bench) -> dict[str, Any]:
     """Lets the entrants that came by `auto` train for a while, and says which go on; empty where there is nothing to race."""
@@ -72,7 +75,8 @@ def _run_race(entrants: Sequence[Candidate], bench: Bench, folder: Path) -> dict
         epochs = budget.epochs
         if epochs is None and budget.seconds is None:
             epochs = max(round(entrant.training.epochs * race.DEFAULT_SHARE), 1)
-        seconds = None if budget.seconds is None else budget.seconds / len(entrants)
+        limits = [limit for limit in (budget.seconds, bench.seconds and bench.seconds * MOST_RACING) if limit]
+        seconds = min(limits) / len(entrants) if limits else None
         done, over = rehearse(job, bench.context.console, epochs, seconds)
         outputs[entrant.architecture] = outputs_of(job, val.to(bench.compute.device)).cpu()
         table[entrant.architecture] = {

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import subprocess
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -36,18 +38,37 @@ def cores(context: Context) -> int:
     return context.threads or len(os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1))
 
 
+class Clock:
+    """What is left of the time that all inputs have together."""
+
+    def __init__(self, seconds: float | None) -> None:
+        self._ends = None if seconds is None else time.monotonic() + seconds
+
+    def share(self, waiting: int, at_once: int = 1) -> float | None:
+        """Seconds for the first of so many inputs that wait, worked off so many at a time; None where there is no limit."""
+        if self._ends is None:
+            return None
+        return max(self._ends - time.monotonic(), 1.0) / math.ceil(waiting / at_once)
+
+
 @dataclass
 class Queue:
     """The inputs that nobody has begun yet."""
 
     waiting: deque[str]
+    clock: Clock
+    at_once: int
     made: set[str] = field(default_factory=set)
     """Those that another process has done."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def take(self) -> str | None:
+    def take(self) -> tuple[str, float | None] | None:
+        """An input, and how long it may train."""
         with self._lock:
-            return self.waiting.popleft() if self.waiting else None
+            if not self.waiting:
+                return None
+            seconds = self.clock.share(len(self.waiting), self.at_once)
+            return self.waiting.popleft(), seconds
 
     def give_back(self, name: str) -> None:
         with self._lock:
@@ -63,8 +84,9 @@ def by_size(names: Sequence[str], dataset: Dataset) -> list[str]:
 def helped(names: Sequence[str], dataset: Dataset, options: Options, context: Context) -> Iterator[Queue]:
     """A queue of the inputs that other processes take from as well, as many as there are cores to spare. At its end all that
     they took is done, or waits in the queue again."""
-    queue = Queue(deque(by_size(names, dataset)))
-    children = [_Child(_start(options, context), queue, context) for _ in range(min(cores(context), len(names)) - 1)]
+    at_once = min(cores(context), len(names))
+    queue = Queue(deque(by_size(names, dataset)), Clock(options.time_budget), at_once)
+    children = [_Child(_start(options, context), queue, context) for _ in range(at_once - 1)]
     try:
         yield queue
         for child in children:
@@ -74,10 +96,10 @@ def helped(names: Sequence[str], dataset: Dataset, options: Options, context: Co
             child.kill()
 
 
-def working(queue: Queue, work: Callable[[str], object]) -> None:
+def working(queue: Queue, work: Callable[[str, float | None], object]) -> None:
     """Does what is left in the queue."""
-    while (name := queue.take()) is not None:
-        work(name)
+    while (taken := queue.take()) is not None:
+        work(*taken)
 
 
 def _start(options: Options, context: Context) -> subprocess.Popen[str]:
@@ -125,8 +147,9 @@ class _Child:
     def _deal(self) -> None:
         stdout = self._process.stdout
         assert stdout is not None
-        while (name := self._queue.take()) is not None:
-            if not self._had_done(name, stdout):
+        while (taken := self._queue.take()) is not None:
+            name, seconds = taken
+            if not self._had_done(name, seconds, stdout):
                 self._queue.give_back(name)
                 break
             self._queue.made.add(name)
@@ -137,9 +160,9 @@ class _Child:
         except OSError:  # it is gone
             return
 
-    def _had_done(self, name: str, stdout: IO[str]) -> bool:
+    def _had_done(self, name: str, seconds: float | None, stdout: IO[str]) -> bool:
         try:
-            _say(self._process, name)
+            _say(self._process, [name, seconds])
         except OSError:
             return False
         for line in stdout:

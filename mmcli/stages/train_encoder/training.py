@@ -44,11 +44,16 @@ def profile(candidate: Candidate, bench: Bench) -> None:
 
 def train_input(candidates: Sequence[Candidate], bench: Bench) -> list[Artifact]:
     """Races an input's candidates, and trains those that are not behind into their artifacts."""
+    started = time.monotonic()
     record = let_race(candidates, bench)
     kept = [own for own in candidates if not record or own.architecture in record["kept"]]
     for candidate in kept if bench.options.profile else ():
         profile(candidate, bench)
-    return [make(candidate, record, bench) for candidate in kept]
+    made = []
+    for place, candidate in enumerate(kept):
+        left = bench.seconds and max(bench.seconds - (time.monotonic() - started), 1.0) / (len(kept) - place)
+        made.append(make(candidate, record, replace(bench, seconds=left)))
+    return made
 
 
 def make(candidate: Candidate, record: Mapping[str, Any], bench: Bench) -> Artifact:
@@ -100,6 +105,7 @@ def _train(candidate: Candidate, bench: Bench, draft: Draft) -> None:
     started = time.monotonic()
     dataset, compute, column = bench.dataset, bench.compute, candidate.column
     network, job = job_for(candidate, bench, draft.path)
+    job = replace(job, seconds=bench.seconds and bench.seconds / (1 + bench.options.folds))
     encoder = network.encoder
     trained = train(job, bench.context.console)
     encoder.apart = False
@@ -129,6 +135,7 @@ def _train(candidate: Candidate, bench: Bench, draft: Draft) -> None:
         best_epoch=trained.best_epoch,
         soup=trained.soup,
         epochs=len(trained.history),
+        cut_by_time=trained.cut,
         parameters=parameter_count(encoder),
         compute=job.compute.described(),
         batch_size=job.config.batch_size,
@@ -149,7 +156,7 @@ def _out_of_fold(candidate: Candidate, outputs: Tensor, bench: Bench, folder: Pa
         kept = torch.cat([fold for place, fold in enumerate(folds) if place != number])
         splits = {**job.rows.splits, "train": kept.to(bench.compute.device)}
         job = replace(job, rows=replace(job.rows, splits=splits), label=f"{candidate.name}, fold {number + 1}")
-        train(job, bench.context.console)
+        train(replace(job, seconds=bench.seconds and bench.seconds / (1 + bench.options.folds)), bench.context.console)
         network.encoder.apart = False
         result[left_out] = outputs_of(job, left_out.to(bench.compute.device)).cpu()
         shutil.rmtree(own)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ from mmcli.training import device
 
 
 def main() -> None:
-    """The first line is the order, each further one an input; the end of stdin, that of the other process too, is the end."""
+    """The first line is the order, each further one an input and its seconds; the end of stdin, that of the other process too,
+    is the end."""
     order: dict[str, Any] = json.loads(sys.stdin.readline())
     for file in order["trust"]:
         registry.trust(file)
@@ -42,9 +44,9 @@ def main() -> None:
     )
     bench = Bench(options, Dataset.open(context.root), device.choose(context.device, context.precision, 1), context)
     for line in sys.stdin:
-        name = json.loads(line)
+        name, seconds = json.loads(line)
         try:
-            train_input(candidates_for(name, bench), bench)
+            train_input(candidates_for(name, bench), replace(bench, seconds=seconds))
         except MmcliError:
             return  # the other process does it, and says what is wrong
         console.tell(DONE)

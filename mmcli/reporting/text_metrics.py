@@ -258,8 +258,9 @@ def units(text: str, tokenizer: Tokenizer) -> list[str]:
 
 def alignment(written: Sequence[str], right: Sequence[str]) -> list[Step]:
     """The fewest steps from the right units to the written ones, in the order of the text; the steps that are not "equal" are
-    as many as `edits`. Of ways as short, one with more substitutions. It keeps the table of distances [right, written]."""
-    table = _distances(written, right)
+    as many as `edits`. Of ways as short, one that keeps the most units. Memory grows as the product of the lengths."""
+    gap = min(len(written), len(right)) + 1  # so all substitutions together weigh no more than an edit
+    table = _distances(written, right, gap)
     steps: list[Step] = []
     row, column = len(right), len(written)
     while row or column:
@@ -267,10 +268,10 @@ def alignment(written: Sequence[str], right: Sequence[str]) -> list[Step]:
         if row and column and written[column - 1] == right[row - 1]:
             row, column = row - 1, column - 1
             steps.append(("equal", written[column], right[row]))
-        elif row and column and table[row - 1, column - 1] + 1 == here:
+        elif row and column and table[row - 1, column - 1] + gap + 1 == here:
             row, column = row - 1, column - 1
             steps.append(("substitute", written[column], right[row]))
-        elif row and table[row - 1, column] + 1 == here:
+        elif row and table[row - 1, column] + gap == here:
             row -= 1
             steps.append(("delete", None, right[row]))
         else:
@@ -279,18 +280,19 @@ def alignment(written: Sequence[str], right: Sequence[str]) -> list[Step]:
     return steps[::-1]
 
 
-def _distances(written: Sequence[str], right: Sequence[str]) -> Array:
-    """int32 [right + 1, written + 1]: the edits between every two beginnings, a row at a time (Wagner and Fischer 1974)."""
+def _distances(written: Sequence[str], right: Sequence[str], gap: int) -> Array:
+    """int32 [right + 1, written + 1]: the edits between every two beginnings, a row at a time (Wagner and Fischer 1974). An
+    insertion or a deletion costs `gap`, a substitution 1 more, which decides between ways of as many edits."""
     codes = {unit: code for code, unit in enumerate(dict.fromkeys([*written, *right]))}
     line = np.array([codes[unit] for unit in written], dtype=np.int32)
-    columns = np.arange(len(written) + 1, dtype=np.int32)
+    inserted = np.arange(len(written) + 1, dtype=np.int32) * np.int32(gap)
     table = np.empty((len(right) + 1, len(written) + 1), dtype=np.int32)
-    table[0] = columns
+    table[0] = inserted
     for row, unit in enumerate(right):
-        before = table[row]
-        table[row + 1, 0] = row + 1
-        table[row + 1, 1:] = np.minimum(before[1:] + 1, before[:-1] + (line != codes[unit]))
-        table[row + 1] = np.minimum.accumulate(table[row + 1] - columns) + columns
+        before, after = table[row], table[row + 1]
+        after[0] = before[0] + gap
+        after[1:] = np.minimum(before[1:] + gap, before[:-1] + (gap + 1) * (line != codes[unit]))
+        after[:] = np.minimum.accumulate(after - inserted) + inserted
     return table
 
 

@@ -14,7 +14,7 @@ import platform
 import shutil
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from mmcli.errors import ArtifactError
 
 FORMAT_VERSION = 6
 MANIFEST = "artifact.json"
+HISTORY = "history.jsonl"
 _FINGERPRINT = ".fingerprint"
 
 
@@ -165,6 +166,7 @@ def writing(
         manifest["versions"] = _versions()
         write_atomic(partial / MANIFEST, json.dumps(manifest, ensure_ascii=False, indent=1).encode())
         _replace(final, partial)
+        _remember(root, name, manifest)
 
 
 def read(root: Path, name: str, kind: str, made_by: str) -> Artifact:
@@ -251,6 +253,31 @@ def write_atomic(path: Path, data: bytes, *, flush: bool = True) -> None:
             file.flush()
             os.fsync(file.fileno())
     temporary.replace(path)
+
+
+def history(root: Path) -> list[dict[str, Any]]:
+    """What was made under a root, the oldest first: name, command, created, seconds, hash, and of the metrics those of val and
+    test. A line that cannot be read (cut off, or changed by hand) is passed over."""
+    try:
+        lines = (root / HISTORY).read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return []
+    found = []
+    for line in lines:
+        with suppress(ValueError):
+            entry = json.loads(line)
+            if isinstance(entry, dict) and "name" in entry:
+                found.append(entry)
+    return found
+
+
+def _remember(root: Path, name: str, manifest: Mapping[str, Any]) -> None:
+    """Adds a line to the history, in one write: several processes may do so at once. It is no artifact: nothing rests on it."""
+    metrics = {key: own for key, own in manifest["metrics"].items() if key in {"primary_metric", "val", "test", "train"}}
+    told = {key: manifest[key] for key in ("kind", "created", "seconds", "command", "hash", "seed")}
+    line = json.dumps({"name": name, **told, "metrics": metrics}, ensure_ascii=False) + "\n"
+    with suppress(OSError), (root / HISTORY).open("ab", buffering=0) as file:
+        file.write(line.encode())
 
 
 def _matches(partial: Path, fingerprint: str) -> bool:

@@ -24,6 +24,7 @@ COMMANDS = (
     "predict",
     "export",
     "status",
+    "config",
     "list",
     "check",
 )

@@ -14,7 +14,12 @@ if TYPE_CHECKING:
 
 @bound(Options, without={Common: ("set",)})
 def command(options: Options, context: Context) -> Outcome:
-    """Prove it on the test split: metrics with intervals, baselines, what matters, what to trust, a report."""
+    """Prove it on the test split: metrics with intervals, baselines, what matters, a report; or score a new table."""
+    options.check()
+    if options.new is not None:
+        from mmcli.stages import score
+
+        return score.run(options.new, options, context)
     if options.compare is not None:
         from mmcli.stages import compare
 

@@ -46,6 +46,7 @@ COMMANDS = (
     "predict",
     "export",
     "status",
+    "config",
     "list",
     "check",
 )
@@ -158,7 +159,7 @@ def _check(values: dict[str, Any], origin: str) -> Iterator[MmcliError]:
             nested = {k: v for k, v in value.items() if isinstance(v, dict)} if isinstance(value, dict) else {}
             yield from (_prefixed(error, key) for error in _check(nested, origin))
         elif key in SECTIONS:
-            yield from _check_section(_section_config(key), value, key, origin)
+            yield from _check_section(section_config(key), value, key, origin)
         elif key in ROOM_OF_KEY:
             yield from _check_room(key, value, origin)
         else:
@@ -184,7 +185,7 @@ def _unknown_section(key: str, value: Any) -> str:
 
 def every_key() -> dict[str, str]:
     """Every key that may be set, e.g. `training.epochs`, with what it is; sections first, then parts."""
-    configs = {name: _section_config(name) for name in SECTIONS}
+    configs = {name: section_config(name) for name in SECTIONS}
     for section, room in ROOM_OF_KEY.items():
         configs |= {f"{section}.{part}": registry.config_class(room, part) for part in registry.parts(room)}
     return {
@@ -194,7 +195,8 @@ def every_key() -> dict[str, str]:
     }
 
 
-def _section_config(name: str) -> type[Config]:
+def section_config(name: str) -> type[Config]:
+    """Where the options of one of the SECTIONS stand."""
     module, _, config = SECTIONS[name].partition(":")
     found: type[Config] = getattr(importlib.import_module(module), config)
     return found

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,8 @@ class Prediction:
     """The prediction columns."""
     rejects: list[tuple[int, str, str, str]]
     """(row from 1, column, cell, reason) of every cell that could not be read and counted as absent."""
+    outputs: Any
+    """The model's raw outputs for them, of the task's kind."""
     remarks: dict[str, Counter[str]]
     """Of each column what was done to cells that could be read (cut, taken for an unknown name), and to how many."""
 
@@ -58,6 +60,8 @@ class Model:
 
     def __init__(self, dataset: Dataset, artifact: Artifact, compute: device.Compute) -> None:
         self.artifact = artifact
+        self.dataset = dataset
+        """The preprocessed table that it learnt from."""
         self.task = dataset.task
         self.target = dataset.target
         self.compute = compute
@@ -78,6 +82,20 @@ class Model:
     def absent_columns(self, columns: Sequence[str]) -> list[str]:
         """Those that a table with these columns lacks: they count as absent in every row."""
         return [column for column in self.columns if column not in columns]
+
+    def require_inputs(self, columns: Sequence[str], table: str, warn: Callable[[str], None]) -> list[str]:
+        """Those that a table with these columns lacks, which is told.
+
+        Raises:
+            DataError: it lacks all of them.
+        """
+        missing = self.absent_columns(columns)
+        if len(missing) == len(self.columns):
+            none = f"{table} has none of the model's inputs: {', '.join(missing)}"
+            raise DataError(none, f"Its columns: {', '.join(columns)}.")
+        if missing:
+            warn(f"{table} lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}: absent in every row")
+        return missing
 
     def predict(
         self, table: str | Path | pd.DataFrame, media_root: str | Path | None = None, allow_missing: bool = False
@@ -140,11 +158,11 @@ class Model:
                 found = conformal.columns(self.task, self.conformal, outputs)
                 decoded |= {f"{self.target}_predicted{name}": cells for name, cells in found.items()}
             if embeddings and features is not None:
-                decoded[f"{self.target}_embedding"] = [json.dumps([round(v, 6) for v in row]) for row in features.tolist()]
+                decoded[f"{self.target}_embedding"] = [[round(v, 6) for v in row] for row in features.tolist()]
             if explain and weights is not None:
                 for name, own in zip(self.network.names, weights.T, strict=True):
                     decoded[f"{self.target}_weight_{name}"] = [round(value, 6) for value in own.tolist()]
-            yield Prediction(chunk, decoded, rejects, remarks)
+            yield Prediction(chunk, decoded, rejects, outputs, remarks)
         for files in there.values():
             files.check(at_end=True)
 

@@ -20,6 +20,7 @@ CALLED_ELSEWHERE = {
     **dict.fromkeys(("fp32", "single", "full", "32", "float", "32-true"), "float32"),
 }
 """What other tools call devices and precisions."""
+All = Annotated[bool, Flag("--all", "Show every row of the tables of scores, not the ten that matter most.")]
 Json = Annotated[bool, Flag("--json", "Print the result as JSON on stdout.", panel=PANEL)]
 
 

@@ -6,12 +6,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+from mmcli.errors import ConfigError
+from mmcli.options.columns import MediaRoot
+from mmcli.options.common import All
 from mmcli.options.flags import Flag
+from mmcli.tables.finding import require_file
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """What the command's flags say."""
+
+    new: Annotated[
+        Path | None,
+        Flag(
+            "",
+            "A new table with the target: scores the model on it; writes nothing.",
+            metavar="[TABLE]",
+            show_default=False,
+        ),
+    ] = None
 
     slices: Annotated[
         tuple[str, ...],
@@ -24,3 +38,20 @@ class Options:
         tuple[Path, Path] | None,
         Flag("--compare", "Set two evaluations side by side, and write nothing else.", metavar="A B", show_default=False),
     ] = None
+    all: All = False
+    media_root: MediaRoot = None
+
+    def check(self) -> None:
+        """Looks at the table before torch is imported.
+
+        Raises:
+            ConfigError: there is no such file, or what is asked besides is of no use for a new table.
+        """
+        if self.new is None:
+            if self.media_root is not None:
+                raise ConfigError("--media-root is for a new table", "E.g. mmcli evaluate new.csv --media-root DIR")
+            return
+        require_file(self.new)
+        if self.quick or self.compare is not None:
+            flag = "--quick" if self.quick else "--compare"
+            raise ConfigError(f"{flag} is not for a new table: {self.new}", "Leave one of them out.")

@@ -9,6 +9,7 @@ from typing import Annotated
 from mmcli import registry
 from mmcli.errors import ConfigError
 from mmcli.options.columns import Head
+from mmcli.options.common import All
 from mmcli.options.flags import Flag
 from mmcli.options.training import BatchSize, Epochs, LearningRate, TimeBudget
 
@@ -105,4 +106,5 @@ class Options:
     workers: Annotated[
         int, Flag("--workers", "Processes that train methods side by side; 0: one a core. Same result.", min=0)
     ] = 0
+    all: All = False
     board: Annotated[bool, Flag("--board/--no-board", "Whether to write the leaderboard.", hidden=True)] = True

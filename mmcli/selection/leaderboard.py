@@ -18,6 +18,8 @@ from mmcli.reporting.metrics import Interval, shown
 from mmcli.reporting.words import signed
 from mmcli.tasks import Task
 
+MOST = 10
+"""Rows of a table of scores that is shown to somebody who has not asked for all."""
 NOTES = {"fused": "fusion", "column": "single column", "baseline": "baseline", "refused": "not fitting"}
 
 
@@ -111,6 +113,18 @@ def verdict(ranked: Sequence[Ranked], task: Task) -> str:
     elif sign * fused.score.value < sign * reference.score.value:
         said += f"; the {reference.entry.name} baseline is as good or better"
     return said + "."
+
+
+def shortened(ranked: Sequence[Ranked], task: Task, most: int = MOST) -> list[Ranked]:
+    """Not more than so many rows, in their order: the best fusion, the best column and the baselines that all is held
+    against, then the best of the others."""
+    of_kind = {kind: [row for row in ranked if row.entry.kind == kind] for kind in NOTES}
+    held_against = {task.reference_baseline, task.constant_name}
+    kept = [*of_kind["fused"][:1], *of_kind["column"][:1]]
+    kept += [row for row in of_kind["baseline"] if row.entry.name in held_against]
+    kept += [row for row in ranked if row not in kept and row.score is not None]
+    wanted = {id(row) for row in kept[:most]}
+    return [row for row in ranked if id(row) in wanted]
 
 
 def table(ranked: Sequence[Ranked], metric: str) -> tuple[list[str], list[list[str]]]:

@@ -29,6 +29,7 @@ from mmcli.proof.report import Entry, page
 from mmcli.proof.verdict import verdict
 from mmcli.reporting import html
 from mmcli.reporting.metrics import shown
+from mmcli.selection.leaderboard import MOST
 from mmcli.stages import Context, Outcome
 from mmcli.tasks import Ability
 from mmcli.training import device
@@ -98,7 +99,7 @@ def run(options: Options, context: Context) -> Outcome:
             _write(entries, case, extra, draft)
         found = store.read(context.root, layout.EVALUATION, "evaluation", "mmcli evaluate")
     summary = found.json(METRICS)
-    _say(summary, context)
+    _say(summary, options.all, context)
     return Outcome(summary, f"open {found.path / REPORT}")
 
 
@@ -291,16 +292,24 @@ def _predictions(top: Entry, dataset: Dataset) -> pd.DataFrame:
     return frame.assign(**decoded)
 
 
-def _say(summary: Mapping[str, Any], context: Context) -> None:
+def _say(summary: Mapping[str, Any], every: bool, context: Context) -> None:
     primary, test = summary["primary_metric"], summary["test"]
+    sign = -1 if summary["higher_is_better"] else 1
     named = [(kind, test[kind]) for kind in ("optimized", "fused") if kind in test]
-    named += [(f"{kind[:-1]}: {name}", scores) for kind in ("columns", "baselines") for name, scores in test[kind].items()]
-    named += [(f"without {name}", scores) for name, scores in test.get("without", {}).items()]
+    columns = [(f"column: {name}", own) for name, own in test["columns"].items()]
+    named.append(min(columns, key=lambda own: sign * own[1][primary]["value"]))
+    named += [(f"baseline: {name}", own) for name, own in test["baselines"].items()]
+    named += [own for own in columns if own not in named]
+    without = [(f"without {name}", own) for name, own in test.get("without", {}).items()]
+    named += sorted(without, key=lambda own: -sign * own[1][primary]["value"])
+    told = named if every else named[:MOST]
     others = [name for name in named[0][1] if name != primary and name != "balanced_accuracy"][:4]
     rows = []
-    for label, scores in named:
+    for label, scores in told:
         score = scores[primary]
         interval = f"{shown(score['low'])} to {shown(score['high'])}"
         rows.append([label, shown(score["value"]), interval, *(shown(scores[name]["value"]) for name in others)])
     context.console.table(["test", primary, "95% interval", *others], rows)
+    if len(told) < len(named):
+        context.console.note(f"{len(named) - len(told)} more, also without each input: --all, or the report")
     context.console.note(summary["verdict"])

@@ -36,15 +36,7 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
     table = open_table(path, options.encoding, options.delimiter)
     say_of_table(table, context)
     loaded = predictor.load(options.model or context.root, context.device, context.precision, context.threads)
-    missing = loaded.absent_columns(table.columns)
-    if len(missing) == len(loaded.columns):
-        raise DataError(
-            f"{called(path)} has none of the model's inputs: {', '.join(missing)}", f"Its columns: {', '.join(table.columns)}."
-        )
-    if missing:
-        context.console.warn(
-            f"{called(path)} lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}: absent in every row"
-        )
+    missing = loaded.require_inputs(table.columns, called(path), context.console.warn)
     way = loaded.artifact.config.get("way", runners.TORCH)
     by = f"run as {way}" if way != runners.TORCH and not (options.embeddings or options.explain) else f"on {loaded.compute}"
     context.console.note(f"predict: {loaded.artifact.name}, {by}")

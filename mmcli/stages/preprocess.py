@@ -23,7 +23,7 @@ from mmcli.data import sharding
 from mmcli.data.dataset import ROWS, SCHEMA, TASK, modality_file, target_columns
 from mmcli.data.plan import DROPPED, Plan
 from mmcli.data.sharding import Sharded
-from mmcli.errors import ArtifactError, DataError
+from mmcli.errors import ArtifactError, ConfigError, DataError
 from mmcli.modalities import Modality
 from mmcli.options.preprocess import Options
 from mmcli.stages import Context, Outcome
@@ -51,6 +51,7 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
     if artifact:
         context.console.note(f"preprocess: up to date ({artifact.path})")
         return Outcome(_summary(plan, artifact), "mmcli train-encoder")
+    _refuse_another_table(plan, context)
     started = time.monotonic()
     with store.writing(
         context.root,
@@ -71,6 +72,22 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
         f"{size / 1e6:.1f} MB in {artifact.path}"
     )
     return Outcome(_summary(plan, artifact), "mmcli train-encoder")
+
+
+def _refuse_another_table(plan: Plan, context: Context) -> None:
+    """Raises ConfigError if models of another table lie there, which would be lost."""
+    previous = _previous(context)
+    if previous is None or not layout.encoders(context.root):
+        return
+    old = Path(str(previous.config.get("table", "")))
+    if old.name == plan.table.path.name and (old == plan.table.path or not old.exists()):
+        return  # the table itself, changed or moved
+    if old.exists() and plan.table.path.exists() and old.samefile(plan.table.path):
+        return
+    raise ConfigError(
+        f"{context.root} holds models of another table: {old}, not {plan.table.path}",
+        "Keep them and choose another folder: -a DIR; or begin anew with this table: --force.",
+    )
 
 
 def _write(plan: Plan, options: Options, context: Context, draft: Draft) -> None:

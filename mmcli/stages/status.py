@@ -27,6 +27,23 @@ def run(context: Context) -> Outcome:
     return Outcome({"artifacts": found, "next": _next(found)}, _next(found))
 
 
+def history(context: Context) -> Outcome:
+    """Lists what was made under the root, the oldest first; what has been replaced since is marked."""
+    made = store.history(context.root)
+    if not made:
+        context.console.note(f"nothing has been made in {context.root} yet")
+        return Outcome({"history": []}, "mmcli run TABLE")
+    rows = []
+    for place, entry in enumerate(made):
+        later = any(other["name"] == entry["name"] for other in made[place + 1 :])
+        when = str(entry.get("created", ""))[:19].replace("T", " ")
+        seconds = f"{float(entry.get('seconds') or 0):.1f}"
+        own = Artifact(context.root, entry["name"], {"kind": "", **entry})
+        rows.append([when, entry["name"], "replaced" if later else "", _score(own), seconds, str(entry.get("command", ""))])
+    context.console.table(["made", " artifact", " ", " score", "seconds", " by"], rows)
+    return Outcome({"history": made}, "")
+
+
 def _names(root: Path) -> list[str]:
     names = [layout.PREPROCESS]
     names += [layout.encoder(column, architecture) for column, architecture in layout.encoders(root)]

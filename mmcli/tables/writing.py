@@ -69,7 +69,7 @@ class CsvWriter:
         frame = rows.frame
         if isinstance(rows.own, list) and rows.own and isinstance(rows.own[0], list) and isinstance(rows.own[0][0], str):
             frame = pd.DataFrame(rows.own, columns=self._columns, dtype=object)  # blanks and all
-        frame = frame.assign(**{name: list(cells) for name, cells in more.items()})
+        frame = frame.assign(**{name: [_flat(cell) for cell in cells] for name, cells in more.items()})
         if not self._raw:
             frame, count = guarded_frame(frame)
             self.guarded += count
@@ -82,6 +82,11 @@ class CsvWriter:
             lineterminator="\n",
         )
         self._header = False
+
+
+def _flat(cell: Any) -> Any:
+    """A list as JSON: a CSV has none."""
+    return json.dumps(cell, ensure_ascii=False) if isinstance(cell, list) else cell
 
 
 class _JsonLines:

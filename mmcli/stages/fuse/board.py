@@ -40,8 +40,10 @@ def say(
     entries += [Entry("baseline", name, task.outputs.gather(known[name], val)) for name in baselines.names(reference)]
     ranked = leaderboard.rank([*entries, *refused], dataset.targets[val], task, context.seed)
     said = leaderboard.verdict(ranked, task)
-    header, rows = leaderboard.table(ranked, task.primary_metric)
-    context.console.table(header, rows)
+    told = ranked if options.all else leaderboard.shortened(ranked, task)
+    context.console.table(*leaderboard.table(told, task.primary_metric))
+    if len(told) < len(ranked):
+        context.console.note(f"{len(ranked) - len(told)} more: --all, or the leaderboard's files")
     for entry in refused:
         context.console.note(f"{entry.name} was left out: {entry.reason}")
     context.console.note(said)

@@ -1,0 +1,164 @@
+"""evaluate TABLE: how the model as it is does on labelled rows that no stage has seen. Writes nothing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from mmcli.data import targets
+from mmcli.errors import DataError
+from mmcli.models import predictor
+from mmcli.models.predictor import Model
+from mmcli.options.evaluate import Options
+from mmcli.reporting.metrics import Interval, shown
+from mmcli.stages import Context, Outcome, say_of_table
+from mmcli.tables.names import tidy
+from mmcli.tables.reading import open_table
+from mmcli.tables.source import called
+from mmcli.tasks import Cells, Task
+
+Rows = list[tuple[str | None, ...]]
+
+
+def run(path: Path, options: Options, context: Context) -> Outcome:
+    """Scores the best model so far on the labelled rows of the table at `path`, beside the baseline that sees no input.
+
+    Raises:
+        ArtifactError: there is no fused model.
+        DataError: the table cannot be read, lacks the target or all inputs, or has no row that can be scored.
+        ConfigError: a column to slice by is not in the table.
+    """
+    table = open_table(path)
+    say_of_table(table, context)
+    loaded = predictor.load(context.root, context.device, context.precision, context.threads)
+    names = list(loaded.dataset.schema["targets"])
+    if not names:
+        raise DataError("the model was made without a target: there is nothing to score", "Look at the rows: mmcli predict.")
+    for name in names:
+        if name not in table.columns:
+            remedy = f"Without it there is only: mmcli predict {path}"
+            raise DataError(f"{called(path)} has no column {name!r}, which is to be predicted", remedy)
+    for name in options.slices:
+        table.require(name, "--slice")
+    loaded.require_inputs(table.columns, called(path), context.console.warn)
+    frames, outputs, rejects = [], [], []
+    keep = list(dict.fromkeys([*names, *options.slices]))
+    parts = table.chunks(columns=list(dict.fromkeys([*(c for c in loaded.columns if c in table.columns), *keep])))
+    for prediction in loaded.predict_chunks(parts, options.media_root or str(path.parent), allow_missing=False):
+        frames.append(prediction.rows[keep])
+        outputs.append(prediction.outputs)
+        rejects += prediction.rejects
+    if not frames:
+        raise DataError(f"{called(path)} has a header but no rows", "There is nothing to score.")
+    if rejects:
+        row, column, cell, why = rejects[0]
+        context.console.warn(
+            f"{len(rejects):,} cells cannot be read and count as absent, the first: row {row}, column {column!r}, "
+            f"{cell!r}: {why}"
+        )
+    rows = pd.concat(frames)
+    cells, kept = _scorable(loaded, rows, names, context)
+    task, index = loaded.task, torch.tensor(kept)
+    made = task.outputs.gather(task.outputs.join(outputs), index)
+    return _told(path, loaded, made, cells, rows.iloc[kept], options, context)
+
+
+def _scorable(loaded: Model, rows: pd.DataFrame, names: list[str], context: Context) -> tuple[Rows, list[int]]:
+    """The target cells of the rows that can be scored, and which those are; the others are told.
+
+    Raises:
+        DataError: there are none.
+    """
+    task, na = loaded.task, loaded.na
+    columns = [[_cell(cell, na) for cell in rows[name]] for name in names]
+    cells: Cells = list(zip(*columns, strict=True))
+    if not loaded.dataset.artifact.config["na"][1]:
+        cells, notes = targets.without_missing_words(cells, names)
+        for note in notes:
+            context.console.note(note)
+    config = task.config
+    labelled = [row for row, own in enumerate(cells) if task.is_labelled(config, own)]
+    if len(labelled) < len(cells):
+        context.console.warn(f"{len(cells) - len(labelled):,} of {len(cells):,} rows have no {' or '.join(names)}: left out")
+    kept, strange = [], Counter[str]()
+    first = 0
+    for row in labelled:
+        try:
+            task.encode([cells[row]])
+        except DataError:
+            strange[" | ".join(map(str, cells[row]))] += 1
+            first = first or row + 1
+        else:
+            kept.append(row)
+    if strange:
+        some = ", ".join(map(repr, list(strange)[:5])) + (", ..." if len(strange) > 5 else "")
+        context.console.warn(
+            f"{strange.total():,} rows have a target that the model cannot answer with ({some}; the first: row {first}): left "
+            "out of the scores, although it has them wrong"
+        )
+    if not kept:
+        raise DataError(f"no row has a target that the model knows, of {len(cells):,}", f"It was made for: {task.summary()}.")
+    return [cells[row] for row in kept], kept
+
+
+def _cell(cell: Any, na: frozenset[str]) -> str | None:
+    """A target's cell as preprocess takes it."""
+    text = tidy(cell) if isinstance(cell, str) else ""
+    return None if not text or text in na else text
+
+
+def _told(
+    path: Path, loaded: Model, outputs: Any, cells: Rows, rows: pd.DataFrame, options: Options, context: Context
+) -> Outcome:
+    """Scores with intervals, of all rows and of each value of the columns to slice by."""
+    task, seed = loaded.task, context.seed
+    right = task.encode(cells)
+    known = loaded.dataset
+    constant = task.constant_baseline(known.targets[known.splits["train"]], len(right))
+    scores = {"model": task.intervals(outputs, right, seed, more=True)}
+    scores[f"baseline: {task.constant_name}"] = task.intervals(constant, right, seed, more=True)
+    sliced: dict[str, dict[str, dict[str, Interval]]] = {}
+    for column in options.slices:
+        for value, places in rows.reset_index(drop=True).fillna({column: "missing"}).groupby(column).groups.items():
+            index = torch.as_tensor(list(places))
+            own = task.intervals(task.outputs.gather(outputs, index), right[index], seed)
+            sliced.setdefault(column, {})[str(value)] = own
+    _table(scores, sliced, task, len(right), context)
+    primary = task.primary_metric
+    said = f"{loaded.artifact.name} on {len(right):,} rows of {called(path)}: {primary} {scores['model'][primary]}."
+    context.console.note(said)
+    data = {
+        "table": str(path),
+        "model": loaded.artifact.name,
+        "rows": len(right),
+        "primary_metric": primary,
+        "scores": {name: {metric: own.as_dict() for metric, own in each.items()} for name, each in scores.items()},
+        "slices": {
+            column: {value: {metric: own.as_dict() for metric, own in each.items()} for value, each in of.items()}
+            for column, of in sliced.items()
+        },
+    }
+    return Outcome(data, f"mmcli predict {path} -o predictions.csv")
+
+
+def _table(
+    scores: dict[str, dict[str, Interval]],
+    sliced: dict[str, dict[str, dict[str, Interval]]],
+    task: Task,
+    rows: int,
+    context: Context,
+) -> None:
+    primary = task.primary_metric
+    others = [name for name in task.metrics if name not in {primary, "balanced_accuracy"}][:4]
+    named = [(name, own, rows) for name, own in scores.items()]
+    named += [(f"{column} = {value}", own, own[primary].n) for column, each in sliced.items() for value, own in each.items()]
+    lines = []
+    for name, own, count in named:
+        score = own[primary]
+        span = f"{shown(score.low)} to {shown(score.high)}"
+        lines.append([name, f"{count:,}", shown(score.value), span, *(shown(own[other].value) for other in others)])
+    context.console.table(["new rows", "rows", primary, "95% interval", *others], lines)

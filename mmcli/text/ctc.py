@@ -52,8 +52,8 @@ def prefix_beam(
     """Row by row the best texts of the beam, each summed over its alignments (Hannun 2014), prefixes that meet as one.
 
     `log_prob` is what the frames give, less what fell off a narrow beam. `score`, which prunes and ranks, adds `lm_weight`
-    times what the language model gives the text and its end, and `length_bonus` a unit. Units below `prune` at a frame, or beyond the
-    `most_symbols` likeliest, start nothing there.
+    times what the language model gives the text and its end, and `length_bonus` a unit. Units below `prune` at a frame, or
+    beyond the `most_symbols` likeliest, start nothing there.
     """
     order = lengths.cpu().argsort(descending=True, stable=True)
     ends = lengths.cpu()[order].numpy()

@@ -154,7 +154,8 @@ def _counted(sequences: Sequence[Sequence[int]], order: int, vocab: int, eos: in
 
 
 def _discounts(counts: Ints) -> npt.NDArray[np.float64]:
-    """What is taken off counts of 0, 1, 2 and 3 or more: by how many n-grams have 1 to 4, or fixed where these do not say."""
+    """What is taken off counts of 0, 1, 2 and 3 or more: by how many n-grams have 1 to 4, or fixed where these do not say,
+    or say that nothing is."""
     one, two, three, four = np.bincount(np.minimum(counts, 5), minlength=6)[1:5].tolist()
     if min(one, two, three, four) > 0:
         share = one / (one + 2 * two)

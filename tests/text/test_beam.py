@@ -145,15 +145,31 @@ def test_rows_of_a_batch_are_as_if_alone() -> None:
 
 
 def test_finished_rows_leave_and_beams_shrink() -> None:
-    writer, limit = Writer(5, units=7, seed=1), torch.tensor([2, 7, 0, 4, 1])
-    for found in (beam.greedy(writer, ROWS, BOS, EOS, limit), beam.beam(writer, ROWS, BOS, EOS, limit, 4)):
+    limit = torch.tensor([2, 7, 0, 4, 1])
+    most = dict(zip(ROWS.tolist(), limit.tolist(), strict=True))
+    for width in (0, 4):
+        writer = Writer(5, units=7, seed=1)
+        if width:
+            beam.beam(writer, ROWS, BOS, EOS, limit, width)
+        else:
+            beam.greedy(writer, ROWS, BOS, EOS, limit)
         assert writer.asked[0] == ([3, 0, 4, 2], 1)  # the row of limit 0 was never asked for
         assert len(writer.asked) <= 7
+        before = [3, 0, 4, 2]
         for step, (rows, each) in enumerate(writer.asked):
-            open_rows = [row for row, most in zip(ROWS.tolist(), limit.tolist(), strict=True) if most > step]
-            assert set(rows) <= set(open_rows) and each <= 4
-        assert len(found) == 5
-        writer.asked.clear()
+            assert rows == [row for row in before if row in rows] and each <= max(width, 1)
+            assert all(most[row] > step for row in rows)
+            before = rows
+
+    class Ending(Writer):
+        """Ends one hypothesis a step, whatever was written."""
+
+        def log_probs(self, state: Tensor, memory: Tensor) -> Tensor:
+            return torch.tensor([-math.inf, 0.4, 0.35, 0.25]).expand(len(state), 4).log_softmax(1)
+
+    ending = Ending(2)
+    beam.beam(ending, torch.tensor([0, 1]), BOS, EOS, torch.tensor([9, 9]), 3)
+    assert [each for _, each in ending.asked] == [1, 2, 1]
 
 
 def test_a_row_that_can_write_nothing_still_has_a_text() -> None:

@@ -51,8 +51,9 @@ class Slow:
         of = Counter(self.counts[n].values())
         if min(of[k] for k in (1, 2, 3, 4)) == 0:
             return min(count, 3) / 2
-        k, share = min(count, 3), of[1] / (of[1] + 2 * of[2])
-        return k - (k + 1) * share * of[k + 1] / of[k]
+        share = of[1] / (of[1] + 2 * of[2])
+        found = {k: k - (k + 1) * share * of[k + 1] / of[k] for k in (1, 2, 3)}
+        return found[min(count, 3)] if min(found.values()) > 0 else min(count, 3) / 2
 
     def probability(self, context: tuple[int, ...], unit: int) -> float:
         n = len(context) + 1

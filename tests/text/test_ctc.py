@@ -74,24 +74,41 @@ def test_paths_that_meet_beat_the_best_path() -> None:
     assert [math.exp(one.log_prob) for one in found] == pytest.approx([0.64, 0.36])
 
 
-def test_a_prefix_that_fell_off_and_came_back_is_the_same_prefix() -> None:
-    """Narrow beams drop prefixes whose longer ones they hold: what comes back must still meet its own."""
-    for seed in range(60):
-        log_probs = frames(9, 3, seed=seed, sharp=1.5)
-        (found,) = ctc.prefix_beam(log_probs[None], torch.tensor([9]), beam=3)
-        texts = [tuple(one.ids) for one in found]
-        assert len(set(texts)) == len(texts) == 3
-        for one in found:  # never more than all alignments have
-            assert one.log_prob <= ctc.score(log_probs, one.ids) + 1e-9
+def slow_beam(log_probs_TV: Tensor, beam: int) -> dict[tuple[int, ...], float]:
+    """Prefixes by their own names, with what ends in a blank and in a unit, one by one."""
+    held = {(): (1.0, 0.0)}
+    for frame in log_probs_TV.exp().tolist():
+        grown: dict[tuple[int, ...], list[float]] = defaultdict(lambda: [0.0, 0.0])
+        for prefix, (by_blank, by_unit) in held.items():
+            grown[prefix][0] += (by_blank + by_unit) * frame[0]
+            if prefix:
+                grown[prefix][1] += by_unit * frame[prefix[-1]]
+            for unit in range(1, len(frame)):
+                before = by_blank if prefix[-1:] == (unit,) else by_blank + by_unit
+                grown[*prefix, unit][1] += before * frame[unit]
+        best = sorted(grown, key=lambda prefix: -sum(grown[prefix]))[:beam]
+        held = {prefix: (grown[prefix][0], grown[prefix][1]) for prefix in best if sum(grown[prefix])}
+    return {prefix: math.log(sum(both)) for prefix, both in held.items()}
+
+
+@pytest.mark.parametrize("beam", [1, 2, 3, 5, 9])
+def test_narrow_beams_are_as_the_slow_one(beam: int) -> None:
+    """They drop prefixes whose longer ones they hold: one that comes back must still meet its own."""
+    log_probs = torch.cat([frames(20, 14, 4, seed=1, sharp=1.5), frames(20, 14, 4, seed=2, sharp=3.0)])
+    nbests = ctc.prefix_beam(log_probs, torch.full((40,), 14), beam, prune=-math.inf)
+    for row, found in zip(log_probs, nbests, strict=True):
+        assert {tuple(one.ids): one.log_prob for one in found} == pytest.approx(slow_beam(row, beam), abs=1e-9)
+        assert len({tuple(one.ids) for one in found}) == len(found)
+        assert all(one.log_prob <= ctc.score(row, one.ids) + 1e-9 for one in found)
 
 
 def test_rows_of_a_batch_are_as_if_alone() -> None:
     log_probs, lengths = frames(6, 12, 7, seed=3, sharp=3.0), torch.tensor([5, 12, 1, 9, 0, 12])
     model = NGram.fit([[1, 2, 3], [4, 4, 2], [6, 5]], 3, 7, 0)
     for lm, weight in ((None, 0.0), (model, 0.7)):
-        together = ctc.prefix_beam(log_probs, lengths, 4, lm, weight, 0.1, prune=-4.0)
+        together = ctc.prefix_beam(log_probs, lengths, 4, lm, weight, 0.1, prune=-1.5)
         for row, length in enumerate(lengths.tolist()):
-            alone = ctc.prefix_beam(log_probs[row : row + 1, :length], lengths[row : row + 1], 4, lm, weight, 0.1, prune=-4.0)
+            alone = ctc.prefix_beam(log_probs[row : row + 1, :length], lengths[row : row + 1], 4, lm, weight, 0.1, prune=-1.5)
             assert together[row] == alone[0]
     assert [one.ids for one in together[4]] == [[]]
 

@@ -1,0 +1,125 @@
+"""What a beam over prefixes holds, frame by frame: each prefix once, summed over its alignments."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from mmcli.text import Hypothesis
+
+Floats = npt.NDArray[np.floating[Any]]
+Ints = npt.NDArray[np.int64]
+
+
+class LanguageModel(Protocol):
+    """What `prefix_beam` may be told of likely texts. `eos` is the id by which a text ends; it may be the blank's."""
+
+    @property
+    def eos(self) -> int: ...
+
+    def next_log_probs(self, prefix: tuple[int, ...], /) -> Floats:
+        """Of each unit [V], or more, as the next one."""
+
+
+class Prefixes:
+    """The prefixes of R rows, K a row, on a tree of all that were ever held: node r < R is the empty prefix of row r."""
+
+    def __init__(
+        self, rows: int, beam: int, blank: int, lm: LanguageModel | None, lm_weight: float, length_bonus: float
+    ) -> None:
+        self.blank, self.lm, self.lm_weight, self.length_bonus = blank, lm, lm_weight, length_bonus
+        self.above, self.symbols = [-1] * rows, [-1] * rows
+        self.below: dict[tuple[int, int], int] = {}
+        self.node = np.full((rows, beam), -3)
+        self.parent, self.last = np.full((rows, beam), -2), np.full((rows, beam), -1)
+        self.node[:, 0], self.parent[:, 0] = np.arange(rows), -1
+        self.by_blank = np.full((rows, beam), -np.inf)  # of the alignments that end in a blank
+        self.by_unit = self.by_blank.copy()  # of those that end in the prefix's last unit
+        self.by_blank[:, 0] = 0.0
+        self.extra = np.zeros((rows, beam))  # of the language model and the length
+        self.ahead = {node: lm.next_log_probs(()) for node in range(rows)} if lm else {}
+
+    def advance(self, frame_RV: Floats, symbols_RC: Ints, values_RC: Floats) -> None:
+        """One frame further in the first R rows: each prefix stays as it is, or grows by one of C units."""
+        rows, symbols = len(frame_RV), symbols_RC.shape[1]
+        by_blank, by_unit, last, extra = (a[:rows] for a in (self.by_blank, self.by_unit, self.last, self.extra))
+        total = np.logaddexp(by_blank, by_unit)
+        at_last = np.where(last < 0, -np.inf, np.take_along_axis(frame_RV, last.clip(0), 1))
+        stays_blank = total + frame_RV[:, self.blank, None]
+        stays_unit = by_unit + at_last
+        repeats = symbols_RC[:, None] == last[:, :, None]
+        grows = np.where(repeats, by_blank[:, :, None], total[:, :, None]) + values_RC[:, None]
+
+        # A prefix that grows into one that is held gives it what it has, and is no candidate of its own.
+        row, child, held = np.nonzero(self.parent[:rows, :, None] == self.node[:rows, None])
+        unit = last[row, child]
+        given = np.where(unit == last[row, held], by_blank[row, held], total[row, held]) + at_last[row, child]
+        stays_unit[row, child] = np.logaddexp(stays_unit[row, child], given)
+        pair, place = np.nonzero(symbols_RC[row] == unit[:, None])
+        grows[row[pair], held[pair], place] = -np.inf
+
+        stays = np.logaddexp(stays_blank, stays_unit) + extra
+        gains = self._gains(symbols_RC)
+        ranked = np.concatenate([stays, (grows + extra[:, :, None] + gains).reshape(rows, -1)], 1)
+        beam = last.shape[1]
+        chosen = np.argsort(-ranked, axis=1, kind="stable")[:, :beam]
+        at, grown = np.arange(rows)[:, None], chosen >= beam
+        origin, place = np.where(grown, (chosen - beam) // max(symbols, 1), chosen), (chosen - beam) % max(symbols, 1)
+        self.by_blank[:rows] = np.where(grown, -np.inf, stays_blank[at, origin])
+        self.by_unit[:rows] = stays_unit[at, origin]
+        self.extra[:rows] = extra[at, origin]
+        if symbols:
+            self.by_unit[:rows] = np.where(grown, grows[at, origin, place], self.by_unit[:rows])
+            self.extra[:rows] += np.where(grown, gains[at, origin, place], 0.0)
+        self._hold(origin, grown, symbols_RC[at, place] if symbols else place, ranked[at, chosen] == -np.inf)
+
+    def _gains(self, symbols_RC: Ints) -> Floats:
+        """What each prefix's growing by each unit adds beside the frame's own: [R, K, C]."""
+        rows, beam = len(symbols_RC), self.node.shape[1]
+        gains = np.full((rows, beam, symbols_RC.shape[1]), self.length_bonus)
+        if self.lm:
+            for row, nodes in enumerate(self.node[:rows].tolist()):
+                for place, node in enumerate(nodes):
+                    if node >= 0:
+                        gains[row, place] += self.lm_weight * self.ahead[node][symbols_RC[row]]
+        return gains
+
+    def _hold(self, origin: Ints, grown: npt.NDArray[np.bool_], unit: Ints, dead: npt.NDArray[np.bool_]) -> None:
+        rows = len(origin)
+        for held in (self.node, self.parent, self.last):
+            held[:rows] = np.take_along_axis(held[:rows], origin, 1)
+        for row, place in zip(*(found.tolist() for found in np.nonzero(grown & ~dead)), strict=True):
+            above, symbol = int(self.node[row, place]), int(unit[row, place])
+            node = self.below.setdefault((above, symbol), len(self.above))
+            if node == len(self.above):
+                self.above.append(above)
+                self.symbols.append(symbol)
+            self.node[row, place], self.parent[row, place], self.last[row, place] = node, above, symbol
+        for held, nothing in ((self.node, -3), (self.parent, -2), (self.last, -1), (self.extra, 0)):
+            held[:rows][dead] = nothing
+        for scores in (self.by_blank, self.by_unit):
+            scores[:rows][dead] = -np.inf
+        if self.lm:
+            live = [node for node in self.node.ravel().tolist() if node >= 0]
+            before = self.ahead
+            self.ahead = {
+                node: before[node] if node in before else self.lm.next_log_probs(tuple(self._ids(node))) for node in live
+            }
+
+    def _ids(self, node: int) -> list[int]:
+        ids = []
+        while self.above[node] >= 0:
+            ids.append(self.symbols[node])
+            node = self.above[node]
+        return ids[::-1]
+
+    def hypotheses(self, row: int) -> list[Hypothesis]:
+        found = []
+        for place, node in enumerate(self.node[row].tolist()):
+            if node >= 0:
+                log_prob = float(np.logaddexp(self.by_blank[row, place], self.by_unit[row, place]))
+                ends = self.lm_weight * float(self.ahead[node][self.lm.eos]) if self.lm else 0.0
+                found.append(Hypothesis(self._ids(node), log_prob, log_prob + float(self.extra[row, place]) + ends))
+        return sorted(found, key=lambda hypothesis: -hypothesis.score)

@@ -36,11 +36,11 @@ class Subject:
         return head.eval()
 
     def fused(self, rows: int | None = None) -> Fused:
-        """Features drawn at random, three tokens to a row."""
+        """Features drawn at random, some tokens to a row."""
         generator = torch.Generator().manual_seed(1)
         count = len(self.cells) if rows is None else rows
-        tokens = torch.randn(count, 3, DIM, generator=generator)
-        return Fused(tokens.mean(1), tokens, torch.ones(count, 3, dtype=torch.bool))
+        tokens = torch.randn(count, task_checks.STEPS, DIM, generator=generator)
+        return Fused(tokens.mean(1), tokens, torch.ones(count, task_checks.STEPS, dtype=torch.bool))
 
     def targets(self) -> Tensor:
         return self.task.encode(self.cells)

@@ -149,7 +149,7 @@ def subjects(name: str, **options: Any) -> list[Subject]:
     return [Subject(name, options)]
 
 
-def _outputs(candidate: Candidate, bench: Workbench) -> Tensor:
+def _outputs(candidate: Candidate, bench: Workbench) -> Any:
     if candidate.file is not None:
         candidate.file.parent.mkdir(parents=True, exist_ok=True)
         signals = runners.batch_of(candidate.network, bench.dataset, 4, bench.compute)

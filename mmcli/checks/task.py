@@ -11,15 +11,17 @@ from typing import Any
 from xml.etree import ElementTree
 
 import torch
-from torch import Tensor
 
 from mmcli import registry
 from mmcli.checks import Check, examples
 from mmcli.errors import ConfigError
+from mmcli.heads import Head
 from mmcli.signals import Fused
 from mmcli.tasks import Cells, Task
 
 DIM = 7
+STEPS = 24
+"""Tokens of a row: more than any of the examples needs."""
 
 
 class Subject:
@@ -35,32 +37,50 @@ class Subject:
     def fitted(self) -> Task:
         return self.kind.fit(self.config, self.cells, ["y", "z"][: len(self.cells[0])])
 
-    def outputs(self, task: Task) -> Tensor:
-        """What a head, drawn at random, makes of random features, one row to a cell."""
+    def outputs(self, task: Task, rows: int | None = None) -> Any:
+        """What a head, drawn at random, makes of random features, one row to a cell; as they are kept, without a gradient."""
+        head, fused = self.head(task, rows)
+        return task.outputs.plain(head(fused))
+
+    def head(self, task: Task, rows: int | None = None) -> tuple[Head, Fused]:
+        """A head drawn at random, and random features with as many tokens as answers may need."""
         torch.manual_seed(0)
-        head = registry.load("heads", task.heads[0])
-        outputs: Tensor = head(registry.config_of(head)(), task, DIM)(Fused(torch.randn(len(self.cells), DIM)))
-        return outputs
+        kind = registry.load("heads", task.heads[0])
+        count = len(self.cells) if rows is None else rows
+        tokens = torch.randn(count, STEPS, DIM)
+        fused = Fused(tokens.mean(1), tokens, torch.ones(count, STEPS, dtype=torch.bool))
+        return kind(registry.config_of(kind)(), task, DIM).eval(), fused
 
 
 def head_and_loss(subject: Subject) -> None:
-    """The head gives `num_outputs` numbers to a row; the loss is a finite scalar, and training can lower it."""
+    """The head gives outputs for each row, of decisions `num_outputs` numbers; the loss is a finite scalar, and training can
+    lower it."""
     task = subject.fitted()
-    targets, outputs = task.encode(subject.cells), subject.outputs(task)
-    wanted = (len(targets), task.num_outputs)
+    targets, (head, fused) = task.encode(subject.cells), subject.head(task)
+    outputs = head(fused)
     assert len(targets) == len(subject.cells), f"{len(subject.cells)} rows have {len(targets)} targets"
-    assert outputs.shape == wanted, f"the head gives {list(outputs.shape)}, not {list(wanted)}"
-    outputs.retain_grad()
-    loss = task.loss(outputs, targets)
+    _right_size("the head", outputs, task, len(targets))
+    loss = head.loss(outputs, fused, targets)
     assert loss.dim() == 0 and bool(loss.isfinite()), f"the loss is {loss.tolist()}, not a finite number"
     loss.backward()
-    assert outputs.grad is not None and float(outputs.grad.abs().sum()) > 0, "no gradient of the loss reaches the outputs"
+    found = [float(own.grad.abs().sum()) for own in head.parameters() if own.grad is not None]
+    assert any(found), "no gradient of the loss reaches the outputs"
+
+
+def _right_size(what: str, outputs: Any, task: Task, rows: int) -> None:
+    if not task.outputs.decides:
+        found = task.outputs.rows(outputs)
+        assert found == rows, f"{what} gives answers for {found} rows, not {rows}"
+        return
+    wanted = (rows, task.num_outputs)
+    assert outputs.shape == wanted, f"{what} gives {list(outputs.shape)}, not {list(wanted)}"
+    assert bool(outputs.isfinite().all()), f"{what} is not finite"
 
 
 def scores_and_intervals(subject: Subject) -> None:
     """Every metric has a score and an interval around it; a model gains nothing over itself."""
     task = subject.fitted()
-    targets, outputs = task.encode(subject.cells), subject.outputs(task).detach()
+    targets, outputs = task.encode(subject.cells), subject.outputs(task)
     scores = task.score(outputs, targets)
     wanted = {"loss", *task.metrics}
     assert set(scores) == wanted, f"score gives {', '.join(sorted(scores))}; expected {', '.join(sorted(wanted))}"
@@ -89,11 +109,15 @@ def baselines_have_outputs_for_every_row(subject: Subject) -> None:
     rows = torch.arange(len(targets))
     constant = task.constant_baseline(targets, len(targets))
     features = torch.randn(len(targets), 3, generator=torch.Generator().manual_seed(0)).double().numpy()
-    linear = task.linear_baseline(features, targets, rows[: len(rows) // 2], rows[len(rows) // 2 :])
-    for name, outputs in (("constant", constant), ("linear", linear)):
-        wanted = (len(targets), task.num_outputs)
-        assert outputs.shape == wanted, f"the {name} baseline gives {list(outputs.shape)}, not {list(wanted)}"
-        assert bool(outputs.isfinite().all()), f"the {name} baseline is not finite"
+    found = {"constant": constant}
+    if not task.lacks("linear baseline"):
+        found["linear"] = task.linear_baseline(features, targets, rows[: len(rows) // 2], rows[len(rows) // 2 :])
+    nearest = task.nearest_baseline(features, targets, rows[: len(rows) // 2])
+    found |= {} if nearest is None else {"nearest": nearest}
+    held_against = {task.constant_name, *found} - {"constant"}
+    assert task.reference_baseline in held_against, f"there is no baseline {task.reference_baseline!r} to be held against"
+    for name, outputs in found.items():
+        _right_size(f"the {name} baseline", outputs, task, len(targets))
 
 
 def it_says_and_draws_what_it_found(subject: Subject) -> None:
@@ -101,7 +125,7 @@ def it_says_and_draws_what_it_found(subject: Subject) -> None:
     task = subject.fitted()
     targets = task.encode(subject.cells)
     assert task.summary(), "the summary is empty"
-    drawn = task.draw(torch.randn(len(targets), task.num_outputs), targets)
+    drawn = task.draw(subject.outputs(task), targets)
     assert drawn, "it draws nothing"
     for name, (figure, caption) in drawn.items():
         ElementTree.fromstring(figure.standalone())
@@ -111,7 +135,7 @@ def it_says_and_draws_what_it_found(subject: Subject) -> None:
 def predictions_have_a_value_to_a_row(subject: Subject) -> None:
     """`decode` gives columns, each as long as the outputs."""
     task = subject.fitted()
-    columns = task.decode(torch.randn(5, task.num_outputs))
+    columns = task.decode(subject.outputs(task, 5))
     assert columns, "decode gives no columns"
     for suffix, values in columns.items():
         assert len(values) == 5, f"column {suffix!r} has {len(values)} values for 5 rows"

@@ -52,11 +52,20 @@ class Input:
     def first(self) -> Modality:
         return next(iter(self.members.values()))
 
-    def fitting_encoders(self, rows: int, on_accelerator: bool) -> list[str]:
-        """The architectures that `--arch auto` lets race for so many train rows: those for its kind of signal that pay."""
+    def fitting_encoders(self, rows: int, on_accelerator: bool, in_order: bool = False) -> list[str]:
+        """The architectures that `--arch auto` lets race for so many train rows: those for its kind of signal that pay; where
+        tokens are wanted `in_order`, those that give such, if there are any."""
         tried = [*self.first.encoders]
         tried += [name for name, least in self.first.more_encoders if rows >= (least // 5 if on_accelerator else least)]
-        return [name for name in tried if self.spec.kind in registry.load("encoders", name).kinds]
+        fitting = [name for name in tried if self.spec.kind in registry.load("encoders", name).kinds]
+        if in_order:
+            ordered = [
+                name
+                for name in [*fitting, *self.first.line_encoders]
+                if self.spec.kind in registry.load("encoders", name).steps
+            ]
+            return ordered or fitting
+        return fitting
 
     @property
     def modality(self) -> str:

@@ -127,6 +127,7 @@ def plan(path: Path, options: Options, settings: Settings, seed: int, needs_test
         notes += said
     cells = cells_of(rows, found.targets)
     kind, task_config, why = targets.choose(cells, found.targets, roles.task, own, roles.task_options, found.decimal)
+    task_config = kind.suited(task_config, [item.modality for item in found.columns])
     notes += [*([why] if why else []), *(tidied if kind.has_classes else [])]
     labelled = _labelled(rows, found, kind, task_config, notes, doubts)
     rows["split"] = _split(rows, labelled, found, kind, task_config, options, seed, notes)

@@ -28,6 +28,8 @@ class Encoder(nn.Module, ABC):
     """The kinds of signal that it takes."""
     keeps_order: ClassVar[bool] = True
     """Whether its tokens stand for the steps of the signal, one for each or for a run."""
+    steps: ClassVar[frozenset[Kind]] = frozenset()
+    """The kinds of signal of which its tokens are steps in order: of time, of a text, of a line of print from left to right."""
     varies: bool = True
     """Whether training may vary what it reads at random: not where that is computed once."""
 

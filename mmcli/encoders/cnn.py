@@ -47,6 +47,7 @@ class Cnn(Encoder):
     Pooled by their mean."""
 
     kinds: ClassVar[frozenset[Kind]] = frozenset({"grid", "spectrogram"})
+    steps: ClassVar[frozenset[Kind]] = frozenset({"spectrogram"})
 
     def __init__(self, config: Config, spec: SignalSpec) -> None:
         channels, height, width = spec.shape if spec.kind == "grid" else (1, 1, 1)

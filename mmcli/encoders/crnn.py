@@ -1,7 +1,8 @@
-"""Convolutions, then a recurrent network over the time that they leave: for spectrograms (Shi 2015; Cakir 2017).
+"""Convolutions, then a recurrent network over the time, or width, that they leave: for sound and lines of print (Shi 2015).
 
 Residual stages bring bands and frames down to a quarter; the bands that are left become the features of a time step; a
-bidirectional GRU reads the steps, and its states are pooled by their maximum.
+bidirectional GRU reads the steps, and its states are pooled by their maximum (of sound: Cakir 2017). A picture is read from
+left to right, its height being what the bands are of a spectrogram.
 """
 
 from __future__ import annotations
@@ -35,13 +36,14 @@ class Config(BaseConfig):
 
 
 class Crnn(Encoder):
-    """Spectrogram [T, mels] -> one token for every fourth frame."""
+    """Spectrogram [T, mels] -> one token for every fourth frame; grid [C, H, W] -> one for every fourth column of pixels."""
 
-    kinds: ClassVar[frozenset[Kind]] = frozenset({"spectrogram"})
+    kinds: ClassVar[frozenset[Kind]] = frozenset({"spectrogram", "grid"})
+    steps: ClassVar[frozenset[Kind]] = frozenset({"spectrogram", "grid"})
 
     def __init__(self, config: Config, spec: SignalSpec) -> None:
         super().__init__(spec, 2 * config.hidden)
-        self.body = ResidualStack(1, config.width, STAGES, 1)
+        self.body = ResidualStack(_channels(spec), config.width, STAGES, 1)
         inner = config.width * 2 ** (STAGES - 1) * _bands(spec)
         self.narrow = nn.Linear(inner, 128)
         self.recur = nn.GRU(128, config.hidden, bidirectional=True, batch_first=True)
@@ -50,12 +52,15 @@ class Crnn(Encoder):
     @staticmethod
     def parameter_formula(config: Config, spec: SignalSpec) -> int:
         inner: int = config.width * 2 ** (STAGES - 1) * _bands(spec)
-        body = ResidualStack.parameter_formula(1, config.width, STAGES, 1)
+        body = ResidualStack.parameter_formula(_channels(spec), config.width, STAGES, 1)
         return body + (inner + 1) * 128 + 2 * 3 * config.hidden * (128 + config.hidden + 2) + 2 * config.hidden
 
     def encode(self, signal: Signal) -> tuple[Tensor, Tensor, Tensor]:
-        assert signal.lengths is not None
-        grid, lengths = self.body.masked(signal.values.float().transpose(1, 2)[:, None], signal.lengths.clamp(min=1))
+        if signal.lengths is None:
+            grid = self.body(signal.values.float())
+            lengths = torch.full((len(grid),), grid.shape[-1], device=grid.device)
+        else:
+            grid, lengths = self.body.masked(signal.values.float().transpose(1, 2)[:, None], signal.lengths.clamp(min=1))
         steps_BTD = self.dropout(F.relu(self.narrow(grid.flatten(1, 2).transpose(1, 2))))
         tokens_BTD, _ = recurrent(self.recur, steps_BTD, lengths)
         mask = torch.arange(tokens_BTD.shape[1], device=lengths.device)[None] < lengths[:, None]
@@ -63,9 +68,13 @@ class Crnn(Encoder):
         return self.dropout(pooled), tokens_BTD, mask
 
 
+def _channels(spec: SignalSpec) -> int:
+    return spec.shape[0] if spec.kind == "grid" else 1
+
+
 def _bands(spec: SignalSpec) -> int:
-    """Bands left after the stem's stride and one for each further stage."""
-    bands = spec.shape[-1]
+    """Bands, or rows of pixels, left after the stem's stride and one for each further stage."""
+    bands = spec.shape[1] if spec.kind == "grid" else spec.shape[-1]
     for _ in range(STAGES):
         bands = (bands + 1) // 2
     return bands

@@ -51,6 +51,7 @@ class Rnn(Encoder):
     """Ids [T] or a sequence [T, D] -> one token for each step."""
 
     kinds: ClassVar[frozenset[Kind]] = frozenset({"ids", "sequence", "spectrogram"})
+    steps: ClassVar[frozenset[Kind]] = kinds
 
     def __init__(self, config: Config, spec: SignalSpec) -> None:
         vocabulary = spec.vocab_size

@@ -47,6 +47,7 @@ class Transformer(Encoder):
     Pooled: the class token's last state beside the mean of the others, projected."""
 
     kinds: ClassVar[frozenset[Kind]] = frozenset({"ids", "sequence", "spectrogram"})
+    steps: ClassVar[frozenset[Kind]] = kinds
 
     def __init__(self, config: Config, spec: SignalSpec) -> None:
         if config.dim % config.heads or config.dim % 2:

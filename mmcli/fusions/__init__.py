@@ -15,6 +15,7 @@ from __future__ import annotations
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -32,6 +33,10 @@ class Fusion(nn.Module, ABC):
     """Whether pooled features, tokens or decisions are joined."""
     order_sensitive: ClassVar[bool]
     """Whether the order of the columns matters."""
+    rates: ClassVar[Mapping[str, float]] = MappingProxyType({})
+    """Beginning of parameter names -> factor on the learning rate."""
+    gives_steps: ClassVar[bool] = False
+    """Whether it gives tokens in the order of a leading column's, one for each: for heads that read steps."""
     absent_inputs: ClassVar[Literal["embedding", "masked"]]
     """How absent cells enter: by a learned absent embedding, or not at all."""
 

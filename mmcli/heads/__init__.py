@@ -8,7 +8,7 @@ names the heads that fit it.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -18,6 +18,9 @@ from mmcli.tasks import Task
 
 class Head(nn.Module, ABC):
     """Fused features of width `dim` -> the outputs of a task."""
+
+    reads_steps: ClassVar[bool] = False
+    """Whether it reads tokens one by one, in the order of what they are of: then F must give such."""
 
     def __init__(self, task: Task, dim: int) -> None:
         super().__init__()

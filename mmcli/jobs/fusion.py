@@ -63,7 +63,7 @@ def job(
         seed=seed,
         folder=folder,
         label=label,
-        learning_rates={"decisions.": DECISIONS_RATE},
+        learning_rates={"decisions.": DECISIONS_RATE} | {f"fusion.{name}": rate for name, rate in head.fusion.rates.items()},
     )
 
 

@@ -85,6 +85,7 @@ class Image(Modality):
     shard_rows: ClassVar[int] = 64
     corruptions: ClassVar[tuple[str, ...]] = ("noise", "blur", "jpeg")
     encoders: ClassVar[tuple[str, ...]] = ("cnn",)
+    line_encoders: ClassVar[tuple[str, ...]] = ("crnn",)
     more_encoders: ClassVar[tuple[tuple[str, int], ...]] = (("torchvision:resnet18", 5000),)
 
     def __init__(

@@ -185,6 +185,10 @@ def build_head(
     if fusion.family == "decision":
         return FusionHead(fusion, Decisions(task), dims, sources, modality_dropout)
     answer = build_answer(head, task, fusion.dim)
+    if answer.reads_steps and not fusion.gives_steps:
+        raise ConfigError(
+            f"{method} gives no steps in order, which the head {head['name']} reads", f"E.g. --method {task.default_fusion}"
+        )
     if not decisions or task.lacks("decision fusions"):
         return FusionHead(fusion, answer, dims, sources, modality_dropout)
     answer.start_small(HEAD_START)

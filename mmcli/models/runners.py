@@ -33,12 +33,12 @@ FILES = {ONNX: "model.onnx", ONNX_INT8: "model.onnx", AOT: "model.pt2"}
 QUANTIZED_OPERATORS = ["MatMul", "Gemm", "Gather", "LSTM", "GRU"]
 """What int8 pays for in ONNX on a CPU; its int8 convolutions are slower than those in float32."""
 
-Run = Callable[[Mapping[str, Signal]], Tensor]
+Run = Callable[[Mapping[str, Signal]], Any]
 
 
 @dataclass(frozen=True)
 class Runner:
-    """A fused model as it is run: prepared signals -> outputs float32 [B, num_outputs] on the host."""
+    """A fused model as it is run: prepared signals -> outputs of B rows, in float32, on the host."""
 
     way: str
     network: FusedModel
@@ -47,8 +47,8 @@ class Runner:
     """Bytes of what it computes with."""
 
     @torch.no_grad()
-    def outputs(self, columns: Mapping[str, Source], device: torch.device, batch_size: int | None = None) -> Tensor:
-        """Outputs [N, num_outputs] for normalised columns of the inputs; by default in batches that suit the way."""
+    def outputs(self, columns: Mapping[str, Source], device: torch.device, batch_size: int | None = None) -> Any:
+        """Outputs for normalised columns of the inputs; by default in batches that suit the way."""
         batch_size = batch_size or (32 if self.way in FILES else 256)
         prepared = {name: column.to(device) for name, column in self.network.prepare(columns).items()}
         rows = len(next(iter(prepared.values())))
@@ -56,7 +56,7 @@ class Runner:
             self.run({name: column.gather(index) for name, column in prepared.items()})
             for index in torch.arange(rows, device=device).split(batch_size)
         ]
-        return torch.cat(parts)
+        return self.network.task.outputs.join(parts)
 
 
 def runner(way: str, network: FusedModel, compute: Compute, file: Path | None = None) -> Runner:
@@ -74,9 +74,11 @@ def runner(way: str, network: FusedModel, compute: Compute, file: Path | None = 
     precision = {BFLOAT16: "bfloat16", FLOAT32: "float32", TORCH: compute.precision}.get(way, "float32")
     own = Compute(compute.device, precision, threads=compute.threads)
 
-    def run(signals: Mapping[str, Signal]) -> Tensor:
+    kind, host = network.task.outputs, torch.device("cpu")
+
+    def run(signals: Mapping[str, Signal]) -> Any:
         with torch.no_grad(), own.autocast():
-            return network(signals).outputs.float().cpu()  # type: ignore[no-any-return]
+            return kind.to(kind.plain(network(signals).outputs), host)
 
     return Runner(way, network.eval(), run, _bytes(network))
 

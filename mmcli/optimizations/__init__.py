@@ -180,10 +180,19 @@ class Optimization(ABC):
     family: ClassVar[Literal["accuracy", "smaller", "runtime"]]
     """`accuracy`: the next model to start from, if val says so. `smaller`: other models that cost less. `runtime`: the same
     model, run in another way."""
+    for_any_answer: ClassVar[bool] = False
+    """Whether it is also for answers that are no vectors of decisions: texts, say."""
     config: Any
 
     def __init__(self, config: Any) -> None:
         self.config = config
+
+    def lacking(self, candidate: Candidate, bench: Workbench) -> str:
+        """Why it has nothing to do here, the kind of answer included; empty where it has."""
+        task = bench.dataset.task
+        if not self.for_any_answer and not task.outputs.decides:
+            return f"it is for classes, labels and numbers, and these answers are {task.outputs.words}"
+        return self.unfit(candidate, bench)
 
     def unfit(self, candidate: Candidate, bench: Workbench) -> str:  # noqa: ARG002 - most fit any
         """Why it has nothing to do here; empty where it has."""

@@ -39,6 +39,7 @@ class Finetune(Optimization):
     """Kept if the primary metric on val is better beyond noise."""
 
     family: ClassVar[Literal["accuracy"]] = "accuracy"
+    for_any_answer = True
     config: Config
 
     def proposals(self, candidate: Candidate, bench: Workbench) -> Iterator[Candidate]:
@@ -67,7 +68,7 @@ class Finetune(Optimization):
             share = max(SHARES, key=lambda own: bench.val_rank(bench.val_outputs(soups[own])))
             chosen = soups[share]
         bench.extra["share"] = share
-        outputs = bench.val_outputs(chosen) * chosen.fusion_head.temperature.cpu()
+        outputs = bench.dataset.task.outputs.tempered(bench.val_outputs(chosen), 1 / chosen.fusion_head.temperature.cpu())
         settle(chosen.fusion_head, outputs, bench.dataset.targets[bench.dataset.splits["val"]])
         yield Candidate(f"{candidate.name}, fine-tuned", chosen, candidate.recipe)
 

@@ -23,6 +23,7 @@ class SingleMember(Optimization):
     """Cheaper by the other fusions, and by the encoders that they alone read."""
 
     family: ClassVar[Literal["smaller"]] = "smaller"
+    for_any_answer = True
     config: Config
 
     def unfit(self, candidate: Candidate, bench: Workbench) -> str:  # noqa: ARG002

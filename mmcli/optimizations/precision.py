@@ -19,6 +19,7 @@ class OtherPrecision(Optimization):
     """The same weights, computed with in the other precision."""
 
     family: ClassVar[Literal["runtime"]] = "runtime"
+    for_any_answer = True
     config: Config
 
     def proposals(self, candidate: Candidate, bench: Workbench) -> Iterator[Candidate]:

@@ -15,9 +15,12 @@ from mmcli.tables.finding import require_file
 CALLED_ELSEWHERE = {
     **dict.fromkeys(("binary", "multiclass", "category", "classes", "classifier"), "classification"),
     **dict.fromkeys(("number", "numeric", "continuous", "regressor"), "regression"),
+    **dict.fromkeys(("asr", "speech", "ocr", "translation", "caption", "captioning", "seq2seq", "transcription"), "text"),
     **dict.fromkeys(("multi-label", "multi_label", "tags", "labels", "set"), "multilabel"),
 }
 """What other tools call tasks."""
+UNITS, NORMALIZE = ("char", "word", "bpe"), ("nfkc", "case", "all")
+METRICS = ("wer", "cer", "bleu", "chrf", "exact")
 COLUMNS, READING = "Columns", "Reading the table"
 
 MediaRoot = Annotated[
@@ -56,6 +59,18 @@ def _task(text: str) -> str:
         registry.trust(text)
         return text
     return one_of("--task", "task", text, registry.parts("tasks"), CALLED_ELSEWHERE)
+
+
+def _units(text: str) -> str:
+    return one_of("--target-units", "unit", text, UNITS, {"character": "char", "characters": "char", "words": "word"})
+
+
+def _normalize(text: str) -> str:
+    return one_of("--normalize", "way", text, NORMALIZE, {"none": "nfkc", "lower": "case", "lowercase": "case"})
+
+
+def _metric(text: str) -> str:
+    return one_of("--metric", "metric", text.lower(), METRICS, {"chrf2": "chrf", "accuracy": "exact", "edit_distance": "cer"})
 
 
 def _types(texts: list[str]) -> dict[str, str]:
@@ -107,7 +122,7 @@ class Roles:
         str | None,
         Flag(
             "--task",
-            "classification, regression or multilabel, or FILE.py. Default: by the target.",
+            "classification, regression, multilabel or text, or FILE.py. Default: by the target.",
             metavar="NAME",
             complete="tasks",
             panel=COLUMNS,
@@ -117,6 +132,43 @@ class Roles:
     label_separator: Annotated[
         str | None,
         Flag("--label-separator", "The mark between the labels of a cell: multilabel.", metavar="MARK", panel=COLUMNS),
+    ] = None
+    target_units: Annotated[
+        str | None,
+        Flag(
+            "--target-units",
+            "What a target that is a text is written in: char, word or bpe. Default: what its texts allow.",
+            metavar="UNITS",
+            panel=COLUMNS,
+            parse=_units,
+            complete=UNITS,
+        ),
+    ] = None
+    target_vocab: Annotated[
+        int | None,
+        Flag("--target-vocab", "Most pieces of BPE: text.", metavar="N", min=256, panel=COLUMNS),
+    ] = None
+    normalize: Annotated[
+        str | None,
+        Flag(
+            "--normalize",
+            "What of a text counts: nfkc (all but forms of letters and blanks), case (not case), all (nor punctuation): text.",
+            metavar="HOW",
+            panel=COLUMNS,
+            parse=_normalize,
+            complete=NORMALIZE,
+        ),
+    ] = None
+    metric: Annotated[
+        str | None,
+        Flag(
+            "--metric",
+            "What texts are judged by: wer, cer, bleu, chrf or exact. Default: wer or cer where an input is sound, else chrf.",
+            metavar="NAME",
+            panel=COLUMNS,
+            parse=_metric,
+            complete=METRICS,
+        ),
     ] = None
     inputs: Annotated[
         tuple[str, ...],
@@ -173,4 +225,7 @@ class Roles:
     @property
     def task_options(self) -> dict[str, dict[str, Any]]:
         """What flags say of a task, by task."""
-        return {"multilabel": {"separator": self.label_separator}} if self.label_separator else {}
+        text = {"units": self.target_units, "vocab": self.target_vocab, "normalize": self.normalize, "metric": self.metric}
+        said: dict[str, dict[str, Any]] = {"multilabel": {"separator": self.label_separator}, "text": text}
+        given = {task: {key: value for key, value in own.items() if value} for task, own in said.items()}
+        return {task: own for task, own in given.items() if own}

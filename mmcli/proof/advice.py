@@ -46,8 +46,10 @@ def _of_gains(summary: Mapping[str, Any]) -> list[Advice]:
     if summary["gain"]["best_column"]["low"] <= 0:
         name = summary["best_column"]
         found.append(Advice(f"Fusing is not shown to beat {name} alone: weigh {name} alone, or gather more rows."))
-    if summary["gain"]["linear"]["value"] < 0:
-        found.append(Advice("A linear model on the same inputs does better: look at what it uses, or try other sub-models."))
+    name = summary["reference"]
+    if summary["gain"][name]["value"] < 0:
+        model = "A linear model on the same inputs" if name == "linear" else f"The {name} baseline"
+        found.append(Advice(f"{model} does better: look at what it uses, or try other sub-models."))
     return found
 
 

@@ -67,10 +67,13 @@ def outputs(artifact: Artifact, task: Task) -> dict[str, Any]:
 def _outputs(dataset: Dataset, columns: Sequence[str]) -> dict[str, Any]:
     task, train = dataset.task, dataset.splits["train"]
     found = {task.constant_name: task.constant_baseline(dataset.targets[train], len(dataset.rows))}
-    if task.lacks("linear baseline"):
-        return found
     blocks = [_scaled(dataset.linear_features(name, train), train.numpy()) for name in columns]
     features = blocks[0] if len(blocks) == 1 else _beside(blocks)
+    nearest = task.nearest_baseline(features, dataset.targets, train)
+    if nearest is not None:
+        found["nearest"] = nearest
+    if task.lacks("linear baseline"):
+        return found
     val = dataset.splits["val"]
     found["linear"] = task.linear_baseline(features, dataset.targets, train, val)
     fields = [dataset.column(name) for name in columns if dataset.input(name).spec.kind == "fields"]

@@ -66,7 +66,9 @@ def slices(dataset: Dataset, index: Tensor, outputs: Tensor, extra: Mapping[str,
         for count, name in counts[:MOST_SLICES]:
             if LEAST_ROWS <= count < len(names) or (kind in extra and count >= 2):
                 rows = torch.tensor([own == name for own in names]).nonzero()[:, 0]
-                score = dataset.task.intervals(outputs[rows], targets[rows], seed)[dataset.task.primary_metric]
+                score = dataset.task.intervals(dataset.task.outputs.gather(outputs, rows), targets[rows], seed)[
+                    dataset.task.primary_metric
+                ]
                 found_slices.append(Slice(kind, name, score))
     return found_slices
 
@@ -93,9 +95,12 @@ def _categories(dataset: Dataset, name: str, column: Column, index: Tensor) -> d
     return found
 
 
-def confident_errors(task: Task, outputs: Tensor, targets: Tensor, most: int = 12) -> list[tuple[int, str]]:
+def confident_errors(task: Task, outputs: Any, targets: Tensor, most: int = 12) -> list[tuple[int, str]]:
     """The rows of the worst errors, and how wrong they are in words: the highest probability of a wrong class, the largest
-    distance of a number."""
+    distance of a number, the most wrong of a text."""
+    told = task.worst_rows(outputs, targets, most)
+    if told is not None:
+        return told
     if task.decision.link == "softmax":
         shares = outputs.double().softmax(1)
         sure, chosen = shares.max(1)

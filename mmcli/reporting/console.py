@@ -92,7 +92,7 @@ class Console:
     def _line_of(self, bars: Progress, label: str, total: int, done: int) -> Iterator[Advance]:
         task = bars.add_task(escape(label), total=total, completed=done, said="")
         try:
-            yield Advance(self, bars, task, None if self._rich.is_terminal else label, done)
+            yield Advance(self, bars, task, None if self._rich.is_terminal else label, done, total)
         finally:
             bars.remove_task(task)
 
@@ -112,8 +112,9 @@ class Console:
 class Advance:
     """Moves a progress bar."""
 
-    def __init__(self, console: Console, bar: Progress, task: TaskID, label: str | None, done: int) -> None:
+    def __init__(self, console: Console, bar: Progress, task: TaskID, label: str | None, done: int, total: int = 0) -> None:
         self._console = console
+        self._total = total
         self._bar = bar
         self._task = task
         self._label = label
@@ -125,8 +126,7 @@ class Advance:
         self._bar.update(self._task, advance=steps, said=escape(said))
         self._done += steps
         if self._label is not None and time.monotonic() - self._spoke_at >= LOG_EVERY_S:
-            total = self._bar.tasks[self._task].total or 0
-            self._console.note(f"{self._label}: {self._done:,} of {total:,.0f}; {said}")
+            self._console.note(f"{self._label}: {self._done:,} of {self._total:,}; {said}")
             self._spoke_at = time.monotonic()
 
 

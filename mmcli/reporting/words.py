@@ -46,6 +46,13 @@ _METRICS = {
     "r2": Meaning("R²", "share of the target's variance explained: 1 is perfect, 0 is no better than the mean", None, 1),
     "spearman": Meaning("Spearman", "whether larger predictions go with larger values, by rank: 1 is the same order", -1, 1),
     "mape": Meaning("MAPE", "how far off as a share of the right value, on average", 0),
+    "wer": Meaning("WER", "words to be put in, left out or exchanged, as a share of the right ones; 0 is perfect", 0),
+    "cer": Meaning("CER", "characters to be put in, left out or exchanged, as a share of the right ones; 0 is perfect", 0),
+    "wer_folded": Meaning("WER without case", "WER of texts without case and punctuation", 0),
+    "cer_folded": Meaning("CER without case", "CER of texts without case and punctuation", 0),
+    "bleu": Meaning("BLEU", "runs of one to four words shared with the right text, in points", 0, 100),
+    "chrf": Meaning("chrF", "runs of one to six characters shared with the right text, in points", 0, 100),
+    "exact": Meaning("exact", "share of rows whose text is right to the letter", 0, 1),
     "loss": Meaning("loss", "what training minimises", 0),
 }
 EMAP = "EMAP asks what is left when each input may only add its own evidence: the difference is what inputs say together."

@@ -129,7 +129,12 @@ def _entries(case: _Case) -> list[Entry]:
         what = f"this input alone ({layout.short(artifact.config['architecture'])})"
         entries.append(entry("column", column, _kept(artifact, dataset, test, loading.EMBEDDINGS), what))
     outputs = baselines.outputs(case.reference, dataset.task)
-    described = {"linear": "a linear model on the same inputs", baselines.TREES: "boosted trees on the numbers and categories"}
+    described = {
+        "linear": "a linear model on the same inputs",
+        "nearest": "the target of the train row whose inputs are most alike",
+        "medoid": "the train text that is nearest to the others, whatever the inputs",
+        baselines.TREES: "boosted trees on the numbers and categories",
+    }
     for name in baselines.names(case.reference):
         what = described.get(name, f"the {name} of the train targets, whatever the inputs")
         entries.append(entry("baseline", name, dataset.task.outputs.gather(outputs[name], test), what))
@@ -204,6 +209,7 @@ def _write(entries: list[Entry], case: _Case, extra: Mapping[str, Sequence[str]]
         "model": case.best.name,
         "verdict": said,
         "best_column": single.name,
+        "reference": reference.name,
         "inputs": {name: list(dataset.input(name).members) for name in loading.inputs_of(case.best)},
         "test": nested,
         "gain": {name: gain.as_dict() for name, gain in gains.items()},

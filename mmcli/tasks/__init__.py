@@ -76,6 +76,8 @@ class Task(ABC):
     """Whether each row has one of some classes, the stratum being the class."""
     heads: ClassVar[tuple[str, ...]] = ("linear",)
     """The heads that fit it, the first by default."""
+    default_fusion: ClassVar[str] = "gated"
+    """The method that fuses where none is named."""
     constant_name: ClassVar[str] = "majority"
     """What the baseline that sees no input is called."""
     config: Any
@@ -84,6 +86,11 @@ class Task(ABC):
     @abstractmethod
     def sniff(cls, config: Any, cells: Cells) -> Likeness:
         """How surely a target with these cells (all there) is of this kind."""
+
+    @classmethod
+    def suited(cls, config: Any, modalities: Sequence[str]) -> Any:  # noqa: ARG003 - for those that depend on them
+        """The options for a table with inputs of these modalities."""
+        return config
 
     @classmethod
     def is_labelled(cls, config: Any, cells: tuple[str | None, ...]) -> bool:  # noqa: ARG003 - for those with an empty label
@@ -136,7 +143,7 @@ class Task(ABC):
         """
 
     @abstractmethod
-    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+    def loss(self, outputs: Any, targets: Tensor) -> Tensor:
         """What training minimises: a scalar."""
 
     @abstractmethod
@@ -144,11 +151,11 @@ class Task(ABC):
         """Each metric as a function of `readings`, and `loss`."""
 
     @abstractmethod
-    def readings(self, outputs: Tensor, targets: Tensor) -> tuple[Array, Array]:
+    def readings(self, outputs: Any, targets: Tensor) -> tuple[Array, Array]:
         """Outputs and targets as the metrics want them."""
 
     @abstractmethod
-    def decode(self, outputs: Tensor) -> dict[str, list[Any]]:
+    def decode(self, outputs: Any) -> dict[str, list[Any]]:
         """What `predict` writes: column suffix -> one value a row; the suffix "" is the prediction."""
 
     @abstractmethod
@@ -156,20 +163,29 @@ class Task(ABC):
         """What was learnt of the targets, in a few words: `9 classes`."""
 
     @abstractmethod
-    def draw(self, outputs: Tensor, targets: Tensor) -> dict[str, tuple[Figure, str]]:
+    def draw(self, outputs: Any, targets: Tensor) -> dict[str, tuple[Figure, str]]:
         """What shows where the outputs are right and wrong: name -> (drawing, caption)."""
 
-    def by_class(self, outputs: Tensor, targets: Tensor) -> list[ClassScore]:  # noqa: ARG002 - those that have classes
+    def by_class(self, outputs: Any, targets: Tensor) -> list[ClassScore]:  # noqa: ARG002 - those that have classes
         """Precision and recall of each class or label; none where there are no such."""
         return []
 
+    def worst_rows(self, outputs: Any, targets: Tensor, most: int) -> list[tuple[int, str]] | None:  # noqa: ARG002
+        """The rows whose answers are the most wrong, and how in words; None where the outputs themselves tell, as decisions."""
+        return None
+
     @abstractmethod
-    def constant_baseline(self, targets: Tensor, rows: int) -> Tensor:
+    def constant_baseline(self, targets: Tensor, rows: int) -> Any:
         """Outputs for so many rows of a model that has seen the train targets and no input."""
 
     def linear_baseline(self, features: Any, targets: Tensor, train: Tensor, val: Tensor) -> Tensor:
         """Outputs of a linear model for all rows of `features` [N, F], fitted on `train`, its strength chosen on `val`."""
         raise NotImplementedError(self.lacks("linear baseline"))
+
+    def nearest_baseline(self, features: Any, targets: Tensor, train: Tensor) -> Any:  # noqa: ARG002
+        """Outputs for all rows that are the target of the most alike row of `train`, by `features` [N, F]; None where the task
+        has no such baseline."""
+        return None
 
     def trees_baseline(self, features: Any, targets: Tensor, train: Tensor, val: Tensor) -> Tensor | None:  # noqa: ARG002
         """Outputs of boosted trees for all rows of `features` [N, F], not a number where a cell is missing; None where the task
@@ -211,7 +227,7 @@ class Task(ABC):
         """Sets what its `decision_head` decides by (thresholds), from val outputs and targets."""
         return
 
-    def score(self, outputs: Tensor, targets: Tensor) -> dict[str, float]:
+    def score(self, outputs: Any, targets: Tensor) -> dict[str, float]:
         """Every metric, and `loss`."""
         predicted, right = self.readings(outputs, targets)
         ones = np.ones((1, len(right)))
@@ -227,7 +243,7 @@ class Task(ABC):
         return {**self.metrics, **{name: higher for name, (_, higher) in self.more_metrics().items()}}
 
     def intervals(
-        self, outputs: Tensor, targets: Tensor, seed: int = 0, groups: Array | None = None, more: bool = False
+        self, outputs: Any, targets: Tensor, seed: int = 0, groups: Array | None = None, more: bool = False
     ) -> dict[str, Interval]:
         """Every metric with its 95% bootstrap interval, over whole groups where `groups` [N] are given; with `more_metrics`."""
         predicted, right = self.readings(outputs, targets)
@@ -244,8 +260,8 @@ class Task(ABC):
 
     def gain(
         self,
-        outputs: Tensor,
-        other: Tensor,
+        outputs: Any,
+        other: Any,
         targets: Tensor,
         seed: int = 0,
         groups: Array | None = None,

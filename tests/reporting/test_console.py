@@ -32,3 +32,16 @@ def test_tables_show_brackets_and_chinese_as_they_are(capsys: pytest.CaptureFixt
     assert "标签" in err
     assert "[value]" in err
     assert "[0.1, 0.2]" in err
+
+
+def test_a_log_tells_the_total_of_its_own_line_when_others_are_over(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mmcli.reporting.console.LOG_EVERY_S", 0.0)
+    console = Console()
+    with console.side_by_side():
+        with console.progress("first", 5) as first:
+            first.advance()
+        with console.progress("second", 40) as second, console.progress("third", 7):
+            second.advance("well")
+    assert "second: 1 of 40; well" in capsys.readouterr().err

@@ -12,7 +12,12 @@ from mmcli.tasks import Task
 
 NAMES = list(registry.parts("tasks"))
 OPTIONS: dict[str, Any] = {"multilabel": {"separator": "|"}}
-SUMMARIES = {"classification": "3 classes", "regression": "2 numbers", "multilabel": "3 labels"}
+SUMMARIES = {
+    "classification": "3 classes",
+    "regression": "2 numbers",
+    "multilabel": "3 labels",
+    "text": "texts, written in 7 words",
+}
 
 
 def fitted(name: str) -> Task:

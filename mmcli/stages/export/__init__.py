@@ -38,6 +38,11 @@ def run(options: Options, context: Context) -> Outcome:
     if options.to.exists() and any(options.to.iterdir()) and not (options.to / DESCRIPTION).exists() and not context.force:
         raise ConfigError(f"--to {options.to} holds other files", "Name an empty folder, or add --force.")
     loaded = predictor.load(options.model or context.root, "cpu", "float32")
+    if not loaded.task.outputs.decides:
+        raise ConfigError(
+            f"a model whose answers are {loaded.task.outputs.words} cannot be exported yet: its graph has no search",
+            "Use it by mmcli predict, or mmcli.load in Python.",
+        )
     context.console.note(f"export: {loaded.artifact.name} as {options.format}")
     path = options.to / FILES[options.format]
     if context.dry_run:

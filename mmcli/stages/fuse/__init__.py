@@ -15,7 +15,7 @@ from mmcli.artifacts.store import Artifact
 from mmcli.data.dataset import Dataset
 from mmcli.errors import ArtifactError, ConfigError, MmcliError, combine, unknown
 from mmcli.models import loading
-from mmcli.options.fuse import ALL, DEFAULT, Options
+from mmcli.options.fuse import ALL, Options
 from mmcli.proof import baselines
 from mmcli.stages import Context, Outcome
 from mmcli.stages.fuse.board import say
@@ -67,7 +67,7 @@ def _compute(options: Options, context: Context) -> Compute:
 def _check_names(options: Options, dataset: Dataset) -> list[str]:
     errors: list[MmcliError] = []
     methods: list[str] = []
-    for method in options.methods or (DEFAULT,):
+    for method in options.methods or (dataset.task.default_fusion,):
         if method == ALL:
             methods += registry.parts("fusions")
             continue
@@ -95,7 +95,7 @@ def _choose_encoders(options: Options, dataset: Dataset, context: Context) -> di
     """Every encoder that is trained and fresh, or those asked for: several views of one input are better than the best one."""
     chosen: dict[str, Artifact] = {}
     names = options.inputs or tuple(dataset.inputs)
-    for name in sorted(names, key=lambda name: options.order.index(name) if name in options.order else len(options.order)):
+    for name in sorted(names, key=lambda name: _place(name, options, dataset, context)):
         if name in options.encoders:
             for architecture in options.encoders[name]:
                 registry.trust(architecture)
@@ -112,6 +112,17 @@ def _choose_encoders(options: Options, dataset: Dataset, context: Context) -> di
         for artifact in sorted(own, key=lambda artifact: str(artifact.name)):
             chosen[name if len(own) == 1 else f"{name}/{layout.short(artifact.config['architecture'])}"] = artifact
     return chosen
+
+
+def _place(name: str, options: Options, dataset: Dataset, context: Context) -> tuple[int, float]:
+    """Where an input comes: as told; else, of answers that are read step by step, the best on val first, since it leads."""
+    if name in options.order:
+        return options.order.index(name), 0.0
+    own = loading.fresh_encoders(context.root, name) if dataset.task.tokens == "whole" else []
+    if not own:
+        return len(options.order), 0.0
+    sign = -1 if dataset.task.primary_higher_is_better else 1
+    return len(options.order), sign * float(own[0].metrics["val"][dataset.task.primary_metric])
 
 
 def _architectures(encoders: Mapping[str, Artifact]) -> dict[str, list[str]]:

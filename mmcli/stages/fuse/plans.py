@@ -18,7 +18,7 @@ from mmcli.artifacts import layout, store
 from mmcli.artifacts.store import Artifact
 from mmcli.data.dataset import Dataset
 from mmcli.errors import ConfigError
-from mmcli.models.recipe import build_fusion, head_of
+from mmcli.models.recipe import build_head, head_of
 from mmcli.options.fuse import ALL, Options
 from mmcli.options.training import asked
 from mmcli.selection.leaderboard import Entry
@@ -110,8 +110,9 @@ def _plan(method: str, encoders: dict[str, Artifact], dataset: Dataset, options:
     if options.modality_dropout is not None:
         training = training.model_copy(update={"modality_dropout": options.modality_dropout})
         on_embeddings = on_embeddings.model_copy(update={"modality_dropout": options.modality_dropout})
+    head = head_of(dataset.task, settings, options.head)
     with torch.device("meta"):
-        build_fusion(method, config.model_dump(), dict.fromkeys(encoders, 8), dataset.task)
+        build_head(method, config.model_dump(), dict.fromkeys(encoders, 8), dict.fromkeys(encoders, ""), dataset.task, head)
     out_of_fold = bool(info.literals.get("NEEDS_FOLDS"))
     without = [artifact.config["column"] for artifact in encoders.values() if not artifact.config.get("folds")]
     if out_of_fold and without:
@@ -119,7 +120,6 @@ def _plan(method: str, encoders: dict[str, Artifact], dataset: Dataset, options:
             f"{method} learns from out-of-fold predictions, which the encoders of {', '.join(dict.fromkeys(without))} lack",
             "Run: mmcli train-encoder --folds 5",
         )
-    head = head_of(dataset.task, settings, options.head)
     count = options.seeds or (1 if options.train_encoders else SEEDS)
     seeds = tuple(context.seed + i for i in range(count))
     plan = Plan(method, config, training, on_embeddings, head, encoders, seeds, out_of_fold, "", "")

@@ -127,6 +127,7 @@ def _on_embeddings(
     device.seed_everything(own_seed)
     head = _head(plan, {name: own.pooled.shape[1] for name, own in embeddings.features.items()}, dataset)
     head.swap_shares = embeddings.swap_shares
+    _begin_as_the_lead(head, plan, dataset)
     folder = draft.path / f"seed-{seed}"
     folder.mkdir(exist_ok=True)
     draft.volatile.add(f"seed-{seed}/{LOG}")
@@ -134,6 +135,15 @@ def _on_embeddings(
         head, embeddings.taught, dataset, plan.on_embeddings, compute, seed=own_seed, folder=folder, label=label
     )
     return head, train(replace(job, seconds=plan.seconds and plan.seconds / len(plan.seeds)), context.console)
+
+
+def _begin_as_the_lead(head: FusionHead, plan: Plan, dataset: Dataset) -> None:
+    """Where answers are read off the steps of the first column, its own head reads them from the start."""
+    if not head.head.reads_steps:
+        return
+    own = loading.load_encoder(dataset, next(iter(plan.encoders.values()))).head
+    if type(own) is type(head.head) and own.dim == head.head.dim:
+        head.head.load_state_dict(own.state_dict())
 
 
 def _train_through(plan: Plan, dataset: Dataset, compute: Compute, context: Context, draft: Draft) -> None:

@@ -85,7 +85,7 @@ def _more_accurate(parts: Mapping[str, Optimization], fused: Candidate, work: Wo
     for name, part in parts.items():
         started = time.monotonic()
         own = work.at(name)
-        reason = part.unfit(current, own) or ("" if not own.time_is_over() or name == "calibrate" else "no time was left")
+        reason = part.lacking(current, own) or ("" if not own.time_is_over() or name == "calibrate" else "no time was left")
         entry: dict[str, Any] = {"step": layout.short(name), "kept": False, "val": bench.val_score(outputs)}
         if not reason:
             for proposed in part.proposals(current, own):
@@ -110,7 +110,7 @@ def _proposed(name: str, part: Optimization, candidate: Candidate, work: Work) -
     label = f"{candidate.name}, {name}" if part.family == "runtime" else name
     # The most accurate model as a graph is worth half a minute more: nothing else makes it as much faster at no loss.
     late = time.monotonic() > work.ends and not (name == "onnx" and candidate.name in {"tuned", "fused"})
-    reason = part.unfit(candidate, own) or ("no time was left" if late else "")
+    reason = part.lacking(candidate, own) or ("no time was left" if late else "")
     if reason:
         if not any(row.way == name and row.reason == reason for row in work.rows):
             work.rows.append(Row(label if late else name, name, reason=reason))

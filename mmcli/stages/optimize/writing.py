@@ -29,7 +29,7 @@ def write(candidate: Candidate, own: runners.Runner, work: Work, late: dict[str,
     if candidate.file is not None:
         shutil.copy2(candidate.file, draft.path / candidate.file.name)
     outputs = own.outputs({name: dataset.column(name) for name in candidate.network.inputs}, bench.compute.device)
-    draft.tensors[loading.OUTPUTS] = tensors.save(draft.path / loading.OUTPUTS, {"outputs": outputs})
+    draft.tensors[loading.OUTPUTS] = tensors.save(draft.path / loading.OUTPUTS, task.outputs.save(outputs))
     val = dataset.splits["val"]
     row = next(row for row in work.rows if row.name == candidate.name)
     fused = next((row for row in work.rows if row.name == "fused"), row)
@@ -45,7 +45,7 @@ def write(candidate: Candidate, own: runners.Runner, work: Work, late: dict[str,
     draft.metrics.update(
         primary_metric=task.primary_metric,
         higher_is_better=task.primary_higher_is_better,
-        val=task.score(outputs[val], dataset.targets[val]),
+        val=task.score(task.outputs.gather(outputs, val), dataset.targets[val]),
         picked=row.name,
         way=candidate.way,
         before=_summary(fused),
@@ -53,7 +53,7 @@ def write(candidate: Candidate, own: runners.Runner, work: Work, late: dict[str,
         history=work.history,
         steps=work.steps,
         base=bench.base.name,
-        conformal=conformal.fit(task, outputs[val], dataset.targets[val], work.options.coverage),
+        conformal=conformal.fit(task, task.outputs.gather(outputs, val), dataset.targets[val], work.options.coverage),
         parameters=parameter_count(candidate.network),
     )
     with Console().drawing("a plot beside the optimized model"):

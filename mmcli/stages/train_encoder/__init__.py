@@ -72,7 +72,7 @@ def _run(options: Options, dataset: Dataset, several: bool, context: Context) ->
     best = {column: loading.fresh_encoders(context.root, column)[0].name for column in columns}
     _say(made, best, dataset, context)
     data = {artifact.name: {"kept": artifact.name in best.values(), **artifact.metrics} for artifact in made}
-    return Outcome({"encoders": data}, "mmcli fuse --method gated")
+    return Outcome({"encoders": data}, f"mmcli fuse --method {dataset.task.default_fusion}")
 
 
 def _check_names(options: Options, dataset: Dataset) -> None:

@@ -65,8 +65,8 @@ def candidates_for(column: str, bench: Bench) -> list[Candidate]:
     names: dict[str, bool] = {}
     for architecture in options.architectures:
         if architecture == AUTO:
-            rows = len(bench.dataset.splits["train"])
-            names |= dict.fromkeys(found.fitting_encoders(rows, bench.compute.device.type != "cpu"), True)
+            rows, whole = len(bench.dataset.splits["train"]), bench.dataset.task.tokens == "whole"
+            names |= dict.fromkeys(found.fitting_encoders(rows, bench.compute.device.type != "cpu", whole), True)
         elif options.columns or kind in registry.load("encoders", architecture).kinds:
             names.setdefault(registry.canonical("encoders", architecture), False)
     if not names:

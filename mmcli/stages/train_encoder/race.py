@@ -9,6 +9,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from mmcli.artifacts import layout, store
 from mmcli.artifacts.lock import locked
 from mmcli.encoders import parameter_count
@@ -78,7 +80,8 @@ def _run_race(entrants: Sequence[Candidate], bench: Bench, folder: Path) -> dict
         limits = [limit for limit in (budget.seconds, bench.seconds and bench.seconds * MOST_RACING) if limit]
         seconds = min(limits) / len(entrants) if limits else None
         done, over = rehearse(job, bench.context.console, epochs, seconds)
-        outputs[entrant.architecture] = outputs_of(job, val.to(bench.compute.device)).cpu()
+        kind = bench.dataset.task.outputs
+        outputs[entrant.architecture] = kind.to(outputs_of(job, val.to(bench.compute.device)), torch.device("cpu"))
         table[entrant.architecture] = {
             "epochs": done,
             "over": over,

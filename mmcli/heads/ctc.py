@@ -1,0 +1,49 @@
+"""A text along the steps of what is fused, with blanks between: connectionist temporal classification (CTC, Graves 2006)"""
+
+from __future__ import annotations
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from mmcli.config import Config as BaseConfig
+from mmcli.heads import Head
+from mmcli.signals import Column, Fused
+from mmcli.tasks import Task
+
+
+class Config(BaseConfig):
+    """What is dropped before it."""
+
+    dropout: float = Field(0.1, ge=0, lt=1)
+    """Dropout on the steps that it reads."""
+
+
+class Ctc(Head):
+    """log softmax(W x_t + b) of each step. Parameters: (D + 1) V, for V units with the blank."""
+
+    reads_steps = True
+
+    def __init__(self, config: Config, task: Task, dim: int) -> None:
+        super().__init__(task, dim)
+        self.dropout = nn.Dropout(config.dropout)
+        self.linear = nn.Linear(dim, task.width)  # type: ignore[attr-defined]
+
+    @staticmethod
+    def parameter_formula(config: Config, task: Task, dim: int) -> int:  # noqa: ARG004
+        width: int = task.width  # type: ignore[attr-defined]
+        return (dim + 1) * width
+
+    def forward(self, fused: Fused) -> Column:
+        """Of a row without steps its pooled features are the only one."""
+        tokens, mask = fused.tokens, fused.mask
+        if tokens is None or mask is None:
+            tokens = fused.pooled[:, None]
+            mask = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
+        values = self.linear(self.dropout(tokens)).float().log_softmax(-1)
+        lengths = mask.sum(1)
+        offsets = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
+        return Column(values[mask], torch.ones_like(lengths, dtype=torch.bool), offsets)
+
+    def loss(self, outputs: Column, fused: Fused, targets: Tensor) -> Tensor:  # noqa: ARG002 - all is in the outputs
+        return self.task.loss(outputs, targets)

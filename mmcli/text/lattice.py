@@ -1,0 +1,98 @@
+"""What a network says of texts step by step, as outputs of many rows: how likely each unit is at each step, unit 0 being the
+blank of CTC."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mmcli.signals import OUTPUTS, Column, Outputs
+from mmcli.text.ctc import needed_steps
+
+SURE = 0.999
+"""The probability of the unit of each step in what `spelled` makes."""
+
+
+class Lattices(Outputs):
+    """Log-probabilities [sum of T, V], ragged: a text follows by searching them, its loss by summing over alignments."""
+
+    words = "texts"
+
+    def rows(self, outputs: Column) -> int:
+        return len(outputs)
+
+    def gather(self, outputs: Column, index: Tensor) -> Column:
+        return outputs.select(index)
+
+    def join(self, parts: Sequence[Column]) -> Column:
+        return Column.concatenate(list(parts))
+
+    def mean(self, each: Sequence[Column], shares: Tensor) -> Column:
+        """The mean of the probabilities, step by step; where models have different steps, a row is as the one with the largest
+        share has it."""
+        lengths = [own.lengths for own in each]
+        if all(torch.equal(own, lengths[0]) for own in lengths[1:] if own is not None and lengths[0] is not None):
+            together = torch.stack([own.values + share.log() for own, share in zip(each, shares, strict=True)])
+            return Column(together.logsumexp(0), each[0].present, each[0].offsets)
+        return each[int(shares.argmax())]
+
+    def plain(self, outputs: Column) -> Column:
+        return Column(outputs.values.detach().float(), outputs.present, outputs.offsets)
+
+    def to(self, outputs: Column, device: torch.device) -> Column:
+        return outputs.to(device)
+
+    def save(self, outputs: Column, name: str = OUTPUTS) -> dict[str, Tensor]:
+        assert outputs.offsets is not None
+        return {f"{name}.log_probs": outputs.values.half(), f"{name}.offsets": outputs.offsets}
+
+    def load(self, named: Mapping[str, Tensor], name: str = OUTPUTS) -> Column:
+        offsets = named[f"{name}.offsets"]
+        present = torch.ones(len(offsets) - 1, dtype=torch.bool)
+        return Column(named[f"{name}.log_probs"].float(), present, offsets)
+
+    def tempered(self, outputs: Column, temperature: Tensor) -> Column:
+        return Column((outputs.values / temperature).log_softmax(-1), outputs.present, outputs.offsets)
+
+
+def padded(lattices: Column) -> tuple[Tensor, Tensor]:
+    """[B, T, V] and the number of steps of each row [B]."""
+    signal = lattices.gather(torch.arange(len(lattices), device=lattices.present.device))
+    assert signal.lengths is not None
+    return signal.values, signal.lengths
+
+
+def losses(lattices: Column, targets: Tensor) -> Tensor:
+    """[B]: minus the log-probability of each row's target units (int64 [B, L], padded with -1), over all alignments (Graves
+    2006), in float32. Zero, without a gradient, where there are fewer steps than the target needs."""
+    values, steps = padded(lattices)
+    units = targets.clamp(min=0)
+    counts = (targets >= 0).sum(1)
+    found: Tensor = F.ctc_loss(
+        values.float().transpose(0, 1), units, steps, counts, blank=0, reduction="none", zero_infinity=True
+    )
+    return found
+
+
+def spelled(texts: Sequence[Sequence[int]], units: int, steps: int) -> Column:
+    """Lattices of at least so many steps that say those texts, each of its units being SURE at its step."""
+    rows, lengths = [], []
+    for ids in texts:
+        path: list[int] = []
+        for unit in ids:
+            path += [0, unit] if path and path[-1] == unit else [unit]
+        path += [0] * max(steps - len(path), 1)
+        rows += path
+        lengths.append(len(path))
+    values = torch.full((len(rows), units), (1 - SURE) / max(units - 1, 1)).log()
+    values[torch.arange(len(rows)), torch.tensor(rows, dtype=torch.int64)] = torch.tensor(SURE).log()
+    offsets = torch.cat([torch.zeros(1, dtype=torch.int64), torch.tensor(lengths, dtype=torch.int64).cumsum(0)])
+    return Column(values, torch.ones(len(lengths), dtype=torch.bool), offsets)
+
+
+def most_needed(targets: Tensor) -> int:
+    """Steps that the longest target needs."""
+    return max((needed_steps([unit for unit in row if unit >= 0]) for row in targets.tolist()), default=0)

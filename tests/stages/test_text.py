@@ -1,0 +1,118 @@
+"""A text read off two pictures, of which each lacks words: through every stage, from the shell."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from PIL import Image, ImageDraw
+from typer.testing import CliRunner
+
+import mmcli
+from mmcli.cli import app
+from mmcli.errors import ExitCode
+from tests.conftest import shared, write_csv
+
+pytestmark = pytest.mark.slow
+WORDS = ("red", "green", "blue", "black")
+QUICK = ["--set", "encoder.crnn.width=8", "--set", "encoder.crnn.hidden=24"]
+
+
+def invoke(*arguments: str | Path) -> tuple[int, str, str]:
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    return result.exit_code, result.stdout, " ".join(result.stderr.split())
+
+
+def bands(words: list[str], hidden: int, path: Path) -> str:
+    """Three bands side by side, one of them left white."""
+    image = Image.new("RGB", (48, 24), "white")
+    for place, word in enumerate(words):
+        if place != hidden:
+            ImageDraw.Draw(image).rectangle((place * 16 + 2, 2, place * 16 + 13, 21), fill=word)
+    image.save(path)
+    return path.name
+
+
+def make(folder: Path) -> None:
+    luck, rows = random.Random(0), []
+    for number in range(300):
+        words = [luck.choice(WORDS) for _ in range(3)]
+        hidden = luck.sample(range(3), 2)
+        names = [bands(words, hidden[side], folder / f"{number}-{side}.png") for side in range(2)]
+        split = "train" if number < 200 else "val" if number < 240 else "test"
+        rows.append([*names, " ".join(words), split])
+    table = write_csv(folder / "data.csv", ["left", "right", "says", "split"], rows)
+    root = folder / "artifacts"
+    steps = [
+        ["preprocess", table, "--target", "says", "--task", "text", "--image-size", "32"],
+        ["train-encoder", "--epochs", "12", *QUICK],
+        ["fuse", "--seeds", "1"],
+        ["evaluate", "--quick"],
+    ]
+    for step in steps:
+        code, _, said = invoke(*step, "-a", root)
+        assert code == ExitCode.DONE, said
+
+
+@pytest.fixture(scope="session")
+def read(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The artifacts of such a table."""
+    return shared(tmp_path_factory, "text", make) / "artifacts"
+
+
+def test_both_pictures_together_say_more_than_each(read: Path) -> None:
+    metrics = json.loads((read / "evaluation/metrics.json").read_text(encoding="utf-8"))
+    test = metrics["test"]
+    assert (metrics["task"], metrics["primary_metric"], metrics["reference"]) == ("text", "chrf", "nearest")
+    alone = [own["wer"]["value"] for own in test["columns"].values()]
+    assert min(alone) > 0.15  # a third of the words is not to be seen
+    assert test["fused"]["wer"]["value"] < min(alone) - 0.05
+    assert test["fused"]["chrf"]["value"] > test["baselines"]["nearest"]["chrf"]["value"]
+    assert set(test["baselines"]) == {"medoid", "nearest"}
+    assert set(test["without"]) == {"left", "right"}
+    assert "prediction sets" in metrics["left_out"]
+    assert (read / "evaluation/report.html").stat().st_size > 10_000
+
+
+def test_predict_writes_the_text_and_how_sure_it_is(read: Path, tmp_path: Path) -> None:
+    table = read.parent / "data.csv"
+    code, _, said = invoke("predict", table, "-a", read, "-o", tmp_path / "p.csv")
+    assert code == ExitCode.DONE, said
+    made = pd.read_csv(tmp_path / "p.csv")
+    assert made["says_predicted_confidence"].between(0, 1).all()
+    kept = pd.read_parquet(read / "evaluation/predictions.parquet")
+    again = made[made["split"] == "test"]["says_predicted"].tolist()
+    assert again == kept["says_predicted"].tolist()
+    one = mmcli.load(read).predict(pd.read_csv(table).head(3), media_root=table.parent)
+    assert one["says_predicted"].tolist() == made["says_predicted"].tolist()[:3]
+
+
+def test_methods_without_steps_and_exports_are_refused_with_a_way_out(read: Path, tmp_path: Path) -> None:
+    code, _, said = invoke("fuse", "--method", "gated", "-a", read)
+    assert code == ExitCode.USAGE
+    assert "gated fuses features: such targets go with methods of token" in said
+    code, _, said = invoke("fuse", "--method", "perceiver", "-a", read)
+    assert code == ExitCode.USAGE
+    assert "--method gated-cross-attention" in said
+    code, _, said = invoke("export", "--to", tmp_path / "x", "-a", read)
+    assert code == ExitCode.USAGE
+    assert "mmcli predict" in said
+    assert not (tmp_path / "x").exists()
+
+
+def test_optimizing_leaves_out_what_is_not_for_texts_and_says_why(read: Path, tmp_path: Path) -> None:
+    import shutil
+
+    root = tmp_path / "artifacts"
+    shutil.copytree(read, root)
+    code, _, said = invoke("optimize", "-a", root, "--only", "calibrate", "--only", "precision", "--only", "onnx")
+    assert code == ExitCode.DONE, said
+    table = json.loads((root / "optimized/tradeoff.json").read_text(encoding="utf-8"))
+    reasons = {row["name"]: row.get("reason") for row in table["rows"]}
+    assert reasons["onnx"] == "it is for classes, labels and numbers, and these answers are texts"
+    code, out, said = invoke("predict", read.parent / "data.csv", "-a", root, "-o", "-")
+    assert code == ExitCode.DONE, said
+    assert "says_predicted" in out

@@ -1,0 +1,164 @@
+"""Targets that are texts: how they are told, what they are written in, what of them counts, and scores against known ones."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from mmcli.errors import DataError
+from mmcli.reporting import text_metrics
+from mmcli.signals import Column
+from mmcli.tasks.text import Config, Text
+from mmcli.text import lattice
+from mmcli.text.units import Units, fold, normalised
+
+SENTENCES = [f"the {animal} sat on {count} mats" for animal in ("cat", "dog", "owl", "hen", "fox") for count in range(10)]
+
+
+def cells(texts: list[str]) -> list[tuple[str | None, ...]]:
+    return [(text,) for text in texts]
+
+
+def fitted(texts: list[str], **options: object) -> Text:
+    return Text.fit(Config(**options), cells(texts), ["t"])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("texts", "is_text"),
+    [
+        (SENTENCES, True),
+        ([f"第{number}只猫坐在垫子上" for number in range(40)], True),
+        (["red apple", "green pear"] * 30, False),  # come again and again: classes
+        ([f"c{number}" for number in range(60)], False),  # single words
+        ([f"{number} {number + 1}" for number in range(60)], False),  # numbers
+        (SENTENCES[:10], False),  # too few to tell
+    ],
+)
+def test_a_text_is_told_by_words_that_hardly_come_twice(texts: list[str], is_text: bool) -> None:
+    found = Text.sniff(Config(), cells(texts))
+    assert (found.confidence > 0.5) == is_text
+    if is_text:
+        assert f"{len(set(texts))} different ones in {len(texts)} rows" in found.reason
+
+
+def test_units_follow_from_the_texts() -> None:
+    digits = [f"{a} {b}" for a in ("one", "two", "six") for b in ("one", "two", "six")] * 5
+    assert Units.fit(digits).kind == "word"
+    assert Units.fit(digits).ids("six one") == [2, 1]
+    assert Units.fit([*SENTENCES, "once alone"]).kind == "char"  # a word that comes once can't be learnt as one
+    assert Units.fit(["猫坐在垫子上", "狗坐在垫子上"] * 20).kind == "char"
+    many = [" ".join(f"word{(row * 7 + place) % 900}" for place in range(12)) for row in range(1800)]
+    assert Units.fit(many).kind == "bpe"
+
+
+@pytest.mark.parametrize("kind", ["char", "word", "bpe"])
+def test_texts_come_back_from_their_units(kind: str) -> None:
+    texts = ["Die Katze saß hier", "die Katze, schläft", "saß die Katze hier"]
+    units = Units.fit(texts, kind)  # type: ignore[arg-type]
+    again = Units.from_state(json.loads(json.dumps(units.state())))
+    for text in texts:
+        assert 0 not in units.ids(text)
+        assert again.text(again.ids(text)) == text
+        assert max(units.ids(text)) <= len(units)
+    assert units.longest == max(len(units.ids(text)) for text in texts)
+
+
+def test_what_only_val_has_is_kept_to_be_held_against_and_anything_else_is_refused() -> None:
+    task = fitted(["abc", "cab"], units="char").admitting(cells(["xab"]))
+    assert (len(task.units), task.units.known) == (4, 3)
+    assert task.texts_of(task.encode(cells(["xab", "cab"]))) == ["xab", "cab"]
+    with pytest.raises(DataError, match="character 'q' of the text 'abq' is in no row"):
+        task.encode(cells(["abq"]))
+    assert "(and 1 that train never has)" in task.summary()
+
+
+def test_what_counts() -> None:
+    assert normalised("ＡＢ\u3000c\u00a0 d") == "AB c d"
+    assert normalised("Straße, GUT!", "case") == "strasse, gut!"
+    assert normalised("Straße, GUT!", "all") == "strasse gut"
+    assert fold("它，好。") == "它好"
+
+
+@pytest.mark.parametrize(
+    ("texts", "spoken", "metric"),
+    [
+        (SENTENCES, True, "wer"),
+        (["猫坐在垫子上", "狗在跑"], True, "cer"),
+        (SENTENCES, False, "chrf"),
+        (["猫坐", "狗跑"], False, "chrf"),
+    ],
+)
+def test_the_metric_by_rule(texts: list[str], spoken: bool, metric: str) -> None:
+    config = Text.suited(Config(), ["audio", "image"] if spoken else ["image"])
+    assert Text.fit(config, cells(texts), ["t"]).primary_metric == metric
+    assert Text.fit(config.model_copy(update={"metric": "bleu"}), cells(texts), ["t"]).primary_metric == "bleu"
+
+
+def test_scores_are_those_of_the_texts_that_were_written() -> None:
+    right = ["The cat sat.", "a dog ran", "an owl"]
+    task = fitted([*right, "the cat sat"], units="char")
+    written = ["the cat sat", "a dog ran", "an awl"]
+    targets = task.encode(cells(right))
+    outputs = lattice.spelled([task.units.ids(normalised(text)) for text in [*written[:2], "an owl"]], task.width, 20)
+    found = task.score(outputs, targets)
+    assert found["wer"] == pytest.approx(2 / 8)  # The, sat.
+    assert found["cer"] == pytest.approx(2 / 27)
+    assert found["exact"] == pytest.approx(2 / 3)
+    assert found["bleu"] == pytest.approx(
+        float(
+            text_metrics.bleu(text_metrics.sums(["the cat sat", "a dog ran", "an owl"], right, "13a"), right, np.ones((1, 3)))[
+                0
+            ]
+        )
+    )  # type: ignore[arg-type]
+    more = task.intervals(outputs, targets, more=True)
+    assert more["wer_folded"].value == more["cer_folded"].value == 0
+    assert task.worst_rows(outputs, targets, 5) == [(0, "wrote 'the cat sat' for 'The cat sat.'")]
+
+
+def test_the_loss_is_that_of_torch_a_unit_and_ragged_rows_keep_their_own_steps() -> None:
+    task = fitted(["ab", "ba", "aab"], units="char")
+    generator = torch.Generator().manual_seed(0)
+    lengths = [4, 6, 5]
+    values = torch.randn(sum(lengths), task.width, generator=generator).log_softmax(1)
+    offsets = torch.tensor([0, 4, 10, 15])
+    outputs = Column(values, torch.ones(3, dtype=torch.bool), offsets)
+    targets = task.encode(cells(["ab", "aab", "ba"]))
+    each = []
+    for row, text in enumerate(["ab", "aab", "ba"]):
+        own = values[offsets[row] : offsets[row + 1]][:, None]
+        ids = torch.tensor([task.units.ids(text)])
+        each.append(F.ctc_loss(own, ids, (lengths[row],), (len(text),), reduction="sum"))
+    torch.testing.assert_close(lattice.losses(outputs, targets), torch.stack(each))
+    assert task.score(outputs, targets)["loss"] == pytest.approx(float(sum(each)) / 7, rel=1e-5)
+    assert float(task.loss(outputs, targets)) == pytest.approx(float(each[0] / 2 + each[1] / 3 + each[2] / 2) / 3, rel=1e-5)
+
+
+def test_models_are_averaged_step_by_step() -> None:
+    kind = Text.outputs
+    one, two = (lattice.spelled([[unit], [1, 1]], 4, 5) for unit in (1, 2))
+    mean = kind.mean([one, two], torch.tensor([0.75, 0.25]))
+    torch.testing.assert_close(mean.values.exp(), 0.75 * one.values.exp() + 0.25 * two.values.exp())
+    longer = lattice.spelled([[3], [3]], 4, 9)
+    assert kind.mean([one, longer], torch.tensor([0.4, 0.6])) is longer
+    named = kind.save(one)
+    torch.testing.assert_close(kind.load(named).values, one.values, atol=2e-3, rtol=1e-3)
+
+
+def test_baselines_write_texts_of_train() -> None:
+    texts = ["one two", "one two three", "one", "one to"]
+    task = fitted(texts, units="word")
+    targets = task.encode(cells([*texts, "one two"]))
+    train = torch.arange(4)
+    medoid = task.written(task.constant_baseline(targets[train], 2))
+    assert medoid == ["one two"] * 2  # the fewest edits to the others
+    features = np.array([[1.0, 0], [0, 1], [1, 1], [-1, 0], [0.1, 1]])
+    nearest = task.written(task.nearest_baseline(features, targets, train))
+    assert nearest[4] == "one two three"
+    assert nearest[1] == "one"  # never a train row's own
+    assert math.isfinite(task.score(task.nearest_baseline(features, targets, train), targets)["loss"])

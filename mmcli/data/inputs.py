@@ -56,7 +56,15 @@ class Input:
         """The architectures that `--arch auto` lets race for so many train rows: those for its kind of signal that pay."""
         tried = [*self.first.encoders]
         tried += [name for name, least in self.first.more_encoders if rows >= (least // 5 if on_accelerator else least)]
-        return [name for name in tried if self.spec.kind in registry.load("encoders", name).kinds]
+        return [name for name in tried if self._is_for(name)]
+
+    @property
+    def known_encoders(self) -> list[str]:
+        """The architectures that read it, whatever the number of rows."""
+        return [name for name in (*self.first.encoders, *dict(self.first.more_encoders)) if self._is_for(name)]
+
+    def _is_for(self, architecture: str) -> bool:
+        return self.spec.kind in registry.load("encoders", architecture).kinds
 
     @property
     def modality(self) -> str:

@@ -15,6 +15,13 @@ MOST_CELLS = 20
 _MOST_PROBED = 4
 """Containers that are opened to see what they hold."""
 _LONGEST_NAME = 4096
+_ENDS = """
+.dcm .dicom .nii .nrrd .mha .mhd .svs .ndpi .cr2 .cr3 .nef .arw .dng .raf .orf .rw2 .pef .raw .psd .ai .eps .svg .jxl .exr .hdr
+.fits .pdf .djvu .doc .docx .odt .ppt .pptx .xls .xlsx .mid .midi .h5 .hdf5 .mat .npz .pkl .pt .zip .tar .rar .7z .ply .obj
+.stl .las .laz .pcd .bin .rm .rmvb .swf
+"""
+_UNREAD = frozenset(_ENDS.split())
+"""How files end that no modality reads."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +112,13 @@ def suffix(cell: str) -> str:
     if addresses.is_address(name):
         name = name.partition("::")[0].partition("?")[0].partition("#")[0]
     return PurePosixPath(name.partition("?")[0]).suffix.lower()
+
+
+def named_unread(cells: Sequence[str]) -> str:
+    """How nearly all cells end, where that is how files end that no modality reads; else empty."""
+    ends = Counter(suffix(cell.strip().removesuffix(".gz")) for cell in cells if " " not in cell.strip())
+    unread = [end for end, _ in ends.most_common() if end in _UNREAD]
+    return ", ".join(unread[:3]) if sum(ends[end] for end in unread) >= 0.9 * len(cells) > 0 else ""
 
 
 def as_wanted(looked: Look, family: str, share: float, why: str) -> tuple[float, str]:

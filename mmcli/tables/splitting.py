@@ -25,6 +25,12 @@ _SPELLINGS = {
     "test": TEST,
     "testing": TEST,
     "holdout": TEST,
+    "训练": TRAIN,
+    "训练集": TRAIN,
+    "验证": VAL,
+    "验证集": VAL,
+    "测试": TEST,
+    "测试集": TEST,
 }
 _NUMBERED = {"0": TRAIN, "1": VAL, "2": TEST, "0.0": TRAIN, "1.0": VAL, "2.0": TEST}
 """Ludwig's, in columns that hold nothing else."""

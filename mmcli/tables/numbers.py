@@ -292,3 +292,10 @@ def is_number(cell: str) -> bool:
         return "_" not in cell and abs(float(cell)) < float("inf")
     except ValueError:
         return number(cell) is not None
+
+
+def span(values: Sequence[float]) -> str:
+    """`3 to 35.4`: from the least to the greatest, with as many digits as tell them apart."""
+    low, high = min(values), max(values)
+    digits = next((digits for digits in (6, 9, 12) if f"{low:.{digits}g}" != f"{high:.{digits}g}"), 17 if low != high else 6)
+    return f"{low:.{digits}g} to {high:.{digits}g}"

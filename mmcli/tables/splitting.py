@@ -147,10 +147,13 @@ def check_splits(splits: Sequence[str], val: float, why: str = "") -> None:
         DataError: saying which.
     """
     counts = Counter(splits)
-    for split, flag in ((TRAIN, "--split"), (VAL, "--val")):
-        if not counts[split]:
-            raise DataError(
-                f"there are no {split} rows among {len(splits)}{why}",
-                f"mmcli stops training by the val score: give more rows, a --split column, or a larger {flag}"
-                f"{f' than {val}' if split == VAL else ''}.",
-            )
+    if not counts[TRAIN]:
+        raise DataError(
+            f"there are no train rows among the {len(splits)} that have a target{why}",
+            "Give rows of train a target, or another --split column.",
+        )
+    if not counts[VAL]:
+        raise DataError(
+            f"there are no val rows among {len(splits)}{why}",
+            f"mmcli stops training by the val score: give more rows, a --split column, or a larger --val than {val}.",
+        )

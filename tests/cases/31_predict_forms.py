@@ -32,4 +32,4 @@ new = pd.DataFrame(
 )
 new.to_parquet(out / "new.parquet")
 new.sample(frac=1, random_state=1).to_parquet(out / "shuffled.parquet")
-new.to_json(out / "new.jsonl", orient="records", lines=True)
+new.to_json(out / "new.jsonl", orient="records", lines=True, date_format="iso")

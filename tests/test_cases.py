@@ -120,6 +120,15 @@ def test_09_a_class_that_may_mean_missing_is_told(case: Path) -> None:
     assert inspect(case / "data.csv", "--na", "NA")[0]["target"]["classes"] == {"Yes": 20, "yes": 20, "no": 20}
 
 
+def test_09_numbers_that_may_mean_missing_are_told(case: Path) -> None:
+    (case / "data.csv").write_text(re.sub(r"NA|\?", "-999", (case / "data.csv").read_text()))
+    told, _ = inspect(case / "data.csv", "--target", "y")
+    assert "column 'age': 16 cells are -999, all others 20.37 to 49.23: if it means missing, --na -999" in told["warnings"]
+    assert "target 'y': 8 cells are -999, all others 3 to 35.39: if it means missing, --na -999" in told["warnings"]
+    told, _ = inspect(case / "data.csv", "--target", "y", "--na", "-999")
+    assert {item["column"]: item["missing"] for item in told["columns"]} == {"age": 16, "horsepower": 14}
+
+
 @pytest.mark.parametrize("name", ["data.csv", "shuffled.csv", "shuffled.parquet"])
 def test_10_row_names(case: Path, name: str) -> None:
     told, said = inspect(case / name, "--target", "label")

@@ -71,7 +71,7 @@ class Number(Modality):
             return Guess(0.0, f"{share:.0%} of the cells are numbers", doubts=doubts)
         text = "all cells are numbers" if share == 1 else f"{share:.0%} of the cells are numbers"
         reason = f"{text}, {span(values)}, {len(set(values))} different"
-        return Guess(0.9 * share, reason, found.decided, "; ".join(filter(None, [doubts, found.doubts])))
+        return Guess(0.9 * share, reason, found.decided, "; ".join(filter(None, [doubts, found.doubts, missing.coded(values)])))
 
     @classmethod
     def fit(cls, config: Config, cells: Iterable[str]) -> Self:

@@ -180,6 +180,17 @@ def test_14_names_without_a_suffix(case: Path, name: str) -> None:
     assert are_red_and_blue(preprocess(case / name)[0])
 
 
+def test_14_names_that_lack_the_suffix_of_their_files_are_no_text(case: Path) -> None:
+    text = (case / "blank.csv").read_text().replace(".png ", "")
+    for path in (case / "m").iterdir():
+        if not path.suffix:
+            path.unlink()
+    (case / "blank.csv").write_text(text)
+    told, said = inspect(case / "blank.csv")
+    assert (kinds(told), told["ignored"]) == ({"x": "number"}, ["photo"])
+    assert "column 'photo' names files without their suffix, 'm/cfcd208495d5' for" in said
+
+
 def test_15_lists_of_labels(case: Path) -> None:
     dataset, _ = preprocess(case / "data.jsonl", "--target", "tags", "--label-separator", ",")
     state = json.loads((dataset.artifact.path / "task.json").read_text())

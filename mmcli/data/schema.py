@@ -222,7 +222,7 @@ def _column(
             )
         said.append(f"column {name!r} holds bytes that are neither text in UTF-8 nor media: ignored")
         return None
-    unread = _unread(name, cells, looked) if not reads and best in {"text", "category"} else ""
+    unread = _unread(name, cells, looked, media_root) if not reads and best in {"text", "category"} else ""
     if unread:
         if name in roles.inputs:
             raise DataError(unread, f"To learn from the names themselves: --type {name}=text.")
@@ -275,11 +275,15 @@ def _decided(
     return options
 
 
-def _unread(name: str, cells: Sequence[str], looked: Look) -> str:
-    """Of a column whose cells are nothing but names of files that no modality reads; empty where they are something else."""
+def _unread(name: str, cells: Sequence[str], looked: Look, media_root: str) -> str:
+    """Of a column whose cells are nothing but names of files that are not read; empty where they are something else."""
     if looked.are_paths:
         return _holding(name, looked)
-    ends = "" if looked.found else looking.named_unread(cells)
+    if looked.found:
+        return ""
+    ends, whole = looking.named_unread(cells), looking.without_suffix(cells, media_root)
+    if whole:
+        return f"column {name!r} names files without their suffix, {media.shown(cells[0])!r} for {whole}: write it to read them"
     return f"column {name!r} names files that are not read ({ends}), e.g. {media.shown(cells[0])!r}" if ends else ""
 
 

@@ -283,7 +283,9 @@ def _unread(name: str, cells: Sequence[str], looked: Look, media_root: str) -> s
         return ""
     ends, whole = looking.named_unread(cells), looking.without_suffix(cells, media_root)
     if whole:
-        return f"column {name!r} names files without their suffix, {media.shown(cells[0])!r} for {whole}: write it to read them"
+        return (
+            f"column {name!r} names files without their suffix, {media.shown(cells[0])!r} for {whole} (write it to read them)"
+        )
     return f"column {name!r} names files that are not read ({ends}), e.g. {media.shown(cells[0])!r}" if ends else ""
 
 

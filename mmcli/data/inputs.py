@@ -57,15 +57,18 @@ class Input:
         tokens are wanted `in_order`, those that give such, if there are any."""
         tried = [*self.first.encoders]
         tried += [name for name, least in self.first.more_encoders if rows >= (least // 5 if on_accelerator else least)]
-        fitting = [name for name in tried if self.spec.kind in registry.load("encoders", name).kinds]
-        if in_order:
-            ordered = [
-                name
-                for name in [*fitting, *self.first.line_encoders]
-                if self.spec.kind in registry.load("encoders", name).steps
-            ]
-            return ordered or fitting
-        return fitting
+        fitting = [name for name in tried if self._is_for(name)]
+        ordered = [name for name in [*fitting, *self.first.line_encoders] if self._is_for(name, in_order=True)]
+        return ordered or fitting if in_order else fitting
+
+    @property
+    def known_encoders(self) -> list[str]:
+        """The architectures that read it, whatever the number of rows."""
+        return [name for name in (*self.first.encoders, *dict(self.first.more_encoders)) if self._is_for(name)]
+
+    def _is_for(self, architecture: str, *, in_order: bool = False) -> bool:
+        kind = registry.load("encoders", architecture)
+        return self.spec.kind in (kind.steps if in_order else kind.kinds)
 
     @property
     def modality(self) -> str:

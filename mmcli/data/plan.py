@@ -199,8 +199,12 @@ def _taken_over(found: Schema, options: Options, settings: Settings) -> dict[str
         wants = kind.preprocessing(own.part("encoders", encoder))
         for item in columns:
             if item.modality not in wants:
-                what = " and ".join(wants) or "nothing in particular"
-                raise ConfigError(f"--for {name}={encoder}: column {item.name!r} is {item.modality}, the encoder is for {what}")
+                what = f"is for {' and '.join(wants)}" if wants else "wants no preprocessing of its own"
+                raise ConfigError(
+                    f"--for {name}={encoder}: column {item.name!r} is {item.modality}, the encoder {what}",
+                    "--for is for pretrained networks, e.g. --for image=timm:resnet18; the encoder is chosen later: mmcli "
+                    "train-encoder --arch.",
+                )
             said = options.modality_options.get(item.modality, {})
             for option, value in wants[item.modality].items():
                 if option in said and said[option] != value:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -28,6 +29,13 @@ _ROW_NAMES = frozenset(_CALLED.split())
 _IDS = frozenset({"id", "row_id", "uid", "_id"})
 _ID_AT_THE_END = re.compile(r".*(?:[_\s.-](?:id|uid|uuid|guid)|[a-z](?:Id|ID)|[A-Z]ID)")
 _GROUPS = frozenset({"group", "groups", "group_id", "groupid", "group_key", "group_name"})
+_NUMBERED_SPLIT = re.compile(r"(.*[_\s.-])?(split|partition|subset|tvt|traintest|trainvaltest)s?([_\s.-].*)?", re.IGNORECASE)
+"""What else people call a column of splits; only where it holds 0, 1 and 2 alone."""
+_SPLIT_FLAG = re.compile(r"(is|in|used?)[_\s.-]?(for[_\s.-]?)?(train(ing)?|val|valid|validation|dev|test(ing)?|holdout)")
+"""What people call a column that says yes or no to one of them."""
+_YES_AND_NO = frozenset({"0", "1", "0.0", "1.0", "true", "false", "yes", "no", "t", "f", "y", "n"})
+_FOLDS = frozenset({"fold", "folds", "fold_id", "foldid", "fold_no", "fold_nr", "kfold", "cv_fold", "cvfold"})
+_MOST_FOLDS = 20
 _LEAST_GROUPS = 20
 """Fewer are more likely a category than rows that belong together, and too few to draw splits from."""
 _LEAST_ROWS = 20
@@ -63,6 +71,8 @@ def find(table: Table, sample: pd.DataFrame, roles: Roles) -> Found:
     if found.split is None:
         found.split = _split(sample, free, found.said)
     free = [name for name in free if name != found.split]
+    _flags_and_folds(sample, free, found)
+    free = [name for name in free if name not in found.left_out]
     _ids(sample, free, found, set(table.row_index))
     if found.group is None:
         _group(sample, [name for name in free if name not in found.taken], found)
@@ -80,12 +90,38 @@ def _split(sample: pd.DataFrame, names: Sequence[str], said: list[str]) -> str |
             f"Expected {WORDS}. If it is something else: --input {flag} to learn from it, --target or --ignore {flag}.",
         )
     name = called or next((name for name in names if says_train(list(sample[name]))), None)
+    numbers = (name for name in names if _NUMBERED_SPLIT.fullmatch(name.strip()) and _has_three(sample[name]))
+    name = name or next(numbers, None)
     if name is None:
         return None
-    numbered = ", 0 train, 1 val, 2 test" if set(sample[name]) <= {"0", "1", "2"} else ""
+    numbered = ", 0 train, 1 val, 2 test" if _are_numbers(sample[name]) else ""
     how = f"{'' if called else ', by its cells'}{numbered}"
     said.append(f"split: the column {name!r}{how} (--split to choose another, --ignore {shlex.quote(name)} to draw splits)")
     return str(name)
+
+
+def _are_numbers(cells: pd.Series) -> bool:
+    return {str(cell or "").strip() for cell in cells} <= {"0", "1", "2", "0.0", "1.0", "2.0"}
+
+
+def _has_three(cells: pd.Series) -> bool:
+    """Whether cells are 0, 1 and 2, all of them there and 0 the commonest, as train is."""
+    counts = Counter(str(cell or "").strip().removesuffix(".0") for cell in cells)
+    return set(counts) == {"0", "1", "2"} and counts["0"] == max(counts.values())
+
+
+def _flags_and_folds(sample: pd.DataFrame, names: Sequence[str], found: Found) -> None:
+    """Leaves out columns that say how rows were divided, in ways that are no splits: `is_test` and `fold`."""
+    for name in names:
+        called, cells = name.strip().lower(), {str(cell or "").strip().lower() for cell in sample[name]}
+        if _SPLIT_FLAG.fullmatch(called) and len(cells) == 2 and cells <= _YES_AND_NO:
+            what = "says how rows are divided: for train, val and test of your own, write these words into a column split"
+        elif called in _FOLDS and 2 <= len(cells) <= _MOST_FOLDS:
+            what = "is a fold of cross-validation"
+        else:
+            continue
+        found.left_out.append(name)
+        found.said.append(f"column {name!r} {what}; neither input nor target (--input {shlex.quote(name)} to use it)")
 
 
 def _ids(sample: pd.DataFrame, names: Sequence[str], found: Found, index: set[str]) -> None:

@@ -222,10 +222,11 @@ def _column(
             )
         said.append(f"column {name!r} holds bytes that are neither text in UTF-8 nor media: ignored")
         return None
-    if not reads and looked.are_paths and best in {"text", "category"}:
+    unread = _unread(name, cells, looked, media_root) if not reads and best in {"text", "category"} else ""
+    if unread:
         if name in roles.inputs:
-            raise DataError(_unread(name, looked), f"To learn from the names themselves: --type {name}=text.")
-        said.append(f"{_unread(name, looked)}: ignored (--type {name}=text to learn from the names themselves)")
+            raise DataError(unread, f"To learn from the names themselves: --type {name}=text.")
+        said.append(f"{unread}: ignored (--type {name}=text to learn from the names themselves)")
         return None
     said += _on_files(name, cells, looked, media_root, reads)
     options = _decided(name, best, guesses, cells, said, doubts, decimal)
@@ -274,8 +275,22 @@ def _decided(
     return options
 
 
-def _unread(name: str, looked: Look) -> str:
-    """Of a column whose cells name files that no modality reads."""
+def _unread(name: str, cells: Sequence[str], looked: Look, media_root: str) -> str:
+    """Of a column whose cells are nothing but names of files that are not read; empty where they are something else."""
+    if looked.are_paths:
+        return _holding(name, looked)
+    if looked.found:
+        return ""
+    ends, whole = looking.named_unread(cells), looking.without_suffix(cells, media_root)
+    if whole:
+        return (
+            f"column {name!r} names files without their suffix, {media.shown(cells[0])!r} for {whole} (write it to read them)"
+        )
+    return f"column {name!r} names files that are not read ({ends}), e.g. {media.shown(cells[0])!r}" if ends else ""
+
+
+def _holding(name: str, looked: Look) -> str:
+    """What the files are that a column's cells name."""
     cell, _, kind = looked.found[0]
     kinds = ", ".join(dict.fromkeys(kind for _, _, kind in looked.found))
     what = "files whose text is not read" if kind == "text" else f"files that are not read ({kinds})"
@@ -292,7 +307,7 @@ def _on_files(name: str, cells: Sequence[str], looked: Look, media_root: str, re
     if seen:
         return [f"column {name!r}: some cells name media, e.g. {media.shown(seen[0])!r} ({_TYPES.format(name)} to read them)"]
     if looked.are_files:
-        return [f"{_unread(name, looked)}: the names are taken as words"]
+        return [f"{_holding(name, looked)}: the names are taken as words"]
     if not looked.found and looking.look(cells, ".").are_paths:
         return [f"column {name!r} names files that are there, but not under {media_root} (--media-root . to read them)"]
     if sum(addresses.is_far(cell.strip()) for cell in cells) > len(cells) / 2:

@@ -34,7 +34,10 @@ def without_missing_words(cells: Cells, targets: Sequence[str]) -> tuple[list[tu
 
 
 def doubts(kind: type[Task], labelled: Cells, targets: Sequence[str]) -> list[str]:
-    """Of classes that are mostly numbers: cells that are none may be mistakes."""
+    """Of classes that are mostly numbers: cells that are none may be mistakes. Of numbers: some may mean missing."""
+    if not kind.has_classes and kind.needs_target:
+        coded = [missing.coded(study(map(str, column)).values) for column in zip(*labelled, strict=True)]
+        return [f"target {name!r}: {said}" for name, said in zip(targets, coded, strict=False) if said]
     found = study([str(cell) for (cell,) in labelled]) if kind.has_classes and len(targets) == 1 else None
     if found is None or not 0.5 <= found.share < 1 or len(set(found.values)) < 20:
         return []

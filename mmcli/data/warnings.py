@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
@@ -12,6 +13,7 @@ import pandas as pd
 from mmcli.data import leaks
 from mmcli.data.schema import Schema
 from mmcli.data.survey import Survey
+from mmcli.tables import missing
 from mmcli.tables.splitting import SPLITS, TEST, TRAIN
 from mmcli.tasks import Cells, Task
 
@@ -46,7 +48,39 @@ def of_targets(kind: type[Task], labelled: Cells, targets: Sequence[str], rows: 
             f"{len(rare)} {'class has' if one else 'classes have'} fewer than 3 rows, e.g. {rare[0]!r}: too few to train, "
             "validate and test"
         )
+    return found + _of_names(name, classes)
+
+
+def _of_names(target: str, classes: Mapping[str, int]) -> list[str]:
+    """Of classes that look the same, that mean missing, and that are no names."""
+    found, alike = [], dict[str, list[str]]()
+    for label in classes:
+        alike.setdefault(_look(label), []).append(label)
+    same = [labels for labels in alike.values() if len(labels) > 1]
+    if same:
+        some = " and ".join(f"{label!r} ({classes[label]} rows)" for label in same[0][:3])
+        more = f", and {len(same) - 1} more such names" if len(same) > 1 else ""
+        found.append(f"classes of {target} look the same: {some}{more}. Write them alike if they are one")
+    words = [label for label in classes if missing.is_word(label)]
+    if words and len(classes) > len(words):
+        label = words[0]
+        found.append(
+            f"{label!r} is a class of {target}, in {classes[label]} rows: if it means that the class is not known, --na "
+            f"{shlex.quote(label)} leaves them out of training"
+        )
+    nested = next((label for label in classes if label[:1] in "[{" and label[-1:] in "]}" and len(label) > 1), "")
+    if nested:
+        found.append(
+            f"cells of {target} are lists or objects, e.g. {nested[:60]!r}: each is one class as a whole. --task "
+            "multilabel takes the names or numbers of a list for labels"
+        )
     return found
+
+
+def _look(label: str) -> str:
+    """What is left of a class's name where case, width, blanks and a decimal nought do not count."""
+    plain = " ".join(unicodedata.normalize("NFKC", label).casefold().split())
+    return plain.removesuffix(".0") if plain.removesuffix(".0").isdecimal() else plain
 
 
 def of_leaks(schema: Schema, survey: Survey, sample: pd.DataFrame) -> list[str]:

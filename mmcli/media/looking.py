@@ -14,7 +14,15 @@ from mmcli.media import files as media
 MOST_CELLS = 20
 _MOST_PROBED = 4
 """Containers that are opened to see what they hold."""
-_LONGEST_NAME = 4096
+_LONGEST_NAME, _LONGEST_STEM = 4096, 200
+_USUAL = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".bmp", ".wav", ".mp3", ".flac", ".ogg", ".mp4", ".avi", ".mov", ".mkv")
+_ENDS = """
+.dcm .dicom .nii .nrrd .mha .mhd .svs .ndpi .cr2 .cr3 .nef .arw .dng .raf .orf .rw2 .pef .raw .psd .ai .eps .svg .jxl .exr .hdr
+.fits .pdf .djvu .doc .docx .odt .ppt .pptx .xls .xlsx .mid .midi .h5 .hdf5 .mat .npz .pkl .pt .zip .tar .rar .7z .ply .obj
+.stl .las .laz .pcd .bin .rm .rmvb .swf
+"""
+_UNREAD = frozenset(_ENDS.split())
+"""How files end that no modality reads."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +113,25 @@ def suffix(cell: str) -> str:
     if addresses.is_address(name):
         name = name.partition("::")[0].partition("?")[0].partition("#")[0]
     return PurePosixPath(name.partition("?")[0]).suffix.lower()
+
+
+def named_unread(cells: Sequence[str]) -> str:
+    """How nearly all cells end, where that is how files end that no modality reads; else empty."""
+    ends = Counter(suffix(cell.strip().removesuffix(".gz")) for cell in cells if " " not in cell.strip())
+    unread = [end for end, _ in ends.most_common() if end in _UNREAD]
+    return ", ".join(unread[:3]) if sum(ends[end] for end in unread) >= 0.9 * len(cells) > 0 else ""
+
+
+def without_suffix(cells: Sequence[str], root: str) -> str:
+    """The first of the media that cells name but for their suffix: `m/p0` where m/p0.png is; empty where they name none."""
+    different = list(dict.fromkeys(cell.strip() for cell in cells))
+    found: list[str] = []
+    for cell in different[:: max(len(different) // _MOST_PROBED, 1)][:_MOST_PROBED] if len(different) >= MOST_CELLS else ():
+        path = media.resolve(cell, root)
+        if len(cell) > _LONGEST_STEM or addresses.is_address(path) or path[:5].lower() == "data:":
+            return ""
+        found += [path + end for end in (*_USUAL, *map(str.upper, _USUAL)) if media.exists(path + end)][:1]
+    return found[0] if len(found) == _MOST_PROBED else ""
 
 
 def as_wanted(looked: Look, family: str, share: float, why: str) -> tuple[float, str]:

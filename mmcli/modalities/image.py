@@ -48,6 +48,13 @@ _SUFFIXES = frozenset(
         ".jp2",
         ".avif",
         ".jfif",
+        ".jpe",
+        ".heic",
+        ".heif",
+        ".hif",
+        ".j2k",
+        ".pnm",
+        ".dib",
     ]
 )
 _FIT_SAMPLE = 2000

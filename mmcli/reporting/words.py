@@ -24,7 +24,9 @@ class Meaning:
 _METRICS = {
     "accuracy": Meaning("accuracy", "share of rows whose most probable class is the right one", 0, 1),
     "balanced_accuracy": Meaning("balanced accuracy", "share found of each class, averaged: rare classes count as much", 0, 1),
-    "macro_f1": Meaning("macro F1", "F1 (between precision and recall) of each class or label, averaged", 0, 1),
+    "macro_f1": Meaning(
+        "macro F1", "F1 (of precision and recall) of each class or label that occurs or is predicted, averaged", 0, 1
+    ),
     "micro_f1": Meaning("micro F1", "F1 (between precision and recall) over all labels of all rows together", 0, 1),
     "samples_f1": Meaning("samples F1", "F1 (between precision and recall) within each row, averaged", 0, 1),
     "weighted_f1": Meaning("weighted F1", "F1 of each class, averaged by how often the class occurs", 0, 1),

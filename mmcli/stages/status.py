@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,8 @@ def run(context: Context) -> Outcome:
         return Outcome({"artifacts": [], "next": step}, step)
     rows = [[entry["name"], entry["state"], entry["score"], entry["made"]] for entry in found]
     context.console.table(["artifact", " state", " score", " made"], rows)
-    return Outcome({"artifacts": found, "next": _next(found)}, _next(found))
+    step = _next(found, _untrained(root, found))
+    return Outcome({"artifacts": found, "next": step}, step)
 
 
 def history(context: Context) -> Outcome:
@@ -82,8 +84,21 @@ def _score(artifact: Artifact) -> str:
     return ""
 
 
-def _next(found: list[dict[str, Any]]) -> str:
+def _untrained(root: Path, found: list[dict[str, Any]]) -> list[str]:
+    """The inputs of the preprocessed table that no complete encoder reads."""
+    complete = {entry["name"] for entry in found if entry["state"] == COMPLETE}
+    if layout.PREPROCESS not in complete:
+        return []
+    trained = {column for column, architecture in layout.encoders(root) if layout.encoder(column, architecture) in complete}
+    manifest = store.read(root, layout.PREPROCESS, "preprocess", "").manifest
+    return [name for name in manifest["config"]["schema"]["inputs"] if name not in trained]
+
+
+def _next(found: list[dict[str, Any]], untrained: list[str]) -> str:
+    """What comes after what is there; before the first fusion, every input wants an encoder."""
     fresh = {entry["name"].partition("/")[0] for entry in found if entry["state"] == COMPLETE}
+    if "encoders" in fresh and "fusions" not in fresh and untrained:
+        return shlex.join(["mmcli", "train-encoder", *untrained])
     for folder, command in (
         (layout.PREPROCESS, "mmcli preprocess TABLE"),
         ("encoders", "mmcli train-encoder"),

@@ -5,6 +5,7 @@ In a column that is otherwise numbers or dates they say nothing else; among text
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 _SINGLE = r"""
@@ -12,6 +13,11 @@ na n/a n.a. n.a #n/a #na <na> nan -nan +nan 1.#qnan 1.#ind -1.#ind nat null #nul
 #value! #div/0! #ref! #num! #name? ? ?? ??? - -- --- – — . .. ... … * / 无 缺失 暂无 未知
 """
 _WORDS = frozenset([*_SINGLE.split(), "#n/a n/a", "not available", "not applicable", "no data"])
+
+
+_CODES = frozenset(sign * int(digit * places) for digit in "89" for places in range(2, 8) for sign in (1, -1))
+"""The numbers that people write for a missing one: -999, 99, 8888."""
+_LEAST_CODED = 3
 
 
 def is_word(cell: str) -> bool:
@@ -33,6 +39,20 @@ def spellings(texts: Sequence[str]) -> frozenset[str]:
         except (ValueError, OverflowError):
             continue
     return frozenset(found)
+
+
+def coded(values: Sequence[float]) -> str:
+    """A number such as -999 that stands several times, farther from all others than they are from each other, in words; empty
+    where there is none."""
+    counts = Counter(value for value in values if value in _CODES)
+    for code, count in counts.most_common():
+        others = [value for value in values if value not in _CODES]
+        if count < _LEAST_CODED or len(set(others)) < 2:
+            continue
+        low, high = min(others), max(others)
+        if max(low - code, code - high) > high - low:
+            return f"{count:,} cells are {code:g}, all others {low:g} to {high:g}: if it means missing, --na {code:g}"
+    return ""
 
 
 def remark(cell: str) -> str:

@@ -7,7 +7,8 @@ import re
 import unicodedata
 
 _AROUND = re.compile(r"^[\s\u200b\u2060\ufeff\u200e\u200f]+|[\s\u200b\u2060\ufeff\u200e\u200f]+$")
-_PRINTED = re.compile(r"\[\s*(?:'[^'\\]*'\s*(?:,\s*'[^'\\]*'\s*)*,?)?\s*\]")
+_PRINTED = re.compile(r"\[\s*(?:'[^'\\]*'(?:(?:\s*,\s*|\s+)'[^'\\]*')*\s*,?)?\s*\]")
+"""Python's list of texts, and numpy's, which has no commas."""
 
 
 def tidy(name: str) -> str:
@@ -18,7 +19,7 @@ def tidy(name: str) -> str:
 
 
 def listed(cell: str) -> list[str] | None:
-    """The names in a cell that is a list, of JSON or as Python prints it; None where it is none."""
+    """The names in a cell that is a list, of JSON or as Python or numpy prints it; None where it is none."""
     text = cell.strip()
     if not (text.startswith("[") and text.endswith("]")):
         return None

@@ -292,3 +292,11 @@ def is_number(cell: str) -> bool:
         return "_" not in cell and abs(float(cell)) < float("inf")
     except ValueError:
         return number(cell) is not None
+
+
+def span(values: Sequence[float]) -> str:
+    """`3 to 35.4`: from the least to the greatest, with as many digits as tell them apart."""
+    low, high = min(values), max(values)
+    whole = float(low).is_integer() and float(high).is_integer() and max(abs(low), abs(high)) < EXACT
+    forms = [f"{low:{form}} to {high:{form}}" for form in ("g", ".0f" if whole else ".10g", ".17g")]
+    return next((said for said in forms if len(set(said.split(" to "))) > 1), forms[0])

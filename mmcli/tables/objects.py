@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TextIO
@@ -145,11 +145,31 @@ def _by_column(whole: Any, name: str) -> dict[str, list[Any]]:
         return {str(key): value for key, value in lists.items()}
     if values and all(isinstance(value, dict) for value in values):  # pandas: {"column": {"0": value, ...}}
         index = list(dict.fromkeys(key for value in values for key in value))
+        if _are_rows(list(whole), index):
+            return _by_row(whole, index)
         return {str(key): [value.get(place) for place in index] for key, value in whole.items()}
     raise DataError(
         f"{name} is one JSON object, and no table: {', '.join(map(repr, list(whole)[:5]))}",
-        'Give an array of objects, an object to a line, or an object of columns: {"column": [value, ...], ...}.',
+        'Give an array of objects, an object to a line, an object of columns, {"column": [value, ...], ...}, or of rows.',
     )
+
+
+def _are_rows(outer: Sequence[str], inner: Sequence[str]) -> bool:
+    """Whether the objects in an object are its rows rather than its columns: pandas numbers the rows of both, annotation
+    programs name them, and a table has more rows than columns."""
+    numbered = [all(key.isdecimal() for key in keys) for keys in (outer, inner)]
+    return numbered[0] if numbered[0] != numbered[1] else not numbered[0] and len(outer) > len(inner)
+
+
+def _by_row(whole: dict[str, Any], names: Sequence[str]) -> dict[str, list[Any]]:
+    """Column -> its values, of an object of rows, {"row": {"column": value, ...}, ...}; names of rows are a column too."""
+    columns = {name: [row.get(name) for row in whole.values()] for name in names}
+    if all(key.isdecimal() for key in whole):
+        return columns
+    key = "key"
+    while key in columns:
+        key += "_"
+    return {key: list(whole), **columns}
 
 
 def _elements(file: TextIO, name: str) -> Iterator[tuple[Any, str]]:

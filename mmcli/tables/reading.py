@@ -88,7 +88,7 @@ class Table:
         """The names of the columns, in order."""
         names = list(self.reader.columns)
         if names and not names[0].strip() and self.format != "json":
-            names[0] = NAMELESS
+            names[0] = _unused(NAMELESS, names)
         duplicates = sorted({name for name in names if names.count(name) > 1})
         if duplicates:
             places = ", ".join(str(i + 1) for i, name in enumerate(names) if name == duplicates[0])
@@ -260,3 +260,11 @@ def _frame(columns: Sequence[Sequence[Any]], names: list[str], start: int, rows:
         array[:] = cells
         made[name] = array
     return pd.DataFrame(made, columns=names, index=pd.RangeIndex(start, start + rows), dtype=object)
+
+
+def _unused(name: str, names: Sequence[str]) -> str:
+    """The name, or as pandas does with a point and a number behind it where there is such a column already."""
+    number = 0
+    while (found := f"{name}.{number}" if number else name) in names:
+        number += 1
+    return found

@@ -25,6 +25,12 @@ _SPELLINGS = {
     "test": TEST,
     "testing": TEST,
     "holdout": TEST,
+    "训练": TRAIN,
+    "训练集": TRAIN,
+    "验证": VAL,
+    "验证集": VAL,
+    "测试": TEST,
+    "测试集": TEST,
 }
 _NUMBERED = {"0": TRAIN, "1": VAL, "2": TEST, "0.0": TRAIN, "1.0": VAL, "2.0": TEST}
 """Ludwig's, in columns that hold nothing else."""
@@ -141,10 +147,13 @@ def check_splits(splits: Sequence[str], val: float, why: str = "") -> None:
         DataError: saying which.
     """
     counts = Counter(splits)
-    for split, flag in ((TRAIN, "--split"), (VAL, "--val")):
-        if not counts[split]:
-            raise DataError(
-                f"there are no {split} rows among {len(splits)}{why}",
-                f"mmcli stops training by the val score: give more rows, a --split column, or a larger {flag}"
-                f"{f' than {val}' if split == VAL else ''}.",
-            )
+    if not counts[TRAIN]:
+        raise DataError(
+            f"there are no train rows among the {len(splits)} that have a target{why}",
+            "Give rows of train a target, or another --split column.",
+        )
+    if not counts[VAL]:
+        raise DataError(
+            f"there are no val rows among {len(splits)}{why}",
+            f"mmcli stops training by the val score: give more rows, a --split column, or a larger --val than {val}.",
+        )

@@ -20,7 +20,7 @@ from mmcli.reporting import charts, metrics
 from mmcli.reporting.metrics import Array, Metric
 from mmcli.reporting.svg import Figure
 from mmcli.signals import Decision
-from mmcli.tables.numbers import EXACT, NumberFormat, is_number, study
+from mmcli.tables.numbers import EXACT, NumberFormat, is_number, span, study
 from mmcli.tasks import Cells, Likeness, Task
 
 
@@ -76,7 +76,7 @@ class Regression(Task):
             return Likeness(0.0, "not all cells are numbers")
         counts = Counter(values)
         whole = all(float(value).is_integer() for value in counts)
-        said = f"{len(counts)} different {'whole ' if whole else ''}numbers, {min(values):g} to {max(values):g}"
+        said = f"{len(counts)} different {'whole ' if whole else ''}numbers, {span(values)}"
         names = whole and (len(counts) <= 20 or _are_class_numbers(counts))
         said += f"; {found.decided}" if found.decided else ""
         return Likeness(0.0 if names or len(counts) < 3 or (found.share < 1 and len(counts) < 20) else 0.9, said)

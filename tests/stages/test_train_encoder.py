@@ -257,3 +257,35 @@ def test_a_profile_is_written_even_where_nothing_is_trained(root: Path) -> None:
     profile = json.loads((root / "profiles" / "word" / "bag" / "profile.json").read_text())
     assert sum(profile["shares"].values()) == pytest.approx(1, abs=1e-6)
     assert (root / "profiles" / "word" / "bag" / "trace.json").stat().st_size > 1000
+
+
+def test_what_an_architecture_cannot_read_is_told_and_what_it_can_is_trained(root: Path) -> None:
+    code, output = run("train-encoder", "--arch", "bag", "-a", root, *TINY)
+    assert code == ExitCode.DONE, output
+    assert "input 'picture' is not trained: it is pictures, which bag cannot read" in output
+    assert output.endswith(f"next: mmcli train-encoder picture -a {root}")
+    assert run("status", "-a", root)[1].endswith(f"next: mmcli train-encoder picture -a {root}")
+    assert run("train-encoder", "picture", "--arch", "cnn", "-a", root, *TINY)[1].endswith(
+        f"next: mmcli fuse --method gated -a {root}"
+    )
+    assert run("status", "-a", root)[1].endswith(f"next: mmcli fuse --method gated -a {root}")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (
+            ("word", "--arch", "cnn"),
+            "error: --arch cnn reads pictures and sound, the input 'word' is text What reads it: bag, rnn, transformer. E.g. "
+            "mmcli train-encoder word --arch bag",
+        ),
+        (
+            ("--arch", "crnn", "--arch", "mlp"),
+            "error: --arch crnn, mlp reads none of the inputs What reads them: 'picture' is pictures: cnn, "
+            "torchvision:resnet18; 'word' is text: bag, rnn, transformer.",
+        ),
+    ],
+)
+def test_an_architecture_that_reads_nothing_of_what_was_asked(arguments: tuple[str, ...], said: str, root: Path) -> None:
+    code, output = run("train-encoder", *arguments, "-a", root)
+    assert (code, output) == (ExitCode.USAGE, said)

@@ -125,6 +125,7 @@ FORMS: dict[str, Callable[[Path], Path]] = {
     "a JSON array of objects called `.jsonl`": text("t.jsonl", json.dumps(RECORDS)),
     "a JSON object of columns": text("t.json", json.dumps(_COLUMNS)),
     "a JSON object of columns by index (pandas)": text("t.json", json.dumps(_BY_INDEX)),
+    "a JSON object of rows by index (pandas)": text("t.json", json.dumps({str(i): row for i, row in enumerate(RECORDS)})),
     "a JSON object of columns and data (pandas, `split`)": text("t.json", json.dumps({"columns": NAMES, "data": VALUES})),
     "a JSON object around an array of objects": text("t.json", json.dumps({"status": "ok", "rows": RECORDS}, indent=1)),
     "Parquet": parquet(),

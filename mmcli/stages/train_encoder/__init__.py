@@ -5,6 +5,7 @@ For each encoder the weights, the learning curve and the embeddings of every row
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -18,7 +19,7 @@ from mmcli.options.train_encoder import Options
 from mmcli.options.training import AUTO
 from mmcli.reporting.metrics import shown
 from mmcli.stages import Context, Outcome
-from mmcli.stages.train_encoder.candidates import Bench, Candidate, candidates_for, short_name
+from mmcli.stages.train_encoder.candidates import Bench, Candidate, candidates_of, short_name
 from mmcli.stages.train_encoder.race import fresh
 from mmcli.stages.train_encoder.side_by_side import Clock, cores, helped, working
 from mmcli.stages.train_encoder.training import train_input
@@ -45,8 +46,8 @@ def _run(options: Options, dataset: Dataset, several: bool, context: Context) ->
     """Where there are several inputs, each computes on one thread, alone or not: the bits are those of any number of cores."""
     own = replace(context, threads=1) if several else context
     bench = Bench(options, dataset, device.choose(own.device, own.precision, own.threads), own)
-    columns = options.columns or tuple(dataset.inputs)
-    candidates = {column: candidates_for(column, bench) for column in columns}
+    candidates = candidates_of(options.columns or tuple(dataset.inputs), bench)
+    columns = tuple(candidates)
     _check_flags(options, [c for own in candidates.values() for c in own])
     names = [c.name for own in candidates.values() for c in own]
     if context.dry_run:
@@ -72,7 +73,9 @@ def _run(options: Options, dataset: Dataset, several: bool, context: Context) ->
     best = {column: loading.fresh_encoders(context.root, column)[0].name for column in columns}
     _say(made, best, dataset, context)
     data = {artifact.name: {"kept": artifact.name in best.values(), **artifact.metrics} for artifact in made}
-    return Outcome({"encoders": data}, f"mmcli fuse --method {dataset.task.default_fusion}")
+    missing = [name for name in dataset.inputs if name not in best and not loading.fresh_encoders(context.root, name)]
+    fuse = f"mmcli fuse --method {dataset.task.default_fusion}"
+    return Outcome({"encoders": data}, shlex.join(["mmcli", "train-encoder", *missing]) if missing else fuse)
 
 
 def _check_names(options: Options, dataset: Dataset) -> None:

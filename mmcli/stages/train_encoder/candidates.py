@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,16 @@ from mmcli.stages import Context
 from mmcli.training.config import TrainingConfig
 from mmcli.training.device import Compute
 
+READS = {
+    "grid": "pictures",
+    "ids": "text",
+    "sequence": "sequences of vectors",
+    "spectrogram": "sound",
+    "clip": "clips",
+    "vector": "vectors",
+    "fields": "numbers, categories and dates",
+}
+"""The kinds of signal, as what a person has."""
 BOUNDED = 16
 """Tokens of a row that are kept where that is enough."""
 
@@ -58,23 +70,63 @@ class Bench:
     """How long an input's candidates may train, all together."""
 
 
+def candidates_of(columns: Sequence[str], bench: Bench) -> dict[str, list[Candidate]]:
+    """Input -> its candidates. Where no inputs are named, those that no architecture asked for reads are told and left out.
+
+    Raises:
+        ConfigError: an architecture does not read an input that is named, or none reads any.
+    """
+    options, found = bench.options, {column: bench.dataset.input(column) for column in columns}
+    given = ", ".join(options.architectures)
+    if options.columns:
+        for own in found.values():
+            for architecture in options.architectures:
+                if not _reads(architecture, own):
+                    raise ConfigError(f"--arch {_unfit(architecture, own)}", _instead(own))
+        return {column: candidates_for(column, bench) for column in columns}
+    fit = [column for column, own in found.items() if any(_reads(name, own) for name in options.architectures)]
+    if not fit:
+        lines = "; ".join(f"{own.name!r} is {_what(own)}: {', '.join(own.known_encoders)}" for own in found.values())
+        raise ConfigError(f"--arch {given} reads none of the inputs", f"What reads them: {lines}.")
+    for own in (found[column] for column in columns if column not in fit):
+        bench.context.console.note(f"input {own.name!r} is not trained: it is {_what(own)}, which {given} cannot read")
+    return {column: candidates_for(column, bench) for column in fit}
+
+
 def candidates_for(column: str, bench: Bench) -> list[Candidate]:
     """The architectures asked for that take the column, their options checked against it."""
     options, found = bench.options, bench.dataset.input(column)
-    kind = found.spec.kind
     names: dict[str, bool] = {}
     for architecture in options.architectures:
         if architecture == AUTO:
             rows, whole = len(bench.dataset.splits["train"]), bench.dataset.task.tokens == "whole"
             names |= dict.fromkeys(found.fitting_encoders(rows, bench.compute.device.type != "cpu", whole), True)
-        elif options.columns or kind in registry.load("encoders", architecture).kinds:
+        elif _reads(architecture, found):
             names.setdefault(registry.canonical("encoders", architecture), False)
-    if not names:
-        raise ConfigError(
-            f"none of --arch {', '.join(options.architectures)} takes the input {column!r}, a {kind}",
-            "Add --arch auto, or name the columns to train: mmcli train-encoder COL --arch NAME.",
-        )
     return [_candidate(column, name, races, found, bench) for name, races in names.items()]
+
+
+def _reads(architecture: str, found: Input) -> bool:
+    return architecture == AUTO or found.spec.kind in registry.load("encoders", architecture).kinds
+
+
+def _what(found: Input) -> str:
+    """`text`; of one column that is a field, which of them."""
+    own = {"number": "numbers", "category": "categories", "date": "dates"}
+    return own.get(found.modality, READS[found.spec.kind])
+
+
+def _unfit(architecture: str, found: Input) -> str:
+    """`cnn reads pictures and sound, the input 'text' is text`."""
+    takes = sorted(READS[kind] for kind in registry.load("encoders", architecture).kinds)
+    said = " and ".join(filter(None, [", ".join(takes[:-1]), takes[-1]]))
+    return f"{short_name(architecture)} reads {said}, the input {found.name!r} is {_what(found)}"
+
+
+def _instead(found: Input) -> str:
+    name = found.known_encoders[0]
+    known = ", ".join(found.known_encoders)
+    return f"What reads it: {known}. E.g. {shlex.join(['mmcli', 'train-encoder', found.name, '--arch', name])}"
 
 
 def _candidate(column: str, name: str, races: bool, found: Input, bench: Bench) -> Candidate:

@@ -125,6 +125,8 @@ def test_another_model_is_picked_at_once(copy: Path) -> None:
         (("--max-drop", "much"), "--max-drop 'much' is not a share"),
         (("--time-budget", "soon"), "--time-budget 'soon' is not a time"),
         (("--skip", "serch"), "Did you mean 'search'?"),
+        (("--only", "calibrate", "--set", "optimization.onnx.int8=false"), "'onnx' is not in use here"),
+        (("--skip", "prune", "--set", "optimization.prune.share=0.1"), "'prune' is not in use here"),
     ],
 )
 def test_wrong_flags_say_what_is_right(chain: Path, flags: tuple[str, ...], said: str) -> None:

@@ -15,7 +15,7 @@ from mmcli.artifacts import store, tensors
 from mmcli.cli import app
 from mmcli.errors import ExitCode
 from mmcli.stages.train_encoder import side_by_side
-from tests.conftest import SMALL, write_csv
+from tests.conftest import ENCODERS, write_csv
 
 
 def run(*arguments: object) -> tuple[int, str]:
@@ -30,7 +30,7 @@ def root(preprocessed: Path, tmp_path: Path) -> Path:
     return tmp_path / "a"
 
 
-TINY = (*SMALL[:5], "--set=training.epochs=5")
+TINY = (*ENCODERS, "--set=training.epochs=5")
 
 
 def test_auto_is_a_race_that_is_written_down_and_not_run_again(root: Path) -> None:
@@ -76,7 +76,7 @@ def test_a_time_budget_ends_training_and_is_said(root: Path) -> None:
         "bag",
         "-a",
         root,
-        *SMALL[:5],
+        *ENCODERS,
         "--epochs",
         "100000",
         "--set=training.patience=99999",
@@ -161,6 +161,9 @@ def test_rows_without_a_target_serve_a_warm_start(table: Path, tmp_path: Path) -
         (("word", "--arch", "bag", "--weights", "default"), "--weights is for networks of other libraries"),
         (("word", "--arch", "bag", "--tune", "head"), "--tune is for networks of other libraries"),
         (("word", "--tune", "first-2"), "--tune"),
+        (("word", "--arch", "bag", "--set", "encoder.cnn.width=8"), "the encoder 'cnn' is not in use here"),
+        (("word", "--set", "encoder.cnn.width=8"), "In use: bag, rnn."),
+        (("--arch", "bag", "--arch", "cnn", "--set", "encoder.rnn.hidden=8"), "In use: cnn, bag."),
         (("word", "--augment", "strung"), "Did you mean 'strong'?"),
         (("word", "--unlabelled", "us"), "Did you mean 'use'?"),
         (("word", "--budget", "soon"), "neither a time nor a number of epochs"),

@@ -28,7 +28,7 @@ from mmcli.stages.optimize.writing import measured, say
 from mmcli.training import device
 from mmcli.training.device import Compute
 
-__all__ = ["Options", "bench_for", "run"]
+__all__ = ["Options", "bench_for", "run", "steps_of"]
 
 
 def run(options: Options, context: Context) -> Outcome:
@@ -109,7 +109,18 @@ def _base(options: Options, context: Context) -> Artifact:
 
 def _parts(options: Options, compute: Compute, context: Context) -> dict[str, Optimization]:
     """The steps that are taken, in order."""
-    known, settings = registry.parts("optimizations"), context.settings.for_stage("optimize")
+    wanted, settings = steps_of(options, compute), context.settings.for_stage("optimize")
+    settings.refuse_unused("optimizations", wanted, "optimize")
+    return {name: registry.load("optimizations", name)(settings.part("optimizations", name)) for name in wanted}
+
+
+def steps_of(options: Options, compute: Compute) -> list[str]:
+    """The names of the steps that are taken, in order.
+
+    Raises:
+        ConfigError: one is unknown, or of no family.
+    """
+    known = registry.parts("optimizations")
     wrong = [name for name in options.skip if name not in known]
     if wrong:
         raise ConfigError(f"--skip {wrong[0]}: {unknown('step', wrong[0], known)}")
@@ -131,8 +142,7 @@ def _parts(options: Options, compute: Compute, context: Context) -> dict[str, Op
         by_family[family].append(name)
     accuracy = [*ACCURACY[:-1], *by_family["accuracy"], *ACCURACY[-1:]]
     names = [*accuracy, *SMALLER, *by_family["smaller"], *RUNTIME, *by_family["runtime"]]
-    wanted = [name for name in names if name not in skipped]
-    return {name: registry.load("optimizations", name)(settings.part("optimizations", name)) for name in wanted}
+    return [name for name in names if name not in skipped]
 
 
 def bench_for(

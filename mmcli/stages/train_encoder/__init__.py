@@ -47,8 +47,11 @@ def _run(options: Options, dataset: Dataset, several: bool, context: Context) ->
     bench = Bench(options, dataset, device.choose(own.device, own.precision, own.threads), own)
     columns = options.columns or tuple(dataset.inputs)
     candidates = {column: candidates_for(column, bench) for column in columns}
-    _check_flags(options, [c for own in candidates.values() for c in own])
-    names = [c.name for own in candidates.values() for c in own]
+    every = [c for own in candidates.values() for c in own]
+    _check_flags(options, every)
+    context.settings.refuse_unused("encoders", [c.architecture for c in every], "train-encoder")
+    context.settings.refuse_unused("heads", [c.head["name"] for c in every], "train-encoder")
+    names = [c.name for c in every]
     if context.dry_run:
         context.console.note("dry run: would train " + ", ".join(names))
         return Outcome({"candidates": names}, "mmcli train-encoder")

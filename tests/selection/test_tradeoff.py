@@ -19,7 +19,6 @@ from mmcli.selection.tradeoff import (
     table,
     unproven,
     worse_than_before,
-    worth_keeping,
 )
 
 
@@ -73,8 +72,6 @@ def test_what_any_goal_would_pick_is_kept() -> None:
     rows = [replace(own, front=here) for own, here in zip(rows, on_front(rows, 1), strict=True)]
     assert [own.name for own in rows if own.front] == ["onnx"]
     assert pick(rows, "balanced", 1).name == "best"
-    assert worth_keeping(rows, "onnx", 1, 0.005) == {"onnx", "best"}
-    assert worth_keeping(rows, "wrong", 1, 0.005) == {"onnx", "best", "wrong"}, "picked by name"
 
 
 def test_what_is_level_on_few_rows_is_named_and_kept_but_not_picked() -> None:
@@ -88,7 +85,6 @@ def test_what_is_level_on_few_rows_is_named_and_kept_but_not_picked() -> None:
     assert unproven([*ROWS, worse], "onnx", 0.005) is None
     assert unproven([*ROWS, worse], "onnx", 0.02) == worse
     assert pick(rows, "latency", 1).name == "onnx"
-    assert worth_keeping(rows, "onnx", 1, 0.005) >= {"onnx", "level"}
     marks = {line[0]: line[1] for line in table(rows, "accuracy", "onnx")[1]}
     assert (marks["level"], marks["fast but wrong"]) == ("may drop too much", "drops too much")
 

@@ -21,7 +21,7 @@ from mmcli.models import loading
 from mmcli.optimizations import Optimization, Workbench
 from mmcli.options.optimize import Options
 from mmcli.stages import Context, Outcome
-from mmcli.stages.optimize.candidates import refuse_unknown, same_work, take_again
+from mmcli.stages.optimize.candidates import measured_before, refuse_unknown, take_again
 from mmcli.stages.optimize.steps import take_steps
 from mmcli.stages.optimize.work import ACCURACY, RUNTIME, SMALLER, TRIALS, Work
 from mmcli.stages.optimize.writing import measured, say
@@ -44,10 +44,11 @@ def run(options: Options, context: Context) -> Outcome:
     compute = device.choose(context.device, context.precision, context.threads)
     parts = _parts(options, compute, context)
     said = {name: part.config.model_dump() for name, part in parts.items()}
-    asked = [options.time_budget, options.trials, options.max_drop, options.coverage]
     sources = filter(None, (registry.source_digest(type(part)) for part in parts.values()))
-    work = store.digest([base.parent(), said, settings.values.get("training", {}), asked, context.seed, str(compute), *sources])
-    fingerprint = store.digest([work, options.goal, options.pick])
+    origin = store.digest([base.parent(), context.seed, str(compute)])
+    work = store.digest([origin, settings.values.get("training", {}), options.time_budget, options.trials, *sources])
+    choice = [options.goal, options.pick, options.max_drop, options.coverage]
+    fingerprint = store.digest([work, said, *choice])
     context.console.note(f"optimize: from {base.name}, on {compute}; goal: {options.pick or options.goal}")
     if context.dry_run:
         context.console.note(f"dry run: would try {', '.join(parts)}, in {options.time_budget:.0f} s")
@@ -62,12 +63,16 @@ def run(options: Options, context: Context) -> Outcome:
         refuse_unknown(options.pick, measured(artifact))
         context.console.note("optimized: up to date")
         return Outcome(artifact.metrics, "mmcli evaluate")
-    before = None if context.force else same_work(context.root, work)
+    before = None if context.force else measured_before(context.root, origin, work, said, options.pick)
+    done = {"origin": origin, "work": work, "steps": said}
+    if before is not None:
+        context.console.note("optimize: picked from what was measured before (--force makes and measures all anew)")
+        done = {key: before.config[key] for key in done}
     parents = dict(base.parent())
     for own in bench.encoders.values():
         parents |= own.parent()
     late: dict[str, Any] = {}
-    config: dict[str, Any] = {**base.config, "base": base.name, "trained_encoders": True, "steps": said, "work": work}
+    config: dict[str, Any] = {**base.config, "base": base.name, "trained_encoders": True, **done}
     with store.writing(
         context.root,
         layout.OPTIMIZED,
@@ -81,7 +86,7 @@ def run(options: Options, context: Context) -> Outcome:
     ) as draft:
         work_now = Work(options, bench, draft, time.monotonic() + options.time_budget)
         if before is not None:
-            take_again(before, work_now, late)
+            take_again(before, said, work_now, late)
         else:
             take_steps(parts, work_now, late)
         draft.metrics["seconds"] = round(time.monotonic() - work_now.started, 2)

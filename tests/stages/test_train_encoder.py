@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -148,6 +149,9 @@ def test_rows_without_a_target_serve_a_warm_start(table: Path, tmp_path: Path) -
     for how in ("ignore", "use"):
         code, output = run("train-encoder", "picture", "-a", root, "--arch", "cnn", "--unlabelled", how, *options)
         assert code == ExitCode.DONE, output
+        rows = 36 - 12  # of train rows, two in three have no target
+        announced = f"encoders/picture/cnn: warm start first, without targets: 36 rows ({rows} of them have none), 3 epochs"
+        assert (announced in output) == (how == "use"), output
         weights[how] = tensors.load(root / "encoders/picture/cnn/weights.safetensors")["encoder.body.stem.weight"]
     assert not torch.equal(weights["use"], weights["ignore"])
     assert not (root / "encoders/picture/cnn/warm-start").exists()
@@ -167,6 +171,10 @@ def test_rows_without_a_target_serve_a_warm_start(table: Path, tmp_path: Path) -
         (("word", "--augment", "strung"), "Did you mean 'strong'?"),
         (("word", "--unlabelled", "us"), "Did you mean 'use'?"),
         (("word", "--budget", "soon"), "neither a time nor a number of epochs"),
+        (("word", "--arch", "bag", "--budget", "60s"), "--budget 60s is for the race of --arch auto, and there is none"),
+        (("word", "--arch", "bag", "--arch", "rnn", "--budget", "3"), "limit the training itself: --epochs 3."),
+        (("picture", "--budget", "60s"), "each input has but one encoder to train"),
+        (("word", "--arch", "bag", "--set", "training.mix=mixup"), "encoders/word/bag (ids cannot be blended)"),
         (("picture", "--arch", "torchvision:resnet18", "--weights", "default"), "trained with other preprocessing"),
         (("picture", "--arch", "torchvision:resnet18", "--weights", "./no.safetensors"), "there is no such file or folder"),
     ],
@@ -260,3 +268,37 @@ def test_a_profile_is_written_even_where_nothing_is_trained(root: Path) -> None:
     profile = json.loads((root / "profiles" / "word" / "bag" / "profile.json").read_text())
     assert sum(profile["shares"].values()) == pytest.approx(1, abs=1e-6)
     assert (root / "profiles" / "word" / "bag" / "trace.json").stat().st_size > 1000
+
+
+def test_inputs_that_cannot_be_mixed_are_named_and_the_others_are(root: Path, tmp_path: Path) -> None:
+    mixed = ("--arch", "cnn", "--arch", "bag", "--set=training.mix=mixup", *TINY)
+    code, output = run("train-encoder", "-a", root, *mixed)
+    assert code == ExitCode.DONE, output
+    assert "warning: encoders/word/bag: training.mix does nothing here, ids cannot be blended" in output
+    assert "encoders/picture/cnn: training.mix" not in output
+    file = tmp_path / "mm.toml"
+    file.write_text('[training]\nmix = "mixup"\nepochs = 1\n')  # a file may be for others
+    code, output = run("train-encoder", "word", "--arch", "bag", "-a", root, "--config", file)
+    assert code == ExitCode.DONE, output
+    assert "training.mix does nothing here" in output
+
+
+def test_another_way_to_compute_is_another_encoder(root: Path) -> None:
+    train = ("train-encoder", "word", "--arch", "bag", "-a", root, *TINY)
+    made = []
+    for more in ((), ("--set=compute.optimizer=auto",), ("--set=compute.optimizer=foreach",), ("--precision", "float32")):
+        code, output = run(*train, *more)
+        assert code == ExitCode.DONE, output
+        made.append("up to date" not in output)
+        compute = store.read(root, "encoders/word/bag", "encoder", "").metrics["compute"]
+        assert ("fused AdamW" in compute) == ("--set=compute.optimizer=foreach" not in more)
+    assert made == [True, False, True, True]
+    code, output = run(*train, "--set=compute.precision=float32")
+    assert code == ExitCode.USAGE
+    assert "unknown compute.precision" in output
+
+
+def test_the_profiler_says_nothing_of_its_own(root: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run("train-encoder", "word", "--arch", "bag", "-a", root, *TINY, "--profile")[0] == ExitCode.DONE
+    os.write(2, b"here\n")
+    assert capfd.readouterr().err == "here\n"

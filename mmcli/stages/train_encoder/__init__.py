@@ -13,6 +13,7 @@ from mmcli.artifacts.store import Artifact
 from mmcli.data import memory
 from mmcli.data.dataset import Dataset
 from mmcli.errors import ConfigError, MmcliError, combine, unknown
+from mmcli.jobs import encoder as encoder_job
 from mmcli.models import loading
 from mmcli.options.train_encoder import Options
 from mmcli.options.training import AUTO
@@ -51,6 +52,9 @@ def _run(options: Options, dataset: Dataset, several: bool, context: Context) ->
     _check_flags(options, every)
     context.settings.refuse_unused("encoders", [c.architecture for c in every], "train-encoder")
     context.settings.refuse_unused("heads", [c.head["name"] for c in every], "train-encoder")
+    if not any(sum(c.races for c in own) > 1 for own in candidates.values()):
+        options.refuse_budget("each input has but one encoder to train")
+    _say_unmixed(every, bench)
     names = [c.name for c in every]
     if context.dry_run:
         context.console.note("dry run: would train " + ", ".join(names))
@@ -101,6 +105,21 @@ def _check_flags(options: Options, candidates: Sequence[Candidate]) -> None:
                 f"--{flag} is for networks of other libraries, none of the encoders is one",
                 "E.g. --arch torchvision:resnet18, timm:resnet18 or hf:DIR; see: mmcli list encoders",
             )
+
+
+def _say_unmixed(candidates: Sequence[Candidate], bench: Bench) -> None:
+    """Says which candidates do not mix rows though they are to; if none would and it was typed, that is an error."""
+    mixing = [c for c in candidates if c.training.mix != "none"]
+    reasons = {c.name: why for c in mixing if (why := encoder_job.unmixed(bench.dataset.input(c.column).spec.kind, c.config))}
+    typed = any(text.removeprefix("train-encoder.").startswith("training.mix") for text in bench.context.settings.typed)
+    if typed and reasons and len(reasons) == len(mixing):
+        raise ConfigError(
+            f"--set training.mix={mixing[0].training.mix}: none of these can be mixed: "
+            + "; ".join(f"{name} ({why})" for name, why in reasons.items()),
+            f"Leave it out; it is for {', '.join(sorted(encoder_job.MIXABLE))}.",
+        )
+    for name, why in reasons.items():
+        bench.context.console.warn(f"{name}: training.mix does nothing here, {why}; its rows stay whole")
 
 
 def _say(made: Sequence[Artifact], kept: dict[str, str], dataset: Dataset, context: Context) -> None:

@@ -59,6 +59,11 @@ SECTIONS_OF_STAGE = {
     "optimize": ("optimization", "training"),
 }
 """The sections that each stage looks at."""
+TAKERS_OF_TRAINING = {
+    **dict.fromkeys(("mix", "recompute", "warm_epochs"), ("train-encoder",)),
+    **dict.fromkeys(("modality_dropout", "decisions", "swap", "auxiliary", "balance", "anchor", "align"), ("fuse", "optimize")),
+}
+"""Option of `training` that not all stages which train look at -> those that do."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +129,11 @@ class Settings:
         config = registry.config_of(registry.load(room, name))
         return validate(config, {**defaults, **said}, f"{_KEY_OF_ROOM[room]}.{_known_as(room, name)}")
 
+    def typed_as(self, key: str, stage: str) -> str:
+        """What `--set` says of a key in a stage, as typed; empty where it says nothing."""
+        found = (text for text in self.typed if text.partition("=")[0].strip() in {key, f"{stage}.{key}", f"run.{key}"})
+        return next(found, "")
+
     def refuse_unused(self, room: str, names: Iterable[str], stage: str) -> None:
         """Ends where `--set` names a part of the room that is none of `names`, which are all that the stage uses.
 
@@ -180,14 +190,20 @@ def read_toml(file: Path) -> dict[str, Any]:
 def _useless(assignments: Sequence[str], command: str) -> Iterator[MmcliError]:
     """What `--set` says that the command, or of all of them the stage that it names, would not look at."""
     for text in assignments:
-        first, _, rest = text.partition("=")[0].strip().partition(".")
+        key = text.partition("=")[0].strip()
+        first, _, rest = key.partition(".")
         stage, section = (first, rest.partition(".")[0]) if first in COMMANDS else (command, first)
         if not command and stage in {"", "run"}:
             continue
         if stage != (command or stage) or section not in SECTIONS_OF_STAGE.get(stage, ()):
-            takers = [name for name, sections in SECTIONS_OF_STAGE.items() if section in sections and stage in {name, command}]
-            remedy = f"It is for: mmcli {', mmcli '.join(takers)}." if takers else ""
+            others = [name for name, sections in SECTIONS_OF_STAGE.items() if section in sections and stage in {name, command}]
+            remedy = f"It is for: mmcli {', mmcli '.join(others)}." if others else ""
             yield ConfigError(f"--set {text}: mmcli {command or stage} has no use for {section!r} options here.", remedy)
+            continue
+        takers = TAKERS_OF_TRAINING.get(key.rpartition(".")[2], (stage,)) if section == "training" else (stage,)
+        if stage not in takers:
+            remedy = f"It is for: mmcli {', mmcli '.join(takers)}."
+            yield ConfigError(f"--set {text}: mmcli {stage} has no use for it.", remedy)
 
 
 def _check(values: dict[str, Any], origin: str) -> Iterator[MmcliError]:

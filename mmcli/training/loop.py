@@ -201,11 +201,9 @@ class _State:
             self.optimizer.zero_grad(set_to_none=True)
             if job.compute.device.type == "cuda":
                 torch.cuda.empty_cache()
-            but = ", but for BatchNorm layers, which see a part at a time" if sees_parts(job) else ""
-            self.console.warn(
-                f"{job.label}: out of memory on {len(batch)} rows; batches are computed in {self.position.parts} parts of "
-                f"{rows} rows from here on, their gradients added up: the same steps{but}, slower"
-            )
+            same = "the same steps" + (", but for BatchNorm layers, which see a part at a time" if sees_parts(job) else "")
+            said = f"batches are computed in {self.position.parts} parts of {rows} rows from here on, their gradients added up"
+            self.console.warn(f"{job.label}: out of memory on {len(batch)} rows; {said}: {same}, slower")
 
     def end_epoch(self) -> None:
         job, position = self.job, self.position

@@ -62,6 +62,12 @@ WRONG = [
     ("run t.csv --no-optimize --set optimization.onnx.int8=true", 2, "the optimization 'onnx' is not in use here"),
     ("run t.csv --set optimization.prune.share=0.1", 2, "In use: calibrate, onnx."),
     ("run t.csv --set fuse.compute.threads=1", 2, "mmcli fuse has no use for 'compute' options here."),
+    (
+        "fuse --set training.mix=mixup",
+        2,
+        "mmcli fuse has no use for it. It is for: mmcli train-encoder.",
+    ),
+    ("run t.csv --set train-encoder.training.swap=false", 2, "It is for: mmcli fuse, mmcli optimize."),
     ("fuse --set run.training.epochs=3", 2, "mmcli fuse has no use for 'training' options here"),
     ("evaluate --compare a", 2, "--compare needs 2 values: name them all, as --compare A B."),
 ]

@@ -16,7 +16,7 @@ import torch
 from mmcli import registry
 from mmcli.artifacts import layout, store
 from mmcli.artifacts.store import Artifact
-from mmcli.config.settings import spellings
+from mmcli.config.settings import TAKERS_OF_TRAINING, spellings
 from mmcli.data.dataset import Dataset
 from mmcli.errors import ConfigError
 from mmcli.models.recipe import build_fusion, head_of
@@ -205,7 +205,7 @@ def _said(methods: Sequence[str], head: str, context: Context) -> Iterator[str]:
     known = {"fusion": {own for method in methods for own in spellings("fusions", method)}, "head": {*spellings("heads", head)}}
     for key, value in _flat(context.settings.for_stage("fuse").values):
         section, part, *_ = key.split(".")
-        if part in known.get(section, {part}):
+        if part in known.get(section, {part}) and "fuse" in TAKERS_OF_TRAINING.get(part, ("fuse",)):
             yield from ("--set", f"{key}={json.dumps(value)}")
 
 

@@ -49,7 +49,7 @@ def _run(options: Options, dataset: Dataset, several: bool, context: Context) ->
     columns = options.columns or tuple(dataset.inputs)
     candidates = {column: candidates_for(column, bench) for column in columns}
     every = [c for own in candidates.values() for c in own]
-    _check_flags(options, every)
+    _check_flags(options, every, context)
     context.settings.refuse_unused("encoders", [c.architecture for c in every], "train-encoder")
     context.settings.refuse_unused("heads", [c.head["name"] for c in every], "train-encoder")
     if not any(sum(c.races for c in own) > 1 for own in candidates.values()):
@@ -97,7 +97,7 @@ def _check_names(options: Options, dataset: Dataset) -> None:
         raise combine(errors)
 
 
-def _check_flags(options: Options, candidates: Sequence[Candidate]) -> None:
+def _check_flags(options: Options, candidates: Sequence[Candidate], context: Context) -> None:
     """Refuses flags that nothing which is to be trained looks at."""
     for flag, value in (("weights", options.weights), ("tune", options.tune)):
         if value is not None and not any(hasattr(candidate.config, flag) for candidate in candidates):
@@ -106,16 +106,19 @@ def _check_flags(options: Options, candidates: Sequence[Candidate]) -> None:
                 "E.g. --arch torchvision:resnet18, timm:resnet18 or hf:DIR; see: mmcli list encoders",
             )
 
+    warm = context.settings.typed_as("training.warm_epochs", "train-encoder")
+    if warm and not options.unlabelled:
+        raise ConfigError(f"--set {warm}: there is no warm start", "Add --unlabelled use, or leave it out.")
+
 
 def _say_unmixed(candidates: Sequence[Candidate], bench: Bench) -> None:
     """Says which candidates do not mix rows though they are to; if none would and it was typed, that is an error."""
     mixing = [c for c in candidates if c.training.mix != "none"]
     reasons = {c.name: why for c in mixing if (why := encoder_job.unmixed(bench.dataset.input(c.column).spec.kind, c.config))}
-    typed = any(text.removeprefix("train-encoder.").startswith("training.mix") for text in bench.context.settings.typed)
+    typed = bench.context.settings.typed_as("training.mix", "train-encoder")
     if typed and reasons and len(reasons) == len(mixing):
         raise ConfigError(
-            f"--set training.mix={mixing[0].training.mix}: none of these can be mixed: "
-            + "; ".join(f"{name} ({why})" for name, why in reasons.items()),
+            f"--set {typed}: none of these can be mixed: " + "; ".join(f"{name} ({why})" for name, why in reasons.items()),
             f"Leave it out; it is for {', '.join(sorted(encoder_job.MIXABLE))}.",
         )
     for name, why in reasons.items():

@@ -288,16 +288,6 @@ def test_a_batch_in_parts_takes_the_same_steps(tmp_path: Path) -> None:
         torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
 
 
-def test_where_parts_are_not_the_same_step_it_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    said = "BatchNorm layers see a part at a time, so the steps are not those of whole batches"
-    for place, (parts, batch_norm) in enumerate([(1, True), (4, False), (4, True)]):
-        found = job(tmp_path / str(place), epochs=1, accumulate=parts)
-        if not batch_norm:
-            found.module[1] = nn.Identity()  # type: ignore[index]
-        train(found, Console(quiet=True))
-        assert (f"warning: test: training.accumulate = 4: {said}" in capsys.readouterr().err) == (parts > 1 and batch_norm)
-
-
 @pytest.mark.parametrize(
     "error", [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes")]
 )

@@ -63,14 +63,8 @@ def run(options: Options, context: Context) -> Outcome:
         refuse_unknown(options.pick, measured(artifact))
         context.console.note("optimized: up to date")
         return Outcome(artifact.metrics, "mmcli evaluate")
-    before = None if context.force else measured_before(context.root, origin, work, said, options.pick)
-    done = {"origin": origin, "work": work, "steps": said}
-    if before is not None:
-        context.console.note("optimize: picked from what was measured before (--force makes and measures all anew)")
-        done = {key: before.config[key] for key in done}
-    parents = dict(base.parent())
-    for own in bench.encoders.values():
-        parents |= own.parent()
+    before, done = _done_before({"origin": origin, "work": work, "steps": said}, options, context)
+    parents = {key: value for own in (base, *bench.encoders.values()) for key, value in own.parent().items()}
     late: dict[str, Any] = {}
     config: dict[str, Any] = {**base.config, "base": base.name, "trained_encoders": True, **done}
     with store.writing(
@@ -94,6 +88,15 @@ def run(options: Options, context: Context) -> Outcome:
     say(artifact, dataset, context, options.max_drop)
     refuse_unknown(options.pick, measured(artifact))
     return Outcome(artifact.metrics, "mmcli evaluate")
+
+
+def _done_before(asked: dict[str, Any], options: Options, context: Context) -> tuple[Artifact | None, dict[str, Any]]:
+    """The models that are there already and serve, and what was done for them; else none, and what is asked for."""
+    found = None if context.force else measured_before(context.root, **asked, pick=options.pick)
+    if found is None:
+        return None, asked
+    context.console.note("optimize: picked from what was measured before (--force makes and measures all anew)")
+    return found, {key: found.config[key] for key in asked}
 
 
 def _base(options: Options, context: Context) -> Artifact:

@@ -23,13 +23,16 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # the workers are the parallelism
     os.environ.setdefault("MMCLI_THREADS", "1")
 os.environ["MMCLI_CACHE"] = tempfile.mkdtemp()  # choices of how to compute are not those of the user's machine
 ROOT = Path(__file__).parent.parent
+_FILE = Path(tempfile.mkdtemp()) / "small.toml"
+_FILE.write_text("""
+encoder.cnn = { width = 4, stages = 2 }
+encoder.bag = { buckets = 512, dim = 16 }
+encoder.rnn = { hidden = 8, embedding = 8 }
+""")
+ENCODERS = ("--config", str(_FILE))
+"""Options that make every encoder tiny, in a file, which may name encoders that are not used."""
 SMALL = (
-    "--set=encoder.cnn.width=4",
-    "--set=encoder.cnn.stages=2",
-    "--set=encoder.bag.buckets=512",
-    "--set=encoder.bag.dim=16",
-    "--set=encoder.rnn.hidden=8",
-    "--set=encoder.rnn.embedding=8",
+    *ENCODERS,
     "--set=train-encoder.training.epochs=4",
     "--set=fuse.training.epochs=20",
     "--set=optimize.training.epochs=2",

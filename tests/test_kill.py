@@ -13,14 +13,14 @@ from pathlib import Path
 import pytest
 
 from mmcli.artifacts import store
-from tests.conftest import SMALL
+from tests.conftest import ENCODERS
 
 pytestmark = pytest.mark.slow
 
 
 def command(root: Path) -> list[str]:
     options = ["--set=training.epochs=40", "--set=training.patience=40", "--set=training.checkpoint_every_s=0"]
-    return [sys.executable, "-m", "mmcli", "train-encoder", "picture", "-a", str(root), "--device", "cpu", *SMALL[:2], *options]
+    return [sys.executable, "-m", "mmcli", "train-encoder", "picture", "-a", str(root), "--device", "cpu", *ENCODERS, *options]
 
 
 def weights(root: Path) -> str:

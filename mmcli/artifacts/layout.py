@@ -15,6 +15,8 @@ BASELINES = "baselines"
 OPTIMIZED = "optimized"
 LEADERBOARD = "leaderboard"
 EVALUATION = "evaluation"
+TRADEOFF = "tradeoff.json"
+"""In `OPTIMIZED`: all models that were measured."""
 
 
 _LONGEST = 100

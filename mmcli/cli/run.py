@@ -38,17 +38,21 @@ def command(
     from mmcli.stages import evaluate, fuse, optimize, preprocess, train_encoder
     from mmcli.training import device
 
-    device.choose(context.device, context.precision, context.threads)  # one that is not here ends it before any work
-    context = replace(context, settings=context.settings.over(SETTINGS.get(options.preset, {})))
+    compute = device.choose(context.device, context.precision, context.threads)  # one that is not here ends it before any work
+    context = replace(context, settings=context.settings.of_command("run").over(SETTINGS.get(options.preset, {})))
+    fusion, choices = of_stage(replace(fusion, batch_size=fusion.batch_size or None), options), of_stage(choices, options)
+    context.settings.refuse_unused("fusions", fuse.methods_of(fusion), "fuse")
+    steps = [] if options.no_optimize else optimize.steps_of(choices, compute)
+    context.settings.refuse_unused("optimizations", steps, "optimize")
     data = {}
     outcome = preprocess.run(source.table, table, replace(context, to_the_end=True))
     data["preprocess"] = outcome.data
     if context.dry_run:
         return replace(outcome, data=data)
     data["train-encoder"] = train_encoder.run(of_stage(encoders, options), context).data
-    data["fuse"] = fuse.run(of_stage(replace(fusion, batch_size=fusion.batch_size or None), options), context).data
+    data["fuse"] = fuse.run(fusion, context).data
     if not options.no_optimize:
-        data["optimize"] = optimize.run(of_stage(choices, options), context).data
+        data["optimize"] = optimize.run(choices, context).data
     outcome = evaluate.run(proof, context)
     data["evaluate"] = outcome.data
     return replace(outcome, data=data)

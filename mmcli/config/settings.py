@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import importlib
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Self
@@ -59,6 +59,11 @@ SECTIONS_OF_STAGE = {
     "optimize": ("optimization", "training"),
 }
 """The sections that each stage looks at."""
+TAKERS_OF_TRAINING = {
+    **dict.fromkeys(("mix", "recompute", "warm_epochs"), ("train-encoder",)),
+    **dict.fromkeys(("modality_dropout", "decisions", "swap", "auxiliary", "balance", "anchor", "align"), ("fuse", "optimize")),
+}
+"""Option of `training` that not all stages which train look at -> those that do."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +71,8 @@ class Settings:
     """Every option given outside of a command's own flags, as one nested dict."""
 
     values: dict[str, Any] = field(default_factory=dict)
+    typed: tuple[str, ...] = ()
+    """What came by `--set`, as typed: a file may serve several commands, but this must be of use to what is done."""
 
     @classmethod
     def gather(cls, file: Path | None = None, assignments: Sequence[str] = (), command: str = "") -> Self:
@@ -88,7 +95,7 @@ class Settings:
         errors += list(_check(values, origin)) or list(_useless(assignments, command))
         if errors:
             raise combine(errors)
-        return cls(values)
+        return cls(values, tuple(text.strip() for text in assignments))
 
     def for_stage(self, *stages: str) -> Settings:
         """These settings with the stage's own table, or those of several one after the other, laid over the general ones."""
@@ -96,27 +103,56 @@ class Settings:
         for stage in stages:
             own = {key: value for key, value in self.values.get(stage, {}).items() if isinstance(value, dict)}
             values = _merge(values, own)
-        return Settings(values)
+        return replace(self, values=values)
+
+    def of_command(self, command: str) -> Settings:
+        """These settings with the table of a command of several stages laid over those of all, the stages' own kept."""
+        own = {key: value for key, value in self.values.get(command, {}).items() if isinstance(value, dict)}
+        return replace(self, values=_merge(self.values, own))
 
     def over(self, defaults: Mapping[str, Any]) -> Settings:
         """These settings over others, given by their dotted keys."""
         values: dict[str, Any] = {}
         for key, value in defaults.items():
             _assign(values, key.split("."), value)
-        return Settings(_merge(values, self.values))
+        return replace(self, values=_merge(values, self.values))
 
     def part(self, room: str, name: str, **defaults: Any) -> Any:
         """The `Config` of a part: class defaults, then `defaults`, then what the user said."""
         info = registry.resolve(room, name)
         given = self.values.get(_KEY_OF_ROOM[room], {})
         said: dict[str, Any] = {}
-        known_as = registry.stem(name) or info.name
-        for spelling in dict.fromkeys([*info.aliases, known_as.replace("-", "_"), known_as, name]):
+        for spelling in spellings(room, name):
             said |= given.get(spelling, {})
         if registry.variant_of(room, name):
             said[info.variant_option] = registry.variant_of(room, name)
         config = registry.config_of(registry.load(room, name))
-        return validate(config, {**defaults, **said}, f"{_KEY_OF_ROOM[room]}.{known_as}")
+        return validate(config, {**defaults, **said}, f"{_KEY_OF_ROOM[room]}.{_known_as(room, name)}")
+
+    def typed_as(self, key: str, stage: str) -> str:
+        """What `--set` says of a key in a stage, as typed; empty where it says nothing."""
+        found = (text for text in self.typed if text.partition("=")[0].strip() in {key, f"{stage}.{key}", f"run.{key}"})
+        return next(found, "")
+
+    def refuse_unused(self, room: str, names: Iterable[str], stage: str) -> None:
+        """Ends where `--set` names a part of the room that is none of `names`, which are all that the stage uses.
+
+        Raises:
+            ConfigError: naming each such key, and the parts in use.
+        """
+        section, in_use = _KEY_OF_ROOM[room], list(names)
+        known = {spelling for name in in_use for spelling in spellings(room, name)}
+        shown = ", ".join(dict.fromkeys(_known_as(room, name) for name in in_use)) or "none"
+        errors: list[MmcliError] = []
+        for text in self.typed:
+            path = text.partition("=")[0].strip().split(".")
+            path = path[1:] if path[0] in {stage, "run"} else path
+            if path[0] == section and path[1] not in known:
+                what = f"the {registry.ROOMS[room]} {path[1]!r} is not in use here, so this would change nothing"
+                remedy = f"In use: {shown}. Leave it out; a file (--config) may name what other commands use."
+                errors.append(ConfigError(f"--set {text}: {what}", remedy))
+        if errors:
+            raise combine(errors)
 
     def said(self, section: str) -> dict[str, Any]:
         """What the user said in one of the SECTIONS."""
@@ -130,6 +166,17 @@ class Settings:
 _KEY_OF_ROOM = {room: key for key, room in ROOM_OF_KEY.items()}
 
 
+def spellings(room: str, name: str) -> list[str]:
+    """All that a part may be called in a key, the weightiest last."""
+    known_as = _known_as(room, name)
+    return list(dict.fromkeys([*registry.resolve(room, name).aliases, known_as.replace("-", "_"), known_as, name]))
+
+
+def _known_as(room: str, name: str) -> str:
+    """What a part is called in a key: a file by its stem."""
+    return registry.stem(name) or registry.resolve(room, name).name
+
+
 def read_toml(file: Path) -> dict[str, Any]:
     """The file as a nested dict; every failure names the file."""
     try:
@@ -141,16 +188,22 @@ def read_toml(file: Path) -> dict[str, Any]:
 
 
 def _useless(assignments: Sequence[str], command: str) -> Iterator[MmcliError]:
-    """What `--set` says that the command would not look at."""
-    if command not in SECTIONS_OF_STAGE:
-        return
+    """What `--set` says that the command, or of all of them the stage that it names, would not look at."""
     for text in assignments:
-        first, _, rest = text.partition("=")[0].strip().partition(".")
+        key = text.partition("=")[0].strip()
+        first, _, rest = key.partition(".")
         stage, section = (first, rest.partition(".")[0]) if first in COMMANDS else (command, first)
-        if stage != command or section not in SECTIONS_OF_STAGE[command]:
-            takers = [name for name, sections in SECTIONS_OF_STAGE.items() if section in sections and stage in {name, command}]
-            remedy = f"It is for: mmcli {', mmcli '.join(takers)}." if takers else ""
-            yield ConfigError(f"--set {text}: mmcli {command} has no use for {section!r} options here.", remedy)
+        if not command and stage in {"", "run"}:
+            continue
+        if stage != (command or stage) or section not in SECTIONS_OF_STAGE.get(stage, ()):
+            others = [name for name, sections in SECTIONS_OF_STAGE.items() if section in sections and stage in {name, command}]
+            remedy = f"It is for: mmcli {', mmcli '.join(others)}." if others else ""
+            yield ConfigError(f"--set {text}: mmcli {command or stage} has no use for {section!r} options here.", remedy)
+            continue
+        takers = TAKERS_OF_TRAINING.get(key.rpartition(".")[2], (stage,)) if section == "training" else (stage,)
+        if stage not in takers:
+            remedy = f"It is for: mmcli {', mmcli '.join(takers)}."
+            yield ConfigError(f"--set {text}: mmcli {stage} has no use for it.", remedy)
 
 
 def _check(values: dict[str, Any], origin: str) -> Iterator[MmcliError]:

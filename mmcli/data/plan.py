@@ -128,6 +128,7 @@ def plan(path: Path, options: Options, settings: Settings, seed: int, needs_test
     cells = cells_of(rows, found.targets)
     kind, task_config, why = targets.choose(cells, found.targets, roles.task, own, roles.task_options, found.decimal)
     task_config = kind.suited(task_config, [item.modality for item in found.columns])
+    settings.refuse_unused("tasks", [registry.name_of(kind)], "preprocess")
     notes += [*([why] if why else []), *(tidied if kind.has_classes else [])]
     labelled = _labelled(rows, found, kind, task_config, notes, doubts)
     rows["split"] = _split(rows, labelled, found, kind, task_config, options, seed, notes)
@@ -170,6 +171,7 @@ def _modality_configs(found: Schema, options: Options, settings: Settings) -> di
     for unused in sorted(set(options.modality_options) - {item.modality for item in found.columns}):
         flags = ", ".join(options.modality_options[unused])
         raise ConfigError(f"the option {flags} is for {unused} columns, the table has none", "Leave it out.")
+    settings.refuse_unused("modalities", [item.modality for item in found.columns], "preprocess")
     taken, own = _taken_over(found, options, settings), settings.for_stage("preprocess")
     configs = {}
     for item in found.columns:

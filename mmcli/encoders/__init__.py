@@ -7,7 +7,7 @@ modalities: it says which kinds of signal it takes.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 import torch.nn.functional as F
@@ -165,6 +165,12 @@ class Backbone(Encoder):
     def start(self) -> None:
         if self.config.weights != "none":
             self.load(self.config.weights)
+
+    def train(self, mode: bool = True) -> Self:
+        super().train(mode)
+        if mode and self.config.tune != "full":
+            pretrained.hold_still(self.body)
+        return self
 
     def learning_rates(self) -> dict[str, float]:
         if self.config.weights == "none":

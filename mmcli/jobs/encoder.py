@@ -57,6 +57,13 @@ def job(
     )
 
 
+def unmixed(kind: str, config: Any) -> str:
+    """Why the rows of an input that an encoder of such options reads cannot be mixed; empty where they can."""
+    if kind not in MIXABLE:
+        return f"{kind} cannot be blended"
+    return "what its network reads is computed once" if getattr(config, "tune", "") == "head" else ""
+
+
 class _Step(Step):
     """An encoder and its head on one input, whose batches may be mixed."""
 

@@ -51,6 +51,7 @@ def warm(
     seed: int,
     folder: Path,
     console: Console,
+    label: str,
 ) -> None:
     """Trains the encoder in place on the rows of train and those without a target; a second call reads what the first left."""
     if (folder / WEIGHTS).is_file():
@@ -70,7 +71,11 @@ def warm(
     own = {name: index[prepared.present[index]] for name, index in dataset.splits.items() if name != "test"}
     own["train"] = torch.cat([own["train"], unlabelled[prepared.present[unlabelled]]])
     objective.to(compute.device)
-
+    bare = len(own["train"]) - int(prepared.present[dataset.splits["train"]].sum())
+    console.note(
+        f"{label}: warm start first, without targets: {len(own['train']):,} rows ({bare:,} of them have none), "
+        f"{training.warm_epochs} epochs at most"
+    )
     config = training.model_copy(update={"epochs": training.warm_epochs, "patience": training.warm_epochs, "augment": "none"})
     job = Job(
         step=_Step(objective, column),

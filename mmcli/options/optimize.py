@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Annotated, Literal, cast, get_args
 
 from mmcli import registry
 from mmcli.artifacts import layout
-from mmcli.errors import ConfigError
+from mmcli.errors import ConfigError, did_you_mean
 from mmcli.options.flags import Flag, one_of
 from mmcli.options.training import seconds
 
@@ -160,13 +161,24 @@ class Options:
     ] = ()
 
     def check(self, root: Path) -> None:
-        """Finds, before torch is imported, a model to pick where none was measured.
+        """Finds, before torch is imported, a model to pick that was not measured.
 
         Raises:
-            ConfigError: nothing was optimized under `root`.
+            ConfigError: nothing was optimized under `root`, or no model of that name.
         """
-        if self.pick is not None and not (root / layout.OPTIMIZED).is_dir():
+        if self.pick is None:
+            return
+        if not (root / layout.OPTIMIZED).is_dir():
             raise ConfigError(
                 f"--pick {self.pick}: there are no models yet in {root} to pick from",
                 "Run mmcli optimize without --pick: it lists those that it measured, and --pick takes one of them at once.",
             )
+        try:
+            rows = json.loads((root / layout.OPTIMIZED / layout.TRADEOFF).read_text(encoding="utf-8"))["rows"]
+        except (OSError, ValueError, KeyError):  # the stage says what is wrong there
+            return
+        measured = [row["name"] for row in rows if "cost" in row]
+        if self.pick not in measured:
+            near = did_you_mean(self.pick, measured)
+            said = f"unknown model {self.pick!r}" + (f". {near}" if near.startswith("Did") else "")
+            raise ConfigError(f"--pick {self.pick}: {said}", f"Those that were measured: {'; '.join(measured)}.")

@@ -171,11 +171,13 @@ class Options:
     ] = False
 
     def check(self) -> None:
-        """Finds, before torch is imported, weights that cannot be had.
+        """Finds, before torch is imported, weights that cannot be had, and a budget of a race that is not run.
 
         Raises:
-            ConfigError: a network of a hub that is not here and cannot be fetched, or no such file.
+            ConfigError: a network of a hub that is not here and cannot be fetched, no such file, or nothing that races.
         """
+        if AUTO not in self.architectures:
+            self.refuse_budget(f"--arch {' --arch '.join(self.architectures)}: what is named is trained whole, without a race")
         from mmcli.pretrained import hub
 
         for name in self.architectures:
@@ -188,3 +190,13 @@ class Options:
                 hub.expect_timm(variant)
         if self.weights not in {None, "none", "default"}:
             hub.local(f"{self.weights}" if "/" in str(self.weights) else f"./{self.weights}")
+
+    def refuse_budget(self, why: str) -> None:
+        """Raises ConfigError if there is a budget for a race, of which there is none."""
+        if self.budget != Budget():
+            told = f"{self.budget.epochs}" if self.budget.epochs else f"{self.budget.seconds:g}s"
+            limit = f"--epochs {told}" if self.budget.epochs else f"--time-budget {told}"
+            raise ConfigError(
+                f"--budget {told} is for the race of --arch auto, and there is none ({why})",
+                f"Leave --arch out to let encoders race, or limit the training itself: {limit}.",
+            )

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,7 +22,7 @@ FILES = ("*.safetensors", "*.json", "*.txt", "*.model")
 
 
 def need(package: str, what: str, extra: str = "hub") -> Any:
-    """Imports a package of an extra.
+    """Imports a package of an extra, without what it and its own imports (torchao) say to those who develop with them.
 
     Raises:
         ConfigError: it is not installed.
@@ -26,12 +30,29 @@ def need(package: str, what: str, extra: str = "hub") -> Any:
     import importlib
 
     try:
-        return importlib.import_module(package)
+        with _quiet():
+            module = importlib.import_module(package)
+            if package == "transformers":  # which imports most of itself, and torchao, once a model is asked for
+                _ = module.PreTrainedModel
+            return module
     except ImportError:
         raise ConfigError(
             f"{what} needs the package {package}, which is not installed",
             f"Where mmcli was installed from: pip install '.[{extra}]'",
         ) from None
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without warnings, raised or logged."""
+    before = logging.root.manager.disable
+    logging.disable(max(logging.WARNING, before))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
 
 
 def local(name: str) -> Path | None:

@@ -127,6 +127,14 @@ def tune(body: nn.Module, how: str, rank: int) -> nn.Module:
     return body
 
 
+def hold_still(body: nn.Module) -> None:
+    """Sets to evaluation what does not train: frozen blocks drop nothing out, and their running statistics stay."""
+    for module in body.modules():
+        own = list(module.parameters())
+        if own and not any(parameter.requires_grad for parameter in own):
+            module.eval()
+
+
 def rates(body: nn.Module, decay: float) -> Iterator[tuple[str, float]]:
     """(parameter, factor on the learning rate): `decay` to the power of its depth, so that early layers change least."""
     for name, depth in depths(body).items():

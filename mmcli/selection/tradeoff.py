@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, get_args
+from typing import Any
 
 from mmcli.models.runners import Cost
 from mmcli.options.optimize import Goal
@@ -117,17 +117,6 @@ def pick(rows: Sequence[Row], goal: Goal, sign: int) -> Row:
         return (sum(math.log(max(own, 1e-6)) for own in costs), score)
 
     return min(usable, key=key)
-
-
-def worth_keeping(rows: Sequence[Row], picked: str, sign: int, max_drop: float) -> set[str]:
-    """Names of the models whose weights a later call may want: the picked one, the front, what each goal would pick, and what
-    is faster but not proven."""
-    goals: tuple[Goal, ...] = get_args(Goal)
-    usable = any(row.allowed and row.cost is not None for row in rows)
-    by_goal = {pick(rows, goal, sign).name for goal in goals} if usable else set()
-    doubtful = unproven(rows, picked, max_drop)
-    by_name = {doubtful.name} if doubtful is not None else set()
-    return {picked, *by_goal, *by_name, *(row.name for row in rows if row.front)}
 
 
 def table(rows: Sequence[Row], metric: str, picked: str) -> tuple[list[str], list[list[str]]]:

@@ -51,6 +51,7 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
     table = replace(open_table(path, options.encoding, options.delimiter), na=missing.spellings(roles.na))
     say_of_table(table, context)
     found = schema.infer(table, roles)
+    context.settings.refuse_unused("modalities", [column.modality for column in found.columns], "inspect")
     tallies, cells, given, survey = _count(table, found, roles.keep_na)
     rows, splits = survey.rows, Counter(given)
     notes = [*found.announcements, *warnings_of.of_words(survey)]
@@ -59,6 +60,7 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
         notes += said
     settings = context.settings.for_stage("preprocess", "inspect")
     kind, config, why = targets.choose(cells, found.targets, roles.task, settings, roles.task_options, found.decimal)
+    settings.refuse_unused("tasks", [registry.name_of(kind)], "inspect")
     labelled = [(row, own) for row, own in enumerate(cells, 1) if kind.is_labelled(config, own)]
     targets.check(kind, config, found.targets, labelled)
     usable = [own for _, own in labelled]

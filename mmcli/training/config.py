@@ -18,7 +18,8 @@ class TrainingConfig(Config):
     batch_size: int = Field(64, ge=1)
     """Rows in one optimizer step."""
     accumulate: int = Field(1, ge=1)
-    """Parts that a batch is computed in, one after the other, their gradients added up: less memory for the same step."""
+    """Parts that a batch is computed in, one after the other, their gradients added up: less memory for the same step, but
+    where BatchNorm layers train (convolutions, networks of other libraries): their statistics are a part's, which is said."""
     recompute: bool = False
     """Whether what an encoder's blocks keep for the backward pass is computed again instead: less memory, slower."""
     learning_rate: float = Field(2e-3, gt=0)

@@ -27,7 +27,7 @@ from mmcli.training.data import shuffled
 from mmcli.training.device import seed_everything
 from mmcli.training.job import Job
 from mmcli.training.soup import Rank, Soup
-from mmcli.training.steps import gradient, optimizer_of, out_of_memory
+from mmcli.training.steps import gradient, optimizer_of, out_of_memory, sees_parts
 from mmcli.training.weights import exchange, moving
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -135,6 +135,9 @@ class _State:
         self.rows_per_s = 0.0
         self.epoch_loss = torch.zeros((), device=job.compute.device)
         self._resume()
+        if self.position.parts > 1 and not self.position.history and sees_parts(job):
+            said = "BatchNorm layers see a part at a time, so the steps are not those of whole batches"
+            console.warn(f"{job.label}: training.accumulate = {self.position.parts}: {said}")
 
     def run_epoch(self) -> None:
         """The epoch that is next, or the rest of it, and its validation."""
@@ -198,10 +201,9 @@ class _State:
             self.optimizer.zero_grad(set_to_none=True)
             if job.compute.device.type == "cuda":
                 torch.cuda.empty_cache()
-            self.console.warn(
-                f"{job.label}: out of memory on {len(batch)} rows; batches are computed in {self.position.parts} parts of "
-                f"{rows} rows from here on, their gradients added up: the same steps, slower"
-            )
+            same = "the same steps" + (", but for BatchNorm layers, which see a part at a time" if sees_parts(job) else "")
+            said = f"batches are computed in {self.position.parts} parts of {rows} rows from here on, their gradients added up"
+            self.console.warn(f"{job.label}: out of memory on {len(batch)} rows; {said}: {same}, slower")
 
     def end_epoch(self) -> None:
         job, position = self.job, self.position

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -66,16 +68,39 @@ def profiled(job: Job, folder: Path) -> Profile:
     with job.compute.threading():
         for _ in range(WARM):
             _step(job, source, optimizer)
-        with profile(activities=activities) as found:
-            for _ in range(STEPS):
-                with record_function("step"):
-                    _step(job, source, optimizer)
+        found = profile(activities=activities)
+        with _without_words():
+            found.start()
+        for _ in range(STEPS):
+            with record_function("step"):
+                _step(job, source, optimizer)
+        with _without_words():
+            found.stop()
     job.module.load_state_dict(before)
     job.module.zero_grad(set_to_none=True)
-    found.export_chrome_trace(str(folder / TRACE))
+    with _without_words():
+        found.export_chrome_trace(str(folder / TRACE))
     summary = _summarised(found, sum(map(len, wanted[WARM:])) / STEPS)
     write_atomic(folder / SUMMARY, json.dumps({**asdict(summary), "said": summary.words}, indent=1).encode())
     return summary
+
+
+@contextmanager
+def _without_words() -> Iterator[None]:
+    """Without what the profiler's library writes past Python to standard error."""
+    sys.stderr.flush()
+    try:
+        before = os.dup(2)
+    except OSError:  # there is none
+        yield
+        return
+    try:
+        with Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(before, 2)
+        os.close(before)
 
 
 def _step(job: Job, source: Iterator[Any], optimizer: torch.optim.Optimizer) -> None:

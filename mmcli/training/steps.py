@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from mmcli.layers.recomputing import BATCH_NORM
 from mmcli.signals import Batch
 from mmcli.training.job import Job
 
@@ -22,6 +23,12 @@ def gradient(job: Job, batch: Batch, parts: int = 1) -> Tensor:
         (loss if parts == 1 else loss * (len(part) / len(batch))).backward()
         total += loss.detach().float() * (len(part) / len(batch))
     return total
+
+
+def sees_parts(job: Job) -> bool:
+    """Whether a batch computed in parts is another step: statistics over a batch are then those of a part."""
+    job.step.train()
+    return any(isinstance(module, BATCH_NORM) and module.training for module in job.module.modules())
 
 
 def out_of_memory(error: RuntimeError) -> bool:

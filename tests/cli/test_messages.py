@@ -50,6 +50,25 @@ WRONG = [
     ("status -a file", 2, "--artifacts file: that is a file, not a folder"),
     ("optimize --pick small", 2, "--pick small: there are no models yet in artifacts to pick from"),
     ("optimize --skip prun", 2, "--skip prun: unknown step 'prun'. Did you mean 'prune'?"),
+    ("preprocess t.csv -t label --set modality.audio.mels=40", 2, "the modality 'audio' is not in use here"),
+    ("inspect t.csv -t label --set modality.audio.mels=40", 2, "In use: category, number."),
+    ("preprocess t.csv -t label --set task.regression.decimal=comma", 2, "the task 'regression' is not in use here"),
+    ("inspect t.csv -t label --set task.regression.decimal=comma", 2, "In use: classification."),
+    (
+        "run t.csv -m late --set fusion.gated.hidden=64",
+        2,
+        "--set fusion.gated.hidden=64: the fusion method 'gated' is not in use",
+    ),
+    ("run t.csv --no-optimize --set optimization.onnx.int8=true", 2, "the optimization 'onnx' is not in use here"),
+    ("run t.csv --set optimization.prune.share=0.1", 2, "In use: calibrate, onnx."),
+    ("run t.csv --set fuse.compute.threads=1", 2, "mmcli fuse has no use for 'compute' options here."),
+    (
+        "fuse --set training.mix=mixup",
+        2,
+        "mmcli fuse has no use for it. It is for: mmcli train-encoder.",
+    ),
+    ("run t.csv --set train-encoder.training.swap=false", 2, "It is for: mmcli fuse, mmcli optimize."),
+    ("fuse --set run.training.epochs=3", 2, "mmcli fuse has no use for 'training' options here"),
     ("evaluate --compare a", 2, "--compare needs 2 values: name them all, as --compare A B."),
 ]
 

@@ -31,6 +31,29 @@ def test_an_alias_is_as_good_as_the_name() -> None:
     assert Settings.gather(None, ["fusion.parallel.hidden=5"]).part("fusions", "concat").hidden == 5
 
 
+def test_what_is_typed_must_be_of_use_and_a_file_may_name_more(tmp_path: Path) -> None:
+    file = tmp_path / "mm.toml"
+    file.write_text("[fusion.gated]\nhidden = 8\n")
+    typed = Settings.gather(file, ["fusion.parallel.hidden=5", "fuse.fusion.cross_attention.heads=2", "encoder.cnn.width=8"])
+    laid = typed.over({"fusion.late.weights": "equal"}).for_stage("fuse")
+    laid.refuse_unused("fusions", ["cross-attention", "concat"], "fuse")
+    with pytest.raises(ConfigError, match=r"--set fusion.parallel.hidden=5: .* 'parallel' is not in use") as caught:
+        laid.refuse_unused("fusions", ["cross-attention", "mean"], "fuse")
+    assert caught.value.remedy.startswith("In use: cross-attention, mean.")
+    with pytest.raises(ConfigError, match="2 problems"):
+        laid.refuse_unused("fusions", ["mean"], "fuse")
+    laid.refuse_unused("encoders", ["cnn"], "train-encoder")
+    Settings.gather(file).refuse_unused("fusions", ["mean"], "fuse")
+
+
+def test_a_table_of_run_holds_for_its_stages(tmp_path: Path) -> None:
+    file = tmp_path / "mm.toml"
+    file.write_text("[training]\nepochs = 3\n[run.training]\nepochs = 5\n[fuse.training]\nepochs = 7\n")
+    settings = Settings.gather(file).of_command("run")
+    assert TrainingConfig.of(settings.for_stage("train-encoder")).epochs == 5
+    assert TrainingConfig.of(settings.for_stage("fuse")).epochs == 7
+
+
 def test_all_errors_are_reported_at_once_with_suggestions() -> None:
     with pytest.raises(ConfigError) as caught:
         Settings.gather(None, ["encoder.cnn.widht=3", "fusion.gated.hidden=abc", "trainign.epochs=1", "encoder.cnm.width=1"])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import socket
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -286,3 +288,38 @@ def test_the_tokenizer_of_a_folder_is_taken_over(tmp_path: Path) -> None:
         "up to 256 tokens are kept, not 62",
     ]
     assert json.loads((folder / "config.json").read_text())["vocab_size"] == 30
+
+
+@pytest.mark.parametrize("library", ["torchvision", "timm"])
+def test_what_is_frozen_keeps_its_running_statistics(library: str, tmp_path: Path) -> None:
+    module = pytest.importorskip(library)
+    torch.manual_seed(0)
+    whole = module.models.resnet18() if library == "torchvision" else module.create_model("resnet18", num_classes=0)
+    safetensors.torch.save_file({n: t.clone() for n, t in whole.state_dict().items()}, tmp_path / "w.safetensors")
+    encoder = build(library, "grid", model="resnet18", weights=str(tmp_path / "w.safetensors"), tune="last-1").train()
+    before = {name: tensor.clone() for name, tensor in encoder.state_dict().items()}
+    for _ in range(3):
+        encoder(column("grid").gather(torch.arange(6)))
+    moved = {name for name, tensor in encoder.state_dict().items() if not torch.equal(tensor, before[name])}
+    assert moved
+    assert all(name.startswith("body.layer4.1.") for name in moved)
+    everything = build(library, "grid", model="resnet18", weights=str(tmp_path / "w.safetensors")).train()
+    assert all(own.training for own in everything.modules())
+
+
+def test_what_is_frozen_drops_nothing_out(tmp_path: Path) -> None:
+    encoder = build("hf", "ids", model=str(tiny_bert(tmp_path / "bert")), weights="default", tune="last-1").train()
+    frozen, trains = encoder.body.encoder.layer[0], encoder.body.encoder.layer[1]  # type: ignore[union-attr, index]
+    assert not any(own.training for own in frozen.modules())
+    assert all(own.training for own in trains.modules())
+    adapted = build("hf", "ids", model=str(tmp_path / "bert"), tune="lora", lora_rank=2).train()
+    assert any(own.training for own in adapted.body.modules() if isinstance(own, nn.Dropout))
+
+
+def test_packages_say_nothing_to_the_user_when_they_are_imported(tmp_path: Path) -> None:
+    pytest.importorskip("transformers")
+    pytest.importorskip("torchao")
+    packages = ("transformers", "peft", "torchao.quantization")
+    code = f"from mmcli.pretrained import hub; [hub.need(name, '') for name in {packages}][0].BertModel"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr == ""

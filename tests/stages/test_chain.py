@@ -19,7 +19,7 @@ from mmcli.data.dataset import Dataset
 from mmcli.errors import ArtifactError, ExitCode
 from mmcli.layers.blocks import bounded_tokens
 from mmcli.models import forward, loading
-from tests.conftest import ROOT, SMALL, draw, write_csv
+from tests.conftest import ENCODERS, ROOT, SMALL, draw, write_csv
 
 pytestmark = pytest.mark.slow
 
@@ -169,7 +169,7 @@ def test_training_through_keeps_the_encoders_it_trained(copy: Path) -> None:
 
 
 def test_what_was_made_from_something_that_changed_is_stale(copy: Path) -> None:
-    code, _ = invoke("train-encoder", "picture", "-a", copy, "--seed", "7", *SMALL[:2], "--set", "training.epochs=1")
+    code, _ = invoke("train-encoder", "picture", "-a", copy, "--seed", "7", *ENCODERS, "--set", "training.epochs=1")
     assert code == 0
     states = {entry["name"]: entry["state"] for entry in invoke_json("status", "-a", copy)["artifacts"]}
     assert states["preprocess"] == states["encoders/picture/cnn"] == "complete"

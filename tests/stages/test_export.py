@@ -14,7 +14,7 @@ import pytest
 
 from mmcli.cli import app
 from mmcli.errors import ExitCode
-from tests.conftest import ROOT, SMALL, write_csv
+from tests.conftest import ENCODERS, ROOT, write_csv
 
 pytest.importorskip("onnxscript")
 pytest.importorskip("onnxruntime")
@@ -73,10 +73,9 @@ def check_same(found: Path, wanted: Path, near: float = 1e-4) -> None:
 def trained(table: Path, root: Path, inputs: Sequence[str], *options: str) -> None:
     """A tiny fused model of the table."""
     invoke("preprocess", table, "-a", root, *options)
-    small = [own for own in SMALL if own.startswith("--set=encoder.")]
     for name in inputs:
         column, _, architecture = name.partition("=")
-        invoke("train-encoder", column, "--arch", architecture, "-a", root, *small, "--set=training.epochs=1")
+        invoke("train-encoder", column, "--arch", architecture, "-a", root, *ENCODERS, "--set=training.epochs=1")
     chosen = [part for name in inputs for part in ("--encoder", name)]
     invoke("fuse", "--method", "gated", *chosen, "-a", root, "--set=training.epochs=5")
 

@@ -25,7 +25,7 @@ from mmcli.selection.leaderboard import Entry
 from mmcli.tasks.classification import Classification
 from mmcli.tasks.classification import Config as TaskConfig
 from mmcli.training import device
-from tests.conftest import SMALL
+from tests.conftest import ENCODERS
 from tests.fusions.test_contract import write
 
 pytestmark = pytest.mark.slow
@@ -42,6 +42,18 @@ def root(chain: Path, tmp_path: Path) -> Path:
     for part in ("preprocess", "encoders"):
         shutil.copytree(chain / part, tmp_path / "a" / part)
     return tmp_path / "a"
+
+
+def test_options_of_methods_that_are_not_used_are_refused(root: Path) -> None:
+    wide = ("--set=fusion.gated.hidden=8", "-a", root, *QUICK)
+    code, output = run("fuse", "--method", "concat", *wide)
+    assert code == ExitCode.USAGE
+    assert "--set fusion.gated.hidden=8: the fusion method 'gated' is not in use here" in output
+    assert "In use: concat." in output
+    assert not (root / "fusions").exists()
+    code, output = run("fuse", "--method", "all", "--seeds", 1, *wide)  # several processes make them, each some
+    assert code == ExitCode.DONE, output
+    assert store.read(root, "fusions/gated", "fusion", "").config["fusion"]["hidden"] == 8
 
 
 def board(root: Path) -> Any:
@@ -133,7 +145,7 @@ def test_stacking_learns_from_out_of_fold_predictions(root: Path) -> None:
     code, output = run("fuse", "--method", "stacking", "-a", root, *QUICK)
     assert code == ExitCode.USAGE
     assert "Run: mmcli train-encoder --folds 5" in output
-    options = ("--arch", "cnn", "--arch", "bag", "--folds", 3, *SMALL[:5], "--set=training.epochs=4")
+    options = ("--arch", "cnn", "--arch", "bag", "--folds", 3, *ENCODERS, "--set=training.epochs=4")
     shutil.rmtree(root / "encoders")
     assert run("train-encoder", "-a", root, *options)[0] == ExitCode.DONE
     dataset = Dataset.open(root)

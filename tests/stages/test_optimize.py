@@ -93,29 +93,78 @@ def test_the_outputs_kept_are_what_the_model_gives_however_it_is_run(chain: Path
     torch.testing.assert_close(torch.tensor(frame["label_predicted_probability"]).float(), shares, atol=2e-2, rtol=0.05)
 
 
-def test_another_model_is_picked_at_once(copy: Path) -> None:
-    before = optimized(copy)
-    table = before.json("tradeoff.json")
-    front = [row["name"] for row in table["rows"] if row.get("front") and row["name"] != table["picked"]]
-    front = front or [table["picked"]]  # where one model is the best in all; it is named, so the work is looked at again
-    code, output = invoke("optimize", "-a", copy, "--trials", "3", "--pick", front[0], *SMALL[-1:])
-    assert code == ExitCode.DONE, output
-    assert f"picked '{front[0]}'" in output
-    after = optimized(copy)
-    assert after.metrics["picked"] == front[0]
-    assert after.json("tradeoff.json")["rows"] == table["rows"]
-    code, output = invoke("optimize", "-a", copy, "--trials", "3", "--pick", "nonsense", *SMALL[-1:])
+def test_each_model_of_the_table_is_picked_at_once_whatever_else_is_asked(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mmcli.stages.optimize.take_steps", never)
+    rows = optimized(copy).json("tradeoff.json")["rows"]
+    runnable = [row["name"] for row in rows if "cost" in row]
+    assert len(runnable) > sum(bool(row.get("front")) for row in rows)
+    for name in runnable:
+        code, output = invoke("optimize", "-a", copy, "--pick", name, "--max-drop", "1%", "--trials", "9", "--goal", "size")
+        assert code == ExitCode.DONE, output
+        assert f"picked '{name}'" in output
+        after = optimized(copy)
+        assert after.metrics["picked"] == name
+        kept = tensors.load(after.file(loading.OUTPUTS))["outputs"]
+        val = Dataset.open(copy).splits["val"]
+        score = next(row["score"] for row in rows if row["name"] == name)
+        found = Dataset.open(copy).task.score(kept[val], Dataset.open(copy).targets[val])["accuracy"]
+        assert found == pytest.approx(score), "it is that model's weights, run in its way"
+
+
+def never(*_: object) -> None:
+    raise AssertionError("made anew")
+
+
+def test_a_model_that_is_not_in_the_table_is_refused_before_any_work(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mmcli.stages.optimize.run", never)
+    before = (copy / "optimized" / "artifact.json").read_bytes()
+    name = optimized(copy).json("tradeoff.json")["rows"][0]["name"]
+    code, output = invoke("optimize", "-a", copy, "--pick", name[:-1] + "x", "--trials", "2", "--force")
     assert code == ExitCode.USAGE
-    assert "--pick nonsense: unknown model 'nonsense'" in output
-    others = ("--trials", "2", "--skip", "onnx", "--skip", "finetune", "--skip", "distill", *SMALL[-1:])
-    for _ in range(2):  # at the end of work that has not been done yet, which is kept; and again
-        code, output = invoke("optimize", "-a", copy, "--pick", "nonsense", *others)
-        assert code == ExitCode.USAGE
-        assert "What was measured is kept" in output
-    left = optimized(copy)
-    code, output = invoke("optimize", "-a", copy, "--pick", left.metrics["picked"], *others)
+    assert (
+        f"--pick {name[:-1]}x: unknown model '{name[:-1]}x'. Did you mean '{name}'? Those that were measured: {name}; "
+        in output
+    )
+    assert (copy / "optimized" / "artifact.json").read_bytes() == before
+
+
+def test_another_goal_drop_or_step_less_picks_among_what_was_measured(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mmcli.stages.optimize.take_steps", never)
+    same = ("optimize", "-a", copy, "--trials", "3", *SMALL[-1:])
+    first = optimized(copy).json("tradeoff.json")
+    code, output = invoke(*same, "--max-drop", "99%", "--goal", "size")
     assert code == ExitCode.DONE, output
-    assert optimized(copy).json("tradeoff.json")["rows"] == left.json("tradeoff.json")["rows"], "nothing was measured anew"
+    assert "picked from what was measured before (--force makes and measures all anew)" in output
+    loose = optimized(copy).json("tradeoff.json")
+    sizes = {row["name"]: row["cost"]["size_mb"] for row in loose["rows"] if row.get("allowed")}
+    assert sizes[loose["picked"]] == min(sizes.values())
+    assert len(sizes) > sum(bool(row.get("allowed")) for row in first["rows"])
+    code, output = invoke(
+        *same, "--max-drop", "99%", "--goal", "size", "--skip", "onnx", "--skip", "quantize", "--coverage", 0.8
+    )
+    assert code == ExitCode.DONE, output
+    assert "onnx" not in optimized(copy).metrics["picked"]
+    assert "int8" not in optimized(copy).metrics["picked"]
+    assert optimized(copy).metrics["conformal"]["coverage"] == 0.8
+    code, output = invoke(*same)
+    assert code == ExitCode.DONE, output
+    assert optimized(copy).json("tradeoff.json") == first
+
+
+def test_what_is_asked_for_the_first_time_is_made(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Any] = []
+
+    def note(*arguments: Any) -> None:
+        made.append(sorted(arguments[0]))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mmcli.stages.optimize.take_steps", note)
+    kept = {entry["step"] for entry in optimized(copy).metrics["history"] if entry["kept"]} - {"fused"}
+    others = [("--trials", "9"), ("--trials", "3", "--set=optimization.prune.share=0.3"), ("--trials", "3", "--seed", "5")]
+    others += [("--trials", "3", "--skip", step) for step in kept]
+    for other in others:
+        invoke("optimize", "-a", copy, *other, *SMALL[-1:])
+    assert len(made) == len(others)
 
 
 @pytest.mark.parametrize(
@@ -125,6 +174,8 @@ def test_another_model_is_picked_at_once(copy: Path) -> None:
         (("--max-drop", "much"), "--max-drop 'much' is not a share"),
         (("--time-budget", "soon"), "--time-budget 'soon' is not a time"),
         (("--skip", "serch"), "Did you mean 'search'?"),
+        (("--only", "calibrate", "--set", "optimization.onnx.int8=false"), "'onnx' is not in use here"),
+        (("--skip", "prune", "--set", "optimization.prune.share=0.1"), "'prune' is not in use here"),
     ],
 )
 def test_wrong_flags_say_what_is_right(chain: Path, flags: tuple[str, ...], said: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from mmcli.artifacts import store, tensors
 from mmcli.cli import app
 from mmcli.errors import ExitCode
 from mmcli.stages.train_encoder import side_by_side
-from tests.conftest import SMALL, write_csv
+from tests.conftest import ENCODERS, write_csv
 
 
 def run(*arguments: object) -> tuple[int, str]:
@@ -30,7 +31,7 @@ def root(preprocessed: Path, tmp_path: Path) -> Path:
     return tmp_path / "a"
 
 
-TINY = (*SMALL[:5], "--set=training.epochs=5")
+TINY = (*ENCODERS, "--set=training.epochs=5")
 
 
 def test_auto_is_a_race_that_is_written_down_and_not_run_again(root: Path) -> None:
@@ -76,7 +77,7 @@ def test_a_time_budget_ends_training_and_is_said(root: Path) -> None:
         "bag",
         "-a",
         root,
-        *SMALL[:5],
+        *ENCODERS,
         "--epochs",
         "100000",
         "--set=training.patience=99999",
@@ -143,11 +144,14 @@ def test_rows_without_a_target_serve_a_warm_start(table: Path, tmp_path: Path) -
     few = write_csv(tmp_path / "few.csv", rows[0], rows[1:])
     root = tmp_path / "a"
     assert run("preprocess", few, "-a", root, "--image-size", 16, "--target", "label")[0] == 0
-    options = ("--set=training.warm_epochs=3", *TINY)
     weights = {}
     for how in ("ignore", "use"):
-        code, output = run("train-encoder", "picture", "-a", root, "--arch", "cnn", "--unlabelled", how, *options)
+        epochs = ("--set=training.warm_epochs=3",) if how == "use" else ()
+        code, output = run("train-encoder", "picture", "-a", root, "--arch", "cnn", "--unlabelled", how, *epochs, *TINY)
         assert code == ExitCode.DONE, output
+        rows = 36 - 12  # of train rows, two in three have no target
+        announced = f"encoders/picture/cnn: warm start first, without targets: 36 rows ({rows} of them have none), 3 epochs"
+        assert (announced in output) == (how == "use"), output
         weights[how] = tensors.load(root / "encoders/picture/cnn/weights.safetensors")["encoder.body.stem.weight"]
     assert not torch.equal(weights["use"], weights["ignore"])
     assert not (root / "encoders/picture/cnn/warm-start").exists()
@@ -161,9 +165,17 @@ def test_rows_without_a_target_serve_a_warm_start(table: Path, tmp_path: Path) -
         (("word", "--arch", "bag", "--weights", "default"), "--weights is for networks of other libraries"),
         (("word", "--arch", "bag", "--tune", "head"), "--tune is for networks of other libraries"),
         (("word", "--tune", "first-2"), "--tune"),
+        (("word", "--arch", "bag", "--set", "encoder.cnn.width=8"), "the encoder 'cnn' is not in use here"),
+        (("word", "--set", "encoder.cnn.width=8"), "In use: bag, rnn."),
+        (("--arch", "bag", "--arch", "cnn", "--set", "encoder.rnn.hidden=8"), "In use: cnn, bag."),
         (("word", "--augment", "strung"), "Did you mean 'strong'?"),
         (("word", "--unlabelled", "us"), "Did you mean 'use'?"),
         (("word", "--budget", "soon"), "neither a time nor a number of epochs"),
+        (("word", "--arch", "bag", "--budget", "60s"), "--budget 60s is for the race of --arch auto, and there is none"),
+        (("word", "--arch", "bag", "--arch", "rnn", "--budget", "3"), "limit the training itself: --epochs 3."),
+        (("word", "--set", "training.warm_epochs=3"), "--set training.warm_epochs=3: there is no warm start"),
+        (("picture", "--budget", "60s"), "each input has but one encoder to train"),
+        (("word", "--arch", "bag", "--set", "training.mix=mixup"), "encoders/word/bag (ids cannot be blended)"),
         (("picture", "--arch", "torchvision:resnet18", "--weights", "default"), "trained with other preprocessing"),
         (("picture", "--arch", "torchvision:resnet18", "--weights", "./no.safetensors"), "there is no such file or folder"),
     ],
@@ -280,8 +292,8 @@ def test_what_an_architecture_cannot_read_is_told_and_what_it_can_is_trained(roo
             "mmcli train-encoder word --arch bag",
         ),
         (
-            ("--arch", "crnn", "--arch", "mlp"),
-            "error: --arch crnn, mlp reads none of the inputs What reads them: 'picture' is pictures: cnn, "
+            ("--arch", "ft-transformer", "--arch", "mlp"),
+            "error: --arch ft-transformer, mlp reads none of the inputs What reads them: 'picture' is pictures: cnn, "
             "torchvision:resnet18; 'word' is text: bag, rnn, transformer.",
         ),
     ],
@@ -289,3 +301,37 @@ def test_what_an_architecture_cannot_read_is_told_and_what_it_can_is_trained(roo
 def test_an_architecture_that_reads_nothing_of_what_was_asked(arguments: tuple[str, ...], said: str, root: Path) -> None:
     code, output = run("train-encoder", *arguments, "-a", root)
     assert (code, output) == (ExitCode.USAGE, said)
+
+
+def test_inputs_that_cannot_be_mixed_are_named_and_the_others_are(root: Path, tmp_path: Path) -> None:
+    mixed = ("--arch", "cnn", "--arch", "bag", "--set=training.mix=mixup", *TINY)
+    code, output = run("train-encoder", "-a", root, *mixed)
+    assert code == ExitCode.DONE, output
+    assert "warning: encoders/word/bag: training.mix does nothing here, ids cannot be blended" in output
+    assert "encoders/picture/cnn: training.mix" not in output
+    file = tmp_path / "mm.toml"
+    file.write_text('[training]\nmix = "mixup"\nepochs = 1\n')  # a file may be for others
+    code, output = run("train-encoder", "word", "--arch", "bag", "-a", root, "--config", file)
+    assert code == ExitCode.DONE, output
+    assert "training.mix does nothing here" in output
+
+
+def test_another_way_to_compute_is_another_encoder(root: Path) -> None:
+    train = ("train-encoder", "word", "--arch", "bag", "-a", root, *TINY)
+    made = []
+    for more in ((), ("--set=compute.optimizer=auto",), ("--set=compute.optimizer=foreach",), ("--precision", "float32")):
+        code, output = run(*train, *more)
+        assert code == ExitCode.DONE, output
+        made.append("up to date" not in output)
+        compute = store.read(root, "encoders/word/bag", "encoder", "").metrics["compute"]
+        assert ("fused AdamW" in compute) == ("--set=compute.optimizer=foreach" not in more)
+    assert made == [True, False, True, True]
+    code, output = run(*train, "--set=compute.precision=float32")
+    assert code == ExitCode.USAGE
+    assert "unknown compute.precision" in output
+
+
+def test_the_profiler_says_nothing_of_its_own(root: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run("train-encoder", "word", "--arch", "bag", "-a", root, *TINY, "--profile")[0] == ExitCode.DONE
+    os.write(2, b"here\n")
+    assert capfd.readouterr().err == "here\n"

@@ -308,6 +308,7 @@ def test_out_of_memory_halves_what_is_computed_at_once_and_says_so(
     said = capsys.readouterr().err
     assert "out of memory on 8 rows; batches are computed in 2 parts of 4 rows" in said
     assert "in 4 parts of 2 rows" in said
+    assert "the same steps, but for BatchNorm layers, which see a part at a time, slower" in said
     assert said.count("out of memory") == 2
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
-from torch import distributed
+from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from mmcli.reporting.console import Console
@@ -40,6 +41,16 @@ def test_data_parallelism_gives_the_gradient_of_the_step_itself(tmp_path: Path) 
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one, other)
     assert sum(reduced) == sum(gradient.numel() for gradient in expected)  # every one went through the wrapper
+
+
+def test_where_parts_are_not_the_same_step_it_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said = "BatchNorm layers see a part at a time, so the steps are not those of whole batches"
+    for place, (parts, batch_norm) in enumerate([(1, True), (4, False), (4, True)]):
+        found = job(tmp_path / str(place), epochs=1, accumulate=parts)
+        if not batch_norm:
+            found.module[1] = nn.Identity()  # type: ignore[index]
+        train(found, Console(quiet=True))
+        assert (f"warning: test: training.accumulate = 4: {said}" in capsys.readouterr().err) == (parts > 1 and batch_norm)
 
 
 def _noted(reduced: list[Any], bucket: Any) -> Any:

@@ -24,7 +24,7 @@ from mmcli.stages.fuse.training import make
 from mmcli.training import device
 from mmcli.training.device import Compute
 
-__all__ = ["Options", "run"]
+__all__ = ["Options", "methods_of", "run"]
 
 MOST_ENCODERS = 3
 """Encoders of an input that are fused, the best on val, where more are trained."""
@@ -38,9 +38,12 @@ def run(options: Options, context: Context) -> Outcome:
         ArtifactError: a column has no trained encoder.
     """
     dataset = Dataset.open(context.root)
-    methods = _check_names(options, dataset)
+    methods = methods_of(options)
+    _check_names(options, dataset)
     encoders = _choose_encoders(options, dataset, context)
+    context.settings.refuse_unused("fusions", methods, "fuse")
     plans, refused = plan_all(methods, encoders, dataset, options, context)
+    context.settings.refuse_unused("heads", [plan.head["name"] for plan in plans], "fuse")
     compute = _compute(options, context)
     chosen = ", ".join(f"{name} ({', '.join(own)})" for name, own in _architectures(encoders).items())
     context.console.note(f"fuse: {chosen} on {compute}")
@@ -64,7 +67,12 @@ def _compute(options: Options, context: Context) -> Compute:
     return compute if options.train_encoders else replace(compute, threads=1)
 
 
-def _check_names(options: Options, dataset: Dataset) -> list[str]:
+def methods_of(options: Options) -> list[str]:
+    """The methods asked for.
+
+    Raises:
+        ConfigError: one is unknown.
+    """
     errors: list[MmcliError] = []
     methods: list[str] = []
     for method in options.methods or (dataset.task.default_fusion,):
@@ -76,6 +84,13 @@ def _check_names(options: Options, dataset: Dataset) -> list[str]:
             methods.append(registry.canonical("fusions", method))
         except ConfigError as error:
             errors.append(ConfigError(f"--method {method}: {error.message}", error.remedy))
+    if errors:
+        raise combine(errors)
+    return list(dict.fromkeys(methods))
+
+
+def _check_names(options: Options, dataset: Dataset) -> None:
+    errors: list[MmcliError] = []
     for flag, names in (("--input", options.inputs), ("--encoder", options.encoders), ("--order", options.order)):
         errors += [
             ConfigError(f"{flag} {name}: {unknown('input', name, dataset.inputs)}")
@@ -88,7 +103,6 @@ def _check_names(options: Options, dataset: Dataset) -> list[str]:
         errors.append(ConfigError("--batch-size auto is for encoders", "Give a number of rows, or leave it out."))
     if errors:
         raise combine(errors)
-    return list(dict.fromkeys(methods))
 
 
 def _choose_encoders(options: Options, dataset: Dataset, context: Context) -> dict[str, Artifact]:

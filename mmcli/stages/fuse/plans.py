@@ -16,6 +16,7 @@ import torch
 from mmcli import registry
 from mmcli.artifacts import layout, store
 from mmcli.artifacts.store import Artifact
+from mmcli.config.settings import TAKERS_OF_TRAINING, spellings
 from mmcli.data.dataset import Dataset
 from mmcli.errors import ConfigError
 from mmcli.models.recipe import build_head, head_of
@@ -176,15 +177,13 @@ def side_by_side(plans: Sequence[Plan], options: Options, context: Context) -> I
     command = [sys.executable, "-m", "mmcli", "fuse", "--artifacts", str(context.root), *_flags(options), "--quiet"]
     command += ["--workers", "1", "--no-board", "--seed", str(context.seed), "--device", context.device]
     command += ["--precision", context.precision]
-    for key, value in _flat(context.settings.for_stage("fuse").values):
-        command += ["--set", f"{key}={json.dumps(value)}"]
     groups = [[plan.method for plan in due[place::cores]] for place in range(1, cores)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     if registry.trusted():
         environment["MMCLI_TRUST"] = os.pathsep.join(map(str, registry.trusted()))
     children = [
         subprocess.Popen(
-            [*command, *(word for method in group for word in ("--method", method))],
+            [*command, *_said(group, due[0].head["name"], context), *(w for method in group for w in ("--method", method))],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             env=environment,
@@ -199,6 +198,15 @@ def side_by_side(plans: Sequence[Plan], options: Options, context: Context) -> I
         for child in children:
             child.kill()
             child.wait()
+
+
+def _said(methods: Sequence[str], head: str, context: Context) -> Iterator[str]:
+    """The settings that concern these methods, as flags."""
+    known = {"fusion": {own for method in methods for own in spellings("fusions", method)}, "head": {*spellings("heads", head)}}
+    for key, value in _flat(context.settings.for_stage("fuse").values):
+        section, part, *_ = key.split(".")
+        if part in known.get(section, {part}) and "fuse" in TAKERS_OF_TRAINING.get(part, ("fuse",)):
+            yield from ("--set", f"{key}={json.dumps(value)}")
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

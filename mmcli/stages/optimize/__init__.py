@@ -21,14 +21,14 @@ from mmcli.models import loading
 from mmcli.optimizations import Optimization, Workbench
 from mmcli.options.optimize import Options
 from mmcli.stages import Context, Outcome
-from mmcli.stages.optimize.candidates import refuse_unknown, same_work, take_again
+from mmcli.stages.optimize.candidates import measured_before, refuse_unknown, take_again
 from mmcli.stages.optimize.steps import take_steps
 from mmcli.stages.optimize.work import ACCURACY, RUNTIME, SMALLER, TRIALS, Work
 from mmcli.stages.optimize.writing import measured, say
 from mmcli.training import device
 from mmcli.training.device import Compute
 
-__all__ = ["Options", "bench_for", "run"]
+__all__ = ["Options", "bench_for", "run", "steps_of"]
 
 
 def run(options: Options, context: Context) -> Outcome:
@@ -44,10 +44,11 @@ def run(options: Options, context: Context) -> Outcome:
     compute = device.choose(context.device, context.precision, context.threads)
     parts = _parts(options, compute, context)
     said = {name: part.config.model_dump() for name, part in parts.items()}
-    asked = [options.time_budget, options.trials, options.max_drop, options.coverage]
     sources = filter(None, (registry.source_digest(type(part)) for part in parts.values()))
-    work = store.digest([base.parent(), said, settings.values.get("training", {}), asked, context.seed, str(compute), *sources])
-    fingerprint = store.digest([work, options.goal, options.pick])
+    origin = store.digest([base.parent(), context.seed, str(compute)])
+    work = store.digest([origin, settings.values.get("training", {}), options.time_budget, options.trials, *sources])
+    choice = [options.goal, options.pick, options.max_drop, options.coverage]
+    fingerprint = store.digest([work, said, *choice])
     context.console.note(f"optimize: from {base.name}, on {compute}; goal: {options.pick or options.goal}")
     if context.dry_run:
         context.console.note(f"dry run: would try {', '.join(parts)}, in {options.time_budget:.0f} s")
@@ -62,12 +63,10 @@ def run(options: Options, context: Context) -> Outcome:
         refuse_unknown(options.pick, measured(artifact))
         context.console.note("optimized: up to date")
         return Outcome(artifact.metrics, "mmcli evaluate")
-    before = None if context.force else same_work(context.root, work)
-    parents = dict(base.parent())
-    for own in bench.encoders.values():
-        parents |= own.parent()
+    before, done = _done_before({"origin": origin, "work": work, "steps": said}, options, context)
+    parents = {key: value for own in (base, *bench.encoders.values()) for key, value in own.parent().items()}
     late: dict[str, Any] = {}
-    config: dict[str, Any] = {**base.config, "base": base.name, "trained_encoders": True, "steps": said, "work": work}
+    config: dict[str, Any] = {**base.config, "base": base.name, "trained_encoders": True, **done}
     with store.writing(
         context.root,
         layout.OPTIMIZED,
@@ -81,7 +80,7 @@ def run(options: Options, context: Context) -> Outcome:
     ) as draft:
         work_now = Work(options, bench, draft, time.monotonic() + options.time_budget)
         if before is not None:
-            take_again(before, work_now, late)
+            take_again(before, said, work_now, late)
         else:
             take_steps(parts, work_now, late)
         draft.metrics["seconds"] = round(time.monotonic() - work_now.started, 2)
@@ -89,6 +88,15 @@ def run(options: Options, context: Context) -> Outcome:
     say(artifact, dataset, context, options.max_drop)
     refuse_unknown(options.pick, measured(artifact))
     return Outcome(artifact.metrics, "mmcli evaluate")
+
+
+def _done_before(asked: dict[str, Any], options: Options, context: Context) -> tuple[Artifact | None, dict[str, Any]]:
+    """The models that are there already and serve, and what was done for them; else none, and what is asked for."""
+    found = None if context.force else measured_before(context.root, **asked, pick=options.pick)
+    if found is None:
+        return None, asked
+    context.console.note("optimize: picked from what was measured before (--force makes and measures all anew)")
+    return found, {key: found.config[key] for key in asked}
 
 
 def _base(options: Options, context: Context) -> Artifact:
@@ -109,7 +117,18 @@ def _base(options: Options, context: Context) -> Artifact:
 
 def _parts(options: Options, compute: Compute, context: Context) -> dict[str, Optimization]:
     """The steps that are taken, in order."""
-    known, settings = registry.parts("optimizations"), context.settings.for_stage("optimize")
+    wanted, settings = steps_of(options, compute), context.settings.for_stage("optimize")
+    settings.refuse_unused("optimizations", wanted, "optimize")
+    return {name: registry.load("optimizations", name)(settings.part("optimizations", name)) for name in wanted}
+
+
+def steps_of(options: Options, compute: Compute) -> list[str]:
+    """The names of the steps that are taken, in order.
+
+    Raises:
+        ConfigError: one is unknown, or of no family.
+    """
+    known = registry.parts("optimizations")
     wrong = [name for name in options.skip if name not in known]
     if wrong:
         raise ConfigError(f"--skip {wrong[0]}: {unknown('step', wrong[0], known)}")
@@ -131,8 +150,7 @@ def _parts(options: Options, compute: Compute, context: Context) -> dict[str, Op
         by_family[family].append(name)
     accuracy = [*ACCURACY[:-1], *by_family["accuracy"], *ACCURACY[-1:]]
     names = [*accuracy, *SMALLER, *by_family["smaller"], *RUNTIME, *by_family["runtime"]]
-    wanted = [name for name in names if name not in skipped]
-    return {name: registry.load("optimizations", name)(settings.part("optimizations", name)) for name in wanted}
+    return [name for name in names if name not in skipped]
 
 
 def bench_for(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,11 +21,11 @@ from mmcli.optimizations import Candidate
 from mmcli.selection import tradeoff
 from mmcli.selection.tradeoff import Row
 from mmcli.stages.optimize.work import CANDIDATES, RECIPE, TABLE, Work
-from mmcli.stages.optimize.writing import write
+from mmcli.stages.optimize.writing import measured, write
 
 
-def measure(candidate: Candidate, work: Work) -> Row:
-    """Runs a model on val and for its cost; a failure is a row with the reason."""
+def measure(candidate: Candidate, work: Work, *steps: str) -> Row:
+    """Runs a model on val and for its cost; a failure is a row with the reason. `steps` made it, of the most accurate one."""
     bench = work.bench
     val = bench.dataset.splits["val"]
     try:
@@ -46,6 +46,7 @@ def measure(candidate: Candidate, work: Work) -> Row:
     row.extra["val"] = score
     row.extra["parameters"] = parameter_count(candidate.network)
     row.extra["encoders"] = list(candidate.recipe.encoders)
+    row.extra["steps"] = [step for step in steps if step]
     work.found[candidate.name] = (candidate, own)
     work.rows.append(row)
     bench.extra[candidate.name] = outputs
@@ -58,6 +59,7 @@ def judge(reference: Row, work: Work) -> None:
     bench, targets = work.bench, work.bench.dataset.targets[work.bench.dataset.splits["val"]]
     best: Tensor = bench.extra[reference.name]
     top = work.found[reference.name][0]
+    work.reference = reference.name
     for place, row in enumerate(work.rows):
         if row.cost is None or row.gain is not None:
             continue
@@ -65,12 +67,18 @@ def judge(reference: Row, work: Work) -> None:
         other = any(own.network is smaller.network for smaller in work.smaller)
         gain = bench.dataset.task.gain(bench.extra[row.name], best, targets, bench.seed, cautious=other)
         losses = bench.dataset.task.gain(bench.extra[row.name], best, targets, bench.seed, metric="loss")
-        drop = work.options.max_drop
-        safe = tradeoff.allowed(gain, reference.score, drop) and tradeoff.allowed(losses, reference.loss, drop)
-        safe = safe or row.name == reference.name
         # The fused model where the same network was tuned: it costs the same, whatever the clock says, and is not calibrated.
         old = row.name == "fused" and own.network is not top.network and own.recipe.members == top.recipe.members
-        work.rows[place] = replace(row, gain=gain, loss_gain=losses, allowed=safe and not old, superseded=old)
+        row = replace(row, gain=gain, loss_gain=losses, superseded=old)
+        work.rows[place] = replace(row, allowed=_may_be_picked(row, reference, work.options.max_drop))
+
+
+def _may_be_picked(row: Row, reference: Row, drop: float) -> bool:
+    """Whether it surely drops no more than may be below the most accurate model."""
+    if row.gain is None or row.loss_gain is None or row.superseded:
+        return False
+    safe = tradeoff.allowed(row.gain, reference.score, drop) and tradeoff.allowed(row.loss_gain, reference.loss, drop)
+    return safe or row.name == reference.name
 
 
 def refuse_unknown(pick: str | None, rows: Sequence[Row]) -> None:
@@ -81,51 +89,69 @@ def refuse_unknown(pick: str | None, rows: Sequence[Row]) -> None:
         raise ConfigError(f"--pick {pick}: unknown model {pick!r}", kept)
 
 
-def name_picked(work: Work) -> str:
-    """The name of the model that is taken: by its own name, if it was measured, or by the goal."""
+def name_picked(work: Work, usable: Sequence[Row]) -> str:
+    """The name of the model that is taken: by its own name, if it was measured, or of the usable ones by the goal."""
     sign = 1 if work.bench.dataset.task.primary_higher_is_better else -1
     if work.options.pick not in {row.name for row in work.rows if row.cost is not None}:
-        return tradeoff.pick(work.rows, work.options.goal, sign).name
+        return tradeoff.pick(usable, work.options.goal, sign).name
     row = next(row for row in work.rows if row.name == work.options.pick)
     if not row.allowed and not row.superseded:
         work.bench.console.warn(f"{row.name} may drop more than --max-drop allows; it was picked by name")
     return row.name
 
 
-def keep_candidate(candidate: Candidate, folder: Path) -> None:
-    """All that it takes to pick it later."""
-    folder.mkdir(parents=True, exist_ok=True)
-    tensors.save(folder / loading.WEIGHTS, candidate.network.state_dict())
-    store.write_atomic(folder / RECIPE, json.dumps({"recipe": candidate.recipe.as_dict(), "way": candidate.way}).encode())
-    if candidate.file is not None:
-        shutil.copy2(candidate.file, folder / candidate.file.name)
+def keep_candidates(work: Work) -> None:
+    """All that it takes to pick any of the models later; those of the same network share its weights."""
+    homes: dict[int, str] = {}
+    for name, (candidate, _) in work.found.items():
+        folder = work.draft.path / CANDIDATES / layout.safe(name)
+        folder.mkdir(parents=True, exist_ok=True)
+        home = homes.setdefault(id(candidate.network), folder.name)
+        if home == folder.name:
+            tensors.save(folder / loading.WEIGHTS, candidate.network.state_dict())
+        said = {"recipe": candidate.recipe.as_dict(), "way": candidate.way, "weights": home}
+        store.write_atomic(folder / RECIPE, json.dumps(said).encode())
+        if candidate.file is not None:
+            shutil.copy2(candidate.file, folder / candidate.file.name)
 
 
-def same_work(root: Path, work: str) -> Artifact | None:
-    """The optimised model that is there, if the same work was done for it, whatever was picked."""
+def measured_before(root: Path, origin: str, work: str, steps: Mapping[str, Any], pick: str | None) -> Artifact | None:
+    """The optimised model that is there, if from the same `origin` the model to `pick` was measured, or the same work was done
+    with at least these steps, none of the others having shaped the most accurate model."""
     if not store.exists(root, layout.OPTIMIZED):
         return None
     found = store.read(root, layout.OPTIMIZED, "optimized", "mmcli optimize")
-    return found if found.config.get("work") == work else None
+    if found.config.get("origin") != origin:
+        return None
+    if pick is not None and pick in {row.name for row in measured(found) if row.cost is not None}:
+        return found
+    done = found.config["steps"]
+    shaped = {entry["step"] for entry in found.metrics["history"] if entry["kept"]}
+    left_out = {layout.short(name) for name in done if name not in steps}
+    same = all(done.get(name) == options for name, options in json.loads(json.dumps(steps)).items())
+    return found if found.config["work"] == work and same and not left_out & shaped else None
 
 
-def take_again(before: Artifact, work: Work, late: dict[str, Any]) -> None:
-    """Picks another of the models that were measured before: nothing is trained, nothing measured anew."""
-    table = before.json(TABLE)
-    work.rows += [Row.from_dict(entry) for entry in table["rows"]]
+def take_again(before: Artifact, steps: Mapping[str, Any], work: Work, late: dict[str, Any]) -> None:
+    """Picks another of the models that were measured before: nothing is trained, nothing measured anew. A goal picks among
+    those that these steps made."""
+    bench, table = work.bench, before.json(TABLE)
+    rows = [Row.from_dict(entry) for entry in table["rows"]]
+    work.reference = table["reference"]
+    reference = next(row for row in rows if row.name == work.reference)
+    rows = [replace(row, allowed=_may_be_picked(row, reference, work.options.max_drop)) for row in rows]
+    front = tradeoff.on_front(rows, 1 if bench.dataset.task.primary_higher_is_better else -1)
+    work.rows += [replace(row, front=here) for row, here in zip(rows, front, strict=True)]
     refuse_unknown(work.options.pick, work.rows)
     work.history = before.metrics["history"]
     work.steps = before.metrics["steps"]
-    name = name_picked(work)
+    name = name_picked(work, [row for row in work.rows if set(row.extra.get("steps", ())) <= set(steps)])
     shutil.copytree(before.path / CANDIDATES, work.draft.path / CANDIDATES, dirs_exist_ok=True)
     folder = work.draft.path / CANDIDATES / layout.safe(name)
-    if not (folder / RECIPE).is_file():
-        raise ConfigError(
-            f"--pick {name}: its weights were not kept, since no goal would pick it", "Add --force to make it again."
-        )
     said = json.loads((folder / RECIPE).read_text(encoding="utf-8"))
     recipe = Recipe.of(replace(before, manifest={**before.manifest, "config": {"recipe": said["recipe"]}}))
-    network = recipe.build(work.bench.dataset, tensors.load(folder / loading.WEIGHTS)).to(work.bench.compute.device)
+    weights = tensors.load(folder.with_name(said["weights"]) / loading.WEIGHTS)
+    network = recipe.build(bench.dataset, weights).to(bench.compute.device)
     file = folder / runners.FILES[said["way"]] if said["way"] in runners.FILES else None
     candidate = Candidate(name, network, recipe, said["way"], file)
-    write(candidate, runners.runner(said["way"], network, work.bench.compute, file), work, late)
+    write(candidate, runners.runner(said["way"], network, bench.compute, file), work, late)

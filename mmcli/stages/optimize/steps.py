@@ -16,8 +16,8 @@ from mmcli.models.recipe import Recipe
 from mmcli.optimizations import Candidate, Optimization
 from mmcli.selection import tradeoff
 from mmcli.selection.tradeoff import Row
-from mmcli.stages.optimize.candidates import judge, keep_candidate, measure, name_picked
-from mmcli.stages.optimize.work import CANDIDATES, Work
+from mmcli.stages.optimize.candidates import judge, keep_candidates, measure, name_picked
+from mmcli.stages.optimize.work import Work
 from mmcli.stages.optimize.writing import write
 from mmcli.training.loop import CHECKPOINT
 
@@ -34,10 +34,12 @@ def take_steps(parts: Mapping[str, Optimization], work: Work, late: dict[str, An
     for candidate in {own.name: own for own in (best, fused) if own.name != reference.name}.values():
         measure(candidate, work)
     sign = 1 if task.primary_higher_is_better else -1
+    made_by: dict[str, str] = {}
     for name in _of("smaller", parts):
         for proposed in _proposed(name, parts[name], best, work):
             candidate = bench.calibrated(proposed)
-            measure(candidate, work)
+            measure(candidate, work, name)
+            made_by[candidate.name] = name
             work.smaller.append(candidate)
     judge(reference, work)
     # Of the smaller models the fastest that may be picked is worth running in other ways, by the goal or at least by name.
@@ -47,13 +49,12 @@ def take_steps(parts: Mapping[str, Optimization], work: Work, late: dict[str, An
     for candidate in [best, *level[:1]]:
         for name in _of("runtime", parts):
             for other in _proposed(name, parts[name], candidate, work):
-                measure(other, work)
+                measure(other, work, name, made_by.get(candidate.name, ""))
     judge(reference, work)
     front = tradeoff.on_front(work.rows, sign)
     work.rows = [replace(row, front=here) for row, here in zip(work.rows, front, strict=True)]
-    picked = name_picked(work)
-    for name in tradeoff.worth_keeping(work.rows, picked, sign, work.options.max_drop) & set(work.found):
-        keep_candidate(work.found[name][0], work.draft.path / CANDIDATES / layout.safe(name))
+    picked = name_picked(work, work.rows)
+    keep_candidates(work)
     candidate, runner = work.found[picked]
     write(candidate, runner, work, late)
     for name in parts:

@@ -35,7 +35,7 @@ TRIALS = 40
 CANDIDATES = "candidates"
 
 
-TABLE, FIGURE, RECIPE = "tradeoff.json", "tradeoff.png", "recipe.json"
+TABLE, FIGURE, RECIPE = layout.TRADEOFF, "tradeoff.png", "recipe.json"
 
 
 @dataclass
@@ -54,6 +54,8 @@ class Work:
     smaller: list[Candidate] = field(default_factory=list)
     """Models with fewer or other weights than the most accurate one: they may differ where the val rows do not show it."""
     found: dict[str, tuple[Candidate, runners.Runner]] = field(default_factory=dict)
+    reference: str = ""
+    """The most accurate model, which all are held against."""
 
     def at(self, name: str) -> Workbench:
         """The bench for one step: its own folder, seed and end."""

@@ -41,7 +41,8 @@ def write(candidate: Candidate, own: runners.Runner, work: Work, late: dict[str,
         "picked": candidate.name,
     }
     draft.volatile.update({TABLE, FIGURE})
-    draft.write_json(TABLE, {"metric": task.primary_metric, "picked": row.name, "rows": [r.as_dict() for r in work.rows]})
+    table = {"metric": task.primary_metric, "picked": row.name, "reference": work.reference}
+    draft.write_json(TABLE, {**table, "rows": [r.as_dict() for r in work.rows]})
     draft.metrics.update(
         primary_metric=task.primary_metric,
         higher_is_better=task.primary_higher_is_better,

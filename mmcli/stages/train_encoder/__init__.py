@@ -14,6 +14,7 @@ from mmcli.artifacts.store import Artifact
 from mmcli.data import memory
 from mmcli.data.dataset import Dataset
 from mmcli.errors import ConfigError, MmcliError, combine, unknown
+from mmcli.jobs import encoder as encoder_job
 from mmcli.models import loading
 from mmcli.options.train_encoder import Options
 from mmcli.options.training import AUTO
@@ -48,8 +49,14 @@ def _run(options: Options, dataset: Dataset, several: bool, context: Context) ->
     bench = Bench(options, dataset, device.choose(own.device, own.precision, own.threads), own)
     candidates = candidates_of(options.columns or tuple(dataset.inputs), bench)
     columns = tuple(candidates)
-    _check_flags(options, [c for own in candidates.values() for c in own])
-    names = [c.name for own in candidates.values() for c in own]
+    every = [c for own in candidates.values() for c in own]
+    _check_flags(options, every, context)
+    context.settings.refuse_unused("encoders", [c.architecture for c in every], "train-encoder")
+    context.settings.refuse_unused("heads", [c.head["name"] for c in every], "train-encoder")
+    if not any(sum(c.races for c in own) > 1 for own in candidates.values()):
+        options.refuse_budget("each input has but one encoder to train")
+    _say_unmixed(every, bench)
+    names = [c.name for c in every]
     if context.dry_run:
         context.console.note("dry run: would train " + ", ".join(names))
         return Outcome({"candidates": names}, "mmcli train-encoder")
@@ -93,7 +100,7 @@ def _check_names(options: Options, dataset: Dataset) -> None:
         raise combine(errors)
 
 
-def _check_flags(options: Options, candidates: Sequence[Candidate]) -> None:
+def _check_flags(options: Options, candidates: Sequence[Candidate], context: Context) -> None:
     """Refuses flags that nothing which is to be trained looks at."""
     for flag, value in (("weights", options.weights), ("tune", options.tune)):
         if value is not None and not any(hasattr(candidate.config, flag) for candidate in candidates):
@@ -101,6 +108,24 @@ def _check_flags(options: Options, candidates: Sequence[Candidate]) -> None:
                 f"--{flag} is for networks of other libraries, none of the encoders is one",
                 "E.g. --arch torchvision:resnet18, timm:resnet18 or hf:DIR; see: mmcli list encoders",
             )
+
+    warm = context.settings.typed_as("training.warm_epochs", "train-encoder")
+    if warm and not options.unlabelled:
+        raise ConfigError(f"--set {warm}: there is no warm start", "Add --unlabelled use, or leave it out.")
+
+
+def _say_unmixed(candidates: Sequence[Candidate], bench: Bench) -> None:
+    """Says which candidates do not mix rows though they are to; if none would and it was typed, that is an error."""
+    mixing = [c for c in candidates if c.training.mix != "none"]
+    reasons = {c.name: why for c in mixing if (why := encoder_job.unmixed(bench.dataset.input(c.column).spec.kind, c.config))}
+    typed = bench.context.settings.typed_as("training.mix", "train-encoder")
+    if typed and reasons and len(reasons) == len(mixing):
+        raise ConfigError(
+            f"--set {typed}: none of these can be mixed: " + "; ".join(f"{name} ({why})" for name, why in reasons.items()),
+            f"Leave it out; it is for {', '.join(sorted(encoder_job.MIXABLE))}.",
+        )
+    for name, why in reasons.items():
+        bench.context.console.warn(f"{name}: training.mix does nothing here, {why}; its rows stay whole")
 
 
 def _say(made: Sequence[Artifact], kept: dict[str, str], dataset: Dataset, context: Context) -> None:

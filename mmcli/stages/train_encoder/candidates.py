@@ -22,7 +22,7 @@ from mmcli.options.train_encoder import Options
 from mmcli.options.training import AUTO, asked
 from mmcli.pretrained import weights as pretrained
 from mmcli.stages import Context
-from mmcli.training.config import TrainingConfig
+from mmcli.training.config import ComputeConfig, TrainingConfig
 from mmcli.training.device import Compute
 
 READS = {
@@ -151,7 +151,8 @@ def _candidate(column: str, name: str, races: bool, found: Input, bench: Bench) 
     head = head_of(task, settings, options.head)
     tokens = {"bounded": BOUNDED, "whole": 0}[task.tokens] if options.tokens is None else options.tokens
     said = [config.model_dump(), head, training.model_dump(), tokens, options.unlabelled, options.folds, starts_from]
-    said += [settings.said("compute")] if settings.said("compute") else []
+    computed = ComputeConfig.of(settings).model_dump(exclude_defaults=True)
+    said += [computed] if computed else []
     said += ["batch size auto"] if options.batch_size == 0 else []
     said += [["time", options.time_budget]] if options.time_budget else []
     sources = filter(None, map(registry.source_digest, (kind, registry.load("heads", head["name"]))))

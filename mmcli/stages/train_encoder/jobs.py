@@ -86,4 +86,5 @@ def _warm(candidate: Candidate, encoder: Encoder, prepared: Source, seed: int, f
             seed=seed,
             folder=folder / "warm-start",
             console=bench.context.console,
+            label=candidate.name,
         )

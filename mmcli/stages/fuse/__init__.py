@@ -38,7 +38,7 @@ def run(options: Options, context: Context) -> Outcome:
         ArtifactError: a column has no trained encoder.
     """
     dataset = Dataset.open(context.root)
-    methods = methods_of(options)
+    methods = methods_of(options, dataset.task.default_fusion)
     _check_names(options, dataset)
     encoders = _choose_encoders(options, dataset, context)
     context.settings.refuse_unused("fusions", methods, "fuse")
@@ -67,15 +67,17 @@ def _compute(options: Options, context: Context) -> Compute:
     return compute if options.train_encoders else replace(compute, threads=1)
 
 
-def methods_of(options: Options) -> list[str]:
-    """The methods asked for.
+def methods_of(options: Options, *defaults: str) -> list[str]:
+    """The methods asked for, or the default; while the target is not known, those of all tasks.
 
     Raises:
         ConfigError: one is unknown.
     """
     errors: list[MmcliError] = []
     methods: list[str] = []
-    for method in options.methods or (dataset.task.default_fusion,):
+    for method in (
+        options.methods or defaults or {registry.load("tasks", own).default_fusion for own in registry.parts("tasks")}
+    ):
         if method == ALL:
             methods += registry.parts("fusions")
             continue

@@ -25,7 +25,6 @@ from mmcli.text import ctc, lattice
 from mmcli.text.lattice import Lattices
 from mmcli.text.units import Units, fold, normalised, without_blanks
 
-Metrics = Literal["auto", "wer", "cer", "bleu", "chrf", "exact"]
 LOSS, LENGTH = -2, -1
 """Columns of the readings behind the sums: minus the log-probability of the target, and its units."""
 
@@ -40,7 +39,7 @@ class Config(BaseConfig):
     normalize: Literal["nfkc", "case", "all"] = "nfkc"
     """What of a text counts (--normalize): nfkc: one form of each letter and single blanks; case: not its case besides; all:
     nor its punctuation."""
-    metric: Metrics = "auto"
+    metric: Literal["auto", "wer", "cer", "bleu", "chrf", "exact"] = "auto"
     """What models are chosen by (--metric). auto: of sound the word error rate, or that of characters where words have no
     blanks between them; else chrF."""
     spoken: bool = False

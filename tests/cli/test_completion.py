@@ -20,7 +20,7 @@ def offered(line: str) -> list[str]:
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("mmcli fuse -m ga", ["gated"]),
+        ("mmcli fuse -m ga", ["gated", "gated-cross-attention"]),
         ("mmcli optimize --goal ", ["balanced", "accuracy", "latency", "size"]),
         ("mmcli optimize --skip pru", ["prune"]),
         ("mmcli fuse --device c", ["cpu", "cuda"]),

@@ -176,7 +176,7 @@ def test_names_of_parts_are_completed() -> None:
     from mmcli.cli.completion import of as complete_names
 
     ctx = typer.Context(typer.main.get_command(app))
-    assert [name for name, _ in complete_names("fusions")(ctx, "ga")] == ["gated"]
+    assert [name for name, _ in complete_names("fusions")(ctx, "ga")] == ["gated", "gated-cross-attention"]
     assert {"bag", "cnn", "rnn"} <= {name for name, _ in complete_names("encoders")(ctx, "")}
 
 

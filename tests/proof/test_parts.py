@@ -63,7 +63,12 @@ def test_what_is_worse_beyond_noise_is_found_though_the_primary_metric_is_the_sa
 
 def summary(low: float = 0.1, linear: float = 0.1, exact: int = 0, suspects: int = 0) -> dict[str, Any]:
     trust = {"duplicates": {"exact": exact, "near": 0}, "suspects": [[1, 0.1, 0]] * suspects}
-    return {"gain": {"best_column": {"low": low}, "linear": {"value": linear}}, "best_column": "photo", "trust": trust}
+    return {
+        "gain": {"best_column": {"low": low}, "linear": {"value": linear}},
+        "best_column": "photo",
+        "reference": "linear",
+        "trust": trust,
+    }
 
 
 def test_advice_follows_from_what_was_found() -> None:

@@ -116,3 +116,19 @@ def test_optimizing_leaves_out_what_is_not_for_texts_and_says_why(read: Path, tm
     code, out, said = invoke("predict", read.parent / "data.csv", "-a", root, "-o", "-")
     assert code == ExitCode.DONE, said
     assert "says_predicted" in out
+
+
+def test_texts_that_do_not_fit_into_the_steps_are_told_before_training(read: Path, tmp_path: Path) -> None:
+    rows = [[str(read.parent / f"{number}-0.png"), "abcdefghijkl"[number % 4 :], "train"] for number in range(30)]
+    rows += [[str(read.parent / f"{number}-0.png"), "abc", split] for number in range(30, 40) for split in ("val", "test")]
+    table = write_csv(tmp_path / "long.csv", ["left", "says", "split"], rows)
+    root = tmp_path / "artifacts"
+    code, _, said = invoke(
+        "preprocess", table, "--target", "says", "--task", "text", "--target-units", "char", "--image-size", "32", "-a", root
+    )
+    assert code == ExitCode.DONE, said
+    code, _, said = invoke("train-encoder", "--epochs", "1", *QUICK, "-a", root)
+    assert code == ExitCode.DONE, said
+    assert "encoders/left/crnn: 30 of 30 train rows have texts that do not fit" in said  # 32 pixels leave 8 steps
+    assert "12 units, 8 steps" in said
+    assert "--target-units word or bpe, or a larger --image-size" in said

@@ -23,6 +23,7 @@ from mmcli.signals import Features
 from mmcli.stages.train_encoder.candidates import Bench, Candidate, short_name
 from mmcli.stages.train_encoder.jobs import BATCH_SIZE, job_for
 from mmcli.stages.train_encoder.race import let_race, track_of
+from mmcli.stages.train_encoder.steps import say_too_short
 from mmcli.training import device
 from mmcli.training.job import Job
 from mmcli.training.loop import CHECKPOINT, LOG, outputs_of, train
@@ -107,6 +108,7 @@ def _train(candidate: Candidate, bench: Bench, draft: Draft) -> None:
     network, job = job_for(candidate, bench, draft.path)
     job = replace(job, seconds=bench.seconds and bench.seconds / (1 + bench.options.folds))
     encoder = network.encoder
+    short = say_too_short(candidate.name, network, job.rows.inputs[column], dataset, bench.context.console)
     trained = train(job, bench.context.console)
     encoder.apart = False
     shutil.rmtree(draft.path / "warm-start", ignore_errors=True)
@@ -136,6 +138,7 @@ def _train(candidate: Candidate, bench: Bench, draft: Draft) -> None:
         soup=trained.soup,
         epochs=len(trained.history),
         cut_by_time=trained.cut,
+        **({"too_short": short} if short else {}),
         parameters=parameter_count(encoder),
         compute=job.compute.described(),
         batch_size=job.config.batch_size,

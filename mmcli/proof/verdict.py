@@ -24,7 +24,7 @@ def verdict(
     `top` is better than the `best_column`, the `reference` (a baseline) by its name, and `fused`, in pairs, `worse` what by
     other metrics is worse than of these beyond noise.
     """
-    name = metric.replace("_", " ")
+    name = meaning(metric).name
     said = (
         f"On {top.scores[metric].n} test rows the {top.label} model reaches {name} {top.scores[metric]}; the best single "
         f"input, {single.name}, {single.scores[metric]}; {reference.what} {reference.scores[metric]}. "

@@ -15,7 +15,7 @@ from torch import Tensor
 from mmcli.reporting import metrics
 from mmcli.reporting.markdown import escaped, table_of
 from mmcli.reporting.metrics import Interval, shown
-from mmcli.reporting.words import signed
+from mmcli.reporting.words import meaning, signed
 from mmcli.tasks import Task
 
 MOST = 10
@@ -97,7 +97,7 @@ def verdict(ranked: Sequence[Ranked], task: Task) -> str:
     reference = next(row for row in done if row.entry.kind == "baseline" and row.entry.name == task.reference_baseline)
     if fused is None:
         return "No method could be trained."
-    metric = task.primary_metric.replace("_", " ")
+    metric = meaning(task.primary_metric).name
     said = f"{fused.entry.name}: val {metric} {fused.score}; best single column, {single.entry.name}: {single.score}"
     said += f"; {reference.entry.name}: {reference.score}. "
     assert fused.gain is not None and fused.score is not None and reference.score is not None

@@ -200,7 +200,9 @@ class Text(Task):
                 points.append(
                     (float(lengths[inside].mean()), float(metric(rows[inside], rows, np.ones((1, int(inside.sum()))))[0]))
                 )
-        drawn = charts.curves({"": points}, "units of the right text", name)
+        if len(points) < 2:
+            return {}
+        drawn = charts.curves({name.upper(): points}, "units of the right text", name)
         return {"by_length": (drawn, "Errors by the length of the right text: each dot is a quarter of the rows.")}
 
     def worst_rows(self, outputs: Column, targets: Tensor, most: int) -> list[tuple[int, str]]:

@@ -25,9 +25,9 @@ def said(top: Entry, over_column: Interval, over_fused: Interval | None = None, 
 def test_beyond_noise_within_it_and_not_at_all() -> None:
     helps = said(FUSED, Interval(0.08, 0.02, 0.14, 146))
     assert helps.startswith(
-        "On 146 test rows the fused model reaches macro f1 0.930 [0.880, 0.980]; the best single input, photo"
+        "On 146 test rows the fused model reaches macro F1 0.930 [0.880, 0.980]; the best single input, photo"
     )
-    assert "Fusing helps (0.080 better, 95% interval +0.020 to +0.140 in macro f1" in helps
+    assert "Fusing helps (0.080 better, 95% interval +0.020 to +0.140 in macro F1" in helps
     assert "within the noise" in said(FUSED, Interval(0.02, -0.01, 0.05, 146))
     fails = said(FUSED, Interval(-0.02, -0.05, 0.01, 146), over_linear=-0.03)
     assert "Fusing does not help here (0.020 worse, 95% interval -0.050 to +0.010" in fails
@@ -49,7 +49,7 @@ def test_what_optimizing_lost_is_told() -> None:
 
 def test_a_tie_is_called_a_tie() -> None:
     level = said(FUSED, Interval(0.0, -0.02, 0.02, 146), over_linear=0.0)
-    assert "Fusing is level with that input (level, 95% interval -0.020 to +0.020 in macro f1" in level
+    assert "Fusing is level with that input (level, 95% interval -0.020 to +0.020 in macro F1" in level
     assert "The linear model is level with it." in level
     assert "as good or better" not in level and "-0.000" not in level and "0.000 better" not in level
     near = said(FUSED, Interval(0.0001, -0.02, 0.02, 146), over_linear=-0.0002)

@@ -91,7 +91,7 @@ def picture(words: list[str], who: list[str], draw_from: random.Random) -> Image
 
 
 def sound(words: list[str], who: list[str], draw_from: random.Random) -> bytes:
-    """A WAV, 8 bits: each word a whistle of about 0.15 s, or only noise where the picture alone has it; short pauses between."""
+    """A WAV, 8 bits: each word a whistle of about 0.15 s, or noise where the picture alone has it; short pauses between."""
     voice, hiss = draw_from.uniform(0.92, 1.08), draw_from.uniform(4, 8)
     data = bytearray()
     for word, own in zip(words, who, strict=True):

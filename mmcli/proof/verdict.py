@@ -17,12 +17,14 @@ def verdict(
     gains: Mapping[str, Interval],
     metric: str,
     worse: Mapping[str, Sequence[str]] | None = None,
+    *,
+    alone: bool = False,
 ) -> str:
     """Whether fusing helps on the test rows, beyond noise or not, and whether optimizing kept what fusing had gained.
 
     `top` is the model that is judged, `fused` what it was before it was optimized (None where it was not), `gains` how much
     `top` is better than the `best_column`, the `reference` (a baseline) by its name, and `fused`, in pairs, `worse` what by
-    other metrics is worse than of these beyond noise.
+    other metrics is worse than of these beyond noise, `alone` whether there is one input only.
     """
     name = meaning(metric).name
     said = (
@@ -32,7 +34,9 @@ def verdict(
     gain = gains["best_column"]
     change = f"{_told(gain)} in {name}, same rows for both"
     lost = fused is not None and gains["fused"].high < 0
-    if gain.low > 0:
+    if alone:
+        said += f"There is but one input, so nothing to fuse: the model is that input's, its head trained on ({change})."
+    elif gain.low > 0:
         said += f"Fusing helps ({change})."
     elif gain.value > 0:
         said += f"Fusing seems to help, but within the noise of so few rows ({change})."

@@ -60,6 +60,7 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
         notes += said
     settings = context.settings.for_stage("preprocess", "inspect")
     kind, config, why = targets.choose(cells, found.targets, roles.task, settings, roles.task_options, found.decimal)
+    config = kind.suited(config, [item.modality for item in found.columns])
     settings.refuse_unused("tasks", [registry.name_of(kind)], "inspect")
     labelled = [(row, own) for row, own in enumerate(cells, 1) if kind.is_labelled(config, own)]
     targets.check(kind, config, found.targets, labelled)

@@ -91,12 +91,14 @@ def _check_wishes(loaded: Model, options: Options) -> None:
     if options.explain and not loaded.has_weights:
         raise ConfigError(
             f"--explain: {loaded.artifact.name} fuses by {loaded.artifact.config['method']}, which has no weights",
-            "Fuse by one that has, e.g. mmcli fuse --method gated, and name it with --model; see: mmcli list fusions",
+            "Fuse by one that has, e.g. mmcli fuse --method gated, and name it with --model; see: mmcli list fusions"
+            if loaded.task.outputs.decides
+            else "No method has weights for such answers: leave it out.",
         )
     if options.sets and not loaded.conformal:
         raise ConfigError(
             f"--sets: {loaded.artifact.name} has no prediction sets",
-            "mmcli optimize makes them, where val has rows enough for the coverage.",
+            loaded.task.lacks("prediction sets") or "mmcli optimize makes them, where val has rows enough for the coverage.",
         )
 
 

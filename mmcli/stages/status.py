@@ -102,7 +102,7 @@ def _next(found: list[dict[str, Any]], untrained: list[str]) -> str:
     for folder, command in (
         (layout.PREPROCESS, "mmcli preprocess TABLE"),
         ("encoders", "mmcli train-encoder"),
-        ("fusions", "mmcli fuse --method gated"),
+        ("fusions", "mmcli fuse"),
         (layout.OPTIMIZED, "mmcli optimize"),
         (layout.EVALUATION, "mmcli evaluate"),
     ):

@@ -66,3 +66,10 @@ def test_what_got_worse_by_other_measures_is_told() -> None:
         "0.050 before it was optimized."
     )
     assert "by other measures" not in verdict(FUSED, SINGLE, LINEAR, None, gains, "macro_f1", {"linear": ["x"]})
+
+
+def test_of_one_input_nothing_is_said_of_fusing() -> None:
+    gains = {"best_column": Interval(0.1, 0.05, 0.15, 146), "linear": Interval(0.2, 0.1, 0.3, 146)}
+    told = verdict(FUSED, SINGLE, LINEAR, None, gains, "macro_f1", alone=True)
+    assert "There is but one input, so nothing to fuse" in told
+    assert "Fusing" not in told

@@ -6,7 +6,7 @@ encoders. The best single column and the linear baseline always stand beside the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from mmcli import registry
@@ -19,7 +19,7 @@ from mmcli.options.fuse import ALL, Options
 from mmcli.proof import baselines
 from mmcli.stages import Context, Outcome
 from mmcli.stages.fuse.board import say
-from mmcli.stages.fuse.plans import plan_all, side_by_side
+from mmcli.stages.fuse.plans import Plan, plan_all, side_by_side
 from mmcli.stages.fuse.training import make
 from mmcli.training import device
 from mmcli.training.device import Compute
@@ -46,10 +46,11 @@ def run(options: Options, context: Context) -> Outcome:
     context.settings.refuse_unused("heads", [plan.head["name"] for plan in plans], "fuse")
     compute = _compute(options, context)
     chosen = ", ".join(f"{name} ({', '.join(own)})" for name, own in _architectures(encoders).items())
-    context.console.note(f"fuse: {chosen} on {compute}")
+    lead = f"; {next(iter(_architectures(encoders)))} leads, since it is read step by step (--order)" if _led(plans) else ""
+    context.console.note(f"fuse: {chosen} on {compute}{lead}")
     if context.dry_run:
         context.console.note(f"dry run: would train {', '.join(plan.name for plan in plans)}")
-        return Outcome({"methods": [plan.method for plan in plans]}, "mmcli fuse --method gated")
+        return Outcome({"methods": [plan.method for plan in plans]}, f"mmcli fuse --method {methods[0]}")
     reference = baselines.ensure(dataset, list(_architectures(encoders)), context.console)
     with side_by_side(plans, options, context) as own:
         seconds = options.time_budget and options.time_budget / max(len(own), 1)
@@ -58,6 +59,11 @@ def run(options: Options, context: Context) -> Outcome:
     made = [make(plan, options, dataset, compute, context, say=False) for plan in plans]
     data = say(made, refused, encoders, reference, dataset, options, context)
     return Outcome(data, "mmcli optimize")
+
+
+def _led(plans: Sequence[Plan]) -> bool:
+    """Whether a method has the steps of one of several columns as the lead."""
+    return any(registry.load("fusions", plan.method).gives_steps and len(plan.encoders) > 1 for plan in plans)
 
 
 def _compute(options: Options, context: Context) -> Compute:

@@ -130,7 +130,8 @@ def say(artifact: Artifact, dataset: Dataset, context: Context, max_drop: float)
 def _fell(name: str, before: Mapping[str, float], after: Mapping[str, float], dataset: Dataset) -> bool:
     """Whether a metric is worse after, by more than rounding to other ways to compute makes of it."""
     sign = 1 if dataset.task.metrics.get(name, False) else -1
-    return sign * (after[name] - before[name]) < -1e-3 * abs(before[name])
+    visible = shown(after[name]) != shown(before[name])
+    return visible and sign * (after[name] - before[name]) < -1e-3 * abs(before[name])
 
 
 def _detail(step: str, found: Mapping[str, Any]) -> str:

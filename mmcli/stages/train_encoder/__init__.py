@@ -62,7 +62,7 @@ def _run(options: Options, dataset: Dataset, several: bool, context: Context) ->
         return Outcome({"candidates": names}, "mmcli train-encoder")
     at_once = min(cores(context), len(columns)) if several and not options.profile else 1
     beside = f", {at_once} inputs at a time" if at_once > 1 else ""
-    context.console.note(f"train-encoder: {len(columns)} inputs on {bench.compute}{beside}")
+    context.console.note(f"train-encoder: {len(columns)} input{'s' * (len(columns) > 1)} on {bench.compute}{beside}")
     for column in sorted(dataset.streamed & set(columns)):
         context.console.note(f"{column} stays on disk: it is larger than what columns may take in memory ({memory.VARIABLE})")
     due = [column for column in columns if context.force or not fresh(candidates[column], bench)]

@@ -38,6 +38,8 @@ SMALL = (
     "--set=optimize.training.epochs=2",
 )
 """Options that make every model tiny."""
+CHAIN = ("--preset", "best", "--method", "gated", "--seeds", "2", "--trials", "3", *SMALL)
+"""Options of `run` that the chain of `chain` was made with."""
 
 WORDS = {"round": ["apple", "ball", "苹果", "球"], "square": ["box", "window", "箱子", "窗户"]}
 MANNERS = ["a", "the", "my", "one", "some", "this", "that", "any", "no", "each", "这个", "那个"]
@@ -99,8 +101,7 @@ def preprocessed(table: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def chain(table: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The artifacts root of a whole chain over `table`, tiny. Tests must not change it: all processes share it."""
-    options = ("--preset", "best", "--method", "gated", "--trials", "3", *SMALL)
-    return shared(tmp_path_factory, "chain", lambda folder: _mmcli("run", table, folder, *options)) / "artifacts"
+    return shared(tmp_path_factory, "chain", lambda folder: _mmcli("run", table, folder, *CHAIN)) / "artifacts"
 
 
 def _mmcli(command: str, table: Path, folder: Path, *options: str) -> None:

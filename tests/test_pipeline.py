@@ -11,6 +11,20 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
+FEWER = """
+encoder.cnn-rnn = { width = 4 }
+[preprocess]
+image-size = 32
+frames = 4
+[train-encoder.training]
+epochs = 20
+[fuse]
+seeds = 1
+[optimize]
+skip = ["onnx", "quantize", "finetune", "prune", "distill"]
+"""
+"""Less than by default: enough to show it. Clips alone tell next to nothing of the class, and are slow to train on; graphs of
+this table are tested in stages/test_export.py, other steps in stages/test_optimize.py."""
 pytestmark = pytest.mark.slow
 
 
@@ -31,9 +45,8 @@ def shell(*command: str | Path, folder: Path, **environment: str) -> str:
 
 def test_the_sample_pipeline_shows_fusion_winning(tmp_path: Path) -> None:
     """pipeline.sh, its five stages; neither column alone can tell the class, both together can."""
-    fewer = tmp_path / "fewer.toml"  # epochs than by default: enough to show it
-    graphs = 'skip = ["onnx", "quantize"]'  # those of this table are tested in stages/test_export.py
-    fewer.write_text(f"[train-encoder.training]\nepochs = 20\n[preprocess]\nimage-size = 32\n[optimize]\n{graphs}\n")
+    fewer = tmp_path / "fewer.toml"
+    fewer.write_text(FEWER)
     options = {"MMCLI_TIME_BUDGET": "10s", "MMCLI_CONFIG": str(fewer)}
     said = shell("bash", ROOT / "sample_data" / "pipeline.sh", folder=tmp_path, **options)
     assert "report.html" in said.splitlines()[-1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,26 +14,43 @@ from mmcli.errors import ConfigError
 from mmcli.models import runners
 from mmcli.models.runners import AOT, BFLOAT16, FLOAT32, INT8_WEIGHTS, ONNX, ONNX_INT8
 from mmcli.training.device import Compute
+from tests.conftest import shared
 from tests.models.test_graphs import column, encoder, model, signals
 
 CPU = Compute(torch.device("cpu"), "float32")
 KINDS = {"v": "vector", "f": "fields"}
 
 
-@pytest.fixture
-def network() -> Any:
+def made() -> Any:
     return model({"v": encoder("mlp", "vector"), "f": encoder("mlp", "fields")}, "gated")
 
 
+@pytest.fixture
+def network() -> Any:
+    return made()
+
+
+@pytest.fixture(scope="session")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the graph of such a network, and the one in int8, each made by itself. Tests must not change it."""
+    return shared(tmp_path_factory, "graphs", _write_graphs)
+
+
+def _write_graphs(folder: Path) -> None:
+    network = made()
+    own = signals(network, KINDS, [0, 1, 3, 4])
+    (folder / "graphs").mkdir()
+    runners.write(ONNX_INT8, network, own, folder / "graphs" / "alone.onnx")
+    runners.write(ONNX, network, own, folder / "graphs" / "whole.onnx")
+
+
 @pytest.mark.slow
-def test_every_way_gives_what_torch_gives(network: Any, tmp_path: Path) -> None:
+def test_every_way_gives_what_torch_gives(network: Any, files: Path) -> None:
     columns = {name: column(kind) for name, kind in KINDS.items()}
     wanted = runners.runner(FLOAT32, network, CPU).outputs(columns, CPU.device)
+    graphs = {ONNX: files / "graphs" / "whole.onnx", ONNX_INT8: files / "graphs" / "alone.onnx"}
     for way, tolerance in ((BFLOAT16, 0.1), (INT8_WEIGHTS, 0.05), (ONNX, 1e-4), (ONNX_INT8, 0.2)):
-        file = tmp_path / way / runners.FILES[way] if way in runners.FILES else None
-        if file is not None:
-            file.parent.mkdir()
-            runners.write(way, network, signals(network, KINDS, [0, 1, 3, 4]), file)
+        file = graphs.get(way)
         own = runners.runner(way, network, CPU, file)
         found = own.outputs(columns, CPU.device, batch_size=4)
         assert found.dtype == torch.float32
@@ -40,10 +58,11 @@ def test_every_way_gives_what_torch_gives(network: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_int8_is_made_from_the_graph_that_is_there(network: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_int8_is_made_from_the_graph_that_is_there(
+    network: Any, files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     own = signals(network, KINDS, [0, 1, 3, 4])
-    runners.write(ONNX_INT8, network, own, tmp_path / "alone.onnx")
-    runners.write(ONNX, network, own, tmp_path / "whole.onnx")
+    shutil.copytree(files / "graphs", tmp_path, dirs_exist_ok=True)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["alone.onnx", "whole.onnx"]
     monkeypatch.setattr(runners.graphs, "exported", lambda *_: pytest.fail("the model was traced again"))
     runners.write(ONNX_INT8, network, own, tmp_path / "made.onnx", tmp_path / "whole.onnx")

@@ -19,7 +19,7 @@ from mmcli.data.dataset import Dataset
 from mmcli.errors import ArtifactError, ExitCode
 from mmcli.layers.blocks import bounded_tokens
 from mmcli.models import forward, loading
-from tests.conftest import ENCODERS, ROOT, SMALL, draw, write_csv
+from tests.conftest import CHAIN, ENCODERS, ROOT, draw, write_csv
 
 pytestmark = pytest.mark.slow
 
@@ -128,9 +128,7 @@ def test_every_encoder_of_an_input_is_fused_or_only_the_best(copy: Path) -> None
 
 def test_a_second_run_does_nothing(copy: Path, table: Path) -> None:
     before = {p: p.stat().st_mtime_ns for p in copy.rglob("*") if p.is_file() and ".locks" not in p.parts}
-    code, output = invoke(
-        "run", table, "-a", copy, "--image-size", 16, "--preset", "best", "--method", "gated", "--trials", "3", *SMALL
-    )
+    code, output = invoke("run", table, "-a", copy, "--image-size", 16, *CHAIN)
     assert code == 0, output
     assert {p: p.stat().st_mtime_ns for p in copy.rglob("*") if p.is_file() and ".locks" not in p.parts} == before
 

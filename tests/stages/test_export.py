@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import functools
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -14,7 +15,7 @@ import pytest
 
 from mmcli.cli import app
 from mmcli.errors import ExitCode
-from tests.conftest import ENCODERS, ROOT, write_csv
+from tests.conftest import ENCODERS, ROOT, shared, write_csv
 
 pytest.importorskip("onnxscript")
 pytest.importorskip("onnxruntime")
@@ -70,24 +71,37 @@ def check_same(found: Path, wanted: Path, near: float = 1e-4) -> None:
                 assert cell == right[column]
 
 
+NARROW = {
+    "cnn-rnn": ("--set=encoder.cnn-rnn.width=4", "--set=encoder.cnn-rnn.hidden=8"),
+    "crnn": ("--set=encoder.crnn.width=4", "--set=encoder.crnn.hidden=8"),
+}
+"""Options of encoders whose defaults are slow."""
+
+
 def trained(table: Path, root: Path, inputs: Sequence[str], *options: str) -> None:
     """A tiny fused model of the table."""
     invoke("preprocess", table, "-a", root, *options)
     for name in inputs:
         column, _, architecture = name.partition("=")
-        invoke("train-encoder", column, "--arch", architecture, "-a", root, *ENCODERS, "--set=training.epochs=1")
+        tiny = (*ENCODERS, *NARROW.get(architecture, ()), "--set=training.epochs=1")
+        invoke("train-encoder", column, "--arch", architecture, "-a", root, *tiny)
     chosen = [part for name in inputs for part in ("--encoder", name)]
-    invoke("fuse", "--method", "gated", *chosen, "-a", root, "--set=training.epochs=5")
+    invoke("fuse", "--method", "gated", "--seeds", "2", *chosen, "-a", root, "--set=training.epochs=5")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def sample(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """The artifacts root of the sample table, and its export."""
-    root = tmp_path_factory.mktemp("sample") / "artifacts"
+    folder = shared(tmp_path_factory, "sample", _sample)
+    return folder / "artifacts", folder / "exported"
+
+
+def _sample(folder: Path) -> None:
+    root = folder / "artifacts"
     inputs = ("photo=cnn", "clip=cnn-rnn", "sound=crnn", "note=bag", "tabular=mlp", "probe=mlp")
-    trained(ROOT / "sample_data" / "data.csv", root, inputs, "--target", "action", "--image-size", "32")
-    invoke("export", "-a", root, "--to", root.parent / "exported")
-    return root, root.parent / "exported"
+    options = ("--target", "action", "--image-size", "32", "--frames", "4")
+    trained(ROOT / "sample_data" / "data.csv", root, inputs, *options)
+    invoke("export", "-a", root, "--to", folder / "exported")
 
 
 def test_the_sample_table(sample: tuple[Path, Path], tmp_path: Path) -> None:
@@ -185,31 +199,29 @@ TARGETS = {
 }
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Format -> a folder with a table of texts and numbers, of which numbers or labels are learnt: `data.csv` and `a`."""
-    return functools.cache(lambda form: _small(form, tmp_path_factory.mktemp("small")))
+    """Format -> a folder with a table of texts and numbers, of which numbers or labels are learnt: `data.csv` and `a`; the
+    model in that format is in `deep/er`."""
+    return lambda form: shared(tmp_path_factory, f"small-{form}", functools.partial(_small, form))
 
 
-def _small(form: str, folder: Path) -> Path:
+def _small(form: str, folder: Path) -> None:
     cell, options = TARGETS[form]
     rows = [[f"word{i % 7} 字{i % 5}", str(i * 0.5), cell(i)] for i in range(80)]
     table = write_csv(folder / "data.csv", ["text", "size", "y"], rows)
     trained(table, folder / "a", ("text=bag", "text=rnn", "size=mlp"), "--target", "y", *options)
-    return folder
+    invoke("export", "-a", folder / "a", "--format", form, "--to", folder / "deep" / "er")
 
 
 @pytest.mark.parametrize("form", TARGETS)
 def test_other_tasks_and_only_what_they_read(form: str, small: Callable[[str], Path], tmp_path: Path) -> None:
     folder = small(form)
-    table = folder / "data.csv"
-    invoke("export", "-a", folder / "a", "--format", form, "--to", tmp_path / "out")
-    assert not {"images.py", "sounds.py", "clips.py", "pictures.py"} & {
-        p.name for p in (tmp_path / "out/preprocessing").iterdir()
-    }
-    readme = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    table, exported = folder / "data.csv", folder / "deep" / "er"
+    assert not {"images.py", "sounds.py", "clips.py", "pictures.py"} & {p.name for p in (exported / "preprocessing").iterdir()}
+    readme = (exported / "README.md").read_text(encoding="utf-8")
     assert "    pip install numpy onnxruntime tokenizers\n" in readme
-    done = run_alone(tmp_path / "out", table, "-o", tmp_path / "found.csv")
+    done = run_alone(exported, table, "-o", tmp_path / "found.csv")
     assert done.returncode == 0, done.stderr
     invoke("predict", table, "-a", folder / "a", "-o", tmp_path / "wanted.csv", "--precision", "float32")
     if form == "onnx":
@@ -223,13 +235,13 @@ def test_other_tasks_and_only_what_they_read(form: str, small: Callable[[str], P
 def test_a_refusal_leaves_nothing_and_another_format_takes_the_place(small: Callable[[str], Path], tmp_path: Path) -> None:
     from typer.testing import CliRunner
 
-    form, folder = "onnx-int8", small("onnx-int8")
+    folder = small("onnx-int8")
     to = tmp_path / "deep" / "er"
     arguments = ["export", "-a", str(folder / "a"), "--to", str(to), "--format"]
     result = CliRunner().invoke(app, [*arguments, "torch-export"])
     assert result.exit_code == ExitCode.USAGE
     assert list(tmp_path.iterdir()) == []
-    invoke(*arguments, form)
+    shutil.copytree(folder / "deep", tmp_path / "deep")
     (to / "mine.txt").write_text("kept")
     result = CliRunner().invoke(app, [*arguments, "torch-export"])
     assert result.exit_code == ExitCode.USAGE

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +33,6 @@ SPECS = {
     "vector": SignalSpec(kind="vector", shape=(6,)),
     "fields": SignalSpec(kind="fields", shape=(3,), fields=(Field("x"), Field("y"), Field("z", categories=4))),
 }
-RAGGED = {"ids", "spectrogram", "sequence"}
 SMALL: dict[str, dict[str, Any]] = {
     "cnn": {"width": 4, "stages": 2},
     "rnn": {"hidden": 8, "embedding": 8, "layers": 2},
@@ -73,7 +71,7 @@ def column(kind: str, rows: int = 6) -> Column:
     spec = SPECS[kind]
     generator = torch.Generator().manual_seed(7)
     present = torch.tensor([i != 2 for i in range(rows)])
-    if kind in RAGGED:
+    if kind in {"ids", "spectrogram", "sequence"}:
         lengths = torch.tensor([9, 4, 0, 7, 12, 5][:rows])
         offsets = torch.cat([torch.zeros(1, dtype=torch.int64), lengths.cumsum(0)])
         total = int(offsets[-1])
@@ -136,24 +134,17 @@ PAIRS = [
 ]
 
 
-TRACED = list(zip_longest(PAIRS, registry.parts("fusions")))
-"""An encoder and a method to a graph; there are more methods."""
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "kind"), PAIRS)
+def test_encoders(name: str, kind: str, tmp_path: Path) -> None:
+    check(model({"x": encoder(name, kind)}), {"x": kind}, tmp_path / "m.onnx")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("pair", "method"), TRACED, ids=lambda own: "-".join(own) if isinstance(own, tuple) else own)
-def test_encoders_and_fusions(pair: tuple[str, str] | None, method: str | None, tmp_path: Path) -> None:
-    """An encoder and a method to a graph, which takes its time. Each method fuses one input of one step and one of several."""
+@pytest.mark.parametrize("method", list(registry.parts("fusions")))
+def test_fusions(method: str, tmp_path: Path) -> None:
     kinds = {"v": "vector", "t": "sequence"}
-    encoders: dict[str, Encoder] = {name: Plain(kind) for name, kind in kinds.items()}  # type: ignore[arg-type]
-    if pair is not None:
-        place = "t" if pair[1] in RAGGED else "v"
-        kinds[place], encoders[place] = pair[1], encoder(*pair)
-    network = model(encoders, method or "concat")
-    for name in kinds:
-        batch = signals(network, kinds, [0, 1])
-        other = {**batch, name: signals(network, kinds, [1, 3])[name]}
-        assert not torch.allclose(network(batch).outputs, network(other).outputs, atol=1e-3), f"{name} is not looked at"
+    network = model({"v": Plain("vector"), "t": Plain("sequence")}, method)
     check(network, kinds, tmp_path / "m.onnx")
 
 

@@ -58,7 +58,7 @@ class Crnn(Encoder):
     def encode(self, signal: Signal) -> tuple[Tensor, Tensor, Tensor]:
         if signal.lengths is None:
             grid = self.body(signal.values.float())
-            lengths = torch.full((len(grid),), grid.shape[-1], device=grid.device)
+            lengths = torch.full_like(signal.present, grid.shape[-1], dtype=torch.int64)
         else:
             grid, lengths = self.body.masked(signal.values.float().transpose(1, 2)[:, None], signal.lengths.clamp(min=1))
         steps_BTD = self.dropout(F.relu(self.narrow(grid.flatten(1, 2).transpose(1, 2))))

@@ -98,14 +98,13 @@ class GatedCrossAttention(Fusion):
     def _lead(self, tokens: list[Tensor], own_masks: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """The steps that each row is read by [B, T, H], their mask, and the column that they are of [B]: the first there."""
         longest = max(own.shape[1] for own in tokens)
-        rows = len(own_masks[0])
-        steps, mask = tokens[0].new_zeros(rows, longest, self.dim), own_masks[0].new_zeros(rows, longest)
-        leads = torch.full((rows,), -1, device=mask.device)
-        for m, own in enumerate(tokens):
-            room = longest - own.shape[1]
+        wide = [F.pad(own, (0, 0, 0, longest - own.shape[1])) for own in tokens]
+        masks_wide = [F.pad(own, (0, longest - own.shape[1])) for own in own_masks]
+        steps, mask, leads = wide[0], masks_wide[0], own_masks[0].any(1).long() - 1
+        for m in range(1, len(wide)):
             taken = (leads < 0) & own_masks[m].any(1)
-            steps = torch.where(taken[:, None, None], F.pad(own, (0, 0, 0, room)), steps)
-            mask = torch.where(taken[:, None], F.pad(own_masks[m], (0, room)), mask)
+            steps = torch.where(taken[:, None, None], wide[m], steps)
+            mask = (taken[:, None] & masks_wide[m]) | (~taken[:, None] & mask)
             leads = torch.where(taken, m, leads)
         return steps * mask[..., None], mask, leads
 

@@ -54,22 +54,45 @@ def command(options: Options, context: Context) -> None:
 def _sections(settings: Settings) -> Iterator[tuple[str, list[str]]]:
     """Each section with its lines: those of all commands, those of parts, and the flags of each command."""
     from mmcli import registry
-    from mmcli.config.settings import ROOM_OF_KEY, SECTIONS, section_config
+    from mmcli.config.settings import COMMANDS, ROOM_OF_KEY, SECTIONS, section_config
 
     for name in SECTIONS:
         config = section_config(name)
-        yield name, [f"[{name}]", *_options(config, settings.section(name, config), settings.said(name))]
+        yield name, [f"[{name}]", *_options(config, settings.said(name))]
     for key, room in ROOM_OF_KEY.items():
         for part, info in registry.parts(room).items():
-            config = registry.config_class(room, part)
-            said = settings.said(key).get(part, {})
-            if config.model_fields:
-                yield f"{key}.{part}", [f"[{key}.{part}]", f"# {info.summary}", *_options(config, config(**said), said)]
-    for stage in STAGES:
-        yield stage, [f"[{stage}]", *_flags(stage, settings.said(stage))]
+            said = _said_of(room, part, settings.said(key))
+            if registry.config_class(room, part).model_fields:
+                yield (
+                    f"{key}.{part}",
+                    [f"[{key}.{part}]", f"# {info.summary}", *_options(registry.config_class(room, part), said)],
+                )
+    for command in COMMANDS:
+        said = settings.said(command)
+        if command in STAGES or any(not isinstance(value, dict) for value in said.values()):
+            yield command, [f"[{command}]", *_flags(command, said)]
+        yield from _tables(command, said)
 
 
-def _options(config: type[Any], values: Any, said: Mapping[str, Any]) -> Iterator[str]:
+def _said_of(room: str, part: str, section: Mapping[str, Any]) -> dict[str, Any]:
+    """What the user says of a part, however it is spelt."""
+    from mmcli.config.settings import spellings
+
+    return {name: value for spelling in spellings(room, part) for name, value in section.get(spelling, {}).items()}
+
+
+def _tables(name: str, said: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
+    """What is said for one command alone, `[fuse.training]`, as it is said."""
+    for key, value in said.items():
+        if isinstance(value, dict):
+            own = [f"{option} = {_toml(given)}" for option, given in value.items() if not isinstance(given, dict)]
+            if own:
+                yield f"{name}.{key}", [f"[{name}.{key}]", *own]
+            yield from _tables(f"{name}.{key}", value)
+
+
+def _options(config: type[Any], said: Mapping[str, Any]) -> Iterator[str]:
+    values = config(**said)
     for name, field in config.model_fields.items():
         about = " ".join((field.description or "").split()).partition(". ")[0]
         yield _line(name, getattr(values, name), about, name in said)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -44,7 +45,7 @@ def command(
     context.settings.refuse_unused("fusions", fuse.methods_of(fusion), "fuse")
     steps = [] if options.no_optimize else optimize.steps_of(choices, compute)
     context.settings.refuse_unused("optimizations", steps, "optimize")
-    data = {}
+    data, started = {}, time.monotonic()
     outcome = preprocess.run(source.table, table, replace(context, to_the_end=True))
     data["preprocess"] = outcome.data
     if context.dry_run:
@@ -55,4 +56,10 @@ def command(
         data["optimize"] = optimize.run(choices, context).data
     outcome = evaluate.run(proof, context)
     data["evaluate"] = outcome.data
+    took = time.monotonic() - started
+    if options.whole is not None and took > options.whole:
+        context.console.warn(
+            f"all of it took {took:.0f} s, --time-budget was {options.whole:g} s: it bounds training; reading the table, the "
+            "baselines and the proof take what they take"
+        )
     return replace(outcome, data=data)

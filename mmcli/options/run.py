@@ -50,8 +50,8 @@ class Options:
         float | None,
         Flag(
             "--time-budget",
-            "How long all of it may take: 90s, 10m, 1h. What has no time left is trained for fewer epochs, or left out, and "
-            "said. Default: what the preset takes.",
+            "About how long all of it may take: 90s, 10m, 1h. What has no time left is trained for fewer epochs, or left out, "
+            "and said; the proof is always made. Default: what the preset takes.",
             metavar="TIME",
             panel=TRAINING,
             parse=seconds,

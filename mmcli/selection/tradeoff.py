@@ -7,12 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from mmcli.models.runners import Cost
+from mmcli.models.runners import BFLOAT16, FLOAT32, TORCH, Cost
 from mmcli.options.optimize import Goal
 from mmcli.reporting.dots import Point
 from mmcli.reporting.metrics import Interval, shown
 from mmcli.reporting.words import signed, worsened
 
+CLOCK = 1.25
+"""How much faster on average something must be to be faster for sure: two measurements on a busy machine differ so."""
 WORTH_SAYING = 0.02
 """Share by which another metric must get worse to be told: less may be rounding."""
 
@@ -99,7 +101,8 @@ def on_front(rows: Sequence[Row], sign: int) -> list[bool]:
 
 def pick(rows: Sequence[Row], goal: Goal, sign: int) -> Row:
     """Of the allowed rows the one that serves the goal best; the best score breaks ties. `balanced` is the least product of the
-    latency of one row, that of 32, and the size. `accuracy` credits no more than the most accurate model's score where the
+    latency of one row, that of 32, and the size; a model in another precision must be faster beyond what the clock tells twice
+    alike, since its answers differ by rounding. `accuracy` credits no more than the most accurate model's score where the
     difference is within noise, and then looks at the loss: the best of many on few val rows is so by luck."""
     usable = [row for row in rows if row.allowed and row.cost is not None]
 
@@ -116,7 +119,11 @@ def pick(rows: Sequence[Row], goal: Goal, sign: int) -> Row:
         costs = (row.cost.p50_ms_1, row.cost.p50_ms_32, row.cost.size_mb)
         return (sum(math.log(max(own, 1e-6)) for own in costs), score)
 
-    return min(usable, key=key)
+    best = min(usable, key=key)
+    if goal == "balanced" and best.way in {BFLOAT16, FLOAT32}:
+        plain = [row for row in usable if row.way == TORCH and row.cost and best.cost and row.cost.size_mb == best.cost.size_mb]
+        return next((row for row in plain if key(row)[0] - key(best)[0] < 2 * math.log(CLOCK)), best)
+    return best
 
 
 def table(rows: Sequence[Row], metric: str, picked: str) -> tuple[list[str], list[list[str]]]:

@@ -44,14 +44,15 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
     for line in plan.warnings:
         context.console.warn(line)
     _say_schema(plan, context)
+    artifact = None if context.force else store.up_to_date(context.root, layout.PREPROCESS, plan.fingerprint)
+    if artifact is None:
+        _refuse_another_table(plan, context)
     if context.dry_run:
         context.console.note("dry run: nothing was written")
         return Outcome(_summary(plan, None), f"mmcli preprocess {shlex.quote(str(path))}")
-    artifact = None if context.force else store.up_to_date(context.root, layout.PREPROCESS, plan.fingerprint)
     if artifact:
         context.console.note(f"preprocess: up to date ({artifact.path})")
         return Outcome(_summary(plan, artifact), "mmcli train-encoder")
-    _refuse_another_table(plan, context)
     started = time.monotonic()
     with store.writing(
         context.root,
@@ -79,13 +80,15 @@ def _refuse_another_table(plan: Plan, context: Context) -> None:
     previous = _previous(context)
     if previous is None or not layout.encoders(context.root):
         return
-    old = Path(str(previous.config.get("table", "")))
-    if old.name == plan.table.path.name and (old == plan.table.path or not old.exists()):
-        return  # the table itself, changed or moved
-    if old.exists() and plan.table.path.exists() and old.samefile(plan.table.path):
+    old, new = Path(str(previous.config.get("table", ""))), plan.table.path
+    if old.is_file() and new.is_file():
+        same = old.samefile(new) or store.file_digest(old) == store.file_digest(new)
+    else:
+        same = old.name == new.name  # the table was moved
+    if same:
         return
     raise ConfigError(
-        f"{context.root} holds models of another table: {old}, not {plan.table.path}",
+        f"{context.root} holds models of another table: {old}, not {new}",
         "Keep them and choose another folder: -a DIR; or begin anew with this table: --force.",
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,11 @@ import torch
 
 from mmcli.data import targets
 from mmcli.errors import DataError
+from mmcli.media import files as media
 from mmcli.models import predictor
 from mmcli.models.predictor import Model
 from mmcli.options.evaluate import Options
+from mmcli.proof.examples import raw_cells
 from mmcli.reporting.metrics import Interval, shown
 from mmcli.stages import Context, Outcome, say_of_table
 from mmcli.tables.names import tidy
@@ -49,7 +52,7 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
     keep = list(dict.fromkeys([*names, *options.slices]))
     parts = table.chunks(columns=list(dict.fromkeys([*(c for c in loaded.columns if c in table.columns), *keep])))
     for prediction in loaded.predict_chunks(parts, options.media_root or str(path.parent), allow_missing=False):
-        frames.append(prediction.rows[keep])
+        frames.append(prediction.rows)
         outputs.append(prediction.outputs)
         rejects += prediction.rejects
     if not frames:
@@ -61,10 +64,36 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
             f"{cell!r}: {why}"
         )
     rows = pd.concat(frames)
+    _say_seen(loaded, rows, options.media_root or str(path.parent), context)
     cells, kept = _scorable(loaded, rows, names, context)
     task, index = loaded.task, torch.tensor(kept)
     made = task.outputs.gather(task.outputs.join(outputs), index)
     return _told(path, loaded, made, cells, rows.iloc[kept], options, context)
+
+
+def _say_seen(loaded: Model, rows: pd.DataFrame, root: str, context: Context) -> None:
+    """Warns of rows whose inputs are those of a row that the model was made from: on them it knows the answer. Where the table
+    that it was made from cannot be read any more, that cannot be told."""
+    dataset = loaded.dataset
+    config, columns = dataset.artifact.config, [name for name in loaded.columns if name in rows]
+    taught = torch.cat([dataset.splits["train"], dataset.splits["val"]]).tolist()
+    cells, _ = raw_cells(dataset, taught, columns)
+    if cells is None or set(cells) != set(columns):
+        return
+    old = str(config["schema"].get("media_root") or Path(str(config["table"])).parent)
+    files = {name: item for own in loaded.inputs.values() for name, item in own.members.items() if item.reads_files}
+
+    def key(values: Mapping[Any, Any], where: str) -> tuple[str, ...]:
+        said = {name: "" if values[name] is None else str(values[name]) for name in columns}
+        return tuple(media.resolve(cell, where) if cell and name in files else cell for name, cell in said.items())
+
+    known = {key({name: cells[name].get(row) for name in columns}, old) for row in taught}
+    seen = [row for row, values in enumerate(rows[columns].to_dict("records"), 1) if key(values, root) in known]
+    if seen:
+        context.console.warn(
+            f"{len(seen):,} of {len(rows):,} rows have the inputs of rows that the model was made from (the first: row "
+            f"{seen[0]}): it has learnt them, and the scores say little of new ones"
+        )
 
 
 def _scorable(loaded: Model, rows: pd.DataFrame, names: list[str], context: Context) -> tuple[Rows, list[int]]:

@@ -78,7 +78,7 @@ def _changes(job: Job, start: Compute, wanted: ComputeConfig) -> Iterator[dict[s
         yield {"channels_last": not start.channels_last}
     if wanted.optimizer == "auto" and start.fused:
         yield {"fused": False}
-    if not wanted.threads and start.device.type == "cpu" and start.threads > 1 and not others_compute():
+    if not wanted.threads and start.device.type == "cpu" and start.threads > 1:
         yield {"threads": start.threads // 2}
     if wanted.compile == "auto" and start.device.type == "cuda":
         yield {"compiled": True}
@@ -87,7 +87,7 @@ def _changes(job: Job, start: Compute, wanted: ComputeConfig) -> Iterator[dict[s
 
 
 def others_compute(seconds: float = 0.1) -> bool:
-    """Whether others keep a third of the cores busy: then fewer threads look faster than they are. Only Linux tells."""
+    """Whether others keep a third of the cores busy. Only Linux tells."""
     before = _idle_share()
     if before is None:
         return False
@@ -108,8 +108,9 @@ def _idle_share() -> tuple[int, int] | None:
 
 
 def _measure(job: Job, changes: list[dict[str, Any]]) -> tuple[Compute, str]:
-    """The fastest found, and how it compares; nothing is said, and the start kept, where the whole job is short, or where
-    memory does not hold a whole batch: training computes that in parts."""
+    """The fastest found, and how it compares; nothing is said, and the start kept, where the whole job is short, where others
+    keep the cores busy (what looks faster then is luck, and would be remembered), or where memory does not hold a whole batch:
+    training computes that in parts."""
     steps = len(job.rows.splits["train"]) / job.config.batch_size * job.config.epochs
     try:
         chosen, best = job.compute, _seconds_a_step(job, job.compute)
@@ -118,6 +119,8 @@ def _measure(job: Job, changes: list[dict[str, Any]]) -> tuple[Compute, str]:
             raise
         return job.compute, ""
     if best * steps < SHORT_S:
+        return chosen, ""
+    if job.compute.device.type == "cpu" and others_compute():
         return chosen, ""
     first, tried = best, []
     for change in changes:

@@ -46,3 +46,16 @@ def test_an_unknown_section_names_the_nearest() -> None:
     result = CliRunner().invoke(app, ["config", "trainng"])
     assert result.exit_code == 2
     assert "Did you mean 'training'?" in result.stderr
+
+
+def test_what_a_file_says_for_one_command_or_by_another_spelling_is_not_lost(tmp_path: Path) -> None:
+    file = tmp_path / "my.toml"
+    file.write_text(
+        "[fuse]\nseeds = 5\n[fuse.training]\nepochs = 9\n[fuse.fusion.gated]\nhidden = 96\n"
+        "[encoder.ft_transformer]\ndropout = 0.05\n[predict]\nraw = true\n",
+        encoding="utf-8",
+    )
+    told = tomllib.loads(shown("-c", str(file)))
+    assert told["fuse"] == {"seeds": 5, "training": {"epochs": 9}, "fusion": {"gated": {"hidden": 96}}}
+    assert told["encoder"]["ft-transformer"] == {"dropout": 0.05}
+    assert told["predict"] == {"raw": True}

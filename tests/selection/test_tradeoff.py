@@ -103,6 +103,13 @@ def test_balanced_counts_batches_too() -> None:
     assert pick([ROWS[0], slow_in_batches], "balanced", 1).name == "best"
 
 
+@pytest.mark.parametrize(("p50", "name"), [(9.0, "plain"), (5.0, "float32")])
+def test_another_precision_is_taken_only_where_it_is_faster_for_sure(p50: float, name: str) -> None:
+    plain, other = row("plain", 0.9, 10, 40), replace(row("float32", 0.9, p50, 40), way="torch float32")
+    assert pick([other, plain], "balanced", 1).name == name
+    assert pick([other, plain], "latency", 1).name == "float32"
+
+
 def test_rows_come_back_from_json_and_reasons_are_told() -> None:
     failed = Row("aot", "aot", reason="no compiler")
     for own in (*ROWS, failed):

@@ -46,6 +46,9 @@ def test_it_is_the_score_of_what_predict_writes(chain: Path, rows: pd.DataFrame,
     right = (predicted["label_predicted"] == rows["label"]).mean()
     assert found["scores"]["model"]["accuracy"]["value"] == pytest.approx(right)
     assert found["rows"] == len(rows)
+    counts = json.loads((chain / "preprocess/artifact.json").read_text(encoding="utf-8"))["metrics"]
+    taught = counts["train"] + counts["val"]
+    assert f"{taught} of {len(rows)} rows have the inputs of rows that the model was made from" in " ".join(said.split())
     share = rows["label"].value_counts(normalize=True)
     assert found["scores"]["baseline: majority"]["accuracy"]["value"] in [pytest.approx(own) for own in share]
 
@@ -97,14 +100,28 @@ def test_history_tells_what_was_made_and_what_was_replaced(chain: Path, tmp_path
     assert "2099-01-01" in said
 
 
+def test_rows_with_other_inputs_are_new(chain: Path, rows: pd.DataFrame, tmp_path: Path) -> None:
+    rows.assign(word=rows["word"] + " indeed").to_csv(tmp_path / "new.csv", index=False)
+    code, _, said = invoke("evaluate", tmp_path / "new.csv", "-a", chain)
+    assert code == 0, said
+    assert "was made from" not in said
+
+
 def test_another_table_is_refused_where_models_lie(chain: Path, rows: pd.DataFrame, tmp_path: Path) -> None:
     other = tmp_path / "other.csv"
-    rows.to_csv(other, index=False)
+    rows.assign(more="x").to_csv(other, index=False)
     before = (chain / "preprocess/artifact.json").read_bytes()
     code, _, said = invoke("preprocess", other, "-a", chain, "--target", "label", "--input", "word")
     assert code == ExitCode.USAGE
     assert "holds models of another table" in " ".join(said.split())
     assert "--force" in said
+    assert invoke("preprocess", other, "-a", chain, "--target", "label", "--dry-run")[0] == ExitCode.USAGE
+    table = Path(json.loads(before)["config"]["table"])
+    shutil.copy2(table, tmp_path / "renamed.csv")  # the same table by another name
+    code, _, said = invoke(
+        "preprocess", tmp_path / "renamed.csv", "-a", chain, "--target", "label", "--input", "word", "--dry-run"
+    )
+    assert code == ExitCode.DONE, said
     assert (chain / "preprocess/artifact.json").read_bytes() == before
     root = tmp_path / "copied"
     shutil.copytree(chain, root)

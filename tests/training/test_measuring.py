@@ -21,6 +21,7 @@ QUIET = Console(quiet=True)
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("MMCLI_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(measuring, "_idle_share", lambda: None)
     return tmp_path / "cache" / "compute.json"
 
 
@@ -33,7 +34,6 @@ def test_the_faster_way_is_taken_and_remembered(cache: Path, tmp_path: Path, mon
         return (1.0 if compute.precision == "float32" else 0.5) + (0.5 if compute.threads == 2 else 1.0) + 0.2 * compute.fused
 
     monkeypatch.setattr(measuring, "_seconds_a_step", seconds)
-    monkeypatch.setattr(measuring, "others_compute", lambda: False)
     ours = job(tmp_path)
     ours = replace(ours, compute=Compute(torch.device("cpu"), "float32", threads=4))
     monkeypatch.setattr(measuring, "SHORT_S", 1.0)
@@ -96,7 +96,19 @@ def test_a_damaged_cache_is_no_obstacle(cache: Path, tmp_path: Path) -> None:
     assert measuring.tuned(job(tmp_path), QUIET).compute.precision == "float32"
 
 
-def test_a_busy_machine_is_not_asked_how_many_threads_are_best(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_chosen_or_remembered_while_others_compute(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measuring, "_seconds_a_step", lambda _, compute: 1.0 if compute.precision == "float32" else 0.5)
+    monkeypatch.setattr(measuring, "SHORT_S", 0.0)
+    ours = replace(job(tmp_path), compute=Compute(torch.device("cpu"), "float32", threads=1))
+    ticks = iter([(1000, 5000), (1040, 5100)])
+    monkeypatch.setattr(measuring, "_idle_share", lambda: next(ticks))
+    assert measuring.tuned(ours, QUIET).compute.precision == "float32"
+    assert not cache.exists()
+
+
+def test_a_busy_machine_is_told_by_its_idle_time(monkeypatch: pytest.MonkeyPatch) -> None:
     for idle, busy in ((40, True), (95, False)):
         ticks = iter([(1000, 5000), (1000 + idle, 5100)])
         monkeypatch.setattr(measuring, "_idle_share", lambda ticks=ticks: next(ticks))

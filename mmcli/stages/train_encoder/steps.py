@@ -12,7 +12,7 @@ from mmcli.signals import Column, Source
 from mmcli.text.ctc import needed_steps
 
 FIRST = 64
-"""Rows that are looked at first: those that are the likeliest to be too short."""
+"""Rows that are looked at first, those that are the likeliest to be too short; all are counted only if one of them is."""
 MUCH = 0.01
 """Share of the rows from which on it matters."""
 
@@ -28,23 +28,24 @@ def say_too_short(label: str, network: ColumnModel, prepared: Source, dataset: D
     lengths = prepared.lengths
     room = torch.ones(len(train)) if lengths is None else lengths.cpu()[train].float()
     order = (needed / room.clamp(min=1)).argsort(descending=True)
-    first = order[:FIRST]
-    short = first[_steps(network, prepared, train[first]) < needed[first]]
-    if len(short) == len(first) and len(order) > FIRST:
-        short = order[_steps(network, prepared, train[order]) < needed[order]]
-    if not len(short):
+    if not len(_short(network, prepared, train, needed, order[:FIRST])):
         return 0
-    row = int(short[0])
-    steps = int(_steps(network, prepared, train[short[:1]])[0])
+    short = _short(network, prepared, train, needed, order)
+    row = short[:1]
+    steps = int(_steps(network, prepared, train[row]))
     text = (
-        f"{label}: {len(short):,} of {len(train):,} train rows have texts that do not fit into the steps left "
-        f"of them (row {int(train[row]) + 1}: {int(needed[row])} units, {steps} steps); they teach nothing"
+        f"{label}: {len(short):,} of {len(train):,} train rows have texts that do not fit into the steps left of them (row "
+        f"{int(train[row]) + 1}: {int(needed[row])} units, {steps} steps); they teach nothing"
     )
-    larger = "a larger --image-size" if lengths is None else "shorter units"
-    console.warn(
-        text + (f". Preprocess with --target-units word or bpe, or {larger}" if len(short) > MUCH * len(train) else "")
-    )
+    if len(short) > MUCH * len(train):
+        text += ". Preprocess with --target-units word or bpe" + (", or a larger --image-size" if lengths is None else "")
+    console.warn(text)
     return len(short)
+
+
+def _short(network: ColumnModel, prepared: Source, train: Tensor, needed: Tensor, places: Tensor) -> Tensor:
+    """Those of some places among the train rows whose text needs more steps than there are."""
+    return places[_steps(network, prepared, train[places]) < needed[places]]
 
 
 @torch.no_grad()

@@ -9,6 +9,7 @@ from typing import Any
 from mmcli import registry
 from mmcli.config.settings import Settings
 from mmcli.errors import ConfigError, DataError
+from mmcli.options.columns import TASK_FLAGS
 from mmcli.tables import dates, missing
 from mmcli.tables.numbers import study
 from mmcli.tasks import Cells, Task
@@ -105,8 +106,8 @@ def choose(
     likeness = {name: kind.sniff(config, full) for name, (kind, config) in kinds.items()}
     best = max(likeness, key=lambda name: likeness[name].confidence)
     for name in sorted(set(options) - {best}):
-        flags = ", ".join(options[name])
-        raise ConfigError(f"the option {flags} is for {name}, the task is {best}", f"Add --task {name}, or leave it out.")
+        flags = ", ".join(TASK_FLAGS.get(option, option) for option in options[name])
+        raise ConfigError(f"{flags}: for the task {name}, and the task is {best}", f"Add --task {name}, or leave it out.")
     others = " or ".join(name for name in registry.parts("tasks") if name != best)
     why = "" if told else f"task: {best}, since the target has {likeness[best].reason} (--task {others} to change)"
     return (*kinds[best], why)

@@ -21,6 +21,14 @@ CALLED_ELSEWHERE = {
 """What other tools call tasks."""
 UNITS, NORMALIZE = ("char", "word", "bpe"), ("nfkc", "case", "all")
 METRICS = ("wer", "cer", "bleu", "chrf", "exact")
+TASK_FLAGS = {
+    "separator": "--label-separator",
+    "units": "--target-units",
+    "vocab": "--target-vocab",
+    "normalize": "--normalize",
+    "metric": "--metric",
+}
+"""Option of a task -> the flag that says it."""
 COLUMNS, READING = "Columns", "Reading the table"
 
 MediaRoot = Annotated[
@@ -31,6 +39,11 @@ MediaRoot = Annotated[
         metavar="DIR",
         panel=READING,
     ),
+]
+
+
+AllowMissing = Annotated[
+    bool, Flag("--allow-missing", "Go on although most files of a column are not there: they count as missing.")
 ]
 
 

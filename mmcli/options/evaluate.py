@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 from mmcli.errors import ConfigError
-from mmcli.options.columns import MediaRoot
+from mmcli.options.columns import AllowMissing, MediaRoot
 from mmcli.options.common import All
 from mmcli.options.flags import Flag
 from mmcli.tables.finding import require_file
@@ -40,6 +40,7 @@ class Options:
     ] = None
     all: All = False
     media_root: MediaRoot = None
+    allow_missing: AllowMissing = False
 
     def check(self) -> None:
         """Looks at the table before torch is imported.
@@ -48,8 +49,9 @@ class Options:
             ConfigError: there is no such file, or what is asked besides is of no use for a new table.
         """
         if self.new is None:
-            if self.media_root is not None:
-                raise ConfigError("--media-root is for a new table", "E.g. mmcli evaluate new.csv --media-root DIR")
+            if self.media_root is not None or self.allow_missing:
+                flag = "--allow-missing" if self.allow_missing else "--media-root DIR"
+                raise ConfigError(f"{flag.split()[0]} is for a new table", f"E.g. mmcli evaluate new.csv {flag}")
             return
         require_file(self.new)
         if self.quick or self.compare is not None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 from mmcli.errors import ConfigError
-from mmcli.options.columns import Delimiter, Encoding, MediaRoot
+from mmcli.options.columns import AllowMissing, Delimiter, Encoding, MediaRoot
 from mmcli.options.common import Common
 from mmcli.options.flags import Flag
 
@@ -34,9 +34,7 @@ class Options:
     raw: Annotated[
         bool, Flag("--raw", "Leave cells of a CSV that a spreadsheet would run as formulas without an apostrophe.")
     ] = False
-    allow_missing: Annotated[
-        bool, Flag("--allow-missing", "Predict although most files of a column are not there: they count as missing.")
-    ] = False
+    allow_missing: AllowMissing = False
     media_root: MediaRoot = None
     encoding: Encoding = None
     delimiter: Delimiter = None

@@ -86,7 +86,7 @@ LEFT_OUT: dict[type, tuple[str, ...]] = {
     train_encoder.Options: ("columns", "tokens", "time_budget", "profile"),
     fuse.Options: ("inputs", "encoders", "time_budget", "align", "order", "explain", "workers", "board"),
     optimize.Options: ("method", "max_drop", "pick", "ensemble", "coverage", "time_budget", "join", "skip", "only", "more"),
-    evaluate.Options: ("new", "slices", "quick", "compare", "media_root"),
+    evaluate.Options: ("new", "slices", "quick", "compare", "media_root", "allow_missing"),
 }
 """Class -> its options that `run` does not take."""
 MEANS: dict[Preset, dict[type, dict[str, Any]]] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -51,7 +52,7 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
     frames, outputs, rejects = [], [], []
     keep = list(dict.fromkeys([*names, *options.slices]))
     parts = table.chunks(columns=list(dict.fromkeys([*(c for c in loaded.columns if c in table.columns), *keep])))
-    for prediction in loaded.predict_chunks(parts, options.media_root or str(path.parent), allow_missing=False):
+    for prediction in loaded.predict_chunks(parts, options.media_root or str(path.parent), allow_missing=options.allow_missing):
         frames.append(prediction.rows)
         outputs.append(prediction.outputs)
         rejects += prediction.rejects
@@ -125,9 +126,10 @@ def _scorable(loaded: Model, rows: pd.DataFrame, names: list[str], context: Cont
             kept.append(row)
     if strange:
         some = ", ".join(map(repr, list(strange)[:5])) + (", ..." if len(strange) > 5 else "")
+        counted = f"{strange.total():,} row{'s' * (strange.total() > 1)}"
         context.console.warn(
-            f"{strange.total():,} rows have a target that the model cannot answer with ({some}; the first: row {first}): left "
-            "out of the scores, although it has them wrong"
+            f"{counted} with a target that the model cannot answer with ({some}; the first: row {first}):"
+            " left out of the scores, although it has them wrong"
         )
     if not kept:
         raise DataError(f"no row has a target that the model knows, of {len(cells):,}", f"It was made for: {task.summary()}.")
@@ -171,7 +173,8 @@ def _told(
             for column, of in sliced.items()
         },
     }
-    return Outcome(data, f"mmcli predict {path} -o predictions.csv")
+    root = [] if options.media_root is None else ["--media-root", options.media_root]
+    return Outcome(data, shlex.join(["mmcli", "predict", str(path), "-o", "predictions.csv", *root]))
 
 
 def _table(

@@ -203,7 +203,12 @@ class Text(Task):
         if len(points) < 2:
             return {}
         drawn = charts.curves({name.upper(): points}, "units of the right text", name)
-        return {"by_length": (drawn, "Errors by the length of the right text: each dot is a quarter of the rows.")}
+        return {
+            "by_length": (
+                drawn,
+                "Errors by the length of the right text: each dot is a part of the rows, the shorter texts first.",
+            )
+        }
 
     def worst_rows(self, outputs: Column, targets: Tensor, most: int) -> list[tuple[int, str]]:
         """By their share of wrong characters."""

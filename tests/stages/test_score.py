@@ -100,6 +100,19 @@ def test_history_tells_what_was_made_and_what_was_replaced(chain: Path, tmp_path
     assert "2099-01-01" in said
 
 
+def test_files_that_are_not_there_and_the_two_ways_out(chain: Path, rows: pd.DataFrame, tmp_path: Path) -> None:
+    new = tmp_path / "new.csv"
+    rows.assign(picture=[f"gone/{row}.png" for row in range(len(rows))]).to_csv(new, index=False)
+    code, _, said = invoke("evaluate", new, "-a", chain)
+    assert code == ExitCode.BAD_DATA
+    assert "--media-root" in said
+    assert "--allow-missing" in said
+    code, _, said = invoke("evaluate", new, "-a", chain, "--allow-missing", "--media-root", tmp_path)
+    assert code == ExitCode.DONE, said
+    assert f"--media-root {tmp_path}" in said.partition("next:")[2]
+    assert invoke("evaluate", "-a", chain, "--allow-missing")[0] == ExitCode.USAGE
+
+
 def test_rows_with_other_inputs_are_new(chain: Path, rows: pd.DataFrame, tmp_path: Path) -> None:
     rows.assign(word=rows["word"] + " indeed").to_csv(tmp_path / "new.csv", index=False)
     code, _, said = invoke("evaluate", tmp_path / "new.csv", "-a", chain)

@@ -80,6 +80,19 @@ class Dataset:
         return list(self.schema["inputs"])
 
     @property
+    def shares(self) -> dict[str, str]:
+        """Input -> the input whose modality and encoder it reads, where it has none of its own."""
+        return dict(self.schema.get("shares", {}))
+
+    def owner(self, name: str) -> str:
+        """The input whose encoder an input reads: itself, unless it shares another's."""
+        return self.shares.get(name, name)
+
+    def readers(self, name: str) -> list[str]:
+        """The inputs that read the encoder of an owner, itself first."""
+        return [name, *(reader for reader, owner in self.shares.items() if owner == name)]
+
+    @property
     def target(self) -> str:
         """What is predicted, in a word: the target column, or several joined by a plus."""
         return "+".join(self.schema["targets"])

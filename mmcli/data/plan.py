@@ -92,6 +92,7 @@ class Plan:
                 for item in found.columns
             },
             "inputs": found.inputs,
+            **({"shares": found.shares} if found.shares else {}),
             "roles": {"split": found.split, "group": found.group, "id": found.id, "ignored": found.ignored},
             "na": sorted(self.table.na),
             "rows": len(self.rows),
@@ -140,9 +141,10 @@ def plan(path: Path, options: Options, settings: Settings, seed: int, needs_test
         raise DataError(f"no row of {path} is test: run would have nothing to show in the end", warnings.NO_TEST_ROWS)
     task = _fit_task(rows, found, kind, task_config)
     configs = {item.name: configs[item.name] for item in found.columns}
+    told: dict[str, Any] = {**asdict(found), "announcements": [], "warnings": []}
     config = {
         "table": str(path),
-        "schema": {**asdict(found), "announcements": [], "warnings": []},
+        "schema": told if found.shares else {key: own for key, own in told.items() if key != "shares"},
         "na": [sorted(table.na), roles.keep_na],
         "modalities": {name: config.model_dump() for name, config in configs.items()},
         "for": options.encoders,
@@ -180,6 +182,11 @@ def _modality_configs(found: Schema, options: Options, settings: Settings) -> di
         if options.roles.keep_na and "missing_words" in type(config).model_fields:
             said["missing_words"] = False
         configs[item.name] = type(config)(**{**config.model_dump(), **said})
+    for reader, owner in found.shares.items():
+        if configs[reader] != configs[owner]:
+            raise ConfigError(
+                f"{reader!r} and {owner!r} share an encoder, but are to be preprocessed in two ways", "Say the same of both."
+            )
     return configs
 
 
@@ -266,7 +273,8 @@ def _usable(found: Schema, table: Table, survey: Survey, rows: pd.DataFrame, eac
         )
     gone = {item.name for item in found.columns} - {item.name for item in kept}
     ignored = [name for name in table.columns if name in gone or name in found.ignored]
-    return replace(found, columns=kept, inputs=schema.grouped(kept, table, each), ignored=ignored)
+    shares = {reader: owner for reader, owner in found.shares.items() if not {reader, owner} & gone}
+    return replace(found, columns=kept, inputs=schema.grouped(kept, table, each), ignored=ignored, shares=shares)
 
 
 def _tidy(rows: pd.DataFrame, found: Schema) -> list[str]:

@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from mmcli import registry
-from mmcli.data import inputs
+from mmcli.data import inputs, shares
 from mmcli.data import roles as naming
 from mmcli.errors import ConfigError, DataError, MmcliError, combine, unknown
 from mmcli.media import addresses, looking
@@ -68,6 +68,8 @@ class Schema:
     """What the user may not have meant."""
     decimal: str = ""
     """The mark before decimals that the columns prove together, for those that prove none."""
+    shares: dict[str, str] = field(default_factory=dict)
+    """Input -> the input whose modality and encoder it reads."""
 
 
 def infer(table: Table, roles: Roles) -> Schema:
@@ -103,7 +105,20 @@ def infer(table: Table, roles: Roles) -> Schema:
     used = {*targets, own.split, own.group, own.id, *(c.name for c in columns)}
     ignored = [name for name in table.columns if name not in used]
     groups = grouped(columns, table, roles.each)
-    return Schema(targets, columns, groups, own.split, own.group, own.id, ignored, media_root, said, doubts, decimal)
+    shared = _shares(columns, roles, said)
+    return Schema(targets, columns, groups, own.split, own.group, own.id, ignored, media_root, said, doubts, decimal, shared)
+
+
+def _shares(columns: Sequence[InputColumn], roles: Roles, said: list[str]) -> dict[str, str]:
+    """Which columns read the encoder of another, as told or as their names tell, which is announced."""
+    if roles.share and roles.no_share:
+        raise ConfigError("--share and --no-share contradict each other", "Drop one.")
+    joins = {item.name: registry.load("modalities", item.modality).joins for item in columns}
+    found = shares.find({item.name: item.modality for item in columns}, joins, roles.share, look=not roles.no_share)
+    for owner in [] if roles.share else dict.fromkeys(found.values()):
+        readers = ", ".join(repr(name) for name, own in found.items() if own == owner)
+        said.append(f"{owner!r} and {readers} share one encoder, by their names (--no-share for one each)")
+    return found
 
 
 def _wants_target(roles: Roles) -> bool:

@@ -31,7 +31,7 @@ DECISIONS_RATE = 50.0
 
 def embeddings(artifact: Artifact, out_of_fold: bool = False) -> FeatureTable:
     """The features that an encoder left of every row, float16; with its decisions, of train rows out of fold where asked."""
-    named = tensors.load(artifact.file(loading.EMBEDDINGS))
+    named = tensors.load(artifact.file(loading.embeddings_file(artifact)))
     decisions = named.get(OUT_OF_FOLD if out_of_fold else OUTPUTS)
     if "offsets" in named:
         return RaggedFeatures(named["pooled"], named["tokens"], named["offsets"], named["present"], decisions)

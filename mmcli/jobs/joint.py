@@ -133,7 +133,7 @@ def _learning_rates(network: FusedModel, encoder_rate: float) -> dict[str, float
     """Prefix of parameter names -> factor on the learning rate: the finest first, since the first that fits counts."""
     rates = {
         f"network.encoders.{place}.{part}": rate * encoder_rate
-        for place, name in enumerate(network.names)
+        for name, place in network.places.items()
         for part, rate in network.encoder(name).learning_rates().items()
     }
     decisions = {"network.fusion_head.decisions.": DECISIONS_RATE}

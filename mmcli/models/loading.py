@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,27 @@ def load_encoder(dataset: Dataset, artifact: Artifact) -> ColumnModel:
     config = artifact.config
     encoder = build_encoder(config["architecture"], config["encoder"], dataset.input(config["column"]).spec)
     model = ColumnModel(encoder, build_answer(config["head"], dataset.task, encoder.dim))
-    _load_weights(model, artifact)
+    _load_weights(model, artifact, _of_reader(tensors.load(artifact.file(WEIGHTS)), artifact))
     return model.eval()
+
+
+def load_encoders(dataset: Dataset, artifacts: Mapping[str, Artifact]) -> dict[str, ColumnModel]:
+    """The same of several; inputs that share an encoder have the same module."""
+    made, known = {}, dict[str, ColumnModel]()
+    for name, artifact in artifacts.items():
+        made[name] = load_encoder(dataset, artifact)
+        made[name].encoder = known.setdefault(artifact.name, made[name]).encoder
+    return made
+
+
+def _of_reader(weights: Mapping[str, Tensor], artifact: Artifact) -> dict[str, Tensor]:
+    """Of the weights of an encoder's artifact the encoder's and those of the head of the input that reads it: a shared one
+    holds a head for each reader, the owner's as `head.`, the others' as `heads.1.` and so on."""
+    readers = artifact.config.get("readers", [])
+    place = readers.index(artifact.config["column"]) if readers else 0
+    head = f"heads.{place}." if place else "head."
+    encoder = {name: tensor for name, tensor in weights.items() if name.startswith("encoder.")}
+    return encoder | {f"head.{name}": tensor for name, tensor in _under(head, weights).items()}
 
 
 def load_fused(dataset: Dataset, artifact: Artifact) -> FusedModel:
@@ -41,7 +61,7 @@ def load_fused(dataset: Dataset, artifact: Artifact) -> FusedModel:
         _load_weights(network, artifact)
         return network.eval()
     for place, (name, own) in enumerate(encoders_of(artifact).items()):
-        weights = tensors.load(own.file(WEIGHTS))
+        weights = _of_reader(tensors.load(own.file(WEIGHTS)), own)
         network.encoder(name).load_state_dict(_under("encoder.", weights))
         if network.heads:
             network.heads[place].load_state_dict(_under("head.", weights))
@@ -53,9 +73,9 @@ def _under(prefix: str, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): tensor for name, tensor in weights.items() if name.startswith(prefix)}
 
 
-def _load_weights(module: nn.Module, artifact: Artifact) -> None:
+def _load_weights(module: nn.Module, artifact: Artifact, weights: Mapping[str, Tensor] | None = None) -> None:
     try:
-        module.load_state_dict(tensors.load(artifact.file(WEIGHTS)))
+        module.load_state_dict(dict(tensors.load(artifact.file(WEIGHTS)) if weights is None else weights))
     except RuntimeError as error:
         raise ArtifactError(
             f"{artifact.path / WEIGHTS} does not fit the model that its manifest describes: {str(error).splitlines()[0]}",
@@ -63,16 +83,48 @@ def _load_weights(module: nn.Module, artifact: Artifact) -> None:
         ) from None
 
 
-def read_encoder(root: Path, column: str, architecture: str) -> Artifact:
-    """The artifact of one encoder."""
-    name = layout.encoder(column, architecture)
-    return store.read(root, name, "encoder", f"mmcli train-encoder {column} --arch {architecture}")
+def read_encoder(root: Path, column: str, architecture: str, owner: str | None = None) -> Artifact:
+    """The artifact of one encoder, as an input reads it: its own, or that of the `owner` that it shares one with, which the
+    preprocessed table tells where it is not given."""
+    owner = owner_of(root, column) if owner is None else owner
+    name = layout.encoder(owner, architecture)
+    return as_read_by(store.read(root, name, "encoder", f"mmcli train-encoder {owner} --arch {architecture}"), column)
+
+
+def owner_of(root: Path, column: str) -> str:
+    """The input whose encoder an input reads, as the preprocessed table tells; itself where there is none."""
+    if not store.exists(root, layout.PREPROCESS):
+        return column
+    table = store.read(root, layout.PREPROCESS, "preprocess", "mmcli preprocess TABLE")
+    return str(table.config.get("schema", {}).get("shares", {}).get(column, column))
+
+
+def as_read_by(artifact: Artifact, reader: str) -> Artifact:
+    """The artifact of a shared encoder as one of its readers sees it: its `column`, and that input's own metrics."""
+    config, metrics = artifact.config, artifact.metrics
+    if reader not in config.get("readers", []):
+        return artifact
+    owner = {} if reader == config["readers"][0] else {"owner": config["readers"][0]}
+    own = {"config": {**config, **owner, "column": reader}, "metrics": {**metrics, **metrics["readers"][reader]}}
+    return replace(artifact, manifest={**artifact.manifest, **own})
+
+
+def embeddings_file(artifact: Artifact) -> str:
+    """Which of an encoder's files holds the embeddings of the input that reads it."""
+    return EMBEDDINGS if "owner" not in artifact.config else reader_file(artifact.config["column"])
+
+
+def reader_file(reader: str) -> str:
+    """What the embeddings of an input are called that shares another's encoder."""
+    return f"embeddings.{layout.safe(reader)}.safetensors"
 
 
 def encoders_of(fused: Artifact) -> dict[str, Artifact]:
     """The encoders that a fused model was made from, by their name in it."""
-    chosen = fused.config["encoders"]
-    return {name: read_encoder(fused.root, choice["input"], choice["architecture"]) for name, choice in chosen.items()}
+    return {
+        name: read_encoder(fused.root, own["input"], own["architecture"], own.get("owner", own["input"]))
+        for name, own in fused.config["encoders"].items()
+    }
 
 
 def inputs_of(fused: Artifact) -> list[str]:
@@ -90,11 +142,11 @@ def best_by_input(encoders: Mapping[str, Artifact]) -> dict[str, Artifact]:
 
 
 def fresh_encoders(root: Path, column: str) -> list[Artifact]:
-    """Complete and fresh encoders of a column, best on val first."""
-    found = []
+    """Complete and fresh encoders of a column, its own or those that it shares, best on val first."""
+    found, owner = [], owner_of(root, column)
     for name, architecture in layout.encoders(root):
-        if name == column and store.exists(root, layout.encoder(name, architecture)):
-            artifact = read_encoder(root, name, architecture)
+        if name == owner and store.exists(root, layout.encoder(name, architecture)):
+            artifact = read_encoder(root, column, architecture, owner)
             if store.stale_parent(artifact) is None:
                 found.append(artifact)
     return sorted(found, key=rank, reverse=True)

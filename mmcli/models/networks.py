@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmcli.encoders import Encoder
 from mmcli.fusions import Fusion
 from mmcli.heads import Head
-from mmcli.signals import Features, FeatureTable, Fused, Signal, Source
+from mmcli.layers import odds
+from mmcli.signals import Features, FeatureTable, Fused, Signal, Source, joined
 from mmcli.tasks import Task
 
 
@@ -34,9 +38,80 @@ class ColumnModel(nn.Module):
         return self.head(self.fused(signal))
 
     def loss(self, outputs: Any, fused: Fused, targets: Tensor) -> Tensor:
-        """What training minimises; of an encoder of many members while it trains, all of them on the same targets."""
-        members = len(fused.pooled) // len(targets)
-        return self.head.loss(outputs, fused, targets.repeat(members, *[1] * (targets.dim() - 1)))
+        """What training minimises."""
+        return own_loss(self.head, outputs, fused, targets)
+
+
+def own_loss(head: Head, outputs: Any, fused: Fused, targets: Tensor) -> Tensor:
+    """A column's own loss; of an encoder of many members while it trains, all of them on the same targets."""
+    members = len(fused.pooled) // len(targets)
+    return head.loss(outputs, fused, targets.repeat(members, *[1] * (targets.dim() - 1)))
+
+
+class SharedModel(nn.Module):
+    """One encoder that several inputs read, with a head for each; and, where the task compares them, what makes an answer of
+    how alike their features are. In a file the owner's head is `head.`, those of the others `heads.1.` and so on."""
+
+    def __init__(self, encoder: Encoder, readers: Sequence[str], heads: Sequence[Head], pair: Pair | None = None) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.readers = list(readers)
+        self.head = heads[0]
+        self.heads = nn.ModuleDict({str(place): head for place, head in enumerate(heads) if place})
+        self.pair = pair
+        self.to(memory_format=torch.channels_last)
+
+    def own_heads(self) -> dict[str, Head]:
+        """Reader -> its head."""
+        found = dict(zip(self.readers, [self.head, *self.heads.values()], strict=True))
+        return {name: head for name, head in found.items() if isinstance(head, Head)}
+
+    def features(self, signals: Mapping[str, Signal]) -> dict[str, Features]:
+        """Reader -> what the encoder makes of its signal: of all in one pass, as statistics of a batch want."""
+        together: Features = self.encoder(joined([signals[name] for name in self.readers]))
+        rows = len(signals[self.readers[0]].present)
+        index = torch.arange(len(together.present), device=together.present.device).reshape(-1, len(self.readers), rows)
+        return {name: together.gather(index[:, place].flatten()) for place, name in enumerate(self.readers)}
+
+
+class Pair(nn.Module):
+    """Log-odds that things belong together: their cosine, scaled and shifted (Zhai et al. 2023, equation 1)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(math.log(10.0)))
+        self.shift = nn.Parameter(torch.tensor(-5.0))
+
+    def logits(self, pooled: Tensor) -> Tensor:
+        """[K, K] of K vectors [K, D] with one another."""
+        unit = F.normalize(pooled.float(), dim=1)
+        return self.scale.exp() * (unit @ unit.T) + self.shift
+
+    def forward(self, features: Sequence[Features]) -> Tensor:
+        """[B, 2]: 0 and the log-odds that all columns of a row do, by their mean cosine; 0 where fewer than two are there."""
+        cosine, enough = cosines(features)
+        logit = (self.scale.exp() * cosine + self.shift) * enough
+        return torch.stack([torch.zeros_like(logit), logit], 1)
+
+    @torch.no_grad()
+    def settle(self, outputs: Tensor, targets: Tensor) -> None:
+        """Sets scale and shift by the val rows, of which it gave `outputs`: those of train are known by heart."""
+        weights, shift = odds.fitted(outputs[:, 1:], targets == 1)
+        if float(weights[0]) > 0:
+            self.shift.copy_(self.shift * weights[0].to(self.shift) + shift.to(self.shift))
+            self.scale.add_(weights[0].log().to(self.scale))
+
+
+def cosines(features: Sequence[Features]) -> tuple[Tensor, Tensor]:
+    """[B]: the mean cosine of the pooled features of every two that are there; and bool [B]: whether there are two."""
+    total = torch.zeros_like(features[0].pooled[:, 0], dtype=torch.float32)
+    pairs = torch.zeros_like(total)
+    for one, other in combinations(features, 2):
+        both = (one.present & other.present).float()
+        alike = (F.normalize(one.pooled.float(), dim=1) * F.normalize(other.pooled.float(), dim=1)).sum(1)
+        total = total + both * alike
+        pairs = pairs + both
+    return total / pairs.clamp(min=1), pairs > 0
 
 
 def alone(features: Features) -> Fused:
@@ -218,7 +293,8 @@ def _some_hidden(features: Mapping[str, Features], sources: Mapping[str, str], s
 
 
 class FusedModel(nn.Module):
-    """Encoders by name, F, and the head: prepared signals by encoder -> outputs. An input may have several encoders.
+    """Encoders by name, F, and the head: prepared signals by encoder -> outputs. An input may have several encoders; inputs
+    may share one, which is then the same module under several names.
 
     Where decisions are fused, `heads` are the encoders' own."""
 
@@ -231,7 +307,10 @@ class FusedModel(nn.Module):
     ) -> None:
         super().__init__()
         self.names = list(encoders)
-        self.encoders = nn.ModuleList(encoders.values())
+        unique = list({id(encoder): encoder for encoder in encoders.values()}.values())
+        self.places = {name: next(i for i, own in enumerate(unique) if own is encoder) for name, encoder in encoders.items()}
+        """Name -> where its encoder lies: one that several inputs share lies there once."""
+        self.encoders = nn.ModuleList(unique)
         self.heads = nn.ModuleList([] if heads is None else [heads[name] for name in encoders])
         self.fusion_head = fusion_head
         self.calibration = calibration or nn.Identity()
@@ -253,7 +332,7 @@ class FusedModel(nn.Module):
         return list(dict.fromkeys(self.sources[name] for name in self.names))
 
     def encoder(self, name: str) -> Encoder:
-        encoder = self.encoders[self.names.index(name)]
+        encoder = self.encoders[self.places[name]]
         assert isinstance(encoder, Encoder)
         return encoder
 

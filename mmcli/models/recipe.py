@@ -45,7 +45,8 @@ class Recipe:
     """All of a fused model but its weights."""
 
     encoders: dict[str, dict[str, Any]]
-    """Name -> input, architecture, encoder (its `Config`), head (that of the column by itself)."""
+    """Name -> input, architecture, encoder (its `Config`), head (that of the column by itself); and the `owner` of its
+    weights, where that is another input."""
     members: tuple[Member, ...]
     head: dict[str, Any]
     """The head over F: its name and its `Config`."""
@@ -89,10 +90,7 @@ class Recipe:
 
     def build(self, dataset: Dataset, weights: Mapping[str, Tensor] | None = None) -> FusedModel:
         """The model, freshly initialised, or with `weights` and ready to predict."""
-        encoders = {
-            name: build_encoder(choice["architecture"], choice["encoder"], dataset.input(choice["input"]).spec)
-            for name, choice in self.encoders.items()
-        }
+        encoders = self._encoders(dataset)
         dims = {name: encoder.dim for name, encoder in encoders.items()}
         heads = [
             build_head(
@@ -120,6 +118,23 @@ class Recipe:
         network.load_state_dict(dict(weights))
         return network.eval()
 
+    def _encoders(self, dataset: Dataset) -> dict[str, Encoder]:
+        """The encoders by name, freshly initialised; one that several inputs share is built once."""
+        shared = {_weights_of(choice) for choice in self.encoders.values() if "owner" in choice}
+        built: dict[tuple[str, str], Encoder] = {}
+        made: dict[str, Encoder] = {}
+        for name, choice in self.encoders.items():
+            key = _weights_of(choice)
+            own = built[key] if key in built else build_encoder(key[1], choice["encoder"], dataset.input(choice["input"]).spec)
+            made[name] = own
+            built |= {key: own} if key in shared else {}
+        return made
+
+
+def _weights_of(choice: Mapping[str, Any]) -> tuple[str, str]:
+    """The input whose encoder it is, and of which architecture."""
+    return str(choice.get("owner", choice["input"])), str(choice["architecture"])
+
 
 def build_encoder(architecture: str, config: Mapping[str, Any], spec: SignalSpec) -> Encoder:
     """An encoder for signals of that shape, freshly initialised."""
@@ -146,7 +161,8 @@ def build_fusion(method: str, config: Mapping[str, Any], dims: Mapping[str, int]
 
 def encoder_choice(config: Mapping[str, Any]) -> dict[str, Any]:
     """An encoder as a recipe names it, from its artifact's config."""
-    return {"input": config["column"], **{key: config[key] for key in ("architecture", "encoder", "head")}}
+    own = ("owner", "architecture", "encoder", "head")
+    return {"input": config["column"], **{key: config[key] for key in own if key in config}}
 
 
 def head_of(task: Task, settings: Settings, name: str | None = None) -> dict[str, Any]:

@@ -35,7 +35,7 @@ class SingleMember(Optimization):
         assert isinstance(heads, AveragedHeads)
         found = []
         for member, head in zip(recipe.members, heads.each, strict=True):
-            encoders = {name: copy.deepcopy(network.encoder(name)) for name in member.encoders}
+            encoders = copy.deepcopy({name: network.encoder(name) for name in member.encoders})  # what is shared stays so
             head = copy.deepcopy(head)
             head.temperature *= heads.temperature
             kept = {name: own for name, own in network.own_heads().items() if name in member.encoders}

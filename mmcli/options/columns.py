@@ -102,6 +102,25 @@ def _types(texts: list[str]) -> dict[str, str]:
     return pairs
 
 
+def _shares(texts: list[str]) -> dict[str, str]:
+    """Reader -> owner.
+
+    Raises:
+        ConfigError: a --share that is not COL=COL, or a column that would read two encoders.
+    """
+    pairs = dict[str, str]()
+    for text in texts:
+        reader, equals, owner = text.partition("=")
+        if not equals or not reader or not owner:
+            raise ConfigError(f"--share {text!r} is not of the form COL=COL.", "E.g. --share image_b=image_a")
+        if pairs.setdefault(reader, owner) != owner:
+            raise ConfigError(
+                f"--share: {reader!r} cannot read two encoders, those of {pairs[reader]!r} and {owner!r}",
+                f"Share all three: --share {reader}={pairs[reader]} --share {owner}={pairs[reader]}",
+            )
+    return pairs
+
+
 @dataclass(frozen=True, kw_only=True)
 class Source:
     """The table that a command reads."""
@@ -209,6 +228,19 @@ class Roles:
         ),
     ] = field(default_factory=dict)
     each: Annotated[bool, Flag("--each", "One encoder for each number and category, not one for all.", panel=COLUMNS)] = False
+    share: Annotated[
+        Mapping[str, str],
+        Flag(
+            "--share",
+            "The first column reads the encoder of the second, and is preprocessed as it is: image_b=image_a. Repeat. Default: "
+            "columns called x_a and x_b, x_1 and x_2, left_x and right_x.",
+            metavar="COL=COL",
+            panel=COLUMNS,
+            many=True,
+            parse=_shares,
+        ),
+    ] = field(default_factory=dict)
+    no_share: Annotated[bool, Flag("--no-share", "An encoder of its own for every input.", panel=COLUMNS)] = False
     split: Annotated[
         str | None,
         Flag(

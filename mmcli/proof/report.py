@@ -167,7 +167,7 @@ def _best_first(entries: Sequence[Entry], dataset: Dataset) -> list[Entry]:
 
 def _input(encoder: Artifact, dataset: Dataset) -> dict[str, Any]:
     """A sub-model that the model holds, and what it reads."""
-    present = tensors.load(encoder.file(loading.EMBEDDINGS))["present"]
+    present = tensors.load(encoder.file(loading.embeddings_file(encoder)))["present"]
     column = encoder.config["column"]
     return {
         "name": column,

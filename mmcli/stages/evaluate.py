@@ -127,7 +127,7 @@ def _entries(case: _Case) -> list[Entry]:
     entries.append(entry("fused", fused.config["method"], _kept(fused, dataset, test), what))
     for column, artifact in columns.items():
         what = f"this input alone ({layout.short(artifact.config['architecture'])})"
-        entries.append(entry("column", column, _kept(artifact, dataset, test, loading.EMBEDDINGS), what))
+        entries.append(entry("column", column, _kept(artifact, dataset, test, loading.embeddings_file(artifact)), what))
     outputs = baselines.outputs(case.reference, dataset.task)
     described = {
         "linear": "a linear model on the same inputs",

@@ -84,6 +84,7 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
         "target": {"columns": found.targets, "summary": task.summary(), "classes": dict(strata)},
         "columns": [_described(item, tallies[item.name]) for item in found.columns],
         "inputs": found.inputs,
+        "shares": found.shares,
         "splits": dict(splits),
         "ignored": found.ignored,
         "warnings": [*table.warnings, *warnings],
@@ -100,6 +101,8 @@ def _say_target(found: Schema, task: Task, strata: Counter[str], splits: Counter
     for name, columns in found.inputs.items():
         if len(columns) > 1:
             context.console.note(f"input {name!r}: {', '.join(columns)}, in one encoder (--each for one each)")
+    for reader, owner in found.shares.items():
+        context.console.note(f"input {reader!r} reads the encoder of {owner!r}")
     classes = ", ".join(f"{name} {count:,}" for name, count in strata.most_common(12))
     more = f", and {len(strata) - 12} more" if len(strata) > 12 else ""
     target = f"target {', '.join(map(repr, found.targets))}" if found.targets else "no target"

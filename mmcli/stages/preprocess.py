@@ -22,6 +22,7 @@ from mmcli.data import plan as plans
 from mmcli.data import sharding
 from mmcli.data.dataset import ROWS, SCHEMA, TASK, modality_file, target_columns
 from mmcli.data.plan import DROPPED, Plan
+from mmcli.data.schema import Schema
 from mmcli.data.sharding import Sharded
 from mmcli.errors import ArtifactError, ConfigError, DataError
 from mmcli.modalities import Modality
@@ -96,7 +97,8 @@ def _refuse_another_table(plan: Plan, context: Context) -> None:
 def _write(plan: Plan, options: Options, context: Context, draft: Draft) -> None:
     found = plan.schema
     _check_names(plan, draft)
-    modalities = {item.name: _fit(plan, item.name, item.modality) for item in found.columns}
+    own = {item.name: _fit(plan, item.name, item.modality) for item in found.columns if item.name not in found.shares}
+    modalities = {item.name: own[found.shares.get(item.name, item.name)] for item in found.columns}
     for item in found.columns:
         state = {"modality": item.modality, "state": modalities[item.name].state()}
         draft.write_json(modality_file(item.name), state)
@@ -120,9 +122,19 @@ def _write(plan: Plan, options: Options, context: Context, draft: Draft) -> None
     draft.write_json(SCHEMA, plan.described())
     draft.write_json(TASK, {"task": plan.task_name, "state": plan.task.state()})
     # What an encoder of one input depends on: adding an input leaves the others' encoders fresh.
-    folders = {name: [f"columns/{layout.safe(column)}/" for column in columns] for name, columns in found.inputs.items()}
+    # One that is shared learns from all its readers.
+    folders = {
+        name: [f"columns/{layout.safe(column)}/" for own in _together(name, found) for column in found.inputs[own]]
+        for name in found.inputs
+    }
     draft.parts.update({name: [ROWS, TASK, *own] for name, own in folders.items()})
     draft.metrics.update(plan.counts, rejects=len(made.rejects))
+
+
+def _together(name: str, found: Schema) -> list[str]:
+    """The inputs that read the encoder that this one reads, in order."""
+    owner = found.shares.get(name, name)
+    return [own for own in found.inputs if found.shares.get(own, own) == owner]
 
 
 def _check_names(plan: Plan, draft: Draft) -> None:
@@ -136,13 +148,16 @@ def _check_names(plan: Plan, draft: Draft) -> None:
 
 
 def _fit(plan: Plan, column: str, kind: str) -> Modality:
+    """Learnt from the train cells of the column, and of those that share its encoder."""
+    readers = [column, *(reader for reader, owner in plan.schema.shares.items() if owner == column)]
     modality: type[Modality] = registry.load("modalities", kind)
     train = plan.in_split(TRAIN)
 
     def cells() -> Iterator[str]:
-        for chunk in plan.table.chunks(columns=[column]):
-            part = [cell for cell, in_train in zip(chunk[column], train[chunk.index], strict=True) if in_train]
-            yield from (cell for cell in sharding.resolved(part, plan.schema.media_root, modality) if cell is not None)
+        for chunk in plan.table.chunks(columns=readers):
+            for name in readers:
+                part = [cell for cell, in_train in zip(chunk[name], train[chunk.index], strict=True) if in_train]
+                yield from (cell for cell in sharding.resolved(part, plan.schema.media_root, modality) if cell is not None)
 
     try:
         return modality.fit(plan.modalities[column], cells())
@@ -196,6 +211,8 @@ def _say_schema(plan: Plan, context: Context) -> None:
     for name, columns in plan.schema.inputs.items():
         if len(columns) > 1:
             context.console.note(f"input {name!r}: {', '.join(columns)}, in one encoder (--each for one each)")
+    for reader, owner in plan.schema.shares.items():
+        context.console.note(f"input {reader!r} reads the encoder of {owner!r}")
     shown = ", ".join(f"{counts[split]:,} {split}" for split in SPLITS)
     names = ", ".join(map(repr, plan.schema.targets))
     target = f"target {names}" if names else "no target"

@@ -91,7 +91,9 @@ def _untrained(root: Path, found: list[dict[str, Any]]) -> list[str]:
         return []
     trained = {column for column, architecture in layout.encoders(root) if layout.encoder(column, architecture) in complete}
     manifest = store.read(root, layout.PREPROCESS, "preprocess", "").manifest
-    return [name for name in manifest["config"]["schema"]["inputs"] if name not in trained]
+    schema = manifest["config"]["schema"]
+    owners = {name: schema.get("shares", {}).get(name, name) for name in schema["inputs"]}
+    return list(dict.fromkeys(owner for owner in owners.values() if owner not in trained))
 
 
 def _next(found: list[dict[str, Any]], untrained: list[str]) -> str:

@@ -62,6 +62,8 @@ class Task(ABC):
     """Whether outputs are vectors to be compared with others' rather than decisions about their own row."""
     compares_rows: ClassVar[bool] = False
     """Whether the loss compares the rows of a batch: then it is not computed in parts, and no row is mixed with another."""
+    compares_columns: ClassVar[bool] = False
+    """Whether it asks if columns of a row that share an encoder belong together: the encoder then learns from pairs of them."""
     features_may_be_swapped: ClassVar[bool] = True
     """Whether F may learn from rows some of whose features are another row's."""
     fusion_families: ClassVar[tuple[str, ...] | None] = None

@@ -126,10 +126,11 @@ def _choose_encoders(options: Options, dataset: Dataset, context: Context) -> di
         else:
             own = loading.fresh_encoders(context.root, name)[: 1 if options.best_only else MOST_ENCODERS]
         if not own:
-            old = any(other == name for other, _ in layout.encoders(context.root))
+            owner = dataset.owner(name)
+            old = any(other == owner for other, _ in layout.encoders(context.root))
             raise ArtifactError(
                 f"the input {name!r} has no trained encoder" + (" that is up to date" if old else ""),
-                f'Run "mmcli train-encoder {name}" first.',
+                f'Run "mmcli train-encoder {owner}" first.',
             )
         for artifact in sorted(own, key=lambda artifact: str(artifact.name)):
             chosen[name if len(own) == 1 else f"{name}/{layout.short(artifact.config['architecture'])}"] = artifact

@@ -149,7 +149,7 @@ def _begin_as_the_lead(head: FusionHead, plan: Plan, dataset: Dataset) -> None:
 def _train_through(plan: Plan, dataset: Dataset, compute: Compute, context: Context, draft: Draft) -> None:
     """Trains F and its head on the embeddings, then them and the encoders together."""
     seed = device.derive_seed(plan.seeds[0], "fuse", plan.method)
-    columns = {name: loading.load_encoder(dataset, artifact) for name, artifact in plan.encoders.items()}
+    columns = loading.load_encoders(dataset, plan.encoders)
     embeddings = _Embeddings.of(plan, dataset)
     cached = embeddings.features
     alone = replace(plan, seconds=plan.seconds and plan.seconds * ALONE)

@@ -47,7 +47,7 @@ def _run(options: Options, dataset: Dataset, several: bool, context: Context) ->
     """Where there are several inputs, each computes on one thread, alone or not: the bits are those of any number of cores."""
     own = replace(context, threads=1) if several else context
     bench = Bench(options, dataset, device.choose(own.device, own.precision, own.threads), own)
-    candidates = candidates_of(options.columns or tuple(dataset.inputs), bench)
+    candidates = candidates_of(_owners(options, dataset, context), bench)
     columns = tuple(candidates)
     every = [c for own in candidates.values() for c in own]
     _check_flags(options, every, context)
@@ -83,6 +83,15 @@ def _run(options: Options, dataset: Dataset, several: bool, context: Context) ->
     missing = [name for name in dataset.inputs if name not in best and not loading.fresh_encoders(context.root, name)]
     fuse = f"mmcli fuse --method {dataset.task.default_fusion}"
     return Outcome({"encoders": data}, shlex.join(["mmcli", "train-encoder", *missing]) if missing else fuse)
+
+
+def _owners(options: Options, dataset: Dataset, context: Context) -> tuple[str, ...]:
+    """The inputs that have an encoder of their own among those asked for; whose encoder another reads is said."""
+    asked = options.columns or tuple(dataset.inputs)
+    for name in asked:
+        if dataset.owner(name) != name:
+            context.console.note(f"input {name!r} reads the encoder of {dataset.owner(name)!r}")
+    return tuple(dict.fromkeys(dataset.owner(name) for name in asked))
 
 
 def _check_names(options: Options, dataset: Dataset) -> None:

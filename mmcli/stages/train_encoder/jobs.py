@@ -9,11 +9,12 @@ from pathlib import Path
 from mmcli.artifacts import store
 from mmcli.encoders import Encoder
 from mmcli.jobs import encoder as encoder_job
+from mmcli.jobs import shared as shared_job
 from mmcli.jobs import warmstart
 from mmcli.layers import recomputing
-from mmcli.models.networks import ColumnModel
+from mmcli.models.networks import ColumnModel, Pair, SharedModel
 from mmcli.models.recipe import build_answer, build_encoder
-from mmcli.signals import Source
+from mmcli.signals import Column, Source
 from mmcli.stages.train_encoder.candidates import Bench, Candidate
 from mmcli.training import device, fitting, measuring
 from mmcli.training.config import ComputeConfig
@@ -23,8 +24,10 @@ from mmcli.training.loop import CHECKPOINT
 BATCH_SIZE = "batch_size"
 
 
-def job_for(candidate: Candidate, bench: Bench, folder: Path) -> tuple[ColumnModel, Job]:
-    """The encoder and its head as they begin, and how they are trained."""
+def job_for(candidate: Candidate, bench: Bench, folder: Path) -> tuple[ColumnModel | SharedModel, Job]:
+    """The encoder and its head, or those of all that read it, as they begin, and how they are trained."""
+    if len(bench.dataset.readers(candidate.column)) > 1:
+        return _shared(candidate, bench, folder)
     name, column, dataset = candidate.architecture, candidate.column, bench.dataset
     seed = device.derive_seed(bench.context.seed, column, name)
     device.seed_everything(seed)
@@ -50,12 +53,43 @@ def job_for(candidate: Candidate, bench: Bench, folder: Path) -> tuple[ColumnMod
         folder=folder,
         label=candidate.name,
     )
+    return network, _computed(job, bench)
+
+
+def _shared(candidate: Candidate, bench: Bench, folder: Path) -> tuple[SharedModel, Job]:
+    """The same where several inputs read the encoder: it learns its statistics, and is trained, on all of them."""
+    column, dataset, compute = candidate.column, bench.dataset, bench.compute
+    seed = device.derive_seed(bench.context.seed, column, candidate.architecture)
+    device.seed_everything(seed)
+    readers = dataset.readers(column)
+    encoder = build_encoder(candidate.architecture, candidate.config.model_dump(), dataset.input(column).spec)
+    heads = [build_answer(candidate.head, dataset.task, encoder.dim) for _ in readers]
+    network = SharedModel(encoder, readers, heads, Pair() if dataset.task.compares_columns else None)
+    encoder.start()
+    network.to(compute.device)
+    prepared = {name: encoder.prepare(dataset.column(name)) for name in readers}
+    taught = [own.select(dataset.splits["train"]) for own in prepared.values()]
+    held = [own for own in taught if isinstance(own, Column)]
+    encoder.fit(Column.concatenate(held) if len(held) == len(taught) else taught[0])
+    encoder.apart = True
+    if bench.options.unlabelled:
+        bench.context.console.note(f"{candidate.name}: no warm start, {len(readers)} inputs share it")
+    if candidate.training.recompute:
+        recomputing.recompute(encoder)
+    job = shared_job.job(
+        network, prepared, dataset, candidate.training, compute, seed=seed, folder=folder, label=candidate.name
+    )
+    return network, _computed(job, bench)
+
+
+def _computed(job: Job, bench: Bench) -> Job:
+    """The job with what is measured or told of how to compute."""
     if bench.options.batch_size == 0:
         job = _with_largest_batch(job, bench)
     wanted = ComputeConfig.of(bench.context.settings.for_stage("train-encoder"))
     if bench.context.threads:
         wanted = wanted.model_copy(update={"threads": bench.context.threads})
-    return network, measuring.tuned(job, bench.context.console, wanted)
+    return measuring.tuned(job, bench.context.console, wanted)
 
 
 def _with_largest_batch(job: Job, bench: Bench) -> Job:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from mmcli.data.dataset import Dataset
-from mmcli.models.networks import ColumnModel
+from mmcli.models.networks import ColumnModel, SharedModel
 from mmcli.reporting.console import Console
 from mmcli.signals import Column, Source
 from mmcli.text.ctc import needed_steps
@@ -17,7 +17,7 @@ MUCH = 0.01
 """Share of the rows from which on it matters."""
 
 
-def say_too_short(label: str, network: ColumnModel, prepared: Source, dataset: Dataset, console: Console) -> int:
+def say_too_short(label: str, network: ColumnModel | SharedModel, prepared: Source, dataset: Dataset, console: Console) -> int:
     """Warns of train rows whose text has more units than the encoder leaves steps of them: they teach nothing. Gives their
     number."""
     train = dataset.splits["train"]
@@ -43,13 +43,13 @@ def say_too_short(label: str, network: ColumnModel, prepared: Source, dataset: D
     return len(short)
 
 
-def _short(network: ColumnModel, prepared: Source, train: Tensor, needed: Tensor, places: Tensor) -> Tensor:
+def _short(network: ColumnModel | SharedModel, prepared: Source, train: Tensor, needed: Tensor, places: Tensor) -> Tensor:
     """Those of some places among the train rows whose text needs more steps than there are."""
     return places[_steps(network, prepared, train[places]) < needed[places]]
 
 
 @torch.no_grad()
-def _steps(network: ColumnModel, prepared: Source, rows: Tensor) -> Tensor:
+def _steps(network: ColumnModel | SharedModel, prepared: Source, rows: Tensor) -> Tensor:
     """How many steps the encoder leaves of each row."""
     network.eval()
     device = next(network.parameters()).device

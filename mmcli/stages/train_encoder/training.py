@@ -14,10 +14,13 @@ from torch import Tensor
 
 from mmcli.artifacts import layout, store, tensors
 from mmcli.artifacts.store import Artifact, Draft
+from mmcli.data.dataset import Dataset
 from mmcli.encoders import parameter_count
 from mmcli.jobs import fusion as fusion_job
+from mmcli.jobs.shared import outputs_alone
 from mmcli.layers.blocks import bounded_tokens
 from mmcli.models import loading
+from mmcli.models.networks import ColumnModel, SharedModel
 from mmcli.reporting.metrics import shown
 from mmcli.signals import Features
 from mmcli.stages.train_encoder.candidates import Bench, Candidate, short_name
@@ -62,6 +65,7 @@ def make(candidate: Candidate, record: Mapping[str, Any], bench: Bench) -> Artif
     if not context.force and (found := store.up_to_date(context.root, candidate.name, candidate.fingerprint)):
         context.console.detail(f"{candidate.name}: up to date")
         return found
+    readers = dataset.readers(candidate.column)
     with store.writing(
         context.root,
         candidate.name,
@@ -74,6 +78,7 @@ def make(candidate: Candidate, record: Mapping[str, Any], bench: Bench) -> Artif
             "head": candidate.head,
             "training": candidate.training.model_dump(),
             "folds": bench.options.folds,
+            **({"readers": readers} if len(readers) > 1 else {}),
             "precision": bench.compute.precision,
         },
         seed=context.seed,
@@ -113,27 +118,30 @@ def _train(candidate: Candidate, bench: Bench, draft: Draft) -> None:
     encoder.apart = False
     shutil.rmtree(draft.path / "warm-start", ignore_errors=True)
     draft.volatile.update({LOG, BATCH_SIZE, CHOICE})
-    val = job.rows.splits["val"]
-    network.head.settle(outputs_of(job, val), job.rows.targets[val])
+    _settle(network, job)
+    task = dataset.task
+    outputs = {reader: _outputs(job, reader, dataset) for reader in dataset.readers(column)}
+    folds = _out_of_fold(candidate, outputs, bench, draft.path) if bench.options.folds else {}
     everything = torch.arange(len(dataset.rows), device=compute.device)
-    embeddings = _embed(job, encoder, column, everything, candidate.tokens)
-    task, kind = dataset.task, dataset.task.outputs
-    outputs = kind.to(outputs_of(job, everything), torch.device("cpu"))
-    embeddings |= kind.save(outputs)
-    if bench.options.folds:
-        embeddings[fusion_job.OUT_OF_FOLD] = _out_of_fold(candidate, outputs, bench, draft.path)
-    draft.tensors[loading.EMBEDDINGS] = tensors.save(draft.path / loading.EMBEDDINGS, embeddings)
+    for reader, own in outputs.items():
+        embeddings = _embed(job, encoder, reader, everything, candidate.tokens) | task.outputs.save(own)
+        embeddings |= {fusion_job.OUT_OF_FOLD: folds[reader]} if folds else {}
+        file = loading.EMBEDDINGS if reader == column else loading.reader_file(reader)
+        draft.tensors[file] = tensors.save(draft.path / file, embeddings)
     draft.tensors[loading.WEIGHTS] = tensors.save(draft.path / loading.WEIGHTS, network.state_dict())
-    scores = {
-        split: task.score(kind.gather(outputs, index), dataset.targets[index])
-        for split, index in dataset.splits.items()
-        if split != "test"
-    }
+    alone = {reader: _scores(own, dataset) for reader, own in outputs.items()}
+    scores = alone[column]
+    if len(outputs) > 1:
+        together = task.outputs.to(outputs_of(job, everything), torch.device("cpu"))
+        scores = _scores(together, dataset)
+        # Where columns are compared, one alone is as good an encoder as the pair is told by it.
+        own_scores = {reader: {"alone": own["val"]} if task.compares_columns else own for reader, own in alone.items()}
+        draft.metrics["readers"] = own_scores
     draft.metrics.update(
         primary_metric=task.primary_metric,
         higher_is_better=task.primary_higher_is_better,
         val=scores["val"],
-        train={task.primary_metric: scores["train"][task.primary_metric]},
+        train=scores["train"],
         best_epoch=trained.best_epoch,
         soup=trained.soup,
         epochs=len(trained.history),
@@ -146,9 +154,38 @@ def _train(candidate: Candidate, bench: Bench, draft: Draft) -> None:
     )
 
 
-def _out_of_fold(candidate: Candidate, outputs: Tensor, bench: Bench, folder: Path) -> Tensor:
-    """The outputs with those of each train row from an encoder that has not seen it, trained on the other folds."""
-    result = outputs.clone()
+def _settle(network: ColumnModel | SharedModel, job: Job) -> None:
+    """Sets, from the val rows, what the heads decide by."""
+    val = job.rows.splits["val"]
+    if isinstance(network, ColumnModel):
+        network.head.settle(outputs_of(job, val), job.rows.targets[val])
+        return
+    for reader, head in network.own_heads().items():
+        head.settle(outputs_alone(job, reader, val), job.rows.targets[val])
+    if network.pair is not None:
+        network.pair.settle(outputs_of(job, val), job.rows.targets[val])
+
+
+def _outputs(job: Job, reader: str, dataset: Dataset) -> Any:
+    """What an input's own head answers for every row, on the host."""
+    everything = torch.arange(len(dataset.rows), device=job.compute.device)
+    shared = isinstance(job.module, SharedModel)
+    found = outputs_alone(job, reader, everything) if shared else outputs_of(job, everything)
+    return dataset.task.outputs.to(found, torch.device("cpu"))
+
+
+def _scores(outputs: Any, dataset: Dataset) -> dict[str, dict[str, float]]:
+    """Every metric on val, and the primary one on train."""
+    task, splits = dataset.task, dataset.splits
+    val, train = (
+        task.score(task.outputs.gather(outputs, splits[name]), dataset.targets[splits[name]]) for name in ("val", "train")
+    )
+    return {"val": val, "train": {task.primary_metric: train[task.primary_metric]}}
+
+
+def _out_of_fold(candidate: Candidate, outputs: Mapping[str, Tensor], bench: Bench, folder: Path) -> dict[str, Tensor]:
+    """Each reader's outputs, those of each train row from an encoder that has not seen it, trained on the other folds."""
+    result = {reader: own.clone() for reader, own in outputs.items()}
     train_rows = bench.dataset.splits["train"]
     generator = torch.Generator().manual_seed(device.derive_seed(bench.context.seed, "folds"))
     folds = train_rows[torch.randperm(len(train_rows), generator=generator)].chunk(bench.options.folds)
@@ -161,7 +198,9 @@ def _out_of_fold(candidate: Candidate, outputs: Tensor, bench: Bench, folder: Pa
         job = replace(job, rows=replace(job.rows, splits=splits), label=f"{candidate.name}, fold {number + 1}")
         train(replace(job, seconds=bench.seconds and bench.seconds / (1 + bench.options.folds)), bench.context.console)
         network.encoder.apart = False
-        result[left_out] = outputs_of(job, left_out.to(bench.compute.device)).cpu()
+        for reader, found in result.items():
+            index, shared = left_out.to(bench.compute.device), isinstance(network, SharedModel)
+            found[left_out] = (outputs_alone(job, reader, index) if shared else outputs_of(job, index)).cpu()
         shutil.rmtree(own)
     return result
 

@@ -115,7 +115,7 @@ def gradients_reach_every_parameter(subject: Subject) -> None:
     """Training can move all of it, and no gradient is infinite."""
     encoder = subject.build().train()
     made = subject.features(encoder)
-    (made.pooled.square().sum() + made.tokens.square().sum()).backward()
+    (made.pooled.square().sum() + made.pooled.sum() + made.tokens.square().sum()).backward()
     for name, parameter in encoder.named_parameters():
         assert parameter.grad is not None, f"no gradient reaches {name}"
         assert bool(parameter.grad.isfinite().all()), f"the gradient of {name} is not finite"

@@ -112,6 +112,8 @@ def baselines_have_outputs_for_every_row(subject: Subject) -> None:
     found = {"constant": constant}
     if not task.lacks("linear baseline"):
         found["linear"] = task.linear_baseline(features, targets, rows[: len(rows) // 2], rows[len(rows) // 2 :])
+    alike = task.cosine_baseline(torch.linspace(-1, 1, len(targets)), targets, rows)
+    found |= {} if alike is None else {"cosine": alike}
     nearest = task.nearest_baseline(features, targets, rows[: len(rows) // 2])
     found |= {} if nearest is None else {"nearest": nearest}
     held_against = {task.constant_name, *found} - {"constant"}

@@ -130,12 +130,15 @@ def plan(path: Path, options: Options, settings: Settings, seed: int, needs_test
     kind, task_config, why = targets.choose(cells, found.targets, roles.task, own, roles.task_options, found.decimal)
     task_config = kind.suited(task_config, [item.modality for item in found.columns])
     settings.refuse_unused("tasks", [registry.name_of(kind)], "preprocess")
+    targets.check_shared(kind, found.shares)
     notes += [*([why] if why else []), *(tidied if kind.has_classes else [])]
     labelled = _labelled(rows, found, kind, task_config, notes, doubts)
     rows["split"] = _split(rows, labelled, found, kind, task_config, options, seed, notes)
     found = _usable(found, table, survey, rows, roles.each, doubts)
     usable = [row for row, here in zip(cells, labelled, strict=True) if here]
+    notes += [] if roles.task else targets.suggested(kind, usable, found.shares, found.targets)
     doubts += targets.doubts(kind, usable, found.targets)
+    targets.check_shared(kind, found.shares)
     doubts += warnings.of_table(found, survey, kind, usable, rows["split"].tolist(), table.head(schema.SAMPLE_ROWS))
     if needs_test and TEST not in set(rows["split"]):
         raise DataError(f"no row of {path} is test: run would have nothing to show in the end", warnings.NO_TEST_ROWS)

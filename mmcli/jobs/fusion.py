@@ -52,6 +52,7 @@ def job(
     """The job that trains `head` on the features of all rows."""
     task = dataset.task
     head.start_absent(features, dataset.splits["train"])
+    fit_cosines(head, features, dataset, trained=False)
     head.to(compute.device)
 
     return Job(
@@ -65,6 +66,14 @@ def job(
         label=label,
         learning_rates={"decisions.": DECISIONS_RATE} | {f"fusion.{name}": rate for name, rate in head.fusion.rates.items()},
     )
+
+
+def fit_cosines(head: FusionHead, features: Mapping[str, FeatureTable], dataset: Dataset, *, trained: bool) -> None:
+    """Sets by val rows what a method that compares columns makes of their likeness."""
+    val, device = dataset.splits["val"], next(head.parameters()).device
+    if head.adds_odds and len(val):
+        own = {name: found.gather(val).float().to(device) for name, found in features.items()}
+        head.fit_cosines(own, dataset.targets[val].to(device), trained=trained)
 
 
 class _Step(Step):

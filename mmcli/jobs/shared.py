@@ -1,9 +1,9 @@
 """Training one encoder that several inputs read, a head for each of them: the job, for the training loop.
 
 Where the task is whether they belong together, it is the encoder that learns it, from pairs: the cosine of two cells, scaled
-and shifted, is the log-odds that they do (sigmoid loss: Zhai et al. 2023, Sigmoid Loss for Language Image Pre-Training), for
-the pair of each row as its target says and for all other cells of a batch, wherever it is known whether they do. The heads
-look on: what one input alone tells is learnt without the encoder being moved.
+and shifted, is the log-odds that the pair of a row does (Zhai et al. 2023, Sigmoid Loss for Language Image Pre-Training), and
+all other cells of a batch are contrasted, wherever it is known whether they do (Khosla et al. 2020, Supervised Contrastive
+Learning). The heads look on: what one input alone tells is learnt without the encoder being moved.
 """
 
 from __future__ import annotations
@@ -27,6 +27,9 @@ from mmcli.training.config import TrainingConfig
 from mmcli.training.data import Rows
 from mmcli.training.device import Compute
 from mmcli.training.job import Job, Step
+
+TEMPERATURE = 0.1
+"""Of the contrast between cells."""
 
 
 def job(
@@ -111,9 +114,20 @@ class _Pairs(_Each):
         losses = []
         for member in range(count):  # each member of an encoder that has several compares by itself
             rows = slice(member * len(index), (member + 1) * len(index))
-            logits = pair.logits(torch.cat([own.pooled[rows] for own in features.values()]))
-            losses.append((F.softplus(-logits) * together + F.softplus(logits) * apart).sum() / len(logits))
+            own = [replace(found, pooled=found.pooled[rows], present=found.present[rows]) for found in features.values()]
+            told = self.module.head.task.loss(pair(own), batch.targets)
+            unit = F.normalize(torch.cat([found.pooled.float() for found in own]), dim=1)
+            losses.append(told + contrast(unit @ unit.T, together, apart))
         return torch.stack(losses).mean()
+
+
+def contrast(cosines_KK: Tensor, together: Tensor, apart: Tensor) -> Tensor:
+    """Of each cell that belongs together with others: how far these are from being the likeliest of all that is known of it
+    (Khosla et al. 2020, equation 2); 0 where no cell does."""
+    logits = (cosines_KK / TEMPERATURE).masked_fill(~(together | apart), -1e4)
+    count = together.sum(1)
+    lost = -((logits - logits.logsumexp(1, keepdim=True)) * together).sum(1) / count.clamp(min=1)
+    return lost.sum() / (count > 0).sum().clamp(min=1)
 
 
 def known(cells_MB: Tensor, things_MB: Tensor, targets_B: Tensor) -> tuple[Tensor, Tensor]:

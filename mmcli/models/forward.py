@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from mmcli.data.dataset import Dataset
+from mmcli.layers.pairs import cosines
 from mmcli.models.networks import FusedModel
 from mmcli.signals import Column, Source
 from mmcli.training import device
@@ -43,6 +44,21 @@ def forward_whole(
             if output.fused.weights is not None:
                 weights.append(output.fused.weights.float().cpu())
     return kind.join(parts), torch.cat(weights) if weights else None, torch.cat(pooled)
+
+
+@torch.no_grad()
+def likeness(network: FusedModel, columns: Mapping[str, Source], compute: device.Compute, batch_size: int = 256) -> Tensor:
+    """[N]: the cosine of the features of columns that share an encoder, its mean over the encoders that are shared."""
+    network.eval()
+    shared = [[name for name in network.names if network.places[name] == place] for place in range(len(network.encoders))]
+    prepared = {name: column.to(compute.device) for name, column in network.prepare(columns).items()}
+    rows, parts = len(next(iter(prepared.values()))), []
+    with compute.autocast():
+        for index in torch.arange(rows, device=compute.device).split(batch_size):
+            features = network.features({name: column.gather(index) for name, column in prepared.items()})
+            alike = [cosines([features[name] for name in names])[0] for names in shared if len(names) > 1]
+            parts.append(torch.stack(alike).mean(0).cpu())
+    return torch.cat(parts)
 
 
 def outputs_for(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
 from typing import Any
 
 import torch
@@ -15,7 +14,7 @@ from torch import Tensor, nn
 from mmcli.encoders import Encoder
 from mmcli.fusions import Fusion
 from mmcli.heads import Head
-from mmcli.layers import odds
+from mmcli.layers.pairs import cosines, fitted
 from mmcli.signals import Features, FeatureTable, Fused, Signal, Source, joined
 from mmcli.tasks import Task
 
@@ -96,22 +95,10 @@ class Pair(nn.Module):
     @torch.no_grad()
     def settle(self, outputs: Tensor, targets: Tensor) -> None:
         """Sets scale and shift by the val rows, of which it gave `outputs`: those of train are known by heart."""
-        weights, shift = odds.fitted(outputs[:, 1:], targets == 1)
+        weights, shift = fitted(outputs[:, 1:], targets == 1)
         if float(weights[0]) > 0:
             self.shift.copy_(self.shift * weights[0].to(self.shift) + shift.to(self.shift))
             self.scale.add_(weights[0].log().to(self.scale))
-
-
-def cosines(features: Sequence[Features]) -> tuple[Tensor, Tensor]:
-    """[B]: the mean cosine of the pooled features of every two that are there; and bool [B]: whether there are two."""
-    total = torch.zeros_like(features[0].pooled[:, 0], dtype=torch.float32)
-    pairs = torch.zeros_like(total)
-    for one, other in combinations(features, 2):
-        both = (one.present & other.present).float()
-        alike = (F.normalize(one.pooled.float(), dim=1) * F.normalize(other.pooled.float(), dim=1)).sum(1)
-        total = total + both * alike
-        pairs = pairs + both
-    return total / pairs.clamp(min=1), pairs > 0
 
 
 def alone(features: Features) -> Fused:
@@ -167,6 +154,25 @@ class FusionHead(nn.Module):
         """Whether it looks at what the sub-models' own heads make of their features."""
         return self.fusion.family == "decision" or self.decisions is not None
 
+    @property
+    def adds_odds(self) -> bool:
+        """Whether the method's own log-odds, of how alike columns are, are added to what the head says."""
+        return self.task.compares_columns and self.fusion.compares
+
+    @torch.no_grad()
+    def fit_cosines(self, features: Mapping[str, Features], targets: Tensor, *, trained: bool) -> None:
+        """Sets by val rows what cosines weigh; once it is trained, also what the head says, which is scaled so."""
+        if not self.adds_odds:
+            return
+        self.eval()
+        filled = {name: _filled(features[name], own) for name, own in zip(self.names, self.absent, strict=True)}
+        fusion: Any = self.fusion
+        if not trained:
+            fusion.fit_cosines(filled, targets == 1)
+            return
+        said = self.head(fusion(filled))
+        self.head.amplify(fusion.fit_cosines(filled, targets == 1, (said[:, 1] - said[:, 0]).float()))
+
     @torch.no_grad()
     def start_absent(self, features: Mapping[str, FeatureTable], index: Tensor) -> None:
         """Starts each absent embedding at the mean of the rows `index` whose input is there: the guess that errs least."""
@@ -189,6 +195,8 @@ class FusionHead(nn.Module):
         filled = {name: _filled(features[name], own) for name, own in zip(self.names, self.absent, strict=True)}
         fused: Fused = self.fusion(filled)
         outputs = self.head(fused)
+        if self.adds_odds and fused.logits is not None:
+            outputs = torch.cat([outputs[:, :1], outputs[:, 1:] + fused.logits[:, None].to(outputs.dtype)], 1)
         if self.decisions is not None:
             own = self.decisions(filled).logits
             outputs = torch.cat([outputs[:, : own.shape[1]] + own, outputs[:, own.shape[1] :]], 1)

@@ -25,7 +25,7 @@ from mmcli.data.there import FilesThere
 from mmcli.errors import ConfigError, DataError
 from mmcli.media import files as media
 from mmcli.models import conformal, runners
-from mmcli.models.forward import forward_columns, forward_explained, forward_whole
+from mmcli.models.forward import forward_columns, forward_explained, forward_whole, likeness
 from mmcli.models.loading import best, load_fused
 from mmcli.signals import Column, Source
 from mmcli.tables import missing
@@ -154,6 +154,9 @@ class Model:
                 files.check()
             outputs, weights, features = self._forward(columns, whole=explain or embeddings)
             decoded = {self.target + "_predicted" + name: cells for name, cells in self.task.decode(outputs).items()}
+            if self.task.compares_columns and len(self.network.encoders) < len(self.network.names):
+                alike = likeness(self.network, columns, self.compute)
+                decoded[f"{self.target}_predicted_cosine"] = [round(value, 6) for value in alike.tolist()]
             if sets and self.conformal:
                 found = conformal.columns(self.task, self.conformal, outputs)
                 decoded |= {f"{self.target}_predicted{name}": cells for name, cells in found.items()}

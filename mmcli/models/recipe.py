@@ -3,7 +3,7 @@ weights a model stands alone."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -102,6 +102,7 @@ class Recipe:
                 self.head,
                 self.modality_dropout,
                 decisions=member.decisions,
+                groups=groups_of(self.encoders, member.encoders),
             )
             for member in self.members
         ]
@@ -142,8 +143,19 @@ def build_encoder(architecture: str, config: Mapping[str, Any], spec: SignalSpec
     return encoder
 
 
-def build_fusion(method: str, config: Mapping[str, Any], dims: Mapping[str, int], task: Task) -> Fusion:
-    """A fusion of columns of those widths, or of their predictions, freshly initialised.
+def groups_of(choices: Mapping[str, Mapping[str, Any]], names: Iterable[str]) -> list[list[str]]:
+    """Those of the named encoders that several inputs share: a group for each, in order."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for name in names:
+        groups.setdefault(_weights_of(choices[name]), []).append(name)
+    return [group for group in groups.values() if len({choices[name]["input"] for name in group}) > 1]
+
+
+def build_fusion(
+    method: str, config: Mapping[str, Any], dims: Mapping[str, int], task: Task, groups: Sequence[Sequence[str]] = ()
+) -> Fusion:
+    """A fusion of columns of those widths, or of their predictions, freshly initialised; `groups` are those that share an
+    encoder.
 
     Raises:
         ConfigError: the method does not fit the options, the columns or the task.
@@ -155,7 +167,12 @@ def build_fusion(method: str, config: Mapping[str, Any], dims: Mapping[str, int]
     unfit = unfit or (task.lacks("decision fusions") if decides else "")
     if unfit:
         raise ConfigError(f"{method} fuses {kind.family}s: {unfit}", "Choose another --method; mmcli list fusions shows them.")
-    fusion: Fusion = _build("fusions", method, config, dims, *([task.decision] if decides else []))
+    if kind.compares and not groups:
+        raise ConfigError(
+            f"{method} compares columns that share an encoder: none do", "Preprocess with --share image_b=image_a"
+        )
+    more = [*([task.decision] if decides else []), *([groups] if kind.compares else [])]
+    fusion: Fusion = _build("fusions", method, config, dims, *more)
     return fusion
 
 
@@ -194,10 +211,11 @@ def build_head(
     modality_dropout: float = 0.0,
     *,
     decisions: bool = False,
+    groups: Sequence[Sequence[str]] = (),
 ) -> FusionHead:
     """F, and what makes outputs of the fused features or decisions, freshly initialised; with `decisions` beside a method of
     features it starts near the columns' own predictions."""
-    fusion = build_fusion(method, config, dims, task)
+    fusion = build_fusion(method, config, dims, task, groups)
     if fusion.family == "decision":
         return FusionHead(fusion, Decisions(task), dims, sources, modality_dropout)
     answer = build_answer(head, task, fusion.dim)

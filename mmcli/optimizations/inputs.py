@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 
 from mmcli.config import Config as BaseConfig
 from mmcli.jobs import fusion as fusion_job
-from mmcli.models.recipe import build_head
+from mmcli.models.recipe import build_head, groups_of
 from mmcli.optimizations import Candidate, Optimization, Workbench
 from mmcli.reporting.console import Console
 from mmcli.training import device
@@ -62,12 +62,13 @@ class FewerInputs(Optimization):
         device.seed_everything(seed)
         dropout = candidate.recipe.modality_dropout
         own = (first.method, first.fusion, dims, sources, task, candidate.recipe.head)
-        head = build_head(*own, dropout, decisions=first.decisions)
+        head = build_head(*own, dropout, decisions=first.decisions, groups=groups_of(bench.choices, names))
         head.swap_shares = {name: fusion_job.swap_share(own, dataset) for name, own in features.items()}
         training = TrainingConfig.of(bench.settings, **TRAINING)
         compute = replace(bench.compute, precision="float32")
         job = fusion_job.job(head, features, dataset, training, compute, seed=seed, folder=bench.folder, label="inputs")
         train(job, Console(quiet=True))
+        fusion_job.fit_cosines(head, features, dataset, trained=True)
         for file in (LOG, CHECKPOINT):
             (bench.folder / file).unlink(missing_ok=True)
         val = dataset.splits["val"]

@@ -16,6 +16,7 @@ CALLED_ELSEWHERE = {
     **dict.fromkeys(("binary", "multiclass", "category", "classes", "classifier"), "classification"),
     **dict.fromkeys(("number", "numeric", "continuous", "regressor"), "regression"),
     **dict.fromkeys(("asr", "speech", "ocr", "translation", "caption", "captioning", "seq2seq", "transcription"), "text"),
+    **dict.fromkeys(("pairs", "matching", "verification", "verify", "same", "siamese", "similarity"), "match"),
     **dict.fromkeys(("multi-label", "multi_label", "tags", "labels", "set"), "multilabel"),
 }
 """What other tools call tasks."""
@@ -27,6 +28,7 @@ TASK_FLAGS = {
     "vocab": "--target-vocab",
     "normalize": "--normalize",
     "metric": "--metric",
+    "far": "--far",
 }
 """Option of a task -> the flag that says it."""
 COLUMNS, READING = "Columns", "Reading the table"
@@ -154,7 +156,7 @@ class Roles:
         str | None,
         Flag(
             "--task",
-            "classification, regression, multilabel or text, or FILE.py. Default: by the target.",
+            "classification, regression, multilabel, match or text, or FILE.py. Default: by the target.",
             metavar="NAME",
             complete="tasks",
             panel=COLUMNS,
@@ -200,6 +202,17 @@ class Roles:
             panel=COLUMNS,
             parse=_metric,
             complete=METRICS,
+        ),
+    ] = None
+    far: Annotated[
+        float | None,
+        Flag(
+            "--far",
+            "The most of the pairs that do not belong together that may be accepted, in val: match. Default: best accuracy.",
+            metavar="RATE",
+            min=0,
+            max=1,
+            panel=COLUMNS,
         ),
     ] = None
     inputs: Annotated[
@@ -271,6 +284,10 @@ class Roles:
     def task_options(self) -> dict[str, dict[str, Any]]:
         """What flags say of a task, by task."""
         text = {"units": self.target_units, "vocab": self.target_vocab, "normalize": self.normalize, "metric": self.metric}
-        said: dict[str, dict[str, Any]] = {"multilabel": {"separator": self.label_separator}, "text": text}
+        said: dict[str, dict[str, Any]] = {
+            "multilabel": {"separator": self.label_separator},
+            "text": text,
+            "match": {"far": self.far},
+        }
         given = {task: {key: value for key, value in own.items() if value} for task, own in said.items()}
         return {task: own for task, own in given.items() if own}

@@ -4,16 +4,20 @@ categories; as an artifact of their outputs."""
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import combinations
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from mmcli.artifacts import layout, store, tensors
 from mmcli.artifacts.store import Artifact
 from mmcli.data.dataset import Dataset
+from mmcli.layers.pairs import grey_pixels
 from mmcli.reporting.console import Console
-from mmcli.signals import Column
+from mmcli.signals import Column, Signal, Source
 from mmcli.tasks import Task
 
 OUTPUTS = "outputs.safetensors"
@@ -53,6 +57,10 @@ TREES = "trees"
 """Boosted trees on the numbers and categories, where there are some and the task has such a baseline."""
 
 
+COSINE = "cosine"
+"""How alike the plain features of columns that share an encoder are: grey pixels, or words by TF-IDF; nothing is learnt."""
+
+
 def names(artifact: Artifact) -> tuple[str, ...]:
     """What the baselines are called."""
     return tuple(artifact.metrics)
@@ -76,6 +84,9 @@ def _outputs(dataset: Dataset, columns: Sequence[str]) -> dict[str, Any]:
         return found
     val = dataset.splits["val"]
     found["linear"] = task.linear_baseline(features, dataset.targets, train, val)
+    cosine = _cosine(dataset, columns) if task.compares_columns else None
+    if cosine is not None and (alike := task.cosine_baseline(cosine, dataset.targets, val)) is not None:
+        found[COSINE] = alike
     fields = [dataset.column(name) for name in columns if dataset.input(name).spec.kind == "fields"]
     if fields:
         table = np.hstack([column.values.double().numpy() for column in fields if isinstance(column, Column)])
@@ -83,6 +94,39 @@ def _outputs(dataset: Dataset, columns: Sequence[str]) -> dict[str, Any]:
         if trees is not None:
             found[TREES] = trees
     return found
+
+
+def _cosine(dataset: Dataset, columns: Sequence[str]) -> Tensor | None:
+    """[N]: the mean cosine over every two columns that share an encoder, of what of them is taken as it is."""
+    groups = {dataset.owner(name): dataset.readers(dataset.owner(name)) for name in columns}
+    found = []
+    for readers in groups.values():
+        features = _plain(dataset, readers) if len(readers) > 1 else []
+        for one, other in combinations(range(len(features)), 2):
+            product = features[one].multiply(features[other]) if not isinstance(features[one], np.ndarray) else None
+            alike = (features[one] * features[other]).sum(1) if product is None else product.sum(1)
+            found.append(torch.from_numpy(np.asarray(alike, dtype=np.float64).ravel()))
+    return torch.stack(found).mean(0) if found else None
+
+
+def _plain(dataset: Dataset, readers: Sequence[str]) -> list[Any]:
+    """Of each column [N, F], rows of length one: grey pixels of pictures; else what a linear model sees, learnt on all."""
+    columns = [dataset.column(name) for name in readers]
+    if dataset.input(readers[0]).spec.kind == "grid":
+        return [np.concatenate([grey_pixels(p.values, 16).numpy() for p in _parts(own)]) for own in columns]
+    found, rows, train = dataset.input(readers[0]), len(dataset.rows), dataset.splits["train"]
+    held = [own if isinstance(own, Column) else own.read(torch.arange(rows)) for own in columns]
+    every = torch.cat([train + place * rows for place in range(len(held))])
+    features = found.linear_features({next(iter(found.members)): Column.concatenate(held)}, every)
+    if isinstance(features, np.ndarray):
+        features = features - features[every.numpy()].mean(0)
+        features = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-9)
+    return [features[place * rows : (place + 1) * rows] for place in range(len(held))]
+
+
+def _parts(column: Source) -> Iterator[Signal]:
+    for part in torch.arange(len(column)).split(256):
+        yield column.gather(part)
 
 
 def _scaled(block: Any, train: Any) -> Any:

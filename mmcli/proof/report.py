@@ -58,6 +58,7 @@ def page(
     """The values of `report.html.j2` and `report.md.j2`; leaves its drawings in `folder` too. `made_from` are the artifacts
     behind it in order, `made_by` the command and the seconds it has taken."""
     task, primary = dataset.task, dataset.task.primary_metric
+    told = {name: higher for name, higher in task.all_metrics.items() if name in entries[0].scores}
     read = loading.encoders_of(best)
     optimizing = _optimizing(best, task) if best is not fused else {}
     ranked = _ranked(entries, summary, dataset)
@@ -72,10 +73,10 @@ def page(
         "captions": _captions(entries, dataset),
         "noise": _noise(summary),
         "primary": words.meaning(primary).name,
-        "meanings": [own for name in task.all_metrics if (own := words.meaning(name)).said],
-        "lower_is_better": words.together(words.meaning(name).name for name, higher in task.all_metrics.items() if not higher),
+        "meanings": [own for name in told if (own := words.meaning(name)).said],
+        "lower_is_better": words.together(words.meaning(name).name for name, higher in told.items() if not higher),
         "mcnemar": words.MCNEMAR if any("mcnemar" in own for own in summary["paired"].values()) else "",
-        "leaderboard": tables.leaderboard(ranked, list(task.all_metrics), primary, entries[0].label),
+        "leaderboard": tables.leaderboard(ranked, list(told), primary, entries[0].label),
         "n": len(dataset.splits["test"]),
         "interactions": _interactions(summary),
         "shapley": f"{words.SHAPLEY} {'All' if summary['test']['shapley']['exact'] else 'Some'} orders were tried.",

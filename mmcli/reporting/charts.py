@@ -237,6 +237,44 @@ def errors(differences: Array, name: str) -> Figure:
     return plot.figure(f"Errors of {name}", (("s1", f"mean {shown(mean)}"), ("s7 d1", "no error")), most=4)
 
 
+def roc(far: Array, tar: Array) -> Figure:
+    """True pairs accepted by impostors accepted, at every threshold."""
+    plot = Plot(Scale(0.0, 1.0), Scale(0.0, 1.0), "impostors accepted (FAR)", "true pairs accepted (TAR)")
+    plot.path([(0, 0), (1, 1)], "s7 d1", "chance")
+    plot.path([(0.0, 0.0), *zip(far.tolist(), tar.tolist(), strict=True)], "s0", "model")
+    return plot.figure("True pairs accepted by impostors accepted", (("s0", "model"), ("s7 d1", "chance")))
+
+
+def det(far: Array, frr: Array, equal: float) -> Figure:
+    """True pairs refused by impostors accepted, both on logarithmic axes, where both happen."""
+    points = [(x, y) for x, y in zip(far.tolist(), frr.tolist(), strict=True) if x > 0 and y > 0]
+    points = points or [(0.5, 0.5)]
+    x, y = (Scale.around([point[side] for point in points], log=True) for side in (0, 1))
+    plot = Plot(x, y, "impostors accepted (FAR)", "true pairs refused (FRR)")
+    plot.path(points, "s0", "model")
+    if x.low <= equal <= x.high and y.low <= equal <= y.high:
+        plot.dot(equal, equal, "s1", 4, f"equal error rate {shown(equal)}")
+    return plot.figure("True pairs refused by impostors accepted", (("s0", "model"), ("s1", f"EER {shown(equal)}")))
+
+
+def two_kinds(scores: Array, right: Array, names: Sequence[str]) -> Figure:
+    """How often pairs of either kind have which score, as shares of their kind."""
+    edges = np.histogram_bin_edges(np.clip(scores, *np.quantile(scores, [0.005, 0.995])), bins=30)
+    lines = {}
+    for name, own in zip(names, (scores[~right], scores[right]), strict=True):
+        counts, _ = np.histogram(np.clip(own, edges[0], edges[-1]), bins=edges)
+        lines[name] = list(zip(((edges[1:] + edges[:-1]) / 2).tolist(), (counts / max(len(own), 1)).tolist(), strict=True))
+    top = max(share for line in lines.values() for _, share in line)
+    plot = Plot(
+        Scale.around([0.0, *edges.tolist()]), Scale.around([0.0, top], low=0), "score over the threshold", "share of pairs"
+    )
+    plot.path([(0, 0), (0, plot.y.high)], "s7 d1", "threshold")
+    for place, (name, line) in enumerate(lines.items()):
+        plot.path(line, f"s{place}", name)
+    legend = [(f"s{place}", name) for place, name in enumerate(lines)]
+    return plot.figure("Scores of both kinds of pairs", [*legend, ("s7 d1", "threshold")], most=4)
+
+
 def history(scores: Sequence[float], metric: str, higher: bool) -> Figure:
     """The trials of a search in order, and the best so far."""
     own = meaning(metric)

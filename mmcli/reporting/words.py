@@ -55,6 +55,10 @@ _METRICS = {
     "bleu": Meaning("BLEU", "runs of one to four words shared with the right text, in points", 0, 100),
     "chrf": Meaning("chrF", "runs of one to six characters shared with the right text, in points", 0, 100),
     "exact": Meaning("exact", "share of rows whose text is right to the letter", 0, 1),
+    "eer": Meaning("EER", "equal error rate: impostors accepted, at the threshold where as many true pairs are refused", 0, 1),
+    "tar_at_far_0.1": Meaning("TAR at FAR 0.1", "true pairs accepted where one in 10 impostors is", 0, 1),
+    "tar_at_far_0.01": Meaning("TAR at FAR 0.01", "true pairs accepted where one in 100 impostors is", 0, 1),
+    "tar_at_far_0.001": Meaning("TAR at FAR 0.001", "true pairs accepted where one in 1,000 impostors is", 0, 1),
     "loss": Meaning("loss", "what training minimises", 0),
 }
 EMAP = "EMAP asks what is left when each input may only add its own evidence: the difference is what inputs say together."

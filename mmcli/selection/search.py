@@ -27,7 +27,7 @@ from mmcli.config.settings import Settings
 from mmcli.data.dataset import Dataset
 from mmcli.errors import ConfigError
 from mmcli.jobs import fusion as fusion_job
-from mmcli.models.recipe import Member, build_fusion, build_head
+from mmcli.models.recipe import Member, build_fusion, build_head, encoder_choice, groups_of
 from mmcli.reporting.console import Console
 from mmcli.signals import FeatureTable
 from mmcli.tasks import Task
@@ -226,13 +226,22 @@ class Search:
         features = {name: self.features[name] for name in names}
         dims = {name: own.pooled.shape[1] for name, own in features.items()}
         sources = {name: str(self.encoders[name].config["column"]) for name in names}
+        groups = groups_of({name: encoder_choice(self.encoders[name].config) for name in names}, names)
         config = self.settings.part("fusions", method, **options).model_dump()
         with torch.device("meta"):
-            build_fusion(method, config, dims, task)
+            build_fusion(method, config, dims, task, groups)
         seed = device.derive_seed(self.seed, "search", str(trial.number))
         device.seed_everything(seed)
         head = build_head(
-            method, config, dims, sources, task, self.head, training.modality_dropout, decisions=training.decisions
+            method,
+            config,
+            dims,
+            sources,
+            task,
+            self.head,
+            training.modality_dropout,
+            decisions=training.decisions,
+            groups=groups,
         )
         if training.swap:
             head.swap_shares = {name: fusion_job.swap_share(own, dataset) for name, own in features.items()}

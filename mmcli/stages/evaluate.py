@@ -115,8 +115,11 @@ def _entries(case: _Case) -> list[Entry]:
     test = dataset.splits["test"]
     targets, groups = dataset.targets[test], dataset.groups(test)
 
+    untold = dataset.task.untold(targets)
+
     def entry(kind: str, name: str, outputs: Any, what: str) -> Entry:
         scores = dataset.task.intervals(outputs, targets, context.seed, groups, more=True)
+        scores = {name: own for name, own in scores.items() if name not in untold}
         return Entry(kind, name, outputs, what, scores)
 
     entries = []
@@ -127,12 +130,14 @@ def _entries(case: _Case) -> list[Entry]:
     entries.append(entry("fused", fused.config["method"], _kept(fused, dataset, test), what))
     for column, artifact in columns.items():
         what = f"this input alone ({layout.short(artifact.config['architecture'])})"
+        what += ", which cannot know" if dataset.task.compares_columns and "readers" in artifact.config else ""
         entries.append(entry("column", column, _kept(artifact, dataset, test, loading.embeddings_file(artifact)), what))
     outputs = baselines.outputs(case.reference, dataset.task)
     described = {
         "linear": "a linear model on the same inputs",
         "nearest": "the target of the train row whose inputs are most alike",
         "medoid": "the train text that is nearest to the others, whatever the inputs",
+        baselines.COSINE: "how alike the columns are as they are (grey pixels, or words), with a threshold and nothing learnt,",
         baselines.TREES: "boosted trees on the numbers and categories",
     }
     for name in baselines.names(case.reference):

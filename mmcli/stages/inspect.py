@@ -62,9 +62,11 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
     kind, config, why = targets.choose(cells, found.targets, roles.task, settings, roles.task_options, found.decimal)
     config = kind.suited(config, [item.modality for item in found.columns])
     settings.refuse_unused("tasks", [registry.name_of(kind)], "inspect")
+    targets.check_shared(kind, found.shares)
     labelled = [(row, own) for row, own in enumerate(cells, 1) if kind.is_labelled(config, own)]
     targets.check(kind, config, found.targets, labelled)
     usable = [own for _, own in labelled]
+    notes += [] if roles.task else targets.suggested(kind, usable, found.shares, found.targets)
     task = kind.fit(config, usable, found.targets)
     warnings = _warnings(found, usable, tallies, rows)
     warnings += targets.doubts(kind, usable, found.targets)

@@ -189,6 +189,11 @@ class Task(ABC):
         has no such baseline."""
         return None
 
+    def cosine_baseline(self, cosine: Tensor, targets: Tensor, val: Tensor) -> Tensor | None:  # noqa: ARG002
+        """Outputs from how alike the plain features of columns that share an encoder are, [N], with a threshold from `val` and
+        nothing learnt; None where the task does not compare columns."""
+        return None
+
     def trees_baseline(self, features: Any, targets: Tensor, train: Tensor, val: Tensor) -> Tensor | None:  # noqa: ARG002
         """Outputs of boosted trees for all rows of `features` [N, F], not a number where a cell is missing; None where the task
         has no such baseline."""
@@ -238,6 +243,10 @@ class Task(ABC):
     def more_metrics(self) -> dict[str, tuple[Metric, bool]]:
         """What `evaluate` tells besides `metrics`: name -> (metric, whether higher is better)."""
         return {}
+
+    def untold(self, targets: Tensor) -> frozenset[str]:  # noqa: ARG002 - most tell all
+        """Which of `more_metrics` rows with these targets are too few for."""
+        return frozenset()
 
     @property
     def all_metrics(self) -> dict[str, bool]:

@@ -400,3 +400,60 @@ def test_evidence_becomes_probabilities() -> None:
     alone = F.softplus(projected(fusion, 2)[1])  # in row 2 only the second column is there
     strength = alone.sum() + 3
     torch.testing.assert_close(fused.logits[2].exp(), (alone + 1) / strength, atol=1e-5, rtol=1e-4)
+
+
+def test_compare_row_by_row() -> None:
+    """Two groups, the columns `a`, `b` and `c`, `d`, and one by itself; absent columns are compared with none."""
+    torch.manual_seed(3)
+    part = registry.load("fusions", "compare")
+    dims = {"a": 3, "b": 3, "c": 2, "d": 2, "e": 4}
+    fusion = part(registry.config_of(part)(hidden=5), dims, [["a", "b"], ["c", "d"]]).eval()
+    for parameter in fusion.parameters():
+        nn.init.normal_(parameter, std=0.7)
+    assert sum(own.numel() for own in fusion.parameters()) == part.parameter_formula(fusion_config(part), dims, fusion.groups)
+    present = torch.tensor([[True] * 5, [True, False, True, True, True], [True, True, True, True, False]])
+    made = {}
+    for place, (name, dim) in enumerate(dims.items()):
+        x = torch.randn(3, dim)
+        made[name] = Features(x, x[:, None], torch.ones(3, 1, dtype=torch.bool), present[:, place])
+    fusion.fit_cosines(made, torch.tensor([True, False, True]))
+    fused = fusion(made)
+    for row in range(3):
+        total, odds = torch.zeros(5), fusion.shift.clone()
+        for place, (one, other) in enumerate((("a", "b"), ("c", "d"))):
+            u, w = (made[name].pooled[row] / made[name].pooled[row].norm() for name in (one, other))
+            if made[one].present[row] and made[other].present[row]:
+                told = torch.cat([(u - w).abs(), u * w]) * len(u) ** 0.5
+                total += fusion.pairs[place](told)
+                odds += fusion.weights[place] * (u @ w)
+            else:
+                both = [r for r in range(3) if made[one].present[r] and made[other].present[r]]
+                mean = sum(F.cosine_similarity(made[one].pooled[r], made[other].pooled[r], dim=0) for r in both) / len(both)
+                odds += fusion.weights[place] * mean
+        if made["e"].present[row]:
+            total += fusion.layers[0](norm(made["e"].pooled[row], fusion.norms[0]))
+        assert torch.allclose(fused.pooled[row], norm(total, fusion.norm).clamp(min=0), atol=1e-5)
+        assert torch.allclose(fused.logits[row], odds, atol=1e-5)
+
+
+def fusion_config(part: Any) -> Any:
+    return registry.config_of(part)(hidden=5)
+
+
+def test_no_cosine_counts_against_what_it_measures() -> None:
+    """A group whose likeness speaks for the wrong rows weighs nothing, and the other decides."""
+    part = registry.load("fusions", "compare")
+    fusion = part(registry.config_of(part)(), {"a": 2, "b": 2, "c": 2, "d": 2}, [["a", "b"], ["c", "d"]]).eval()
+    right = torch.arange(40) % 2 == 0
+    x = F.normalize(torch.randn(40, 2, generator=torch.Generator().manual_seed(0)), dim=1)
+    turned = torch.stack([-x[:, 1], x[:, 0]], 1)
+    here = torch.ones(40, dtype=torch.bool)
+
+    def own(values: Tensor) -> Features:
+        return Features(values, values[:, None], here[:, None], here)
+
+    made = {"a": own(x), "b": own(torch.where(right[:, None], turned, x))}
+    made |= {"c": own(x), "d": own(torch.where(right[:, None], x, turned))}
+    fusion.fit_cosines(made, right)
+    assert float(fusion.weights[0]) == 0 and float(fusion.weights[1]) > 1
+    assert bool(((fusion(made).logits > 0) == right).all())

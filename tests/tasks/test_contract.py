@@ -16,6 +16,7 @@ SUMMARIES = {
     "classification": "3 classes",
     "regression": "2 numbers",
     "multilabel": "3 labels",
+    "match": "12 pairs that belong together (1) and 12 that do not in train",
     "text": "texts, written in 7 words",
 }
 

@@ -34,6 +34,7 @@ WHAT_LACKS: dict[str, set[str]] = {
     "classification": set(),
     "multilabel": {"calibration by class", "McNemar's test", "doubtful targets"},
     "regression": {"calibration", "calibration by class", "McNemar's test", "doubtful targets"},
+    "match": {"calibration by class"},
     "text": set(get_args(Ability)),
 }
 

@@ -35,6 +35,7 @@ def say(
     entries = [_entry("fused", layout.short(a.config["method"]), a, loading.OUTPUTS, val, task) for a in made]
     for artifact in encoders.values():
         name = f"{artifact.config['column']} ({layout.short(artifact.config['architecture'])})"
+        name += ": alone it cannot know" if task.compares_columns and "readers" in artifact.config else ""
         entries.append(_entry("column", name, artifact, loading.embeddings_file(artifact), val, task))
     known = baselines.outputs(reference, task)
     entries += [Entry("baseline", name, task.outputs.gather(known[name], val)) for name in baselines.names(reference)]

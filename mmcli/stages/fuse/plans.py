@@ -19,7 +19,7 @@ from mmcli.artifacts.store import Artifact
 from mmcli.config.settings import TAKERS_OF_TRAINING, spellings
 from mmcli.data.dataset import Dataset
 from mmcli.errors import ConfigError
-from mmcli.models.recipe import build_head, head_of
+from mmcli.models.recipe import build_head, encoder_choice, groups_of, head_of
 from mmcli.options.fuse import ALL, Options
 from mmcli.options.training import asked
 from mmcli.selection.leaderboard import Entry
@@ -113,7 +113,9 @@ def _plan(method: str, encoders: dict[str, Artifact], dataset: Dataset, options:
         on_embeddings = on_embeddings.model_copy(update={"modality_dropout": options.modality_dropout})
     head = head_of(dataset.task, settings, options.head)
     with torch.device("meta"):
-        build_head(method, config.model_dump(), dict.fromkeys(encoders, 8), dict.fromkeys(encoders, ""), dataset.task, head)
+        dims, read = dict.fromkeys(encoders, 8), dict.fromkeys(encoders, "")
+        groups = groups_of({name: encoder_choice(own.config) for name, own in encoders.items()}, encoders)
+        build_head(method, config.model_dump(), dims, read, dataset.task, head, groups=groups)
     out_of_fold = bool(info.literals.get("NEEDS_FOLDS"))
     without = [artifact.config["column"] for artifact in encoders.values() if not artifact.config.get("folds")]
     if out_of_fold and without:

@@ -19,7 +19,7 @@ from mmcli.jobs import joint
 from mmcli.jobs.fusion import Answers
 from mmcli.models import forward, loading
 from mmcli.models.networks import FusedModel, FusionHead, Heads, settle
-from mmcli.models.recipe import averaged, build_head, encoder_choice
+from mmcli.models.recipe import averaged, build_head, encoder_choice, groups_of
 from mmcli.options.fuse import Options
 from mmcli.signals import FeatureTable
 from mmcli.stages import Context
@@ -70,7 +70,8 @@ def _head(plan: Plan, dims: Mapping[str, int], dataset: Dataset) -> FusionHead:
     """F and its head for encoders of those widths, freshly initialised."""
     config, training = plan.config.model_dump(), plan.training
     own = (plan.method, config, dims, plan.sources, dataset.task, plan.head)
-    return build_head(*own, training.modality_dropout, decisions=training.decisions)
+    groups = groups_of({name: encoder_choice(artifact.config) for name, artifact in plan.encoders.items()}, plan.encoders)
+    return build_head(*own, training.modality_dropout, decisions=training.decisions, groups=groups)
 
 
 def _train(plan: Plan, dataset: Dataset, compute: Compute, context: Context, draft: Draft) -> None:
@@ -84,6 +85,7 @@ def _train(plan: Plan, dataset: Dataset, compute: Compute, context: Context, dra
         label = plan.name if len(plan.seeds) == 1 else f"{plan.name}, seed {seed}"
         head, how = _on_embeddings(plan, seed, embeddings, dataset, compute, context, draft, label)
         trained.append(how)
+        fusion_job.fit_cosines(head, features, dataset, trained=True)
         own = fusion_job.settled(head, features, dataset, compute).of(val)
         scores.append(dataset.task.score(own, dataset.targets[val])[dataset.task.primary_metric])
         members.append(head)

@@ -35,6 +35,8 @@ READS = {
     "fields": "numbers, categories and dates",
 }
 """The kinds of signal, as what a person has."""
+COMPARED = {"epochs": 30, "patience": 12}
+"""How long encoders train whose columns are compared: each cell of a batch is contrasted with all others."""
 BOUNDED = 16
 """Tokens of a row that are kept where that is enough."""
 
@@ -101,6 +103,8 @@ def candidates_for(column: str, bench: Bench) -> list[Candidate]:
         if architecture == AUTO:
             rows, whole = len(bench.dataset.splits["train"]), bench.dataset.task.tokens == "whole"
             names |= dict.fromkeys(found.fitting_encoders(rows, bench.compute.device.type != "cpu", whole), True)
+            if bench.dataset.task.compares_columns and len(bench.dataset.readers(column)) > 1:
+                names |= dict.fromkeys(found.first.plain_encoders, False)
         elif _reads(architecture, found):
             names.setdefault(registry.canonical("encoders", architecture), False)
     return [_candidate(column, name, races, found, bench) for name, races in names.items()]
@@ -134,8 +138,11 @@ def _candidate(column: str, name: str, races: bool, found: Input, bench: Bench) 
     settings = context.settings.for_stage("train-encoder")
     literals = registry.resolve("encoders", name).literals
     kind: type[Encoder] = registry.load("encoders", name)
-    training = _training(options, TrainingConfig.of(settings, **literals.get("TRAINING", {})))
-    config = settings.part("encoders", name, **literals.get("AUGMENT", {}).get(training.augment, {}))
+    compared = bench.dataset.task.compares_columns and len(bench.dataset.readers(column)) > 1
+    own = COMPARED if compared and literals.get("TRAINING", {}).get("epochs", 40) > COMPARED["epochs"] else {}
+    training = _training(options, TrainingConfig.of(settings, **{**literals.get("TRAINING", {}), **own}))
+    defaults = {**literals.get("AUGMENT", {}).get(training.augment, {}), **(literals.get("COMPARING", {}) if compared else {})}
+    config = settings.part("encoders", name, **defaults)
     flags = {"weights": options.weights, "tune": options.tune}
     flags = {key: value for key, value in flags.items() if value is not None and hasattr(config, key)}
     config = kind.resolve(validate(type(config), {**config.model_dump(), **flags}, f"encoder.{name}"))

@@ -1,13 +1,37 @@
-"""Log-odds from a few measurements that speak for the same thing: a logistic regression whose weights are none below zero."""
+"""Whether columns that share an encoder are alike: the cosine of their features, and log-odds from a few such measurements."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import combinations
+
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+
+from mmcli.signals import Features
 
 STRENGTH = 1.0
 """Rows that the penalty counts as: of few rows, none is believed more than the others."""
+
+
+def grey_pixels(grid_BCHW: Tensor, side: int) -> Tensor:
+    """[B, side^2]: the mean of the channels at `side` x `side`, less its own mean, of length one."""
+    small = F.adaptive_avg_pool2d(grid_BCHW.float().mean(1, keepdim=True), side).flatten(1)
+    return F.normalize(small - small.mean(1, keepdim=True), dim=1)
+
+
+def cosines(features: Sequence[Features]) -> tuple[Tensor, Tensor]:
+    """[B]: the mean cosine of the pooled features of every two that are there; and bool [B]: whether there are two."""
+    total = torch.zeros_like(features[0].pooled[:, 0], dtype=torch.float32)
+    pairs = torch.zeros_like(total)
+    for one, other in combinations(features, 2):
+        both = (one.present & other.present).float()
+        alike = (F.normalize(one.pooled.float(), dim=1) * F.normalize(other.pooled.float(), dim=1)).sum(1)
+        total = total + both * alike
+        pairs = pairs + both
+    return total / pairs.clamp(min=1), pairs > 0
 
 
 def fitted(measured: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:

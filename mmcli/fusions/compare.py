@@ -1,0 +1,117 @@
+"""Compares the columns that share an encoder, and hears what the others say.
+
+    u_m = x_m / |x_m|,  c_g = the mean of u_a . u_b over every two columns a, b of group g that are there
+    d_g = the mean of [|u_a - u_b|; u_a * u_b] over the same
+    h = ReLU(LN(sum_g U_g d_g + sum of the columns in no group V_m LN(x_m) + t))
+    log-odds beside the head's = sum_g w_g c_g + b, where columns are compared (the task `match`)
+
+Where a group has no two, c_g is its mean in val. w and b are no parameters: they are fitted to val rows before anything is
+trained, w being nowhere below zero, since an encoder knows the pairs of train by heart. After training they are
+fitted once more, with a weight for what the head says of h.
+Parameters: sum_g (2 D_g + 1) H + sum_m (2 D_m + (D_m + 1) H) + 2 H.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from mmcli.config import Config as BaseConfig
+from mmcli.fusions import Fusion
+from mmcli.layers.pairs import cosines, fitted
+from mmcli.signals import Features, Fused
+
+ABOUT = {
+    "family": "feature",
+    "absent": "masked",
+    "ordered": False,
+    "cost": "M D H",
+    "use": "columns that share an encoder (--share): whether two photos, or two records, belong together",
+}
+TRAINING = {"epochs": 20, "learning_rate": 5e-4, "patience": 6, "weight_decay": 0.2}
+
+
+class Config(BaseConfig):
+    """The network over differences and products."""
+
+    hidden: int = Field(32, ge=4)
+    """Width of the fused features."""
+    dropout: float = Field(0.3, ge=0, lt=1)
+    """Dropout on differences, products and fused features."""
+
+
+class Compare(Fusion):
+    """Differences, products and cosines of columns that share an encoder. An absent column is compared with none."""
+
+    compares: ClassVar[bool] = True
+
+    def __init__(self, config: Config, dims: Mapping[str, int], groups: Sequence[Sequence[str]] = ()) -> None:
+        super().__init__(dims, config.hidden)
+        self.groups = [list(group) for group in groups]
+        grouped = {name for group in self.groups for name in group}
+        self.others = [name for name in dims if name not in grouped]
+        self.pairs = nn.ModuleList([nn.Linear(2 * dims[group[0]], config.hidden) for group in self.groups])
+        self.norms = nn.ModuleList([nn.LayerNorm(dims[name]) for name in self.others])
+        self.layers = nn.ModuleList([nn.Linear(dims[name], config.hidden) for name in self.others])
+        self.norm = nn.LayerNorm(config.hidden)
+        self.dropout = nn.Dropout(config.dropout)
+        self.weights: Tensor
+        self.shift: Tensor
+        self.register_buffer("weights", torch.zeros(len(self.groups)))
+        self.register_buffer("shift", torch.zeros(()))
+        self.means: Tensor
+        self.register_buffer("means", torch.zeros(len(self.groups)))
+
+    @staticmethod
+    def parameter_formula(config: Config, dims: Mapping[str, int], groups: Sequence[Sequence[str]] = ()) -> int:
+        grouped = {name for group in groups for name in group}
+        alone = sum(2 * dim + (dim + 1) * config.hidden for name, dim in dims.items() if name not in grouped)
+        return sum((2 * dims[group[0]] + 1) * config.hidden for group in groups) + alone + 2 * config.hidden
+
+    def cosines(self, features: Mapping[str, Features]) -> Tensor:
+        """[B, G]: how alike the columns of each group are; where there are no two, as alike as those of val are on average."""
+        found = [cosines([features[name] for name in group]) for group in self.groups]
+        alike, enough = (torch.stack([own[side] for own in found], 1) for side in (0, 1))
+        return torch.where(enough, alike, self.means)
+
+    def forward(self, features: Mapping[str, Features]) -> Fused:
+        total: Tensor | float = 0.0
+        for group, layer in zip(self.groups, self.pairs, strict=True):
+            told, enough = _compared([features[name] for name in group])
+            total = total + layer(self.dropout(told)) * enough[:, None]
+        for name, norm, layer in zip(self.others, self.norms, self.layers, strict=True):
+            own = features[name]
+            total = total + layer(norm(own.pooled)) * own.present[:, None]
+        pooled = self.dropout(F.relu(self.norm(total)))
+        if not self.groups:
+            return Fused(pooled)
+        return Fused(pooled, logits=self.cosines(features) @ self.weights + self.shift)
+
+    @torch.no_grad()
+    def fit_cosines(self, features: Mapping[str, Features], right: Tensor, rest: Tensor | None = None) -> float:
+        """Sets what cosines weigh by rows that are `right` or not, bool [N]; with a further measurement, `rest` [N], gives the
+        weight of that."""
+        found = [cosines([features[name] for name in group]) for group in self.groups]
+        self.means.copy_(torch.stack([alike[enough].sum() / enough.sum().clamp(min=1) for alike, enough in found]))
+        measured = self.cosines(features) if rest is None else torch.cat([self.cosines(features), rest[:, None]], 1)
+        weights, shift = fitted(measured, right)
+        self.weights.copy_(weights[: len(self.groups)])
+        self.shift.copy_(shift)
+        return 1.0 if rest is None else float(weights[-1])
+
+
+def _compared(columns: Sequence[Features]) -> tuple[Tensor, Tensor]:
+    """[B, 2 D]: differences and products of unit vectors, the mean over every two that are there; bool [B]: whether two are."""
+    units = [F.normalize(own.pooled, dim=1) for own in columns]
+    total, pairs = torch.zeros_like(torch.cat([units[0], units[0]], 1)), torch.zeros_like(units[0][:, 0])
+    for one, other in combinations(range(len(units)), 2):
+        both = (columns[one].present & columns[other].present).to(total.dtype)
+        told = torch.cat([(units[one] - units[other]).abs(), units[one] * units[other]], 1)
+        total, pairs = total + told * both[:, None], pairs + both
+    return total / pairs.clamp(min=1)[:, None] * len(units[0][0]) ** 0.5, pairs > 0

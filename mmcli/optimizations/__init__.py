@@ -79,6 +79,8 @@ class Workbench:
     """How many trials a search makes in all; by default as many as there is time for."""
     max_drop: float = 0.005
     """How much of the primary metric may be lost for speed or size."""
+    anew: bool = False
+    """Whether a search throws away what was tried before."""
     extra: dict[str, Any] = field(default_factory=dict)
     """What the optimization wants to be said of it in the artifact."""
 
@@ -129,7 +131,9 @@ class Workbench:
         first = [artifact.config["method"] for artifact in self.fusions if artifact.config["method"] in METHODS][:4]
         compute = replace(self.compute, precision="float32")
         head = Recipe.of(self.base).head
-        return Search(self.root, self.dataset, self.encoders, self.features, head, first, self.settings, compute, self.seed)
+        return Search(
+            self.root, self.dataset, self.encoders, self.features, head, first, self.settings, compute, self.seed, self.anew
+        )
 
     @property
     def choices(self) -> dict[str, dict[str, Any]]:

@@ -173,4 +173,5 @@ def bench_for(
         console=context.console,
         trials=TRIALS if options.trials is None else options.trials,
         max_drop=options.max_drop,
+        anew=context.force,
     )

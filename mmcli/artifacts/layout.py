@@ -15,6 +15,8 @@ BASELINES = "baselines"
 OPTIMIZED = "optimized"
 LEADERBOARD = "leaderboard"
 EVALUATION = "evaluation"
+SCHEMA = "schema.json"
+"""In `PREPROCESS`: what the columns are."""
 TRADEOFF = "tradeoff.json"
 """In `OPTIMIZED`: all models that were measured."""
 

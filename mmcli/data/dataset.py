@@ -25,7 +25,6 @@ from mmcli.signals import Column
 from mmcli.tables.splitting import SPLITS
 from mmcli.tasks import Task
 
-SCHEMA = "schema.json"
 ROWS = "rows.parquet"
 TASK = "task.json"
 
@@ -71,7 +70,7 @@ class Dataset:
     @cached_property
     def schema(self) -> dict[str, Any]:
         """targets, columns, inputs, rows, shards: see docs/artifacts.md."""
-        schema: dict[str, Any] = self.artifact.json(SCHEMA)
+        schema: dict[str, Any] = self.artifact.json(layout.SCHEMA)
         return schema
 
     @property

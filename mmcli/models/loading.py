@@ -15,6 +15,7 @@ from mmcli.data.dataset import Dataset
 from mmcli.errors import ArtifactError
 from mmcli.models.networks import ColumnModel, FusedModel
 from mmcli.models.recipe import Recipe, build_answer, build_encoder, fit_shapes
+from mmcli.options import made
 from mmcli.tasks import Task
 
 WEIGHTS = "weights.safetensors"
@@ -138,9 +139,8 @@ def best(root: Path) -> Artifact:
     stale = next((m for m in layout.fusions(root) if store.exists(root, layout.fusion(m))), None)
     if stale:
         store.require_fresh(store.read(root, layout.fusion(stale), "fusion", "mmcli fuse"))
-    raise ArtifactError(
-        f"there is no fused model in {root}", 'Run "mmcli fuse" first, or name another folder with --artifacts.'
-    )
+    made.require_fused(root)
+    raise ArtifactError(f"no fused model in {root} is complete", 'Run "mmcli fuse" again: it goes on where it was stopped.')
 
 
 def outputs(artifact: Artifact, task: Task, file: str = OUTPUTS) -> Any:

@@ -184,6 +184,8 @@ class Optimization(ABC):
     family: ClassVar[Literal["accuracy", "smaller", "runtime"]]
     """`accuracy`: the next model to start from, if val says so. `smaller`: other models that cost less. `runtime`: the same
     model, run in another way."""
+    trains: ClassVar[bool] = False
+    """Whether it trains, by the options of `training`."""
     for_any_answer: ClassVar[bool] = False
     """Whether it is also for answers that are no vectors of decisions: texts, say."""
     config: Any

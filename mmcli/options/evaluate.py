@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from mmcli.errors import ConfigError
+from mmcli.errors import ConfigError, unknown
 from mmcli.options.columns import AllowMissing, MediaRoot
 from mmcli.options.common import All
 from mmcli.options.flags import Flag
+from mmcli.options.made import columns_of, require_fused
 from mmcli.tables.finding import require_file
 
 
@@ -41,6 +42,21 @@ class Options:
     all: All = False
     media_root: MediaRoot = None
     allow_missing: AllowMissing = False
+
+    def foresee(self, root: Path) -> None:
+        """Looks for a model, and for the columns to slice by, before torch is imported.
+
+        Raises:
+            ArtifactError: there is no fused model under the root.
+            ConfigError: the table that was preprocessed has no such column.
+        """
+        if self.compare is not None:
+            return
+        require_fused(root)
+        known = columns_of(root) if self.slices and self.new is None else []
+        missing = [name for name in self.slices if known and name not in known]
+        if missing:
+            raise ConfigError(f"--slice {missing[0]}: {unknown('column', missing[0], known)}")
 
     def check(self) -> None:
         """Looks at the table before torch is imported.

@@ -13,6 +13,7 @@ from mmcli import registry
 from mmcli.artifacts import layout
 from mmcli.errors import ConfigError, did_you_mean
 from mmcli.options.flags import Flag, one_of
+from mmcli.options.made import require_fused
 from mmcli.options.training import seconds
 
 Goal = Literal["balanced", "accuracy", "latency", "size"]
@@ -167,6 +168,7 @@ class Options:
             ConfigError: nothing was optimized under `root`, or no model of that name.
         """
         if self.pick is None:
+            require_fused(root)
             return
         if not (root / layout.OPTIMIZED).is_dir():
             raise ConfigError(

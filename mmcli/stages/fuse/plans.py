@@ -65,6 +65,11 @@ class Plan:
         return layout.fusion(self.method)
 
     @property
+    def reads_features(self) -> bool:
+        """Whether there is a head over features: not where the columns' own predictions are fused."""
+        return bool(registry.resolve("fusions", self.method).literals.get("ABOUT", {}).get("family") != "decision")
+
+    @property
     def sources(self) -> dict[str, str]:
         return {name: artifact.config["column"] for name, artifact in self.encoders.items()}
 

@@ -119,7 +119,12 @@ def _parts(options: Options, compute: Compute, context: Context) -> dict[str, Op
     """The steps that are taken, in order."""
     wanted, settings = steps_of(options, compute), context.settings.for_stage("optimize")
     settings.refuse_unused("optimizations", wanted, "optimize")
-    return {name: registry.load("optimizations", name)(settings.part("optimizations", name)) for name in wanted}
+    parts = {name: registry.load("optimizations", name)(settings.part("optimizations", name)) for name in wanted}
+    idle = settings.typed_under("training", "optimize")
+    if idle and not options.join and not any(part.trains for part in parts.values()):
+        said = f"--set {idle[0]}: none of the steps that are taken trains: {', '.join(parts)}"
+        raise ConfigError(said, "Leave it out, or take one that does.")
+    return parts
 
 
 def steps_of(options: Options, compute: Compute) -> list[str]:

@@ -186,6 +186,8 @@ class Optimization(ABC):
     model, run in another way."""
     trains: ClassVar[bool] = False
     """Whether it trains, by the options of `training`."""
+    packages: ClassVar[tuple[str, ...]] = ()
+    """What it needs beside mmcli's own packages: installed later, it is tried."""
     for_any_answer: ClassVar[bool] = False
     """Whether it is also for answers that are no vectors of decisions: texts, say."""
     config: Any

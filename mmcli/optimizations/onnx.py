@@ -22,6 +22,7 @@ class Onnx(Optimization):
     """The same network as a graph, which costs little to run on few rows."""
 
     family: ClassVar[Literal["runtime"]] = "runtime"
+    packages = ("onnxscript", "onnxruntime")
     config: Config
 
     def unfit(self, candidate: Candidate, bench: Workbench) -> str:  # noqa: ARG002

@@ -8,6 +8,7 @@ than may be, the goal picks one. The result holds all weights, so that it stands
 from __future__ import annotations
 
 import time
+from importlib.util import find_spec
 from typing import Any
 
 from mmcli import registry
@@ -45,8 +46,9 @@ def run(options: Options, context: Context) -> Outcome:
     parts = _parts(options, compute, context)
     said = {name: part.config.model_dump() for name, part in parts.items()}
     sources = filter(None, (registry.source_digest(type(part)) for part in parts.values()))
+    absent = sorted(name for part in parts.values() for name in part.packages if find_spec(name) is None)
     origin = store.digest([base.parent(), context.seed, str(compute)])
-    work = store.digest([origin, settings.values.get("training", {}), options.time_budget, options.trials, *sources])
+    work = store.digest([origin, settings.values.get("training", {}), options.time_budget, options.trials, *sources, *absent])
     choice = [options.goal, options.pick, options.max_drop, options.coverage]
     fingerprint = store.digest([work, said, *choice])
     context.console.note(f"optimize: from {base.name}, on {compute}; goal: {options.pick or options.goal}")

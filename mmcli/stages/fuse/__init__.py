@@ -63,7 +63,7 @@ def run(options: Options, context: Context) -> Outcome:
 
 def _led(plans: Sequence[Plan]) -> bool:
     """Whether a method has the steps of one of several columns as the lead."""
-    return any(registry.load("fusions", plan.method).gives_steps and len(plan.encoders) > 1 for plan in plans)
+    return any(registry.load("fusions", plan.method).memory == "lead" and len(plan.encoders) > 1 for plan in plans)
 
 
 def _compute(options: Options, context: Context) -> Compute:

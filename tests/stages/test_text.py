@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw
 from typer.testing import CliRunner
 
 import mmcli
+from mmcli.artifacts import store
 from mmcli.cli import app
 from mmcli.errors import ExitCode
 from tests.conftest import shared, write_csv
@@ -97,10 +98,24 @@ def test_methods_without_steps_and_exports_are_refused_with_a_way_out(read: Path
     code, _, said = invoke("fuse", "--method", "perceiver", "-a", read)
     assert code == ExitCode.USAGE
     assert "--method cross-attention or gated-cross-attention" in said
+    code, _, said = invoke("fuse", "--method", "cross-attention", "--order", "right", "--dry-run", "-a", read)
+    assert code == ExitCode.DONE, said
+    assert "right leads, since it is read step by step" in said
     code, _, said = invoke("export", "--to", tmp_path / "x", "-a", read)
     assert code == ExitCode.USAGE
     assert "mmcli predict" in said
     assert not (tmp_path / "x").exists()
+
+
+def test_another_method_that_gives_steps_is_read_too(read: Path, tmp_path: Path) -> None:
+    import shutil
+
+    root = tmp_path / "artifacts"
+    shutil.copytree(read, root)
+    code, _, said = invoke("fuse", "--method", "cross-attention", "--seeds", "1", "--epochs", "80", "-a", root)
+    assert code == ExitCode.DONE, said
+    found = store.read(root, "fusions/cross-attention", "fusion", "").metrics["val"]
+    assert found["wer"] < 0.25  # a third of the words is not to be seen in either picture
 
 
 def test_optimizing_leaves_out_what_is_not_for_texts_and_says_why(read: Path, tmp_path: Path) -> None:

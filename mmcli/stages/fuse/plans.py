@@ -93,7 +93,8 @@ def _plan(method: str, encoders: dict[str, Artifact], dataset: Dataset, options:
     info = registry.resolve("fusions", method)
     config = settings.part("fusions", method)
     about = info.literals.get("ABOUT", {})
-    if options.order and not about.get("ordered") and about.get("memory") != "lead" and ALL not in options.methods:
+    ordered = about.get("ordered") or (about.get("memory") == "lead" and dataset.task.tokens == "whole")
+    if options.order and not ordered and ALL not in options.methods:
         raise ConfigError(f"--order: the method {method} does not look at the order of the columns", "Leave it out.")
     if options.head and about.get("family") == "decision" and ALL not in options.methods:
         raise ConfigError(

@@ -242,8 +242,27 @@ class RaggedFeatures(_Movable):
         return Features(self.pooled[index], own.values, own.mask(), own.present, outputs)
 
 
-FeatureTable = Features | RaggedFeatures
-"""Features of a whole table, whose rows are to be had as batches: bounded, or ragged and whole."""
+class FeatureTable(Protocol):
+    """Features of a whole table, whose rows are to be had as batches: bounded (`Features`), with all tokens (`RaggedFeatures`)
+    or with all tokens on disk (`StreamedFeatures`)."""
+
+    @property
+    def pooled(self) -> Tensor:
+        """[N, D]."""
+
+    @property
+    def present(self) -> Tensor:
+        """bool [N]."""
+
+    @property
+    def outputs(self) -> Tensor | None:
+        """As in `Features`."""
+
+    def gather(self, index: Tensor) -> Features:
+        """The rows `index` [B] as a batch."""
+
+    def to(self, device: torch.device) -> Self:
+        """The features, their batches on the device."""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,9 @@ from torch import Tensor
 
 from mmcli.artifacts import tensors
 from mmcli.artifacts.store import Artifact
+from mmcli.data import memory
 from mmcli.data.dataset import Dataset
+from mmcli.data.streaming import StreamedFeatures
 from mmcli.models import loading
 from mmcli.models.calibration import temperature
 from mmcli.models.networks import FusionHead, Heads, Output, settle
@@ -30,11 +32,16 @@ DECISIONS_RATE = 50.0
 
 
 def embeddings(artifact: Artifact, out_of_fold: bool = False) -> FeatureTable:
-    """The features that an encoder left of every row, float16; with its decisions, of train rows out of fold where asked."""
+    """The features that an encoder left of every row, float16; with its decisions, of train rows out of fold where asked. Where
+    all tokens are kept and are more than `memory.features_budget()`, they stay on disk."""
     named = tensors.load(artifact.file(loading.EMBEDDINGS))
     decisions = named.get(OUT_OF_FOLD if out_of_fold else OUTPUTS)
     if "offsets" in named:
-        return RaggedFeatures(named["pooled"], named["tokens"], named["offsets"], named["present"], decisions)
+        file = artifact.file(loading.TOKENS)
+        own = (named["offsets"], named["present"], decisions)
+        if file.stat().st_size > memory.features_budget():
+            return StreamedFeatures(named["pooled"], file, *own)
+        return RaggedFeatures(named["pooled"], tensors.load(file)["tokens"], *own)
     return Features(named["pooled"], named["tokens"], named["mask"], named["present"], decisions)
 
 

@@ -20,6 +20,8 @@ from mmcli.tasks import Task
 
 WEIGHTS = "weights.safetensors"
 EMBEDDINGS = "embeddings.safetensors"
+TOKENS = "tokens.safetensors"
+"""The tokens of all rows, where each is kept: beside the other embeddings, since they may be too large for memory."""
 OUTPUTS = "outputs.safetensors"
 
 

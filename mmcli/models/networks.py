@@ -112,7 +112,7 @@ class FusionHead(nn.Module):
         if self.training and self.modality_dropout:
             features = _some_hidden(features, self.sources, self.modality_dropout)
         filled = {name: _filled(features[name], own) for name, own in zip(self.names, self.absent, strict=True)}
-        fused: Fused = self.fusion(filled)
+        fused: Fused = self.fusion.remembered(filled) if self.task.tokens == "whole" else self.fusion(filled)
         outputs = self.head(fused)
         if self.decisions is not None:
             own = self.decisions(filled).logits

@@ -185,9 +185,12 @@ def build_head(
     if fusion.family == "decision":
         return FusionHead(fusion, Decisions(task), dims, sources, modality_dropout)
     answer = build_answer(head, task, fusion.dim)
-    if answer.reads_steps and not fusion.gives_steps:
+    if answer.reads_steps and fusion.memory != "lead":
+        about = {name: info.literals.get("ABOUT", {}) for name, info in registry.parts("fusions").items()}
+        able = [name for name, said in about.items() if said.get("memory") == "lead"]
         raise ConfigError(
-            f"{method} gives no steps in order, which the head {head['name']} reads", f"E.g. --method {task.default_fusion}"
+            f"{method} gives no tokens in the order of a leading column, which the head {head['name']} reads step by step",
+            f"Choose --method {' or '.join(able)}, or another --head.",
         )
     if not decisions or task.lacks("decision fusions"):
         return FusionHead(fusion, answer, dims, sources, modality_dropout)

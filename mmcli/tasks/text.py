@@ -52,7 +52,7 @@ class Text(Task):
     outputs: ClassVar[Outputs] = Lattices()
     heads: ClassVar[tuple[str, ...]] = ("ctc",)
     features_may_be_swapped: ClassVar[bool] = False
-    fusion_families: ClassVar[tuple[str, ...] | None] = ("token",)
+    fusion_families: ClassVar[tuple[str, ...] | None] = ("feature", "token")
     new_classes_after_train: ClassVar[bool] = True
     tokens: ClassVar[Literal["bounded", "whole"]] = "whole"
     reference_baseline: ClassVar[str] = "nearest"

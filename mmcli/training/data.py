@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmcli.signals import Batch, Column, FeatureTable, Signal
+from mmcli.signals import Batch, Column, Features, RaggedFeatures, Signal
 
 Augment = Callable[[Signal], Signal]
 AHEAD = 2
@@ -47,7 +47,7 @@ class Rows:
     """The inputs and targets of a table, or of its cached features, and which rows belong to which split."""
 
     inputs: Mapping[str, Any]
-    """Column -> Column or Streamed; or Features."""
+    """Column -> Column or Streamed; or a `FeatureTable`."""
     targets: Tensor
     splits: Mapping[str, Tensor]
     """Split -> int64 positions."""
@@ -72,7 +72,7 @@ class Rows:
     @property
     def resident(self) -> bool:
         """Whether all of it lies on the device."""
-        return all(isinstance(column, Column | FeatureTable) for column in self.inputs.values())
+        return all(isinstance(column, Column | Features | RaggedFeatures) for column in self.inputs.values())
 
     @property
     def lengths(self) -> Tensor | None:

@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw
 from typer.testing import CliRunner
 
 import mmcli
+from mmcli.artifacts import store
 from mmcli.cli import app
 from mmcli.errors import ExitCode
 from tests.conftest import shared, write_csv
@@ -93,14 +94,28 @@ def test_predict_writes_the_text_and_how_sure_it_is(read: Path, tmp_path: Path) 
 def test_methods_without_steps_and_exports_are_refused_with_a_way_out(read: Path, tmp_path: Path) -> None:
     code, _, said = invoke("fuse", "--method", "gated", "-a", read)
     assert code == ExitCode.USAGE
-    assert "gated fuses features: such targets go with methods of token" in said
+    assert "gated gives no tokens in the order of a leading column, which the head ctc reads step by step" in said
     code, _, said = invoke("fuse", "--method", "perceiver", "-a", read)
     assert code == ExitCode.USAGE
-    assert "--method gated-cross-attention" in said
+    assert "--method cross-attention or gated-cross-attention" in said
+    code, _, said = invoke("fuse", "--method", "cross-attention", "--order", "right", "--dry-run", "-a", read)
+    assert code == ExitCode.DONE, said
+    assert "right leads, since it is read step by step" in said
     code, _, said = invoke("export", "--to", tmp_path / "x", "-a", read)
     assert code == ExitCode.USAGE
     assert "mmcli predict" in said
     assert not (tmp_path / "x").exists()
+
+
+def test_another_method_that_gives_steps_is_read_too(read: Path, tmp_path: Path) -> None:
+    import shutil
+
+    root = tmp_path / "artifacts"
+    shutil.copytree(read, root)
+    code, _, said = invoke("fuse", "--method", "cross-attention", "--seeds", "1", "--epochs", "80", "-a", root)
+    assert code == ExitCode.DONE, said
+    found = store.read(root, "fusions/cross-attention", "fusion", "").metrics["val"]
+    assert found["wer"] < 0.25  # a third of the words is not to be seen in either picture
 
 
 def test_optimizing_leaves_out_what_is_not_for_texts_and_says_why(read: Path, tmp_path: Path) -> None:

@@ -46,7 +46,11 @@ def run(options: Options, context: Context) -> Outcome:
     context.settings.refuse_unused("heads", [plan.head["name"] for plan in plans if plan.reads_features], "fuse")
     compute = _compute(options, context)
     chosen = ", ".join(f"{name} ({', '.join(own)})" for name, own in _architectures(encoders).items())
-    lead = f"; {next(iter(_architectures(encoders)))} leads, since it is read step by step (--order)" if _led(plans) else ""
+    lead = (
+        f"; {next(iter(_architectures(encoders)))} leads, since it is read step by step (--order)"
+        if _led(plans, dataset)
+        else ""
+    )
     context.console.note(f"fuse: {chosen} on {compute}{lead}")
     if context.dry_run:
         context.console.note(f"dry run: would train {', '.join(plan.name for plan in plans)}")
@@ -61,9 +65,10 @@ def run(options: Options, context: Context) -> Outcome:
     return Outcome(data, "mmcli optimize")
 
 
-def _led(plans: Sequence[Plan]) -> bool:
-    """Whether a method has the steps of one of several columns as the lead."""
-    return any(registry.load("fusions", plan.method).gives_steps and len(plan.encoders) > 1 for plan in plans)
+def _led(plans: Sequence[Plan], dataset: Dataset) -> bool:
+    """Whether a method has the steps of one of several columns as the lead, and it matters of which."""
+    kinds = [registry.load("fusions", plan.method) for plan in plans if len(plan.encoders) > 1]
+    return any(kind.memory == "lead" and (kind.order_sensitive or dataset.task.tokens == "whole") for kind in kinds)
 
 
 def _compute(options: Options, context: Context) -> Compute:

@@ -97,9 +97,11 @@ def _plan(method: str, encoders: dict[str, Artifact], dataset: Dataset, options:
     settings = context.settings.for_stage("fuse")
     info = registry.resolve("fusions", method)
     config = settings.part("fusions", method)
-    if options.order and not info.literals.get("ABOUT", {}).get("ordered") and ALL not in options.methods:
+    about = info.literals.get("ABOUT", {})
+    ordered = about.get("ordered") or (about.get("memory") == "lead" and dataset.task.tokens == "whole")
+    if options.order and not ordered and ALL not in options.methods:
         raise ConfigError(f"--order: the method {method} does not look at the order of the columns", "Leave it out.")
-    if options.head and info.literals.get("ABOUT", {}).get("family") == "decision" and ALL not in options.methods:
+    if options.head and about.get("family") == "decision" and ALL not in options.methods:
         raise ConfigError(
             f"--head: {method} fuses the columns' own predictions, and has no head over features", "Leave it out."
         )

@@ -116,7 +116,12 @@ def _train(candidate: Candidate, bench: Bench, draft: Draft) -> None:
     val = job.rows.splits["val"]
     network.head.settle(outputs_of(job, val), job.rows.targets[val])
     everything = torch.arange(len(dataset.rows), device=compute.device)
-    embeddings = _embed(job, encoder, column, everything, candidate.tokens)
+    if candidate.tokens:
+        embeddings = _embed(job, encoder, column, everything, candidate.tokens)
+    else:
+        with tensors.growing(draft.path / loading.TOKENS, "tokens") as grown:
+            embeddings = _embed_whole(job, encoder, column, everything, grown)
+        draft.tensors[loading.TOKENS] = {"tokens": ["float16", *grown.shape]}
     task, kind = dataset.task, dataset.task.outputs
     outputs = kind.to(outputs_of(job, everything), torch.device("cpu"))
     embeddings |= kind.save(outputs)
@@ -168,17 +173,14 @@ def _out_of_fold(candidate: Candidate, outputs: Tensor, bench: Bench, folder: Pa
 
 @torch.no_grad()
 def _embed(job: Job, encoder: torch.nn.Module, column: str, index: Tensor, tokens: int) -> dict[str, Tensor]:
-    """Pooled features and at most `tokens` tokens of the rows `index`, float16; or, where that is 0, all tokens, ragged."""
+    """Pooled features and at most `tokens` tokens of the rows `index`, float16."""
     job.module.eval()
     parts: list[Features] = []
     with job.compute.autocast():
         for batch in job.rows.in_order(index, 256):
             features = encoder(batch.inputs[column])
-            own, mask = features.tokens, features.mask
-            own, mask = bounded_tokens(own.float(), mask, tokens) if tokens else (own, mask)
+            own, mask = bounded_tokens(features.tokens.float(), features.mask, tokens)
             parts.append(Features(features.pooled.half().cpu(), own.half().cpu(), mask.cpu(), features.present.cpu()))
-    if not tokens:
-        return _ragged(parts)
     mask = torch.cat([part.mask for part in parts])
     longest = max(int(mask.sum(1).max()), 1) if len(mask) else 1
     return {
@@ -189,12 +191,19 @@ def _embed(job: Job, encoder: torch.nn.Module, column: str, index: Tensor, token
     }
 
 
-def _ragged(parts: list[Features]) -> dict[str, Tensor]:
-    """The features of consecutive batches, the tokens of all rows one after the other: see `RaggedFeatures`."""
-    lengths = torch.cat([part.mask.sum(1) for part in parts])
-    return {
-        "pooled": torch.cat([part.pooled for part in parts]),
-        "tokens": torch.cat([part.tokens[part.mask] for part in parts]),
-        "offsets": torch.cat([lengths.new_zeros(1), lengths.cumsum(0)]),
-        "present": torch.cat([part.present for part in parts]),
-    }
+@torch.no_grad()
+def _embed_whole(job: Job, encoder: torch.nn.Module, column: str, index: Tensor, grown: tensors.Growing) -> dict[str, Tensor]:
+    """Pooled features of the rows `index`, float16, and where each row's tokens lie among those of all, one row's after the
+    other, which go to the file batch by batch: see `RaggedFeatures`."""
+    job.module.eval()
+    pooled, present, lengths = [], [], []
+    with job.compute.autocast():
+        for batch in job.rows.in_order(index, 256):
+            features = encoder(batch.inputs[column])
+            grown.add(features.tokens[features.mask].half())
+            pooled.append(features.pooled.half().cpu())
+            present.append(features.present.cpu())
+            lengths.append(features.mask.sum(1).cpu())
+    ends = torch.cat(lengths).cumsum(0)
+    offsets = torch.cat([ends.new_zeros(1), ends])
+    return {"pooled": torch.cat(pooled), "offsets": offsets, "present": torch.cat(present)}

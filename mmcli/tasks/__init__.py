@@ -17,7 +17,7 @@ from mmcli.reporting import metrics
 from mmcli.reporting.classes import ClassScore
 from mmcli.reporting.metrics import Array, Interval, Metric
 from mmcli.reporting.svg import Figure
-from mmcli.signals import NUMBERS, Decision, Outputs
+from mmcli.signals import NUMBERS, Decision, Kind, Outputs
 
 Ability = Literal[
     "calibration",
@@ -91,6 +91,11 @@ class Task(ABC):
     def suited(cls, config: Any, modalities: Sequence[str]) -> Any:  # noqa: ARG003 - for those that depend on them
         """The options for a table with inputs of these modalities."""
         return config
+
+    def head_for(self, kind: Kind, in_order: bool, seconds: float = 0.0) -> tuple[str, dict[str, Any]]:  # noqa: ARG002
+        """The head that an input's own encoder gets where none is named, and options of it, by what its signals are; whether
+        the encoder's tokens are steps in order; and of sound, how much of it train has."""
+        return self.heads[0], {}
 
     @classmethod
     def is_labelled(cls, config: Any, cells: tuple[str | None, ...]) -> bool:  # noqa: ARG003 - for those with an empty label

@@ -53,6 +53,7 @@ class Decoder(Head):
         if config.dim % config.heads or config.dim % 2:
             raise ConfigError(f"head.decoder: heads = {config.heads} does not divide dim = {config.dim}, or dim is odd")
         self.config = config
+        self.beam: int = config.beam
         self.writer = Writer(_sizes(config, task, dim), config.dropout)
         self.longest: Tensor
         self.ratio: Tensor
@@ -81,7 +82,7 @@ class Decoder(Head):
             (Member(self.writer, memory, torch.ones((), device=tokens.device)),),
             torch.arange(len(lengths), device=lengths.device),
             self._limits(lengths),
-            self.config.beam,
+            self.beam,
             float(self.exponent),
             self.config.ctc_weight,
         )

@@ -171,6 +171,10 @@ class Task(ABC):
     def draw(self, outputs: Any, targets: Tensor) -> dict[str, tuple[Figure, str]]:
         """What shows where the outputs are right and wrong: name -> (drawing, caption)."""
 
+    def remarks(self, outputs: Any) -> str:  # noqa: ARG002 - most have nothing to tell
+        """What is odd in the answers, in a sentence; empty where nothing is."""
+        return ""
+
     def by_class(self, outputs: Any, targets: Tensor) -> list[ClassScore]:  # noqa: ARG002 - those that have classes
         """Precision and recall of each class or label; none where there are no such."""
         return []

@@ -239,6 +239,11 @@ class Text(Task):
             sure += (best.masked_fill(~real, 0.0).sum(1) / lengths.clamp(min=1)).exp().tolist()
         return {"": written, "_confidence": [round(own, 6) for own in sure]}
 
+    def remarks(self, outputs: Column | Writing) -> str:
+        """How many texts were cut at their limit or repeat themselves without end."""
+        found = outputs.remarks() if isinstance(outputs, Writing) else ""
+        return f"Of what was written on test, {found}." if found else ""
+
     def summary(self) -> str:
         return f"texts, written in {self.units.described}; judged by {self.primary_metric}"
 

@@ -113,6 +113,8 @@ class Writer(nn.Module):
         self.norm = nn.LayerNorm(sizes.dim)
         self.dropout = nn.Dropout(dropout)
         self.frames = nn.Linear(sizes.memory, sizes.units) if sizes.frames else None
+        self.kept: tuple[Writer, ...] = ()
+        """The copy that was last kept of it, if any."""
 
     def begin(self, memory_BSM: Tensor, mask_BS: Tensor) -> Begun:
         """What holds the memory's keys, once a row, and writes from there."""

@@ -83,13 +83,11 @@ class Writing:
 
     def losses(self, targets: Tensor) -> Tensor:
         """[N]: minus the log-probability of each row's target and its end, remembered; without a gradient."""
-        keys = [
-            (row, tuple(unit for unit in units if unit >= 0))
-            for row, units in zip(self.rows.tolist(), targets.tolist(), strict=True)
-        ]
+        rows = self.rows.tolist()
+        keys = [(row, tuple(unit for unit in own if unit >= 0)) for row, own in zip(rows, targets.tolist(), strict=True)]
         due = [place for place, key in enumerate(keys) if key not in self.notes.losses]
         with torch.no_grad():
-            for part in _alike(self, [int(self.rows[place]) for place in due]):
+            for part in _alike(self, [rows[place] for place in due]):
                 index = torch.tensor([due[place] for place in part], device=self.rows.device)
                 found = forced(replace(self, rows=self.rows[index]), targets[index]).tolist()
                 self.notes.losses.update(zip([keys[due[place]] for place in part], found, strict=True))
@@ -178,7 +176,8 @@ class Writings(Outputs):
         first = whole[0]
         for other in whole[1:]:
             for one, two in zip(first.members, other.members, strict=True):
-                assert _same(one.writer, two.writer), "the parts were made by different networks"
+                alike = one.writer is two.writer or _same(one.writer.state_dict(), two.writer.state_dict())
+                assert alike, "the parts were made by different networks"
         members = [
             replace(own, memory=Column.concatenate([part.members[place].memory for part in whole]))
             for place, own in enumerate(first.members)
@@ -220,8 +219,8 @@ class Writings(Outputs):
                 own,
                 writer=_snapshot(own.writer),
                 memory=Column(own.memory.values.detach().float(), own.memory.present, own.memory.offsets),
-                share=own.share.detach().float(),
-                temperature=None if own.temperature is None else own.temperature.detach().float(),
+                share=own.share.detach().float().clone(),
+                temperature=None if own.temperature is None else own.temperature.detach().float().clone(),
             )
             for own in outputs.members
         ]
@@ -334,13 +333,16 @@ def _whole(writing: Writing) -> Writing:
 
 
 def _snapshot(writer: Writer) -> Writer:
-    """A copy whose weights are plain numbers: those in int8 are taken back to float32."""
-    return _made(writer.sizes, {key: _plain(value) for key, value in writer.state_dict().items()})
+    """A copy whose weights are plain numbers: those in int8 are taken back to float32. The last one, where nothing changed."""
+    weights = {key: _plain(value) for key, value in writer.state_dict().items()}
+    if not (writer.kept and _same(writer.kept[0].state_dict(), weights)):
+        writer.kept = (_made(writer.sizes, {key: value.clone() for key, value in weights.items()}),)
+    return writer.kept[0]
 
 
 def _plain(weight: Tensor) -> Tensor:
     own = weight.detach()
-    return own.float().clone() if type(own) in (Tensor, nn.Parameter) else own.dequantize().float()
+    return own.float() if type(own) in (Tensor, nn.Parameter) else own.dequantize().float()
 
 
 def _made(sizes: Sizes, weights: Mapping[str, Tensor]) -> Writer:
@@ -351,8 +353,5 @@ def _made(sizes: Sizes, weights: Mapping[str, Tensor]) -> Writer:
     return writer.eval().requires_grad_(False)
 
 
-def _same(one: Writer, two: Writer) -> bool:
-    if one is two:
-        return True
-    own, other = one.state_dict(), two.state_dict()
-    return own.keys() == other.keys() and all(torch.equal(own[key], other[key]) for key in own)
+def _same(one: Mapping[str, Tensor], two: Mapping[str, Tensor]) -> bool:
+    return all(value.device == two[key].device and torch.equal(value, two[key]) for key, value in one.items())

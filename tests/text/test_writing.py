@@ -192,6 +192,17 @@ def test_what_is_kept_does_not_change_when_training_goes_on() -> None:
     assert not loss.requires_grad
 
 
+def test_batches_of_the_same_weights_share_a_copy() -> None:
+    live = writer()
+    one, two = KIND.plain(writing(live)), KIND.plain(writing(live))
+    assert one.members[0].writer is two.members[0].writer is not live
+    with torch.no_grad():
+        live.bias.data = live.bias + 1  # as weights are exchanged for averaged ones
+    three = KIND.plain(writing(live))
+    assert three.members[0].writer is not one.members[0].writer
+    torch.testing.assert_close(three.members[0].writer.bias, one.members[0].writer.bias + 1)
+
+
 def test_parts_and_joins_remember_what_was_found(monkeypatch: pytest.MonkeyPatch) -> None:
     own = writing(width=2)
     texts = ids(own)

@@ -362,6 +362,14 @@ class Outputs(ABC):
         """With their probabilities flattened by a temperature, where they have some."""
         return outputs
 
+    def glimpse(self, outputs: Any) -> Any:
+        """As they are scored while training goes on: of answers that take a search, a cheap one."""
+        return outputs
+
+    def answered(self, outputs: Any) -> Any:
+        """With all done that an answer takes, where they leave some of it until it is asked for."""
+        return outputs
+
 
 class Numbers(Outputs):
     """Vectors of decisions: a float tensor [N, C]."""

@@ -54,21 +54,25 @@ class Input:
 
     def fitting_encoders(self, rows: int, on_accelerator: bool, in_order: bool = False) -> list[str]:
         """The architectures that `--arch auto` lets race for so many train rows: those for its kind of signal that pay; where
-        tokens are wanted `in_order`, those that give such, if there are any."""
+        the target is a text, those that it names for such, or that give tokens `in_order`, if there are any."""
         tried = [*self.first.encoders]
         tried += [name for name, least in self.first.more_encoders if rows >= (least // 5 if on_accelerator else least)]
         fitting = [name for name in tried if self._is_for(name)]
-        ordered = [name for name in [*fitting, *self.first.line_encoders] if self._is_for(name, in_order=True)]
-        return ordered or fitting if in_order else fitting
+        if not in_order:
+            return fitting
+        return [*self.first.text_encoders] or [name for name in fitting if self.in_order(name)] or fitting
 
     @property
     def known_encoders(self) -> list[str]:
         """The architectures that read it, whatever the number of rows."""
         return [name for name in (*self.first.encoders, *dict(self.first.more_encoders)) if self._is_for(name)]
 
-    def _is_for(self, architecture: str, *, in_order: bool = False) -> bool:
-        kind = registry.load("encoders", architecture)
-        return self.spec.kind in (kind.steps if in_order else kind.kinds)
+    def _is_for(self, architecture: str) -> bool:
+        return self.spec.kind in registry.load("encoders", architecture).kinds
+
+    def in_order(self, architecture: str) -> bool:
+        """Whether the tokens that it makes are steps in order."""
+        return self.spec.kind in registry.load("encoders", architecture).steps
 
     @property
     def modality(self) -> str:

@@ -68,8 +68,10 @@ class Modality(ABC):
     """Whether all columns of this kind form one input by default: numbers and categories, read side by side as fields."""
     encoders: ClassVar[tuple[str, ...]] = ()
     """The architectures that `--arch auto` tries."""
-    line_encoders: ClassVar[tuple[str, ...]] = ()
-    """Besides those, architectures that read it step by step, for targets that are texts."""
+    text_encoders: tuple[str, ...] = ()
+    """Those that it tries where the target is a text; where empty, those of the others that give steps in order, or all."""
+    step_s: float = 0.0
+    """Seconds from one step of its signal to the next, of sound."""
     more_encoders: ClassVar[tuple[tuple[str, int], ...]] = ()
     """Those that it tries from so many train rows on, and from a fifth of them on an accelerator."""
     corruptions: ClassVar[tuple[str, ...]] = ()

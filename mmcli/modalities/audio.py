@@ -191,6 +191,12 @@ class Audio(Modality):
         return _window(self.config), max(round(HOP_S * self.config.sample_rate), 1)
 
     @property
+    def step_s(self) -> float:  # type: ignore[override]
+        window, hop = self._window_hop
+        step: int = window if self.config.features == "waveform" else hop
+        return float(step / self.config.sample_rate)
+
+    @property
     def _points(self) -> int:
         return 1 << (_window(self.config) - 1).bit_length()
 

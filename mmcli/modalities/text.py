@@ -55,6 +55,7 @@ class Text(Modality):
     corruptions: ClassVar[tuple[str, ...]] = ("typos",)
     encoders: ClassVar[tuple[str, ...]] = ("bag", "rnn")
     more_encoders: ClassVar[tuple[tuple[str, int], ...]] = (("transformer", 3000),)
+    text_encoders = ("transformer",)
 
     def __init__(self, config: Config, tokenizer: Tokenizer) -> None:
         self.config = config

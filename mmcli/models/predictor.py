@@ -23,6 +23,7 @@ from mmcli.data.dataset import Dataset
 from mmcli.data.sharding import resolved, said_of_files
 from mmcli.data.there import FilesThere
 from mmcli.errors import ConfigError, DataError
+from mmcli.heads import Head
 from mmcli.media import files as media
 from mmcli.models import conformal, runners
 from mmcli.models.forward import forward_columns, forward_explained, forward_whole
@@ -96,6 +97,19 @@ class Model:
         if missing:
             warn(f"{table} lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}: absent in every row")
         return missing
+
+    def follow(self, beam: int) -> None:
+        """Lets texts be written by a beam of that width.
+
+        Raises:
+            ConfigError: its answers take no such search.
+        """
+        networks = [self.network, *([self._runner.network] if self._runner is not None else [])]
+        searching = [head for own in networks for head in own.modules() if isinstance(head, Head) and head.beam is not None]
+        if not searching:
+            raise ConfigError(f"--beam: {self.artifact.name} does not search for its answers", "Leave it out.")
+        for head in searching:
+            head.beam = beam
 
     def predict(
         self, table: str | Path | pd.DataFrame, media_root: str | Path | None = None, allow_missing: bool = False

@@ -149,17 +149,21 @@ def encoder_choice(config: Mapping[str, Any]) -> dict[str, Any]:
     return {"input": config["column"], **{key: config[key] for key in ("architecture", "encoder", "head")}}
 
 
-def head_of(task: Task, settings: Settings, name: str | None = None) -> dict[str, Any]:
-    """The head of that name, or the task's own, with the options that hold for it, as a recipe names it.
+def head_of(
+    task: Task, settings: Settings, name: str | None = None, default: tuple[str, Mapping[str, Any]] | None = None
+) -> dict[str, Any]:
+    """The head of that name, or the default or the task's own, with the options that hold for it, as a recipe names it; those
+    of the default, where the user does not say otherwise.
 
     Raises:
         ConfigError: it does not fit the task.
     """
-    name = registry.canonical("heads", name) if name else task.heads[0]
+    usual, options = default or (task.heads[0], {})
+    name = registry.canonical("heads", name) if name else usual
     built_in = not registry.in_file(name) and registry.resolve("heads", name).module.startswith("mmcli.")
     if built_in and name not in task.heads:
         raise ConfigError(f"--head {name} does not fit such targets", f"Heads that do: {', '.join(task.heads)}.")
-    return {"name": name, "config": settings.part("heads", name).model_dump()}
+    return {"name": name, "config": settings.part("heads", name, **(options if name == usual else {})).model_dump()}
 
 
 def build_answer(head: Mapping[str, Any], task: Task, dim: int) -> Head:

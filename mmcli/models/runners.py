@@ -78,7 +78,8 @@ def runner(way: str, network: FusedModel, compute: Compute, file: Path | None = 
 
     def run(signals: Mapping[str, Signal]) -> Any:
         with torch.no_grad(), own.autocast():
-            return kind.to(kind.plain(network(signals).outputs), host)
+            found = kind.to(kind.plain(network(signals).outputs), host)
+        return kind.answered(found)
 
     return Runner(way, network.eval(), run, _bytes(network))
 

@@ -31,6 +31,16 @@ class Options:
         Flag("--sets", "Write prediction sets, or the ends of an interval: they hold the truth as often as asked."),
     ] = False
     embeddings: Annotated[bool, Flag("--embeddings", "Write the fused features of each row, as a list.")] = False
+    beam: Annotated[
+        int | None,
+        Flag(
+            "--beam",
+            "Of texts that are written freely: how many are followed at once; 1 is the fastest. Default: as the head says.",
+            min=1,
+            max=64,
+            show_default=False,
+        ),
+    ] = None
     raw: Annotated[
         bool, Flag("--raw", "Leave cells of a CSV that a spreadsheet would run as formulas without an apostrophe.")
     ] = False

@@ -72,7 +72,7 @@ class Analysis:
 
     @torch.no_grad()
     def outputs(self, features: Mapping[str, Features]) -> Any:
-        """Outputs of the fusion on those features, on the host."""
+        """Outputs of the fusion on those features, on the host; of answers that take a search, by a cheap one."""
         kind, host = self.dataset.task.outputs, torch.device("cpu")
         rows = len(next(iter(features.values())).present)
         parts = []
@@ -80,7 +80,7 @@ class Analysis:
             for part in torch.arange(rows, device=self.compute.device).split(1024):
                 output = self.network.fusion_head({name: own.gather(part) for name, own in features.items()})
                 parts.append(kind.to(kind.plain(self.network.calibration(output.outputs)), host))
-        return kind.join(parts)
+        return kind.glimpse(kind.join(parts))
 
     def only(self, kept: Sequence[str]) -> Any:
         """Outputs with just those inputs, the others absent in every row."""

@@ -199,6 +199,7 @@ def _write(entries: list[Entry], case: _Case, extra: Mapping[str, Sequence[str]]
         name: worse.beyond_noise(task, top.outputs, e.outputs, targets, context.seed, groups) for name, e in compared.items()
     }
     said = verdict(top, single, reference, fused, gains, primary, lost, alone=len(case.columns) == 1)
+    said = " ".join(filter(None, [said, task.remarks(top.outputs)]))
     nested = _nested(entries)
     nested |= _what_matters(case)
     summary = {

@@ -41,6 +41,8 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
     by = f"run as {way}" if way != runners.TORCH and not (options.embeddings or options.explain) else f"on {loaded.compute}"
     context.console.note(f"predict: {loaded.artifact.name}, {by}")
     _check_wishes(loaded, options)
+    if options.beam is not None:
+        loaded.follow(options.beam)
     if context.dry_run:
         context.console.note("dry run: nothing was written")
         return Outcome({"model": loaded.artifact.name, "absent": missing}, "")

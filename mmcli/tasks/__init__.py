@@ -17,7 +17,7 @@ from mmcli.reporting import metrics
 from mmcli.reporting.classes import ClassScore
 from mmcli.reporting.metrics import Array, Interval, Metric
 from mmcli.reporting.svg import Figure
-from mmcli.signals import NUMBERS, Decision, Outputs
+from mmcli.signals import NUMBERS, Decision, Kind, Outputs
 
 Ability = Literal[
     "calibration",
@@ -92,6 +92,11 @@ class Task(ABC):
         """The options for a table with inputs of these modalities."""
         return config
 
+    def head_for(self, kind: Kind, in_order: bool, seconds: float = 0.0) -> tuple[str, dict[str, Any]]:  # noqa: ARG002
+        """The head that an input's own encoder gets where none is named, and options of it, by what its signals are; whether
+        the encoder's tokens are steps in order; and of sound, how much of it train has."""
+        return self.heads[0], {}
+
     @classmethod
     def is_labelled(cls, config: Any, cells: tuple[str | None, ...]) -> bool:  # noqa: ARG003 - for those with an empty label
         """Whether a row with these cells can be learnt from."""
@@ -165,6 +170,10 @@ class Task(ABC):
     @abstractmethod
     def draw(self, outputs: Any, targets: Tensor) -> dict[str, tuple[Figure, str]]:
         """What shows where the outputs are right and wrong: name -> (drawing, caption)."""
+
+    def remarks(self, outputs: Any) -> str:  # noqa: ARG002 - most have nothing to tell
+        """What is odd in the answers, in a sentence; empty where nothing is."""
+        return ""
 
     def by_class(self, outputs: Any, targets: Tensor) -> list[ClassScore]:  # noqa: ARG002 - those that have classes
         """Precision and recall of each class or label; none where there are no such."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
@@ -19,14 +20,21 @@ from mmcli.errors import DataError
 from mmcli.reporting import charts, text_metrics
 from mmcli.reporting.metrics import Array, Metric
 from mmcli.reporting.svg import Figure
-from mmcli.signals import Column, Outputs
+from mmcli.signals import Column, Kind, Outputs
 from mmcli.tasks import Cells, Likeness, Task
-from mmcli.text import ctc, lattice
-from mmcli.text.lattice import Lattices
+from mmcli.text import Hypothesis, beam, ctc, lattice, writing
+from mmcli.text.outputs import Texts
 from mmcli.text.units import Units, fold, normalised, without_blanks
+from mmcli.text.writing import Writing
 
 LOSS, LENGTH = -2, -1
 """Columns of the readings behind the sums: minus the log-probability of the target, and its units."""
+
+
+MUCH_SOUND = 3600.0
+"""Seconds of train from which on a decoder can learn what follows what."""
+CTC_WEIGHT = 0.3
+"""Of CTC beside a decoder (Watanabe 2017)."""
 
 
 class Config(BaseConfig):
@@ -47,10 +55,11 @@ class Config(BaseConfig):
 
 
 class Text(Task):
-    """Outputs are log-probabilities of each unit at each step (CTC): see `heads/ctc.py`."""
+    """Outputs are log-probabilities of each unit at each step (CTC, see `heads/ctc.py`), or networks that write and what they
+    look at (see `heads/decoder.py`)."""
 
-    outputs: ClassVar[Outputs] = Lattices()
-    heads: ClassVar[tuple[str, ...]] = ("ctc",)
+    outputs: ClassVar[Outputs] = Texts()
+    heads: ClassVar[tuple[str, ...]] = ("ctc", "decoder")
     features_may_be_swapped: ClassVar[bool] = False
     fusion_families: ClassVar[tuple[str, ...] | None] = ("feature", "token")
     new_classes_after_train: ClassVar[bool] = True
@@ -99,6 +108,13 @@ class Text(Task):
         cased = config.normalize != "all" and any(fold(text) != text for text in texts)
         return cls(config, Units.fit(texts, config.units, config.vocab), text_metrics.tokenizer_for(texts), cased)
 
+    def head_for(self, kind: Kind, in_order: bool, seconds: float = 0.0) -> tuple[str, dict[str, Any]]:
+        """Pictures that are read from left to right: `ctc`. Sound: the same under an hour, else a decoder that is held to the
+        order by CTC. All else: a decoder."""
+        if seconds and in_order:
+            return ("ctc", {}) if seconds < MUCH_SOUND else ("decoder", {"ctc_weight": CTC_WEIGHT})
+        return ("ctc" if kind == "grid" and in_order else "decoder"), {}
+
     def admitting(self, cells: Cells) -> Self:
         """Units that only val or test have can be no answer, but are what answers are held against."""
         texts = [normalised(str(cell), self.config.normalize) for (cell,) in cells]
@@ -129,12 +145,15 @@ class Text(Task):
         """The texts of encoded targets."""
         return [self.units.text([unit for unit in row if unit >= 0]) for row in targets.tolist()]
 
-    def loss(self, outputs: Column, targets: Tensor) -> Tensor:
+    def loss(self, outputs: Column | Writing, targets: Tensor) -> Tensor:
         """Mean over the rows of the loss a unit."""
-        return (lattice.losses(outputs, targets) / (targets >= 0).sum(1).clamp(min=1)).mean()
+        found = writing.forced(outputs, targets) if isinstance(outputs, Writing) else lattice.losses(outputs, targets)
+        return (found / (targets >= 0).sum(1).clamp(min=1)).mean()
 
-    def written(self, outputs: Column) -> list[str]:
-        """The likeliest text of each row, greedily."""
+    def written(self, outputs: Column | Writing) -> list[str]:
+        """The likeliest text of each row: greedily, or as the writing's search finds it."""
+        if isinstance(outputs, Writing):
+            return [self.units.text(nbest[0].ids) if nbest else "" for nbest in outputs.nbests()]
         texts = []
         for index in torch.arange(len(outputs)).split(256):
             values, lengths = lattice.padded(outputs.select(index))
@@ -161,8 +180,10 @@ class Text(Task):
     def more_metrics(self) -> dict[str, tuple[Metric, bool]]:
         return {name: (metric, False) for name, metric in self._folded.items()}
 
-    def readings(self, outputs: Column, targets: Tensor) -> tuple[Array, Array]:
+    def readings(self, outputs: Column | Writing, targets: Tensor) -> tuple[Array, Array]:
         """Sums of each row: see `reporting.text_metrics`; without case and punctuation; the loss and the units."""
+        if isinstance(outputs, Writing):
+            return self._readings_of_writing(outputs, targets)
         written, right = self.written(outputs), self.texts_of(targets)
         blocks = [text_metrics.sums(written, right, self.tokenizer)]
         if self.cased:
@@ -173,8 +194,42 @@ class Text(Task):
         own = np.zeros(0) if losses is None else losses.double().cpu().numpy()
         return np.column_stack([*blocks, own, lengths]), np.zeros(len(right))
 
-    def decode(self, outputs: Column) -> dict[str, list[Any]]:
+    def _readings_of_writing(self, outputs: Writing, targets: Tensor) -> tuple[Array, Array]:
+        """The same; rows that are only glimpsed over have no sums, and count as much as the others among exact ones."""
+        nbests, right = outputs.nbests(), self.texts_of(targets)
+        seen = np.array([bool(nbest) for nbest in nbests], dtype=bool)
+        written = [self.units.text(nbest[0].ids) if nbest else "" for nbest in nbests]
+        blocks = [text_metrics.sums(written, right, self.tokenizer)]
+        if self.cased:
+            blocks.append(text_metrics.sums([fold(text) for text in written], [fold(text) for text in right], self.tokenizer))
+        for block in blocks if seen.any() else ():
+            block[~seen] = 0
+            block[~seen, text_metrics.EXACT] = block[seen, text_metrics.EXACT].mean()
+        lengths = (targets >= 0).sum(1).cpu().numpy().astype(np.float64)
+        return np.column_stack([*blocks, outputs.losses(targets).double().cpu().numpy(), lengths]), np.zeros(len(right))
+
+    def length_exponent(self, outputs: Writing, targets: Tensor) -> float:
+        """By which power of its length a log-probability is best divided: by the primary metric of at most 500 rows."""
+        index = torch.arange(0, len(outputs), max(-(-len(outputs) // writing.GLIMPSED), 1))
+        some = writing.Writings().gather(outputs, index)
+        nbests = [[own._replace(log_prob=own.score) for own in nbest] for nbest in some.nbests()]
+        right, known = self.texts_of(targets[index.to(targets.device)]), dict[tuple[int, tuple[int, ...]], Array]()
+        metric, higher = text_metrics.TEXT[self.primary_metric]
+
+        def cost(texts: list[list[int]], references: Sequence[str]) -> float:
+            for row, ids in enumerate(texts):
+                if (row, tuple(ids)) not in known:
+                    known[row, tuple(ids)] = text_metrics.sums([self.units.text(ids)], [references[row]], self.tokenizer)[0]
+            rows = np.stack([known[row, tuple(ids)] for row, ids in enumerate(texts)])
+            value = float(metric(rows, rows, np.ones((1, len(rows))))[0])
+            return -value if higher else value
+
+        return beam.tune_exponent(nbests, right, cost) if nbests else beam.DEFAULT_EXPONENT
+
+    def decode(self, outputs: Column | Writing) -> dict[str, list[Any]]:
         """The text, and how sure it is: the mean probability of its steps, their product's root by their number."""
+        if isinstance(outputs, Writing):
+            return {"": self.written(outputs), "_confidence": [_confidence(nbest) for nbest in outputs.nbests()]}
         written = self.written(outputs)
         sure = []
         for index in torch.arange(len(outputs)).split(256):
@@ -183,6 +238,11 @@ class Text(Task):
             real = torch.arange(best.shape[1])[None] < lengths[:, None]
             sure += (best.masked_fill(~real, 0.0).sum(1) / lengths.clamp(min=1)).exp().tolist()
         return {"": written, "_confidence": [round(own, 6) for own in sure]}
+
+    def remarks(self, outputs: Column | Writing) -> str:
+        """How many texts were cut at their limit or repeat themselves without end."""
+        found = outputs.remarks() if isinstance(outputs, Writing) else ""
+        return f"Of what was written on test, {found}." if found else ""
 
     def summary(self) -> str:
         return f"texts, written in {self.units.described}; judged by {self.primary_metric}"
@@ -254,6 +314,11 @@ class Text(Task):
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Self:
         return cls(Config(**state["config"]), Units.from_state(state["units"]), state["tokenizer"], state["cased"])
+
+
+def _confidence(nbest: Sequence[Hypothesis]) -> float:
+    """The mean probability of a unit and of the end, geometrically."""
+    return round(math.exp(beam.normalised(nbest[0].log_prob, nbest[0].ids)), 6) if nbest else 0.0
 
 
 def _numeric(text: str) -> bool:

@@ -273,7 +273,7 @@ class _State:
         outputs = []
         for weights in (self.best, self.average):
             job.module.load_state_dict(weights)
-            outputs.append(outputs_of(job, index))
+            outputs.append(self._glimpse(index))
         return job.task.gain(outputs[0], outputs[1], job.rows.targets[index]).low <= 0
 
     def _schedule(self, ahead: int = 0) -> float:
@@ -323,7 +323,7 @@ class _State:
             job.module.load_state_dict(raw)
             return scores
         exchange(job.module, self.average)
-        scores = job.task.score(outputs_of(job, index), job.rows.targets[index])
+        scores = job.task.score(self._glimpse(index), job.rows.targets[index])
         exchange(job.module, self.average)
         return scores
 
@@ -332,7 +332,11 @@ class _State:
         job = self.job
         index = job.rows.splits["val"]
         job.module.load_state_dict(weights)
-        return job.task.score(outputs_of(job, index), job.rows.targets[index])
+        return job.task.score(self._glimpse(index), job.rows.targets[index])
+
+    def _glimpse(self, index: Tensor) -> Any:
+        """Outputs for the rows `index`, as they are scored while training goes on."""
+        return self.job.task.outputs.glimpse(outputs_of(self.job, index))
 
     def _order(self, val: Mapping[str, float], prefix: str = "") -> Rank:
         """More is better: the primary metric, then the loss."""

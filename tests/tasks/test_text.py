@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,10 +13,11 @@ import torch.nn.functional as F
 
 from mmcli.errors import DataError
 from mmcli.reporting import text_metrics
-from mmcli.signals import Column
+from mmcli.signals import Column, Kind
 from mmcli.tasks.text import Config, Text
-from mmcli.text import lattice
+from mmcli.text import Hypothesis, lattice
 from mmcli.text.units import Units, fold, normalised
+from mmcli.text.writing import Writing
 
 SENTENCES = [f"the {animal} sat on {count} mats" for animal in ("cat", "dog", "owl", "hen", "fox") for count in range(10)]
 
@@ -162,3 +164,53 @@ def test_baselines_write_texts_of_train() -> None:
     assert nearest[4] == "one two three"
     assert nearest[1] == "one"  # never a train row's own
     assert math.isfinite(task.score(task.nearest_baseline(features, targets, train), targets)["loss"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "in_order", "seconds", "head"),
+    [
+        ("ids", True, 0.0, ("decoder", {})),
+        ("grid", True, 0.0, ("ctc", {})),
+        ("grid", False, 0.0, ("decoder", {})),
+        ("spectrogram", True, 3599.0, ("ctc", {})),
+        ("spectrogram", True, 3601.0, ("decoder", {"ctc_weight": 0.3})),
+        ("clip", False, 0.0, ("decoder", {})),
+        ("fields", False, 0.0, ("decoder", {})),
+    ],
+)
+def test_the_head_follows_from_the_input(
+    kind: Kind, in_order: bool, seconds: float, head: tuple[str, dict[str, float]]
+) -> None:
+    assert fitted(SENTENCES).head_for(kind, in_order, seconds) == head
+
+
+def writing_of(nbests: list[list[Hypothesis]]) -> Writing:
+    """What such texts were found for, so that nothing is to be searched."""
+    count = len(nbests)
+    made = Writing((), torch.arange(count), torch.full((count,), 50))
+    made.notes.texts.update(enumerate(nbests))
+    return made
+
+
+def test_what_a_decoder_writes_is_read_scored_and_told_with_its_confidence(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = fitted(["a cat", "the cat sat", "a dog"], units="word")
+    found = [Hypothesis(task.units.ids("a cat"), math.log(0.5), math.log(0.5)), Hypothesis([], -9.0, -9.0)]
+    monkeypatch.setattr(Writing, "losses", lambda _, targets: torch.ones(len(targets)))
+    outputs = writing_of([found, [found[0]]])
+    assert task.decode(outputs) == {"": ["a cat", "a cat"], "_confidence": [round(0.5 ** (1 / 3), 6)] * 2}
+    score = task.score(outputs, task.encode(cells(["a cat", "a dog"])))
+    assert score["exact"] == 0.5
+    assert score["wer"] == 0.25
+    assert score["loss"] == 0.5  # two of the loss over four units
+
+
+def test_rows_that_are_only_glimpsed_over_change_no_score(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = fitted(["a cat", "the cat sat", "a dog"], units="word")
+    monkeypatch.setattr(Writing, "losses", lambda _, targets: torch.arange(len(targets)) + 1.0)
+    best = [[Hypothesis(task.units.ids(text), -1.0, -1.0)] for text in ("a cat", "a cat", "a dog", "the cat sat")]
+    targets = task.encode(cells(["a cat", "the cat sat", "a cat", "a dog"]))
+    some = replace(writing_of(best), glimpsed=frozenset([0, 2]))
+    del some.notes.texts[1], some.notes.texts[3]
+    two, four = task.score(writing_of([best[0], best[2]]), targets[[0, 2]]), task.score(some, targets)
+    assert {name: four[name] for name in task.metrics} == pytest.approx({name: two[name] for name in task.metrics})
+    assert four["loss"] == 10 / 9

@@ -118,7 +118,7 @@ def _plan(method: str, encoders: dict[str, Artifact], dataset: Dataset, options:
     if options.modality_dropout is not None:
         training = training.model_copy(update={"modality_dropout": options.modality_dropout})
         on_embeddings = on_embeddings.model_copy(update={"modality_dropout": options.modality_dropout})
-    head = head_of(dataset.task, settings, options.head)
+    head = head_of(dataset.task, settings, options.head, _lead_head(method, encoders, dataset))
     with torch.device("meta"):
         build_head(method, config.model_dump(), dict.fromkeys(encoders, 8), dict.fromkeys(encoders, ""), dataset.task, head)
     out_of_fold = bool(info.literals.get("NEEDS_FOLDS"))
@@ -137,6 +137,17 @@ def _plan(method: str, encoders: dict[str, Artifact], dataset: Dataset, options:
     said += [["time", options.time_budget]] if options.time_budget else []
     fingerprint = store.digest([plan.parents, list(encoders), said, context.device, context.precision, *sources])
     return replace(plan, command=_command(method, options, context), fingerprint=fingerprint)
+
+
+def _lead_head(method: str, encoders: Mapping[str, Artifact], dataset: Dataset) -> tuple[str, dict[str, Any]] | None:
+    """For texts the head of the column that leads, with its options; nothing of it reads steps in order where the method gives
+    none."""
+    if dataset.task.tokens != "whole":
+        return None
+    own = next(iter(encoders.values())).config["head"]
+    kind = registry.load("fusions", method)
+    unread = {"ctc_weight": 0.0} if "ctc_weight" in own["config"] and kind.memory != "lead" else {}
+    return own["name"], {**own["config"], **unread}
 
 
 def _training(options: Options, training: TrainingConfig) -> TrainingConfig:

@@ -148,7 +148,7 @@ def _candidate(column: str, name: str, races: bool, found: Input, bench: Bench) 
         build_encoder(name, config.model_dump(), found.spec)
     parent = bench.dataset.artifact.parent(column)
     task = bench.dataset.task
-    head = head_of(task, settings, options.head)
+    head = head_of(task, settings, options.head, task.head_for(found.spec.kind, found.in_order(name), _seconds(column, bench)))
     tokens = {"bounded": BOUNDED, "whole": 0}[task.tokens] if options.tokens is None else options.tokens
     said = [config.model_dump(), head, training.model_dump(), tokens, options.unlabelled, options.folds, starts_from]
     computed = ComputeConfig.of(settings).model_dump(exclude_defaults=True)
@@ -158,6 +158,13 @@ def _candidate(column: str, name: str, races: bool, found: Input, bench: Bench) 
     sources = filter(None, map(registry.source_digest, (kind, registry.load("heads", head["name"]))))
     placed = [context.seed, context.device, context.precision, *sources]
     return Candidate(column, name, config, head, training, tokens, races, store.digest([parent, said, placed]))
+
+
+def _seconds(column: str, bench: Bench) -> float:
+    """How much sound train has, in seconds; 0 of other inputs."""
+    step_s = bench.dataset.input(column).first.step_s
+    lengths = bench.dataset.column(column).lengths if step_s else None
+    return 0.0 if lengths is None else float(lengths[bench.dataset.splits["train"]].sum()) * step_s
 
 
 def _training(options: Options, training: TrainingConfig) -> TrainingConfig:

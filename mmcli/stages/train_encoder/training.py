@@ -124,21 +124,18 @@ def _train(candidate: Candidate, bench: Bench, draft: Draft) -> None:
         draft.tensors[loading.TOKENS] = {"tokens": ["float16", *grown.shape]}
     task, kind = dataset.task, dataset.task.outputs
     outputs = kind.to(outputs_of(job, everything), torch.device("cpu"))
+    scores = task.score(kind.gather(outputs, dataset.splits["val"]), dataset.targets[dataset.splits["val"]])
+    learnt = task.score(kind.glimpse(kind.gather(outputs, dataset.splits["train"])), dataset.targets[dataset.splits["train"]])
     embeddings |= kind.save(outputs)
     if bench.options.folds:
         embeddings[fusion_job.OUT_OF_FOLD] = _out_of_fold(candidate, outputs, bench, draft.path)
     draft.tensors[loading.EMBEDDINGS] = tensors.save(draft.path / loading.EMBEDDINGS, embeddings)
     draft.tensors[loading.WEIGHTS] = tensors.save(draft.path / loading.WEIGHTS, network.state_dict())
-    scores = {
-        split: task.score(kind.gather(outputs, index), dataset.targets[index])
-        for split, index in dataset.splits.items()
-        if split != "test"
-    }
     draft.metrics.update(
         primary_metric=task.primary_metric,
         higher_is_better=task.primary_higher_is_better,
-        val=scores["val"],
-        train={task.primary_metric: scores["train"][task.primary_metric]},
+        val=scores,
+        train={task.primary_metric: learnt[task.primary_metric]},
         best_epoch=trained.best_epoch,
         soup=trained.soup,
         epochs=len(trained.history),

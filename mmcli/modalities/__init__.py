@@ -76,6 +76,11 @@ class Modality(ABC):
     """In which ways its cells may be spoilt, as the world does."""
     config: Any
 
+    @property
+    def step_s(self) -> float:
+        """Seconds from one step of its values to the next; 0 where steps are not parts of time."""
+        return 0.0
+
     @classmethod
     def names_file(cls, cell: str) -> bool:  # noqa: ARG003 - most read files always or never
         """Whether a cell is a path or address; then it is given resolved."""

@@ -187,6 +187,11 @@ class Audio(Modality):
         return out.clamp_(min=FLOOR).log_(), lengths
 
     @property
+    def step_s(self) -> float:
+        window, hop = self._window_hop
+        return float((hop if self.config.features == "log-mel" else window) / self.config.sample_rate)
+
+    @property
     def _window_hop(self) -> tuple[int, int]:
         return _window(self.config), max(round(HOP_S * self.config.sample_rate), 1)
 

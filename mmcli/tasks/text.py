@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -14,6 +15,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from mmcli.artifacts import store
 from mmcli.config import Config as BaseConfig
 from mmcli.errors import DataError
 from mmcli.reporting import charts, text_metrics
@@ -21,9 +23,11 @@ from mmcli.reporting.metrics import Array, Metric
 from mmcli.reporting.svg import Figure
 from mmcli.signals import Column, Outputs
 from mmcli.tasks import Cells, Likeness, Task
-from mmcli.text import ctc, lattice
-from mmcli.text.lattice import Lattices
+from mmcli.text import lattice, likely, searching
+from mmcli.text.lattice import Lattices, Search
+from mmcli.text.likely import Likely
 from mmcli.text.units import Units, fold, normalised, without_blanks
+from mmcli.text.words import Timed, timed
 
 LOSS, LENGTH = -2, -1
 """Columns of the readings behind the sums: minus the log-probability of the target, and its units."""
@@ -42,6 +46,13 @@ class Config(BaseConfig):
     metric: Literal["auto", "wer", "cer", "bleu", "chrf", "exact"] = "auto"
     """What models are chosen by (--metric). auto: of sound the word error rate, or that of characters where words have no
     blanks between them; else chrF."""
+    beam: int = Field(8, ge=1, le=256)
+    """Texts of a row that are kept while they are searched for, weighed by a language model of the train texts as far as val is
+    the better for it; 1: each step's likeliest unit, and no more. As many at most are there for `predict --nbest`."""
+    lm_text: str = ""
+    """A file of more texts for the language model, one a line (--lm-text)."""
+    lm_digest: str = ""
+    """What that file holds: set by preprocess."""
     spoken: bool = False
     """Whether an input is sound: set by preprocess."""
 
@@ -59,10 +70,14 @@ class Text(Task):
     constant_name: ClassVar[str] = "medoid"
     default_fusion: ClassVar[str] = "gated-cross-attention"
 
-    def __init__(self, config: Config, units: Units, tokenizer: text_metrics.Tokenizer, cased: bool) -> None:
+    def __init__(
+        self, config: Config, units: Units, tokenizer: text_metrics.Tokenizer, cased: bool, grams: Mapping[str, list[int]]
+    ) -> None:
         self.config = config
         self.units = units
         self.tokenizer = tokenizer
+        self.grams = grams
+        """Of the language model."""
         self.cased = cased
         """Whether case or punctuation makes a difference in the train texts."""
 
@@ -97,12 +112,15 @@ class Text(Task):
         if len(set(texts)) < 2:
             raise DataError("the train split has the same text in every row", "Check --target and --split.")
         cased = config.normalize != "all" and any(fold(text) != text for text in texts)
-        return cls(config, Units.fit(texts, config.units, config.vocab), text_metrics.tokenizer_for(texts), cased)
+        units = Units.fit(texts, config.units, config.vocab)
+        more = [normalised(line, config.normalize) for line in likely.lines(Path(config.lm_text))] if config.lm_text else []
+        config = config.model_copy(update={"lm_digest": store.digest(more) if more else ""})
+        return cls(config, units, text_metrics.tokenizer_for(texts), cased, likely.fit(texts, more, units))
 
     def admitting(self, cells: Cells) -> Self:
         """Units that only val or test have can be no answer, but are what answers are held against."""
         texts = [normalised(str(cell), self.config.normalize) for (cell,) in cells]
-        return type(self)(self.config, self.units.with_more(texts), self.tokenizer, self.cased)
+        return type(self)(self.config, self.units.with_more(texts), self.tokenizer, self.cased, self.grams)
 
     @property
     def metrics(self) -> dict[str, bool]:
@@ -127,19 +145,33 @@ class Text(Task):
 
     def texts_of(self, targets: Tensor) -> list[str]:
         """The texts of encoded targets."""
-        return [self.units.text([unit for unit in row if unit >= 0]) for row in targets.tolist()]
+        return [self.units.text(ids) for ids in _units_of(targets)]
 
     def loss(self, outputs: Column, targets: Tensor) -> Tensor:
         """Mean over the rows of the loss a unit."""
         return (lattice.losses(outputs, targets) / (targets >= 0).sum(1).clamp(min=1)).mean()
 
     def written(self, outputs: Column) -> list[str]:
-        """The likeliest text of each row, greedily."""
-        texts = []
-        for index in torch.arange(len(outputs)).split(256):
-            values, lengths = lattice.padded(outputs.select(index))
-            texts += [self.units.text(ids) for ids in ctc.greedy(values, lengths)]
-        return texts
+        """The text of each row, as the outputs' own search finds it."""
+        return [self.units.text(ids) for ids in searching.written(outputs, self.likely)]
+
+    @cached_property
+    def likely(self) -> Likely:
+        """The language model of the train texts, and of more that were given."""
+        return Likely(self.grams, self.units)
+
+    def tuned(self, outputs: Column, targets: Tensor) -> Search:
+        """The search that val outputs are the best with by the primary metric, and how sure one may be of what it finds."""
+        right, (metric, higher) = self.texts_of(targets), text_metrics.TEXT[self.primary_metric]
+
+        def judge(row: int, ids: list[int]) -> Array:
+            found: Array = text_metrics.sums([self.units.text(ids)], [right[row]], self.tokenizer)[0]
+            return found
+
+        def cost(rows: Array) -> float:
+            return float(metric(rows, rows, np.ones((1, len(rows))))[0]) * (-1 if higher else 1)
+
+        return searching.tuned(outputs, _units_of(targets), self.likely, self.config.beam, judge, cost)
 
     def measures(self) -> dict[str, Metric]:
         def loss(rows: Array, targets: Array, weights: Array) -> Array:  # noqa: ARG001 - they are in the rows
@@ -174,15 +206,36 @@ class Text(Task):
         return np.column_stack([*blocks, own, lengths]), np.zeros(len(right))
 
     def decode(self, outputs: Column) -> dict[str, list[Any]]:
-        """The text, and how sure it is: the mean probability of its steps, their product's root by their number."""
-        written = self.written(outputs)
-        sure = []
-        for index in torch.arange(len(outputs)).split(256):
-            values, lengths = lattice.padded(outputs.select(index))
-            best = values.amax(2)
-            real = torch.arange(best.shape[1])[None] < lengths[:, None]
-            sure += (best.masked_fill(~real, 0.0).sum(1) / lengths.clamp(min=1)).exp().tolist()
-        return {"": written, "_confidence": [round(own, 6) for own in sure]}
+        """The text, and how sure it is: the share of its units that is expected to be right, see `text.searching`."""
+        texts = searching.written(outputs, self.likely)
+        sure = searching.confidence(outputs, texts)
+        return {"": [self.units.text(ids) for ids in texts], "_confidence": [round(own, 6) for own in sure.tolist()]}
+
+    @property
+    def most_answers(self) -> int:
+        return int(self.config.beam)
+
+    def alternatives(self, outputs: Column, count: int) -> dict[str, list[Any]]:
+        """Texts that the search kept besides, the better first; None where there are no more that differ."""
+        found = [
+            list(dict.fromkeys(map(self.units.text, row))) + [None] * count
+            for row in searching.nbest(outputs, self.likely, self.config.beam)
+        ]
+        return {f"_nbest_{place + 1}": [row[place] for row in found] for place in range(1, count)}
+
+    def words(self, outputs: Column) -> list[list[Timed]]:
+        """Where each word of the texts is written, in steps."""
+        texts = searching.written(outputs, self.likely)
+        return timed(outputs, texts, self.units, each_letter=self.tokenizer != "13a")
+
+    def remarks(self, outputs: Column, targets: Tensor) -> list[str]:
+        texts = searching.written(outputs, self.likely)
+        said = ("end in one piece over and over", "take every step that there is, and may be cut")
+        return [
+            f"{len(rows)} of {len(texts)} texts {what}, the first: {self.units.text(texts[rows[0]])[-60:]!r}"
+            for rows, what in zip(searching.doubtful(outputs, texts, _units_of(targets)), said, strict=True)
+            if rows
+        ]
 
     def summary(self) -> str:
         return f"texts, written in {self.units.described}; judged by {self.primary_metric}"
@@ -249,11 +302,17 @@ class Text(Task):
             "units": self.units.state(),
             "tokenizer": self.tokenizer,
             "cased": self.cased,
+            "grams": dict(self.grams),
         }
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Self:
-        return cls(Config(**state["config"]), Units.from_state(state["units"]), state["tokenizer"], state["cased"])
+        units = Units.from_state(state["units"])
+        return cls(Config(**state["config"]), units, state["tokenizer"], state["cased"], state["grams"])
+
+
+def _units_of(targets: Tensor) -> list[list[int]]:
+    return [[unit for unit in row if unit >= 0] for row in targets.tolist()]
 
 
 def _numeric(text: str) -> bool:

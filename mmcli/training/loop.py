@@ -323,7 +323,7 @@ class _State:
             job.module.load_state_dict(raw)
             return scores
         exchange(job.module, self.average)
-        scores = job.task.score(outputs_of(job, index), job.rows.targets[index])
+        scores = job.task.score(job.task.outputs.simply(outputs_of(job, index)), job.rows.targets[index])
         exchange(job.module, self.average)
         return scores
 
@@ -332,7 +332,7 @@ class _State:
         job = self.job
         index = job.rows.splits["val"]
         job.module.load_state_dict(weights)
-        return job.task.score(outputs_of(job, index), job.rows.targets[index])
+        return job.task.score(job.task.outputs.simply(outputs_of(job, index)), job.rows.targets[index])
 
     def _order(self, val: Mapping[str, float], prefix: str = "") -> Rank:
         """More is better: the primary metric, then the loss."""

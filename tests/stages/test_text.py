@@ -115,7 +115,8 @@ def test_confidence_is_the_share_that_is_right_on_val(read: Path, tmp_path: Path
         1 - edits(one.split(), other.split()) / max(len(one.split()), len(other.split()))
         for one, other in zip(val["says_predicted"], val["says"], strict=True)
     ]
-    assert val["says_predicted_confidence"].mean() == pytest.approx(sum(shares) / len(shares), abs=2e-3)
+    wanted = min(sum(shares) / len(shares), 1 - 0.5 / (len(val) + 1))  # where all are right, half a row is allowed for
+    assert val["says_predicted_confidence"].mean() == pytest.approx(wanted, abs=2e-3)
 
 
 def test_times_are_of_sound_alone(read: Path, tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 import torch.nn.functional as F
 from pydantic import Field
@@ -46,7 +48,7 @@ class Decoder(Head):
 
     loss = (1 - w) (-log p(target), smoothed, a unit) + w (-log CTC, a unit), the latter in rows with tokens enough. A text is
     cut where it is longer than those of train would be. `settle` chooses the power of the length that log-probabilities are
-    divided by."""
+    divided by, and the confidence of what is written."""
 
     def __init__(self, config: Config, task: Task, dim: int) -> None:
         super().__init__(task, dim)
@@ -58,9 +60,11 @@ class Decoder(Head):
         self.longest: Tensor
         self.ratio: Tensor
         self.exponent: Tensor
+        self.certainty: Tensor
         self.register_buffer("longest", torch.zeros((), dtype=torch.int64))  # units of a train text
         self.register_buffer("ratio", torch.zeros((), dtype=torch.int64))  # parts of a unit to a token, at most
         self.register_buffer("exponent", torch.ones(()))
+        self.register_buffer("certainty", torch.full((2,), torch.nan))
 
     @staticmethod
     def parameter_formula(config: Config, task: Task, dim: int) -> int:
@@ -85,6 +89,7 @@ class Decoder(Head):
             self.beam,
             float(self.exponent),
             self.config.ctc_weight,
+            None if bool(self.certainty.isnan().any()) else (float(self.certainty[0]), float(self.certainty[1])),
         )
 
     def _limits(self, lengths: Tensor) -> Tensor:
@@ -129,7 +134,11 @@ class Decoder(Head):
         return (found / counts.clamp(min=1)).mean()
 
     def settle(self, outputs: Writing, targets: Tensor) -> None:
-        self.exponent.fill_(self.task.length_exponent(outputs, targets))  # type: ignore[attr-defined]
+        """How texts are ranked by their length, and how sure one may be of the best: by those of val."""
+        exponent = self.task.length_exponent(outputs, targets)  # type: ignore[attr-defined]
+        self.exponent.fill_(exponent)
+        ranked = replace(outputs, exponent=exponent)
+        self.certainty.copy_(torch.tensor(self.task.certainty(ranked, targets)))  # type: ignore[attr-defined]
 
 
 def _sizes(config: Config, task: Task, dim: int) -> Sizes:

@@ -70,13 +70,16 @@ class Modality(ABC):
     """The architectures that `--arch auto` tries."""
     text_encoders: tuple[str, ...] = ()
     """Those that it tries where the target is a text; where empty, those of the others that give steps in order, or all."""
-    step_s: float = 0.0
-    """Seconds from one step of its signal to the next, of sound."""
     more_encoders: ClassVar[tuple[tuple[str, int], ...]] = ()
     """Those that it tries from so many train rows on, and from a fifth of them on an accelerator."""
     corruptions: ClassVar[tuple[str, ...]] = ()
     """In which ways its cells may be spoilt, as the world does."""
     config: Any
+
+    @property
+    def step_s(self) -> float:
+        """Seconds from one step of its values to the next; 0 where steps are not parts of time."""
+        return 0.0
 
     @classmethod
     def names_file(cls, cell: str) -> bool:  # noqa: ARG003 - most read files always or never

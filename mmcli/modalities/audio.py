@@ -187,14 +187,13 @@ class Audio(Modality):
         return out.clamp_(min=FLOOR).log_(), lengths
 
     @property
-    def _window_hop(self) -> tuple[int, int]:
-        return _window(self.config), max(round(HOP_S * self.config.sample_rate), 1)
+    def step_s(self) -> float:
+        window, hop = self._window_hop
+        return float((hop if self.config.features == "log-mel" else window) / self.config.sample_rate)
 
     @property
-    def step_s(self) -> float:  # type: ignore[override]
-        window, hop = self._window_hop
-        step: int = window if self.config.features == "waveform" else hop
-        return float(step / self.config.sample_rate)
+    def _window_hop(self) -> tuple[int, int]:
+        return _window(self.config), max(round(HOP_S * self.config.sample_rate), 1)
 
     @property
     def _points(self) -> int:

@@ -28,10 +28,12 @@ from mmcli.media import files as media
 from mmcli.models import conformal, runners
 from mmcli.models.forward import forward_columns, forward_explained, forward_whole
 from mmcli.models.loading import best, load_fused
+from mmcli.models.timing import Clock
 from mmcli.signals import Column, Source
 from mmcli.tables import missing
 from mmcli.tables.cells import CUT_CHARACTER, as_text, surrogate
 from mmcli.tables.reading import Rows, open_table
+from mmcli.text.words import Timed
 from mmcli.training import device
 
 
@@ -47,6 +49,8 @@ class Prediction:
     """(row from 1, column, cell, reason) of every cell that could not be read and counted as absent."""
     outputs: Any
     """The model's raw outputs for them, of the task's kind."""
+    words: list[list[Timed]]
+    """Of each row when its words are said, where that is asked for."""
     remarks: dict[str, Counter[str]]
     """Of each column what was done to cells that could be read (cut, taken for an unknown name), and to how many."""
 
@@ -98,14 +102,23 @@ class Model:
             warn(f"{table} lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}: absent in every row")
         return missing
 
+    @property
+    def most_answers(self) -> int:
+        """How many answers to a row it can tell."""
+        return int(min([self.task.most_answers, *(head.beam for head in self._searching())]))
+
+    def _searching(self) -> list[Any]:
+        """The heads that search for what they answer."""
+        networks = [self.network, *([self._runner.network] if self._runner is not None else [])]
+        return [head for own in networks for head in own.modules() if isinstance(head, Head) and head.beam is not None]
+
     def follow(self, beam: int) -> None:
         """Lets texts be written by a beam of that width.
 
         Raises:
             ConfigError: its answers take no such search.
         """
-        networks = [self.network, *([self._runner.network] if self._runner is not None else [])]
-        searching = [head for own in networks for head in own.modules() if isinstance(head, Head) and head.beam is not None]
+        searching = self._searching()
         if not searching:
             raise ConfigError(f"--beam: {self.artifact.name} does not search for its answers", "Leave it out.")
         for head in searching:
@@ -146,6 +159,14 @@ class Model:
         columns = {name: own.emptied() for name, own in self._columns(pd.DataFrame(index=[0]), ".")[0].items()}
         return forward_explained(self.network, columns, self.compute)[1] is not None
 
+    def clock(self) -> Clock:
+        """What tells when words are said.
+
+        Raises:
+            ConfigError: the answers follow no sound.
+        """
+        return Clock.of(self.network, self.inputs, self.compute)
+
     def predict_chunks(
         self,
         chunks: Iterator[pd.DataFrame],
@@ -154,9 +175,12 @@ class Model:
         sets: bool = False,
         embeddings: bool = False,
         allow_missing: bool = True,
+        nbest: int = 1,
+        clock: Clock | None = None,
     ) -> Iterator[Prediction]:
         """Predictions for consecutive parts of a table, in bounded memory; beside them, where asked for, the columns' weights,
-        prediction sets (classes, or the ends of an interval), and the fused features as lists of numbers.
+        prediction sets (classes, or the ends of an interval), the fused features as lists of numbers, the `nbest` likeliest
+        answers, and, by a `clock`, when each word is said.
 
         Raises:
             DataError: most files of a column are not there, and that is not allowed.
@@ -168,6 +192,9 @@ class Model:
                 files.check()
             outputs, weights, features = self._forward(columns, whole=explain or embeddings)
             decoded = {self.target + "_predicted" + name: cells for name, cells in self.task.decode(outputs).items()}
+            if nbest > 1:
+                more = self.task.alternatives(outputs, nbest)
+                decoded |= {f"{self.target}_predicted{name}": cells for name, cells in more.items()}
             if sets and self.conformal:
                 found = conformal.columns(self.task, self.conformal, outputs)
                 decoded |= {f"{self.target}_predicted{name}": cells for name, cells in found.items()}
@@ -176,7 +203,8 @@ class Model:
             if explain and weights is not None:
                 for name, own in zip(self.network.names, weights.T, strict=True):
                     decoded[f"{self.target}_weight_{name}"] = [round(value, 6) for value in own.tolist()]
-            yield Prediction(chunk, decoded, rejects, outputs, remarks)
+            words = [] if clock is None else clock.words(outputs, columns)
+            yield Prediction(chunk, decoded, rejects, outputs, words, remarks)
         for files in there.values():
             files.check(at_end=True)
 

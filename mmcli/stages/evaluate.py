@@ -199,7 +199,6 @@ def _write(entries: list[Entry], case: _Case, extra: Mapping[str, Sequence[str]]
         name: worse.beyond_noise(task, top.outputs, e.outputs, targets, context.seed, groups) for name, e in compared.items()
     }
     said = verdict(top, single, reference, fused, gains, primary, lost, alone=len(case.columns) == 1)
-    said = " ".join(filter(None, [said, task.remarks(top.outputs)]))
     nested = _nested(entries)
     nested |= _what_matters(case)
     summary = {
@@ -218,6 +217,7 @@ def _write(entries: list[Entry], case: _Case, extra: Mapping[str, Sequence[str]]
         "worse": lost,
         "classes": [own.as_dict() for own in task.by_class(top.outputs, targets)],
         "trust": _trust(top, case, extra),
+        "remarks": task.remarks(top.outputs, targets),
         "left_out": {ability: why for ability in get_args(Ability) if (why := task.lacks(ability))},
     }
     draft.write_json(METRICS, summary)
@@ -319,4 +319,6 @@ def _say(summary: Mapping[str, Any], every: bool, context: Context) -> None:
     context.console.table(["test", primary, "95% interval", *others], rows)
     if len(told) < len(named):
         context.console.note(f"{len(named) - len(told)} more, also without each input: --all, or the report")
+    for remark in summary.get("remarks", ()):
+        context.console.note(f"{summary['model']}: {remark}")
     context.console.note(summary["verdict"])

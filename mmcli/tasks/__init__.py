@@ -18,6 +18,7 @@ from mmcli.reporting.classes import ClassScore
 from mmcli.reporting.metrics import Array, Interval, Metric
 from mmcli.reporting.svg import Figure
 from mmcli.signals import NUMBERS, Decision, Kind, Outputs
+from mmcli.text.words import Timed
 
 Ability = Literal[
     "calibration",
@@ -163,6 +164,23 @@ class Task(ABC):
     def decode(self, outputs: Any) -> dict[str, list[Any]]:
         """What `predict` writes: column suffix -> one value a row; the suffix "" is the prediction."""
 
+    @property
+    def most_answers(self) -> int:
+        """How many answers to a row it can tell, the likeliest first: see `alternatives`."""
+        return 1
+
+    def alternatives(self, outputs: Any, count: int) -> dict[str, list[Any]]:  # noqa: ARG002 - for those that search
+        """What `predict --nbest` writes besides: the second answer to the last of `count` that are asked for."""
+        return {}
+
+    def words(self, outputs: Any) -> list[list[Timed]]:
+        """Of each row where the words of its text are, where answers follow steps."""
+        raise NotImplementedError(f"{type(self).__name__} answers with {self.outputs.words}, which follow no steps")
+
+    def remarks(self, outputs: Any, targets: Tensor) -> list[str]:  # noqa: ARG002 - for those with something to say
+        """What should be known of these answers beside their scores, in words."""
+        return []
+
     @abstractmethod
     def summary(self) -> str:
         """What was learnt of the targets, in a few words: `9 classes`."""
@@ -170,10 +188,6 @@ class Task(ABC):
     @abstractmethod
     def draw(self, outputs: Any, targets: Tensor) -> dict[str, tuple[Figure, str]]:
         """What shows where the outputs are right and wrong: name -> (drawing, caption)."""
-
-    def remarks(self, outputs: Any) -> str:  # noqa: ARG002 - most have nothing to tell
-        """What is odd in the answers, in a sentence; empty where nothing is."""
-        return ""
 
     def by_class(self, outputs: Any, targets: Tensor) -> list[ClassScore]:  # noqa: ARG002 - those that have classes
         """Precision and recall of each class or label; none where there are no such."""

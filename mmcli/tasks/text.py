@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -15,6 +15,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from mmcli.artifacts import store
 from mmcli.config import Config as BaseConfig
 from mmcli.errors import DataError
 from mmcli.reporting import charts, text_metrics
@@ -22,9 +23,13 @@ from mmcli.reporting.metrics import Array, Metric
 from mmcli.reporting.svg import Figure
 from mmcli.signals import Column, Kind, Outputs
 from mmcli.tasks import Cells, Likeness, Task
-from mmcli.text import Hypothesis, beam, ctc, lattice, writing
+from mmcli.text import beam, lattice, likely, searching, writing
+from mmcli.text import outputs as answers
+from mmcli.text.lattice import Search
+from mmcli.text.likely import Likely
 from mmcli.text.outputs import Texts
 from mmcli.text.units import Units, fold, normalised, without_blanks
+from mmcli.text.words import Timed, timed
 from mmcli.text.writing import Writing
 
 LOSS, LENGTH = -2, -1
@@ -50,6 +55,13 @@ class Config(BaseConfig):
     metric: Literal["auto", "wer", "cer", "bleu", "chrf", "exact"] = "auto"
     """What models are chosen by (--metric). auto: of sound the word error rate, or that of characters where words have no
     blanks between them; else chrF."""
+    beam: int = Field(8, ge=1, le=256)
+    """Texts of a row that are kept while they are searched for, weighed by a language model of the train texts as far as val is
+    the better for it; 1: each step's likeliest unit, and no more. As many at most are there for `predict --nbest`."""
+    lm_text: str = ""
+    """A file of more texts for the language model, one a line (--lm-text)."""
+    lm_digest: str = ""
+    """What that file holds: set by preprocess."""
     spoken: bool = False
     """Whether an input is sound: set by preprocess."""
 
@@ -68,10 +80,14 @@ class Text(Task):
     constant_name: ClassVar[str] = "medoid"
     default_fusion: ClassVar[str] = "gated-cross-attention"
 
-    def __init__(self, config: Config, units: Units, tokenizer: text_metrics.Tokenizer, cased: bool) -> None:
+    def __init__(
+        self, config: Config, units: Units, tokenizer: text_metrics.Tokenizer, cased: bool, grams: Mapping[str, list[int]]
+    ) -> None:
         self.config = config
         self.units = units
         self.tokenizer = tokenizer
+        self.grams = grams
+        """Of the language model."""
         self.cased = cased
         """Whether case or punctuation makes a difference in the train texts."""
 
@@ -106,7 +122,10 @@ class Text(Task):
         if len(set(texts)) < 2:
             raise DataError("the train split has the same text in every row", "Check --target and --split.")
         cased = config.normalize != "all" and any(fold(text) != text for text in texts)
-        return cls(config, Units.fit(texts, config.units, config.vocab), text_metrics.tokenizer_for(texts), cased)
+        units = Units.fit(texts, config.units, config.vocab)
+        more = [normalised(line, config.normalize) for line in likely.lines(Path(config.lm_text))] if config.lm_text else []
+        config = config.model_copy(update={"lm_digest": store.digest(more) if more else ""})
+        return cls(config, units, text_metrics.tokenizer_for(texts), cased, likely.fit(texts, more, units))
 
     def head_for(self, kind: Kind, in_order: bool, seconds: float = 0.0) -> tuple[str, dict[str, Any]]:
         """Pictures that are read from left to right: `ctc`. Sound: the same under an hour, else a decoder that is held to the
@@ -118,7 +137,7 @@ class Text(Task):
     def admitting(self, cells: Cells) -> Self:
         """Units that only val or test have can be no answer, but are what answers are held against."""
         texts = [normalised(str(cell), self.config.normalize) for (cell,) in cells]
-        return type(self)(self.config, self.units.with_more(texts), self.tokenizer, self.cased)
+        return type(self)(self.config, self.units.with_more(texts), self.tokenizer, self.cased, self.grams)
 
     @property
     def metrics(self) -> dict[str, bool]:
@@ -143,7 +162,7 @@ class Text(Task):
 
     def texts_of(self, targets: Tensor) -> list[str]:
         """The texts of encoded targets."""
-        return [self.units.text([unit for unit in row if unit >= 0]) for row in targets.tolist()]
+        return [self.units.text(ids) for ids in _units_of(targets)]
 
     def loss(self, outputs: Column | Writing, targets: Tensor) -> Tensor:
         """Mean over the rows of the loss a unit."""
@@ -151,14 +170,50 @@ class Text(Task):
         return (found / (targets >= 0).sum(1).clamp(min=1)).mean()
 
     def written(self, outputs: Column | Writing) -> list[str]:
-        """The likeliest text of each row: greedily, or as the writing's search finds it."""
-        if isinstance(outputs, Writing):
-            return [self.units.text(nbest[0].ids) if nbest else "" for nbest in outputs.nbests()]
-        texts = []
-        for index in torch.arange(len(outputs)).split(256):
-            values, lengths = lattice.padded(outputs.select(index))
-            texts += [self.units.text(ids) for ids in ctc.greedy(values, lengths)]
-        return texts
+        """The text of each row, as the outputs' own search finds it."""
+        return [self.units.text(ids) for ids in answers.written(outputs, self.likely)]
+
+    @cached_property
+    def likely(self) -> Likely:
+        """The language model of the train texts, and of more that were given."""
+        return Likely(self.grams, self.units)
+
+    def tuned(self, outputs: Column, targets: Tensor) -> Search:
+        """The search that val lattices are the best with by the primary metric, and how sure one may be of what it finds."""
+        right = _units_of(targets)
+        return searching.tuned(outputs, right, self.likely, self.config.beam, *self._judged(right))
+
+    def length_exponent(self, outputs: Writing, targets: Tensor) -> float:
+        """By which power of its length a log-probability is best divided: by the primary metric of at most 500 rows."""
+        index = torch.arange(0, len(outputs), max(-(-len(outputs) // writing.GLIMPSED), 1))
+        some, right = writing.Writings().gather(outputs, index), _units_of(targets[index.to(targets.device)])
+        nbests = [[own._replace(log_prob=own.score) for own in nbest] for nbest in some.nbests()]
+        judge, cost = self._judged(right)
+
+        def of(texts: list[list[int]], rows: Sequence[int]) -> float:
+            return cost(np.stack([judge(row, ids) for row, ids in zip(rows, texts, strict=True)]))
+
+        return float(beam.tune_exponent(nbests, range(len(nbests)), of)) if nbests else beam.DEFAULT_EXPONENT
+
+    def certainty(self, outputs: Writing, targets: Tensor) -> tuple[float, float]:
+        """Slope and intercept of the confidence of what is written: see `text.searching`."""
+        return answers.curve(outputs, self.likely, _units_of(targets))
+
+    def _judged(self, right: Sequence[Sequence[int]]) -> tuple[searching.Judge, Callable[[Array], float]]:
+        """What each row with a text adds to the sums of the primary metric, and what is minimised of them."""
+        texts, (metric, higher) = [self.units.text(ids) for ids in right], text_metrics.TEXT[self.primary_metric]
+        known: dict[tuple[int, tuple[int, ...]], Array] = {}
+
+        def judge(row: int, ids: list[int]) -> Array:
+            key = row, tuple(ids)
+            if key not in known:
+                known[key] = text_metrics.sums([self.units.text(ids)], [texts[row]], self.tokenizer)[0]
+            return known[key]
+
+        def cost(rows: Array) -> float:
+            return float(metric(rows, rows, np.ones((1, len(rows))))[0]) * (-1 if higher else 1)
+
+        return judge, cost
 
     def measures(self) -> dict[str, Metric]:
         def loss(rows: Array, targets: Array, weights: Array) -> Array:  # noqa: ARG001 - they are in the rows
@@ -180,69 +235,56 @@ class Text(Task):
     def more_metrics(self) -> dict[str, tuple[Metric, bool]]:
         return {name: (metric, False) for name, metric in self._folded.items()}
 
+    def row_losses(self, outputs: Column | Writing, targets: Tensor) -> tuple[Array, Array]:
+        """[N] each: minus the log-probability of each row's target, without a search; and its units."""
+        lengths = (targets >= 0).sum(1).cpu().numpy().astype(np.float64)
+        return answers.losses(outputs, targets).double().cpu().numpy(), lengths
+
     def readings(self, outputs: Column | Writing, targets: Tensor) -> tuple[Array, Array]:
-        """Sums of each row: see `reporting.text_metrics`; without case and punctuation; the loss and the units."""
-        if isinstance(outputs, Writing):
-            return self._readings_of_writing(outputs, targets)
+        """Sums of each row: see `reporting.text_metrics`; without case and punctuation; the loss and the units. Rows that are
+        only glimpsed over have no sums, and count as much as the others among exact ones."""
         written, right = self.written(outputs), self.texts_of(targets)
         blocks = [text_metrics.sums(written, right, self.tokenizer)]
         if self.cased:
             blocks.append(text_metrics.sums([fold(text) for text in written], [fold(text) for text in right], self.tokenizer))
-        lengths = (targets >= 0).sum(1).cpu().numpy().astype(np.float64)
-        parts = torch.arange(len(outputs)).split(256)
-        losses = torch.cat([lattice.losses(outputs.select(index), targets[index]) for index in parts]) if parts else None
-        own = np.zeros(0) if losses is None else losses.double().cpu().numpy()
-        return np.column_stack([*blocks, own, lengths]), np.zeros(len(right))
-
-    def _readings_of_writing(self, outputs: Writing, targets: Tensor) -> tuple[Array, Array]:
-        """The same; rows that are only glimpsed over have no sums, and count as much as the others among exact ones."""
-        nbests, right = outputs.nbests(), self.texts_of(targets)
-        seen = np.array([bool(nbest) for nbest in nbests], dtype=bool)
-        written = [self.units.text(nbest[0].ids) if nbest else "" for nbest in nbests]
-        blocks = [text_metrics.sums(written, right, self.tokenizer)]
-        if self.cased:
-            blocks.append(text_metrics.sums([fold(text) for text in written], [fold(text) for text in right], self.tokenizer))
-        for block in blocks if seen.any() else ():
+        seen = answers.seen(outputs)
+        for block in blocks if seen.any() and not seen.all() else ():
             block[~seen] = 0
             block[~seen, text_metrics.EXACT] = block[seen, text_metrics.EXACT].mean()
-        lengths = (targets >= 0).sum(1).cpu().numpy().astype(np.float64)
-        return np.column_stack([*blocks, outputs.losses(targets).double().cpu().numpy(), lengths]), np.zeros(len(right))
-
-    def length_exponent(self, outputs: Writing, targets: Tensor) -> float:
-        """By which power of its length a log-probability is best divided: by the primary metric of at most 500 rows."""
-        index = torch.arange(0, len(outputs), max(-(-len(outputs) // writing.GLIMPSED), 1))
-        some = writing.Writings().gather(outputs, index)
-        nbests = [[own._replace(log_prob=own.score) for own in nbest] for nbest in some.nbests()]
-        right, known = self.texts_of(targets[index.to(targets.device)]), dict[tuple[int, tuple[int, ...]], Array]()
-        metric, higher = text_metrics.TEXT[self.primary_metric]
-
-        def cost(texts: list[list[int]], references: Sequence[str]) -> float:
-            for row, ids in enumerate(texts):
-                if (row, tuple(ids)) not in known:
-                    known[row, tuple(ids)] = text_metrics.sums([self.units.text(ids)], [references[row]], self.tokenizer)[0]
-            rows = np.stack([known[row, tuple(ids)] for row, ids in enumerate(texts)])
-            value = float(metric(rows, rows, np.ones((1, len(rows))))[0])
-            return -value if higher else value
-
-        return beam.tune_exponent(nbests, right, cost) if nbests else beam.DEFAULT_EXPONENT
+        return np.column_stack([*blocks, *self.row_losses(outputs, targets)]), np.zeros(len(right))
 
     def decode(self, outputs: Column | Writing) -> dict[str, list[Any]]:
-        """The text, and how sure it is: the mean probability of its steps, their product's root by their number."""
-        if isinstance(outputs, Writing):
-            return {"": self.written(outputs), "_confidence": [_confidence(nbest) for nbest in outputs.nbests()]}
-        written = self.written(outputs)
-        sure = []
-        for index in torch.arange(len(outputs)).split(256):
-            values, lengths = lattice.padded(outputs.select(index))
-            best = values.amax(2)
-            real = torch.arange(best.shape[1])[None] < lengths[:, None]
-            sure += (best.masked_fill(~real, 0.0).sum(1) / lengths.clamp(min=1)).exp().tolist()
-        return {"": written, "_confidence": [round(own, 6) for own in sure]}
+        """The text, and how sure it is: the share of its units that is expected to be right, see `text.searching`."""
+        texts = answers.written(outputs, self.likely)
+        sure = answers.confidence(outputs, texts)
+        return {"": [self.units.text(ids) for ids in texts], "_confidence": [round(own, 6) for own in sure.tolist()]}
 
-    def remarks(self, outputs: Column | Writing) -> str:
-        """How many texts were cut at their limit or repeat themselves without end."""
-        found = outputs.remarks() if isinstance(outputs, Writing) else ""
-        return f"Of what was written on test, {found}." if found else ""
+    @property
+    def most_answers(self) -> int:
+        return int(self.config.beam)
+
+    def alternatives(self, outputs: Column | Writing, count: int) -> dict[str, list[Any]]:
+        """Texts that the search kept besides, the better first; None where there are no more that differ."""
+        found = [
+            list(dict.fromkeys(map(self.units.text, row))) + [None] * count
+            for row in answers.nbest(outputs, self.likely, self.config.beam)
+        ]
+        return {f"_nbest_{place + 1}": [row[place] for row in found] for place in range(1, count)}
+
+    def words(self, outputs: Column) -> list[list[Timed]]:
+        """Where each word of the texts is written, in steps."""
+        texts = searching.written(outputs, self.likely)
+        return timed(outputs, texts, self.units, each_letter=self.tokenizer != "13a")
+
+    def remarks(self, outputs: Column | Writing, targets: Tensor) -> list[str]:
+        texts = answers.written(outputs, self.likely)
+        looping, full = answers.doubtful(outputs, texts, _units_of(targets))
+        most = "are as long as they may be, and cut" if isinstance(outputs, Writing) else "take every step, and may be cut"
+        return [
+            f"{len(rows)} of {len(texts)} texts {what}, the first: {self.units.text(texts[rows[0]])[-60:]!r}"
+            for rows, what in ((looping, "end in one piece over and over"), (full, most))
+            if rows
+        ]
 
     def summary(self) -> str:
         return f"texts, written in {self.units.described}; judged by {self.primary_metric}"
@@ -309,16 +351,17 @@ class Text(Task):
             "units": self.units.state(),
             "tokenizer": self.tokenizer,
             "cased": self.cased,
+            "grams": dict(self.grams),
         }
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Self:
-        return cls(Config(**state["config"]), Units.from_state(state["units"]), state["tokenizer"], state["cased"])
+        units = Units.from_state(state["units"])
+        return cls(Config(**state["config"]), units, state["tokenizer"], state["cased"], state["grams"])
 
 
-def _confidence(nbest: Sequence[Hypothesis]) -> float:
-    """The mean probability of a unit and of the end, geometrically."""
-    return round(math.exp(beam.normalised(nbest[0].log_prob, nbest[0].ids)), 6) if nbest else 0.0
+def _units_of(targets: Tensor) -> list[list[int]]:
+    return [[unit for unit in row if unit >= 0] for row in targets.tolist()]
 
 
 def _numeric(text: str) -> bool:

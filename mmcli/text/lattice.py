@@ -4,6 +4,8 @@ blank of CTC."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple, Self
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +16,49 @@ from mmcli.text.ctc import needed_steps
 
 SURE = 0.999
 """The probability of the unit of each step in what `spelled` makes."""
+
+
+class Search(NamedTuple):
+    """How texts are found in lattices, and how sure of them one may be: chosen on val, it travels with what a model gives."""
+
+    beam: int = 0
+    """Prefixes kept: 1 is greedy; 0 is greedy too, where nothing has been chosen yet."""
+    lm_weight: float = 0.0
+    length_bonus: float = 0.0
+    slope: float = 0.0
+    intercept: float = 0.0
+    """Of the logistic curve from log-probabilities a unit to the share of units that is right."""
+
+    @property
+    def greedy(self) -> bool:
+        return self.beam <= 1
+
+    def tensor(self) -> Tensor:
+        """float32 [5]."""
+        return torch.tensor(self, dtype=torch.float32)
+
+    @classmethod
+    def of(cls, lattices: Column) -> Self:
+        """That of a model's lattices."""
+        if not isinstance(lattices, Lattice):
+            return cls()
+        beam, *others = lattices.search.tolist()
+        return cls(round(beam), *others)
+
+
+@dataclass(frozen=True)
+class Lattice(Column):
+    """Lattices with the search that the model was settled by."""
+
+    search: Tensor = field(default_factory=lambda: Search().tensor())
+    """float32 [5]: a `Search`."""
+    found: dict[str, Any] = field(default_factory=dict, init=False, compare=False, repr=False)
+    """What was found in them already: a search is dear, and asked for by each metric and picture."""
+
+    def select(self, index: Tensor) -> Lattice:
+        """The rows `index` [B]."""
+        own = super().select(index)
+        return Lattice(own.values, own.present, own.offsets, search=self.search)
 
 
 class Lattices(Outputs):
@@ -28,34 +73,50 @@ class Lattices(Outputs):
         return outputs.select(index)
 
     def join(self, parts: Sequence[Column]) -> Column:
-        return Column.concatenate(list(parts))
+        own = Column.concatenate(list(parts))
+        return Lattice(own.values, own.present, own.offsets, search=_search(parts[0]))
 
     def mean(self, each: Sequence[Column], shares: Tensor) -> Column:
         """The mean of the probabilities, step by step; where models have different steps, a row is as the one with the largest
-        share has it."""
+        share has it. Searched as they are, if all of them are in one way; else greedily, until the mean is settled."""
+        search = _search(each[0])
+        if any(not torch.equal(_search(own), search) for own in each[1:]):
+            search = torch.zeros_like(search)
         lengths = [own.lengths for own in each]
         if all(torch.equal(own, lengths[0]) for own in lengths[1:] if own is not None and lengths[0] is not None):
             together = torch.stack([own.values + share.log() for own, share in zip(each, shares, strict=True)])
-            return Column(together.logsumexp(0), each[0].present, each[0].offsets)
-        return each[int(shares.argmax())]
+            return Lattice(together.logsumexp(0), each[0].present, each[0].offsets, search=search)
+        own = each[int(shares.argmax())]
+        if torch.equal(_search(own), search):
+            return own
+        return Lattice(own.values, own.present, own.offsets, search=search)
 
     def plain(self, outputs: Column) -> Column:
-        return Column(outputs.values.detach().float(), outputs.present, outputs.offsets)
+        return replace(outputs, values=outputs.values.detach().float())
 
     def to(self, outputs: Column, device: torch.device) -> Column:
         return outputs.to(device)
 
     def save(self, outputs: Column, name: str = OUTPUTS) -> dict[str, Tensor]:
         assert outputs.offsets is not None
-        return {f"{name}.log_probs": outputs.values.half(), f"{name}.offsets": outputs.offsets}
+        search = _search(outputs).float().cpu()
+        return {f"{name}.log_probs": outputs.values.half(), f"{name}.offsets": outputs.offsets, f"{name}.search": search}
 
     def load(self, named: Mapping[str, Tensor], name: str = OUTPUTS) -> Column:
         offsets = named[f"{name}.offsets"]
         present = torch.ones(len(offsets) - 1, dtype=torch.bool)
-        return Column(named[f"{name}.log_probs"].float(), present, offsets)
+        return Lattice(named[f"{name}.log_probs"].float(), present, offsets, search=named[f"{name}.search"])
 
     def tempered(self, outputs: Column, temperature: Tensor) -> Column:
-        return Column((outputs.values / temperature).log_softmax(-1), outputs.present, outputs.offsets)
+        return replace(outputs, values=(outputs.values / temperature).log_softmax(-1))
+
+    def glimpse(self, outputs: Column) -> Column:
+        """Read greedily, whatever they were settled by before."""
+        return Column(outputs.values, outputs.present, outputs.offsets)
+
+
+def _search(lattices: Column) -> Tensor:
+    return lattices.search if isinstance(lattices, Lattice) else Search().tensor().to(lattices.values.device)
 
 
 def padded(lattices: Column) -> tuple[Tensor, Tensor]:

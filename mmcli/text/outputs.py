@@ -5,12 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from mmcli.signals import OUTPUTS, Outputs
+from mmcli.reporting.metrics import Array
+from mmcli.signals import OUTPUTS, Column, Outputs
+from mmcli.text import lattice, searching
+from mmcli.text.beam import loops
 from mmcli.text.lattice import Lattices
+from mmcli.text.prefixes import LanguageModel
 from mmcli.text.writing import Writing, Writings
+
+Answers = Column | Writing
 
 
 class Texts(Outputs):
@@ -46,7 +53,7 @@ class Texts(Outputs):
         return _kind(outputs).save(outputs, name)
 
     def load(self, named: Mapping[str, Tensor], name: str = OUTPUTS) -> Any:
-        return (WRITINGS if f"{name}.search" in named else LATTICES).load(named, name)
+        return (LATTICES if f"{name}.log_probs" in named else WRITINGS).load(named, name)
 
     def tempered(self, outputs: Any, temperature: Tensor) -> Any:
         return _kind(outputs).tempered(outputs, temperature)
@@ -63,3 +70,62 @@ LATTICES, WRITINGS = Lattices(), Writings()
 
 def _kind(outputs: Any) -> Outputs:
     return WRITINGS if isinstance(outputs, Writing) else LATTICES
+
+
+def written(outputs: Answers, lm: LanguageModel) -> list[list[int]]:
+    """The text of each row, by the search that the outputs come with; empty where a writing is only glimpsed over."""
+    if isinstance(outputs, Writing):
+        return [found[0].ids if found else [] for found in outputs.nbests()]
+    return searching.written(outputs, lm)
+
+
+def nbest(outputs: Answers, lm: LanguageModel, width: int) -> list[list[list[int]]]:
+    """Texts of each row that differ, best first; of lattices that are read greedily those of a beam of that width."""
+    if isinstance(outputs, Writing):
+        return [[own.ids for own in found] for found in outputs.nbests()]
+    return searching.nbest(outputs, lm, width)
+
+
+def seen(outputs: Answers) -> Array:
+    """bool [N]: which rows are written."""
+    if isinstance(outputs, Writing):
+        return np.array([bool(found) for found in outputs.nbests()], dtype=bool)
+    return np.ones(len(outputs), dtype=bool)
+
+
+def losses(outputs: Answers, targets: Tensor) -> Tensor:
+    """[N]: minus the log-probability of each row's target, without a search and without a gradient."""
+    if isinstance(outputs, Writing):
+        return outputs.losses(targets)
+    parts = torch.arange(len(outputs), device=outputs.present.device).split(searching.TOGETHER)
+    own = [lattice.losses(outputs.select(index), targets[index.to(targets.device)]) for index in parts if len(index)]
+    return torch.cat(own) if own else torch.zeros(0)
+
+
+def confidence(outputs: Answers, texts: Sequence[Sequence[int]]) -> Array:
+    """[N]: the share of each text's units that is expected to be right: see `text.searching`."""
+    if not isinstance(outputs, Writing):
+        return searching.confidence(outputs, texts)
+    return searching.logistic(outputs.certainty, _evidence(outputs))
+
+
+def curve(outputs: Writing, lm: LanguageModel, right: Sequence[Sequence[int]]) -> tuple[float, float]:
+    """Slope and intercept of the confidence of what is written, by rows whose right texts are known."""
+    texts = written(outputs, lm)
+    shares = np.array([searching.right_share(*pair) for pair in zip(texts, right, strict=True)])
+    return searching.curve(_evidence(outputs), shares)
+
+
+def _evidence(outputs: Writing) -> Array:
+    """[N]: the log-probability of what is written a unit, its end counted; at most 0."""
+    return np.array([min(found[0].log_prob / (len(found[0].ids) + 1), 0.0) if found else 0.0 for found in outputs.nbests()])
+
+
+def doubtful(outputs: Answers, texts: Sequence[Sequence[int]], right: Sequence[Sequence[int]]) -> tuple[list[int], list[int]]:
+    """Rows whose text goes round in a loop at its end, though the right one does not; rows whose text is as long as it could
+    be, and may have been cut."""
+    if not isinstance(outputs, Writing):
+        return searching.doubtful(outputs, texts, right)
+    limits = outputs.limits[outputs.rows].tolist()
+    looping = [row for row, ids in enumerate(texts) if loops(ids) and not loops(right[row])]
+    return looping, [row for row, ids in enumerate(texts) if ids and len(ids) >= limits[row]]

@@ -119,6 +119,12 @@ class Units:
             )
         return [self._number[unit] for unit in parts]
 
+    def ids_with(self, text: str, other: int) -> list[int]:
+        """The same, each unit that is not known being `other`."""
+        if self.kind == "bpe":
+            return self.ids(text)
+        return [self._number.get(unit, other) for unit in self._split(text)]
+
     def text(self, ids: Sequence[int]) -> str:
         """The reverse of `ids`."""
         if self.kind == "bpe":

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from mmcli.signals import OUTPUTS, Column, Outputs
 from mmcli.text import Hypothesis
-from mmcli.text.beam import Frames, beam, greedy, loops, normalised
+from mmcli.text.beam import Frames, beam, greedy, normalised
 from mmcli.text.writer import EDGE, Sizes, Together, Writer, mixed
 
 AT_ONCE = 128
@@ -62,6 +62,8 @@ class Writing:
     """Of the length by which log-probabilities are divided."""
     ctc: float = 0.0
     """Weight of what CTC gives a finished text."""
+    certainty: tuple[float, float] | None = None
+    """Slope and intercept of the confidence: see `text.searching`. None until it is settled."""
     glimpsed: frozenset[int] | None = None
     """Rows of the memory that are written, where not all are."""
     notes: Notes = field(default_factory=Notes)
@@ -92,15 +94,6 @@ class Writing:
                 found = forced(replace(self, rows=self.rows[index]), targets[index]).tolist()
                 self.notes.losses.update(zip([keys[due[place]] for place in part], found, strict=True))
         return torch.tensor([self.notes.losses[key] for key in keys], device=targets.device)
-
-    def remarks(self) -> str:
-        """How many texts were cut or go round in circles, in words; empty where none do."""
-        limits = self.limits[self.rows].tolist()
-        best = [(nbest[0].ids, limit) for nbest, limit in zip(self.nbests(), limits, strict=True) if nbest]
-        cut = sum(len(ids) >= limit for ids, limit in best)
-        round_ = sum(loops(ids) for ids, _ in best)
-        said = [f"{cut:,} of {len(best):,} texts were cut at their limit"] if cut else []
-        return "; ".join(said + ([f"{round_:,} end in one piece over and over"] if round_ else []))
 
 
 def forced(writing: Writing, targets: Tensor, smoothing: float = 0.0) -> Tensor:
@@ -210,7 +203,7 @@ class Writings(Outputs):
         first = whole[int(shares.argmax())]
         limits = torch.stack([own.limits for own in whole]).amax(0)
         width = max(own.width for own in whole)
-        return replace(first, members=tuple(members), limits=limits, width=width, glimpsed=None, notes=Notes())
+        return replace(first, members=tuple(members), limits=limits, width=width, certainty=None, glimpsed=None, notes=Notes())
 
     def plain(self, outputs: Writing) -> Writing:
         """With copies of the networks, since their weights will change."""
@@ -244,7 +237,7 @@ class Writings(Outputs):
     def save(self, outputs: Writing, name: str = OUTPUTS) -> dict[str, Tensor]:
         """The memory in half precision, the networks' weights, and the texts that have been found."""
         own = _whole(outputs)
-        search = torch.tensor([own.width, own.exponent, own.ctc], dtype=torch.float64)
+        search = torch.tensor([own.width, own.exponent, own.ctc, *(own.certainty or ())], dtype=torch.float64)
         saved = {f"{name}.search": search, f"{name}.limits": own.limits}
         if own.glimpsed is not None:
             saved[f"{name}.glimpsed"] = torch.tensor(sorted(own.glimpsed), dtype=torch.int64)
@@ -276,7 +269,7 @@ class Writings(Outputs):
             offsets = named[f"{key}.offsets"]
             memory = Column(named[f"{key}.memory"].float(), torch.ones(len(offsets) - 1, dtype=torch.bool), offsets)
             members.append(Member(writer, memory, named[f"{key}.share"], named.get(f"{key}.temperature")))
-        width, exponent, ctc = named[f"{name}.search"].tolist()
+        width, exponent, ctc, *certainty = named[f"{name}.search"].tolist()
         limits, glimpsed = named[f"{name}.limits"], named.get(f"{name}.glimpsed")
         notes, ends = Notes(), named[f"{name}.texts.offsets"].tolist()
         ids, scores = named[f"{name}.texts.ids"].tolist(), named[f"{name}.texts.scores"].tolist()
@@ -289,6 +282,7 @@ class Writings(Outputs):
             int(width),
             exponent,
             ctc,
+            (certainty[0], certainty[1]) if certainty else None,
             None if glimpsed is None else frozenset(glimpsed.tolist()),
             notes,
         )
@@ -298,7 +292,7 @@ class Writings(Outputs):
             replace(own, temperature=temperature if own.temperature is None else own.temperature * temperature)
             for own in outputs.members
         ]
-        return replace(outputs, members=tuple(members), notes=Notes())
+        return replace(outputs, members=tuple(members), certainty=None, notes=Notes())
 
     def glimpse(self, outputs: Writing) -> Writing:
         """Written greedily, and of many rows only some, evenly taken."""

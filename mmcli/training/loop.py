@@ -329,8 +329,7 @@ class _State:
 
     def _score(self, weights: dict[str, Tensor]) -> dict[str, float]:
         """Scores weights on val, and leaves them in the module."""
-        job = self.job
-        index = job.rows.splits["val"]
+        job, index = self.job, self.job.rows.splits["val"]
         job.module.load_state_dict(weights)
         return job.task.score(self._glimpse(index), job.rows.targets[index])
 

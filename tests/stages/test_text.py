@@ -15,6 +15,7 @@ import mmcli
 from mmcli.artifacts import store
 from mmcli.cli import app
 from mmcli.errors import ExitCode
+from mmcli.reporting.text_metrics import edits
 from tests.conftest import shared, write_csv
 
 pytestmark = pytest.mark.slow
@@ -89,6 +90,61 @@ def test_predict_writes_the_text_and_how_sure_it_is(read: Path, tmp_path: Path) 
     assert again == kept["says_predicted"].tolist()
     one = mmcli.load(read).predict(pd.read_csv(table).head(3), media_root=table.parent)
     assert one["says_predicted"].tolist() == made["says_predicted"].tolist()[:3]
+
+
+def test_answers_that_are_nearly_as_likely(read: Path, tmp_path: Path) -> None:
+    table = read.parent / "data.csv"
+    code, _, said = invoke("predict", table, "-a", read, "-o", tmp_path / "p.csv", "--nbest", "3")
+    assert code == ExitCode.DONE, said
+    made = pd.read_csv(tmp_path / "p.csv", keep_default_na=False)
+    names = [name for name in made if name.startswith("says_predicted")]
+    assert names == ["says_predicted", "says_predicted_confidence", "says_predicted_nbest_2", "says_predicted_nbest_3"]
+    texts = made[["says_predicted", "says_predicted_nbest_2", "says_predicted_nbest_3"]]
+    assert (texts.nunique(axis=1) == 3).all()
+    code, _, said = invoke("predict", table, "-a", read, "-o", tmp_path / "q.csv", "--nbest", "9")
+    assert code == ExitCode.USAGE
+    assert "keeps 8 texts of a row" in said
+    assert "--set task.text.beam=9" in said
+
+
+def test_confidence_is_the_share_that_is_right_on_val(read: Path, tmp_path: Path) -> None:
+    code, _, said = invoke("predict", read.parent / "data.csv", "-a", read, "-o", tmp_path / "p.csv")
+    assert code == ExitCode.DONE, said
+    made = pd.read_csv(tmp_path / "p.csv")
+    val = made[made["split"] == "val"]
+    shares = [
+        1 - edits(one.split(), other.split()) / max(len(one.split()), len(other.split()))
+        for one, other in zip(val["says_predicted"], val["says"], strict=True)
+    ]
+    wanted = min(sum(shares) / len(shares), 1 - 0.5 / (len(val) + 1))  # where all are right, half a row is allowed for
+    assert val["says_predicted_confidence"].mean() == pytest.approx(wanted, abs=2e-3)
+
+
+def test_times_are_of_sound_alone(read: Path, tmp_path: Path) -> None:
+    table = read.parent / "data.csv"
+    code, _, said = invoke("predict", table, "-a", read, "-o", tmp_path / "p.csv", "--words", tmp_path / "w.json")
+    assert code == ExitCode.USAGE
+    assert "no times of a recording" in said
+    code, _, said = invoke("predict", table, "-a", read, "-o", tmp_path / "p.csv", "--words", tmp_path / "w.txt")
+    assert code == ExitCode.USAGE
+    assert "cannot tell a format" in said
+    assert not list(tmp_path.iterdir())
+
+
+def test_more_texts_for_the_language_model(read: Path, tmp_path: Path) -> None:
+    more, root = tmp_path / "more.txt", tmp_path / "artifacts"
+    given = ["preprocess", read.parent / "data.csv", "--target", "says", "--task", "text", "--image-size", "32", "-a", root]
+    code, _, said = invoke(*given, "--lm-text", more)
+    assert code == ExitCode.BAD_DATA, said
+    assert "--lm-text" in said and "No such file" in said
+    hashes = set()
+    for line in ("red green", "green red", "green red"):
+        more.write_text(line)
+        code, _, said = invoke(*given, "--lm-text", more)
+        assert code == ExitCode.DONE, said
+        hashes.add((root / "preprocess/task.json").read_text())
+    assert len(hashes) == 2
+    assert "up to date" in said
 
 
 def test_methods_without_steps_and_exports_are_refused_with_a_way_out(read: Path, tmp_path: Path) -> None:

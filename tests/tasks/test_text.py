@@ -12,8 +12,10 @@ import torch
 import torch.nn.functional as F
 
 from mmcli.errors import DataError
+from mmcli.heads.ctc import Config as HeadConfig
+from mmcli.heads.ctc import Ctc
 from mmcli.reporting import text_metrics
-from mmcli.signals import Column, Kind
+from mmcli.signals import Column, Fused, Kind
 from mmcli.tasks.text import Config, Text
 from mmcli.text import Hypothesis, lattice
 from mmcli.text.units import Units, fold, normalised
@@ -139,6 +141,38 @@ def test_the_loss_is_that_of_torch_a_unit_and_ragged_rows_keep_their_own_steps()
     torch.testing.assert_close(lattice.losses(outputs, targets), torch.stack(each))
     assert task.score(outputs, targets)["loss"] == pytest.approx(float(sum(each)) / 7, rel=1e-5)
     assert float(task.loss(outputs, targets)) == pytest.approx(float(each[0] / 2 + each[1] / 3 + each[2] / 2) / 3, rel=1e-5)
+
+
+def test_loops_and_full_texts_are_told_of_rows_that_have_them() -> None:
+    task = fitted(["a b", "b a", "a b a b"], units="word")
+    a, b = task.units.ids("a b")
+    outputs = lattice.spelled([[a, b] * 6, [a, b], [b]], task.width, 0)
+    targets = task.encode(cells(["a b", "a b", "b"]))
+    (said,) = task.remarks(outputs, targets)
+    assert said == "1 of 3 texts end in one piece over and over, the first: 'a b a b a b a b a b a b'"
+    assert task.remarks(outputs.select(torch.tensor([1, 2])), targets[1:]) == []
+
+
+def test_a_settled_head_searches_and_training_goes_on_greedily() -> None:
+    task = fitted(SENTENCES, units="char", metric="cer")
+    head, targets = Ctc(HeadConfig(), task, 5).eval(), task.encode(cells(SENTENCES))
+    steps = int((targets >= 0).sum(1).max())
+    tokens = torch.randn(len(SENTENCES), steps, 5, generator=torch.Generator().manual_seed(0))
+    fused = Fused(tokens.mean(1), tokens, torch.ones(tokens.shape[:2], dtype=torch.bool))
+    before = task.outputs.plain(head(fused))
+    greedy = task.score(before, targets)["cer"]
+    head.settle(before, targets)
+    after = task.outputs.plain(head(fused))
+    assert task.score(after, targets)["cer"] < greedy
+    assert task.score(task.outputs.glimpse(after), targets)["cer"] == greedy
+    assert task.decode(after)[""] != task.decode(before)[""]
+
+
+def test_a_beam_of_one_stays_greedy_and_has_one_answer() -> None:
+    task = fitted(SENTENCES, units="char", beam=1)
+    outputs = lattice.spelled([task.units.ids(text) for text in SENTENCES], task.width, 30)
+    assert task.tuned(outputs, task.encode(cells(SENTENCES))).beam == 1
+    assert (task.most_answers, fitted(SENTENCES).most_answers) == (1, 8)
 
 
 def test_models_are_averaged_step_by_step() -> None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from mmcli.signals import Column
+from mmcli.text import outputs
 from mmcli.text.lattice import spelled
 from mmcli.text.outputs import Texts
 from mmcli.text.writer import EDGE, Begun, Sizes, Together, Writer
@@ -234,10 +235,30 @@ def test_texts_at_their_limit_and_in_circles_are_told() -> None:
     own = replace(writing(), limits=torch.tensor([9, 3, 9, 9]))
     from mmcli.text import Hypothesis
 
-    for row, text in enumerate(([1, 2] * 4, [1, 2, 3], [1], [4])):
+    texts = [[1, 2] * 4, [1, 2, 3], [1], [4]]
+    for row, text in enumerate(texts):
         own.notes.texts[row] = [Hypothesis(text, -1.0, -1.0)]
-    assert own.remarks() == "1 of 4 texts were cut at their limit; 1 end in one piece over and over"
-    assert KIND.gather(own, torch.tensor([2, 3])).remarks() == ""
+    assert outputs.doubtful(own, texts, [[1], [2], [1], [4]]) == ([0], [1])
+    assert outputs.doubtful(own, texts, [[1, 2] * 4, [2], [1], [4]]) == ([], [1])  # the right one goes round in a loop too
+    assert outputs.doubtful(KIND.gather(own, torch.tensor([2, 3])), texts[2:], [[1], [4]]) == ([], [])
+
+
+def test_confidence_is_the_probability_a_unit_until_it_is_settled_and_then_the_expected_share_that_is_right() -> None:
+    own = replace(writing(), notes=Notes())
+    from mmcli.text import Hypothesis
+
+    log_probs = (-0.3, -4.0, -2.0, -6.0)
+    for row, log_prob in enumerate(log_probs):
+        own.notes.texts[row] = [Hypothesis([1, 2], log_prob, log_prob)]
+    texts = [[1, 2]] * 4
+    assert outputs.confidence(own, texts).tolist() == pytest.approx([math.exp(each / 3) for each in log_probs])
+    right = [[1, 2], [1, 3], [1, 2], [4, 5]]
+    settled = replace(own, certainty=outputs.curve(own, None, right))  # type: ignore[arg-type]
+    found = outputs.confidence(settled, texts)
+    assert found.mean() == pytest.approx((1 + 0.5 + 1 + 0) / 4, abs=1e-6)
+    assert found.argsort().tolist() == [3, 1, 2, 0]
+    saved = KIND.load(KIND.save(settled))
+    assert outputs.confidence(saved, texts).tolist() == pytest.approx(found.tolist())
 
 
 def test_ctc_beside_the_decoder_weighs_what_was_found() -> None:

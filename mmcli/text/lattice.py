@@ -4,16 +4,34 @@ blank of CTC."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from mmcli.signals import OUTPUTS, Column, Outputs
-from mmcli.text.ctc import needed_steps
 
 SURE = 0.999
 """The probability of the unit of each step in what `spelled` makes."""
+
+
+@dataclass(frozen=True)
+class Padded:
+    """Lattices as a graph has them, which knows no ragged rows."""
+
+    values: Tensor
+    """float32 [B, T, V]: log-probabilities."""
+    lengths: Tensor
+    """int64 [B]: steps of each row."""
+
+    def ragged(self) -> Column:
+        """The same as `Lattices` are elsewhere."""
+        steps = torch.arange(self.values.shape[1], device=self.lengths.device)
+        offsets = torch.cat([self.lengths.new_zeros(1), self.lengths.cumsum(0)])
+        values = self.values[steps[None] < self.lengths[:, None]]
+        return Column(values, torch.ones_like(self.lengths, dtype=torch.bool), offsets)
 
 
 class Lattices(Outputs):
@@ -30,9 +48,12 @@ class Lattices(Outputs):
     def join(self, parts: Sequence[Column]) -> Column:
         return Column.concatenate(list(parts))
 
-    def mean(self, each: Sequence[Column], shares: Tensor) -> Column:
+    def mean(self, each: Sequence[Any], shares: Tensor) -> Any:
         """The mean of the probabilities, step by step; where models have different steps, a row is as the one with the largest
-        share has it."""
+        share has it. In a graph they have the same."""
+        if isinstance(each[0], Padded):
+            summed = torch.stack([own.values + share.log() for own, share in zip(each, shares, strict=True)])
+            return Padded(summed.logsumexp(0), each[0].lengths)
         lengths = [own.lengths for own in each]
         if all(torch.equal(own, lengths[0]) for own in lengths[1:] if own is not None and lengths[0] is not None):
             together = torch.stack([own.values + share.log() for own, share in zip(each, shares, strict=True)])
@@ -54,7 +75,9 @@ class Lattices(Outputs):
         present = torch.ones(len(offsets) - 1, dtype=torch.bool)
         return Column(named[f"{name}.log_probs"].float(), present, offsets)
 
-    def tempered(self, outputs: Column, temperature: Tensor) -> Column:
+    def tempered(self, outputs: Any, temperature: Tensor) -> Any:
+        if isinstance(outputs, Padded):
+            return Padded((outputs.values / temperature).log_softmax(-1), outputs.lengths)
         return Column((outputs.values / temperature).log_softmax(-1), outputs.present, outputs.offsets)
 
 
@@ -93,6 +116,13 @@ def spelled(texts: Sequence[Sequence[int]], units: int, steps: int) -> Column:
     return Column(values, torch.ones(len(lengths), dtype=torch.bool), offsets)
 
 
+def needed(targets: Tensor) -> Tensor:
+    """int64 [B]: steps that each row's target units (int64 [B, L], padded with -1) need at least: one a unit, and a blank
+    between equal neighbours."""
+    there = targets >= 0
+    return there.sum(1) + ((targets[:, 1:] == targets[:, :-1]) & there[:, 1:]).sum(1)
+
+
 def most_needed(targets: Tensor) -> int:
     """Steps that the longest target needs."""
-    return max((needed_steps([unit for unit in row if unit >= 0]) for row in targets.tolist()), default=0)
+    return int(needed(targets).max()) if len(targets) else 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -127,8 +128,18 @@ def test_texts_that_do_not_fit_into_the_steps_are_told_before_training(read: Pat
         "preprocess", table, "--target", "says", "--task", "text", "--target-units", "char", "--image-size", "32", "-a", root
     )
     assert code == ExitCode.DONE, said
-    code, _, said = invoke("train-encoder", "--epochs", "1", *QUICK, "-a", root)
+    code, _, said = invoke("train-encoder", "--epochs", "1", *QUICK, "--set", "encoder.crnn.stride=4", "-a", root)
     assert code == ExitCode.DONE, said
     assert "encoders/left/crnn: 30 of 30 train rows have texts that do not fit" in said  # 32 pixels leave 8 steps
     assert "12 units, 8 steps" in said
     assert "--target-units word or bpe, or a larger --image-size" in said
+    code, _, said = invoke("train-encoder", "--epochs", "1", *QUICK, "-a", root)
+    assert code == ExitCode.DONE, said
+    assert "texts of 30 of 30 train rows need more than a step for 4 columns of pixels (of 0 more than for 2)" in said
+    assert "its stride is 2" in said
+    assert "do not fit" not in said
+    assert mmcli_config(root)["encoder"]["stride"] == 2
+
+
+def mmcli_config(root: Path) -> dict[str, Any]:
+    return dict(json.loads((root / "encoders/left/crnn/artifact.json").read_text(encoding="utf-8"))["config"])

@@ -1,10 +1,10 @@
-"""What a model's outputs say: classes, labels or numbers, as `mmcli predict` writes them."""
+"""What a model's outputs say: classes, labels, numbers or texts, as `mmcli predict` writes them."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,11 +14,29 @@ Answers = dict[str, list[Any]]
 """Column -> one value a row."""
 
 
-def decode(about: Mapping[str, Any], outputs: Array) -> Answers:
-    """The prediction columns of outputs [B, num_outputs]."""
+def decode(about: Mapping[str, Any], outputs: Array, steps: Array | None = None) -> Answers:
+    """The prediction columns of outputs [B, num_outputs]; or of texts [B, T, V], with `steps` [B] of each row."""
     task = about["task"]
+    if steps is not None:
+        return {f"{about['target']}_predicted{suffix}": cells for suffix, cells in _texts(task, outputs, steps).items()}
     of = {"softmax": _classes, "sigmoid": _labels, "identity": _numbers}[task["link"]]
     return {f"{about['target']}_predicted{suffix}": cells for suffix, cells in of(task, outputs.astype(np.float64)).items()}
+
+
+def _texts(task: Mapping[str, Any], outputs: Array, steps: Array) -> Answers:
+    """The likeliest unit of each step, repeated ones as one, without blanks (number 0); and how sure a step is on average."""
+    texts, sure = [], []
+    for frames, length in zip(outputs, steps.tolist(), strict=True):
+        best = frames[:length].argmax(1)
+        kept = best[np.append(True, best[1:] != best[:-1])[: len(best)] & (best != 0)]
+        texts.append(_spelt(kept.tolist(), task["units"]["kind"], task["units"]["units"]))
+        sure.append(round(math.exp(float(frames[:length].max(1).mean(dtype=np.float64)) if length else 0.0), 6))
+    return {"": texts, "_confidence": sure}
+
+
+def _spelt(numbers: Sequence[int], kind: str, units: Sequence[str]) -> str:
+    found = (" " if kind == "word" else "").join(units[number - 1] for number in numbers)
+    return (found.encode("latin-1").decode("utf-8", "replace") if kind == "bpe" else found).strip()
 
 
 def _classes(task: Mapping[str, Any], outputs: Array) -> Answers:

@@ -23,6 +23,7 @@ from mmcli.models import graphs
 from mmcli.models.networks import FusedModel
 from mmcli.pretrained.hub import need
 from mmcli.signals import Signal, Source
+from mmcli.text.lattice import Padded
 from mmcli.training.device import Compute
 
 TORCH, BFLOAT16, FLOAT32 = "torch", "torch bfloat16", "torch float32"
@@ -120,9 +121,9 @@ def _from_file(way: str, file: Path, compute: Compute) -> Run:
     if way == AOT:
         package = torch._inductor.aoti_load_package(str(file))
 
-        def run(signals: Mapping[str, Signal]) -> Tensor:
-            found: Tensor = package(*graphs.tensors_of(signals).values())
-            return found.cpu()
+        def run(signals: Mapping[str, Signal]) -> Any:
+            found = package(*graphs.tensors_of(signals).values())
+            return found.cpu() if isinstance(found, Tensor) else Padded(*(own.cpu() for own in found)).ragged()
 
         return run
     if compute.device.type != "cpu":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import mmcli
 from mmcli.cli import app
 from mmcli.errors import ExitCode
 from tests.conftest import shared, write_csv
+from tests.stages.test_export import check_same, run_alone
 
 pytestmark = pytest.mark.slow
 WORDS = ("red", "green", "blue", "black")
@@ -91,32 +93,66 @@ def test_predict_writes_the_text_and_how_sure_it_is(read: Path, tmp_path: Path) 
     assert one["says_predicted"].tolist() == made["says_predicted"].tolist()[:3]
 
 
-def test_methods_without_steps_and_exports_are_refused_with_a_way_out(read: Path, tmp_path: Path) -> None:
+def test_methods_without_steps_are_refused_with_a_way_out(read: Path) -> None:
     code, _, said = invoke("fuse", "--method", "gated", "-a", read)
     assert code == ExitCode.USAGE
     assert "gated fuses features: such targets go with methods of token" in said
     code, _, said = invoke("fuse", "--method", "perceiver", "-a", read)
     assert code == ExitCode.USAGE
     assert "--method gated-cross-attention" in said
-    code, _, said = invoke("export", "--to", tmp_path / "x", "-a", read)
+
+
+def test_an_export_reads_what_predict_reads(read: Path, tmp_path: Path) -> None:
+    pytest.importorskip("onnxscript")
+    table, folder = read.parent / "data.csv", tmp_path / "exported"
+    rows = pd.read_csv(table)
+    rows.loc[::7, "left"] = None
+    rows.loc[::11, "right"] = None
+    rows.to_csv(read.parent / "gaps.csv", index=False)
+    code, _, said = invoke("export", "--to", folder, "-a", read)
+    assert code == ExitCode.DONE, said
+    done = run_alone(folder, read.parent / "gaps.csv", "-o", tmp_path / "found.csv")
+    assert done.returncode == 0, done.stderr
+    exact = ("-a", read, "--precision", "float32")
+    code, _, said = invoke("predict", read.parent / "gaps.csv", "-o", tmp_path / "wanted.csv", *exact)
+    assert code == ExitCode.DONE, said
+    check_same(tmp_path / "found.csv", tmp_path / "wanted.csv")
+    checked = run_alone(folder)
+    assert checked.returncode == 0, checked.stderr
+    assert float(checked.stdout.splitlines()[0].rpartition(" ")[2]) < 1e-4
+    about = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    assert about["task"]["units"] == {"kind": "word", "units": sorted(WORDS)}
+    assert "log-probabilities" in (folder / "README.md").read_text(encoding="utf-8")
+    code, _, said = invoke("export", "--to", tmp_path / "pt", "--format", "torch-export", "-a", read)
     assert code == ExitCode.USAGE
-    assert "mmcli predict" in said
-    assert not (tmp_path / "x").exists()
+    assert "its script knows no texts" in said
+    assert not (tmp_path / "pt").exists()
 
 
-def test_optimizing_leaves_out_what_is_not_for_texts_and_says_why(read: Path, tmp_path: Path) -> None:
-    import shutil
-
+def test_optimizing_runs_texts_in_other_ways_and_says_what_is_not_for_them(read: Path, tmp_path: Path) -> None:
+    pytest.importorskip("onnxscript")
     root = tmp_path / "artifacts"
     shutil.copytree(read, root)
-    code, _, said = invoke("optimize", "-a", root, "--only", "calibrate", "--only", "precision", "--only", "onnx")
+    steps = [part for step in ("calibrate", "precision", "onnx", "quantize") for part in ("--only", step)]
+    code, _, said = invoke("optimize", "-a", root, *steps)
     assert code == ExitCode.DONE, said
+    made = json.loads((root / "optimized/artifact.json").read_text(encoding="utf-8"))["metrics"]
+    reasons = {entry["step"]: entry.get("reason") for entry in made["history"]}
+    assert reasons["calibrate"] == "it is for classes, labels and numbers, and these answers are texts"
     table = json.loads((root / "optimized/tradeoff.json").read_text(encoding="utf-8"))
-    reasons = {row["name"]: row.get("reason") for row in table["rows"]}
-    assert reasons["onnx"] == "it is for classes, labels and numbers, and these answers are texts"
-    code, out, said = invoke("predict", read.parent / "data.csv", "-a", root, "-o", "-")
+    rows = {row["way"]: row for row in table["rows"] if not row.get("reason")}
+    scores = {way: row["score"] for way, row in rows.items()}
+    assert {"torch", "onnx", "onnx int8"} <= set(scores), table["rows"]
+    assert scores["onnx"] == pytest.approx(scores["torch"], abs=0.5)
+    assert all(score > 0.8 * scores["torch"] for score in scores.values()), scores
+    code, _, said = invoke("optimize", "-a", root, *steps, "--pick", rows["onnx"]["name"])
     assert code == ExitCode.DONE, said
-    assert "says_predicted" in out
+    code, _, said = invoke("predict", read.parent / "data.csv", "-a", root, "-o", tmp_path / "p.csv")
+    assert code == ExitCode.DONE, said
+    code, _, said = invoke("predict", read.parent / "data.csv", "-a", read, "-o", tmp_path / "q.csv", "--precision", "float32")
+    assert code == ExitCode.DONE, said
+    written = [pd.read_csv(tmp_path / name)["says_predicted"].tolist() for name in ("p.csv", "q.csv")]
+    assert written[0] == written[1]
 
 
 def test_texts_that_do_not_fit_into_the_steps_are_told_before_training(read: Path, tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ def description(form: str, loaded: Model, dataset: Dataset, signals: Mapping[str
         "file": FILES[form],
         "target": loaded.target,
         "na": sorted(loaded.na),
-        "task": {"kind": kind(task), "link": task.decision.link, "names": names, "state": task.state()},
+        "task": _task(task, names),
         "tensors": _tensors(recipe, signals),
         "inputs": inputs,
         "encoders": encoders,
@@ -43,6 +43,13 @@ def description(form: str, loaded: Model, dataset: Dataset, signals: Mapping[str
         "conformal": loaded.conformal,
         "largest_difference_from_pytorch": error,
     }
+
+
+def _task(task: Any, names: list[str]) -> dict[str, Any]:
+    own = {"kind": kind(task), "names": names, "state": task.state()}
+    if task.outputs.decides:
+        return {**own, "link": task.decision.link}
+    return {**own, "link": "ctc", "units": task.units.table()}
 
 
 def _tensors(recipe: Recipe, signals: Mapping[str, Signal]) -> dict[str, Any]:
@@ -87,6 +94,12 @@ def about(form: str, found: Mapping[str, Any], needs: Sequence[str]) -> str:
     ]
     if form.startswith("onnx"):
         lines += ["- `preprocessing/` makes the tensors of cells, and words of outputs; `tokenizers/` is for columns of text."]
+    if found["task"]["link"] == "ctc":
+        lines += [
+            "- The answer is `outputs`, log-probabilities [rows, steps, units], and `steps`, how many of them are a row's own.",
+            "  Unit 0 is the blank of CTC; the others stand in `task.units`. The text is the likeliest unit of each step,",
+            "  repeated ones as one, without blanks.",
+        ]
     if form == "torch-export":
         lines += [
             "",

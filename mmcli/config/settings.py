@@ -121,15 +121,18 @@ class Settings:
 
     def part(self, room: str, name: str, **defaults: Any) -> Any:
         """The `Config` of a part: class defaults, then `defaults`, then what the user said."""
-        info = registry.resolve(room, name)
-        given = self.values.get(_KEY_OF_ROOM[room], {})
-        said: dict[str, Any] = {}
-        for spelling in spellings(room, name):
-            said |= given.get(spelling, {})
+        info, said = registry.resolve(room, name), self.said_of(room, name)
         if registry.variant_of(room, name):
             said[info.variant_option] = registry.variant_of(room, name)
         config = registry.config_of(registry.load(room, name))
         return validate(config, {**defaults, **said}, f"{_KEY_OF_ROOM[room]}.{_known_as(room, name)}")
+
+    def said_of(self, room: str, name: str) -> dict[str, Any]:
+        """What the user said of a part."""
+        given, said = self.values.get(_KEY_OF_ROOM[room], {}), dict[str, Any]()
+        for spelling in spellings(room, name):
+            said |= given.get(spelling, {})
+        return said
 
     def typed_as(self, key: str, stage: str) -> str:
         """What `--set` says of a key in a stage, as typed; empty where it says nothing."""

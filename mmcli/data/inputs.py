@@ -136,6 +136,10 @@ class Input:
     def augment(self, signal: Signal, strength: Strength) -> Signal:
         return self.first.augment(signal, strength)
 
+    def stretch(self, signal: Signal, least: Tensor) -> Signal:
+        """With another pace, where its modality knows one; each row `least` [B] steps long at least, if it was."""
+        return self.first.stretch(signal, least)
+
     def linear_features(self, columns: Mapping[str, Column], train: Tensor) -> Any:
         """[N, F] of what the linear baseline sees."""
         blocks = [modality.linear_features(columns[name], train) for name, modality in self.members.items()]

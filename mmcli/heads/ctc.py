@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from pydantic import Field
 from torch import Tensor, nn
@@ -10,7 +12,7 @@ from mmcli.config import Config as BaseConfig
 from mmcli.heads import Head
 from mmcli.signals import Column, Fused
 from mmcli.tasks import Task
-from mmcli.text.lattice import Lattice, Search
+from mmcli.text.lattice import Padded, Search
 
 
 class Config(BaseConfig):
@@ -38,16 +40,15 @@ class Ctc(Head):
         width: int = task.width  # type: ignore[attr-defined]
         return (dim + 1) * width
 
-    def forward(self, fused: Fused) -> Lattice:
-        """Of a row without steps its pooled features are the only one."""
+    def forward(self, fused: Fused) -> Any:
+        """Of a row without steps its pooled features are the only one. A graph gives `Padded` lattices."""
         tokens, mask = fused.tokens, fused.mask
         if tokens is None or mask is None:
             tokens = fused.pooled[:, None]
             mask = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
         values = self.linear(self.dropout(tokens)).float().log_softmax(-1)
-        lengths = mask.sum(1)
-        offsets = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
-        return Lattice(values[mask], torch.ones_like(lengths, dtype=torch.bool), offsets, search=self.search.clone())
+        made = Padded(values, mask.sum(1))
+        return made if torch.compiler.is_exporting() else made.ragged(self.search.clone())
 
     def loss(self, outputs: Column, fused: Fused, targets: Tensor) -> Tensor:  # noqa: ARG002 - all is in the outputs
         return self.task.loss(outputs, targets)

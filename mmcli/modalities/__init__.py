@@ -131,6 +131,11 @@ class Modality(ABC):
         """A random variation of a batch, for training; draws from torch's default generators."""
         return signal
 
+    def stretch(self, signal: Signal, least: Tensor) -> Signal:  # noqa: ARG002 - most have no pace
+        """A random variation of the pace of a batch, for targets that follow it step by step; no row gets shorter than `least`
+        [B] steps by it. Draws from torch's default generators."""
+        return signal
+
     def corrupt(self, column: Column, how: str, level: float, generator: torch.Generator) -> Column:  # noqa: ARG002
         """A normalised column spoilt in one of the ways of `corruptions`, from 0 (not at all) to 1: what `evaluate` asks of a
         model under noise."""

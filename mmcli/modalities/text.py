@@ -23,6 +23,7 @@ from mmcli.config import Config as BaseConfig
 from mmcli.errors import ConfigError
 from mmcli.modalities import Encoded, Guess, Modality
 from mmcli.signals import Column, SignalSpec
+from mmcli.text.units import byte_of_char
 
 SPECIAL_TOKENS = ["[PAD]", "[BOS]", "[EOS]", "[MASK]"]
 _CHARS_OF_A_TOKEN = 16
@@ -181,7 +182,7 @@ class Text(Modality):
         size = self.tokenizer.get_vocab_size()
         special = {i for i, token in self.tokenizer.get_added_tokens_decoder().items() if token.special}
         pieces = []
-        byte_of = _byte_of_char() if '"ByteLevel"' in json.dumps(json.loads(self.tokenizer.to_str())["decoder"]) else {}
+        byte_of = byte_of_char() if '"ByteLevel"' in json.dumps(json.loads(self.tokenizer.to_str())["decoder"]) else {}
         for i in range(size):
             token = self.tokenizer.id_to_token(i) or ""
             if i in special:
@@ -216,13 +217,6 @@ def _read_tokenizer(path: Path) -> Tokenizer:
     tokenizer.no_padding()
     tokenizer.no_truncation()
     return tokenizer
-
-
-def _byte_of_char() -> dict[str, int]:
-    """Byte-level BPE writes each byte as a printable character (GPT-2): the way back."""
-    printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
-    hidden = [byte for byte in range(256) if byte not in printable]
-    return {chr(byte): byte for byte in printable} | {chr(256 + i): byte for i, byte in enumerate(hidden)}
 
 
 def _misspelt(text: str, share: float, generator: torch.Generator) -> str:

@@ -1,7 +1,8 @@
 """A fused model as a function of plain tensors, for programs that do not know mmcli: ONNX, torch.export, AOTInductor.
 
 The tensors of each encoder are named `<encoder>.values`, `.present` and, where its signal is ragged or timed, `.lengths` and
-`.times`; batch size and lengths are free. The answer is `outputs` [B, num_outputs], as the PyTorch model gives them.
+`.times`; batch size and lengths are free. The answer is `outputs` [B, num_outputs], as the PyTorch model gives them; of texts
+read step by step `outputs` [B, T, V], log-probabilities, and `steps` [B], how many are each row's own.
 """
 
 from __future__ import annotations
@@ -17,12 +18,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mmcli.errors import ConfigError
 from mmcli.layers import recurrent  # noqa: F401 - its operator, which is looked up by name
-from mmcli.models.networks import FusedModel
+from mmcli.models.networks import AveragedHeads, FusedModel
 from mmcli.pretrained.hub import need
-from mmcli.signals import Signal
+from mmcli.signals import Column, Signal
+from mmcli.text.lattice import Padded, Search, padded
 
-OUTPUTS = "outputs"
+OUTPUTS, STEPS = "outputs", "steps"
 
 
 class Flat(nn.Module):
@@ -33,11 +36,43 @@ class Flat(nn.Module):
         self.network = network
         self.fields = dict(fields)
 
-    def forward(self, *tensors: Tensor) -> Tensor:
+    def forward(self, *tensors: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         left = iter(tensors)
         signals = {name: Signal(**{field: next(left) for field in own}) for name, own in self.fields.items()}
-        outputs: Tensor = self.network(signals).outputs
-        return outputs.float()
+        outputs = self.network(signals).outputs
+        if isinstance(outputs, Padded):
+            return outputs.values.float(), outputs.lengths
+        numbers: Tensor = outputs.float()
+        return numbers
+
+
+def answers(outputs: Any) -> dict[str, Tensor]:
+    """Outputs as a graph gives them, by name."""
+    if not isinstance(outputs, Column):
+        return {OUTPUTS: outputs.float()}
+    values, steps = padded(outputs)
+    return {OUTPUTS: values.float(), STEPS: steps}
+
+
+def why_no_graph(network: FusedModel) -> str:
+    """Why a model cannot be one graph, in words; empty where it may."""
+    if network.task.outputs.decides:
+        return ""
+    heads = network.fusion_head.each if isinstance(network.fusion_head, AveragedHeads) else [network.fusion_head]
+    if not all(own.head.reads_steps for own in heads):
+        return f"{network.task.outputs.words} that are not read step by step (--head ctc) take a search, which a graph has not"
+    if len({tuple(own.names) for own in heads}) > 1:
+        return "it averages models that follow different columns step by step"
+    return ""
+
+
+def searched_by(network: FusedModel) -> Search | None:
+    """The search that lattices of the network are read by; None where it gives none."""
+    heads = network.fusion_head.each if isinstance(network.fusion_head, AveragedHeads) else [network.fusion_head]
+    each: list[Any] = [own.head.search for own in heads if hasattr(own.head, "search")]
+    if len(each) < len(heads):
+        return None
+    return Search.from_tensor(each[0]) if all(torch.equal(own, each[0]) for own in each) else Search()
 
 
 def fields_of(signals: Mapping[str, Signal]) -> dict[str, tuple[str, ...]]:
@@ -62,8 +97,11 @@ def exported(network: FusedModel, signals: Mapping[str, Signal]) -> torch.export
     """The model as a graph, traced on a batch of at least two rows; sizes of batch and time are free.
 
     Raises:
+        ConfigError: it cannot be one graph.
         RuntimeError: something in it cannot be traced.
     """
+    if why := why_no_graph(network):
+        raise ConfigError(f"the model cannot be one graph: {why}", "Use it by mmcli predict, or mmcli.load in Python.")
     network = network.eval()
     tensors = tensors_of(signals)
     batch = torch.export.Dim("batch", min=1, max=65536)
@@ -92,7 +130,7 @@ def write_onnx(program: torch.export.ExportedProgram, names: list[str], path: Pa
         made = torch.onnx.export(
             program,
             input_names=names,
-            output_names=[OUTPUTS],
+            output_names=[OUTPUTS, STEPS][: len(program.graph_signature.user_outputs)],
             dynamo=True,
             verbose=False,
             optimize=False,
@@ -142,11 +180,13 @@ class OnnxModel:
         options.log_severity_level = 3
         self._session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         self.names = [found.name for found in self._session.get_inputs()]
+        self._answers = [found.name for found in self._session.get_outputs()]
 
-    def __call__(self, tensors: Mapping[str, Tensor]) -> Tensor:
-        """Outputs float32 [B, num_outputs]."""
+    def __call__(self, tensors: Mapping[str, Tensor]) -> Any:
+        """Outputs float32 [B, num_outputs], or lattices."""
         fed = {name: tensors[name].detach().cpu().numpy() for name in self.names}
-        return torch.from_numpy(self._session.run([OUTPUTS], fed)[0])
+        found = [torch.from_numpy(own) for own in self._session.run(self._answers, fed)]
+        return found[0] if self._answers == [OUTPUTS] else Padded(*found).ragged()
 
 
 @contextlib.contextmanager

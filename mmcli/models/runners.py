@@ -10,7 +10,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from mmcli.models import graphs
 from mmcli.models.networks import FusedModel
 from mmcli.pretrained.hub import need
 from mmcli.signals import Signal, Source
+from mmcli.text.lattice import Lattice, Padded
 from mmcli.training.device import Compute
 
 TORCH, BFLOAT16, FLOAT32 = "torch", "torch bfloat16", "torch float32"
@@ -68,7 +69,7 @@ def runner(way: str, network: FusedModel, compute: Compute, file: Path | None = 
     """
     if way in FILES:
         assert file is not None
-        return Runner(way, network, _from_file(way, file, compute), file.stat().st_size)
+        return Runner(way, network, _searched(_from_file(way, file, compute), network), file.stat().st_size)
     if way in {INT8_DYNAMIC, INT8_WEIGHTS}:
         network = _quantized(network, way)
     precision = {BFLOAT16: "bfloat16", FLOAT32: "float32", TORCH: compute.precision}.get(way, "float32")
@@ -117,13 +118,23 @@ def _quantized_graph(whole: Path, file: Path) -> None:
         quantization.quantize_dynamic(str(whole), str(file), op_types_to_quantize=QUANTIZED_OPERATORS)
 
 
+def _searched(run: Run, network: FusedModel) -> Run:
+    """What a file gives, lattices with the search that the network's are read by: a graph does not hold it."""
+
+    def searched(signals: Mapping[str, Signal]) -> Any:
+        found, search = run(signals), graphs.searched_by(network)
+        return replace(found, search=search.tensor()) if isinstance(found, Lattice) and search is not None else found
+
+    return searched
+
+
 def _from_file(way: str, file: Path, compute: Compute) -> Run:
     if way == AOT:
         package = torch._inductor.aoti_load_package(str(file))
 
-        def run(signals: Mapping[str, Signal]) -> Tensor:
-            found: Tensor = package(*graphs.tensors_of(signals).values())
-            return found.cpu()
+        def run(signals: Mapping[str, Signal]) -> Any:
+            found = package(*graphs.tensors_of(signals).values())
+            return found.cpu() if isinstance(found, Tensor) else Padded(*(own.cpu() for own in found)).ragged()
 
         return run
     if compute.device.type != "cpu":

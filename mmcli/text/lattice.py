@@ -12,7 +12,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmcli.signals import OUTPUTS, Column, Outputs
-from mmcli.text.ctc import needed_steps
 
 SURE = 0.999
 """The probability of the unit of each step in what `spelled` makes."""
@@ -40,9 +39,12 @@ class Search(NamedTuple):
     @classmethod
     def of(cls, lattices: Column) -> Self:
         """That of a model's lattices."""
-        if not isinstance(lattices, Lattice):
-            return cls()
-        beam, *others = lattices.search.tolist()
+        return cls.from_tensor(lattices.search) if isinstance(lattices, Lattice) else cls()
+
+    @classmethod
+    def from_tensor(cls, own: Tensor) -> Self:
+        """The reverse of `tensor`."""
+        beam, *others = own.tolist()
         return cls(round(beam), *others)
 
 
@@ -61,6 +63,24 @@ class Lattice(Column):
         return Lattice(own.values, own.present, own.offsets, search=self.search)
 
 
+@dataclass(frozen=True)
+class Padded:
+    """Lattices as a graph has them, which knows no ragged rows."""
+
+    values: Tensor
+    """float32 [B, T, V]: log-probabilities."""
+    lengths: Tensor
+    """int64 [B]: steps of each row."""
+
+    def ragged(self, search: Tensor | None = None) -> Lattice:
+        """The same as `Lattices` are elsewhere, with the search that they are read by."""
+        search = Search().tensor() if search is None else search
+        steps = torch.arange(self.values.shape[1], device=self.lengths.device)
+        offsets = torch.cat([self.lengths.new_zeros(1), self.lengths.cumsum(0)])
+        values = self.values[steps[None] < self.lengths[:, None]]
+        return Lattice(values, torch.ones_like(self.lengths, dtype=torch.bool), offsets, search=search)
+
+
 class Lattices(Outputs):
     """Log-probabilities [sum of T, V], ragged: a text follows by searching them, its loss by summing over alignments."""
 
@@ -76,9 +96,13 @@ class Lattices(Outputs):
         own = Column.concatenate(list(parts))
         return Lattice(own.values, own.present, own.offsets, search=_search(parts[0]))
 
-    def mean(self, each: Sequence[Column], shares: Tensor) -> Column:
+    def mean(self, each: Sequence[Any], shares: Tensor) -> Any:
         """The mean of the probabilities, step by step; where models have different steps, a row is as the one with the largest
-        share has it. Searched as they are, if all of them are in one way; else greedily, until the mean is settled."""
+        share has it. Searched as they are, if all of them are in one way; else greedily, until the mean is settled. In a graph
+        all have the same steps."""
+        if isinstance(each[0], Padded):
+            summed = torch.stack([own.values + share.log() for own, share in zip(each, shares, strict=True)])
+            return Padded(summed.logsumexp(0), each[0].lengths)
         search = _search(each[0])
         if any(not torch.equal(_search(own), search) for own in each[1:]):
             search = torch.zeros_like(search)
@@ -107,7 +131,7 @@ class Lattices(Outputs):
         present = torch.ones(len(offsets) - 1, dtype=torch.bool)
         return Lattice(named[f"{name}.log_probs"].float(), present, offsets, search=named[f"{name}.search"])
 
-    def tempered(self, outputs: Column, temperature: Tensor) -> Column:
+    def tempered(self, outputs: Any, temperature: Tensor) -> Any:
         return replace(outputs, values=(outputs.values / temperature).log_softmax(-1))
 
     def glimpse(self, outputs: Column) -> Column:
@@ -154,6 +178,13 @@ def spelled(texts: Sequence[Sequence[int]], units: int, steps: int) -> Column:
     return Column(values, torch.ones(len(lengths), dtype=torch.bool), offsets)
 
 
+def needed(targets: Tensor) -> Tensor:
+    """int64 [B]: steps that each row's target units (int64 [B, L], padded with -1) need at least: one a unit, and a blank
+    between equal neighbours."""
+    there = targets >= 0
+    return there.sum(1) + ((targets[:, 1:] == targets[:, :-1]) & there[:, 1:]).sum(1)
+
+
 def most_needed(targets: Tensor) -> int:
     """Steps that the longest target needs."""
-    return max((needed_steps([unit for unit in row if unit >= 0]) for row in targets.tolist()), default=0)
+    return int(needed(targets).max()) if len(targets) else 0

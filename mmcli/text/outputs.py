@@ -36,9 +36,10 @@ class Texts(Outputs):
 
     def mean(self, each: Sequence[Any], shares: Tensor) -> Any:
         """That of those whose kind has the larger share: steps and memories have no mean."""
-        total = {kind: sum(float(shares[k]) for k, own in enumerate(each) if _kind(own) is kind) for kind in map(_kind, each)}
-        if len(total) == 1:
-            return _kind(each[0]).mean(each, shares)
+        kinds = list(map(_kind, each))
+        if len(set(kinds)) == 1:
+            return kinds[0].mean(each, shares)
+        total = {kind: sum(float(shares[k]) for k, own in enumerate(kinds) if own is kind) for kind in kinds}
         kind = max(total, key=lambda own: total[own])
         places = [k for k, own in enumerate(each) if _kind(own) is kind]
         return kind.mean([each[k] for k in places], shares[places] / total[kind])

@@ -131,6 +131,15 @@ class Units:
             return str(self._tokenizer.decode([number - 1 for number in ids])).strip()
         return (" " if self.kind == "word" else "").join(self.names[number - 1] for number in ids).strip()
 
+    def table(self) -> dict[str, Any]:
+        """For programs that know no tokenizers: `kind`, and in `units` each unit's characters, from number 1 on; of pieces its
+        bytes, as characters of Latin-1."""
+        if self.kind != "bpe":
+            return {"kind": self.kind, "units": list(self.names)}
+        of = byte_of_char()
+        tokens = [self._tokenizer.id_to_token(number) or "" for number in range(len(self))]
+        return {"kind": self.kind, "units": [bytes(of[char] for char in own).decode("latin-1") for own in tokens]}
+
     def _split(self, text: str) -> list[str]:
         return text.split() if self.kind == "word" else list(text)
 
@@ -168,3 +177,10 @@ def _learnt(texts: Sequence[str], vocab: int) -> str:
     )
     tokenizer.train_from_iterator(texts, trainer)
     return str(tokenizer.to_str())
+
+
+def byte_of_char() -> dict[str, int]:
+    """Byte-level BPE writes each byte as a printable character (GPT-2): the way back."""
+    printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+    hidden = [byte for byte in range(256) if byte not in printable]
+    return {chr(byte): byte for byte in printable} | {chr(256 + i): byte for i, byte in enumerate(hidden)}

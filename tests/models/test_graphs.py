@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,15 @@ from torch import Tensor, nn
 from mmcli import registry
 from mmcli.config import validate
 from mmcli.encoders import Encoder
+from mmcli.errors import ConfigError
 from mmcli.models import graphs
 from mmcli.models.networks import FusedModel
 from mmcli.models.recipe import averaged, build_answer, build_encoder, build_head
 from mmcli.signals import Column, Field, Kind, Signal, SignalSpec
 from mmcli.tasks.classification import Classification
 from mmcli.tasks.classification import Config as TaskConfig
+from mmcli.tasks.text import Config as TextConfig
+from mmcli.tasks.text import Text
 
 pytest.importorskip("onnxscript")
 pytest.importorskip("onnxruntime")
@@ -42,6 +46,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "mlp": {"members": 2, "hidden": 16},
     "ft-transformer": {},
     "transformer": {"dim": 16, "heads": 2},
+    "conformer": {"dim": 16, "heads": 2, "layers": 1, "channels": 4, "kernel": 3},
 }
 
 
@@ -153,6 +158,60 @@ def test_an_average_of_several(tmp_path: Path) -> None:
     network = model({"v": encoder("mlp", "vector"), "f": Plain("fields")}, "gated", members=3)
     network.fusion_head.shares.copy_(torch.tensor([0.5, 0.3, 0.2]))  # type: ignore[union-attr]
     check(network, {"v": "vector", "f": "fields"}, tmp_path / "m.onnx")
+
+
+TEXT = Text.fit(TextConfig(), [("ab ba",), ("b a ab",)], ["y"])
+
+
+def reader(names: dict[str, str], orders: list[list[str]]) -> FusedModel:
+    """Texts read off what leads in each order, averaged."""
+    encoders = {name: encoder(architecture, kind) for name, (architecture, kind) in LEADS.items() if name in names}
+    part = registry.config_of(registry.load("fusions", "gated-cross-attention"))
+    heads = []
+    for order in orders:
+        dims = {name: encoders[name].dim for name in order}
+        head = build_head("gated-cross-attention", part().model_dump(), dims, {n: n for n in dims}, TEXT, CTC)
+        nn.init.normal_(head.fusion.get_parameter("open"))
+        heads.append(head)
+    return FusedModel(encoders, averaged(heads)).eval()
+
+
+CTC = {"name": "ctc", "config": {}}
+LEADS: dict[str, tuple[str, Any]] = {"s": ("conformer", "spectrogram"), "l": ("crnn", "spectrogram"), "p": ("crnn", "grid")}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("names", [["s", "p"], ["l"]])
+def test_texts_give_log_probabilities_and_how_many_steps_are_each_rows(names: list[str], tmp_path: Path) -> None:
+    kinds = {name: str(LEADS[name][1]) for name in names}
+    network = reader(kinds, [names, names])
+    network.fusion_head.temperature.fill_(1.5)
+    traced = signals(network, kinds, [0, 1, 2, 3])
+    path = tmp_path / "m.onnx"
+    graphs.write_onnx(graphs.exported(network, traced), list(graphs.tensors_of(traced)), path)
+    found = graphs.OnnxModel(path)
+    for index in ([0, 1, 2, 3], [4], [2], [5, 3, 0], [0, 1, 2, 3, 4, 5]):
+        batch = signals(network, kinds, index)
+        if index == [4]:  # a row of one frame
+            batch = {
+                n: replace(b, values=b.values[:, :1], lengths=torch.ones(1).long()) if b.lengths is not None else b
+                for n, b in batch.items()
+            }
+        with torch.no_grad():
+            wanted: Column = network(batch).outputs
+        made = found(graphs.tensors_of(batch))
+        assert made.offsets.tolist() == wanted.offsets.tolist()  # type: ignore[union-attr]
+        torch.testing.assert_close(made.values, wanted.values, atol=1e-4, rtol=1e-3)
+        torch.testing.assert_close(made.values.exp().sum(1), torch.ones(len(made.values)))
+
+
+def test_what_no_graph_can_say_is_said() -> None:
+    network = reader({"s": "", "l": ""}, [["s", "l"], ["l", "s"]])
+    assert graphs.why_no_graph(network) == "it averages models that follow different columns step by step"
+    with pytest.raises(ConfigError, match="cannot be one graph: it averages"):
+        graphs.exported(network, signals(network, {"s": "spectrogram", "l": "spectrogram"}, [0, 1, 3]))
+    assert not graphs.why_no_graph(reader({"s": ""}, [["s"]]))
+    assert not graphs.why_no_graph(model({"v": Plain("vector")}))
 
 
 def test_a_recurrent_layer_is_seen() -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -17,6 +19,7 @@ from mmcli.cli import app
 from mmcli.errors import ExitCode
 from mmcli.reporting.text_metrics import edits
 from tests.conftest import shared, write_csv
+from tests.stages.test_export import check_same, run_alone
 
 pytestmark = pytest.mark.slow
 WORDS = ("red", "green", "blue", "black")
@@ -147,7 +150,7 @@ def test_more_texts_for_the_language_model(read: Path, tmp_path: Path) -> None:
     assert "up to date" in said
 
 
-def test_methods_without_steps_and_exports_are_refused_with_a_way_out(read: Path, tmp_path: Path) -> None:
+def test_methods_without_steps_are_refused_with_a_way_out(read: Path) -> None:
     code, _, said = invoke("fuse", "--method", "gated", "-a", read)
     assert code == ExitCode.USAGE
     assert "gated gives no tokens in the order of a leading column, which the head ctc reads step by step" in said
@@ -157,14 +160,36 @@ def test_methods_without_steps_and_exports_are_refused_with_a_way_out(read: Path
     code, _, said = invoke("fuse", "--method", "cross-attention", "--order", "right", "--dry-run", "-a", read)
     assert code == ExitCode.DONE, said
     assert "right leads, since it is read step by step" in said
-    code, _, said = invoke("export", "--to", tmp_path / "x", "-a", read)
+
+
+def test_an_export_reads_what_predict_reads(read: Path, tmp_path: Path) -> None:
+    pytest.importorskip("onnxscript")
+    table, folder = read.parent / "data.csv", tmp_path / "exported"
+    rows = pd.read_csv(table)
+    rows.loc[::7, "left"] = None
+    rows.loc[::11, "right"] = None
+    rows.to_csv(read.parent / "gaps.csv", index=False)
+    code, _, said = invoke("export", "--to", folder, "-a", read)
+    assert code == ExitCode.DONE, said
+    done = run_alone(folder, read.parent / "gaps.csv", "-o", tmp_path / "found.csv")
+    assert done.returncode == 0, done.stderr
+    exact = ("-a", read, "--precision", "float32")
+    code, _, said = invoke("predict", read.parent / "gaps.csv", "-o", tmp_path / "wanted.csv", *exact)
+    assert code == ExitCode.DONE, said
+    check_same(tmp_path / "found.csv", tmp_path / "wanted.csv")
+    checked = run_alone(folder)
+    assert checked.returncode == 0, checked.stderr
+    assert float(checked.stdout.splitlines()[0].rpartition(" ")[2]) < 1e-4
+    about = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    assert about["task"]["units"] == {"kind": "word", "units": sorted(WORDS)}
+    assert "log-probabilities" in (folder / "README.md").read_text(encoding="utf-8")
+    code, _, said = invoke("export", "--to", tmp_path / "pt", "--format", "torch-export", "-a", read)
     assert code == ExitCode.USAGE
-    assert "mmcli predict" in said
-    assert not (tmp_path / "x").exists()
+    assert "its script knows no texts" in said
+    assert not (tmp_path / "pt").exists()
 
 
 def test_another_method_that_gives_steps_is_read_too(read: Path, tmp_path: Path) -> None:
-    import shutil
 
     root = tmp_path / "artifacts"
     shutil.copytree(read, root)
@@ -174,19 +199,31 @@ def test_another_method_that_gives_steps_is_read_too(read: Path, tmp_path: Path)
     assert found["wer"] < 0.25  # a third of the words is not to be seen in either picture
 
 
-def test_optimizing_leaves_out_what_is_not_for_texts_and_says_why(read: Path, tmp_path: Path) -> None:
-    import shutil
+def test_optimizing_runs_texts_in_other_ways_and_says_what_is_not_for_them(read: Path, tmp_path: Path) -> None:
 
+    pytest.importorskip("onnxscript")
     root = tmp_path / "artifacts"
     shutil.copytree(read, root)
-    code, _, said = invoke("optimize", "-a", root, "--only", "calibrate", "--only", "precision", "--only", "onnx")
+    steps = [part for step in ("calibrate", "precision", "onnx", "quantize") for part in ("--only", step)]
+    code, _, said = invoke("optimize", "-a", root, *steps)
     assert code == ExitCode.DONE, said
+    made = json.loads((root / "optimized/artifact.json").read_text(encoding="utf-8"))["metrics"]
+    reasons = {entry["step"]: entry.get("reason") for entry in made["history"]}
+    assert reasons["calibrate"] == "it is for classes, labels and numbers, and these answers are texts"
     table = json.loads((root / "optimized/tradeoff.json").read_text(encoding="utf-8"))
-    reasons = {row["name"]: row.get("reason") for row in table["rows"]}
-    assert reasons["onnx"] == "it is for classes, labels and numbers, and these answers are texts"
-    code, out, said = invoke("predict", read.parent / "data.csv", "-a", root, "-o", "-")
+    rows = {row["way"]: row for row in table["rows"] if not row.get("reason")}
+    scores = {way: row["score"] for way, row in rows.items()}
+    assert {"torch", "onnx", "onnx int8"} <= set(scores), table["rows"]
+    assert scores["onnx"] == pytest.approx(scores["torch"], abs=0.5)
+    assert all(score > 0.8 * scores["torch"] for score in scores.values()), scores
+    code, _, said = invoke("optimize", "-a", root, *steps, "--pick", rows["onnx"]["name"])
     assert code == ExitCode.DONE, said
-    assert "says_predicted" in out
+    code, _, said = invoke("predict", read.parent / "data.csv", "-a", root, "-o", tmp_path / "p.csv")
+    assert code == ExitCode.DONE, said
+    code, _, said = invoke("predict", read.parent / "data.csv", "-a", read, "-o", tmp_path / "q.csv", "--precision", "float32")
+    assert code == ExitCode.DONE, said
+    written = [pd.read_csv(tmp_path / name)["says_predicted"].tolist() for name in ("p.csv", "q.csv")]
+    assert written[0] == written[1]
 
 
 def test_texts_that_do_not_fit_into_the_steps_are_told_before_training(read: Path, tmp_path: Path) -> None:
@@ -198,8 +235,18 @@ def test_texts_that_do_not_fit_into_the_steps_are_told_before_training(read: Pat
         "preprocess", table, "--target", "says", "--task", "text", "--target-units", "char", "--image-size", "32", "-a", root
     )
     assert code == ExitCode.DONE, said
-    code, _, said = invoke("train-encoder", "--epochs", "1", *QUICK, "-a", root)
+    code, _, said = invoke("train-encoder", "--epochs", "1", *QUICK, "--set", "encoder.crnn.stride=4", "-a", root)
     assert code == ExitCode.DONE, said
     assert "encoders/left/crnn: 30 of 30 train rows have texts that do not fit" in said  # 32 pixels leave 8 steps
     assert "12 units, 8 steps" in said
     assert "--target-units word or bpe, or a larger --image-size" in said
+    code, _, said = invoke("train-encoder", "--epochs", "1", *QUICK, "-a", root)
+    assert code == ExitCode.DONE, said
+    assert "texts of 30 of 30 train rows need more than a step for 4 columns of pixels (of 0 more than for 2)" in said
+    assert "its stride is 2" in said
+    assert "do not fit" not in said
+    assert mmcli_config(root)["encoder"]["stride"] == 2
+
+
+def mmcli_config(root: Path) -> dict[str, Any]:
+    return dict(json.loads((root / "encoders/left/crnn/artifact.json").read_text(encoding="utf-8"))["config"])

@@ -66,6 +66,9 @@ def _run(options: Options, dataset: Dataset, several: bool, context: Context) ->
     due = [column for column in columns if context.force or not fresh(candidates[column], bench)]
     if not due:
         context.console.note("train-encoder: up to date")
+    for candidate in every:
+        if candidate.note and candidate.column in due:
+            context.console.note(f"{candidate.name}: {candidate.note}")
     if at_once > 1 and len(due) > 1:
         with context.console.side_by_side(), helped(due, dataset, options, context) as queue:
             working(queue, lambda name, seconds: train_input(candidates[name], replace(bench, seconds=seconds)))

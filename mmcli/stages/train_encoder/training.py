@@ -25,6 +25,7 @@ from mmcli.stages.train_encoder.jobs import BATCH_SIZE, job_for
 from mmcli.stages.train_encoder.race import let_race, track_of
 from mmcli.stages.train_encoder.steps import say_too_short
 from mmcli.training import device
+from mmcli.training.data import LONG_ROWS
 from mmcli.training.job import Job
 from mmcli.training.loop import CHECKPOINT, LOG, outputs_of, train
 from mmcli.training.measuring import CHOICE
@@ -174,7 +175,7 @@ def _embed(job: Job, encoder: torch.nn.Module, column: str, index: Tensor, token
     job.module.eval()
     parts: list[Features] = []
     with job.compute.autocast():
-        for batch in job.rows.in_order(index, 256):
+        for batch in job.rows.in_order(index, 256 if tokens else LONG_ROWS):
             features = encoder(batch.inputs[column])
             own, mask = bounded_tokens(features.tokens.float(), features.mask, tokens)
             parts.append(Features(features.pooled.half().cpu(), own.half().cpu(), mask.cpu(), features.present.cpu()))

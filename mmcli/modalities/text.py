@@ -21,8 +21,9 @@ from torch import Tensor
 
 from mmcli.config import Config as BaseConfig
 from mmcli.errors import ConfigError
-from mmcli.modalities import Encoded, Guess, Modality
+from mmcli.modalities import Encoded, Guess, Modality, Partial
 from mmcli.signals import Column, SignalSpec
+from mmcli.text.units import without_blanks
 
 SPECIAL_TOKENS = ["[PAD]", "[BOS]", "[EOS]", "[MASK]"]
 _CHARS_OF_A_TOKEN = 16
@@ -140,6 +141,26 @@ class Text(Modality):
         ]
         return self.transform(cells).column
 
+    def with_words_hidden(self, column: Column, share: float, generator: torch.Generator) -> Partial:
+        """Of all words of the column together that share, to the nearest word, is left out, drawn once: those that a share
+        hides a larger one hides too. In scripts without blanks each character is a word. A cell of which no word is left is
+        absent."""
+        texts = self.texts(column)
+        split, between = (_characters, "") if without_blanks(texts) else (str.split, " ")
+        words = [split(text) if here else [] for text, here in zip(texts, column.present.tolist(), strict=True)]
+        total = sum(map(len, words))
+        hidden = round(share * total)
+        if not hidden:
+            return Partial(column, total, 0)
+        gone = torch.zeros(total, dtype=torch.bool)
+        gone[torch.randperm(total, generator=generator)[:hidden]] = True
+        left, start, cells = (~gone).tolist(), 0, list[str | None]()
+        for own in words:
+            kept = [word for word, here in zip(own, left[start : start + len(own)], strict=True) if here]
+            cells.append(between.join(kept) or None)
+            start += len(own)
+        return Partial(self.transform(cells).column, total, hidden)
+
     def state(self) -> dict[str, Any]:
         return {"config": self.config.model_dump(), "tokenizer": json.loads(self.tokenizer.to_str())}
 
@@ -222,6 +243,10 @@ def _byte_of_char() -> dict[str, int]:
     printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
     hidden = [byte for byte in range(256) if byte not in printable]
     return {chr(byte): byte for byte in printable} | {chr(256 + i): byte for i, byte in enumerate(hidden)}
+
+
+def _characters(text: str) -> list[str]:
+    return [char for char in text if not char.isspace()]
 
 
 def _misspelt(text: str, share: float, generator: torch.Generator) -> str:

@@ -1,4 +1,4 @@
-"""A linear reader of frames: a few of them side by side through one layer, trained by CTC (Graves 2006) for so many steps.
+"""A linear reader of frames: means of a few, side by side, through one layer, trained by CTC (Graves 2006) for so many steps.
 
 What a network has to beat: there is no hidden layer and nothing is remembered from frame to frame.
 """
@@ -6,18 +6,19 @@ What a network has to beat: there is no hidden layer and nothing is remembered f
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from mmcli.signals import Column, Source
 from mmcli.text import lattice
 from mmcli.text.ctc import needed_steps
 
-STACK = 8
-"""Frames that are read side by side."""
+STACK = 9
+"""Steps that are read side by side, the own one in the middle."""
 STRIDES = (4, 2, 1)
-"""Frames from one step to the next: the largest that leaves nearly all texts the steps that they need."""
+"""Frames whose mean is a step: the most that leave nearly all texts the steps that they need."""
 FITS = 0.99
-STEPS, BATCH, RATE, EVERY = 600, 32, 0.01, 50
+STEPS, BATCH, RATE, EVERY = 600, 32, 0.02, 50
 
 
 def lattices(source: Source, targets: Tensor, train: Tensor, val: Tensor, width: int, seed: int = 0) -> Column:
@@ -61,9 +62,8 @@ def _read(source: Source, index: Tensor, weight: Tensor, stride: int) -> Column:
     assert signal.lengths is not None
     steps = _steps(signal.lengths.cpu(), stride)
     frames = signal.values.cpu().float() * signal.mask().cpu()[..., None]
-    needed = (int(steps.max()) - 1) * stride + STACK
-    frames = torch.nn.functional.pad(frames, (0, 0, 0, max(needed - frames.shape[1], 0)))
-    stacks = frames.unfold(1, STACK, stride)[:, : int(steps.max())].flatten(2)  # [B, T', D * STACK]
+    means = F.pad(frames, (0, 0, 0, -frames.shape[1] % stride)).unflatten(1, (-1, stride)).mean(2)
+    stacks = F.pad(means, (0, 0, STACK // 2, STACK // 2)).unfold(1, STACK, 1).flatten(2)  # [B, T', D * STACK]
     values = (stacks @ weight[:-1] + weight[-1]).log_softmax(-1)
     real = torch.arange(values.shape[1])[None] < steps[:, None]
     offsets = torch.cat([steps.new_zeros(1), steps.cumsum(0)])

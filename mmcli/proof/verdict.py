@@ -95,7 +95,7 @@ def looked_at(test: Mapping[str, Any], metric: str) -> str:
     for lead, ways in test.get("noise_curve", {}).items():
         for curve in ways.values():
             most = min(curve, key=lambda point: point.get("db", math.inf))
-            where = f"where {lead} is in noise ({most.get('db', 0):+d} dB)"
+            where = f"with {lead} in white noise at {most.get('db', 0):+d} dB"
             told += [(name, where, own, f"with {lead} as it is") for name, own in _beside(curve[0], most).items()]
     name = meaning(metric).name
     return "".join(f" {other} {_where_it_helps(*own, where, whole, name)}." for other, where, own, whole in told)

@@ -51,7 +51,7 @@ def test_the_verdict_of_sound_is_told_at_its_loudest_noise() -> None:
         for db, own in added.items()
     ]
     test = {"noise_curve": {"sound": {"background noise": curve}}}
-    assert "picture helps where sound is in noise (-5 dB) (wer 4.100 better" in looked_at(test, "wer").replace("WER", "wer")
+    assert "picture helps with sound in white noise at -5 dB (wer 4.100 better" in looked_at(test, "wer").replace("WER", "wer")
     (drawn, caption) = trials.noise(test, "wer")[0]
     assert caption == "sound in background noise; without any, 0.100."
     assert "without picture" in drawn.standalone() and "at -20" in drawn.standalone() and "at 5" in drawn.standalone()

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from mmcli import registry
-from mmcli.modalities import Modality, Strength
+from mmcli.modalities import Modality, Partial, Strength
 from mmcli.signals import Column, Field, Signal, SignalSpec
 
 TABULAR = "tabular"
@@ -127,6 +127,15 @@ class Input:
             start += width
         values = torch.cat(parts, 1)
         return Column(torch.where(column.values.isnan(), column.values, values), column.present)
+
+    @property
+    def in_decibels(self) -> frozenset[str]:
+        """Those of `corruptions` whose level is a ratio to the signal's own."""
+        return frozenset() if self.joined else self.first.in_decibels
+
+    def with_words_hidden(self, column: Column, share: float, generator: torch.Generator) -> Partial | None:
+        """With that share of all its words hidden; None where it has no words."""
+        return None if self.joined else self.first.with_words_hidden(column, share, generator)
 
     @property
     def varies(self) -> bool:

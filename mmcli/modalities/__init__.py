@@ -55,6 +55,17 @@ class Encoded:
     """What was done to how many cells that a user may want to know, e.g. {"cut to 128 tokens": 3}."""
 
 
+@dataclass(frozen=True)
+class Partial:
+    """A column of texts some of whose words are hidden."""
+
+    column: Column
+    words: int
+    """How many there were in all."""
+    hidden: int
+    """How many of them are."""
+
+
 class Modality(ABC):
     """A kind of column, fitted to the train split. Pure: the same cells make the same bytes, in any thread."""
 
@@ -74,6 +85,8 @@ class Modality(ABC):
     """Those that it tries from so many train rows on, and from a fifth of them on an accelerator."""
     corruptions: ClassVar[tuple[str, ...]] = ()
     """In which ways its cells may be spoilt, as the world does."""
+    in_decibels: ClassVar[frozenset[str]] = frozenset()
+    """Those of them whose level is a ratio to the signal's own amplitude: 0.1 is 20 dB below it."""
     config: Any
 
     @property
@@ -141,6 +154,10 @@ class Modality(ABC):
         model under noise."""
         return column
 
+    def with_words_hidden(self, column: Column, share: float, generator: torch.Generator) -> Partial | None:  # noqa: ARG002
+        """A normalised column with that share of all its words hidden; None where it has no words."""
+        return None
+
 
 def by_files(
     cells: Sequence[str], media_root: str, family: str, suffixes: frozenset[str], what: str
@@ -158,4 +175,4 @@ def by_files(
 
 
 Contract = Modality
-__all__ = ["Config", "Contract", "Encoded", "Guess", "Modality", "Reject", "Strength", "by_files"]
+__all__ = ["Config", "Contract", "Encoded", "Guess", "Modality", "Partial", "Reject", "Strength", "by_files"]

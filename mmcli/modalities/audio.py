@@ -90,6 +90,7 @@ class Audio(Modality):
     reads_files: ClassVar[bool] = True
     shard_rows: ClassVar[int] = 64
     corruptions: ClassVar[tuple[str, ...]] = ("background noise",)
+    in_decibels: ClassVar[frozenset[str]] = frozenset(corruptions)
     encoders: ClassVar[tuple[str, ...]] = ("crnn",)
     more_encoders: ClassVar[tuple[tuple[str, int], ...]] = (("cnn", 3000), ("transformer", 5000))
 
@@ -209,6 +210,17 @@ class Audio(Modality):
     def _filters(self) -> Tensor:
         return mel_filters(self.config.sample_rate, self._points, self.config.mels)
 
+    @cached_property
+    def _white(self) -> dict[str, Tensor]:
+        """Of each band, [mels]: its `gain`, what it makes of a spectrum of ones; its `share`, by which the bands sum to the
+        mean of a spectrum, as nearly as they can (least squares); and the `shape` of the Gamma distribution of white noise in
+        it, its independent points (under a Hann window one in 1.5)."""
+        weights = self._filters.double()
+        gain = weights.sum(0)
+        share = torch.linalg.lstsq(weights, torch.ones(len(weights), 1, dtype=torch.float64), driver="gelsd").solution[:, 0]
+        shape = (gain.square() / weights.square().sum(0).clamp(min=1e-24) / 1.5).clamp(min=1)
+        return {"gain": gain.float(), "share": (share / len(weights)).float(), "shape": shape.float()}
+
     def describe(self) -> SignalSpec:
         kind: Literal["spectrogram", "sequence"] = "spectrogram" if self.config.features == "log-mel" else "sequence"
         return SignalSpec(kind=kind, shape=(_width(self.config),))
@@ -231,7 +243,12 @@ class Audio(Modality):
         return torch.stack(rows).numpy()
 
     def corrupt(self, column: Column, how: str, level: float, generator: torch.Generator) -> Column:  # noqa: ARG002
-        """background noise, white, with the power of the recording at level 1 (0 dB), a hundredth of it at 0.1 (20 dB)."""
+        """background noise, white, with the power of the recording at level 1 (0 dB), a hundredth of it at 0.1 (20 dB).
+
+        Of spectrograms both powers are those of the waveforms behind them, got back from the bands; the recordings themselves
+        are not read again. Powers are added, as if signal and noise never met in phase; a band's noise varies as a mean of so
+        many points of the spectrum does (Gamma), each frame by itself.
+        """
         assert column.offsets is not None
         values = column.values.float()
         if level <= 0 or not len(values):
@@ -239,12 +256,16 @@ class Audio(Modality):
         lengths = column.offsets.diff()
         row = torch.repeat_interleave(torch.arange(len(column)), lengths)
         mean, std = torch.tensor(self.mean), torch.tensor(self.std)
-        power = (values * std + mean).exp() if self.config.features == "log-mel" else values.square()
-        level_of = torch.zeros(len(column)).index_add_(0, row, power.mean(1)) / lengths.clamp(min=1)
+        spectral = self.config.features == "log-mel"
+        power = (values * std + mean).exp() if spectral else values.square()
+        frame = (power @ self._white["share"]).clamp(min=0) if spectral else power.mean(1)
+        level_of = torch.zeros(len(column)).index_add_(0, row, frame) / lengths.clamp(min=1)
         noise = level**2 * level_of[row, None]
-        if self.config.features == "log-mel":
-            grain = torch.empty(values.shape).exponential_(generator=generator)
-            values = ((power + noise * grain).clamp(min=FLOOR).log() - mean) / std
+        if spectral:
+            luck = np.random.default_rng(int(torch.randint(2**62, (1,), generator=generator)))
+            shape = self._white["shape"].numpy()
+            grain = torch.from_numpy(luck.standard_gamma(shape, values.shape, dtype=np.float32) / shape)
+            values = ((power + noise * self._white["gain"] * grain).clamp(min=FLOOR).log() - mean) / std
         else:
             values = values + noise.sqrt() * torch.randn(values.shape, generator=generator)
         return Column(values.clamp(-1e4, 1e4).to(column.values.dtype), column.present, column.offsets)

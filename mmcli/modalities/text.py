@@ -21,9 +21,9 @@ from torch import Tensor
 
 from mmcli.config import Config as BaseConfig
 from mmcli.errors import ConfigError
-from mmcli.modalities import Encoded, Guess, Modality
+from mmcli.modalities import Encoded, Guess, Modality, Partial
 from mmcli.signals import Column, SignalSpec
-from mmcli.text.units import byte_of_char
+from mmcli.text.units import byte_of_char, without_blanks
 
 SPECIAL_TOKENS = ["[PAD]", "[BOS]", "[EOS]", "[MASK]"]
 _CHARS_OF_A_TOKEN = 16
@@ -142,6 +142,26 @@ class Text(Modality):
         ]
         return self.transform(cells).column
 
+    def with_words_hidden(self, column: Column, share: float, generator: torch.Generator) -> Partial:
+        """Of all words of the column together that share, to the nearest word, is left out, drawn once: those that a share
+        hides a larger one hides too. In scripts without blanks each character is a word. A cell of which no word is left is
+        absent."""
+        texts = self.texts(column)
+        split, between = (_characters, "") if without_blanks(texts) else (str.split, " ")
+        words = [split(text) if here else [] for text, here in zip(texts, column.present.tolist(), strict=True)]
+        total = sum(map(len, words))
+        hidden = round(share * total)
+        if not hidden:
+            return Partial(column, total, 0)
+        gone = torch.zeros(total, dtype=torch.bool)
+        gone[torch.randperm(total, generator=generator)[:hidden]] = True
+        left, start, cells = (~gone).tolist(), 0, list[str | None]()
+        for own in words:
+            kept = [word for word, here in zip(own, left[start : start + len(own)], strict=True) if here]
+            cells.append(between.join(kept) or None)
+            start += len(own)
+        return Partial(self.transform(cells).column, total, hidden)
+
     def state(self) -> dict[str, Any]:
         return {"config": self.config.model_dump(), "tokenizer": json.loads(self.tokenizer.to_str())}
 
@@ -217,6 +237,10 @@ def _read_tokenizer(path: Path) -> Tokenizer:
     tokenizer.no_padding()
     tokenizer.no_truncation()
     return tokenizer
+
+
+def _characters(text: str) -> list[str]:
+    return [char for char in text if not char.isspace()]
 
 
 def _misspelt(text: str, share: float, generator: torch.Generator) -> str:

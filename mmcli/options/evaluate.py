@@ -33,7 +33,16 @@ class Options:
         Flag("--slice", "Also tell the score by each value of this column of the table. Repeat.", metavar="COL"),
     ] = ()
     """Besides those found."""
-    quick: Annotated[bool, Flag("--quick", "Leave out the curves under noise and the test for interactions.")] = False
+    contrast: Annotated[
+        tuple[str, ...],
+        Flag(
+            "--contrast", "Also tell how often the right text is likelier than the one in this column. Repeat.", metavar="COL"
+        ),
+    ] = ()
+    """Texts that differ from the right one in something that only a close look tells."""
+    quick: Annotated[
+        bool, Flag("--quick", "Leave out the curves under noise and with hidden words, and the test for interactions.")
+    ] = False
     """Those run the encoders, or many pairs of rows."""
     compare: Annotated[
         tuple[Path, Path] | None,
@@ -70,6 +79,6 @@ class Options:
                 raise ConfigError(f"{flag.split()[0]} is for a new table", f"E.g. mmcli evaluate new.csv {flag}")
             return
         require_file(self.new)
-        if self.quick or self.compare is not None:
-            flag = "--quick" if self.quick else "--compare"
+        if self.quick or self.compare is not None or self.contrast:
+            flag = "--quick" if self.quick else "--contrast" if self.contrast else "--compare"
             raise ConfigError(f"{flag} is not for a new table: {self.new}", "Leave one of them out.")

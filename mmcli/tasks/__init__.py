@@ -6,7 +6,7 @@ This file is their contract. A task turns target cells into tensors, gives the l
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self
 
@@ -17,7 +17,7 @@ from mmcli.reporting import metrics
 from mmcli.reporting.classes import ClassScore
 from mmcli.reporting.metrics import Array, Interval, Metric
 from mmcli.reporting.svg import Figure
-from mmcli.signals import NUMBERS, Decision, Kind, Outputs
+from mmcli.signals import NUMBERS, Decision, Kind, Outputs, Source
 from mmcli.text.words import Timed
 
 Ability = Literal[
@@ -50,6 +50,18 @@ class Likeness:
 
     confidence: float
     reason: str
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a baseline may look at of an input, of all rows."""
+
+    features: Any
+    """[N, F], dense or sparse: what the linear baseline sees of it."""
+    texts: Sequence[str | None] | None = None
+    """The cells, where they are texts."""
+    frames: Source | None = None
+    """The signal, where it is sound in frames."""
 
 
 class Task(ABC):
@@ -197,6 +209,11 @@ class Task(ABC):
         """The rows whose answers are the most wrong, and how in words; None where the outputs themselves tell, as decisions."""
         return None
 
+    def pairs(self, outputs: Any, targets: Tensor) -> tuple[list[tuple[list[str], list[str]]], str] | None:  # noqa: ARG002
+        """Of each row the units that were written and the right ones, to be set against each other, and what stands between
+        units; None where answers are no texts."""
+        return None
+
     @abstractmethod
     def constant_baseline(self, targets: Tensor, rows: int) -> Any:
         """Outputs for so many rows of a model that has seen the train targets and no input."""
@@ -209,6 +226,17 @@ class Task(ABC):
         """Outputs for all rows that are the target of the most alike row of `train`, by `features` [N, F]; None where the task
         has no such baseline."""
         return None
+
+    def more_baselines(
+        self,
+        inputs: Mapping[str, Evidence],  # noqa: ARG002
+        targets: Tensor,  # noqa: ARG002
+        train: Tensor,  # noqa: ARG002
+        val: Tensor,  # noqa: ARG002
+    ) -> dict[str, Any]:
+        """Name -> outputs for all rows of whatever else a model of this task should beat, from the inputs by name; fitted on
+        `train`, what is chosen by `val`. A name that looks at one input ends in a colon and the input."""
+        return {}
 
     def trees_baseline(self, features: Any, targets: Tensor, train: Tensor, val: Tensor) -> Tensor | None:  # noqa: ARG002
         """Outputs of boosted trees for all rows of `features` [N, F], not a number where a cell is missing; None where the task
@@ -276,6 +304,15 @@ class Task(ABC):
         found |= {name: metric for name, (metric, _) in self.more_metrics().items()} if more else {}
         return {name: metrics.interval(metric, predicted, right, weights) for name, metric in found.items()}
 
+    @property
+    def attributed_by(self) -> str:
+        """The metric that is shared out among the inputs: the primary one, unless it is slow to get."""
+        return self.primary_metric
+
+    def attributed(self, outputs: Any, targets: Tensor) -> tuple[Array, Array]:
+        """Outputs and targets as that metric wants them."""
+        return self.readings(outputs, targets)
+
     def disputed(self) -> tuple[Array, Array, Array] | None:
         """Readings of one row that are right, others that are wrong, and its targets; None where a model is never just right or
         wrong, so that two that differ do so on any rows."""
@@ -307,4 +344,4 @@ class Task(ABC):
 
 
 Contract = Task
-__all__ = ["Cells", "Contract", "Likeness", "Task"]
+__all__ = ["Cells", "Contract", "Evidence", "Likeness", "Task"]

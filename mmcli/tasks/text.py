@@ -6,7 +6,6 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -18,16 +17,17 @@ from torch import Tensor
 from mmcli.artifacts import store
 from mmcli.config import Config as BaseConfig
 from mmcli.errors import DataError
-from mmcli.reporting import charts, text_metrics
+from mmcli.reporting import text_metrics
 from mmcli.reporting.metrics import Array, Metric
 from mmcli.reporting.svg import Figure
 from mmcli.signals import Column, Kind, Outputs
-from mmcli.tasks import Cells, Likeness, Task
-from mmcli.text import beam, lattice, likely, searching, writing
+from mmcli.tasks import Cells, Evidence, Likeness, Task
+from mmcli.text import beam, drawing, lattice, likely, linear, references, searching, writing
 from mmcli.text import outputs as answers
 from mmcli.text.lattice import Search
 from mmcli.text.likely import Likely
-from mmcli.text.outputs import Texts
+from mmcli.text.outputs import Answers, Texts
+from mmcli.text.spelled import Spelled, spelled
 from mmcli.text.units import Units, fold, normalised, without_blanks
 from mmcli.text.words import Timed, timed
 from mmcli.text.writing import Writing
@@ -164,13 +164,15 @@ class Text(Task):
         """The texts of encoded targets."""
         return [self.units.text(ids) for ids in _units_of(targets)]
 
-    def loss(self, outputs: Column | Writing, targets: Tensor) -> Tensor:
+    def loss(self, outputs: Answers, targets: Tensor) -> Tensor:
         """Mean over the rows of the loss a unit."""
         found = writing.forced(outputs, targets) if isinstance(outputs, Writing) else lattice.losses(outputs, targets)
         return (found / (targets >= 0).sum(1).clamp(min=1)).mean()
 
-    def written(self, outputs: Column | Writing) -> list[str]:
+    def written(self, outputs: Answers) -> list[str]:
         """The text of each row, as the outputs' own search finds it."""
+        if isinstance(outputs, Spelled):
+            return list(outputs.texts)
         return [self.units.text(ids) for ids in answers.written(outputs, self.likely)]
 
     @cached_property
@@ -235,12 +237,36 @@ class Text(Task):
     def more_metrics(self) -> dict[str, tuple[Metric, bool]]:
         return {name: (metric, False) for name, metric in self._folded.items()}
 
-    def row_losses(self, outputs: Column | Writing, targets: Tensor) -> tuple[Array, Array]:
+    def row_losses(self, outputs: Answers, targets: Tensor) -> tuple[Array, Array]:
         """[N] each: minus the log-probability of each row's target, without a search; and its units."""
         lengths = (targets >= 0).sum(1).cpu().numpy().astype(np.float64)
         return answers.losses(outputs, targets).double().cpu().numpy(), lengths
 
-    def readings(self, outputs: Column | Writing, targets: Tensor) -> tuple[Array, Array]:
+    @property
+    def attributed_by(self) -> str:
+        """The loss a unit: nothing has to be written for it."""
+        return "loss"
+
+    def attributed(self, outputs: Answers, targets: Tensor) -> tuple[Array, Array]:
+        """The loss and the units of each row, [N, 2]; a text that there are too few steps for costs what units drawn blindly
+        would, log V each."""
+        losses, units = self.row_losses(outputs, targets)
+        possible = answers.fitting(outputs, targets)
+        return np.column_stack([np.where(possible, losses, units * np.log(self.width)), units]), np.zeros(len(targets))
+
+    def scores_of(self, outputs: Answers, cells: Sequence[str]) -> Array:
+        """[N]: the log-probability of another text for each row, over all ways to write it; minus infinity where it has units
+        that are not known, or more than there are steps for."""
+        texts = [normalised(cell, self.config.normalize) for cell in cells]
+        ids = [self.units.known_ids(text) for text in texts]
+        targets = torch.full((len(ids), max(map(len, ids), default=0) or 1), -1, dtype=torch.int64)
+        for row, own in enumerate(ids):
+            targets[row, : len(own)] = torch.tensor(own, dtype=torch.int64)
+        known = np.array([self.units.text(own) == text for own, text in zip(ids, texts, strict=True)], dtype=bool)
+        possible = known & answers.fitting(outputs, targets)
+        return np.where(possible, -self.row_losses(outputs, targets)[0], -np.inf)
+
+    def readings(self, outputs: Answers, targets: Tensor) -> tuple[Array, Array]:
         """Sums of each row: see `reporting.text_metrics`; without case and punctuation; the loss and the units. Rows that are
         only glimpsed over have no sums, and count as much as the others among exact ones."""
         written, right = self.written(outputs), self.texts_of(targets)
@@ -253,17 +279,16 @@ class Text(Task):
             block[~seen, text_metrics.EXACT] = block[seen, text_metrics.EXACT].mean()
         return np.column_stack([*blocks, *self.row_losses(outputs, targets)]), np.zeros(len(right))
 
-    def decode(self, outputs: Column | Writing) -> dict[str, list[Any]]:
+    def decode(self, outputs: Answers) -> dict[str, list[Any]]:
         """The text, and how sure it is: the share of its units that is expected to be right, see `text.searching`."""
-        texts = answers.written(outputs, self.likely)
-        sure = answers.confidence(outputs, texts)
-        return {"": [self.units.text(ids) for ids in texts], "_confidence": [round(own, 6) for own in sure.tolist()]}
+        sure = answers.confidence(outputs, answers.written(outputs, self.likely))
+        return {"": self.written(outputs), "_confidence": [round(own, 6) for own in sure.tolist()]}
 
     @property
     def most_answers(self) -> int:
         return int(self.config.beam)
 
-    def alternatives(self, outputs: Column | Writing, count: int) -> dict[str, list[Any]]:
+    def alternatives(self, outputs: Answers, count: int) -> dict[str, list[Any]]:
         """Texts that the search kept besides, the better first; None where there are no more that differ."""
         found = [
             list(dict.fromkeys(map(self.units.text, row))) + [None] * count
@@ -276,7 +301,7 @@ class Text(Task):
         texts = searching.written(outputs, self.likely)
         return timed(outputs, texts, self.units, each_letter=self.tokenizer != "13a")
 
-    def remarks(self, outputs: Column | Writing, targets: Tensor) -> list[str]:
+    def remarks(self, outputs: Answers, targets: Tensor) -> list[str]:
         texts = answers.written(outputs, self.likely)
         looping, full = answers.doubtful(outputs, texts, _units_of(targets))
         most = "are as long as they may be, and cut" if isinstance(outputs, Writing) else "take every step, and may be cut"
@@ -289,45 +314,59 @@ class Text(Task):
     def summary(self) -> str:
         return f"texts, written in {self.units.described}; judged by {self.primary_metric}"
 
-    def draw(self, outputs: Column, targets: Tensor) -> dict[str, tuple[Figure, str]]:
-        """Error rates by the length of the right text."""
+    def draw(self, outputs: Answers, targets: Tensor) -> dict[str, tuple[Figure, str]]:
+        """Error rates by the length of the right text, and by confidence."""
         rows = self.readings(outputs, targets)[0]
         name, metric = ("wer", text_metrics.wer) if self.tokenizer == "13a" else ("cer", text_metrics.cer)
-        lengths = rows[:, LENGTH]
-        edges = sorted(set(np.quantile(lengths, [0, 0.25, 0.5, 0.75, 1]).round().astype(int).tolist()))
-        points = []
-        for low, high in pairwise([*edges, edges[-1] + 1]):
-            inside = (lengths >= low) & (lengths < high)
-            if inside.any():
-                points.append(
-                    (float(lengths[inside].mean()), float(metric(rows[inside], rows, np.ones((1, int(inside.sum()))))[0]))
-                )
-        if len(points) < 2:
-            return {}
-        drawn = charts.curves({name.upper(): points}, "units of the right text", name)
-        return {
-            "by_length": (
-                drawn,
-                "Errors by the length of the right text: each dot is a part of the rows, the shorter texts first.",
-            )
-        }
+        sure = np.array(self.decode(outputs)["_confidence"])
+        return drawing.by_confidence(rows, sure, metric, name) | drawing.by_length(rows, rows[:, LENGTH], metric, name)
 
-    def worst_rows(self, outputs: Column, targets: Tensor, most: int) -> list[tuple[int, str]]:
+    def pairs(self, outputs: Answers, targets: Tensor) -> tuple[list[tuple[list[str], list[str]]], str]:
+        """Words, or characters where words have no blanks between them."""
+        both = zip(self.written(outputs), self.texts_of(targets), strict=True)
+        found = [(text_metrics.units(one, self.tokenizer), text_metrics.units(other, self.tokenizer)) for one, other in both]
+        return found, " " if self.tokenizer == "13a" else ""
+
+    def worst_rows(self, outputs: Answers, targets: Tensor, most: int) -> list[tuple[int, str]]:
         """By their share of wrong characters."""
         written, right = self.written(outputs), self.texts_of(targets)
         wrong = [text_metrics.edits(one, other) / max(len(other), 1) for one, other in zip(written, right, strict=True)]
         order = sorted(range(len(wrong)), key=lambda row: -wrong[row])[:most]
         return [(row, f"wrote {written[row]!r} for {right[row]!r}") for row in order if wrong[row] > 0]
 
-    def constant_baseline(self, targets: Tensor, rows: int) -> Column:
+    def constant_baseline(self, targets: Tensor, rows: int) -> Spelled:
         """The medoid: the train text with the fewest character edits to the others (of at most 200 of them)."""
         texts = self.texts_of(targets)
         some = [text for text, _ in Counter(texts).most_common(200)]
         others = texts[:: max(len(texts) // 100, 1)]
         best = min(some, key=lambda text: sum(text_metrics.edits(text, other) for other in others))
-        return lattice.spelled([self.units.ids(best)] * rows, self.width, lattice.most_needed(targets))
+        return self.spelled([best] * rows, targets)
 
-    def nearest_baseline(self, features: Any, targets: Tensor, train: Tensor) -> Column:
+    def spelled(self, texts: Sequence[str], targets: Tensor) -> Spelled:
+        """Outputs that are those texts, with the steps that each of `targets` needs."""
+        ids = [self.units.known_ids(text) for text in texts]
+        return spelled(texts, ids, self.width, lattice.most_needed(targets))
+
+    def more_baselines(self, inputs: Mapping[str, Evidence], targets: Tensor, train: Tensor, val: Tensor) -> dict[str, Answers]:
+        """The empty text; where there are several inputs the nearest train row by each; of a text input itself, where it shares
+        a script with the target, and its words looked up in a dictionary; of sound a linear reader."""
+        rows, right = len(targets), self.texts_of(targets[train])
+        found: dict[str, Answers] = {"empty": self.spelled([""] * rows, targets[train])}
+        for name, own in inputs.items():
+            if len(inputs) > 1:
+                found[f"nearest:{name}"] = self.nearest_baseline(own.features, targets, train)
+            if own.texts is not None:
+                cells = [normalised(cell or "", self.config.normalize) for cell in own.texts]
+                taught = [cells[row] for row in train.tolist()]
+                if references.share_a_script(taught, right):
+                    found[f"copy:{name}"] = self.spelled(cells, targets[train])
+                looked_up = references.looked_up(cells, taught, right, self.tokenizer)
+                found[f"dictionary:{name}"] = self.spelled(looked_up, targets[train])
+            if own.frames is not None:
+                found[f"linear-ctc:{name}"] = linear.lattices(own.frames, targets, train, val, self.width)
+        return found
+
+    def nearest_baseline(self, features: Any, targets: Tensor, train: Tensor) -> Spelled:
         """For all rows the text of the train row whose features are most alike (cosine); a train row is not its own."""
         from sklearn.preprocessing import normalize
 
@@ -336,9 +375,8 @@ class Text(Task):
         like = unit @ unit[index].T
         like = like.toarray() if hasattr(like, "toarray") else np.asarray(like)
         like[index, np.arange(len(index))] = -np.inf
-        nearest = targets[train[torch.from_numpy(like.argmax(1))]].tolist()
-        texts = [[unit for unit in row if unit >= 0] for row in nearest]
-        return lattice.spelled(texts, self.width, lattice.most_needed(targets[train]))
+        nearest = targets[train[torch.from_numpy(like.argmax(1))]]
+        return self.spelled(self.texts_of(nearest), targets[train])
 
     @cached_property
     def width(self) -> int:

@@ -12,9 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmcli.signals import OUTPUTS, Column, Outputs
-
-SURE = 0.999
-"""The probability of the unit of each step in what `spelled` makes."""
+from mmcli.text.spelled import Spelled
 
 
 class Search(NamedTuple):
@@ -143,14 +141,14 @@ def _search(lattices: Column) -> Tensor:
     return lattices.search if isinstance(lattices, Lattice) else Search().tensor().to(lattices.values.device)
 
 
-def padded(lattices: Column) -> tuple[Tensor, Tensor]:
+def padded(lattices: Column | Spelled) -> tuple[Tensor, Tensor]:
     """[B, T, V] and the number of steps of each row [B]."""
     signal = lattices.gather(torch.arange(len(lattices), device=lattices.present.device))
     assert signal.lengths is not None
     return signal.values, signal.lengths
 
 
-def losses(lattices: Column, targets: Tensor) -> Tensor:
+def losses(lattices: Column | Spelled, targets: Tensor) -> Tensor:
     """[B]: minus the log-probability of each row's target units (int64 [B, L], padded with -1), over all alignments (Graves
     2006), in float32. Zero, without a gradient, where there are fewer steps than the target needs."""
     values, steps = padded(lattices)
@@ -162,20 +160,11 @@ def losses(lattices: Column, targets: Tensor) -> Tensor:
     return found
 
 
-def spelled(texts: Sequence[Sequence[int]], units: int, steps: int) -> Column:
-    """Lattices of at least so many steps that say those texts, each of its units being SURE at its step."""
-    rows, lengths = [], []
-    for ids in texts:
-        path: list[int] = []
-        for unit in ids:
-            path += [0, unit] if path and path[-1] == unit else [unit]
-        path += [0] * max(steps - len(path), 1)
-        rows += path
-        lengths.append(len(path))
-    values = torch.full((len(rows), units), (1 - SURE) / max(units - 1, 1)).log()
-    values[torch.arange(len(rows)), torch.tensor(rows, dtype=torch.int64)] = torch.tensor(SURE).log()
-    offsets = torch.cat([torch.zeros(1, dtype=torch.int64), torch.tensor(lengths, dtype=torch.int64).cumsum(0)])
-    return Column(values, torch.ones(len(lengths), dtype=torch.bool), offsets)
+def fitting(lattices: Column | Spelled, targets: Tensor) -> Tensor:
+    """bool [B]: which rows have the steps that their target needs; the others cannot have it as their text."""
+    steps = lattices.lengths
+    assert steps is not None
+    return steps.cpu() >= needed(targets).cpu()
 
 
 def needed(targets: Tensor) -> Tensor:

@@ -1,4 +1,5 @@
-"""Answers in words, of either kind: lattices that say them step by step, and writings that networks are to write."""
+"""Answers in words, of each kind: lattices that say them step by step, writings that networks are to write, and texts that are
+known."""
 
 from __future__ import annotations
 
@@ -15,13 +16,14 @@ from mmcli.text import lattice, searching
 from mmcli.text.beam import loops
 from mmcli.text.lattice import Lattices
 from mmcli.text.prefixes import LanguageModel
+from mmcli.text.spelled import Spelled, Spellings, dense
 from mmcli.text.writing import Writing, Writings
 
-Answers = Column | Writing
+Answers = Column | Writing | Spelled
 
 
 class Texts(Outputs):
-    """Lattices or writings: each does as those of its kind do."""
+    """Lattices, writings or what is spelled: each does as those of its kind do."""
 
     words = "texts"
 
@@ -54,7 +56,8 @@ class Texts(Outputs):
         return _kind(outputs).save(outputs, name)
 
     def load(self, named: Mapping[str, Tensor], name: str = OUTPUTS) -> Any:
-        return (LATTICES if f"{name}.log_probs" in named else WRITINGS).load(named, name)
+        kind = LATTICES if f"{name}.log_probs" in named else SPELLINGS if f"{name}.path" in named else WRITINGS
+        return kind.load(named, name)
 
     def tempered(self, outputs: Any, temperature: Tensor) -> Any:
         return _kind(outputs).tempered(outputs, temperature)
@@ -66,25 +69,30 @@ class Texts(Outputs):
         return _kind(outputs).answered(outputs)
 
 
-LATTICES, WRITINGS = Lattices(), Writings()
+LATTICES, WRITINGS, SPELLINGS = Lattices(), Writings(), Spellings()
 
 
 def _kind(outputs: Any) -> Outputs:
-    return WRITINGS if isinstance(outputs, Writing) else LATTICES
+    return WRITINGS if isinstance(outputs, Writing) else SPELLINGS if isinstance(outputs, Spelled) else LATTICES
 
 
 def written(outputs: Answers, lm: LanguageModel) -> list[list[int]]:
     """The text of each row, by the search that the outputs come with; empty where a writing is only glimpsed over."""
     if isinstance(outputs, Writing):
         return [found[0].ids if found else [] for found in outputs.nbests()]
-    return searching.written(outputs, lm)
+    return searching.written(lattices(outputs), lm)
+
+
+def lattices(outputs: Column | Spelled) -> Column:
+    """Log-probabilities of every unit."""
+    return dense(outputs) if isinstance(outputs, Spelled) else outputs
 
 
 def nbest(outputs: Answers, lm: LanguageModel, width: int) -> list[list[list[int]]]:
     """Texts of each row that differ, best first; of lattices that are read greedily those of a beam of that width."""
     if isinstance(outputs, Writing):
         return [[own.ids for own in found] for found in outputs.nbests()]
-    return searching.nbest(outputs, lm, width)
+    return searching.nbest(lattices(outputs), lm, width)
 
 
 def seen(outputs: Answers) -> Array:
@@ -103,10 +111,17 @@ def losses(outputs: Answers, targets: Tensor) -> Tensor:
     return torch.cat(own) if own else torch.zeros(0)
 
 
+def fitting(outputs: Answers, targets: Tensor) -> Array:
+    """bool [N]: which rows can have their target as their text."""
+    if isinstance(outputs, Writing):
+        return np.ones(len(targets), dtype=bool)
+    return np.asarray(lattice.fitting(outputs, targets))
+
+
 def confidence(outputs: Answers, texts: Sequence[Sequence[int]]) -> Array:
     """[N]: the share of each text's units that is expected to be right: see `text.searching`."""
     if not isinstance(outputs, Writing):
-        return searching.confidence(outputs, texts)
+        return searching.confidence(lattices(outputs), texts)
     return searching.logistic(outputs.certainty, _evidence(outputs))
 
 
@@ -126,7 +141,7 @@ def doubtful(outputs: Answers, texts: Sequence[Sequence[int]], right: Sequence[S
     """Rows whose text goes round in a loop at its end, though the right one does not; rows whose text is as long as it could
     be, and may have been cut."""
     if not isinstance(outputs, Writing):
-        return searching.doubtful(outputs, texts, right)
+        return searching.doubtful(lattices(outputs), texts, right)
     limits = outputs.limits[outputs.rows].tolist()
     looping = [row for row, ids in enumerate(texts) if loops(ids) and not loops(right[row])]
     return looping, [row for row, ids in enumerate(texts) if ids and len(ids) >= limits[row]]

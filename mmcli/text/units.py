@@ -125,6 +125,10 @@ class Units:
             return self.ids(text)
         return [self._number.get(unit, other) for unit in self._split(text)]
 
+    def known_ids(self, text: str) -> list[int]:
+        """The text's units, without those that are not known."""
+        return self.ids(text) if self.kind == "bpe" else [self._number[u] for u in self._split(text) if u in self._number]
+
     def text(self, ids: Sequence[int]) -> str:
         """The reverse of `ids`."""
         if self.kind == "bpe":

@@ -21,7 +21,7 @@ from mmcli.models.recipe import build_head
 from mmcli.models.timing import Clock, Words
 from mmcli.signals import Column
 from mmcli.tasks.text import Config, Text
-from mmcli.text import lattice
+from mmcli.text.spelled import dense, spelled
 from mmcli.text.words import Timed
 from mmcli.training.device import Compute
 
@@ -70,7 +70,7 @@ def test_only_sound_has_times() -> None:
 def test_words_are_timed_by_hand_and_rows_without_sound_have_no_times() -> None:
     own = task()
     one, two = own.units.ids("one two")
-    outputs = lattice.spelled([[one, two], [two]], own.width, 10)  # at steps 0 and 1, and at 0
+    outputs = dense(spelled(["", ""], [[one, two], [two]], own.width, 10))  # at steps 0 and 1, and at 0
     frames = Column(torch.zeros(38, 16), torch.tensor([True, False]), torch.tensor([0, 38, 38]))
     found = Clock(own, "sound", 4, 0.01).words(outputs, {"sound": frames})  # 38 frames are 10 steps of 4
     assert [(word.word, word.start, word.end) for word in found[0]] == [("one", 0.0, 0.04), ("two", 0.04, 0.08)]

@@ -23,6 +23,7 @@ from tests.stages.test_export import check_same, run_alone
 
 pytestmark = pytest.mark.slow
 WORDS = ("red", "green", "blue", "black")
+OTHER = dict(zip(WORDS, [*WORDS[1:], WORDS[0]], strict=True))
 QUICK = ["--set", "encoder.crnn.width=8", "--set", "encoder.crnn.hidden=24"]
 
 
@@ -48,11 +49,12 @@ def make(folder: Path) -> None:
         hidden = luck.sample(range(3), 2)
         names = [bands(words, hidden[side], folder / f"{number}-{side}.png") for side in range(2)]
         split = "train" if number < 200 else "val" if number < 240 else "test"
-        rows.append([*names, " ".join(words), split])
-    table = write_csv(folder / "data.csv", ["left", "right", "says", "split"], rows)
+        other = " ".join([OTHER[words[0]], *words[1:]])
+        rows.append([*names, " ".join(words), other, "" if number == 240 else other, split])
+    table = write_csv(folder / "data.csv", ["left", "right", "says", "other", "gap", "split"], rows)
     root = folder / "artifacts"
     steps = [
-        ["preprocess", table, "--target", "says", "--task", "text", "--image-size", "32"],
+        ["preprocess", table, "-t", "says", "--task", "text", "-i", "left", "-i", "right", "--image-size", "32"],
         ["train-encoder", "--epochs", "12", *QUICK],
         ["fuse", "--seeds", "1"],
         ["evaluate", "--quick"],
@@ -76,7 +78,14 @@ def test_both_pictures_together_say_more_than_each(read: Path) -> None:
     assert min(alone) > 0.15  # a third of the words is not to be seen
     assert test["fused"]["wer"]["value"] < min(alone) - 0.05
     assert test["fused"]["chrf"]["value"] > test["baselines"]["nearest"]["chrf"]["value"]
-    assert set(test["baselines"]) == {"medoid", "nearest"}
+    assert set(test["baselines"]) == {"medoid", "nearest", "empty", "nearest:left", "nearest:right"}
+    assert test["baselines"]["empty"]["wer"]["value"] == 1
+    assert {*test["incongruent"]} == {"left", "right"}
+    assert all(own["gain"]["low"] > 0 for own in test["incongruent"].values())  # each picture is looked at
+    assert test["shapley"]["metric"] == "loss"
+    losses = {tuple(own["inputs"]): own["value"] for own in test["subsets"]}
+    assert losses["left", "right"] < min(losses[("left",)], losses[("right",)]) < losses[()]
+    assert sum(test["shapley"]["values"].values()) == pytest.approx(losses[()] - losses["left", "right"])
     assert set(test["without"]) == {"left", "right"}
     assert "prediction sets" in metrics["left_out"]
     assert (read / "evaluation/report.html").stat().st_size > 10_000
@@ -150,6 +159,23 @@ def test_more_texts_for_the_language_model(read: Path, tmp_path: Path) -> None:
     assert "up to date" in said
 
 
+def test_right_texts_are_set_against_others_that_differ_by_a_word(read: Path, tmp_path: Path) -> None:
+    root = tmp_path / "artifacts"
+    shutil.copytree(read, root)
+    code, _, said = invoke("evaluate", "--quick", "--contrast", "gap", "-a", root)
+    assert code == ExitCode.BAD_DATA and "--contrast gap: 1 of 60 test rows lack a text, the first: row 241" in said
+    code, _, said = invoke("evaluate", "--quick", "--contrast", "othr", "-a", root)
+    assert code == ExitCode.USAGE and "--contrast othr" in said and "other" in said
+    code, _, said = invoke("evaluate", "--contrast", "other", "-a", root)
+    assert code == ExitCode.DONE, said
+    test = json.loads((root / "evaluation/metrics.json").read_text(encoding="utf-8"))["test"]
+    assert test["contrast"]["other"]["n"] == 60 and test["contrast"]["other"]["low"] > 0.6
+    assert test["masked_source"] == {}  # no input is a text
+    page = (root / "evaluation/report.html").read_text(encoding="utf-8")
+    assert "The right text is likelier than the one in other in" in page
+    assert ("<del" in page) == (test["fused"]["exact"]["value"] < 1)  # differences are shown where there are some
+
+
 def test_methods_without_steps_are_refused_with_a_way_out(read: Path) -> None:
     code, _, said = invoke("fuse", "--method", "gated", "-a", read)
     assert code == ExitCode.USAGE
@@ -190,7 +216,6 @@ def test_an_export_reads_what_predict_reads(read: Path, tmp_path: Path) -> None:
 
 
 def test_another_method_that_gives_steps_is_read_too(read: Path, tmp_path: Path) -> None:
-
     root = tmp_path / "artifacts"
     shutil.copytree(read, root)
     code, _, said = invoke("fuse", "--method", "cross-attention", "--seeds", "1", "--epochs", "80", "-a", root)

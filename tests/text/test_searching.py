@@ -16,6 +16,7 @@ from mmcli.signals import Column
 from mmcli.text import ctc, lattice, searching
 from mmcli.text.lattice import Lattice, Lattices, Search
 from mmcli.text.ngram import NGram, text_log_prob
+from mmcli.text.spelled import dense, spelled
 
 UNITS = 4
 """The blank, which ends a text, and three more."""
@@ -186,7 +187,7 @@ def test_before_it_is_settled_confidence_is_the_probability_a_unit() -> None:
 
 
 def test_loops_and_texts_that_take_every_step_are_told() -> None:
-    given = lattice.spelled([[1, 2] * 6, [1, 2, 3], [1, 2] * 6], UNITS, 0)
+    given = dense(spelled([""] * 3, [[1, 2] * 6, [1, 2, 3], [1, 2] * 6], UNITS, 0))
     texts = searching.written(given, ORDERED)
     looping, cut = searching.doubtful(given, texts, [[1, 2], [1, 2, 3], [1, 2] * 6])
     assert (looping, cut) == ([0], [])  # the third is right so; `spelled` leaves a step

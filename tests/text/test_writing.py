@@ -11,8 +11,8 @@ from torch import Tensor
 
 from mmcli.signals import Column
 from mmcli.text import outputs
-from mmcli.text.lattice import spelled
 from mmcli.text.outputs import Texts
+from mmcli.text.spelled import dense, spelled
 from mmcli.text.writer import EDGE, Begun, Sizes, Together, Writer
 from mmcli.text.writing import GLIMPSED, Member, Notes, Writing, Writings, forced
 
@@ -271,7 +271,7 @@ def test_ctc_beside_the_decoder_weighs_what_was_found() -> None:
 
 
 def test_the_mean_of_both_kinds_is_that_of_the_larger_share() -> None:
-    one, two, steps = writing(writer(1)), writing(writer(2)), spelled([[1]] * 4, 6, 2)
+    one, two, steps = writing(writer(1)), writing(writer(2)), dense(spelled([""] * 4, [[1]] * 4, 6, 2))
     found = Texts().mean([steps, one, two], torch.tensor([0.4, 0.3, 0.3]))
     assert [float(member.share) for member in found.members] == pytest.approx([0.5, 0.5])
     assert isinstance(Texts().mean([steps, one], torch.tensor([0.6, 0.4])), Column)

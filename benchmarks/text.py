@@ -6,8 +6,11 @@ The loop trains an encoder of sound with the head `ctc` on random spectrograms o
 epochs, with batches gathered, clipping, averaged weights, and a tenth of the rows validated. The hand-written one has the same
 network, optimizer, batches and threads, and nothing else: forward, loss, backward, step. Both alternate, the median counts.
 
-The search is `text.ctc.prefix_beam` with 8 prefixes, a batch at a time, beside one over dictionaries (Hannun 2014), row by row:
-both must find the same texts with the same log-probabilities.
+The same for a `transformer` over tokens with the head `decoder`, whose network is called by hand too.
+
+The first search is `text.ctc.prefix_beam` with 8 prefixes, a batch at a time, beside one over dictionaries (Hannun 2014), row by
+row: both must find the same texts with the same log-probabilities. The second is `text.beam.beam` with 4 texts, over all rows of
+a batch with cached keys, beside one that follows the texts of a row in lists and calls the network anew for each step.
 """
 
 from __future__ import annotations
@@ -37,15 +40,20 @@ from mmcli.signals import Column, SignalSpec
 from mmcli.tasks.text import Config as TaskConfig
 from mmcli.tasks.text import Text
 from mmcli.text import ctc
+from mmcli.text.beam import beam
+from mmcli.text.writer import EDGE, Sizes, Writer
 from mmcli.training import device, measuring
 from mmcli.training.config import TrainingConfig
 from mmcli.training.data import Rows, shuffled
 from mmcli.training.job import Job
 from mmcli.training.loop import _State
 
+VOCABULARY = 500
 LETTERS = "abcdefghijklmnopqrstuvwxyz "
 BATCH = 16
 BEAM, PRUNE = 8, -10.0
+WIDTH, LIMIT = 4, 24
+"""Texts that a writer's beam follows, and the units that one may have."""
 
 
 def spoken(rows: int) -> tuple[Text, Column, Tensor]:
@@ -59,11 +67,23 @@ def spoken(rows: int) -> tuple[Text, Column, Tensor]:
     return task, Column(values, torch.ones(rows, dtype=torch.bool), offsets), task.encode([(text,) for text in texts])
 
 
+def translated(rows: int) -> tuple[Text, Column, Tensor]:
+    """The task, random ids of 4 to 12 tokens, and texts of 8 to 23 characters."""
+    luck = np.random.default_rng(0)
+    lengths = luck.integers(4, 13, rows)
+    texts = ["".join(luck.choice(list(LETTERS.strip()), int(luck.integers(8, 24)))) for _ in lengths]
+    task = Text.fit(TaskConfig(units="char"), [(text,) for text in texts], ["text"])
+    offsets = torch.cat([torch.zeros(1, dtype=torch.int64), torch.from_numpy(lengths).cumsum(0)])
+    values = torch.from_numpy(luck.integers(1, VOCABULARY, int(offsets[-1]))).int()
+    return task, Column(values, torch.ones(rows, dtype=torch.bool), offsets), task.encode([(text,) for text in texts])
+
+
 class Trainer:
     """An encoder with its head, as the loop trains it and as a few lines of PyTorch do."""
 
-    def __init__(self, architecture: str, rows: int, folder: Path) -> None:
-        self.task, column, targets = spoken(rows)
+    def __init__(self, architecture: str, head: str, rows: int, folder: Path) -> None:
+        self.head = head
+        self.task, column, targets = spoken(rows) if head == "ctc" else translated(rows)
         train = torch.arange(rows * 9 // 10)
         splits = {"train": train, "val": torch.arange(len(train), rows)}
         own = resolve("encoders", architecture).literals["TRAINING"]
@@ -87,8 +107,9 @@ class Trainer:
     def _network(self, architecture: str) -> ColumnModel:
         torch.manual_seed(0)
         config = validate(config_of(load("encoders", architecture)), {}, "benchmark")
-        encoder = build_encoder(architecture, config.model_dump(), SignalSpec(kind="spectrogram", shape=(80,)))
-        return ColumnModel(encoder, build_answer({"name": "ctc", "config": {}}, self.task, encoder.dim))
+        sound, ids = SignalSpec(kind="spectrogram", shape=(80,)), SignalSpec(kind="ids", shape=(), vocab_size=VOCABULARY)
+        encoder = build_encoder(architecture, config.model_dump(), sound if self.head == "ctc" else ids)
+        return ColumnModel(encoder, build_answer({"name": self.head, "config": {}}, self.task, encoder.dim))
 
     def loop(self) -> float:
         """Rows a second over an epoch, validation and progress included."""
@@ -109,24 +130,37 @@ class Trainer:
             for signal, targets in batches:
                 self.optimizer.zero_grad(set_to_none=True)
                 with self.job.compute.autocast():
-                    features = self.bare.encoder(signal)
-                    frames = self.bare.head.linear(self.bare.head.dropout(features.tokens)).float().log_softmax(-1)  # type: ignore
-                counts = (targets >= 0).sum(1)
-                args = (frames.transpose(0, 1), targets.clamp(min=0), features.mask.sum(1), counts)
-                (F.ctc_loss(*args, reduction="none", zero_infinity=True) / counts).mean().backward()
+                    self._loss(self.bare.encoder(signal), targets).backward()
                 self.optimizer.step()
         return len(rows.splits["train"]) / (time.perf_counter() - started)
 
+    def _loss(self, features: Any, targets: Tensor) -> Tensor:
+        head: Any = self.bare.head
+        counts = (targets >= 0).sum(1)
+        if self.head == "ctc":
+            frames = head.linear(head.dropout(features.tokens)).float().log_softmax(-1)
+            args = (frames.transpose(0, 1), targets.clamp(min=0), features.mask.sum(1), counts)
+            return (F.ctc_loss(*args, reduction="none", zero_infinity=True) / counts).mean()
+        units = F.pad(targets[:, : int(counts.max())], (0, 1), value=-1)
+        ends = torch.arange(units.shape[1])[None] == counts[:, None]
+        given = F.pad(units.clamp(min=0)[:, :-1], (1, 0), value=EDGE)
+        logits = head.writer(features.tokens, features.mask, given).float()
+        wanted = torch.where(ends, EDGE, units)
+        lost = F.cross_entropy(
+            logits.flatten(0, 1), wanted.flatten(), ignore_index=-1, reduction="none", label_smoothing=head.config.smoothing
+        )
+        return (lost.unflatten(0, units.shape).sum(1) / (counts + 1)).mean()
 
-def training(architecture: str, rows: int) -> Row:
+
+def training(architecture: str, head: str, rows: int) -> Row:
     """The loop beside the hand-written one: medians of three alternating epochs each, after one to warm up."""
     with tempfile.TemporaryDirectory() as folder:
-        trainer = Trainer(architecture, rows, Path(folder))
+        trainer = Trainer(architecture, head, rows, Path(folder))
         trainer.loop(), trainer.by_hand()
         found = [(trainer.by_hand(), trainer.loop()) for _ in range(3)]
     step, loop = (median(own) for own in zip(*found, strict=True))
-    print(f"{architecture}, ctc: {loop:,.1f} rows/s, by hand {step:,.1f}", file=sys.stderr)
-    what = f"{architecture}, ctc, 1,000 rows trained"
+    print(f"{architecture}, {head}: {loop:,.1f} rows/s, by hand {step:,.1f}", file=sys.stderr)
+    what = f"{architecture}, {head}, 1,000 rows trained"
     return Row(what, 1000 / loop, "by hand", loop / step, None, "0.9 or more", loop >= 0.9 * step)
 
 
@@ -191,6 +225,51 @@ def search(rows: int) -> Row:
     return Row(f"prefix beam {BEAM}, {rows:,} rows", ours, "plain Python", theirs / ours, None, "more than 1", theirs > ours)
 
 
+def plain_writing(writer: Writer, memory: Tensor) -> tuple[list[int], float]:
+    """The best text of one row's memory [S, M] and its log-probability: lists, and the whole text anew at each step."""
+    live: list[tuple[list[int], float]] = [([], 0.0)]
+    ended: list[tuple[list[int], float]] = []
+    mask = torch.ones(1, len(memory), dtype=torch.bool)
+    while live:
+        candidates = []
+        for ids, total in live:
+            log_probs = writer(memory[None], mask, torch.tensor([[EDGE, *ids]]))[0, -1].log_softmax(-1).tolist()
+            candidates += [(ids, unit, total + own) for unit, own in enumerate(log_probs)]
+        candidates.sort(key=lambda own: -own[2])
+        live, free = [], WIDTH - len(ended)
+        for ids, unit, total in candidates[:free]:
+            if unit == EDGE or len(ids) + 1 >= LIMIT:
+                ended.append((ids if unit == EDGE else [*ids, unit], total))
+            else:
+                live.append(([*ids, unit], total))
+    return max(ended, key=lambda own: own[1] / (len(own[0]) + 1))
+
+
+@torch.no_grad()
+def writing(rows: int) -> Row:
+    """The beam of a writer over many rows beside the plain one, which must agree."""
+    torch.manual_seed(0)
+    writer = Writer(Sizes(units=len(LETTERS), memory=128, dim=128, layers=3, heads=4)).eval()
+    memory = torch.randn(rows, 8, 128)
+    mask, limit = torch.ones(rows, 8, dtype=torch.bool), torch.full((rows,), LIMIT)
+    started = time.perf_counter()
+    found = []
+    for index in torch.arange(rows).split(128):
+        begun = writer.begin(memory[index], mask[index])
+        found += [best[0] for best in beam(begun, torch.arange(len(index)), EDGE, EDGE, limit[index], WIDTH)]
+    ours = time.perf_counter() - started
+    some = range(0, rows, 20)  # the plain one takes minutes for all
+    started = time.perf_counter()
+    plain = [plain_writing(writer, memory[row]) for row in some]
+    theirs = (time.perf_counter() - started) * rows / len(some)
+    for row, (ids, log_prob) in zip(some, plain, strict=True):
+        assert found[row].ids == ids and abs(found[row].log_prob - log_prob) < 1e-2, (row, found[row], ids, log_prob)
+    print(
+        f"beam {WIDTH}: {ours:.2f} s, plain Python {theirs:.2f} s by every 20th of {rows:,} rows, same texts", file=sys.stderr
+    )
+    return Row(f"decoder, beam {WIDTH}, {rows:,} rows", ours, "plain Python", theirs / ours, None, "more than 1", theirs > ours)
+
+
 def main() -> None:
     """The training loop of the encoders of sound, then the searches."""
     parser = options(str(__doc__))
@@ -200,9 +279,10 @@ def main() -> None:
     memory.keep_freed()
     rows = []
     if "loop" in arguments.only.split(","):
-        rows += [training(architecture, arguments.rows) for architecture in ("crnn", "conformer")]
+        pairs = (("crnn", "ctc"), ("conformer", "ctc"), ("transformer", "decoder"))
+        rows += [training(architecture, head, arguments.rows) for architecture, head in pairs]
     if "beam" in arguments.only.split(","):
-        rows.append(search(arguments.rows))
+        rows += [search(arguments.rows), writing(arguments.rows)]
     finish(rows, arguments)
 
 

@@ -8,9 +8,9 @@ network, optimizer, batches and threads, and nothing else: forward, loss, backwa
 
 The same for a `transformer` over tokens with the head `decoder`, whose network is called by hand too.
 
-The first search is `text.ctc.prefix_beam` with 8 prefixes, a batch at a time, beside one over dictionaries (Hannun 2014), row by
-row: both must find the same texts with the same log-probabilities. The second is `text.beam.beam` with 4 texts, over all rows of
-a batch with cached keys, beside one that follows the texts of a row in lists and calls the network anew for each step.
+The first search is `text.ctc.prefix_beam` with 8 prefixes, a batch at a time, beside one over dictionaries (Hannun 2014), row
+by row: both must find the same texts with the same log-probabilities. The second is `text.beam.beam` with 4 texts, over all
+rows of a batch with cached keys, beside one that follows the texts of a row in lists and calls the network anew for each step.
 """
 
 from __future__ import annotations

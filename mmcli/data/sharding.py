@@ -6,7 +6,6 @@ whatever thread makes it. A shard that was already made from the same, by a kill
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections import Counter
@@ -17,8 +16,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import safetensors
-import safetensors.torch
 import torch
 
 from mmcli import registry
@@ -26,6 +23,7 @@ from mmcli.artifacts import store, tensors
 from mmcli.artifacts.store import Artifact, Draft
 from mmcli.data import memory
 from mmcli.data.dataset import shard_file
+from mmcli.errors import ArtifactError
 from mmcli.media import files as media
 from mmcli.modalities import Modality
 from mmcli.reporting.console import Console
@@ -127,7 +125,7 @@ def _shard(
     """Makes one shard, or takes it over from where it was already made from the same; gives its record."""
     key = store.digest([key, cells, file_stamps(cells, paths, modality)])
     for made in (folder / relative, _file_of(previous, relative)):
-        record = _record(made, key) if made else None
+        record = _record(made, key, check=made == folder / relative) if made else None
         if made and record:
             if made != folder / relative:
                 (folder / relative).parent.mkdir(parents=True, exist_ok=True)
@@ -141,25 +139,33 @@ def _shard(
         "remarks": dict(encoded.remarks),
         "tensors": {name: [str(t.dtype).removeprefix("torch."), *t.shape] for name, t in named.items()},
     }
-    # One entry, since safetensors writes several in no fixed order.
-    data = safetensors.torch.save(named, metadata={"made": json.dumps([key, record], ensure_ascii=False)})
-    store.write_atomic(folder / relative, data, flush=False)  # all are flushed before the manifest is written
+    # All are flushed before the manifest is written; until then their own seal tells whether they are whole.
+    store.write_atomic(folder / relative, tensors.sealed(named, [key, record]), flush=False)
     return record
 
 
-def _record(file: Path, key: str) -> dict[str, Any] | None:
+def _record(file: Path, key: str, check: bool) -> dict[str, Any] | None:
+    """What a shard says of itself, if it is made from the same and, where no manifest vouches for it, whole."""
     if not file.is_file():
         return None
-    with safetensors.safe_open(file, framework="pt") as shard:
-        metadata = shard.metadata() or {}
-    made_from, record = json.loads(metadata.get("made", "[null, null]"))
-    return record if made_from == key else None
+    try:
+        made_from, record = tensors.values_of(file)
+        if made_from != key:
+            return None
+        if check:
+            tensors.unsealed(file)
+    except ValueError:  # damaged, or cut off: it is made again
+        return None
+    return dict(record)
 
 
 def _file_of(artifact: Artifact | None, relative: str) -> Path | None:
     if artifact is None or relative not in artifact.manifest["files"]:
         return None
-    return artifact.file(relative)
+    try:
+        return artifact.file(relative)
+    except ArtifactError:  # damaged: it is made again
+        return None
 
 
 def resolved(cells: Sequence[str | None], media_root: str, modality: Modality | type[Modality]) -> list[str | None]:

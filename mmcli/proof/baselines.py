@@ -12,9 +12,9 @@ import numpy as np
 from mmcli.artifacts import layout, store, tensors
 from mmcli.artifacts.store import Artifact
 from mmcli.data.dataset import Dataset
+from mmcli.models import loading
 from mmcli.reporting.console import Console
 from mmcli.signals import Column
-from mmcli.tasks import Task
 
 OUTPUTS = "outputs.safetensors"
 VERSION = 2
@@ -58,10 +58,12 @@ def names(artifact: Artifact) -> tuple[str, ...]:
     return tuple(artifact.metrics)
 
 
-def outputs(artifact: Artifact, task: Task) -> dict[str, Any]:
+def outputs(artifact: Artifact, dataset: Dataset) -> dict[str, Any]:
     """Each baseline's outputs for all rows."""
-    named = tensors.load(artifact.file(OUTPUTS))
-    return {name: task.outputs.load(named, name) for name in names(artifact)}
+    named = tensors.of(artifact, OUTPUTS)
+    with artifact.understood(OUTPUTS):
+        kind = dataset.task.outputs
+        return {name: loading.answers(kind.load(named, name), dataset) for name in names(artifact)}
 
 
 def _outputs(dataset: Dataset, columns: Sequence[str]) -> dict[str, Any]:

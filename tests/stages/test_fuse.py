@@ -264,7 +264,7 @@ def test_all_tokens_of_each_row_are_kept_where_that_is_asked_for(root: Path) -> 
     code, output = run("train-encoder", "word", "--arch", "rnn", "--tokens", "0", "--set=training.epochs=1", "-a", root)
     assert code == ExitCode.DONE, output
     artifact = loading.read_encoder(root, "word", "rnn")
-    kept, found = tensors.load(artifact.file(loading.EMBEDDINGS)), fusion_job.embeddings(artifact)
+    kept, found = tensors.load(artifact.file(loading.EMBEDDINGS)), fusion_job.embeddings(artifact, Dataset.open(artifact.root))
     lengths = dataset.column("word").lengths
     assert lengths is not None
     assert kept["offsets"].diff().tolist() == lengths.clamp(min=0).tolist()
@@ -278,7 +278,7 @@ def test_all_tokens_of_each_row_are_kept_where_that_is_asked_for(root: Path) -> 
     torch.testing.assert_close(gathered.tokens.float()[made.mask], made.tokens[made.mask], atol=0.02, rtol=0.02)
     code, output = run("fuse", "--method", "transformer", "--seeds", "1", "-a", root, *QUICK)
     assert code == ExitCode.DONE, output
-    outputs = loading.outputs(store.read(root, "fusions/transformer", "fusion", ""), dataset.task)
+    outputs = loading.outputs(store.read(root, "fusions/transformer", "fusion", ""), dataset)
     network_outputs = forward.outputs_for(
         loading.load_fused(dataset, store.read(root, "fusions/transformer", "fusion", "")),
         dataset,

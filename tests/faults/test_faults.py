@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,8 @@ from mmcli.artifacts import store
 from mmcli.artifacts.disk import exchanged
 from tests.conftest import shared
 from tests.faults import hostile
-from tests.faults.tiny import make_chain
+from tests.faults.forked import hashes
+from tests.faults.tiny import call, make_chain, words
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the children are forks")
 LEFT_OUT = ("evaluate", "onnx", "member")
@@ -53,6 +55,25 @@ def test_a_little_of_every_fault(tiny: Path) -> None:
     assert found["flips"][0] >= 10  # were told
     assert found["kills"][0] >= 3
     assert found["disk"][0] == 4
+
+
+def test_made_twice_they_have_the_same_hashes(tiny: Path, tmp_path: Path) -> None:
+    """From the same encoders, whatever the clock said meanwhile; of an optimised model, all models that were tried."""
+    for name in ("preprocess", "encoders"):
+        shutil.copytree(tiny / name, tmp_path / "a" / name)
+    for stage in ("fuse", "optimize"):
+        said = [
+            word
+            for word in words(stage, tiny.parent / "data.csv", tmp_path / "a")
+            if word.removeprefix("--only=") not in LEFT_OUT
+        ]
+        code, output = call(*said)
+        assert code == 0, output
+    assert hashes(tmp_path / "a") == hashes(tiny)
+    manifests = [json.loads((root / "leaderboard" / "artifact.json").read_text()) for root in (tiny, tmp_path / "a")]
+    assert [row.keys() & {"seconds", "latency_ms"} for own in manifests for row in own["metrics"]["rows"]] == [set()] * (
+        2 * len(manifests[0]["metrics"]["rows"])
+    )
 
 
 def test_a_writer_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,7 +16,7 @@ import pandas as pd
 from torch import Tensor
 
 from mmcli import registry
-from mmcli.artifacts import store
+from mmcli.artifacts import layout, store
 from mmcli.artifacts.store import Artifact
 from mmcli.data.dataset import Dataset
 from mmcli.data.sharding import resolved, said_of_files
@@ -28,6 +27,7 @@ from mmcli.media import files as media
 from mmcli.models import conformal, runners
 from mmcli.models.forward import forward_columns, forward_explained, forward_whole
 from mmcli.models.loading import best, load_fused
+from mmcli.models.networks import FusedModel
 from mmcli.models.timing import Clock
 from mmcli.signals import Column, Source
 from mmcli.tables import missing
@@ -74,7 +74,7 @@ class Model:
         self.conformal: dict[str, Any] = artifact.metrics.get("conformal", {})
         """What makes prediction sets, where `optimize` left it."""
         way = artifact.config.get("way", runners.TORCH)
-        self._runner = None if way == runners.TORCH else runners.runner(way, self.network, compute, _run_file(artifact, way))
+        self._runner = None if way == runners.TORCH else _runner(artifact, way, self.network, compute)
         self.inputs = {name: dataset.input(name) for name in self.network.inputs}
         self.na = frozenset(dataset.schema["na"])
         """Cells that mean missing, as the user told preprocess."""
@@ -196,7 +196,8 @@ class Model:
                 more = self.task.alternatives(outputs, nbest)
                 decoded |= {f"{self.target}_predicted{name}": cells for name, cells in more.items()}
             if sets and self.conformal:
-                found = conformal.columns(self.task, self.conformal, outputs)
+                with self.artifact.understood("prediction sets"):
+                    found = conformal.columns(self.task, self.conformal, outputs)
                 decoded |= {f"{self.target}_predicted{name}": cells for name, cells in found.items()}
             if embeddings and features is not None:
                 decoded[f"{self.target}_embedding"] = [[round(v, 6) for v in row] for row in features.tolist()]
@@ -267,8 +268,19 @@ def _told_missing(cells: list[str | None], na: frozenset[str]) -> tuple[list[str
     return [None if cell is not None and cell.strip() in na else cell for cell in cells] if named else cells, named
 
 
-def _run_file(artifact: Artifact, way: str) -> Path | None:
-    return artifact.file(runners.FILES[way]) if way in runners.FILES else None
+def _runner(artifact: Artifact, way: str, network: FusedModel, compute: device.Compute) -> runners.Runner:
+    """What runs the model in the way that its artifact names.
+
+    Raises:
+        ArtifactError: there is no such way, its file is not one, or it is a program that was not made here.
+    """
+    file = None
+    if way in runners.FILES:
+        file = artifact.file(runners.FILES[way])
+    if way == runners.AOT:
+        runners.require_own(artifact)
+    with artifact.understood(way):
+        return runners.runner(way, network, compute, file)
 
 
 def load(
@@ -290,14 +302,19 @@ def load(
     folder = Path(path)
     manifest = folder / store.MANIFEST
     if not manifest.is_file():
-        return _model(folder, best(folder), device_name, precision, threads)
-    kind = json.loads(manifest.read_text(encoding="utf-8"))["kind"]
-    if kind not in {"fusion", "optimized"}:
-        raise ConfigError(f"{folder} holds a {kind}, not a fused model", "Give the artifacts root, a fusion or `optimized`.")
-    root = folder.parent.parent if kind == "fusion" else folder.parent
-    name = folder.resolve().relative_to(root.resolve()).as_posix()
-    artifact = store.require_fresh(store.read(root, name, kind, "mmcli fuse"))
-    return _model(root, artifact, device_name, precision, threads)
+        return store.read_again(lambda: _model(folder, best(folder), device_name, precision, threads))
+    kind = "optimized" if folder.resolve().name == layout.OPTIMIZED else "fusion"
+    depth = 1 if kind == "optimized" else 2
+    whole = folder.resolve()
+    root, name = whole.parents[depth - 1], "/".join(whole.parts[-depth:])
+    if kind == "fusion" and whole.parent.name != layout.FUSIONS:
+        raise ConfigError(f"{folder} holds no fused model", "Give the artifacts root, a fusion or `optimized`.")
+
+    def read() -> Model:
+        made_by = "mmcli optimize" if kind == "optimized" else f"mmcli fuse --method {whole.name}"
+        return _model(root, store.require_fresh(store.read(root, name, kind, made_by)), device_name, precision, threads)
+
+    return store.read_again(read)
 
 
 def _model(root: Path, artifact: Artifact, device_name: str, precision: str, threads: int) -> Model:

@@ -60,12 +60,17 @@ class Recipe:
         """That of a fusion or an optimised model."""
         config = artifact.config
         if "recipe" in config:
-            found = dict(config["recipe"])
-            members = tuple(Member(**{**said, "encoders": tuple(said["encoders"])}) for said in found.pop("members"))
-            return cls(members=members, calibration_shape=tuple(found.pop("calibration_shape")), **found)
+            return cls.from_dict(config["recipe"])
         member = Member(config["method"], config["fusion"], tuple(config["encoders"]), config["training"]["decisions"])
         dropout = float(config["training"]["modality_dropout"])  # tuning it further goes on taking inputs away
         return cls(config["encoders"], (member,) * len(config["seeds"]), config["head"], dropout)
+
+    @classmethod
+    def from_dict(cls, said: Mapping[str, Any]) -> Recipe:
+        """The reverse of `as_dict`."""
+        found = dict(said)
+        members = tuple(Member(**{**own, "encoders": tuple(own["encoders"])}) for own in found.pop("members"))
+        return cls(members=members, calibration_shape=tuple(found.pop("calibration_shape")), **found)
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)

@@ -177,9 +177,9 @@ class Options:
             )
         try:
             rows = json.loads((root / layout.OPTIMIZED / layout.TRADEOFF).read_text(encoding="utf-8"))["rows"]
-        except (OSError, ValueError, KeyError):  # the stage says what is wrong there
+            measured = [str(row["name"]) for row in rows if "cost" in row]
+        except (OSError, ValueError, LookupError, TypeError, RecursionError):  # the stage says what is wrong there
             return
-        measured = [row["name"] for row in rows if "cost" in row]
         if self.pick not in measured:
             near = did_you_mean(self.pick, measured)
             said = f"unknown model {self.pick!r}" + (f". {near}" if near.startswith("Did") else "")

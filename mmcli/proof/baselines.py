@@ -12,6 +12,7 @@ import numpy as np
 from mmcli.artifacts import layout, store, tensors
 from mmcli.artifacts.store import Artifact
 from mmcli.data.dataset import Dataset
+from mmcli.models import loading
 from mmcli.proof.examples import raw_cells
 from mmcli.reporting.console import Console
 from mmcli.signals import Column
@@ -79,10 +80,12 @@ def described(name: str) -> str:
     return found.format(column) if found else f"the {name} of the train targets, whatever the inputs"
 
 
-def outputs(artifact: Artifact, task: Task) -> dict[str, Any]:
+def outputs(artifact: Artifact, dataset: Dataset) -> dict[str, Any]:
     """Each baseline's outputs for all rows."""
-    named = tensors.load(artifact.file(OUTPUTS))
-    return {name: task.outputs.load(named, name) for name in names(artifact)}
+    named = tensors.of(artifact, OUTPUTS)
+    with artifact.understood(OUTPUTS):
+        kind = dataset.task.outputs
+        return {name: loading.answers(kind.load(named, name), dataset) for name in names(artifact)}
 
 
 def _outputs(dataset: Dataset, columns: Sequence[str], console: Console) -> dict[str, Any]:

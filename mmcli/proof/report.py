@@ -172,7 +172,7 @@ def _best_first(entries: Sequence[Entry], dataset: Dataset) -> list[Entry]:
 
 def _input(encoder: Artifact, dataset: Dataset) -> dict[str, Any]:
     """A sub-model that the model holds, and what it reads."""
-    present = tensors.load(encoder.file(loading.EMBEDDINGS))["present"]
+    present = tensors.of(encoder, loading.EMBEDDINGS)["present"]
     column = encoder.config["column"]
     return {
         "name": column,
@@ -187,8 +187,7 @@ def _input(encoder: Artifact, dataset: Dataset) -> dict[str, Any]:
 def _optimizing(best: Artifact, task: Task) -> dict[str, Any]:
     """What was tried to make the model better, and what each of the models costs."""
     metric = task.primary_metric
-    table = best.json("tradeoff.json")
-    rows = [tradeoff.Row.from_dict(entry) for entry in table["rows"]]
+    table, rows = tradeoff.told(best)
     header, cells = tradeoff.table(rows, words.meaning(metric).name, table["picked"])
     taken = [
         {
@@ -259,7 +258,7 @@ def _examples(errors: Sequence[Sequence[Any]], dataset: Dataset, best: Artifact)
     rows = [int(row) - 1 for row, _ in errors]
     if not rows:
         return []
-    outputs = dataset.task.outputs.gather(loading.outputs(best, dataset.task), torch.tensor(rows))
+    outputs = dataset.task.outputs.gather(loading.outputs(best, dataset), torch.tensor(rows))
     decoded = dataset.task.decode(outputs)
     pieces = differences.pieces(dataset.task, outputs, dataset.targets[torch.tensor(rows)])
     predicted = list(zip(*(cells for name, cells in decoded.items() if "probability" not in name), strict=True))
@@ -335,8 +334,7 @@ def _optimizing_figures(best: Artifact, task: Task) -> dict[str, Figure | None]:
     none: dict[str, Figure | None] = {"tradeoff": None, "history": None, "importances": None}
     if best.manifest["kind"] != "optimized":
         return none
-    table = best.json("tradeoff.json")
-    rows = [tradeoff.Row.from_dict(entry) for entry in table["rows"]]
+    table, rows = tradeoff.told(best)
     found = none | {"tradeoff": dots.tradeoff(tradeoff.points(rows, table["picked"]), task.primary_metric)}
     search = best.metrics["steps"].get("search", {}) if "search" in steps.in_hand(best.metrics) else {}
     scores = [own["score"] for own in search.get("history", []) if own["score"] is not None]

@@ -98,6 +98,7 @@ def run(options: Options, context: Context) -> Outcome:
             seed=context.seed,
             parents=parents,
             fingerprint=fingerprint,
+            anew=context.force,
         ) as draft:
             entries = _entries(case)
             _write(entries, case, extra, draft)
@@ -132,7 +133,7 @@ def _entries(case: _Case) -> list[Entry]:
     for column, artifact in columns.items():
         what = f"this input alone ({layout.short(artifact.config['architecture'])})"
         entries.append(entry("column", column, _kept(artifact, dataset, test, loading.EMBEDDINGS), what))
-    outputs = baselines.outputs(case.reference, dataset.task)
+    outputs = baselines.outputs(case.reference, dataset)
     for name in baselines.names(case.reference):
         own = dataset.task.outputs.gather(outputs[name], test)
         entries.append(entry("baseline", name, own, baselines.described(name)))
@@ -152,7 +153,7 @@ def _entries(case: _Case) -> list[Entry]:
 
 def _kept(artifact: Artifact, dataset: Dataset, index: Tensor, file: str = loading.OUTPUTS) -> Any:
     """A model's outputs for the rows `index`."""
-    return dataset.task.outputs.gather(loading.outputs(artifact, dataset.task, file), index)
+    return dataset.task.outputs.gather(loading.outputs(artifact, dataset, file), index)
 
 
 def _extra_slices(case: _Case) -> dict[str, list[str]]:
@@ -271,12 +272,13 @@ def _trust(top: Entry, case: _Case, extra: Mapping[str, Sequence[str]]) -> dict[
     found: dict[str, Any] = {"slices": [own.as_dict() for own in trust.slices(dataset, test, top.outputs, extra, seed)]}
     sets = case.best.metrics.get("conformal", {})
     if sets:
-        found["conformal"] = {"asked": sets["coverage"], **conformal.check(task, sets, top.outputs, targets)}
+        with case.best.understood("prediction sets"):
+            found["conformal"] = {"asked": sets["coverage"], **conformal.check(task, sets, top.outputs, targets)}
     found["errors"] = [[int(test[row]) + 1, said] for row, said in trust.confident_errors(task, top.outputs, targets)]
     every = torch.cat([test, dataset.splits["val"]])
     doubtful = trust.suspects(task, _kept(case.best, dataset, every), dataset.targets[every])
     found["suspects"] = [[int(every[row]) + 1, round(share, 4), other] for row, share, other in doubtful]
-    features = {name: fusion_job.embeddings(own) for name, own in loading.encoders_of(case.fused).items()}
+    features = {name: fusion_job.embeddings(own, dataset) for name, own in loading.encoders_of(case.fused).items()}
     found["duplicates"] = trust.duplicates(dataset, features)
     return found
 

@@ -63,6 +63,7 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
         seed=context.seed,
         parents={},
         fingerprint=plan.fingerprint,
+        anew=context.force,
     ) as draft:
         _write(plan, options, context, draft)
     artifact = store.read(context.root, layout.PREPROCESS, "preprocess", "mmcli preprocess TABLE")

@@ -377,7 +377,13 @@ class _State:
         self.saved_at = time.monotonic()
 
     def _resume(self) -> None:
-        saved = checkpoint.load(self.job.folder / CHECKPOINT)
+        file = self.job.folder / CHECKPOINT
+        try:
+            saved = checkpoint.load(file)
+        except ValueError as error:
+            self.console.warn(f"{self.job.label}: {file} is damaged ({error}): it is thrown away, and training begins anew")
+            file.unlink()
+            return
         if saved is None:
             return
         groups, values = saved

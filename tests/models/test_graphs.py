@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -219,3 +220,49 @@ def test_a_recurrent_layer_is_seen() -> None:
     assert graphs.has_recurrent_layers(graphs.exported(network, signals(network, {"t": "ids"}, [0, 1, 3])))
     network = model({"v": encoder("mlp", "vector")})
     assert not graphs.has_recurrent_layers(graphs.exported(network, signals(network, {"v": "vector"}, [0, 1, 3])))
+
+
+def _short_and_long() -> tuple[FusedModel, dict[str, Signal], dict[str, Signal]]:
+    """A network of sequences, rows of one step, and the same rows of twelve."""
+    network = model({"t": Plain("sequence")})
+    long = signals(network, {"t": "sequence"}, [0, 1, 4, 5])
+    return network, graphs.shortest(long), long
+
+
+def test_rows_of_one_step_are_cut_from_longer_ones() -> None:
+    _, short, long = _short_and_long()
+    assert long["t"].values.shape == (4, 12, 5)
+    assert short["t"].values.shape == (4, 1, 5)
+    torch.testing.assert_close(short["t"].values[:, 0], long["t"].values[:, 0])
+    assert short["t"].lengths is not None
+    assert short["t"].lengths.tolist() == [1, 1, 1, 1]
+
+
+def test_a_graph_that_was_traced_on_rows_of_one_step_runs_longer_ones(tmp_path: Path) -> None:
+    network, short, long = _short_and_long()
+    graphs.write_onnx(graphs.exported(network, short), list(graphs.tensors_of(short)), tmp_path / "m.onnx")
+    run = graphs.OnnxModel(tmp_path / "m.onnx")
+    graphs.check(network, long, run, exact=True)
+    with torch.no_grad():
+        torch.testing.assert_close(run(graphs.tensors_of(long)), network(long).outputs, atol=1e-4, rtol=1e-3)
+
+
+def test_what_answers_otherwise_on_short_rows_is_refused() -> None:
+    network, _, long = _short_and_long()
+
+    def run(tensors: Mapping[str, Tensor]) -> Tensor:
+        rows = graphs.shortest(long) if tensors["t.values"].shape[1] == 1 else long
+        with torch.no_grad():
+            return network(rows).outputs + 0.1 * (tensors["t.values"].shape[1] == 1)
+
+    with pytest.raises(RuntimeError, match="on rows of length 1 it answers otherwise than PyTorch"):
+        graphs.check(network, long, run, exact=True)
+    graphs.check(network, long, run, exact=False)  # int8 rounds: its score tells
+    with pytest.raises(RuntimeError, match="on the longest rows it gives no answer"):
+        graphs.check(network, long, lambda tensors: torch.full((4, 3), float("nan")), exact=False)
+
+
+def test_an_error_of_onnx_runtime_is_a_reason(tmp_path: Path) -> None:
+    (tmp_path / "m.onnx").write_bytes(b"\x08\x01nothing")
+    with pytest.raises(RuntimeError, match="ONNX Runtime cannot load it"):
+        graphs.OnnxModel(tmp_path / "m.onnx")

@@ -266,7 +266,7 @@ def test_all_tokens_of_each_row_are_kept_where_that_is_asked_for(root: Path) -> 
     code, output = run("train-encoder", "word", "--arch", "rnn", "--tokens", "0", "--set=training.epochs=1", "-a", root)
     assert code == ExitCode.DONE, output
     artifact = loading.read_encoder(root, "word", "rnn")
-    kept, found = tensors.load(artifact.file(loading.EMBEDDINGS)), fusion_job.embeddings(artifact)
+    kept, found = tensors.load(artifact.file(loading.EMBEDDINGS)), fusion_job.embeddings(artifact, Dataset.open(artifact.root))
     lengths = dataset.column("word").lengths
     assert lengths is not None
     assert kept["offsets"].diff().tolist() == lengths.clamp(min=0).tolist()
@@ -280,7 +280,7 @@ def test_all_tokens_of_each_row_are_kept_where_that_is_asked_for(root: Path) -> 
     torch.testing.assert_close(gathered.tokens.float()[made.mask], made.tokens[made.mask], atol=0.02, rtol=0.02)
     code, output = run("fuse", "--method", "transformer", "--seeds", "1", "-a", root, *QUICK)
     assert code == ExitCode.DONE, output
-    outputs = loading.outputs(store.read(root, "fusions/transformer", "fusion", ""), dataset.task)
+    outputs = loading.outputs(store.read(root, "fusions/transformer", "fusion", ""), dataset)
     network_outputs = forward.outputs_for(
         loading.load_fused(dataset, store.read(root, "fusions/transformer", "fusion", "")),
         dataset,
@@ -303,7 +303,7 @@ def test_tokens_beyond_the_memory_are_read_from_disk_to_the_same_bits(root: Path
     assert run(*command)[0] == ExitCode.DONE
     whole = store.read(root, "fusions/memory", "fusion", "")
     kept = {name: whole.file(name).read_bytes() for name in (loading.OUTPUTS, loading.WEIGHTS)}
-    assert isinstance(fusion_job.embeddings(loading.read_encoder(root, "word", "rnn")), RaggedFeatures)
+    assert isinstance(fusion_job.embeddings(loading.read_encoder(root, "word", "rnn"), Dataset.open(root)), RaggedFeatures)
     monkeypatch.setenv("MMCLI_MEMORY", "1k")
     assert run(*command)[0] == ExitCode.DONE
     assert store.read(root, "fusions/memory", "fusion", "").manifest == whole.manifest  # how it is held, it is up to date
@@ -312,7 +312,7 @@ def test_tokens_beyond_the_memory_are_read_from_disk_to_the_same_bits(root: Path
     monkeypatch.setattr(tensors, "load", lambda path: taken.append(path.name) or load(path))
     assert run(*command, "--force")[0] == ExitCode.DONE
     assert loading.TOKENS not in taken
-    assert isinstance(fusion_job.embeddings(loading.read_encoder(root, "word", "rnn")), StreamedFeatures)
+    assert isinstance(fusion_job.embeddings(loading.read_encoder(root, "word", "rnn"), Dataset.open(root)), StreamedFeatures)
     again = store.read(root, "fusions/memory", "fusion", "")
     assert {name: again.file(name).read_bytes() for name in kept} == kept
     assert again.metrics["val"] == whole.metrics["val"]

@@ -18,7 +18,7 @@ from mmcli.models import graphs, predictor, runners
 from mmcli.models.predictor import Model
 from mmcli.models.recipe import Recipe
 from mmcli.options.export import Options
-from mmcli.signals import Column, Signal
+from mmcli.signals import Column, Signal, Source
 from mmcli.stages import Context, Outcome
 from mmcli.stages.export.describing import ABOUT, DESCRIPTION, EXAMPLE, FILES, SCRIPT, about, as_json, description
 from mmcli.stages.export.standalone import FOLDERS, take_out, why_not, write_script
@@ -133,8 +133,8 @@ def _put(made: Path, to: Path) -> None:
 def _example(loaded: Model, dataset: Dataset) -> tuple[dict[str, Signal], Any]:
     """Some test rows (or val, or train) as the network takes them, and what it makes of them."""
     index = next(own for own in (dataset.splits[name] for name in ("test", "val", "train")) if len(own))
-    # A row that has an input comes along for each: a graph traced without one would take its length for one step.
-    here = [index[dataset.column(name).present[index].nonzero()[:1, 0]] for name in loaded.network.inputs]
+    # The longest row comes along for each input: a graph is traced, and checked, on what is hardest.
+    here = [index[_longest(dataset.column(name), index)] for name in loaded.network.inputs]
     chosen = list(dict.fromkeys(torch.cat([*here, index]).tolist()))[:ROWS]
     index = torch.tensor(chosen).repeat(-(-ROWS // len(chosen)))[:ROWS].sort().values
     columns = {name: dataset.column(name).select(index) for name in loaded.network.inputs}
@@ -142,6 +142,13 @@ def _example(loaded: Model, dataset: Dataset) -> tuple[dict[str, Signal], Any]:
     signals = {name: column.gather(every) for name, column in loaded.network.prepare(columns).items()}
     with torch.no_grad():
         return signals, loaded.task.outputs.plain(loaded.network(signals).outputs)
+
+
+def _longest(column: Source, index: Tensor) -> Tensor:
+    """The place in the index of the longest row that is there, or of the first; empty where none is."""
+    here = column.present.cpu()[index].nonzero()[:, 0]
+    lengths = column.lengths
+    return here[:1] if lengths is None or not len(here) else here[lengths.cpu()[index][here].argmax()][None]
 
 
 def _written(form: str, loaded: Model, signals: Mapping[str, Signal], path: Path) -> Any:
@@ -156,7 +163,13 @@ def _written(form: str, loaded: Model, signals: Mapping[str, Signal], path: Path
             return loaded.task.outputs.plain(again(signals).outputs)
     named = graphs.tensors_of(signals)
     if form in {"onnx", "onnx-int8"}:
-        runners.write(runners.ONNX_INT8 if form == "onnx-int8" else runners.ONNX, loaded.network, signals, path)
+        try:
+            runners.write(runners.ONNX_INT8 if form == "onnx-int8" else runners.ONNX, loaded.network, signals, path)
+        except RuntimeError as error:
+            why = runners.why_not(error)
+            raise MmcliError(
+                f"this model cannot be written as {form}: {why}", "Use --format safetensors, which is exact."
+            ) from error
         return graphs.OnnxModel(path)(named)
     program = graphs.exported(loaded.network, signals)
     if graphs.has_recurrent_layers(program):

@@ -59,6 +59,7 @@ def make(plan: Plan, options: Options, dataset: Dataset, compute: Compute, conte
         seed=context.seed,
         parents=plan.parents,
         fingerprint=plan.fingerprint,
+        anew=context.force and say,
     ) as draft:
         started = time.monotonic()
         (_train_through if options.train_encoders else _train)(plan, dataset, compute, context, draft)
@@ -104,9 +105,9 @@ class _Embeddings:
 
     @classmethod
     def of(cls, plan: Plan, dataset: Dataset) -> Self:
-        features = {name: fusion_job.embeddings(artifact) for name, artifact in plan.encoders.items()}
+        features = {name: fusion_job.embeddings(artifact, dataset) for name, artifact in plan.encoders.items()}
         if plan.out_of_fold:
-            taught = {name: fusion_job.embeddings(artifact, out_of_fold=True) for name, artifact in plan.encoders.items()}
+            taught = {name: fusion_job.embeddings(own, dataset, out_of_fold=True) for name, own in plan.encoders.items()}
             return cls(features, taught, {})
         shares = {name: fusion_job.swap_share(own, dataset) for name, own in features.items()}
         return cls(features, features, shares if plan.on_embeddings.swap else {})
@@ -225,3 +226,4 @@ def _keep(
         parameters=parameter_count(heads),
         latency_ms=latency_ms,
     )
+    draft.measured.add("latency_ms")

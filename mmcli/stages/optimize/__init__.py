@@ -79,6 +79,7 @@ def run(options: Options, context: Context) -> Outcome:
         parents=parents,
         fingerprint=fingerprint,
         late=late,
+        anew=context.force,
     ) as draft:
         work_now = Work(options, bench, draft, time.monotonic() + options.time_budget)
         if before is not None:
@@ -170,7 +171,7 @@ def bench_for(
         dataset=dataset,
         base=base,
         encoders=encoders,
-        features={name: fusion_job.embeddings(own) for name, own in encoders.items()},
+        features={name: fusion_job.embeddings(own, dataset) for name, own in encoders.items()},
         heads={name: loading.load_encoder(dataset, own).head for name, own in encoders.items()},
         fusions=tuple(loading.fresh_fusions(context.root)),
         settings=settings,

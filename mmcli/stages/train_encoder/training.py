@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmcli.artifacts import layout, store, tensors
+from mmcli.artifacts import store, tensors
+from mmcli.artifacts.disk import WRITING
+from mmcli.artifacts.lock import locked
 from mmcli.artifacts.store import Artifact, Draft
 from mmcli.encoders import parameter_count
+from mmcli.errors import BusyError
 from mmcli.jobs import fusion as fusion_job
 from mmcli.layers.blocks import bounded_tokens
 from mmcli.models import loading
@@ -22,9 +26,9 @@ from mmcli.reporting.metrics import shown
 from mmcli.signals import Features
 from mmcli.stages.train_encoder.candidates import Bench, Candidate, short_name
 from mmcli.stages.train_encoder.jobs import BATCH_SIZE, job_for
-from mmcli.stages.train_encoder.race import let_race, track_of
+from mmcli.stages.train_encoder.race import NOTE, let_race, race_of, track_of
 from mmcli.stages.train_encoder.steps import say_too_short
-from mmcli.training import device
+from mmcli.training import checkpoint, device
 from mmcli.training.data import LONG_ROWS
 from mmcli.training.job import Job
 from mmcli.training.loop import CHECKPOINT, LOG, outputs_of, train
@@ -55,7 +59,16 @@ def train_input(candidates: Sequence[Candidate], bench: Bench) -> list[Artifact]
     for place, candidate in enumerate(kept):
         left = bench.seconds and max(bench.seconds - (time.monotonic() - started), 1.0) / (len(kept) - place)
         made.append(make(candidate, record, replace(bench, seconds=left)))
+    _end_race(candidates[0].column, bench)
     return made
+
+
+def _end_race(column: str, bench: Bench) -> None:
+    """Takes away what a race left, whose entrants are all made or behind."""
+    raced = race_of(bench.context.root, column)
+    if raced.exists():
+        with suppress(BusyError), locked(bench.context.root, raced.relative_to(bench.context.root).as_posix()):
+            shutil.rmtree(raced, ignore_errors=True)
 
 
 def make(candidate: Candidate, record: Mapping[str, Any], bench: Bench) -> Artifact:
@@ -80,27 +93,29 @@ def make(candidate: Candidate, record: Mapping[str, Any], bench: Bench) -> Artif
         seed=context.seed,
         parents=dataset.artifact.parent(candidate.column),
         fingerprint=candidate.fingerprint,
+        anew=context.force,
     ) as draft:
-        raced = context.root / f"encoders/{layout.safe(candidate.column)}/.race"
         if candidate.races and record:
-            _take_over(track_of(raced, candidate), draft)
+            _take_over(track_of(race_of(context.root, candidate.column), candidate), draft)
         _train(candidate, bench, draft)
         if record and candidate.races:
             draft.metrics["race"] = dict(record)
+            draft.measured.add("race")
         score = f"val {dataset.task.primary_metric} {shown(draft.metrics['val'][dataset.task.primary_metric])}"
         context.console.detail(
             f"{candidate.column}, {short_name(candidate.architecture)}: {score} in {draft.metrics['seconds']:.1f} s"
         )
-    shutil.rmtree(raced / layout.safe(candidate.architecture), ignore_errors=True)
     return loading.read_encoder(context.root, candidate.column, candidate.architecture)
 
 
 def _take_over(track: Path, draft: Draft) -> None:
     """Training goes on where the race left it, unless it has gone further already."""
-    if not (draft.path / CHECKPOINT).exists():
-        for file in track.iterdir():
-            if file.name != "fingerprint":
-                (shutil.copytree if file.is_dir() else shutil.copy2)(file, draft.path / file.name)
+    if checkpoint.is_whole(draft.path / CHECKPOINT) or not checkpoint.is_whole(track / CHECKPOINT):
+        return
+    # The checkpoint last: where it lies, all that belongs to it does.
+    for file in sorted(track.rglob("*"), key=lambda file: file.name == CHECKPOINT):
+        if file.is_file() and file.name != NOTE and not file.name.endswith(WRITING):
+            store.write_atomic(draft.path / file.relative_to(track), file.read_bytes())
 
 
 def _train(candidate: Candidate, bench: Bench, draft: Draft) -> None:
@@ -114,6 +129,7 @@ def _train(candidate: Candidate, bench: Bench, draft: Draft) -> None:
     encoder.apart = False
     shutil.rmtree(draft.path / "warm-start", ignore_errors=True)
     draft.volatile.update({LOG, BATCH_SIZE, CHOICE})
+    draft.measured.add("compute")
     val = job.rows.splits["val"]
     network.head.settle(outputs_of(job, val), job.rows.targets[val])
     everything = torch.arange(len(dataset.rows), device=compute.device)

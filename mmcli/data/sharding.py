@@ -124,8 +124,8 @@ def _shard(
     relative: str,
     previous: Artifact | None,
 ) -> tuple[dict[str, Any], list[Path]]:
-    """Makes one shard, or takes it over from where it was already made from the same; gives its record, and the files of it that
-    were found damaged."""
+    """Makes one shard, or takes it over from where it was already made from the same; gives its record, and the files of it
+    that were found damaged."""
     key = store.digest([key, cells, file_stamps(cells, paths, modality)])
     damaged: list[Path] = []
     for made in (folder / relative, _file_of(previous, relative, damaged)):
@@ -150,8 +150,8 @@ def _shard(
 
 
 def _record(file: Path, key: str, damaged: list[Path] | None) -> dict[str, Any] | None:
-    """What a shard says of itself, if it is made from the same and, where no manifest vouches for it, whole; else it is added to
-    what is `damaged`."""
+    """What a shard says of itself, if it is made from the same and, where no manifest vouches for it, whole; else it is added
+    to what is `damaged`."""
     if not file.is_file():
         return None
     try:

@@ -20,8 +20,8 @@ from torch import Tensor
 from mmcli.data import identities
 from mmcli.data.dataset import Dataset
 from mmcli.errors import ConfigError
-from mmcli.jobs.encoder import augmentation
-from mmcli.models.networks import ColumnModel, SharedModel, alone, own_loss
+from mmcli.jobs.encoder import variation
+from mmcli.models.networks import SharedModel, alone, own_loss
 from mmcli.signals import Batch, Features, Fused, Source
 from mmcli.training.config import TrainingConfig
 from mmcli.training.data import Rows
@@ -50,8 +50,8 @@ def job(
             "Leave it out.",
         )
     owner = next(iter(prepared))
-    varied = augmentation(owner, ColumnModel(network.encoder, network.head), dataset, config.augment)
-    augment = {name: vary for name in prepared for vary in varied.values()}
+    varied = variation(owner, network.encoder, dataset, config.augment)
+    augment = {} if varied is None else dict.fromkeys(prepared, varied)
     rows = Rows(dict(prepared), dataset.targets, dataset.splits, augment)
     step: Step = _Each(network)
     if network.pair is not None:

@@ -193,7 +193,7 @@ class FusionHead(nn.Module):
         if self.training and self.modality_dropout:
             features = _some_hidden(features, self.sources, self.modality_dropout)
         filled = {name: _filled(features[name], own) for name, own in zip(self.names, self.absent, strict=True)}
-        fused: Fused = self.fusion(filled)
+        fused: Fused = self.fusion.remembered(filled) if self.task.tokens == "whole" else self.fusion(filled)
         outputs = self.head(fused)
         if self.adds_odds and fused.logits is not None:
             outputs = torch.cat([outputs[:, :1], outputs[:, 1:] + fused.logits[:, None].to(outputs.dtype)], 1)

@@ -79,6 +79,8 @@ class Workbench:
     """How many trials a search makes in all; by default as many as there is time for."""
     max_drop: float = 0.005
     """How much of the primary metric may be lost for speed or size."""
+    anew: bool = False
+    """Whether a search throws away what was tried before."""
     extra: dict[str, Any] = field(default_factory=dict)
     """What the optimization wants to be said of it in the artifact."""
 
@@ -129,7 +131,9 @@ class Workbench:
         first = [artifact.config["method"] for artifact in self.fusions if artifact.config["method"] in METHODS][:4]
         compute = replace(self.compute, precision="float32")
         head = Recipe.of(self.base).head
-        return Search(self.root, self.dataset, self.encoders, self.features, head, first, self.settings, compute, self.seed)
+        return Search(
+            self.root, self.dataset, self.encoders, self.features, head, first, self.settings, compute, self.seed, self.anew
+        )
 
     @property
     def choices(self) -> dict[str, dict[str, Any]]:
@@ -154,7 +158,7 @@ class Workbench:
     def base_outputs(self) -> Any:
         """What the fusion that all starts from answers for every row, its temperature taken off again: as trials answer."""
         heads, task = load_fused(self.dataset, self.base).fusion_head, self.dataset.task
-        return task.outputs.tempered(outputs(self.base, task), 1 / heads.temperature)
+        return task.outputs.tempered(outputs(self.base, self.dataset), 1 / heads.temperature)
 
     def of_trials(self, trials: Mapping[Trial, int], name: str, like: Recipe, base: int = 0) -> Candidate:
         """A model of the search's trials, averaged, each as often as it is said, and `base` times the fusion that all starts
@@ -180,6 +184,10 @@ class Optimization(ABC):
     family: ClassVar[Literal["accuracy", "smaller", "runtime"]]
     """`accuracy`: the next model to start from, if val says so. `smaller`: other models that cost less. `runtime`: the same
     model, run in another way."""
+    trains: ClassVar[bool] = False
+    """Whether it trains, by the options of `training`."""
+    packages: ClassVar[tuple[str, ...]] = ()
+    """What it needs beside mmcli's own packages: installed later, it is tried."""
     for_any_answer: ClassVar[bool] = False
     """Whether it is also for answers that are no vectors of decisions: texts, say."""
     config: Any

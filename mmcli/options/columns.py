@@ -29,6 +29,7 @@ TASK_FLAGS = {
     "normalize": "--normalize",
     "metric": "--metric",
     "far": "--far",
+    "lm_text": "--lm-text",
 }
 """Option of a task -> the flag that says it."""
 COLUMNS, READING = "Columns", "Reading the table"
@@ -215,6 +216,15 @@ class Roles:
             panel=COLUMNS,
         ),
     ] = None
+    lm_text: Annotated[
+        Path | None,
+        Flag(
+            "--lm-text",
+            "More texts like the target's, one a line, for the language model that its answers are searched with: text.",
+            metavar="FILE",
+            panel=COLUMNS,
+        ),
+    ] = None
     inputs: Annotated[
         tuple[str, ...],
         Flag(
@@ -284,6 +294,7 @@ class Roles:
     def task_options(self) -> dict[str, dict[str, Any]]:
         """What flags say of a task, by task."""
         text = {"units": self.target_units, "vocab": self.target_vocab, "normalize": self.normalize, "metric": self.metric}
+        text["lm_text"] = str(self.lm_text) if self.lm_text else None
         said: dict[str, dict[str, Any]] = {
             "multilabel": {"separator": self.label_separator},
             "text": text,

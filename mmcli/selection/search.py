@@ -9,10 +9,12 @@ A trial is one fusion from one seed. Its value is the primary metric on val, the
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,10 +27,11 @@ from mmcli.artifacts import store, tensors
 from mmcli.artifacts.store import Artifact
 from mmcli.config.settings import Settings
 from mmcli.data.dataset import Dataset
-from mmcli.errors import ConfigError
+from mmcli.errors import ArtifactError, ConfigError
 from mmcli.jobs import fusion as fusion_job
 from mmcli.models.recipe import Member, build_fusion, build_head, encoder_choice, groups_of
 from mmcli.reporting.console import Console
+from mmcli.selection.turns import Turns, alone
 from mmcli.signals import FeatureTable
 from mmcli.tasks import Task
 from mmcli.training import device
@@ -55,8 +58,10 @@ METHODS = (
 )
 """What is searched over: the methods that train in seconds."""
 TRAINING = {"epochs": 40, "learning_rate": 2e-3, "weight_decay": 0.05, "batch_size": 128, "patience": 10}
-HEARTBEAT_S = 2
-"""How often a running trial says that it lives; one silent for five times as long is made again."""
+MANY = 10_000
+"""How many trials are more than there ever is time for."""
+WAIT_S = 0.1
+"""How often a process that has no trial left looks whether the others have ended theirs."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +97,8 @@ class Search:
     settings: Settings
     compute: Compute
     seed: int
+    anew: bool = False
+    """Whether what was tried before is thrown away."""
 
     @property
     def name(self) -> str:
@@ -103,8 +110,40 @@ class Search:
     def folder(self) -> Path:
         return self.root / FOLDER / self.name
 
+    def _file(self, number: int) -> Path:
+        """What a trial left."""
+        return self.folder / f"{number}.safetensors"
+
+    @property
+    def file(self) -> Path:
+        """The database, of all studies under a root."""
+        return self.root / FOLDER / "study.db"
+
     def study(self) -> Any:
-        """The study on disk, made if need be, its defaults enqueued."""
+        """The study on disk, made if need be, its defaults enqueued.
+
+        Raises:
+            ArtifactError: what is on disk is no study.
+        """
+        with alone(self.root / FOLDER), self._usable():
+            return self._study()
+
+    @contextmanager
+    def _usable(self) -> Iterator[None]:
+        """Raises ArtifactError where the database is damaged, or cannot be written."""
+        import optuna
+        import sqlalchemy
+
+        try:
+            yield
+        except (sqlalchemy.exc.DatabaseError, optuna.exceptions.StorageInternalError) as error:
+            why = getattr(error, "orig", None) or getattr(error.__cause__, "orig", None) or error
+            raise ArtifactError(
+                f"the study of the search, {self.file}, cannot be used: {why}",
+                "Free space if the disk is full; else begin the search anew: mmcli optimize --force.",
+            ) from None
+
+    def _study(self) -> Any:
         import optuna
         import sqlalchemy
 
@@ -112,12 +151,9 @@ class Search:
         warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
         self.folder.mkdir(parents=True, exist_ok=True)
         storage = optuna.storages.RDBStorage(
-            f"sqlite:///{self.root / FOLDER / 'study.db'}",
+            f"sqlite:///{self.file}",
             # Closed after each use: a connection that is left to the garbage collector is a warning from Python 3.13 on.
             engine_kwargs={"connect_args": {"timeout": 60}, "poolclass": sqlalchemy.NullPool},
-            heartbeat_interval=HEARTBEAT_S,
-            grace_period=5 * HEARTBEAT_S,
-            heartbeat_stale_trial_callback=optuna.storages.RetryHeartbeatStaleTrialCallback(max_retry=3),
         )
         study = optuna.create_study(
             study_name=self.name, storage=storage, direction="maximize", load_if_exists=True, pruner=self._pruner(optuna)
@@ -147,31 +183,77 @@ class Search:
 
     def run(self, deadline: float, trials: int | None, console: Console) -> list[Trial]:
         """Trials until the time is over or there are so many in all; gives every trial that is done, the best first."""
-        import optuna
-
+        if self.anew:
+            self._begin_anew(console)
         study = self.study()
-        finished = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
-
-        def count() -> int:
-            return len(study.get_trials(deepcopy=False, states=finished))
-
-        goal = trials if trials is not None else 10_000
-        before = count()
+        if wrong := self._damaged(study):
+            console.warn(f"{wrong}: the search begins anew")
+            self._begin_anew(console)
+            study = self.study()
+        turns = Turns(study, self.folder)
+        goal = MANY if trials is None else trials
+        before = turns.finished()
         if before:
             console.note(f"search: {before} trials are there already")
-        with console.progress("search: trials", min(goal, 999), before) as progress:
-            while count() < goal and time.monotonic() < deadline:
-                try:
-                    study.optimize(self._objective, n_trials=1, catch=())
-                except ValueError as error:
-                    # Two processes took the same waiting trial, in the same moment; they come to the same, it is told once.
-                    if "Cannot tell" not in str(error):
-                        raise
+        with self._usable(), console.progress("search: trials", min(goal, 999), before) as progress:
+            while time.monotonic() < deadline and turns.finished() < goal:
+                with turns.next(goal) as trial:
+                    if trial is None:
+                        time.sleep(WAIT_S)
+                        continue
+                    self._tell(study, trial)
                 best = study.best_trial if self.done(study) else None
                 progress.advance(
                     "" if best is None else f"best {best.user_attrs.get('score', 0):.3f} by {best.params['method']}"
                 )
         return self.done(study)
+
+    def _tell(self, study: Any, trial: Any) -> None:
+        """Makes a trial and tells the study of it."""
+        import optuna
+
+        try:
+            value = self._objective(trial)
+        except optuna.TrialPruned:
+            study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+        else:
+            study.tell(trial, value)
+
+    def _begin_anew(self, console: Console) -> None:
+        """Throws the study away; with all others of its database, where that is damaged."""
+        import optuna
+
+        try:
+            study = self.study()
+        except ArtifactError:
+            console.warn(f"{self.file} is damaged: the search begins anew, and what was tried before is thrown away")
+            with alone(self.root / FOLDER):
+                for path in (self.root / FOLDER).iterdir():
+                    if path.is_dir():
+                        shutil.rmtree(path)
+                    elif path.name.startswith(self.file.name):
+                        path.unlink()
+            return
+        if Turns(study, self.folder).running():
+            console.warn("another process is at this search: it is joined, not begun anew")
+            return
+        with alone(self.root / FOLDER), self._usable():
+            optuna.delete_study(study_name=self.name, storage=study._storage)
+            shutil.rmtree(self.folder)
+
+    def _damaged(self, study: Any) -> str:
+        """Which trial is not what it was when it was made, in the study or on disk; empty where all are."""
+        import optuna
+
+        for trial in study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,)):
+            file = self._file(trial.number)
+            try:
+                _, said = tensors.unsealed(file)
+            except ValueError as error:
+                return f"{file} is damaged ({error})"
+            if store.digest(said) != store.digest([trial.value, trial.user_attrs.get("member"), dict(trial.params)]):
+                return f"{self.file} says otherwise than {file}"
+        return ""
 
     def done(self, study: Any | None = None) -> list[Trial]:
         """Every trial that is done, the best first; those that came to the same are there once."""
@@ -180,7 +262,7 @@ class Search:
         study = study or self.study()
         found = []
         for trial in study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,)):
-            file = self.folder / f"{trial.number}.safetensors"
+            file = self._file(trial.number)
             said = trial.user_attrs.get("member")
             if said and file.is_file():
                 member = Member(said["method"], said["fusion"], tuple(said["encoders"]), said["decisions"])
@@ -253,7 +335,6 @@ class Search:
                 raise optuna.TrialPruned
             return False
 
-        # A place of its own: two processes that take a waiting trial in the same moment are both at work on it.
         with tempfile.TemporaryDirectory(dir=self.folder, prefix=f".{trial.number}-") as place:
             label = f"trial {trial.number}"
             job = fusion_job.job(head, features, dataset, training, self.compute, seed=seed, folder=Path(place), label=label)
@@ -262,10 +343,12 @@ class Search:
         val = dataset.splits["val"]
         score = task.score(made.of(val), dataset.targets[val])
         saved = {**task.outputs.save(made.outputs), **{f"head.{name}": tensor for name, tensor in head.state_dict().items()}}
-        tensors.save(self.folder / f"{trial.number}.safetensors", saved)
-        trial.set_user_attr("member", {"method": method, "fusion": config, "encoders": names, "decisions": training.decisions})
+        member = {"method": method, "fusion": config, "encoders": names, "decisions": training.decisions}
+        value = _value({f"val_{name}": own for name, own in score.items()}, task.primary_metric, sign)
+        store.write_atomic(self._file(trial.number), tensors.sealed(saved, [value, member, dict(trial.params)]))
+        trial.set_user_attr("member", member)
         trial.set_user_attr("score", score[task.primary_metric])
-        return _value({f"val_{name}": own for name, own in score.items()}, task.primary_metric, sign)
+        return value
 
 
 def _value(row: Mapping[str, float], primary: str, sign: int) -> float:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shlex
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from mmcli.artifacts import layout, store
+from mmcli.artifacts.history import history as history_of
 from mmcli.artifacts.store import Artifact
 from mmcli.errors import ArtifactError
 from mmcli.reporting.metrics import shown
@@ -31,7 +33,7 @@ def run(context: Context) -> Outcome:
 
 def history(context: Context) -> Outcome:
     """Lists what was made under the root, the oldest first; what has been replaced since is marked."""
-    made = store.history(context.root)
+    made = history_of(context.root)
     if not made:
         context.console.note(f"nothing has been made in {context.root} yet")
         return Outcome({"history": []}, "mmcli run TABLE")
@@ -39,18 +41,18 @@ def history(context: Context) -> Outcome:
     for place, entry in enumerate(made):
         later = any(other["name"] == entry["name"] for other in made[place + 1 :])
         when = str(entry.get("created", ""))[:19].replace("T", " ")
-        seconds = f"{float(entry.get('seconds') or 0):.1f}"
-        own = Artifact(context.root, entry["name"], {"kind": "", **entry})
-        rows.append([when, entry["name"], "replaced" if later else "", _score(own), seconds, str(entry.get("command", ""))])
+        own = Artifact(context.root, entry["name"], {"kind": "", "command": "", **entry})
+        score = seconds = "?"  # where the line was changed by hand
+        with suppress(ArtifactError), own.understood():
+            score, seconds = _score(own), f"{float(entry.get('seconds') or 0):.1f}"
+        rows.append([when, entry["name"], "replaced" if later else "", score, seconds, str(entry.get("command", ""))])
     context.console.table(["made", " artifact", " ", " score", "seconds", " by"], rows)
     return Outcome({"history": made}, "")
 
 
 def _names(root: Path) -> list[str]:
     names = [layout.PREPROCESS]
-    names += [layout.encoder(column, architecture) for column, architecture in layout.encoders(root)]
-    names += [layout.BASELINES]
-    names += [layout.fusion(method) for method in layout.fusions(root)]
+    names += [*layout.encoder_names(root), layout.BASELINES, *layout.fusion_names(root)]
     names += [layout.LEADERBOARD, layout.OPTIMIZED, layout.EVALUATION]
     partial = {p.relative_to(root).as_posix() for p in root.glob("**/.*.partial")} if root.is_dir() else set()
     unfinished = {path.replace("/.", "/").removeprefix(".").removesuffix(".partial") for path in partial}
@@ -65,11 +67,13 @@ def _state(root: Path, name: str) -> dict[str, Any]:
     try:
         artifact = store.read(root, name, kind, "")
         parent = store.stale_parent(artifact)
-    except (ArtifactError, KeyError, ValueError) as error:
+        with artifact.understood("metrics"):
+            score = _score(artifact)
+    except ArtifactError as error:
         return {**blank, "state": f"{DAMAGED}: {error}".splitlines()[0]}
     state = f"{STALE}: {parent} has changed" if parent else COMPLETE
     made = str(artifact.manifest["created"])[:19].replace("T", " ")
-    return {"name": name, "state": state, "score": _score(artifact), "made": made, "metrics": artifact.metrics}
+    return {"name": name, "state": state, "score": score, "made": made, "metrics": artifact.metrics}
 
 
 def _score(artifact: Artifact) -> str:

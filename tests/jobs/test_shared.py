@@ -62,7 +62,7 @@ def test_there_is_one_encoder_and_features_for_each_reader(pairs: Path) -> None:
     assert dataset.shares == {"photo_b": "photo_a"} and dataset.readers("photo_a") == ["photo_a", "photo_b"]
     one, other = (loading.read_encoder(pairs, name, "cnn") for name in ("photo_a", "photo_b"))
     assert one.path == other.path and other.config["column"] == "photo_b"
-    features = [tensors.load(own.file(loading.embeddings_file(own)))["pooled"] for own in (one, other)]
+    features = [tensors.load(own.file(loading.kept_file(own, loading.EMBEDDINGS)))["pooled"] for own in (one, other)]
     column = dataset.column("photo_b").gather(torch.arange(60))
     made = loading.load_encoder(dataset, other).encoder(column)
     assert torch.allclose(features[1].float(), made.pooled.float(), atol=2e-2)
@@ -82,7 +82,7 @@ def test_the_fused_model_holds_the_weights_once(pairs: Path) -> None:
 
 def test_what_was_fused_on_embeddings_is_what_the_whole_gives(pairs: Path) -> None:
     dataset, fusion = Dataset.open(pairs), loading.fresh_fusions(pairs)[0]
-    kept = loading.outputs(fusion, dataset.task)
+    kept = loading.outputs(fusion, dataset)
     made = forward.outputs_for(loading.load_fused(dataset, fusion), dataset, torch.arange(60), choose("cpu", "float32"))
     assert torch.allclose(kept, made, atol=5e-2)
     absent = forward.outputs_for(

@@ -67,9 +67,10 @@ def test_the_fused_model_begins_with_plain_cosines(matched: Path) -> None:
 def test_the_cosine_baseline_is_that_of_the_pixels(matched: Path) -> None:
     root = matched / "artifacts"
     dataset = Dataset.open(root)
-    one, other = (embeddings(loading.read_encoder(root, name, "pixels")).pooled.float() for name in ("photo_a", "photo_b"))
+    read = [loading.read_encoder(root, name, "pixels") for name in ("photo_a", "photo_b")]
+    one, other = (embeddings(own, dataset).pooled.float() for own in read)
     reference = baselines.ensure(dataset, ["photo_a", "photo_b", "word"], None)  # type: ignore[arg-type]
-    odds = baselines.outputs(reference, dataset.task)["cosine"]
+    odds = baselines.outputs(reference, dataset)["cosine"]
     difference = (odds[:, 1] - odds[:, 0]) - (one * other).sum(1)
     assert float(difference.std()) < 1e-2, "the baseline is the cosine less a threshold"
 

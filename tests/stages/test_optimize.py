@@ -20,11 +20,14 @@ import torch
 
 from mmcli.artifacts import store, tensors
 from mmcli.cli import app
+from mmcli.config.settings import Settings
 from mmcli.data.dataset import Dataset
 from mmcli.errors import ExitCode
 from mmcli.models import forward, loading, predictor, runners
+from mmcli.options.optimize import Options
 from mmcli.reporting.console import Console
 from mmcli.selection import search
+from mmcli.stages import Context
 from tests.conftest import SMALL
 
 pytestmark = pytest.mark.slow
@@ -199,8 +202,9 @@ def test_a_killed_search_goes_on_with_no_trial_lost_or_repeated(copy: Path) -> N
     finally:
         process.kill()
         process.wait()
-    done = sorted(path.name for path in (copy / "search").glob("*/[0-9]*.safetensors"))
-    assert len(done) >= 2
+    done = {trial.number for trial in _trials(copy) if trial.state.name in {"COMPLETE", "PRUNED"}}
+    kept = {f"{trial.number}.safetensors" for trial in _trials(copy) if trial.state.name == "COMPLETE"}
+    assert done
     code, output = invoke(
         "optimize",
         "-a",
@@ -213,17 +217,11 @@ def test_a_killed_search_goes_on_with_no_trial_lost_or_repeated(copy: Path) -> N
         "--set=optimize.training.epochs=60",
     )
     assert code == ExitCode.DONE, output
-    assert f"search: {len(done)} trials are there already" in output or "trials are there already" in output
-    after = sorted(path.name for path in (copy / "search").glob("*/[0-9]*.safetensors"))
-    assert set(done) <= set(after)
-    import optuna
-    import sqlalchemy
-
-    url = f"sqlite:///{copy / 'search' / 'study.db'}"
-    storage = optuna.storages.RDBStorage(url, engine_kwargs={"poolclass": sqlalchemy.NullPool})
-    study = optuna.load_study(study_name=optuna.get_all_study_names(storage)[0], storage=storage)
-    finished = [t for t in study.trials if t.state.is_finished() and t.state != optuna.trial.TrialState.FAIL]
-    assert len({t.number for t in finished}) == len(finished) == len(done) + 2
+    assert f"search: {len(done)} trials are there already" in output
+    assert kept <= {path.name for path in (copy / "search").glob("*/[0-9]*.safetensors")}
+    finished = [trial for trial in _trials(copy) if trial.state.name in {"COMPLETE", "PRUNED"}]
+    assert len(finished) == len(done) + 2
+    assert not [trial for trial in _trials(copy) if trial.state.name == "RUNNING"]
     tried = [tuple(sorted(t.params.items())) for t in finished]
     assert len(set(tried)) == len(tried)
 
@@ -238,8 +236,73 @@ def test_two_processes_share_a_search(copy: Path) -> None:
     for process in both:
         _, said = process.communicate(timeout=600)
         assert process.returncode == 0, said.decode()
-    trials = list((copy / "search").glob("*/[0-9]*.safetensors"))
-    assert 4 <= len(trials) <= 10  # some are stopped early; each process may finish one more
+    finished = [trial for trial in _trials(copy) if trial.state.is_finished()]
+    assert [trial.state.name for trial in finished].count("FAIL") == 0
+    assert len(finished) == len(_trials(copy)) - _waiting(copy) == 8  # exactly as many as were asked for, each made once
+    weights = {int(path.stem) for path in (copy / "search").glob("*/[0-9]*.safetensors")}
+    assert weights == {trial.number for trial in finished if trial.state.name == "COMPLETE"}
+    assert not [path for path in (copy / "search").rglob("*") if path.name.startswith(".") or "writing" in path.name]
+
+
+def _trials(root: Path) -> list[Any]:
+    import optuna
+    import sqlalchemy
+
+    url = f"sqlite:///{root / 'search' / 'study.db'}"
+    storage = optuna.storages.RDBStorage(url, engine_kwargs={"poolclass": sqlalchemy.NullPool})
+    (name,) = optuna.get_all_study_names(storage)
+    found: list[Any] = optuna.load_study(study_name=name, storage=storage).trials
+    return found
+
+
+def _waiting(root: Path) -> int:
+    return [trial.state.name for trial in _trials(root)].count("WAITING")
+
+
+def test_what_is_installed_later_is_tried(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same call is up to date, until a package that a step lacked is there."""
+    from mmcli.stages import optimize
+
+    made = []
+    monkeypatch.setattr(store, "up_to_date", lambda _, __, fingerprint: made.append(fingerprint))
+    options = Options(trials=3)
+    context = Context(root=copy, console=Console(quiet=True), settings=Settings())
+    for missing in (("torchao",), (), ()):
+        monkeypatch.setattr(optimize, "find_spec", lambda name, gone=missing: None if name in gone else object())
+        monkeypatch.setattr(optimize, "_done_before", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            optimize.run(options, context)
+    assert made[0] != made[1] == made[2]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (("fuse", "--method", "late", "--set", "head.linear.dropout=0.3"), "head 'linear' is not in use here"),
+        (
+            ("optimize", "--only", "calibrate", "--set", "training.epochs=3"),
+            "none of the steps that are taken trains: calibrate",
+        ),
+    ],
+    ids=["a head", "epochs"],
+)
+def test_what_would_change_nothing_is_refused(chain: Path, line: tuple[str, ...], said: str) -> None:
+    code, output = invoke(line[0], "-a", chain, *line[1:])
+    assert code == ExitCode.USAGE
+    assert said in output
+
+
+def test_a_damaged_study_is_told_and_force_begins_anew(copy: Path) -> None:
+    file = copy / "search" / "study.db"
+    file.write_bytes(b"SQLite format 3" + bytes(range(200)) * 20)
+    code, output = invoke("optimize", "-a", copy, "--join", "--trials", "1")
+    assert code == ExitCode.ARTIFACT
+    assert "study.db, cannot be used" in output
+    assert "mmcli optimize --force" in output
+    code, output = invoke("optimize", "-a", copy, "--join", "--trials", "1", "--force", "--set=optimize.training.epochs=2")
+    assert code == ExitCode.DONE, output
+    assert "is damaged: the search begins anew" in output
+    assert [trial.state.name for trial in _trials(copy)].count("COMPLETE") == 1
 
 
 def test_the_search_is_another_where_its_encoders_are(copy: Path) -> None:

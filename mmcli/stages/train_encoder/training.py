@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmcli.artifacts import layout, store, tensors
+from mmcli.artifacts import store, tensors
+from mmcli.artifacts.disk import WRITING
+from mmcli.artifacts.lock import locked
 from mmcli.artifacts.store import Artifact, Draft
 from mmcli.data.dataset import Dataset
 from mmcli.encoders import parameter_count
+from mmcli.errors import BusyError
 from mmcli.jobs import fusion as fusion_job
 from mmcli.jobs.shared import outputs_alone
 from mmcli.layers.blocks import bounded_tokens
@@ -25,9 +29,10 @@ from mmcli.reporting.metrics import shown
 from mmcli.signals import Features
 from mmcli.stages.train_encoder.candidates import Bench, Candidate, short_name
 from mmcli.stages.train_encoder.jobs import BATCH_SIZE, job_for
-from mmcli.stages.train_encoder.race import let_race, track_of
+from mmcli.stages.train_encoder.race import NOTE, let_race, race_of, track_of
 from mmcli.stages.train_encoder.steps import say_too_short
-from mmcli.training import device
+from mmcli.training import checkpoint, device
+from mmcli.training.data import LONG_ROWS
 from mmcli.training.job import Job
 from mmcli.training.loop import CHECKPOINT, LOG, outputs_of, train
 from mmcli.training.measuring import CHOICE
@@ -57,7 +62,16 @@ def train_input(candidates: Sequence[Candidate], bench: Bench) -> list[Artifact]
     for place, candidate in enumerate(kept):
         left = bench.seconds and max(bench.seconds - (time.monotonic() - started), 1.0) / (len(kept) - place)
         made.append(make(candidate, record, replace(bench, seconds=left)))
+    _end_race(candidates[0].column, bench)
     return made
+
+
+def _end_race(column: str, bench: Bench) -> None:
+    """Takes away what a race left, whose entrants are all made or behind."""
+    raced = race_of(bench.context.root, column)
+    if raced.exists():
+        with suppress(BusyError), locked(bench.context.root, raced.relative_to(bench.context.root).as_posix()):
+            shutil.rmtree(raced, ignore_errors=True)
 
 
 def make(candidate: Candidate, record: Mapping[str, Any], bench: Bench) -> Artifact:
@@ -84,27 +98,29 @@ def make(candidate: Candidate, record: Mapping[str, Any], bench: Bench) -> Artif
         seed=context.seed,
         parents=dataset.artifact.parent(candidate.column),
         fingerprint=candidate.fingerprint,
+        anew=context.force,
     ) as draft:
-        raced = context.root / f"encoders/{layout.safe(candidate.column)}/.race"
         if candidate.races and record:
-            _take_over(track_of(raced, candidate), draft)
+            _take_over(track_of(race_of(context.root, candidate.column), candidate), draft)
         _train(candidate, bench, draft)
         if record and candidate.races:
             draft.metrics["race"] = dict(record)
+            draft.measured.add("race")
         score = f"val {dataset.task.primary_metric} {shown(draft.metrics['val'][dataset.task.primary_metric])}"
         context.console.detail(
             f"{candidate.column}, {short_name(candidate.architecture)}: {score} in {draft.metrics['seconds']:.1f} s"
         )
-    shutil.rmtree(raced / layout.safe(candidate.architecture), ignore_errors=True)
     return loading.read_encoder(context.root, candidate.column, candidate.architecture)
 
 
 def _take_over(track: Path, draft: Draft) -> None:
     """Training goes on where the race left it, unless it has gone further already."""
-    if not (draft.path / CHECKPOINT).exists():
-        for file in track.iterdir():
-            if file.name != "fingerprint":
-                (shutil.copytree if file.is_dir() else shutil.copy2)(file, draft.path / file.name)
+    if checkpoint.is_whole(draft.path / CHECKPOINT) or not checkpoint.is_whole(track / CHECKPOINT):
+        return
+    # The checkpoint last: where it lies, all that belongs to it does.
+    for file in sorted(track.rglob("*"), key=lambda file: file.name == CHECKPOINT):
+        if file.is_file() and file.name != NOTE and not file.name.endswith(WRITING):
+            store.write_atomic(draft.path / file.relative_to(track), file.read_bytes())
 
 
 def _train(candidate: Candidate, bench: Bench, draft: Draft) -> None:
@@ -118,22 +134,20 @@ def _train(candidate: Candidate, bench: Bench, draft: Draft) -> None:
     encoder.apart = False
     shutil.rmtree(draft.path / "warm-start", ignore_errors=True)
     draft.volatile.update({LOG, BATCH_SIZE, CHOICE})
+    draft.measured.add("compute")
     _settle(network, job)
     task = dataset.task
     outputs = {reader: _outputs(job, reader, dataset) for reader in dataset.readers(column)}
-    folds = _out_of_fold(candidate, outputs, bench, draft.path) if bench.options.folds else {}
-    everything = torch.arange(len(dataset.rows), device=compute.device)
-    for reader, own in outputs.items():
-        embeddings = _embed(job, encoder, reader, everything, candidate.tokens) | task.outputs.save(own)
-        embeddings |= {fusion_job.OUT_OF_FOLD: folds[reader]} if folds else {}
-        file = loading.EMBEDDINGS if reader == column else loading.reader_file(reader)
-        draft.tensors[file] = tensors.save(draft.path / file, embeddings)
-    draft.tensors[loading.WEIGHTS] = tensors.save(draft.path / loading.WEIGHTS, network.state_dict())
     alone = {reader: _scores(own, dataset) for reader, own in outputs.items()}
+    folds = _out_of_fold(candidate, outputs, bench, draft.path) if bench.options.folds else {}
+    for reader, own in outputs.items():
+        more = task.outputs.save(own) | ({fusion_job.OUT_OF_FOLD: folds[reader]} if folds else {})
+        _keep(job, reader, column, candidate.tokens, more, draft)
+    draft.tensors[loading.WEIGHTS] = tensors.save(draft.path / loading.WEIGHTS, network.state_dict())
     scores = alone[column]
     if len(outputs) > 1:
-        together = task.outputs.to(outputs_of(job, everything), torch.device("cpu"))
-        scores = _scores(together, dataset)
+        everything = torch.arange(len(dataset.rows), device=compute.device)
+        scores = _scores(task.outputs.to(outputs_of(job, everything), torch.device("cpu")), dataset)
         # Where columns are compared, one alone is as good an encoder as the pair is told by it.
         own_scores = {reader: {"alone": own["val"]} if task.compares_columns else own for reader, own in alone.items()}
         draft.metrics["readers"] = own_scores
@@ -174,13 +188,31 @@ def _outputs(job: Job, reader: str, dataset: Dataset) -> Any:
     return dataset.task.outputs.to(found, torch.device("cpu"))
 
 
+def _keep(job: Job, reader: str, owner: str, tokens: int, more: Mapping[str, Tensor], draft: Draft) -> None:
+    """Writes what the encoder makes of every row of an input, and `more` beside it."""
+    features, whole = loading.EMBEDDINGS, loading.TOKENS
+    if reader != owner:
+        features, whole = loading.reader_file(features, reader), loading.reader_file(whole, reader)
+    assert isinstance(job.module, ColumnModel | SharedModel)
+    encoder, everything = job.module.encoder, torch.arange(len(job.rows.targets), device=job.compute.device)
+    if tokens:
+        embeddings = _embed(job, encoder, reader, everything, tokens)
+    else:
+        with tensors.growing(draft.path / whole, "tokens") as grown:
+            embeddings = _embed_whole(job, encoder, reader, everything, grown)
+        draft.tensors[whole] = {"tokens": ["float16", *grown.shape]}
+    draft.tensors[features] = tensors.save(draft.path / features, {**embeddings, **more})
+
+
 def _scores(outputs: Any, dataset: Dataset) -> dict[str, dict[str, float]]:
     """Every metric on val, and the primary one on train."""
-    task, splits = dataset.task, dataset.splits
-    val, train = (
-        task.score(task.outputs.gather(outputs, splits[name]), dataset.targets[splits[name]]) for name in ("val", "train")
-    )
-    return {"val": val, "train": {task.primary_metric: train[task.primary_metric]}}
+    task, kind = dataset.task, dataset.task.outputs
+    val, train = dataset.splits["val"], dataset.splits["train"]
+    learnt = task.score(kind.glimpse(kind.gather(outputs, train)), dataset.targets[train])
+    return {
+        "val": task.score(kind.gather(outputs, val), dataset.targets[val]),
+        "train": {task.primary_metric: learnt[task.primary_metric]},
+    }
 
 
 def _out_of_fold(candidate: Candidate, outputs: Mapping[str, Tensor], bench: Bench, folder: Path) -> dict[str, Tensor]:
@@ -207,17 +239,14 @@ def _out_of_fold(candidate: Candidate, outputs: Mapping[str, Tensor], bench: Ben
 
 @torch.no_grad()
 def _embed(job: Job, encoder: torch.nn.Module, column: str, index: Tensor, tokens: int) -> dict[str, Tensor]:
-    """Pooled features and at most `tokens` tokens of the rows `index`, float16; or, where that is 0, all tokens, ragged."""
+    """Pooled features and at most `tokens` tokens of the rows `index`, float16."""
     job.module.eval()
     parts: list[Features] = []
     with job.compute.autocast():
-        for batch in job.rows.in_order(index, 256):
+        for batch in job.rows.in_order(index, 256 if tokens else LONG_ROWS):
             features = encoder(batch.inputs[column])
-            own, mask = features.tokens, features.mask
-            own, mask = bounded_tokens(own.float(), mask, tokens) if tokens else (own, mask)
+            own, mask = bounded_tokens(features.tokens.float(), features.mask, tokens)
             parts.append(Features(features.pooled.half().cpu(), own.half().cpu(), mask.cpu(), features.present.cpu()))
-    if not tokens:
-        return _ragged(parts)
     mask = torch.cat([part.mask for part in parts])
     longest = max(int(mask.sum(1).max()), 1) if len(mask) else 1
     return {
@@ -228,12 +257,19 @@ def _embed(job: Job, encoder: torch.nn.Module, column: str, index: Tensor, token
     }
 
 
-def _ragged(parts: list[Features]) -> dict[str, Tensor]:
-    """The features of consecutive batches, the tokens of all rows one after the other: see `RaggedFeatures`."""
-    lengths = torch.cat([part.mask.sum(1) for part in parts])
-    return {
-        "pooled": torch.cat([part.pooled for part in parts]),
-        "tokens": torch.cat([part.tokens[part.mask] for part in parts]),
-        "offsets": torch.cat([lengths.new_zeros(1), lengths.cumsum(0)]),
-        "present": torch.cat([part.present for part in parts]),
-    }
+@torch.no_grad()
+def _embed_whole(job: Job, encoder: torch.nn.Module, column: str, index: Tensor, grown: tensors.Growing) -> dict[str, Tensor]:
+    """Pooled features of the rows `index`, float16, and where each row's tokens lie among those of all, one row's after the
+    other, which go to the file batch by batch: see `RaggedFeatures`."""
+    job.module.eval()
+    pooled, present, lengths = [], [], []
+    with job.compute.autocast():
+        for batch in job.rows.in_order(index, 256):
+            features = encoder(batch.inputs[column])
+            grown.add(features.tokens[features.mask].half())
+            pooled.append(features.pooled.half().cpu())
+            present.append(features.present.cpu())
+            lengths.append(features.mask.sum(1).cpu())
+    ends = torch.cat(lengths).cumsum(0)
+    offsets = torch.cat([ends.new_zeros(1), ends])
+    return {"pooled": torch.cat(pooled), "offsets": offsets, "present": torch.cat(present)}

@@ -119,6 +119,7 @@ def _tables(
     suspects = _suspects(trust["suspects"], dataset)
     worth = [[name, shown(own), shown(test["permutation"][name]["drop"])] for name, own in test["shapley"]["values"].items()]
     return {
+        "rates": tables.operating_points(summary["operating_points"]) if summary["operating_points"] else None,
         "classes": first if classes else None,
         "more_classes": more,
         "subsets": tables.subsets(test["subsets"], dataset.task.attributed_by),

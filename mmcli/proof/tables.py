@@ -101,6 +101,21 @@ def slices(found: Sequence[Mapping[str, Any]], primary: str, higher: bool) -> Gr
     return Grid.of("The score of parts of the test rows", header, rows, (0, 1))
 
 
+def operating_points(found: Sequence[Mapping[str, float]]) -> Grid:
+    """What thresholds accept: impostors at most, and true pairs with the interval of their share."""
+    rows = [
+        [
+            f"{own['far']:g}",
+            f"{own['threshold']:.2f}",
+            f"{own['probability']:.6f}",
+            Cell(shown(own["tar"]), f"{shown(own['low'])} – {shown(own['high'])}"),
+        ]
+        for own in found
+    ]
+    header = ["impostors accepted, at most (FAR)", "threshold, log-odds", "as a probability", "true pairs accepted (TAR)"]
+    return Grid.of("What thresholds accept", header, rows)
+
+
 def suspects(found: Sequence[Mapping[str, Any]], called: str) -> Grid:
     """Rows whose target may be wrong."""
     rows = [[own["row"], own["split"], own["given"], shown(own["share"]), own["likely"]] for own in found]

@@ -7,7 +7,6 @@ and gives [R] values. FAR is the share of impostors that are accepted, TAR that 
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 import numpy as np
 
@@ -114,7 +113,7 @@ def threshold(scores: Array, targets: Array, rate: float | None) -> float:
     return float(middles[best[len(best) // 2]])
 
 
-def rates(predicted: Array, targets: Array, resampled: Array) -> list[dict[str, Any]]:
+def rates(predicted: Array, targets: Array, resampled: Array) -> list[dict[str, float]]:
     """FAR, the threshold on the score that keeps it, TAR there and its interval over resamples [R, N]: a row for each rate."""
     found = []
     ones = np.ones((1, len(targets)))

@@ -222,6 +222,7 @@ def _write(entries: list[Entry], case: _Case, extra: Mapping[str, Sequence[str]]
         "gain": {name: gain.as_dict() for name, gain in gains.items()},
         "paired": paired,
         "worse": lost,
+        "operating_points": task.operating_points(top.outputs, targets, context.seed, groups),
         "classes": [own.as_dict() for own in task.by_class(top.outputs, targets)],
         "trust": _trust(top, case, extra),
         "remarks": task.remarks(top.outputs, targets),

@@ -299,6 +299,18 @@ class Task(ABC):
         """Which of `more_metrics` rows with these targets are too few for."""
         return frozenset()
 
+    def operating_points(
+        self,
+        outputs: Any,  # noqa: ARG002 - for those that accept or refuse
+        targets: Tensor,  # noqa: ARG002
+        seed: int = 0,  # noqa: ARG002
+        groups: Array | None = None,  # noqa: ARG002
+    ) -> list[dict[str, float]]:
+        """Of rates at which impostors may be accepted: `far`, the `threshold` on the score and the `probability` that it is in
+        what `predict` writes, and the share of true pairs accepted there, `tar`, with its 95% interval, `low` and `high`, over
+        whole groups where `groups` [N] are given; those rates alone for which these rows are enough."""
+        return []
+
     @property
     def all_metrics(self) -> dict[str, bool]:
         """Metric -> whether higher is better, of all that `evaluate` tells."""

@@ -166,24 +166,28 @@ class Match(Task):
         return what + (f"; threshold for a false accept rate of {self.config.far:g}" if self.config.far else "")
 
     def draw(self, outputs: Tensor, targets: Tensor) -> dict[str, tuple[Figure, str]]:
-        """ROC, DET, the scores of both kinds, and what thresholds give what rates."""
+        """ROC, DET, and the scores of both kinds."""
         scores, right = self.readings(outputs, targets)
         _, far, tar = verification.roc(scores, right, np.ones((1, len(right))))
         value = float(verification.eer(scores, right, np.ones((1, len(right))))[0])
-        rows = verification.rates(scores, right, resample_weights(len(right)))
-        told = "; ".join(
-            f"FAR {row['far']:g}: threshold {row['threshold']:.2f}, TAR {row['tar']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
-            for row in rows
-        )
-        few = "" if len(rows) == len(verification.RATES) else " Lower rates want more impostors than there are (30 / FAR)."
+        few = sorted(name.removeprefix("tar_at_far_") for name in self.untold(targets))
+        more = f" FAR {' and '.join(few)}: fewer impostors than 30 / FAR, so no rate is told." if few else ""
         return {
-            "roc": (charts.roc(far[0], tar[0]), f"True pairs accepted by impostors accepted. {told}.{few}"),
+            "roc": (charts.roc(far[0], tar[0]), f"True pairs accepted by impostors accepted.{more}"),
             "det": (charts.det(far[0], 1 - tar[0], value), f"Both errors at every threshold; they are equal at {value:.3f}."),
             "scores": (
                 charts.two_kinds(scores[:, 0], right == 1, self.classes),
                 "The log-odds over the threshold, of pairs that belong together and of others.",
             ),
         }
+
+    def operating_points(
+        self, outputs: Tensor, targets: Tensor, seed: int = 0, groups: Array | None = None
+    ) -> list[dict[str, float]]:
+        scores, right = self.readings(outputs, targets)
+        found = verification.rates(scores, right, resample_weights(len(right), seed=seed, groups=groups))
+        cuts = torch.tensor([row["threshold"] for row in found], dtype=torch.float64).sigmoid().tolist()
+        return [{**row, "probability": cut} for row, cut in zip(found, cuts, strict=True)]
 
     def by_class(self, outputs: Tensor, targets: Tensor) -> list[ClassScore]:
         return one_of(outputs.argmax(1).cpu().numpy(), targets.cpu().numpy(), self.classes)

@@ -436,6 +436,20 @@ def test_compare_row_by_row() -> None:
         assert torch.allclose(fused.logits[row], odds, atol=1e-5)
 
 
+def test_compare_remembers_each_token_beside_the_other_column() -> None:
+    torch.manual_seed(4)
+    part = registry.load("fusions", "compare")
+    fusion = part(registry.config_of(part)(hidden=5), {"a": 3, "b": 3}, [["a", "b"]]).eval()
+    here, mask = torch.ones(2, dtype=torch.bool), torch.tensor([[True, True], [True, False]])
+    made = {name: Features(torch.randn(2, 3), torch.randn(2, 2, 3), mask, here) for name in "ab"}
+    fused = fusion.remembered(made)
+    assert fused.tokens is not None and fused.mask is not None and fused.mask.tolist() == [[True] * 4, [True, False] * 2]
+    token = made["b"].tokens[0, 1][None]
+    alone = {"a": made["a"].gather(torch.tensor([0])), "b": Features(token, token[:, None], mask[:1, :1], here[:1])}
+    assert torch.allclose(fused.tokens[0, 3], fusion(alone).pooled[0], atol=1e-6)
+    assert torch.equal(fused.pooled, fusion(made).pooled)
+
+
 def fusion_config(part: Any) -> Any:
     return registry.config_of(part)(hidden=5)
 

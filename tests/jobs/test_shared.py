@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import random
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from typer.testing import CliRunner
 
-from mmcli.artifacts import tensors
+from mmcli.artifacts import store, tensors
 from mmcli.cli import app
 from mmcli.data.dataset import Dataset
+from mmcli.errors import ArtifactError
+from mmcli.jobs.fusion import embeddings
 from mmcli.jobs.shared import known
 from mmcli.models import forward, loading
 from mmcli.models.networks import Pair, cosines
 from mmcli.signals import Features
 from mmcli.training.device import choose
 from tests.conftest import ENCODERS, draw, shared, write_csv
+from tests.faults.hostile import reseal, set_at
 
 SMALL = (*ENCODERS, "--image-size", "16", "--set=train-encoder.training.epochs=2", "--set=fuse.training.epochs=2")
 
@@ -89,6 +95,59 @@ def test_what_was_fused_on_embeddings_is_what_the_whole_gives(pairs: Path) -> No
         loading.load_fused(dataset, fusion), dataset, torch.arange(60), choose("cpu", "float32"), absent=["photo_b"]
     )
     assert not torch.allclose(kept, absent, atol=1e-4)
+
+
+def _told(text: str) -> str:
+    return " ".join(text.split())
+
+
+def test_the_file_of_a_reader_is_verified_as_the_owners_is(pairs: Path, tmp_path: Path) -> None:
+    root = tmp_path / "artifacts"
+    shutil.copytree(pairs, root)
+    other = loading.read_encoder(root, "photo_b", "cnn")
+    file = other.path / "embeddings.photo_b.safetensors"
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(data)
+    with pytest.raises(ArtifactError, match=r"embeddings\.photo_b\.safetensors is damaged"):
+        embeddings(other, Dataset.open(root))
+    embeddings(loading.read_encoder(root, "photo_a", "cnn"), Dataset.open(root))
+
+
+@pytest.mark.parametrize(
+    ("kind", "where", "value", "said"),
+    [
+        ("encoder", ("config", "readers"), ["photo_b", "photo_a"], "its readers are not its column and others"),
+        ("encoder", ("config", "readers"), ["photo_a", "word"], "they are not those of config.readers: photo_b, word"),
+        ("encoder", ("config", "readers"), "photo_b", "config.readers: input should be a valid list"),
+        ("encoder", ("metrics", "readers", "photo_b"), {"val": {"loss": 1.0}}, "val of the reader 'photo_b' lacks"),
+        ("encoder", ("metrics", "readers", "photo_b"), 3, "metrics.readers.photo_b"),
+        ("preprocess", ("config", "schema", "shares"), {"photo_b": "nothing"}, "cannot read the encoder of 'nothing'"),
+        ("preprocess", ("config", "schema", "shares"), {"photo_a": "photo_b", "photo_b": "photo_a"}, "cannot read"),
+        ("preprocess", ("config", "schema", "shares"), ["photo_b"], "config.schema.shares"),
+        ("fusion", ("config", "encoders", "photo_b", "owner"), None, "config.encoders.photo_b.owner"),
+    ],
+)
+def test_what_a_manifest_says_of_sharing_is_typed(
+    pairs: Path, tmp_path: Path, kind: str, where: tuple[str, ...], value: Any, said: str
+) -> None:
+    names = {"encoder": "encoders/photo_a/cnn", "preprocess": "preprocess", "fusion": loading.fresh_fusions(pairs)[0].name}
+    folder = tmp_path / names[kind]
+    shutil.copytree(pairs / names[kind], folder)
+    store.read(tmp_path, names[kind], kind, "")
+    reseal(folder, lambda found: set_at(found, where, value))
+    with pytest.raises(ArtifactError) as error:
+        store.read(tmp_path, names[kind], kind, "")
+    assert "is damaged" in error.value.message and said in _told(error.value.message).replace("Input", "input")
+
+
+def test_a_schema_that_shares_with_nobody_is_refused(pairs: Path, tmp_path: Path) -> None:
+    shutil.copytree(pairs / "preprocess", tmp_path / "preprocess")
+    path = tmp_path / "preprocess" / "schema.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"shares": {"photo_b": "word2"}}))
+    reseal(tmp_path / "preprocess")
+    with pytest.raises(ArtifactError, match="cannot read the encoder of 'word2'"):
+        _ = Dataset.open(tmp_path).schema
 
 
 def test_status_and_train_encoder_know_whose_encoder_it_is(pairs: Path) -> None:

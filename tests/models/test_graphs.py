@@ -110,7 +110,9 @@ def model(encoders: dict[str, Encoder], method: str = "concat", members: int = 1
     dims = {name: own.dim for name, own in encoders.items()}
     part = registry.config_of(registry.load("fusions", method))
     sources = {name: name for name in dims}
-    heads = [build_head(method, part().model_dump(), dims, sources, TASK, HEAD, decisions=True) for _ in range(members)]
+    groups = [list(dims)] if registry.load("fusions", method).compares else []
+    own_head = (method, part().model_dump(), dims, sources, TASK, HEAD)
+    heads = [build_head(*own_head, decisions=True, groups=groups) for _ in range(members)]
     own = {name: build_answer(HEAD, TASK, dim) for name, dim in dims.items()}
     return FusedModel(encoders, averaged(heads), own).eval()
 

@@ -67,16 +67,17 @@ def test_all_methods_on_one_leaderboard(root: Path) -> None:
     assert code == ExitCode.DONE, output
     found = board(root)
     rows = {row["name"]: row for row in found["rows"]}
-    methods = set(registry.parts("fusions"))
-    assert {name for name, row in rows.items() if row["kind"] == "fused"} == methods - {"stacking"}
-    assert rows["stacking"]["kind"] == "refused"
+    methods = set(registry.parts("fusions")) - {"stacking", "compare"}
+    assert {name for name, row in rows.items() if row["kind"] == "fused"} == methods
+    assert rows["stacking"]["kind"] == rows["compare"]["kind"] == "refused"
     assert "mmcli train-encoder --folds 5" in rows["stacking"]["reason"]
+    assert "--share image_b=image_a" in rows["compare"]["reason"]
     assert {row["name"] for row in found["rows"] if row["kind"] == "baseline"} == {"majority", "linear"}
     assert any(name.startswith("picture (cnn)") for name in rows)
     scores = [row["val"]["value"] for row in found["rows"] if row["val"]]
     assert scores == sorted(scores, reverse=True)
     assert len(rows["gated"]["seeds"]) == 2
-    assert all(0 < rows[name]["p_value"] <= 1 for name in methods - {"stacking"})
+    assert all(0 < rows[name]["p_value"] <= 1 for name in methods)
     assert found["verdict"] in output
     assert (root / "leaderboard" / "leaderboard.png").stat().st_size > 5000
     assert "| fusion | gated |" in (root / "leaderboard" / "leaderboard.md").read_text(encoding="utf-8")

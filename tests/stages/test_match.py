@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ from mmcli.data.dataset import Dataset
 from mmcli.jobs.fusion import embeddings
 from mmcli.models import loading
 from mmcli.proof import baselines
+from mmcli.reporting import verification
 from tests.conftest import shared, write_csv
 from tests.jobs.test_shared import SMALL, _draw, run
 
@@ -44,6 +46,21 @@ def test_run_alone_does_it_all(matched: Path) -> None:
     report = (root / "evaluation" / "report.html").read_text()
     assert "True pairs accepted by impostors accepted" in report and "True pairs refused by impostors accepted" in report
     assert "Scores of both kinds of pairs" in report and "equal error rate" in report
+    assert found["operating_points"] == [] and "What thresholds accept" not in report
+    errors = report[report.index('id="errors"') : report.index('id="data"')].split('class="card"')[1:]
+    assert errors and all(card.count("<img") == 2 for card in errors), "both pictures of a pair are shown"
+
+
+def test_the_report_says_what_thresholds_accept(matched: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verification, "IMPOSTORS", 0.1)  # so that these few are enough for a rate of .1
+    shutil.copytree(matched / "artifacts", tmp_path / "artifacts")
+    run("evaluate", "-a", tmp_path / "artifacts", "--force")
+    found = json.loads((tmp_path / "artifacts" / "evaluation" / "metrics.json").read_text())
+    (own,) = found["operating_points"]
+    assert own["far"] == 0.1 and own["tar"] == found["test"]["optimized"]["tar_at_far_0.1"]["value"]
+    for page in ("report.html", "report.md"):
+        said = (tmp_path / "artifacts" / "evaluation" / page).read_text()
+        assert "What thresholds accept" in said and f"{own['probability']:.6f}" in said
 
 
 def test_one_column_alone_cannot_know(matched: Path) -> None:

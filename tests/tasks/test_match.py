@@ -67,10 +67,30 @@ def test_metrics_that_want_impostors_are_empty_without() -> None:
     assert np.isnan(found["tar_at_far_0.1"].value) and not np.isnan(found["eer"].value)
 
 
-def test_drawings_say_the_rates() -> None:
-    task, generator = fitted("no yes"), torch.Generator().manual_seed(0)
-    targets = torch.arange(700) % 2
-    outputs = torch.stack([torch.zeros(700), torch.randn(700, generator=generator) + 3 * targets - 1.5], 1)
+def _pairs(rows: int) -> tuple[Any, torch.Tensor, torch.Tensor]:
+    generator, targets = torch.Generator().manual_seed(0), torch.arange(rows) % 2
+    outputs = torch.stack([torch.zeros(rows), torch.randn(rows, generator=generator) + 3 * targets - 1.5], 1)
+    return fitted("no yes"), outputs, targets
+
+
+def test_drawings_say_which_rates_are_not_told() -> None:
+    task, outputs, targets = _pairs(700)
     drawn = task.draw(outputs, targets)
     assert set(drawn) == {"roc", "det", "scores"}
-    assert "FAR 0.1: threshold" in drawn["roc"][1] and "FAR 0.01" not in drawn["roc"][1]
+    assert "FAR 0.001 and 0.01: fewer impostors than 30 / FAR" in drawn["roc"][1] and "0.1 " not in drawn["roc"][1]
+
+
+def test_operating_points_keep_their_rates_and_tell_the_metric() -> None:
+    task, outputs, targets = _pairs(700)
+    (own,) = task.operating_points(outputs, targets)
+    scores = (outputs[:, 1] - outputs[:, 0]).double()
+    accepted = scores > own["threshold"]
+    assert own["far"] == 0.1 and 0.09 < float(accepted[targets == 0].double().mean()) <= 0.1
+    assert float(accepted[targets == 1].double().mean()) == pytest.approx(own["tar"])
+    told = task.intervals(outputs, targets, more=True)["tar_at_far_0.1"]
+    assert [own["tar"], own["low"], own["high"]] == pytest.approx([told.value, told.low, told.high])
+    assert torch.equal(outputs.double().softmax(1)[:, 1] > own["probability"], accepted)
+    assert [row["far"] for row in task.operating_points(*_pairs(6200)[1:])] == [0.1, 0.01]
+    groups = np.arange(700) // 2 % 5  # five people: fewer draws, wider intervals
+    (wide,) = task.operating_points(outputs, targets, groups=groups)
+    assert wide["tar"] == own["tar"] and (wide["low"], wide["high"]) != (own["low"], own["high"])

@@ -173,7 +173,7 @@ def test_the_search_is_drawn_only_where_the_picked_model_holds_it(tmp_path: Path
     with store.writing(
         tmp_path, "optimized", kind="optimized", command="", config=config, seed=0, parents={}, fingerprint=""
     ) as draft:
-        draft.write_json("tradeoff.json", {"metric": "accuracy", "picked": picked, "rows": rows})
+        draft.write_json("tradeoff.json", {"metric": "accuracy", "reference": "fused", "picked": picked, "rows": rows})
         draft.metrics.update(optimized(picked, ("search",)))
         draft.metrics.update(primary_metric="accuracy", higher_is_better=True, val={"accuracy": 0.9, "loss": 0.5})
         draft.metrics.update(before={}, after={}, conformal={})

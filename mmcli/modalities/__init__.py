@@ -68,6 +68,8 @@ class Modality(ABC):
     """Whether all columns of this kind form one input by default: numbers and categories, read side by side as fields."""
     encoders: ClassVar[tuple[str, ...]] = ()
     """The architectures that `--arch auto` tries."""
+    likeness_encoders: ClassVar[tuple[str, ...]] = ()
+    """Architectures that take part besides where rows are compared with one another."""
     line_encoders: ClassVar[tuple[str, ...]] = ()
     """Besides those, architectures that read it step by step, for targets that are texts."""
     more_encoders: ClassVar[tuple[tuple[str, int], ...]] = ()

@@ -92,6 +92,7 @@ class Image(Modality):
     shard_rows: ClassVar[int] = 64
     corruptions: ClassVar[tuple[str, ...]] = ("noise", "blur", "jpeg")
     encoders: ClassVar[tuple[str, ...]] = ("cnn",)
+    likeness_encoders: ClassVar[tuple[str, ...]] = ("gradients",)
     line_encoders: ClassVar[tuple[str, ...]] = ("crnn",)
     more_encoders: ClassVar[tuple[tuple[str, int], ...]] = (("torchvision:resnet18", 5000),)
 

@@ -16,6 +16,7 @@ CALLED_ELSEWHERE = {
     **dict.fromkeys(("binary", "multiclass", "category", "classes", "classifier"), "classification"),
     **dict.fromkeys(("number", "numeric", "continuous", "regressor"), "regression"),
     **dict.fromkeys(("asr", "speech", "ocr", "translation", "caption", "captioning", "seq2seq", "transcription"), "text"),
+    **dict.fromkeys(("identification", "recognition", "metric-learning", "face", "faces", "speaker"), "identify"),
     **dict.fromkeys(("multi-label", "multi_label", "tags", "labels", "set"), "multilabel"),
 }
 """What other tools call tasks."""
@@ -135,7 +136,7 @@ class Roles:
         str | None,
         Flag(
             "--task",
-            "classification, regression, multilabel or text, or FILE.py. Default: by the target.",
+            "classification, regression, multilabel, text or identify, or FILE.py. Default: by the target, never identify.",
             metavar="NAME",
             complete="tasks",
             panel=COLUMNS,

@@ -136,7 +136,7 @@ def _entries(case: _Case) -> list[Entry]:
         baselines.TREES: "boosted trees on the numbers and categories",
     }
     for name in baselines.names(case.reference):
-        what = described.get(name, f"the {name} of the train targets, whatever the inputs")
+        what = (described | dataset.task.baseline_words).get(name, f"the {name} of the train targets, whatever the inputs")
         entries.append(entry("baseline", name, dataset.task.outputs.gather(outputs[name], test), what))
     read = loading.inputs_of(best)
     taken = read if len(read) > 1 else []
@@ -269,6 +269,7 @@ def _trust(top: Entry, case: _Case, extra: Mapping[str, Sequence[str]]) -> dict[
     if sets:
         found["conformal"] = {"asked": sets["coverage"], **conformal.check(task, sets, top.outputs, targets)}
     found["errors"] = [[int(test[row]) + 1, said] for row, said in trust.confident_errors(task, top.outputs, targets)]
+    found["pairs"] = [[int(test[a]) + 1, int(test[b]) + 1, said] for a, b, said in task.worst_pairs(top.outputs, targets, 12)]
     every = torch.cat([test, dataset.splits["val"]])
     doubtful = trust.suspects(task, _kept(case.best, dataset, every), dataset.targets[every])
     found["suspects"] = [[int(every[row]) + 1, round(share, 4), other] for row, share, other in doubtful]

@@ -110,6 +110,9 @@ def _scorable(loaded: Model, rows: pd.DataFrame, names: list[str], context: Cont
         cells, notes = targets.without_missing_words(cells, names)
         for note in notes:
             context.console.note(note)
+    if task.gives_embeddings:  # identities that no split has are looked for as well
+        task = task.admitting([own for own in cells if task.is_labelled(task.config, own)])
+        loaded.task = task
     config = task.config
     labelled = [row for row, own in enumerate(cells) if task.is_labelled(config, own)]
     if len(labelled) < len(cells):

@@ -62,6 +62,8 @@ class Task(ABC):
     """Whether outputs are vectors to be compared with others' rather than decisions about their own row."""
     compares_rows: ClassVar[bool] = False
     """Whether the loss compares the rows of a batch: then it is not computed in parts, and no row is mixed with another."""
+    enrolled: int = 0
+    """Train rows whose answers are kept, since others' are compared with them."""
     features_may_be_swapped: ClassVar[bool] = True
     """Whether F may learn from rows some of whose features are another row's."""
     fusion_families: ClassVar[tuple[str, ...] | None] = None
@@ -74,10 +76,14 @@ class Task(ABC):
     """The baseline that every model is held against."""
     has_classes: ClassVar[bool] = False
     """Whether each row has one of some classes, the stratum being the class."""
+    target_names: ClassVar[tuple[str, ...]] = ()
+    """What a target is called, in small letters, beside the names that every task knows."""
     heads: ClassVar[tuple[str, ...]] = ("linear",)
     """The heads that fit it, the first by default."""
     default_fusion: ClassVar[str] = "gated"
     """The method that fuses where none is named."""
+    baseline_words: ClassVar[dict[str, str]] = {}
+    """What its baselines are, by name, where they are not what those of other tasks are."""
     constant_name: ClassVar[str] = "majority"
     """What the baseline that sees no input is called."""
     config: Any
@@ -174,6 +180,15 @@ class Task(ABC):
         """The rows whose answers are the most wrong, and how in words; None where the outputs themselves tell, as decisions."""
         return None
 
+    def worst_pairs(self, outputs: Any, targets: Tensor, most: int) -> list[tuple[int, int, str]]:  # noqa: ARG002
+        """Pairs of rows that are the most wrongly taken for alike or unlike, and how in words; none where rows are not
+        compared."""
+        return []
+
+    def draws(self, targets: Tensor) -> Array | None:  # noqa: ARG002 - mostly rows are
+        """Which rows [N] are drawn together in a bootstrap where the table names no groups, by number; None: each by itself."""
+        return None
+
     @abstractmethod
     def constant_baseline(self, targets: Tensor, rows: int) -> Any:
         """Outputs for so many rows of a model that has seen the train targets and no input."""
@@ -247,11 +262,16 @@ class Task(ABC):
     ) -> dict[str, Interval]:
         """Every metric with its 95% bootstrap interval, over whole groups where `groups` [N] are given; with `more_metrics`."""
         predicted, right = self.readings(outputs, targets)
-        weights = metrics.resample_weights(len(right), seed=seed, groups=groups)
+        weights = self.resamples(targets, seed, groups)
         measures = self.measures()
         found = {name: measures[name] for name in self.metrics}
         found |= {name: metric for name, (metric, _) in self.more_metrics().items()} if more else {}
         return {name: metrics.interval(metric, predicted, right, weights) for name, metric in found.items()}
+
+    def resamples(self, targets: Tensor, seed: int = 0, groups: Array | None = None) -> Array:
+        """How often each row is drawn in each bootstrap resample: [R, N]."""
+        groups = self.draws(targets) if groups is None else groups
+        return metrics.resample_weights(len(targets), seed=seed, groups=groups)
 
     def disputed(self) -> tuple[Array, Array, Array] | None:
         """Readings of one row that are right, others that are wrong, and its targets; None where a model is never just right or
@@ -271,7 +291,7 @@ class Task(ABC):
         """How much better `outputs` are than `other` by the primary metric, or another (`loss`), in pairs; above zero is
         better. A `cautious` interval counts that either may be right alone on rows that have not been seen, though these
         few show none."""
-        weights = metrics.resample_weights(len(targets), seed=seed, groups=groups)
+        weights = self.resamples(targets, seed, groups)
         one, right = self.readings(outputs, targets)
         two, _ = self.readings(other, targets)
         one, two = (one, two) if self.metrics.get(metric or self.primary_metric, False) else (two, one)

@@ -39,8 +39,9 @@ def run(options: Options, context: Context) -> Outcome:
         raise ConfigError(f"--to {options.to} holds other files", "Name an empty folder, or add --force.")
     loaded = predictor.load(options.model or context.root, "cpu", "float32")
     if not loaded.task.outputs.decides:
+        lacking = "no gallery" if loaded.task.gives_embeddings else "no search"
         raise ConfigError(
-            f"a model whose answers are {loaded.task.outputs.words} cannot be exported yet: its graph has no search",
+            f"a model whose answers are {loaded.task.outputs.words} cannot be exported yet: its graph has {lacking}",
             "Use it by mmcli predict, or mmcli.load in Python.",
         )
     context.console.note(f"export: {loaded.artifact.name} as {options.format}")

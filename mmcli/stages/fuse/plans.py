@@ -114,6 +114,13 @@ def _plan(method: str, encoders: dict[str, Artifact], dataset: Dataset, options:
     head = head_of(dataset.task, settings, options.head)
     with torch.device("meta"):
         build_head(method, config.model_dump(), dict.fromkeys(encoders, 8), dict.fromkeys(encoders, ""), dataset.task, head)
+    wide = {name: own.config["head"]["config"].get("dim") for name, own in encoders.items()}
+    other = [name for name, own in wide.items() if dataset.task.enrolled and own != head["config"].get("dim")]
+    if other:
+        raise ConfigError(
+            f"the vectors of {', '.join(other)} are {wide[other[0]]} numbers wide, the head of F's {head['config'].get('dim')}",
+            "Train and fuse with the same head.embedding.dim: mmcli train-encoder --set head.embedding.dim=...",
+        )
     out_of_fold = bool(info.literals.get("NEEDS_FOLDS"))
     without = [artifact.config["column"] for artifact in encoders.values() if not artifact.config.get("folds")]
     if out_of_fold and without:

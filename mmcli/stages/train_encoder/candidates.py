@@ -99,8 +99,11 @@ def candidates_for(column: str, bench: Bench) -> list[Candidate]:
     names: dict[str, bool] = {}
     for architecture in options.architectures:
         if architecture == AUTO:
-            rows, whole = len(bench.dataset.splits["train"]), bench.dataset.task.tokens == "whole"
-            names |= dict.fromkeys(found.fitting_encoders(rows, bench.compute.device.type != "cpu", whole), True)
+            rows, task = len(bench.dataset.splits["train"]), bench.dataset.task
+            fitting = found.fitting_encoders(
+                rows, bench.compute.device.type != "cpu", task.tokens == "whole", task.gives_embeddings
+            )
+            names |= dict.fromkeys(fitting, True)
         elif _reads(architecture, found):
             names.setdefault(registry.canonical("encoders", architecture), False)
     return [_candidate(column, name, races, found, bench) for name, races in names.items()]

@@ -25,8 +25,9 @@ from mmcli.stages.train_encoder.jobs import BATCH_SIZE, job_for
 from mmcli.stages.train_encoder.race import let_race, track_of
 from mmcli.stages.train_encoder.steps import say_too_short
 from mmcli.training import device
+from mmcli.training.answering import outputs_of
 from mmcli.training.job import Job
-from mmcli.training.loop import CHECKPOINT, LOG, outputs_of, train
+from mmcli.training.loop import CHECKPOINT, LOG, train
 from mmcli.training.measuring import CHOICE
 
 PROFILES = "profiles"

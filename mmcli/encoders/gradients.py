@@ -29,7 +29,7 @@ class Config(BaseConfig):
 
     cells: int = Field(8, ge=2, le=32)
     """Cells a side."""
-    directions: int = Field(8, ge=2, le=32)
+    directions: int = Field(16, ge=2, le=32)
     """Directions of edges that are told apart, over half a turn."""
     pixels: int = Field(16, ge=0, le=64)
     """Grey pixels a side besides; 0 for none."""

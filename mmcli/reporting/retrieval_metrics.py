@@ -94,6 +94,11 @@ class Verification:
         )
         return cls(scores, first, second, same)
 
+    def touching(self, rows: Array) -> Verification:
+        """The pairs with a row among these, at least one."""
+        kept = np.isin(self.first, rows) | np.isin(self.second, rows)
+        return Verification(self.scores[kept], self.first[kept], self.second[kept], self.same[kept])
+
     @property
     def thresholds(self) -> Array:
         """The scores that tell pairs apart, falling."""

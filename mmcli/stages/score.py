@@ -159,7 +159,7 @@ def _told(
     for column in options.slices:
         for value, places in rows.reset_index(drop=True).fillna({column: "missing"}).groupby(column).groups.items():
             index = torch.as_tensor(list(places))
-            own = task.intervals(task.outputs.gather(outputs, index), right[index], seed)
+            own = task.within(outputs, right, index, seed)
             sliced.setdefault(column, {})[str(value)] = own
     _table(scores, sliced, task, len(right), context)
     primary = task.primary_metric

@@ -273,6 +273,17 @@ class Task(ABC):
         groups = self.draws(targets) if groups is None else groups
         return metrics.resample_weights(len(targets), seed=seed, groups=groups)
 
+    def within(
+        self, outputs: Any, targets: Tensor, index: Tensor, seed: int = 0, groups: Array | None = None
+    ) -> dict[str, Interval]:
+        """The metrics of the rows `index`, a slice of those given: `intervals` of theirs, where a row is judged by itself."""
+        groups = None if groups is None else groups[index.numpy()]
+        return self.intervals(self.outputs.gather(outputs, index), targets[index], seed, groups)
+
+    def taught(self, outputs: Any) -> Any:
+        """Outputs of train rows as they are judged: not by what is kept of these very rows."""
+        return outputs
+
     def disputed(self) -> tuple[Array, Array, Array] | None:
         """Readings of one row that are right, others that are wrong, and its targets; None where a model is never just right or
         wrong, so that two that differ do so on any rows."""

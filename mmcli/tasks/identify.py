@@ -15,7 +15,7 @@ from torch import Tensor
 from mmcli.config import Config as BaseConfig
 from mmcli.errors import DataError
 from mmcli.reporting import retrieval_charts, retrieval_metrics
-from mmcli.reporting.metrics import Array, Metric
+from mmcli.reporting.metrics import Array, Interval, Metric, interval_of
 from mmcli.reporting.svg import Figure
 from mmcli.signals import Outputs
 from mmcli.tables.names import tidy
@@ -152,10 +152,13 @@ class Identify(Task):
             ranks = 1 + ((best >= score[:, None]) & ~own).sum(1).double()
             losses = SCALE * best.double()
             losses = losses.logsumexp(1) - SCALE * score.double()
-            found &= score > -1.0
             return torch.where(found, ranks, torch.nan), torch.where(found, losses, torch.nan)
         among = Embedded(outputs.values, outputs.values, targets, outputs.threshold)
         return _ranks_beside(among), _beside(outputs.values, targets)
+
+    def taught(self, outputs: Embedded) -> Embedded:
+        """Each among the others."""
+        return outputs.by_themselves()
 
     def decode(self, outputs: Embedded) -> dict[str, list[Any]]:
         """The nearest enrolled identity, how similar it is, and whether that is enough to accept it."""
@@ -205,6 +208,19 @@ class Identify(Task):
         return [
             (int(pairs.first[own]), int(pairs.second[own]), f"{said}, similarity {pairs.scores[own]:.2f}") for own, said in told
         ]
+
+    def within(
+        self, outputs: Embedded, targets: Tensor, index: Tensor, seed: int = 0, groups: Array | None = None
+    ) -> dict[str, Interval]:
+        """Rows of a slice are looked up as ever, also among rows that are not in it; its pairs are those with a row in it."""
+        rows, identities = self.readings(outputs, targets)
+        weights, place, ones = self.resamples(targets, seed, groups), index.numpy(), np.ones((1, len(targets)))
+        pairs = retrieval_metrics.Verification.of_vectors(rows[:, START:], identities).touching(place)
+        found = {"eer": interval_of(retrieval_metrics.equal_error_rate(pairs, np.vstack([ones, weights])), len(place))}
+        for name, most in (("rank1", 1), ("rank5", 5)):
+            values = retrieval_metrics.ranked(rows[place, RANK], np.vstack([ones, weights])[:, place], most)
+            found[name] = interval_of(values, len(place))
+        return {name: found[name] for name in self.metrics}
 
     def draws(self, targets: Tensor) -> Array | None:
         """Identities are drawn, where there are some: rows of one are not independent."""

@@ -10,8 +10,6 @@ from torch import Tensor
 
 from mmcli.signals import OUTPUTS, Outputs
 
-SAME = 0.9999
-"""Cosine from which an enrolled row is taken for the very row that is looked up: it is not its own match."""
 BLOCK = 1024
 """Rows that are compared at a time."""
 
@@ -29,20 +27,21 @@ class Embedded:
     threshold: Tensor
     """A scalar: from which similarity on a row is taken for an enrolled identity."""
 
+    def by_themselves(self) -> Embedded:
+        """With nobody enrolled."""
+        return Embedded(self.values, self.gallery, torch.full_like(self.identities, -1), self.threshold)
+
     def __len__(self) -> int:
         return len(self.values)
 
     def by_identity(self) -> tuple[Tensor, Tensor]:
-        """The highest similarity of each row to each enrolled identity [N, C], and which those are [C], in order.
-
-        An enrolled row that is the very same as a row is not counted for it; an identity without another has -1."""
+        """The highest similarity of each row to each enrolled identity [N, C], and which those are [C], in order."""
         here = self.identities >= 0
         names, place = torch.unique(self.identities[here], return_inverse=True)
         enrolled, parts = self.gallery[here].float(), []
         for part in self.values.split(BLOCK):
             alike = part.float() @ enrolled.T
-            alike = torch.where(alike > SAME, -1.0, alike)
-            best = torch.full((len(part), len(names)), -1.0, device=part.device)
+            best = torch.full((len(part), len(names)), -2.0, device=part.device)
             parts.append(best.scatter_reduce(1, place.expand(len(part), -1), alike, "amax"))
         return torch.cat(parts) if parts else self.values.new_zeros(0, len(names)), names
 

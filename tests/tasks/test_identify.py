@@ -66,6 +66,20 @@ def test_a_mixed_split_counts_those_whom_train_knows() -> None:
     assert ranks[0] == 1 and np.isnan(ranks[1]) and ranks[2] == 1
 
 
+def test_train_rows_are_judged_among_each_other() -> None:
+    own = task()
+    rows = Embedded(unit(0.0, 1.0, 0.9, 2.0), unit(0.0, 1.0, 0.9, 2.0), torch.tensor([0, 0, 1, 1]), torch.zeros(()))
+    targets = torch.tensor([0, 0, 1, 1])
+    assert own.score(rows, targets)["rank1"] == 1.0  # each finds itself
+    assert own.score(own.taught(rows), targets)["rank1"] == 0.0
+
+
+def test_what_is_the_same_for_all_finds_nobody() -> None:
+    own = task("ann")
+    rows = Embedded(unit(0.5, 0.5), unit(0.5, 0.5, 0.5), torch.tensor([0, 0, 1]), torch.zeros(()))
+    assert own.score(rows, torch.tensor([0, 1]))["rank1"] == 0.0
+
+
 def test_a_prediction_names_the_nearest_and_says_whether_it_is_near_enough() -> None:
     own = task()
     found = own.decode(Embedded(unit(0.1, 0.75), unit(0.0, 1.6), torch.tensor([1, 0]), torch.tensor(0.9)))
@@ -78,6 +92,18 @@ def test_intervals_draw_identities_where_there_are_some() -> None:
     own = task()
     assert own.draws(torch.tensor([0, 0, 1, 1])) is None
     assert own.draws(torch.tensor([0, 1, 2, 3, 4])).tolist() == [0, 1, 2, 3, 4]  # type: ignore[union-attr]
+
+
+def test_a_slice_is_looked_up_among_all_and_its_pairs_touch_it() -> None:
+    own = task("cem", "dee")
+    rows = Embedded(unit(0.0, 0.1, 1.0, 1.2), unit(3.0), torch.tensor([0]), torch.zeros(()))
+    targets = torch.tensor([2, 2, 3, 3])
+    alone = own.score(own.outputs.gather(rows, torch.tensor([0, 2])), targets[[0, 2]])
+    assert math.isnan(alone["rank1"])
+    found = own.within(rows, targets, torch.tensor([0, 2]))
+    assert found["rank1"].value == 1.0
+    assert found["eer"].value == 0.0
+    assert found["rank1"].n == 2
 
 
 def test_the_worst_pairs_are_of_one_far_apart_and_of_two_near() -> None:

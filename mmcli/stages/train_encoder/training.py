@@ -125,10 +125,10 @@ def _train(candidate: Candidate, bench: Bench, draft: Draft) -> None:
         embeddings[fusion_job.OUT_OF_FOLD] = _out_of_fold(candidate, outputs, bench, draft.path)
     draft.tensors[loading.EMBEDDINGS] = tensors.save(draft.path / loading.EMBEDDINGS, embeddings)
     draft.tensors[loading.WEIGHTS] = tensors.save(draft.path / loading.WEIGHTS, network.state_dict())
+    val_rows, train_rows = dataset.splits["val"], dataset.splits["train"]
     scores = {
-        split: task.score(kind.gather(outputs, index), dataset.targets[index])
-        for split, index in dataset.splits.items()
-        if split != "test"
+        "val": task.score(kind.gather(outputs, val_rows), dataset.targets[val_rows]),
+        "train": task.score(task.taught(kind.gather(outputs, train_rows)), dataset.targets[train_rows]),
     }
     draft.metrics.update(
         primary_metric=task.primary_metric,

@@ -69,7 +69,7 @@ def parts_page() -> Iterator[str]:
             yield from _options(f"{KEY_OF_ROOM[room]}.{name}", registry.config_of(part))
 
 
-TRAITS = {"encoders": ("kinds",), "fusions": ("family", "absent_inputs", "order_sensitive")}
+TRAITS = {"encoders": ("kinds",), "fusions": ("family", "memory", "absent_inputs", "order_sensitive")}
 
 
 def _shown(value: Any) -> str:
@@ -100,16 +100,24 @@ def fusions_page() -> Iterator[str]:
         "paper, its equation and its formula of parameters) and from `docs/fusions.json`, which\n"
         "`python benchmarks/fusions.py DATA` measures.\n"
     )
-    yield "| method | family | missing inputs | order matters | cost grows with | when |\n| --- | --- | --- | --- | --- | --- |"
+    yield "| method | family | memory | missing inputs | order matters | cost grows with | when |"
+    yield "| --- | --- | --- | --- | --- | --- | --- |"
     for name, info in registry.parts("fusions").items():
         about = info.literals["ABOUT"]
         also = f" (`{'`, `'.join(info.aliases)}`)" if info.aliases else ""
         ordered = "yes" if about["ordered"] else "no"
-        cells = [f"`{name}`{also}", about["family"], ABSENT[about["absent"]], ordered, about["cost"], about["use"]]
+        memory = "" if about["family"] == "decision" else about["memory"]
+        cells = [f"`{name}`{also}", about["family"], memory, ABSENT[about["absent"]], ordered, about["cost"], about["use"]]
         yield "| " + " | ".join(cells) + " |"
     yield (
         "\nM columns of width D, H the width of the fused features, S all tokens, T those of one column, C classes, R rank,\n"
-        "K, N and E as in the method's file. A method of your own: [own-part.md](own-part.md).\n"
+        "K, N and E as in the method's file. A method of your own: [own-part.md](own-part.md).\n\n"
+        "Memory is what a head finds that reads tokens, for answers that are texts: the tokens of all columns; one for each\n"
+        "of those of the leading column, in their order; latents of the method's own; or the pooled features alone. Methods\n"
+        "of the family feature join each token of a column with the other columns' pooled features as if it were its own\n"
+        "column's: the gate of `gated` opens token by token, `parallel` puts each token beside the other columns,\n"
+        "`sequential` reads it after the columns before its own. Nothing more is learnt for\n"
+        "it, and classes and numbers are fused as ever.\n"
     )
     options = DOCS / "options.json"
     if options.exists():

@@ -42,6 +42,10 @@ class ConfigError(MmcliError):
     code = ExitCode.USAGE
 
 
+class MissingPackageError(ConfigError):
+    """What was asked for needs a package that is not installed."""
+
+
 class DataError(MmcliError):
     """The user's table or its media are not what the stage needs."""
 
@@ -52,6 +56,10 @@ class ArtifactError(MmcliError):
     """An artifact is missing, stale, damaged or of another version."""
 
     code = ExitCode.ARTIFACT
+
+
+class ChangedError(ArtifactError):
+    """An artifact was replaced by another process while it was read: reading it again gives the new one."""
 
 
 class BusyError(MmcliError):

@@ -132,11 +132,6 @@ class Column(_Movable):
         """int64 [N] where ragged, else None."""
         return None if self.offsets is None else self.offsets.diff()
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the values."""
-        return self.values.numel() * self.values.element_size()
-
     def gather(self, index: Tensor) -> Signal:
         """The rows `index` [B] as a batch, ragged ones padded with zeros to the longest."""
         if self.offsets is None:
@@ -242,8 +237,27 @@ class RaggedFeatures(_Movable):
         return Features(self.pooled[index], own.values, own.mask(), own.present, outputs)
 
 
-FeatureTable = Features | RaggedFeatures
-"""Features of a whole table, whose rows are to be had as batches: bounded, or ragged and whole."""
+class FeatureTable(Protocol):
+    """Features of a whole table, whose rows are to be had as batches: bounded (`Features`), with all tokens (`RaggedFeatures`)
+    or with all tokens on disk (`StreamedFeatures`)."""
+
+    @property
+    def pooled(self) -> Tensor:
+        """[N, D]."""
+
+    @property
+    def present(self) -> Tensor:
+        """bool [N]."""
+
+    @property
+    def outputs(self) -> Tensor | None:
+        """As in `Features`."""
+
+    def gather(self, index: Tensor) -> Features:
+        """The rows `index` [B] as a batch."""
+
+    def to(self, device: torch.device) -> Self:
+        """The features, their batches on the device."""
 
 
 @dataclass(frozen=True)
@@ -341,6 +355,14 @@ class Outputs(ABC):
 
     def tempered(self, outputs: Any, temperature: Tensor) -> Any:  # noqa: ARG002 - for those that have probabilities
         """With their probabilities flattened by a temperature, where they have some."""
+        return outputs
+
+    def glimpse(self, outputs: Any) -> Any:
+        """As they are scored while training goes on: of answers that take a search, a cheap one."""
+        return outputs
+
+    def answered(self, outputs: Any) -> Any:
+        """With all done that an answer takes, where they leave some of it until it is asked for."""
         return outputs
 
 

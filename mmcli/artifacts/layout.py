@@ -12,9 +12,12 @@ from urllib.parse import unquote
 
 PREPROCESS = "preprocess"
 BASELINES = "baselines"
+FUSIONS = "fusions"
 OPTIMIZED = "optimized"
 LEADERBOARD = "leaderboard"
 EVALUATION = "evaluation"
+SCHEMA = "schema.json"
+"""In `PREPROCESS`: what the columns are."""
 TRADEOFF = "tradeoff.json"
 """In `OPTIMIZED`: all models that were measured."""
 
@@ -83,25 +86,51 @@ def fusion(method: str) -> str:
 
 def encoders(root: Path) -> list[tuple[str, str]]:
     """(column, architecture) of every encoder there, complete or not, sorted by folder."""
-    return [
-        (_told(path, "column") or unquote(path.parent.name), _told(path, "architecture") or unquote(path.name))
-        for path in _folders(root / "encoders", "*/*")
-    ]
+    found = []
+    for path in _folders(root / "encoders", "*/*"):
+        told = _told(path, "column"), _told(path, "architecture")
+        here = encoder(*told) == path.relative_to(root).as_posix()
+        found.append(told if here else (unquote(path.parent.name), unquote(path.name)))
+    return found
+
+
+def encoder_names(root: Path) -> list[str]:
+    """The names of all encoders, complete or not, sorted."""
+    return [path.relative_to(root).as_posix() for path in _folders(root / "encoders", "*/*")]
+
+
+def encoders_of(root: Path, column: str) -> list[str]:
+    """The names of a column's encoders, complete or not, sorted."""
+    return [path.relative_to(root).as_posix() for path in _folders(root / "encoders", f"{_literal(safe(column))}/*")]
 
 
 def fusions(root: Path) -> list[str]:
     """The method of every fusion there, sorted by folder."""
-    return [_told(path, "method") or unquote(path.name) for path in _folders(root / "fusions", "*")]
+    found = []
+    for path in _folders(root / "fusions", "*"):
+        told = _told(path, "method")
+        found.append(told if fusion(told) == path.relative_to(root).as_posix() else unquote(path.name))
+    return found
+
+
+def fusion_names(root: Path) -> list[str]:
+    """The names of all fusions, complete or not, sorted."""
+    return [path.relative_to(root).as_posix() for path in _folders(root / "fusions", "*")]
+
+
+def _literal(name: str) -> str:
+    """A folder's name, of which no character stands for others in a pattern."""
+    return re.sub(r"([*?[])", r"[\1]", name)
 
 
 def _told(folder: Path, key: str) -> str:
     """What the manifest in a folder says of its name, which may not tell; empty where there is none that says it."""
     try:
         manifest = json.loads((folder / "artifact.json").read_text(encoding="utf-8"))
-        told = str(manifest["config"][key])
-    except (OSError, ValueError, KeyError, TypeError):
+        told = manifest["config"][key]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return ""
-    return told
+    return told if isinstance(told, str) else ""
 
 
 def _folders(base: Path, pattern: str) -> list[Path]:

@@ -2,43 +2,64 @@
 
 An artifact under construction is the hidden directory `.NAME.partial` beside its place. It is named for what it will be and
 holds the fingerprint of what it is made from, so a killed stage finds its own shards and checkpoints again and goes on from
-there. When all files are there the manifest is written last, everything is flushed to disk, and the directory renamed.
+there. When all files are there the manifest is written last, everything is flushed to disk, and the directory takes the place
+of the old one in one step.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import platform
-import shutil
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from safetensors import SafetensorError
 
 from mmcli import __version__
+from mmcli.artifacts import disk, manifest, placing
+from mmcli.artifacts.disk import write_atomic
+from mmcli.artifacts.history import remember
 from mmcli.artifacts.lock import locked
-from mmcli.errors import ArtifactError
+from mmcli.artifacts.manifest import FORMAT_VERSION, MANIFEST, digest
+from mmcli.errors import ArtifactError, BusyError, ChangedError, MissingPackageError, MmcliError
 
-FORMAT_VERSION = 6
-MANIFEST = "artifact.json"
-HISTORY = "history.jsonl"
-_FINGERPRINT = ".fingerprint"
+__all__ = [
+    "FORMAT_VERSION",
+    "MANIFEST",
+    "Artifact",
+    "Draft",
+    "digest",
+    "exists",
+    "file_digest",
+    "read",
+    "read_again",
+    "require_fresh",
+    "stale_parent",
+    "up_to_date",
+    "write_atomic",
+    "writing",
+]
 
-
-def digest(value: Any) -> str:
-    """sha256 of a JSON value in canonical form: for fingerprints and content hashes."""
-    text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str)
-    return hashlib.sha256(text.encode()).hexdigest()
+T = TypeVar("T")
+_OTHERS = (OSError, SafetensorError)
+"""What libraries raise of files that are not theirs."""
 
 
 def file_digest(path: Path) -> str:
     """sha256 of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return disk.digest_of(path)
+
+
+def read_again(work: Callable[[], T]) -> T:
+    """What `work` gives; done once more where an artifact was replaced meanwhile."""
+    try:
+        return work()
+    except ChangedError:
+        return work()
 
 
 @dataclass(frozen=True)
@@ -74,19 +95,71 @@ class Artifact:
         """The path of one of its files, after checking its sha256.
 
         Raises:
-            ArtifactError: the file is missing or is not what the manifest says.
+            ArtifactError: the file is missing, is a link, or is not what the manifest says.
         """
         entry = self.manifest["files"].get(relative)
         path = self.path / relative
         if entry is None or not path.is_file():
-            raise ArtifactError(f"{self.path} lacks the file {relative}", self._remake())
-        if file_digest(path) != entry["sha256"]:
-            raise ArtifactError(f"{path} is damaged: its sha256 is not the manifest's", self._remake())
+            raise self._wrong(f"{self.path} lacks the file {relative}")
+        if self.path.resolve() / relative != path.resolve():
+            raise self._wrong(f"{path} is a link: a file of an artifact lies in its folder")
+        try:
+            found = disk.digest_of(path)
+        except FileNotFoundError:
+            raise self._wrong(f"{self.path} lacks the file {relative}") from None
+        if found != entry["sha256"]:
+            raise self._wrong(f"{path} is damaged: its sha256 is not the manifest's")
         return path
 
     def json(self, relative: str) -> Any:
         """One of its JSON files, checked and parsed."""
-        return json.loads(self.file(relative).read_text(encoding="utf-8"))
+        path = self.file(relative)
+        try:
+            return manifest.parse(path.read_bytes())
+        except ValueError as error:
+            raise ArtifactError(f"{path} is no JSON that can be read: {error}", self._remake()) from None
+
+    @contextmanager
+    def understood(self, what: str = "") -> Iterator[None]:
+        """Makes something of its content.
+
+        Raises:
+            ArtifactError: that makes no sense: an unknown part, options or tensors that do not fit; says what to run.
+        """
+        try:
+            yield
+        except (ArtifactError, BusyError, MissingPackageError):
+            raise
+        except MmcliError as error:
+            said = " ".join(filter(None, (error.message, error.remedy)))
+            raise ArtifactError(f"{self.path}{what and f', {what}'}: {said}", self._remake()) from None
+        except (
+            *_OTHERS,
+            ArithmeticError,
+            AssertionError,
+            AttributeError,
+            LookupError,
+            MemoryError,
+            RecursionError,
+            RuntimeError,
+            TypeError,
+            ValueError,
+        ) as error:
+            line = next(iter(str(error).splitlines()), "")[:200]
+            raise ArtifactError(
+                f"{self.path}{what and f', {what}'}: what it says makes no sense: {type(error).__name__}: {line}",
+                self._remake(),
+            ) from error
+
+    def _wrong(self, message: str) -> ArtifactError:
+        """The error; another where the artifact has been replaced since its manifest was read."""
+        try:
+            now = json.loads((self.path / MANIFEST).read_text(encoding="utf-8"))["seal"]
+        except (OSError, ValueError, KeyError, TypeError):
+            now = None
+        if now is not None and now != self.manifest["seal"]:
+            return ChangedError(f"{self.path} was replaced while it was read", "Run the same command again.")
+        return ArtifactError(message, self._remake())
 
     def _remake(self) -> str:
         return f'Make it again: "{self.manifest["command"]} --force".'
@@ -106,6 +179,8 @@ class Draft:
     """Part -> prefixes of its files: children may depend on a part alone, as the parent `NAME#PART`."""
     volatile: set[str] = field(default_factory=set)
     """Files that may differ between equal runs (they hold times): not part of the content hash."""
+    measured: set[str] = field(default_factory=lambda: {"seconds"})
+    """Metrics that may: what a clock had a say in."""
 
     def write_json(self, relative: str, value: Any) -> None:
         """A readable JSON file, flushed to disk."""
@@ -124,27 +199,32 @@ def writing(
     parents: Mapping[str, str],
     fingerprint: str,
     late: Mapping[str, Any] | None = None,
+    anew: bool = False,
 ) -> Iterator[Draft]:
-    """Makes the artifact `name` under `root`: yields its draft, then seals it; on an exception the draft stays, to be resumed.
-    What `late` holds by then is laid over the config: what only the work itself could tell.
+    """Makes the artifact `name` under `root`: yields its draft, then seals it; on an exception the draft stays, to be resumed
+    by its like, unless that begins `anew`. What `late` holds by then is laid over the config: what only the work itself could
+    tell.
 
     Raises:
         BusyError: another process is writing it.
     """
     final = root / name
-    partial = final.parent / f".{final.name}.partial"
+    partial = placing.partial_of(final)
     with locked(root, name):
-        _recover(final, partial)
-        resumed = _matches(partial, fingerprint)
-        if not resumed:
-            shutil.rmtree(partial, ignore_errors=True)
+        placing.recover(final)
+        resumed = not anew and placing.matches(partial, fingerprint)
+        if resumed:
+            disk.swept(partial, all_of_them=True)
+        else:
+            disk.removed(partial)
             partial.mkdir(parents=True)
-            write_atomic(partial / _FINGERPRINT, fingerprint.encode())
+            write_atomic(partial / placing.FINGERPRINT, fingerprint.encode())
         started = time.time()
         draft = Draft(partial, parents, resumed)
         yield draft
-        (partial / _FINGERPRINT).unlink()
-        manifest: dict[str, Any] = {
+        disk.swept(partial, all_of_them=True)
+        made: dict[str, Any] = {
+            "name": name,
             "kind": kind,
             "format_version": FORMAT_VERSION,
             "command": command,
@@ -152,47 +232,53 @@ def writing(
             "seed": seed,
             "parents": dict(parents),
             "fingerprint": fingerprint,
-            "files": _files(partial, draft.tensors),
+            "files": _files(partial, draft),
             "metrics": draft.metrics,
+            "measured": sorted(draft.measured & set(draft.metrics)),
         }
-        lasting = {file: entry["sha256"] for file, entry in manifest["files"].items() if file not in draft.volatile}
-        manifest["hash"] = digest([kind, manifest["config"], lasting])
-        manifest["parts"] = {
-            part: digest({file: sha for file, sha in lasting.items() if file.startswith(tuple(prefixes))})
+        made = json.loads(json.dumps(made, ensure_ascii=False))  # as it will be read
+        made["hash"] = manifest.content_hash(made)
+        made["parts"] = {
+            part: digest(
+                {file: sha for file, sha in manifest.lasting(made["files"]).items() if file.startswith(tuple(prefixes))}
+            )
             for part, prefixes in draft.parts.items()
         }
-        manifest["seconds"] = round(time.time() - started, 3)
-        manifest["created"] = time.strftime("%Y-%m-%dT%H:%M:%S%z")
-        manifest["versions"] = _versions()
-        write_atomic(partial / MANIFEST, json.dumps(manifest, ensure_ascii=False, indent=1).encode())
-        _replace(final, partial)
-        _remember(root, name, manifest)
+        made["seconds"] = round(time.time() - started, 3)
+        made["created"] = time.strftime("%Y-%m-%dT%H:%M:%S%z")
+        made["versions"] = _versions()
+        made["seal"] = manifest.seal(made)
+        write_atomic(partial / MANIFEST, json.dumps(made, ensure_ascii=False, indent=1).encode())
+        placing.replace(final)
+        remember(root, name, made)
 
 
 def read(root: Path, name: str, kind: str, made_by: str) -> Artifact:
     """The complete artifact `name`.
 
     Raises:
-        ArtifactError: missing, unfinished, damaged, of another kind or format version; says what to run.
+        ArtifactError: missing, unfinished, damaged, of another kind or format version, copied from under another name; says
+            what to run.
     """
     path = root / name
+    again = f'Make it again: "{made_by} --force".' if made_by else "Make it again, or remove its folder."
     if not (path / MANIFEST).is_file():
-        state = "is unfinished" if (path.parent / f".{path.name}.partial").exists() else "does not exist"
+        placing.tidy(root, name)
+    if not (path / MANIFEST).is_file():
+        state = "is unfinished" if placing.partial_of(path).exists() else "does not exist"
         raise ArtifactError(f"{path} {state}", f'Run "{made_by}" first, or name another folder with --artifacts.')
     try:
-        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
-        if not isinstance(manifest, dict) or "hash" not in manifest:
-            raise ValueError("not a manifest")
-    except (json.JSONDecodeError, UnicodeDecodeError, ValueError) as error:
-        raise ArtifactError(f"{path / MANIFEST} is damaged: {error}", f'Make it again: "{made_by} --force".') from None
-    if manifest.get("kind") != kind:
-        raise ArtifactError(f"{path} holds a {manifest.get('kind')}, expected a {kind}", "Name another folder.")
-    if manifest.get("format_version") != FORMAT_VERSION:
+        found = manifest.of(path, name)
+    except (OSError, ValueError) as error:
+        raise ArtifactError(f"{path / MANIFEST} is damaged: {error}", again) from None
+    if found["kind"] != kind:
+        raise ArtifactError(f"{path} holds a {str(found['kind'])[:80]}, expected a {kind}", f"Name another folder. {again}")
+    if found["format_version"] != FORMAT_VERSION:
         raise ArtifactError(
-            f"{path} has format version {manifest.get('format_version')}, this mmcli {__version__} reads {FORMAT_VERSION}",
-            f'Make it again: "{made_by} --force".',
+            f"{path} has format version {str(found['format_version'])[:20]}, this mmcli {__version__} reads {FORMAT_VERSION}",
+            again,
         )
-    return Artifact(root, name, manifest)
+    return Artifact(root, name, found)
 
 
 def exists(root: Path, name: str) -> bool:
@@ -201,19 +287,42 @@ def exists(root: Path, name: str) -> bool:
 
 
 def stale_parent(artifact: Artifact) -> str | None:
-    """The name of a parent that has changed, gone, or is itself stale since the artifact was made; None if it is fresh."""
+    """The name of a parent that has changed, gone, or is itself stale since the artifact was made; None if it is fresh.
+
+    Raises:
+        ArtifactError: a parent is damaged, or what comes of it is among those that it came of.
+    """
+    return _stale_parent(artifact, (), {})
+
+
+def _stale_parent(artifact: Artifact, above: tuple[str, ...], known: dict[str, Artifact | None]) -> str | None:
+    if artifact.name in above:
+        raise ArtifactError(f"{artifact.path} comes of itself: {' of '.join((*above, artifact.name))}", artifact._remake())
     for reference, parent_hash in artifact.manifest["parents"].items():
         parent, _, part = reference.partition("#")
-        manifest = artifact.root / parent / MANIFEST
-        if not manifest.is_file():
+        if parent not in known:
+            known[parent] = _parent_of(artifact, parent)
+        current = known[parent]
+        if current is None or parent_hash != (current.manifest["parts"].get(part) if part else current.hash):
             return str(parent)
-        current = json.loads(manifest.read_text(encoding="utf-8"))
-        if parent_hash != (current["parts"].get(part) if part else current["hash"]):
-            return str(parent)
-        deeper = stale_parent(Artifact(artifact.root, parent, current))
+        deeper = _stale_parent(current, (*above, artifact.name), known)
         if deeper:
             return deeper
     return None
+
+
+def _parent_of(artifact: Artifact, parent: str) -> Artifact | None:
+    """None where it is not there, or of an older format."""
+    path = artifact.root / parent
+    try:
+        found = manifest.of(path, parent)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise ArtifactError(
+            f"{path / MANIFEST} is damaged: {error}", f'Make it again with --force, then: "{artifact.manifest["command"]}".'
+        ) from None
+    return Artifact(artifact.root, parent, found) if found["format_version"] == FORMAT_VERSION else None
 
 
 def require_fresh(artifact: Artifact) -> Artifact:
@@ -231,101 +340,29 @@ def require_fresh(artifact: Artifact) -> Artifact:
 
 
 def up_to_date(root: Path, name: str, fingerprint: str) -> Artifact | None:
-    """The artifact, if it is complete and was made from exactly this fingerprint."""
-    manifest_file = root / name / MANIFEST
-    if not manifest_file.is_file():
+    """The artifact, if it is complete and was made from exactly this fingerprint; what a killed process left beside it is put
+    in its place or goes."""
+    placing.tidy(root, name)
+    try:
+        found = manifest.of(root / name, name)
+    except (OSError, ValueError):
         return None
-    try:
-        manifest = json.loads(manifest_file.read_text(encoding="utf-8"))
-        same = manifest["fingerprint"] == fingerprint and manifest["format_version"] == FORMAT_VERSION
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError):
+    if found["format_version"] != FORMAT_VERSION or found["fingerprint"] != fingerprint:
         return None
-    return Artifact(root, name, manifest) if same else None
+    return Artifact(root, name, found)
 
 
-def write_atomic(path: Path, data: bytes, *, flush: bool = True) -> None:
-    """Writes a file so that it is either whole or not there, and, with `flush`, on disk when this returns."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.writing")
-    with temporary.open("wb") as file:
-        file.write(data)
-        if flush:
-            file.flush()
-            os.fsync(file.fileno())
-    temporary.replace(path)
-
-
-def history(root: Path) -> list[dict[str, Any]]:
-    """What was made under a root, the oldest first: name, command, created, seconds, hash, and of the metrics those of val and
-    test. A line that cannot be read (cut off, or changed by hand) is passed over."""
-    try:
-        lines = (root / HISTORY).read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return []
-    found = []
-    for line in lines:
-        with suppress(ValueError):
-            entry = json.loads(line)
-            if isinstance(entry, dict) and "name" in entry:
-                found.append(entry)
-    return found
-
-
-def _remember(root: Path, name: str, manifest: Mapping[str, Any]) -> None:
-    """Adds a line to the history, in one write: several processes may do so at once. It is no artifact: nothing rests on it."""
-    metrics = {key: own for key, own in manifest["metrics"].items() if key in {"primary_metric", "val", "test", "train"}}
-    told = {key: manifest[key] for key in ("kind", "created", "seconds", "command", "hash", "seed")}
-    line = json.dumps({"name": name, **told, "metrics": metrics}, ensure_ascii=False) + "\n"
-    with suppress(OSError), (root / HISTORY).open("ab", buffering=0) as file:
-        file.write(line.encode())
-
-
-def _matches(partial: Path, fingerprint: str) -> bool:
-    file = partial / _FINGERPRINT
-    return file.is_file() and file.read_text(encoding="utf-8") == fingerprint
-
-
-def _recover(final: Path, partial: Path) -> None:
-    """Ends a replacement that a kill cut in two: the new artifact was sealed, the old one already moved aside."""
-    if (partial / MANIFEST).is_file():
-        _replace(final, partial)
-    elif not final.exists() and _aside(final).exists():
-        _aside(final).rename(final)
-    shutil.rmtree(_aside(final), ignore_errors=True)
-
-
-def _replace(final: Path, partial: Path) -> None:
-    _sync(partial)
-    if final.exists():
-        shutil.rmtree(_aside(final), ignore_errors=True)
-        final.rename(_aside(final))
-    partial.rename(final)
-    _sync(final.parent)
-    shutil.rmtree(_aside(final), ignore_errors=True)
-
-
-def _aside(final: Path) -> Path:
-    return final.parent / f".{final.name}.old"
-
-
-def _sync(path: Path) -> None:
-    """Puts a file or a directory on disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _files(folder: Path, tensors: Mapping[str, Any]) -> dict[str, Any]:
+def _files(folder: Path, draft: Draft) -> dict[str, Any]:
     entries = {}
     for path in sorted(folder.rglob("*")):
-        if path.is_file():
-            relative = path.relative_to(folder).as_posix()
-            _sync(path)
-            entry: dict[str, Any] = {"bytes": path.stat().st_size, "sha256": file_digest(path)}
-            if relative in tensors:
-                entry["tensors"] = tensors[relative]
+        relative = path.relative_to(folder).as_posix()
+        if path.is_file() and relative not in {placing.FINGERPRINT, MANIFEST}:
+            disk.sync(path)
+            entry: dict[str, Any] = {"bytes": path.stat().st_size, "sha256": disk.digest_of(path)}
+            if relative in draft.tensors:
+                entry["tensors"] = draft.tensors[relative]
+            if relative in draft.volatile:
+                entry["fleeting"] = True
             entries[relative] = entry
     return entries
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import replace
 from typing import Any, get_args
 
 import torch
@@ -10,7 +11,7 @@ import torch
 from mmcli import registry
 from mmcli.checks import Check
 from mmcli.encoders import parameter_count
-from mmcli.fusions import Family, Fusion
+from mmcli.fusions import Family, Fusion, Memory, usable
 from mmcli.signals import Decision, Features, Fused
 
 WIDTHS = (8, 5, 12, 3)
@@ -74,7 +75,10 @@ def what_a_user_is_told_of_it(subject: Subject) -> None:
     about = subject.about
     assert isinstance(about, dict), "the file has no ABOUT, a dict of plain values"
     wanted = {"family", "absent", "ordered", "cost", "use"}
-    assert set(about) == wanted, f"ABOUT has {', '.join(sorted(about))}; expected {', '.join(sorted(wanted))}"
+    told = set(about) - {"memory"}
+    assert told == wanted, f"ABOUT has {', '.join(sorted(told))}; expected {', '.join(sorted(wanted))}, and may have memory"
+    memory = about.get("memory", "pooled")
+    assert memory in get_args(Memory), f"ABOUT: the memory is {memory!r}, not one of {get_args(Memory)}"
     assert about["family"] in get_args(Family), f"ABOUT: the family is {about['family']!r}, not one of {get_args(Family)}"
     assert about["absent"] in {"masked", "embedding"}, f"ABOUT: absent is {about['absent']!r}, not masked or embedding"
     assert isinstance(about["ordered"], bool), f"ABOUT: ordered is {about['ordered']!r}, not True or False"
@@ -132,6 +136,91 @@ def the_order_of_the_dict_is_nothing(subject: Subject) -> None:
     assert torch.equal(fusion(whole).pooled, fusion(backwards).pooled), "it goes by the order of the dict, not by names"
 
 
+def as_heads_find_them(own: Features) -> Features:
+    """The features with one token in rows whose cell is absent, as a model gives them."""
+    first = torch.arange(own.mask.shape[1])[None] == 0
+    return replace(own, mask=torch.where(own.present[:, None], own.mask, first))
+
+
+def remembered(fusion: Fusion, given: dict[str, Features]) -> tuple[torch.Tensor, torch.Tensor]:
+    """The tokens [B, T, H] and their mask [B, T] that it gives heads."""
+    fused = fusion.remembered(given)
+    assert fused.tokens is not None and fused.mask is not None, f"ABOUT says memory {fusion.memory}, and there are no tokens"
+    return fused.tokens, fused.mask
+
+
+def the_memory_is_what_is_told_of_it(subject: Subject) -> None:
+    """Tokens [B, T, dim] with a mask, as many as `memory` says, finite; the pooled features are those without them."""
+    memory = subject.kind.memory
+    for columns in (1, 2, 3, 4):
+        fusion = subject.build(columns)
+        given = {name: as_heads_find_them(own) for name, own in features(columns).items()}
+        fused = fusion.remembered(given)
+        if fused.logits is None:
+            assert torch.equal(fused.pooled, fusion(given).pooled), "the pooled features change where tokens are asked for"
+        if memory == "pooled":
+            assert fused.tokens is None, "there are tokens, and ABOUT does not say of which kind (memory)"
+            continue
+        tokens, mask = remembered(fusion, given)
+        assert tokens.shape == (*mask.shape, fusion.dim) and mask.dtype == torch.bool, (
+            f"tokens are {list(tokens.shape)}, their mask {mask.dtype} {list(mask.shape)}; expected a width of {fusion.dim}"
+        )
+        assert bool(tokens[mask].isfinite().all()), f"tokens are not finite with {columns} columns"
+        counts = torch.stack([own.mask.sum(1) for own in given.values()], 1)
+        here = usable(torch.stack([own.present for own in given.values()], 1))
+        lead = counts.gather(1, here.long().argmax(1, keepdim=True))[:, 0]
+        heard = here if subject.kind.absent_inputs == "masked" else torch.ones_like(here)
+        wanted = {"columns": (counts * heard).sum(1), "lead": lead, "latents": mask.sum(1)[:1].expand(ROWS)}[memory]
+        found = mask.sum(1).tolist()
+        assert found == wanted.tolist(), f"rows have {found} tokens, by memory {memory} they would have {wanted.tolist()}"
+
+
+def absent_inputs_say_nothing_in_the_memory(subject: Subject) -> None:
+    """Where ABOUT says `masked`, tokens do not change with what an absent column holds."""
+    if subject.kind.absent_inputs != "masked" or subject.kind.memory == "pooled":
+        return
+    fusion, one = subject.build(3), features(3)
+    last = list(one)[-1]
+    (tokens, mask), (others, _) = (remembered(fusion, own) for own in (one, {**one, last: changed(one[last], row=1)}))
+    same = torch.equal(tokens[1][mask[1]], others[1][mask[1]])
+    assert same, "row 1 lacks the last column, yet its tokens change with what that column holds"
+
+
+def tokens_of_the_lead_keep_their_order(subject: Subject) -> None:
+    """Where ABOUT says memory `lead`, token t goes with token t of the first column: it changes most with that."""
+    if subject.kind.memory != "lead":
+        return
+    for columns in (1, 3):
+        fusion, one = subject.build(columns), features(columns)
+        first = next(iter(one))
+        before, mask = remembered(fusion, one)
+        for place in range(int(mask[0].sum())):
+            tokens = one[first].tokens.clone()
+            tokens[0, place] = -tokens[0, place]
+            after, _ = remembered(fusion, {**one, first: replace(one[first], tokens=tokens)})
+            most = int((after - before)[0].abs().sum(1).argmax())
+            assert most == place, f"token {most} follows token {place} of the first column"
+
+
+def padding_says_nothing(subject: Subject) -> None:
+    """A row's result does not depend on how many tokens other rows of the batch have."""
+    fusion, one = subject.build(3), features(3)
+    longer = {
+        name: replace(
+            own,
+            tokens=torch.cat([own.tokens, torch.full((ROWS, 3, own.tokens.shape[2]), 9.0)], 1),
+            mask=torch.cat([own.mask, torch.zeros(ROWS, 3, dtype=torch.bool)], 1),
+        )
+        for name, own in one.items()
+    }
+    short, long = fusion.remembered(one), fusion.remembered(longer)
+    assert torch.allclose(short.pooled, long.pooled, atol=1e-5, rtol=1e-4), "the features change with padding"
+    if subject.kind.memory != "pooled":
+        (tokens, mask), (others, other_mask) = remembered(fusion, one), remembered(fusion, longer)
+        assert torch.equal(mask.sum(1), other_mask.sum(1)), "the number of tokens changes with padding"
+        assert torch.allclose(tokens[mask], others[other_mask], atol=1e-5, rtol=1e-4), "the tokens change with padding"
+
+
 def gradients_reach_every_parameter(subject: Subject) -> None:
     """Training can move all of it, and no gradient is infinite."""
     fusion = subject.build(3).train()
@@ -180,6 +269,10 @@ CHECKS: tuple[Check, ...] = (
     every_present_column_counts,
     rows_do_not_see_each_other,
     the_order_of_the_dict_is_nothing,
+    the_memory_is_what_is_told_of_it,
+    absent_inputs_say_nothing_in_the_memory,
+    tokens_of_the_lead_keep_their_order,
+    padding_says_nothing,
     gradients_reach_every_parameter,
     saved_and_loaded_it_is_the_same,
     bfloat16,

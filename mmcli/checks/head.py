@@ -48,7 +48,7 @@ class Subject:
     def bits(self, outputs: Any) -> dict[str, Tensor]:
         """Outputs as they are kept on disk."""
         kind = self.task.outputs
-        return kind.save(kind.plain(outputs))
+        return kind.save(kind.answered(kind.plain(outputs)))
 
 
 def _differ(one: dict[str, Tensor], other: dict[str, Tensor], same: Callable[[Tensor, Tensor], bool] = torch.equal) -> str:

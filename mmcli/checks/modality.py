@@ -117,6 +117,24 @@ def augmenting_varies_values_and_keeps_the_rest(subject: Subject) -> None:
         assert torch.equal(made[0].present, signal.present), f"{strength}: other rows are present"
 
 
+def stretching_leaves_room_and_keeps_the_rest(subject: Subject) -> None:
+    """The same seed gives the same values of the same rows, none of them shorter than what was asked, if it was not before."""
+    modality = subject.fitted()
+    signal = subject.signal(modality)
+    if signal.lengths is None:
+        return
+    least, made = (signal.lengths * 0.95).round().long(), []
+    for _ in range(2):
+        torch.manual_seed(0)
+        made.append(modality.stretch(signal, least))
+    lengths = made[0].lengths
+    assert lengths is not None, "the lengths are gone"
+    assert equal(made[0].values, made[1].values), "the same seed gives other values"
+    assert torch.equal(made[0].present, signal.present), "other rows are present"
+    assert bool((lengths >= least).all()), f"lengths of {lengths.tolist()}, {least.tolist()} were needed"
+    assert made[0].values.shape[1] >= int(lengths.max()), "there are fewer steps than the longest row has"
+
+
 def sniffing_is_sure_of_its_own(subject: Subject) -> None:
     """Its guess has a reason. Unless only `--type` names it, it is surer of its cells than any other modality."""
     guesses = _guesses(subject.fine)
@@ -136,6 +154,7 @@ CHECKS: tuple[Check, ...] = (
     no_cells_at_all,
     linear_features_have_a_row_to_a_cell,
     augmenting_varies_values_and_keeps_the_rest,
+    stretching_leaves_room_and_keeps_the_rest,
     sniffing_is_sure_of_its_own,
 )
 

@@ -133,10 +133,14 @@ def it_says_and_draws_what_it_found(subject: Subject) -> None:
 
 
 def predictions_have_a_value_to_a_row(subject: Subject) -> None:
-    """`decode` gives columns, each as long as the outputs."""
+    """`decode` gives columns, each as long as the outputs; so does `alternatives`, one for each further answer."""
     task = subject.fitted()
-    columns = task.decode(subject.outputs(task, 5))
+    outputs = subject.outputs(task, 5)
+    columns, more = task.decode(outputs), task.alternatives(outputs, task.most_answers)
     assert columns, "decode gives no columns"
+    wanted = task.most_answers - 1
+    assert len(more) == wanted, f"alternatives gives {len(more)} columns, not {wanted}"
+    columns = {**columns, **more}
     for suffix, values in columns.items():
         assert len(values) == 5, f"column {suffix!r} has {len(values)} values for 5 rows"
 

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 import typer
 from typer.core import TyperCommand
 
-from mmcli.errors import ExitCode, MmcliError
+from mmcli.errors import ChangedError, ExitCode, MmcliError
 
 JSON = "--json"
 UsageError: type[Exception] = typer.BadParameter.__bases__[0]
@@ -52,7 +52,10 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
     def inner(**typed: Any) -> None:
         as_json = bool(typed.get("json"))
         try:
-            command(**typed)
+            try:
+                command(**typed)
+            except ChangedError:  # an artifact was replaced while it was read: nothing has been written yet
+                command(**typed)
         except MmcliError as error:
             fail(error.message, error.remedy, error.code, as_json)
         except KeyboardInterrupt:

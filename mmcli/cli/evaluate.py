@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 def command(options: Options, context: Context) -> Outcome:
     """Prove it on the test split: metrics with intervals, baselines, what matters, a report; or score a new table."""
     options.check()
+    options.foresee(context.root)
     if options.new is not None:
         from mmcli.stages import score
 

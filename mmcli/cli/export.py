@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from mmcli.cli.binding import bound
 from mmcli.options.export import Options
+from mmcli.options.made import require_fused
 
 if TYPE_CHECKING:
     from mmcli.stages import Context, Outcome
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 @bound(Options, common=("artifacts", "config", "json", "quiet", "trust", "dry_run", "force"))
 def command(options: Options, context: Context) -> Outcome:
     """Write the model for use without mmcli: the network, what it wants as input, and a script that runs it."""
+    if options.model is None:
+        require_fused(context.root)
     from mmcli.stages import export
 
     return export.run(options, context)

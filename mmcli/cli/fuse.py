@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 @bound(Options, stage="fuse")
 def command(options: Options, context: Context) -> Outcome:
     """Join the columns: Output = F(Input_1 .. Input_n), and say whether it helps."""
+    options.foresee(context.root)
     from mmcli.stages import fuse
 
     return fuse.run(options, context)

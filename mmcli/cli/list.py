@@ -62,11 +62,12 @@ def _data(info: PartInfo) -> Any:
 
 def _fusions(parts: dict[str, PartInfo]) -> None:
     """What to choose when: two lines a method."""
-    typer.echo(f"{'method':<22}{'family':<10}{'missing inputs':<18}{'order':<7}cost grows with")
+    typer.echo(f"{'method':<22}{'family':<10}{'memory':<9}{'missing inputs':<18}{'order':<7}cost grows with")
     for name, info in parts.items():
         about = info.literals.get("ABOUT", {})
         also = f" ({', '.join(info.aliases)})" if info.aliases else ""
         absent = {"masked": "left out", "embedding": "learned stand-in"}.get(about.get("absent", ""), "")
+        memory = "" if about.get("family") == "decision" else about.get("memory", "pooled")
         ordered = "yes" if about.get("ordered") else "no"
-        typer.echo(f"{name + also:<22}{about.get('family', ''):<10}{absent:<18}{ordered:<7}{about.get('cost', '')}")
+        typer.echo(f"{name + also:<22}{about.get('family', ''):<10}{memory:<9}{absent:<18}{ordered:<7}{about.get('cost', '')}")
         typer.echo(f"    {about.get('use', info.summary)}")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from mmcli.cli.binding import bound
 from mmcli.options.columns import Source
 from mmcli.options.common import Common
+from mmcli.options.made import require_fused
 from mmcli.options.predict import Options
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ NO_ARGS_IS_HELP = True
 def command(source: Source, options: Options, context: Context) -> Outcome:
     """Predict a new table: the same rows, with prediction and probability columns."""
     source.check()
+    if options.model is None:
+        require_fused(context.root)
     from mmcli.stages import predict
 
     return predict.run(source.table, options, context)

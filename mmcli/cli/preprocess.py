@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from mmcli.cli.binding import bound
 from mmcli.options.columns import Source
 from mmcli.options.common import Common
+from mmcli.options.made import check_roles
 from mmcli.options.preprocess import Options
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ NO_ARGS_IS_HELP = True
 def command(source: Source, options: Options, context: Context) -> Outcome:
     """Turn a table into normalised tensors and token ids on disk."""
     source.check()
+    check_roles(source.table, options.encoding, options.delimiter, options.roles)
     from mmcli.stages import preprocess
 
     return preprocess.run(source.table, options, context)

@@ -13,6 +13,7 @@ from mmcli.options import optimize as optimizing
 from mmcli.options import preprocess as preprocessing
 from mmcli.options import train_encoder as training
 from mmcli.options.columns import Source
+from mmcli.options.made import check_roles
 from mmcli.options.run import LEFT_OUT, SETTINGS, STAGES, Options, of_stage
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def command(
     source.check()
     encoders.check()
     options.check(choices)
+    check_roles(source.table, table.encoding, table.delimiter, table.roles)
     from mmcli.stages import evaluate, fuse, optimize, preprocess, train_encoder
     from mmcli.training import device
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 def command(options: Options, context: Context) -> Outcome:
     """Train one sub-model per column: a CNN for pictures, an RNN or n-grams for text."""
     options.check()
+    options.foresee(context.root)
     from mmcli.stages import train_encoder
 
     return train_encoder.run(options, context)

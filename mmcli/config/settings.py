@@ -73,6 +73,8 @@ class Settings:
     values: dict[str, Any] = field(default_factory=dict)
     typed: tuple[str, ...] = ()
     """What came by `--set`, as typed: a file may serve several commands, but this must be of use to what is done."""
+    command: str = ""
+    """The stage that it was typed after; empty after a command of several."""
 
     @classmethod
     def gather(cls, file: Path | None = None, assignments: Sequence[str] = (), command: str = "") -> Self:
@@ -95,7 +97,7 @@ class Settings:
         errors += list(_check(values, origin)) or list(_useless(assignments, command))
         if errors:
             raise combine(errors)
-        return cls(values, tuple(text.strip() for text in assignments))
+        return cls(values, tuple(text.strip() for text in assignments), command)
 
     def for_stage(self, *stages: str) -> Settings:
         """These settings with the stage's own table, or those of several one after the other, laid over the general ones."""
@@ -119,20 +121,28 @@ class Settings:
 
     def part(self, room: str, name: str, **defaults: Any) -> Any:
         """The `Config` of a part: class defaults, then `defaults`, then what the user said."""
-        info = registry.resolve(room, name)
-        given = self.values.get(_KEY_OF_ROOM[room], {})
-        said: dict[str, Any] = {}
-        for spelling in spellings(room, name):
-            said |= given.get(spelling, {})
+        info, said = registry.resolve(room, name), self.said_of(room, name)
         if registry.variant_of(room, name):
             said[info.variant_option] = registry.variant_of(room, name)
         config = registry.config_of(registry.load(room, name))
         return validate(config, {**defaults, **said}, f"{_KEY_OF_ROOM[room]}.{_known_as(room, name)}")
 
+    def said_of(self, room: str, name: str) -> dict[str, Any]:
+        """What the user said of a part."""
+        given, said = self.values.get(_KEY_OF_ROOM[room], {}), dict[str, Any]()
+        for spelling in spellings(room, name):
+            said |= given.get(spelling, {})
+        return said
+
     def typed_as(self, key: str, stage: str) -> str:
         """What `--set` says of a key in a stage, as typed; empty where it says nothing."""
         found = (text for text in self.typed if text.partition("=")[0].strip() in {key, f"{stage}.{key}", f"run.{key}"})
         return next(found, "")
+
+    def typed_under(self, section: str, stage: str) -> list[str]:
+        """What `--set` says of a section for a stage and no other, as typed."""
+        prefixes = tuple(f"{own}{section}." for own in (f"{stage}.", *([""] if self.command == stage else [])))
+        return [text for text in self.typed if text.strip().startswith(prefixes)]
 
     def refuse_unused(self, room: str, names: Iterable[str], stage: str) -> None:
         """Ends where `--set` names a part of the room that is none of `names`, which are all that the stage uses.

@@ -25,7 +25,6 @@ from mmcli.signals import Column
 from mmcli.tables.splitting import SPLITS
 from mmcli.tasks import Task
 
-SCHEMA = "schema.json"
 ROWS = "rows.parquet"
 TASK = "task.json"
 
@@ -51,6 +50,24 @@ def shard_file(column: str, number: int) -> str:
     return f"columns/{layout.safe(column)}/{number:05d}.safetensors"
 
 
+def checked_schema(schema: Any) -> dict[str, Any]:
+    """What a schema says, its fields being of the types that they should.
+
+    Raises:
+        ValueError: they are not.
+    """
+    lists, columns = ("targets", "na"), schema["columns"]
+    if not all(isinstance(name, str) for key in lists for name in schema[key]) or not isinstance(schema["inputs"], dict):
+        raise ValueError("its targets, missing cells or inputs are not what they should be")
+    for name, members in schema["inputs"].items():
+        if not isinstance(members, list) or not members or not all(member in columns for member in members):
+            raise ValueError(f"the input {name!r} is not of columns")
+    for name, column in columns.items():
+        if type(column["shards"]) is not int or not 0 <= column["shards"] < 10_000_000:
+            raise ValueError(f"the column {name!r} has {column['shards']!r} shards")
+    return dict(schema)
+
+
 @dataclass(frozen=True)
 class Dataset:
     """A preprocessed table."""
@@ -71,8 +88,9 @@ class Dataset:
     @cached_property
     def schema(self) -> dict[str, Any]:
         """targets, columns, inputs, rows, shards: see docs/artifacts.md."""
-        schema: dict[str, Any] = self.artifact.json(SCHEMA)
-        return schema
+        schema: dict[str, Any] = self.artifact.json(layout.SCHEMA)
+        with self.artifact.understood(layout.SCHEMA):
+            return checked_schema(schema)
 
     @property
     def inputs(self) -> list[str]:
@@ -87,13 +105,18 @@ class Dataset:
     @cached_property
     def task(self) -> Task:
         state = self.artifact.json(TASK)
-        kind: type[Task] = registry.load("tasks", state["task"])
-        return kind.from_state(state["state"])
+        with self.artifact.understood(TASK):
+            kind: type[Task] = registry.load("tasks", state["task"])
+            return kind.from_state(state["state"])
 
     @cached_property
     def rows(self) -> pd.DataFrame:
         """One row to a row of the table: row (from 1), id, split, and each target column's cells."""
-        return pd.read_parquet(self.artifact.file(ROWS))
+        file = self.artifact.file(ROWS)
+        with self.artifact.understood(ROWS):
+            found = pd.read_parquet(file)
+            _ = [found[name] for name in ("row", "id", "split", *target_columns(self.schema["targets"]))]
+            return found
 
     def groups(self, index: Tensor) -> Array | None:
         """Which group each of those rows is of, as a number; None where the table has none."""
@@ -117,22 +140,33 @@ class Dataset:
     def targets(self) -> Tensor:
         """Encoded targets of all rows; those without one (their split is `unlabelled`) hold zeros."""
         labelled = (self.rows["split"] != "unlabelled").to_numpy(copy=True)
-        encoded = self.task.encode([cells for cells, here in zip(self.cells, labelled, strict=True) if here])
+        task = self.task
+        with self.artifact.understood(ROWS):
+            encoded = task.encode([cells for cells, here in zip(self.cells, labelled, strict=True) if here])
         targets = torch.zeros(len(self.rows), *encoded.shape[1:], dtype=encoded.dtype)
         targets[torch.from_numpy(labelled)] = encoded
         return targets
 
     def input(self, name: str) -> Input:
-        """An input with its columns' modalities, as fitted."""
+        """An input with its columns' modalities, as fitted.
+
+        Raises:
+            ArtifactError: the preprocessed table has none of that name.
+        """
+        if name not in self.schema["inputs"]:
+            with self.artifact.understood():
+                raise ValueError(f"it has no input {name!r}")
         if name not in self._inputs:
             members = {column: self._modality(column) for column in self.schema["inputs"][name]}
             self._inputs[name] = Input(name, members)
         return self._inputs[name]
 
     def _modality(self, column: str) -> Modality:
-        state = self.artifact.json(modality_file(column))
-        kind: type[Modality] = registry.load("modalities", state["modality"])
-        return kind.from_state(state["state"])
+        file = modality_file(column)
+        state = self.artifact.json(file)
+        with self.artifact.understood(file):
+            kind: type[Modality] = registry.load("modalities", state["modality"])
+            return kind.from_state(state["state"])
 
     def column(self, name: str) -> Column | Streamed:
         """All rows of an input, normalised; read and verified once. In memory, unless it is one of the `streamed`."""
@@ -141,9 +175,12 @@ class Dataset:
             if name in self.streamed:
                 (column,) = found.members
                 files = [self.artifact.file(shard_file(column, number)) for number in self._shards(column)]
-                self._columns[name] = Streamed.of(files, found.first.shard_rows, found.first.restore)
+                with self.artifact.understood(f"column {column!r}"):
+                    self._columns[name] = Streamed.of(files, found.first.shard_rows, found.first.restore)
             else:
-                self._columns[name] = found.join(self.stored(name))
+                stored = self.stored(name)
+                with self.artifact.understood(f"input {name!r}"):
+                    self._columns[name] = _known_ids(found.join(stored), found)
         return self._columns[name]
 
     @cached_property
@@ -168,7 +205,8 @@ class Dataset:
         """What a column takes in memory: its numbers as float16 at least, as they are restored."""
         total = 0
         for number in self._shards(column):
-            dtype, *shape = self.artifact.manifest["files"][shard_file(column, number)]["tensors"]["values"]
+            with self.artifact.understood(shard_file(column, number)):
+                dtype, *shape = self.artifact.manifest["files"][shard_file(column, number)]["tensors"]["values"]
             total += math.prod(shape) * {"uint8": 2, "float16": 2, "bfloat16": 2, "int32": 4, "float32": 4}.get(dtype, 8)
         return total
 
@@ -187,4 +225,35 @@ class Dataset:
 
     def _read_column(self, column: str) -> Column:
         files = [self.artifact.file(shard_file(column, number)) for number in self._shards(column)]
-        return Column.concatenate([tensors.column_from(tensors.load(file)) for file in files])
+        with self.artifact.understood(f"column {column!r}"):
+            found = Column.concatenate([tensors.column_from(tensors.load(file)) for file in files])
+            _check_column(found, len(self.rows))
+        return found
+
+
+def _known_ids(column: Column, of: Input) -> Column:
+    """The column; ValueError where it has ids that its modality has not."""
+    if (
+        of.spec.kind == "ids"
+        and len(column.values)
+        and not 0 <= int(column.values.min()) <= int(column.values.max()) < of.spec.vocab_size
+    ):
+        raise ValueError(f"it has ids beyond its {of.spec.vocab_size} tokens")
+    return column
+
+
+def _check_column(column: Column, rows: int) -> None:
+    """Raises ValueError where a column has not as many rows as the table, or names values that it has not."""
+    offsets = column.offsets
+    if len(column.present) != rows:
+        raise ValueError(f"it has {len(column.present)} rows, the table {rows}")
+    if offsets is None:
+        if len(column.values) != rows:
+            raise ValueError(f"it has values of {len(column.values)} rows, the table {rows}")
+    elif (
+        len(offsets) != rows + 1
+        or int(offsets[0])
+        or int(offsets[-1]) != len(column.values)
+        or bool((offsets.diff() < 0).any())
+    ):
+        raise ValueError("its offsets do not part its values into rows")

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from mmcli import registry
-from mmcli.modalities import Modality, Strength
+from mmcli.modalities import Modality, Partial, Strength
 from mmcli.signals import Column, Field, Signal, SignalSpec
 
 TABULAR = "tabular"
@@ -54,22 +54,26 @@ class Input:
 
     def fitting_encoders(self, rows: int, on_accelerator: bool, in_order: bool = False, compared: bool = False) -> list[str]:
         """The architectures that `--arch auto` lets race for so many train rows: those for its kind of signal that pay; where
-        tokens are wanted `in_order`, those that give such, if there are any; where rows are `compared`, those that are for that
-        besides."""
+        the target is a text, those that it names for such, or that give tokens `in_order`, if there are any; where rows are
+        `compared`, those that are for that besides."""
         tried = [*self.first.encoders, *(self.first.likeness_encoders if compared else ())]
         tried += [name for name, least in self.first.more_encoders if rows >= (least // 5 if on_accelerator else least)]
         fitting = [name for name in tried if self._is_for(name)]
-        ordered = [name for name in [*fitting, *self.first.line_encoders] if self._is_for(name, in_order=True)]
-        return ordered or fitting if in_order else fitting
+        if not in_order:
+            return fitting
+        return [*self.first.text_encoders] or [name for name in fitting if self.in_order(name)] or fitting
 
     @property
     def known_encoders(self) -> list[str]:
         """The architectures that read it, whatever the number of rows."""
         return [name for name in (*self.first.encoders, *dict(self.first.more_encoders)) if self._is_for(name)]
 
-    def _is_for(self, architecture: str, *, in_order: bool = False) -> bool:
-        kind = registry.load("encoders", architecture)
-        return self.spec.kind in (kind.steps if in_order else kind.kinds)
+    def _is_for(self, architecture: str) -> bool:
+        return self.spec.kind in registry.load("encoders", architecture).kinds
+
+    def in_order(self, architecture: str) -> bool:
+        """Whether the tokens that it makes are steps in order."""
+        return self.spec.kind in registry.load("encoders", architecture).steps
 
     @property
     def modality(self) -> str:
@@ -126,12 +130,25 @@ class Input:
         return Column(torch.where(column.values.isnan(), column.values, values), column.present)
 
     @property
+    def in_decibels(self) -> frozenset[str]:
+        """Those of `corruptions` whose level is a ratio to the signal's own."""
+        return frozenset() if self.joined else self.first.in_decibels
+
+    def with_words_hidden(self, column: Column, share: float, generator: torch.Generator) -> Partial | None:
+        """With that share of all its words hidden; None where it has no words."""
+        return None if self.joined else self.first.with_words_hidden(column, share, generator)
+
+    @property
     def varies(self) -> bool:
         """Whether training may see random variations of it."""
         return not self.joined and type(self.first).augment is not Modality.augment
 
     def augment(self, signal: Signal, strength: Strength) -> Signal:
         return self.first.augment(signal, strength)
+
+    def stretch(self, signal: Signal, least: Tensor) -> Signal:
+        """With another pace, where its modality knows one; each row `least` [B] steps long at least, if it was."""
+        return self.first.stretch(signal, least)
 
     def linear_features(self, columns: Mapping[str, Column], train: Tensor) -> Any:
         """[N, F] of what the linear baseline sees."""

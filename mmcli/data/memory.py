@@ -12,6 +12,8 @@ from pathlib import Path
 from mmcli.errors import ConfigError
 
 VARIABLE = "MMCLI_MEMORY"
+FEATURES = 2 * 2**30
+"""Bytes that the tokens of a sub-model's features may take in memory, where there is so much."""
 _UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 
 
@@ -24,6 +26,11 @@ def budget() -> int:
     """
     said = os.environ.get(VARIABLE)
     return parse(said, VARIABLE) if said else available() // 2
+
+
+def features_budget() -> int:
+    """Bytes that the tokens of one sub-model's features may take in memory; those of more are read from disk."""
+    return min(FEATURES, budget())
 
 
 def parse(text: str, origin: str) -> int:

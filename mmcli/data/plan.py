@@ -22,6 +22,7 @@ from mmcli.data.dataset import cells_of, target_columns
 from mmcli.data.schema import Schema
 from mmcli.data.survey import Survey
 from mmcli.errors import ConfigError, DataError, MmcliError, combine, unknown
+from mmcli.options import made
 from mmcli.options.preprocess import Options
 from mmcli.tables import missing
 from mmcli.tables.finding import STDIN
@@ -112,7 +113,7 @@ def plan(path: Path, options: Options, settings: Settings, seed: int, needs_test
         )
     roles = options.roles
     table = replace(open_table(path, options.encoding, options.delimiter), na=missing.spellings(roles.na))
-    errors += schema.wrong_names(table, roles)
+    errors += made.wrong_names(table, roles)
     if errors:
         raise combine(errors)
     found = schema.infer(table, roles)

@@ -16,11 +16,12 @@ import pandas as pd
 from mmcli import registry
 from mmcli.data import inputs
 from mmcli.data import roles as naming
-from mmcli.errors import ConfigError, DataError, MmcliError, combine, unknown
+from mmcli.errors import DataError, combine
 from mmcli.media import addresses, looking
 from mmcli.media import files as media
 from mmcli.media.looking import Look
 from mmcli.modalities import Guess, Modality
+from mmcli.options import made
 from mmcli.options.columns import Roles
 from mmcli.tables import missing
 from mmcli.tables.cells import BYTES
@@ -76,7 +77,7 @@ def infer(table: Table, roles: Roles) -> Schema:
     Raises:
         ConfigError, DataError: every wrong column name and type in one go; then what cannot be an input.
     """
-    errors = wrong_names(table, roles)
+    errors = made.wrong_names(table, roles)
     if errors:
         raise combine(errors)
     sample = table.head(SAMPLE_ROWS)
@@ -124,33 +125,6 @@ def grouped(columns: Sequence[InputColumn], table: Table, each: bool) -> dict[st
     return inputs.group(joins, table.columns, each)
 
 
-def wrong_names(table: Table, roles: Roles) -> list[MmcliError]:
-    """Every name in `roles` that is no column, no modality, no task or no folder, as errors that suggest the nearest."""
-    flags: list[tuple[str, str | None]] = [("--split", roles.split), ("--group", roles.group), ("--id", roles.id)]
-    flags += [("--target", name) for name in roles.target]
-    flags += [("--input", name) for name in roles.inputs] + [("--ignore", name) for name in roles.ignore]
-    flags += [("--type", name) for name in roles.types]
-    errors: list[MmcliError] = []
-    for flag, name in flags:
-        if name is not None:
-            try:
-                table.require(name, flag)
-            except DataError as error:
-                errors.append(error)
-    for column, kind in roles.types.items():
-        errors += _wrong_part("modalities", kind, f"--type {column}={kind}:")
-    if roles.task:
-        errors += _wrong_part("tasks", roles.task, "--task")
-    errors += [
-        ConfigError(f"--target {name} is also an --input", "A model would only copy it.")
-        for name in roles.target
-        if name in roles.inputs
-    ]
-    if roles.media_root and not addresses.is_address(roles.media_root) and not media.exists(roles.media_root):
-        errors.append(ConfigError(f"--media-root {roles.media_root}: there is no such folder"))
-    return errors
-
-
 def _decimal(table: Table, sample: pd.DataFrame, names: Sequence[str]) -> str:
     """The mark before decimals that columns of numbers prove; a comma where semicolons part the fields and nothing speaks
     against it; empty if nothing tells."""
@@ -162,18 +136,6 @@ def _decimal(table: Table, sample: pd.DataFrame, names: Sequence[str]) -> str:
     if len(marks) == 1:
         return marks.pop()
     return "," if not marks and table.format == "csv" and table.delimiter == ";" else ""
-
-
-def _wrong_part(room: str, name: str, flag: str) -> list[MmcliError]:
-    """What is wrong with a part's name, or with the file that it names."""
-    if registry.in_file(name):
-        try:
-            registry.load(room, name)
-        except ConfigError as error:
-            return [ConfigError(f"{flag} {error.message}", error.remedy)]
-    elif name not in registry.parts(room):
-        return [ConfigError(f"{flag} {unknown(registry.ROOMS[room], name, registry.parts(room))}")]
-    return []
 
 
 def _default_target(

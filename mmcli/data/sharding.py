@@ -6,7 +6,6 @@ whatever thread makes it. A shard that was already made from the same, by a kill
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections import Counter
@@ -17,8 +16,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import safetensors
-import safetensors.torch
 import torch
 
 from mmcli import registry
@@ -26,6 +23,7 @@ from mmcli.artifacts import store, tensors
 from mmcli.artifacts.store import Artifact, Draft
 from mmcli.data import memory
 from mmcli.data.dataset import shard_file
+from mmcli.errors import ArtifactError
 from mmcli.media import files as media
 from mmcli.modalities import Modality
 from mmcli.reporting.console import Console
@@ -65,12 +63,14 @@ def write_shards(
     made = Sharded(remarks={name: Counter() for name in modalities})
     workers = workers or _cores()
     memory.keep_freed()
-    pending: list[tuple[str, int, Future[dict[str, Any]]]] = []
+    pending: list[tuple[str, int, Future[tuple[dict[str, Any], list[Path]]]]] = []
 
     def collect(limit: int) -> None:
         while len(pending) > limit:
             name, start, future = pending.pop(0)
-            record = future.result()
+            record, damaged = future.result()
+            for file in damaged:
+                console.warn(f"{file} is damaged: it is made again")
             made.rejects += [(start + 1 + position, name, cell, why) for position, cell, why in record["rejects"]]
             made.remarks[name].update(record["remarks"])
             draft.tensors[record["file"]] = record["tensors"]
@@ -123,16 +123,19 @@ def _shard(
     folder: Path,
     relative: str,
     previous: Artifact | None,
-) -> dict[str, Any]:
-    """Makes one shard, or takes it over from where it was already made from the same; gives its record."""
+) -> tuple[dict[str, Any], list[Path]]:
+    """Makes one shard, or takes it over from where it was already made from the same; gives its record, and the files of it
+    that were found damaged."""
     key = store.digest([key, cells, file_stamps(cells, paths, modality)])
-    for made in (folder / relative, _file_of(previous, relative)):
-        record = _record(made, key) if made else None
+    damaged: list[Path] = []
+    for made in (folder / relative, _file_of(previous, relative, damaged)):
+        record = _record(made, key, damaged if made == folder / relative else None) if made else None
         if made and record:
             if made != folder / relative:
                 (folder / relative).parent.mkdir(parents=True, exist_ok=True)
+                (folder / relative).unlink(missing_ok=True)
                 os.link(made, folder / relative)
-            return record
+            return record, damaged
     encoded = modality.transform(paths)
     named = {name: t.contiguous() for name, t in tensors.column_tensors(encoded.column).items()}
     record = {
@@ -141,25 +144,37 @@ def _shard(
         "remarks": dict(encoded.remarks),
         "tensors": {name: [str(t.dtype).removeprefix("torch."), *t.shape] for name, t in named.items()},
     }
-    # One entry, since safetensors writes several in no fixed order.
-    data = safetensors.torch.save(named, metadata={"made": json.dumps([key, record], ensure_ascii=False)})
-    store.write_atomic(folder / relative, data, flush=False)  # all are flushed before the manifest is written
-    return record
+    # All are flushed before the manifest is written; until then their own seal tells whether they are whole.
+    store.write_atomic(folder / relative, tensors.sealed(named, [key, record]), flush=False)
+    return record, damaged
 
 
-def _record(file: Path, key: str) -> dict[str, Any] | None:
+def _record(file: Path, key: str, damaged: list[Path] | None) -> dict[str, Any] | None:
+    """What a shard says of itself, if it is made from the same and, where no manifest vouches for it, whole; else it is added
+    to what is `damaged`."""
     if not file.is_file():
         return None
-    with safetensors.safe_open(file, framework="pt") as shard:
-        metadata = shard.metadata() or {}
-    made_from, record = json.loads(metadata.get("made", "[null, null]"))
-    return record if made_from == key else None
+    try:
+        made_from, record = tensors.values_of(file)
+        if made_from != key:
+            return None
+        if damaged is not None:
+            tensors.unsealed(file)
+    except ValueError:
+        if damaged is not None:
+            damaged.append(file)
+        return None
+    return dict(record)
 
 
-def _file_of(artifact: Artifact | None, relative: str) -> Path | None:
+def _file_of(artifact: Artifact | None, relative: str, damaged: list[Path]) -> Path | None:
     if artifact is None or relative not in artifact.manifest["files"]:
         return None
-    return artifact.file(relative)
+    try:
+        return artifact.file(relative)
+    except ArtifactError:
+        damaged.append(artifact.path / relative)
+        return None
 
 
 def resolved(cells: Sequence[str | None], media_root: str, modality: Modality | type[Modality]) -> list[str | None]:

@@ -1,4 +1,4 @@
-"""Columns that are too large for memory: their rows are read from the shards on disk as they are needed.
+"""Columns, and features of sub-models, that are too large for memory: their rows are read from disk as they are needed.
 
 A streamed column stands where a `Column` does and gives the same signals, bit for bit. It is shuffled like one in memory, row
 by row over the whole table: a row is read by its place in its shard, and nothing of it is kept.
@@ -16,7 +16,7 @@ import safetensors
 import torch
 from torch import Tensor
 
-from mmcli.signals import Column, Kind, Signal
+from mmcli.signals import Column, Features, Kind, Signal
 
 STREAMABLE: frozenset[Kind] = frozenset({"grid", "clip", "spectrogram", "sequence", "vector"})
 """The kinds of signal that may be large; ids and fields are always held in memory."""
@@ -94,6 +94,41 @@ class Streamed:
             lengths = torch.tensor([len(piece["values"]) for piece in pieces])
             return Column(values, present, torch.cat([torch.zeros(1, dtype=torch.int64), lengths.cumsum(0)]))
         return Column(values, present, times=torch.cat([p["times"] for p in pieces]) if "times" in pieces[0] else None)
+
+
+@dataclass(frozen=True)
+class StreamedFeatures:
+    """`RaggedFeatures` whose tokens are on disk, and are read row by row; all else is in memory."""
+
+    pooled: Tensor
+    """[N, D]."""
+    file: Path
+    """The tokens [sum of lengths, D], as the tensor `tokens`."""
+    offsets: Tensor
+    """int64 [N + 1]: row i has tokens[offsets[i]:offsets[i + 1]]."""
+    present: Tensor
+    """bool [N]."""
+    outputs: Tensor | None = None
+    """As in `Features`."""
+
+    def gather(self, index: Tensor) -> Features:
+        """The rows `index` [B] as a batch on the device, padded to the most tokens among them."""
+        rows = index.cpu()
+        starts, ends = self.offsets[rows], self.offsets[rows + 1]
+        with safetensors.safe_open(self.file, framework="pt") as held:
+            tokens = held.get_slice("tokens")
+            read = torch.cat([tokens[start:end] for start, end in zip(starts.tolist(), ends.tolist(), strict=True)])
+        offsets = torch.cat([torch.zeros(1, dtype=torch.int64), (ends - starts).cumsum(0)])
+        here = torch.ones(len(rows), dtype=torch.bool)
+        batch = Column(read, here, offsets).gather(torch.arange(len(rows))).to(self.pooled.device)
+        index = index.to(self.pooled.device)
+        outputs = None if self.outputs is None else self.outputs[index]
+        return Features(self.pooled[index], batch.values, batch.mask(), self.present[index], outputs)
+
+    def to(self, device: torch.device) -> StreamedFeatures:
+        """The features, their batches given on the device."""
+        outputs = None if self.outputs is None else self.outputs.to(device)
+        return replace(self, pooled=self.pooled.to(device), present=self.present.to(device), outputs=outputs)
 
 
 def _rows_of(file: Path, rows: Tensor) -> list[dict[str, Tensor]]:

@@ -30,6 +30,10 @@ class Encoder(nn.Module, ABC):
     """Whether its tokens stand for the steps of the signal, one for each or for a run."""
     steps: ClassVar[frozenset[Kind]] = frozenset()
     """The kinds of signal of which its tokens are steps in order: of time, of a text, of a line of print from left to right."""
+    stride: int = 1
+    """Steps of the signal, at most, to one of its tokens, where these are steps in order."""
+    may_halve: ClassVar[bool] = False
+    """Whether its option `stride` is 4 or 2, so that texts which are long for their rows may be given twice the steps."""
     varies: bool = True
     """Whether training may vary what it reads at random: not where that is computed once."""
 

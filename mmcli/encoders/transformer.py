@@ -54,7 +54,7 @@ class Transformer(Encoder):
             raise ConfigError(f"encoder.transformer: heads = {config.heads} does not divide dim = {config.dim}, or dim is odd")
         super().__init__(spec, config.dim)
         self.config = config
-        self.piece = PIECE if spec.kind == "spectrogram" else 1
+        self.piece = self.stride = PIECE if spec.kind == "spectrogram" else 1
         self.embed: nn.Module = (
             nn.Embedding(spec.vocab_size, config.dim)
             if spec.kind == "ids"

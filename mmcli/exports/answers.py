@@ -1,10 +1,10 @@
-"""What a model's outputs say: classes, labels or numbers, as `mmcli predict` writes them."""
+"""What a model's outputs say: classes, labels, numbers or texts, as `mmcli predict` writes them."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,11 +14,48 @@ Answers = dict[str, list[Any]]
 """Column -> one value a row."""
 
 
-def decode(about: Mapping[str, Any], outputs: Array) -> Answers:
-    """The prediction columns of outputs [B, num_outputs]."""
+def decode(about: Mapping[str, Any], outputs: Array, steps: Array | None = None) -> Answers:
+    """The prediction columns of outputs [B, num_outputs]; or of texts [B, T, V], with `steps` [B] of each row."""
     task = about["task"]
+    if steps is not None:
+        return {f"{about['target']}_predicted{suffix}": cells for suffix, cells in _texts(task, outputs, steps).items()}
     of = {"softmax": _classes, "sigmoid": _labels, "identity": _numbers}[task["link"]]
     return {f"{about['target']}_predicted{suffix}": cells for suffix, cells in of(task, outputs.astype(np.float64)).items()}
+
+
+def _texts(task: Mapping[str, Any], outputs: Array, steps: Array) -> Answers:
+    """The likeliest unit of each step, repeated ones as one, without blanks (number 0); and the share of it that is expected to
+    be right: a logistic curve over its log-probability a unit, or, where there is none, that probability."""
+    texts, sure = [], []
+    for frames, length in zip(outputs, steps.tolist(), strict=True):
+        best = frames[:length].argmax(1)
+        kept = best[np.append(True, best[1:] != best[:-1])[: len(best)] & (best != 0)]
+        texts.append(_spelt(kept.tolist(), task["units"]["kind"], task["units"]["units"]))
+        a_unit = min(_log_probability(frames[:length].astype(np.float64), kept.tolist()) / (len(kept) + 1), 0.0)
+        slope, intercept = task.get("certainty") or (None, 0.0)
+        sure.append(round(math.exp(a_unit) if slope is None else 1 / (1 + math.exp(-(slope * a_unit + intercept))), 6))
+    return {"": texts, "_confidence": sure}
+
+
+def _log_probability(frames: Array, numbers: Sequence[int]) -> float:
+    """What frames [T, V] give a text, over all its alignments (Graves 2006)."""
+    states = np.zeros(2 * len(numbers) + 1, dtype=np.int64)  # a blank before, between and after
+    states[1::2] = numbers
+    skips = np.zeros(len(states), dtype=bool)
+    skips[3::2] = states[3::2] != states[1:-2:2]
+    skips[1:2] = True
+    alpha = np.full(len(states) + 2, -np.inf)
+    alpha[1] = 0.0
+    for frame in frames:
+        before = np.logaddexp(alpha[2:], alpha[1:-1])
+        alpha[2:] = np.logaddexp(before, np.where(skips, alpha[:-2], -np.inf)) + frame[states]
+        alpha[1] = -np.inf
+    return float(np.logaddexp(alpha[-1], alpha[-2])) if len(frames) else 0.0
+
+
+def _spelt(numbers: Sequence[int], kind: str, units: Sequence[str]) -> str:
+    found = (" " if kind == "word" else "").join(units[number - 1] for number in numbers)
+    return (found.encode("latin-1").decode("utf-8", "replace") if kind == "bpe" else found).strip()
 
 
 def _classes(task: Mapping[str, Any], outputs: Array) -> Answers:

@@ -17,7 +17,7 @@ from mmcli.exports.made import MAKERS, Array, Made, Maker, padded
 from mmcli.exports.ngrams import hash_ngrams
 from mmcli.media import files
 
-OUTPUTS = "outputs"
+OUTPUTS, STEPS = "outputs", "steps"
 Reject = tuple[int, str, str, str]
 """(row from 1, column, cell, reason)."""
 
@@ -61,9 +61,11 @@ class Model:
         """The columns of a table that it looks at."""
         return [column for found in self.about["inputs"].values() for column in found["columns"]]
 
-    def outputs(self, cells: Mapping[str, Sequence[str | None]], media_root: str, first: int) -> tuple[Array, list[Reject]]:
-        """Outputs [B, num_outputs] of rows, given by column, the first of them row `first` of the table; and what could not be
-        read and counts as absent."""
+    def outputs(
+        self, cells: Mapping[str, Sequence[str | None]], media_root: str, first: int
+    ) -> tuple[dict[str, Array], list[Reject]]:
+        """Outputs of rows, given by column, the first of them row `first` of the table; and what could not be read and counts
+        as absent."""
         rejects: list[Reject] = []
         made = {name: self._input(members, cells, media_root, first, rejects) for name, members in self._members.items()}
         fed: dict[str, Array] = {}
@@ -76,10 +78,10 @@ class Model:
         rejects.sort(key=lambda reject: reject[0])
         return self.run(fed), rejects
 
-    def run(self, tensors: Mapping[str, Array]) -> Array:
-        """Outputs of tensors by name."""
-        found: Array = self._session.run([OUTPUTS], {name: tensors[name] for name in self._wanted})[0]
-        return found
+    def run(self, tensors: Mapping[str, Array]) -> dict[str, Array]:
+        """Of tensors by name: `outputs` [B, num_outputs]; or of texts [B, T, V], and how many `steps` [B] are each row's."""
+        names = [found.name for found in self._session.get_outputs()]
+        return dict(zip(names, self._session.run(names, {name: tensors[name] for name in self._wanted}), strict=True))
 
     def _input(
         self,

@@ -4,6 +4,9 @@ This file is their contract. A fusion joins the features of any number of column
 in its file as `ABOUT`, readable without importing it:
 
     family    feature (pooled features are joined), token (tokens are) or decision (the columns' own predictions are)
+    memory    what heads that read tokens find: columns (the tokens of all, side by side), lead (those of the first column that
+              is there, one for each and in their order: what heads that read steps need), latents (tokens of the method's own)
+              or pooled (the pooled features are the only token; so where nothing is said)
     absent    masked (an absent input counts for nothing) or embedding (a learned embedding stands for it)
     ordered   whether the order of the columns matters
     cost      what grows with the number of columns M, the width H, the tokens S
@@ -15,15 +18,18 @@ from __future__ import annotations
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmcli.signals import Decision, Features, Fused
 
 Family = Literal["feature", "token", "decision"]
+Memory = Literal["columns", "lead", "latents", "pooled"]
 
 
 class Fusion(nn.Module, ABC):
@@ -35,8 +41,9 @@ class Fusion(nn.Module, ABC):
     """Whether the order of the columns matters."""
     rates: ClassVar[Mapping[str, float]] = MappingProxyType({})
     """Beginning of parameter names -> factor on the learning rate."""
-    gives_steps: ClassVar[bool] = False
-    """Whether it gives tokens in the order of a leading column's, one for each: for heads that read steps."""
+    memory: ClassVar[Memory] = "pooled"
+    """Which tokens it gives beside the pooled features. Methods of the family `feature` that say `columns` give them only by
+    `remembered`."""
     absent_inputs: ClassVar[Literal["embedding", "masked"]]
     """How absent cells enter: by a learned absent embedding, or not at all."""
 
@@ -44,6 +51,7 @@ class Fusion(nn.Module, ABC):
         about = getattr(sys.modules[cls.__module__], "ABOUT", None)
         if about is not None:
             cls.family, cls.absent_inputs, cls.order_sensitive = about["family"], about["absent"], about["ordered"]
+            cls.memory = about.get("memory", cls.memory)
 
     def __init__(self, dims: Mapping[str, int], dim: int) -> None:
         super().__init__()
@@ -58,6 +66,26 @@ class Fusion(nn.Module, ABC):
     @abstractmethod
     def forward(self, features: Mapping[str, Features]) -> Fused:
         """Joins the features of all `columns`; each has B rows, and width `dims[column]`."""
+
+    def remembered(self, features: Mapping[str, Features]) -> Fused:
+        """What `forward` gives, with tokens also where the method joins pooled features and says `columns`: each token of a
+        column is joined with the other columns' pooled features as if it were its own column's, f(x_1, .., t, .., x_M), and
+        all are put side by side. So it costs as much as joining S rows more for each row, S the tokens of all columns.
+        Nothing is to be learnt for it. An absent column is left out, or its embedding is its one token."""
+        fused: Fused = self(features)
+        if self.family != "feature" or self.memory != "columns":
+            return fused
+        made = []
+        for column in self.columns:
+            B, T, D = features[column].tokens.shape
+            each = {name: _repeated(own, T) for name, own in features.items() if name in self.columns}
+            each[column] = replace(each[column], pooled=features[column].tokens.reshape(B * T, D))
+            made.append(self(each).pooled.reshape(B, T, self.dim))
+        if self.absent_inputs == "masked":
+            own_masks = masks(features, self.columns)
+        else:
+            own_masks = [features[column].mask for column in self.columns]
+        return replace(fused, tokens=torch.cat(made, 1), mask=torch.cat(own_masks, 1))
 
     def penalty(self, fused: Fused, targets: Tensor) -> Tensor | None:  # noqa: ARG002 - most have none
         """What training adds to the task's loss, a scalar."""
@@ -81,6 +109,40 @@ def masks(features: Mapping[str, Features], columns: Sequence[str]) -> list[Tens
     return [features[column].mask & here_BM[:, m, None] for m, column in enumerate(columns)]
 
 
+def leading(tokens: Sequence[Tensor], own_masks: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    """The steps that each row is read by [B, T, H], zero where there are none, their mask [B, T], and the column [B] that they
+    are of: of the columns' `tokens` [B, T_m, H] those of the first that is there."""
+    longest = max(own.shape[1] for own in tokens)
+    wide = [F.pad(own, (0, 0, 0, longest - own.shape[1])) for own in tokens]
+    masks_wide = [F.pad(own, (0, longest - own.shape[1])) for own in own_masks]
+    steps, mask, leads = wide[0], masks_wide[0], own_masks[0].any(1).long() - 1
+    for m in range(1, len(wide)):
+        taken = (leads < 0) & own_masks[m].any(1)
+        steps = torch.where(taken[:, None, None], wide[m], steps)
+        mask = (taken[:, None] & masks_wide[m]) | (~taken[:, None] & mask)
+        leads = torch.where(taken, m, leads)
+    return steps * mask[..., None], mask, leads
+
+
+def runs_hidden(steps_BTH: Tensor, mask_BT: Tensor, share: float) -> Tensor:
+    """[B, T, H] with a run of each row's steps at zero, of none to twice that share of them: what training hides of a leading
+    column, so that the others are needed."""
+    lengths = mask_BT.sum(1)
+    device = lengths.device
+    size = (torch.rand(len(lengths), device=device) * 2 * share * lengths).round()
+    start = torch.rand(len(lengths), device=device) * (lengths - size)
+    place = torch.arange(mask_BT.shape[1], device=device)[None]
+    run = (place >= start[:, None]) & (place < (start + size)[:, None])
+    return steps_BTH.masked_fill(run[..., None], 0.0)
+
+
+def _repeated(own: Features, times: int) -> Features:
+    """Each row's pooled features so many times, one after the other; as its only token besides."""
+    pooled = own.pooled.repeat_interleave(times, 0)
+    one = torch.ones(len(pooled), 1, dtype=torch.bool, device=pooled.device)
+    return Features(pooled, pooled[:, None], one, own.present.repeat_interleave(times, 0))
+
+
 def decisions(features: Mapping[str, Features], columns: Sequence[str], decision: Decision) -> Tensor:
     """float32 [B, M, C]: the columns' own predictions."""
     outputs = [features[column].outputs for column in columns]
@@ -99,4 +161,18 @@ def shares(weights_BS: Tensor, owner_S: Tensor, columns: int) -> Tensor:
 
 
 Contract = Fusion
-__all__ = ["Contract", "Decision", "Family", "Fusion", "decisions", "masks", "owners", "shares", "stacked", "usable"]
+__all__ = [
+    "Contract",
+    "Decision",
+    "Family",
+    "Fusion",
+    "Memory",
+    "decisions",
+    "leading",
+    "masks",
+    "owners",
+    "runs_hidden",
+    "shares",
+    "stacked",
+    "usable",
+]

@@ -21,6 +21,7 @@ from mmcli.signals import Features, Fused
 
 ABOUT = {
     "family": "token",
+    "memory": "pooled",
     "absent": "masked",
     "ordered": False,
     "cost": "S H^2",

@@ -23,6 +23,7 @@ from mmcli.signals import Features, Fused
 
 ABOUT = {
     "family": "token",
+    "memory": "latents",
     "absent": "masked",
     "ordered": False,
     "cost": "layers M T H^2",

@@ -2,7 +2,8 @@
 
     h = ReLU(W [LN(x_1); ...; LN(x_M)] + b)
 
-With `hidden = 0` the features themselves are the output, as in the founding network.
+With `hidden = 0` the features themselves are the output, as in the founding network. For heads that read tokens, each token
+stands in its column's place beside the other columns.
 Parameters: sum_m 2 D_m + (sum_m D_m + 1) H; none with `hidden = 0`.
 """
 
@@ -21,6 +22,7 @@ from mmcli.signals import Features, Fused
 ALIASES = ("parallel",)
 ABOUT = {
     "family": "feature",
+    "memory": "columns",
     "absent": "embedding",
     "ordered": False,
     "cost": "M D H",

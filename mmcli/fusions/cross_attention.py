@@ -3,7 +3,8 @@
     t_m = P_m LN(tokens_m) + e_m;   y_m = Cross_m(t_m <- [t_n for n != m]);   h = ReLU(W [mean y_1; ...; mean y_M])
 
 MulT has a stack for each ordered pair; here one for each column asks all the others at once, so that the cost grows with M, not
-M^2. Absent columns are not asked, and their own y is 0. With one column it is that column's feed-forward layer alone.
+M^2. Absent columns are not asked, and their own y is 0. With one column it is that column's feed-forward layer alone. Its
+tokens are the y of the leading column, the first that is there, one for each of that column's tokens and in their order.
 Parameters: sum_m (2 D_m + (D_m + 1) H) + M H + M (4 H^2 + 11 H + 3 H E + 2 E) + (M H + 1) H, with E = 4 H / 3.
 """
 
@@ -17,12 +18,13 @@ from torch import nn
 
 from mmcli.config import Config as BaseConfig
 from mmcli.errors import ConfigError
-from mmcli.fusions import Fusion, masks
+from mmcli.fusions import Fusion, leading, masks
 from mmcli.layers.blocks import CrossAttention, TokenProjections, masked_mean
 from mmcli.signals import Features, Fused
 
 ABOUT = {
     "family": "token",
+    "memory": "lead",
     "absent": "masked",
     "ordered": False,
     "cost": "M S H^2",
@@ -65,7 +67,7 @@ class CrossAttentionFusion(Fusion):
     def forward(self, features: Mapping[str, Features]) -> Fused:
         each = self.project([features[column].tokens for column in self.columns])
         own_masks = masks(features, self.columns)
-        made = []
+        made, answers = [], []
         for m, block in enumerate(self.blocks):
             others = [n for n in range(len(each)) if n != m] or [m]
             source = torch.cat([each[n] for n in others], 1)
@@ -74,4 +76,6 @@ class CrossAttentionFusion(Fusion):
                 mask = torch.zeros_like(mask)
             asked = block(each[m], source, mask)
             made.append(masked_mean(asked, own_masks[m]))
-        return Fused(self.dropout(self.out(torch.cat(made, 1)).relu()))
+            answers.append(asked)
+        steps, mask, _ = leading(answers, own_masks)
+        return Fused(self.dropout(self.out(torch.cat(made, 1)).relu()), steps, mask)

@@ -7,7 +7,8 @@ The gated multimodal unit of Arevalo et al. 2017 (equations 1 to 4), for any num
     h   = sum_m z_m * h_m
 
 For two columns softmax(a, b) = sigma(a - b): the paper's z with W_z = V_1 - V_2. Inputs are first brought to unit scale by a
-LayerNorm (`normalize`). Parameters, with S = sum_m D_m: (S + M) H + M S H, and 2 S for the norms.
+LayerNorm (`normalize`). For heads that read tokens the gate opens token by token, each token standing in its column's place.
+Parameters, with S = sum_m D_m: (S + M) H + M S H, and 2 S for the norms.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from mmcli.signals import Features, Fused
 
 ABOUT = {
     "family": "feature",
+    "memory": "columns",
     "absent": "masked",
     "ordered": False,
     "cost": "M^2 D H",

@@ -24,12 +24,13 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from mmcli.config import Config as BaseConfig
-from mmcli.fusions import Fusion, masks
+from mmcli.fusions import Fusion, leading, masks, runs_hidden
 from mmcli.layers.blocks import TokenProjections, masked_mean
 from mmcli.signals import Features, Fused
 
 ABOUT = {
     "family": "token",
+    "memory": "lead",
     "absent": "masked",
     "ordered": True,
     "cost": "M S H^2",
@@ -55,7 +56,6 @@ class Config(BaseConfig):
 class GatedCrossAttention(Fusion):
     """One attention from the lead's steps to all other columns' tokens."""
 
-    gives_steps = True
     rates: ClassVar[Mapping[str, float]] = MappingProxyType({"open": 30.0})
     """One number a feature says how far the gate may open at all: it starts shut, and has few steps to open."""
 
@@ -84,29 +84,16 @@ class GatedCrossAttention(Fusion):
         own_masks = masks(features, self.columns)
         each = self.project([features[column].tokens for column in self.columns[1:]])
         placed = [tokens + self.place(_waves(mask)) for tokens, mask in zip(each, own_masks[1:], strict=True)]
-        steps, mask, leads = self._lead([features[self.columns[0]].tokens, *placed], own_masks)
+        steps, mask, leads = leading([features[self.columns[0]].tokens, *placed], own_masks)
         if not placed:
             return Fused(masked_mean(steps, mask), steps, mask)
         if self.training and self.config.hide:
-            steps = _hidden(steps, mask, self.config.hide)
+            steps = runs_hidden(steps, mask, self.config.hide)
         others = [mask_n & (leads != n)[:, None] for n, mask_n in enumerate(own_masks) if n]
         found = self._attend(steps + self.place(_waves(mask)), torch.cat(placed, 1), torch.cat(others, 1))
         said = torch.sigmoid(self.gate(torch.cat([steps, found], -1))) * found
         made = steps + torch.tanh(self.open) * said
         return Fused(masked_mean(made + said, mask), made, mask)
-
-    def _lead(self, tokens: list[Tensor], own_masks: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-        """The steps that each row is read by [B, T, H], their mask, and the column that they are of [B]: the first there."""
-        longest = max(own.shape[1] for own in tokens)
-        wide = [F.pad(own, (0, 0, 0, longest - own.shape[1])) for own in tokens]
-        masks_wide = [F.pad(own, (0, longest - own.shape[1])) for own in own_masks]
-        steps, mask, leads = wide[0], masks_wide[0], own_masks[0].any(1).long() - 1
-        for m in range(1, len(wide)):
-            taken = (leads < 0) & own_masks[m].any(1)
-            steps = torch.where(taken[:, None, None], wide[m], steps)
-            mask = (taken[:, None] & masks_wide[m]) | (~taken[:, None] & mask)
-            leads = torch.where(taken, m, leads)
-        return steps * mask[..., None], mask, leads
 
     def _attend(self, query_BTH: Tensor, source_BSH: Tensor, mask_BS: Tensor) -> Tensor:
         """[B, T, H]: zero in rows that have nothing to be asked."""
@@ -128,14 +115,3 @@ def _waves(mask_BT: Tensor) -> Tensor:
     turns = torch.arange(1, WAVES + 1, device=mask_BT.device) * torch.pi
     angle = share[..., None] * turns
     return torch.cat([angle.sin(), angle.cos()], -1)
-
-
-def _hidden(steps_BTH: Tensor, mask_BT: Tensor, share: float) -> Tensor:
-    """With a run of each row's steps at zero: of none to twice that share of them."""
-    lengths = mask_BT.sum(1)
-    device = lengths.device
-    size = (torch.rand(len(lengths), device=device) * 2 * share * lengths).round()
-    start = torch.rand(len(lengths), device=device) * (lengths - size)
-    place = torch.arange(mask_BT.shape[1], device=device)[None]
-    run = (place >= start[:, None]) & (place < (start + size)[:, None])
-    return steps_BTH.masked_fill(run[..., None], 0.0)

@@ -20,6 +20,7 @@ from mmcli.signals import Features, Fused
 
 ABOUT = {
     "family": "feature",
+    "memory": "columns",
     "absent": "embedding",
     "ordered": False,
     "cost": "M D H + layers H^2",

@@ -20,6 +20,7 @@ from mmcli.signals import Features, Fused
 
 ABOUT = {
     "family": "feature",
+    "memory": "columns",
     "absent": "masked",
     "ordered": False,
     "cost": "M D R H",

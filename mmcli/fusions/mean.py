@@ -21,6 +21,7 @@ from mmcli.signals import Features, Fused
 
 ABOUT = {
     "family": "feature",
+    "memory": "columns",
     "absent": "masked",
     "ordered": False,
     "cost": "M D H",

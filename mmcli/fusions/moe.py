@@ -20,6 +20,7 @@ from mmcli.signals import Features, Fused
 
 ABOUT = {
     "family": "feature",
+    "memory": "columns",
     "absent": "embedding",
     "ordered": False,
     "cost": "E M D H",

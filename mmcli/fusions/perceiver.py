@@ -22,6 +22,7 @@ from mmcli.signals import Features, Fused
 
 ABOUT = {
     "family": "token",
+    "memory": "latents",
     "absent": "masked",
     "ordered": False,
     "cost": "N S H + N H^2",

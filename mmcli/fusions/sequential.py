@@ -2,7 +2,8 @@
 
     s_0 = 0;  s_m = GRU(P_m LN(x_m), s_{m-1}), an absent column leaving s as it was;  h = s_M
 
-The order is that of the columns, or `order`. Parameters: sum_m (2 D_m + (D_m + 1) H) + 6 H^2 + 6 H.
+The order is that of the columns, or `order`. For heads that read tokens, each token is read in its column's place, after the
+columns before and before those behind. Parameters: sum_m (2 D_m + (D_m + 1) H) + 6 H^2 + 6 H.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from mmcli.signals import Features, Fused
 
 ABOUT = {
     "family": "feature",
+    "memory": "columns",
     "absent": "masked",
     "ordered": True,
     "cost": "M (D H + H^2)",

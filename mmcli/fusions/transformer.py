@@ -23,6 +23,7 @@ from mmcli.signals import Features, Fused
 
 ABOUT = {
     "family": "token",
+    "memory": "columns",
     "absent": "masked",
     "ordered": False,
     "cost": "layers (S H^2 + S^2 H)",

@@ -21,6 +21,8 @@ class Head(nn.Module, ABC):
 
     reads_steps: ClassVar[bool] = False
     """Whether it reads tokens one by one, in the order of what they are of: then F must give such."""
+    beam: int | None = None
+    """Of heads whose answers take a search, how many are followed at once; may be changed after training."""
 
     def __init__(self, task: Task, dim: int) -> None:
         super().__init__()

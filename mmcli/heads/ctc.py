@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from pydantic import Field
 from torch import Tensor, nn
@@ -10,6 +12,7 @@ from mmcli.config import Config as BaseConfig
 from mmcli.heads import Head
 from mmcli.signals import Column, Fused
 from mmcli.tasks import Task
+from mmcli.text.lattice import Padded, Search
 
 
 class Config(BaseConfig):
@@ -20,7 +23,8 @@ class Config(BaseConfig):
 
 
 class Ctc(Head):
-    """log softmax(W x_t + b) of each step. Parameters: (D + 1) V, for V units with the blank."""
+    """log softmax(W x_t + b) of each step. Parameters: (D + 1) V, for V units with the blank. What texts are searched by, once
+    it is settled, is in its buffer, and goes with its outputs."""
 
     reads_steps = True
 
@@ -28,22 +32,27 @@ class Ctc(Head):
         super().__init__(task, dim)
         self.dropout = nn.Dropout(config.dropout)
         self.linear = nn.Linear(dim, task.width)  # type: ignore[attr-defined]
+        self.search: Tensor
+        self.register_buffer("search", Search().tensor())
 
     @staticmethod
     def parameter_formula(config: Config, task: Task, dim: int) -> int:  # noqa: ARG004
         width: int = task.width  # type: ignore[attr-defined]
         return (dim + 1) * width
 
-    def forward(self, fused: Fused) -> Column:
-        """Of a row without steps its pooled features are the only one."""
+    def forward(self, fused: Fused) -> Any:
+        """Of a row without steps its pooled features are the only one. A graph gives `Padded` lattices."""
         tokens, mask = fused.tokens, fused.mask
         if tokens is None or mask is None:
             tokens = fused.pooled[:, None]
             mask = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
         values = self.linear(self.dropout(tokens)).float().log_softmax(-1)
-        lengths = mask.sum(1)
-        offsets = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
-        return Column(values[mask], torch.ones_like(lengths, dtype=torch.bool), offsets)
+        made = Padded(values, mask.sum(1))
+        return made if torch.compiler.is_exporting() else made.ragged(self.search.clone())
 
     def loss(self, outputs: Column, fused: Fused, targets: Tensor) -> Tensor:  # noqa: ARG002 - all is in the outputs
         return self.task.loss(outputs, targets)
+
+    def settle(self, outputs: Column, targets: Tensor) -> None:
+        """The search: see `text.searching`."""
+        self.search.copy_(self.task.tuned(outputs, targets).tensor())  # type: ignore[attr-defined]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +9,12 @@ import torch
 from torch import Tensor
 
 from mmcli.data.dataset import Dataset
+from mmcli.encoders import Encoder
 from mmcli.errors import ConfigError
+from mmcli.modalities import Strength
 from mmcli.models.networks import ColumnModel
 from mmcli.signals import Batch, Fused, Signal, Source
+from mmcli.text import lattice
 from mmcli.training.config import TrainingConfig
 from mmcli.training.data import Augment, Rows
 from mmcli.training.device import Compute
@@ -42,8 +44,8 @@ def job(
             "Leave it out.",
         )
     mixes = config.mix != "none" and kind in MIXABLE and network.encoder.varies
-    rows = Rows({column: prepared}, dataset.targets, dataset.splits, augmentation(column, network, dataset, config.augment))
-
+    varied = variation(column, network.encoder, dataset, config.augment)
+    rows = Rows({column: prepared}, dataset.targets, dataset.splits, {} if varied is None else {column: varied})
     return Job(
         step=_Step(network, column, config.mix if mixes else "none"),
         rows=rows.to(compute.device),
@@ -103,12 +105,16 @@ class _Step(Step):
         return own if other is None else share * own + (1 - share) * self.module.loss(outputs, fused, batch.targets[other])
 
 
-def augmentation(column: str, network: ColumnModel, dataset: Dataset, strength: str) -> dict[str, Augment]:
-    """How training batches of the input vary, where they do."""
-    found = dataset.input(column)
-    if strength == "none" or not found.varies or not network.encoder.varies:
-        return {}
-    return {column: functools.partial(found.augment, strength="strong" if strength == "strong" else "light")}
+def variation(source: str, encoder: Encoder, dataset: Dataset, strength: str) -> Augment | None:
+    """How training batches of an input vary for an encoder; None where they do not. Before texts their pace varies too, but
+    leaves each row the steps that its text needs."""
+    found = dataset.input(source)
+    if strength == "none" or not found.varies or not encoder.varies:
+        return None
+    how: Strength = "strong" if strength == "strong" else "light"
+    if dataset.task.tokens != "whole":
+        return lambda signal, _: found.augment(signal, how)
+    return lambda signal, targets: found.augment(found.stretch(signal, lattice.needed(targets) * encoder.stride), how)
 
 
 def mixed(signal: Signal, how: str) -> tuple[Signal, Tensor, float]:

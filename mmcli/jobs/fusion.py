@@ -12,7 +12,9 @@ from torch import Tensor
 
 from mmcli.artifacts import tensors
 from mmcli.artifacts.store import Artifact
+from mmcli.data import memory
 from mmcli.data.dataset import Dataset
+from mmcli.data.streaming import StreamedFeatures
 from mmcli.models import loading
 from mmcli.models.calibration import temperature
 from mmcli.models.networks import FusionHead, Heads, Output, settle
@@ -29,13 +31,24 @@ DECISIONS_RATE = 50.0
 """Factor on the learning rate of the weights of the columns' own predictions: one for each is all there is to learn."""
 
 
-def embeddings(artifact: Artifact, out_of_fold: bool = False) -> FeatureTable:
-    """The features that an encoder left of every row, float16; with its decisions, of train rows out of fold where asked."""
-    named = tensors.load(artifact.file(loading.EMBEDDINGS))
-    decisions = named.get(OUT_OF_FOLD if out_of_fold else OUTPUTS)
-    if "offsets" in named:
-        return RaggedFeatures(named["pooled"], named["tokens"], named["offsets"], named["present"], decisions)
-    return Features(named["pooled"], named["tokens"], named["mask"], named["present"], decisions)
+def embeddings(artifact: Artifact, dataset: Dataset, out_of_fold: bool = False) -> FeatureTable:
+    """The features that an encoder left of every row, float16; with its decisions, of train rows out of fold where asked. Where
+    all tokens are kept and are more than `memory.features_budget()`, they stay on disk."""
+    named = tensors.of(artifact, loading.EMBEDDINGS)
+    with artifact.understood(loading.EMBEDDINGS):
+        decisions = named.get(OUT_OF_FOLD if out_of_fold else OUTPUTS)
+        whole = ["pooled", "present", *([] if "offsets" in named else ["tokens", "mask"])]
+        rows = {len(named[name]) for name in whole} | ({len(decisions)} if decisions is not None else set())
+        rows |= {len(named["offsets"]) - 1} if "offsets" in named else set()
+        if rows != {len(dataset.rows)} or not named["pooled"].is_floating_point():
+            raise ValueError("its features are not numbers of every row")
+        if "offsets" not in named:
+            return Features(named["pooled"], named["tokens"], named["mask"], named["present"], decisions)
+    own = (named["offsets"], named["present"], decisions)
+    file = artifact.file(loading.TOKENS)
+    if file.stat().st_size > memory.features_budget():
+        return StreamedFeatures(named["pooled"], file, *own)
+    return RaggedFeatures(named["pooled"], tensors.of(artifact, loading.TOKENS)["tokens"], *own)
 
 
 def job(

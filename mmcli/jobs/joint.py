@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,12 +12,12 @@ from torch import Tensor, nn
 from mmcli.data.dataset import Dataset
 from mmcli.heads import Head
 from mmcli.jobs import balancing
+from mmcli.jobs.encoder import variation
 from mmcli.jobs.fusion import DECISIONS_RATE
-from mmcli.modalities import Strength
 from mmcli.models.networks import FusedModel, FusionHead, alone
-from mmcli.signals import Batch, Features, FeatureTable, Fused, Signal
+from mmcli.signals import Batch, Features, FeatureTable, Fused
 from mmcli.training.config import TrainingConfig
-from mmcli.training.data import Rows
+from mmcli.training.data import Augment, Rows
 from mmcli.training.device import Compute
 from mmcli.training.job import Job, Step
 
@@ -150,15 +149,10 @@ class _Step(Step):
         return found
 
 
-def _variations(network: FusedModel, dataset: Dataset, config: TrainingConfig) -> dict[str, Callable[[Signal], Signal]]:
+def _variations(network: FusedModel, dataset: Dataset, config: TrainingConfig) -> dict[str, Augment]:
     """Encoder -> how its train rows are varied, where they are."""
-    inputs = {name: dataset.input(source) for name, source in network.sources.items()}
-    strength: Strength = "strong" if config.augment == "strong" else "light"
-    return {
-        name: functools.partial(found.augment, strength=strength)
-        for name, found in inputs.items()
-        if config.augment != "none" and found.varies and network.encoder(name).varies
-    }
+    found = {n: variation(source, network.encoder(n), dataset, config.augment) for n, source in network.sources.items()}
+    return {name: own for name, own in found.items() if own is not None}
 
 
 def _learning_rates(network: FusedModel, encoder_rate: float) -> dict[str, float]:

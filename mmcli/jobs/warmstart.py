@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmcli.artifacts import tensors
+from mmcli.artifacts.store import write_atomic
 from mmcli.data.dataset import Dataset
 from mmcli.encoders import Encoder
 from mmcli.reporting.console import Console
@@ -55,8 +56,12 @@ def warm(
 ) -> None:
     """Trains the encoder in place on the rows of train and those without a target; a second call reads what the first left."""
     if (folder / WEIGHTS).is_file():
-        encoder.load_state_dict(tensors.load(folder / WEIGHTS))
-        return
+        try:
+            encoder.load_state_dict(tensors.unsealed(folder / WEIGHTS)[0])
+            return
+        except ValueError as error:
+            console.warn(f"{label}: {folder / WEIGHTS} is damaged ({error}): it is thrown away, and the warm start begins anew")
+            (folder / WEIGHTS).unlink()
     folder.mkdir(parents=True, exist_ok=True)
     seed_everything(seed)
     found = dataset.input(column)
@@ -89,7 +94,7 @@ def warm(
         learning_rates={f"encoder.{name}": rate for name, rate in encoder.learning_rates().items()},
     )
     train(job, console)
-    tensors.save(folder / WEIGHTS, encoder.state_dict())
+    write_atomic(folder / WEIGHTS, tensors.sealed(encoder.state_dict(), {}))
 
 
 class _Step(Step):

@@ -8,16 +8,17 @@ from torch import Tensor, nn
 
 
 class ResidualBlock(nn.Module):
-    """Normalise, activate, convolve, twice, around a shortcut (He 2016). `keep` [B, 1, 1, W] blanks what is padding."""
+    """Normalise, activate, convolve, twice, around a shortcut (He 2016). `keep` [B, 1, 1, W] blanks what is padding; `stride`
+    is that over rows and that over columns."""
 
-    def __init__(self, inner: int, outer: int, stride: int) -> None:
+    def __init__(self, inner: int, outer: int, stride: tuple[int, int]) -> None:
         super().__init__()
         self.norm1 = nn.BatchNorm2d(inner)
         self.conv1 = nn.Conv2d(inner, outer, 3, stride=stride, padding=1, bias=False)
         self.norm2 = nn.BatchNorm2d(outer)
         self.conv2 = nn.Conv2d(outer, outer, 3, padding=1, bias=False)
         self.stride = stride
-        changes = inner != outer or stride != 1
+        changes = inner != outer or stride != (1, 1)
         # Strided by taking every second pixel first: the same values. A 1x1 convolution of stride 2 over channels-last batches
         # of odd size corrupts memory in the backward pass of oneDNN (torch 2.15, two threads or more).
         self.shortcut = nn.Conv2d(inner, outer, 1, bias=False) if changes else nn.Identity()
@@ -25,21 +26,22 @@ class ResidualBlock(nn.Module):
     def forward(self, grid: Tensor, keep: Tensor | None = None, keep_after: Tensor | None = None) -> Tensor:
         active = _kept(F.relu(self.norm1(grid)), keep)
         hidden: Tensor = self.conv2(_kept(F.relu(self.norm2(self.conv1(active))), keep_after))
-        passed = active[..., :: self.stride, :: self.stride] if isinstance(self.shortcut, nn.Conv2d) else grid
+        passed = active[..., :: self.stride[0], :: self.stride[1]] if isinstance(self.shortcut, nn.Conv2d) else grid
         shortcut: Tensor = self.shortcut(passed)
         return _kept(hidden + shortcut, keep_after)
 
 
 class ResidualStack(nn.Module):
-    """A convolution of stride 2, then stages of residual blocks, each stage but the first of stride 2 and twice as wide."""
+    """A convolution of stride 2, then stages of residual blocks, each stage but the first of stride 2 (over columns `along`)
+    and twice as wide."""
 
-    def __init__(self, channels: int, width: int, stages: int, blocks: int) -> None:
+    def __init__(self, channels: int, width: int, stages: int, blocks: int, along: int = 2) -> None:
         super().__init__()
         self.stem = nn.Conv2d(channels, width, 3, stride=2, padding=1, bias=False)
         layers, inner = [], width
         for stage in range(stages):
             for block in range(blocks):
-                layers.append(ResidualBlock(inner, width * 2**stage, stride=2 if stage and not block else 1))
+                layers.append(ResidualBlock(inner, width * 2**stage, stride=(2, along) if stage and not block else (1, 1)))
                 inner = width * 2**stage
         self.blocks = nn.ModuleList(layers)
         self.norm = nn.BatchNorm2d(inner)
@@ -68,8 +70,9 @@ class ResidualStack(nn.Module):
         for block in self.blocks:
             assert isinstance(block, ResidualBlock)
             before = _columns(lengths, hidden.shape[-1])
-            lengths = (lengths + block.stride - 1) // block.stride
-            hidden = block(hidden, before, _columns(lengths, (hidden.shape[-1] + block.stride - 1) // block.stride))
+            stride = block.stride[1]
+            lengths = (lengths + stride - 1) // stride
+            hidden = block(hidden, before, _columns(lengths, (hidden.shape[-1] + stride - 1) // stride))
         return _kept(F.relu(self.norm(hidden)), _columns(lengths, hidden.shape[-1])), lengths
 
 

@@ -55,6 +55,17 @@ class Encoded:
     """What was done to how many cells that a user may want to know, e.g. {"cut to 128 tokens": 3}."""
 
 
+@dataclass(frozen=True)
+class Partial:
+    """A column of texts some of whose words are hidden."""
+
+    column: Column
+    words: int
+    """How many there were in all."""
+    hidden: int
+    """How many of them are."""
+
+
 class Modality(ABC):
     """A kind of column, fitted to the train split. Pure: the same cells make the same bytes, in any thread."""
 
@@ -70,13 +81,20 @@ class Modality(ABC):
     """The architectures that `--arch auto` tries."""
     likeness_encoders: ClassVar[tuple[str, ...]] = ()
     """Architectures that take part besides where rows are compared with one another."""
-    line_encoders: ClassVar[tuple[str, ...]] = ()
-    """Besides those, architectures that read it step by step, for targets that are texts."""
+    text_encoders: tuple[str, ...] = ()
+    """Those that it tries where the target is a text; where empty, those of the others that give steps in order, or all."""
     more_encoders: ClassVar[tuple[tuple[str, int], ...]] = ()
     """Those that it tries from so many train rows on, and from a fifth of them on an accelerator."""
     corruptions: ClassVar[tuple[str, ...]] = ()
     """In which ways its cells may be spoilt, as the world does."""
+    in_decibels: ClassVar[frozenset[str]] = frozenset()
+    """Those of them whose level is a ratio to the signal's own amplitude: 0.1 is 20 dB below it."""
     config: Any
+
+    @property
+    def step_s(self) -> float:
+        """Seconds from one step of its values to the next; 0 where steps are not parts of time."""
+        return 0.0
 
     @classmethod
     def names_file(cls, cell: str) -> bool:  # noqa: ARG003 - most read files always or never
@@ -128,10 +146,19 @@ class Modality(ABC):
         """A random variation of a batch, for training; draws from torch's default generators."""
         return signal
 
+    def stretch(self, signal: Signal, least: Tensor) -> Signal:  # noqa: ARG002 - most have no pace
+        """A random variation of the pace of a batch, for targets that follow it step by step; no row gets shorter than `least`
+        [B] steps by it. Draws from torch's default generators."""
+        return signal
+
     def corrupt(self, column: Column, how: str, level: float, generator: torch.Generator) -> Column:  # noqa: ARG002
         """A normalised column spoilt in one of the ways of `corruptions`, from 0 (not at all) to 1: what `evaluate` asks of a
         model under noise."""
         return column
+
+    def with_words_hidden(self, column: Column, share: float, generator: torch.Generator) -> Partial | None:  # noqa: ARG002
+        """A normalised column with that share of all its words hidden; None where it has no words."""
+        return None
 
 
 def by_files(
@@ -150,4 +177,4 @@ def by_files(
 
 
 Contract = Modality
-__all__ = ["Config", "Contract", "Encoded", "Guess", "Modality", "Reject", "Strength", "by_files"]
+__all__ = ["Config", "Contract", "Encoded", "Guess", "Modality", "Partial", "Reject", "Strength", "by_files"]

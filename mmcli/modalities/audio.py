@@ -62,6 +62,8 @@ _SUFFIXES = frozenset(
         ".dts",
     ]
 )
+SPEEDS = (0.9, 1.0, 1.1)
+WARP = 0.05
 _FIT_SAMPLE = 500
 _CHUNK_FRAMES = 800
 """Frames transformed at once: enough to be fast, few enough to stay in the cache."""
@@ -88,6 +90,7 @@ class Audio(Modality):
     reads_files: ClassVar[bool] = True
     shard_rows: ClassVar[int] = 64
     corruptions: ClassVar[tuple[str, ...]] = ("background noise",)
+    in_decibels: ClassVar[frozenset[str]] = frozenset(corruptions)
     encoders: ClassVar[tuple[str, ...]] = ("crnn",)
     more_encoders: ClassVar[tuple[tuple[str, int], ...]] = (("cnn", 3000), ("transformer", 5000))
 
@@ -187,6 +190,11 @@ class Audio(Modality):
         return out.clamp_(min=FLOOR).log_(), lengths
 
     @property
+    def step_s(self) -> float:
+        window, hop = self._window_hop
+        return float((hop if self.config.features == "log-mel" else window) / self.config.sample_rate)
+
+    @property
     def _window_hop(self) -> tuple[int, int]:
         return _window(self.config), max(round(HOP_S * self.config.sample_rate), 1)
 
@@ -201,6 +209,17 @@ class Audio(Modality):
     @cached_property
     def _filters(self) -> Tensor:
         return mel_filters(self.config.sample_rate, self._points, self.config.mels)
+
+    @cached_property
+    def _white(self) -> dict[str, Tensor]:
+        """Of each band, [mels]: its `gain`, what it makes of a spectrum of ones; its `share`, by which the bands sum to the
+        mean of a spectrum, as nearly as they can (least squares); and the `shape` of the Gamma distribution of white noise in
+        it, its independent points (under a Hann window one in 1.5)."""
+        weights = self._filters.double()
+        gain = weights.sum(0)
+        share = torch.linalg.lstsq(weights, torch.ones(len(weights), 1, dtype=torch.float64), driver="gelsd").solution[:, 0]
+        shape = (gain.square() / weights.square().sum(0).clamp(min=1e-24) / 1.5).clamp(min=1)
+        return {"gain": gain.float(), "share": (share / len(weights)).float(), "shape": shape.float()}
 
     def describe(self) -> SignalSpec:
         kind: Literal["spectrogram", "sequence"] = "spectrogram" if self.config.features == "log-mel" else "sequence"
@@ -224,7 +243,12 @@ class Audio(Modality):
         return torch.stack(rows).numpy()
 
     def corrupt(self, column: Column, how: str, level: float, generator: torch.Generator) -> Column:  # noqa: ARG002
-        """background noise, white, with the power of the recording at level 1 (0 dB), a hundredth of it at 0.1 (20 dB)."""
+        """background noise, white, with the power of the recording at level 1 (0 dB), a hundredth of it at 0.1 (20 dB).
+
+        Of spectrograms both powers are those of the waveforms behind them, got back from the bands; the recordings themselves
+        are not read again. Powers are added, as if signal and noise never met in phase; a band's noise varies as a mean of so
+        many points of the spectrum does (Gamma), each frame by itself.
+        """
         assert column.offsets is not None
         values = column.values.float()
         if level <= 0 or not len(values):
@@ -232,18 +256,37 @@ class Audio(Modality):
         lengths = column.offsets.diff()
         row = torch.repeat_interleave(torch.arange(len(column)), lengths)
         mean, std = torch.tensor(self.mean), torch.tensor(self.std)
-        power = (values * std + mean).exp() if self.config.features == "log-mel" else values.square()
-        level_of = torch.zeros(len(column)).index_add_(0, row, power.mean(1)) / lengths.clamp(min=1)
+        spectral = self.config.features == "log-mel"
+        power = (values * std + mean).exp() if spectral else values.square()
+        frame = (power @ self._white["share"]).clamp(min=0) if spectral else power.mean(1)
+        level_of = torch.zeros(len(column)).index_add_(0, row, frame) / lengths.clamp(min=1)
         noise = level**2 * level_of[row, None]
-        if self.config.features == "log-mel":
-            grain = torch.empty(values.shape).exponential_(generator=generator)
-            values = ((power + noise * grain).clamp(min=FLOOR).log() - mean) / std
+        if spectral:
+            luck = np.random.default_rng(int(torch.randint(2**62, (1,), generator=generator)))
+            shape = self._white["shape"].numpy()
+            grain = torch.from_numpy(luck.standard_gamma(shape, values.shape, dtype=np.float32) / shape)
+            values = ((power + noise * self._white["gain"] * grain).clamp(min=FLOOR).log() - mean) / std
         else:
             values = values + noise.sqrt() * torch.randn(values.shape, generator=generator)
         return Column(values.clamp(-1e4, 1e4).to(column.values.dtype), column.present, column.offsets)
 
+    def stretch(self, signal: Signal, least: Tensor) -> Signal:
+        """A third of the rows a tenth slower, a third a tenth faster (speed perturbation, Ko 2015), and each warped in time
+        (Park 2019): a frame between its quarters moves by up to a twentieth of its length, what lies before and behind is
+        stretched to match. Frames are interpolated; bands stay where they are, so that the pitch is kept."""
+        if self.config.features == "waveform":
+            return signal
+        assert signal.lengths is not None
+        own, device = signal.lengths, signal.values.device
+        speeds = torch.tensor(SPEEDS, device=device)[torch.randint(len(SPEEDS), own.shape, device=device)]
+        lengths = (own / speeds).round().long()
+        lengths = torch.where((lengths < own) & (lengths < least), own, lengths)
+        anchor = (0.25 + 0.5 * torch.rand(own.shape, device=device)) * own
+        moved = anchor + (torch.rand(own.shape, device=device) * 2 - 1) * WARP * own
+        return Signal(_warped(signal.values, own, lengths, anchor, moved), signal.present, lengths)
+
     def augment(self, signal: Signal, strength: Strength) -> Signal:
-        """light: SpecAugment (Park 2019) without warping, two runs of bands and two of frames blanked; the level changes.
+        """light: SpecAugment (Park 2019), two runs of bands and two of frames blanked; the level changes.
         strong: longer runs, and the recording shifted in time."""
         values = signal.values.float()
         if self.config.features == "waveform":
@@ -318,6 +361,24 @@ def _grouped(blocks: Sequence[Tensor]) -> Iterable[list[Tensor]]:
 
 def _level(values: Tensor, low: float, high: float) -> Tensor:
     return torch.empty(len(values), 1, 1, device=values.device).uniform_(low, high)
+
+
+def _warped(values: Tensor, own: Tensor, lengths: Tensor, anchor: Tensor, moved: Tensor) -> Tensor:
+    """[B, T, M] brought to other lengths, frame `anchor` of each row's own to where `moved` would be at its own length: linear
+    between first frame, anchor and last frame, and between frames; zero behind the end."""
+    last = (own - 1).clamp(min=0).float()[:, None]
+    steps = torch.arange(max(int(lengths.max()), 1), device=own.device)[None]
+    place = steps * last / (lengths - 1).clamp(min=1)[:, None]
+    anchor, moved = (torch.minimum(at[:, None], last) for at in (anchor, moved))
+    behind = anchor + (place - moved) * (last - anchor) / (last - moved).clamp(min=1e-6)
+    place = torch.where(place < moved, place * anchor / moved.clamp(min=1e-6), behind)
+    place = torch.minimum(place.clamp(min=0), last)
+    low = place.floor().long()
+    high = torch.minimum(low + 1, last.long())
+    share = (place - low)[..., None]
+    rows = torch.arange(len(own), device=own.device)[:, None]
+    found = values[rows, low].float().lerp(values[rows, high].float(), share)
+    return found * (steps < lengths[:, None])[..., None]
 
 
 def _shifted(values: Tensor, lengths: Tensor, most: float) -> Tensor:

@@ -59,7 +59,9 @@ _SUFFIXES = frozenset(
 )
 _FIT_SAMPLE = 2000
 _FIT_DEPTHS = 64
-"""Pictures of the train split that are asked how deep they are."""
+"""Pictures of the train split that are asked how deep and how wide they are."""
+_LINES = 2.0
+"""Width to height from which on pictures are lines of print."""
 
 
 class Config(BaseConfig):
@@ -93,16 +95,27 @@ class Image(Modality):
     corruptions: ClassVar[tuple[str, ...]] = ("noise", "blur", "jpeg")
     encoders: ClassVar[tuple[str, ...]] = ("cnn",)
     likeness_encoders: ClassVar[tuple[str, ...]] = ("gradients",)
-    line_encoders: ClassVar[tuple[str, ...]] = ("crnn",)
     more_encoders: ClassVar[tuple[tuple[str, int], ...]] = (("torchvision:resnet18", 5000),)
 
     def __init__(
-        self, config: Config, mean: Sequence[float], std: Sequence[float], levels: pictures.Levels | None = None
+        self,
+        config: Config,
+        mean: Sequence[float],
+        std: Sequence[float],
+        levels: pictures.Levels | None = None,
+        shape: float = 1.0,
     ) -> None:
         self.config = config
         self.mean = tuple(mean)
         self.std = tuple(std)
         self.levels = dict(levels or {})
+        self.shape = shape
+        """Width to height of the train pictures, the median."""
+
+    @property
+    def text_encoders(self) -> tuple[str, ...]:  # type: ignore[override]
+        """Wide pictures are lines of print, to be read from left to right; others are looked at."""
+        return ("crnn",) if self.shape >= _LINES else ("cnn",)
 
     @classmethod
     def sniff(cls, cells: Sequence[str], media_root: str) -> Guess:
@@ -123,10 +136,10 @@ class Image(Modality):
         the train split."""
         first = list(islice(cells, _FIT_DEPTHS))
         near = [cell for cell in first if not addresses.is_far(cell)] or first[:8]
-        levels = pictures.learnt_levels(near, config.max_pixels)
+        levels, shape = pictures.learnt_levels(near, config.max_pixels), _shape(near)
         if config.normalize != "train":
             given = config.normalize == "given"
-            return cls(config, config.mean if given else IMAGENET_MEAN, config.std if given else IMAGENET_STD, levels)
+            return cls(config, config.mean if given else IMAGENET_MEAN, config.std if given else IMAGENET_STD, levels, shape)
         total, squares, count = torch.zeros(3, dtype=torch.float64), torch.zeros(3, dtype=torch.float64), 0
         for cell in islice(chain(first, cells), _FIT_SAMPLE):
             try:
@@ -138,7 +151,7 @@ class Image(Modality):
             count += 1
         mean = total / max(count, 1)
         std = (squares / max(count, 1) - mean.square()).clamp(min=1e-4).sqrt()
-        return cls(config, mean.tolist(), std.tolist(), levels)
+        return cls(config, mean.tolist(), std.tolist(), levels, shape)
 
     def transform(self, cells: Sequence[str | None]) -> Encoded:
         """Values [N, 3, size, size]: float16 normalised, or uint8 with `store = "uint8"`."""
@@ -175,12 +188,13 @@ class Image(Modality):
 
     def state(self) -> dict[str, Any]:
         levels = {kind: list(ends) for kind, ends in self.levels.items()}
-        return {"config": self.config.model_dump(), "mean": list(self.mean), "std": list(self.std), "levels": levels}
+        own = {"config": self.config.model_dump(), "mean": list(self.mean), "std": list(self.std), "levels": levels}
+        return {**own, "shape": self.shape}
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Self:
         levels = {kind: (black, white) for kind, (black, white) in state.get("levels", {}).items()}
-        return cls(Config(**state["config"]), state["mean"], state["std"], levels)
+        return cls(Config(**state["config"]), state["mean"], state["std"], levels, state.get("shape", 1.0))
 
     def linear_features(self, column: Column, train: Tensor) -> Any:  # noqa: ARG002 - pixels need no fitting
         """Pixels at 16 x 16: [N, 768]."""
@@ -239,6 +253,18 @@ def decode(path: str, config: Config) -> Tensor:
         OSError, ValueError, SyntaxError: it cannot be read, or has more than `max_pixels`.
     """
     return _decode(path, config, {})[0]
+
+
+def _shape(paths: Sequence[str]) -> float:
+    """Width to height, the median of those that can be opened; 1 where none can."""
+    found = []
+    for path in paths:
+        try:
+            with pictures.opened(media.source(path)) as image:
+                found.append(image.width / max(image.height, 1))
+        except (OSError, ValueError, SyntaxError):
+            continue
+    return round(float(np.median(found)), 3) if found else 1.0
 
 
 def _decode(path: str, config: Config, levels: pictures.Levels) -> tuple[Tensor, tuple[str, ...]]:

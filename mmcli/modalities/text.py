@@ -21,8 +21,9 @@ from torch import Tensor
 
 from mmcli.config import Config as BaseConfig
 from mmcli.errors import ConfigError
-from mmcli.modalities import Encoded, Guess, Modality
+from mmcli.modalities import Encoded, Guess, Modality, Partial
 from mmcli.signals import Column, SignalSpec
+from mmcli.text.units import byte_of_char, without_blanks
 
 SPECIAL_TOKENS = ["[PAD]", "[BOS]", "[EOS]", "[MASK]"]
 _CHARS_OF_A_TOKEN = 16
@@ -55,6 +56,7 @@ class Text(Modality):
     corruptions: ClassVar[tuple[str, ...]] = ("typos",)
     encoders: ClassVar[tuple[str, ...]] = ("bag", "rnn")
     more_encoders: ClassVar[tuple[tuple[str, int], ...]] = (("transformer", 3000),)
+    text_encoders = ("transformer",)
 
     def __init__(self, config: Config, tokenizer: Tokenizer) -> None:
         self.config = config
@@ -140,6 +142,26 @@ class Text(Modality):
         ]
         return self.transform(cells).column
 
+    def with_words_hidden(self, column: Column, share: float, generator: torch.Generator) -> Partial:
+        """Of all words of the column together that share, to the nearest word, is left out, drawn once: those that a share
+        hides a larger one hides too. In scripts without blanks each character is a word. A cell of which no word is left is
+        absent."""
+        texts = self.texts(column)
+        split, between = (_characters, "") if without_blanks(texts) else (str.split, " ")
+        words = [split(text) if here else [] for text, here in zip(texts, column.present.tolist(), strict=True)]
+        total = sum(map(len, words))
+        hidden = round(share * total)
+        if not hidden:
+            return Partial(column, total, 0)
+        gone = torch.zeros(total, dtype=torch.bool)
+        gone[torch.randperm(total, generator=generator)[:hidden]] = True
+        left, start, cells = (~gone).tolist(), 0, list[str | None]()
+        for own in words:
+            kept = [word for word, here in zip(own, left[start : start + len(own)], strict=True) if here]
+            cells.append(between.join(kept) or None)
+            start += len(own)
+        return Partial(self.transform(cells).column, total, hidden)
+
     def state(self) -> dict[str, Any]:
         return {"config": self.config.model_dump(), "tokenizer": json.loads(self.tokenizer.to_str())}
 
@@ -180,7 +202,7 @@ class Text(Modality):
         size = self.tokenizer.get_vocab_size()
         special = {i for i, token in self.tokenizer.get_added_tokens_decoder().items() if token.special}
         pieces = []
-        byte_of = _byte_of_char() if '"ByteLevel"' in json.dumps(json.loads(self.tokenizer.to_str())["decoder"]) else {}
+        byte_of = byte_of_char() if '"ByteLevel"' in json.dumps(json.loads(self.tokenizer.to_str())["decoder"]) else {}
         for i in range(size):
             token = self.tokenizer.id_to_token(i) or ""
             if i in special:
@@ -217,11 +239,8 @@ def _read_tokenizer(path: Path) -> Tokenizer:
     return tokenizer
 
 
-def _byte_of_char() -> dict[str, int]:
-    """Byte-level BPE writes each byte as a printable character (GPT-2): the way back."""
-    printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
-    hidden = [byte for byte in range(256) if byte not in printable]
-    return {chr(byte): byte for byte in printable} | {chr(256 + i): byte for i, byte in enumerate(hidden)}
+def _characters(text: str) -> list[str]:
+    return [char for char in text if not char.isspace()]
 
 
 def _misspelt(text: str, share: float, generator: torch.Generator) -> str:

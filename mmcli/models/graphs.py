@@ -1,7 +1,8 @@
 """A fused model as a function of plain tensors, for programs that do not know mmcli: ONNX, torch.export, AOTInductor.
 
 The tensors of each encoder are named `<encoder>.values`, `.present` and, where its signal is ragged or timed, `.lengths` and
-`.times`; batch size and lengths are free. The answer is `outputs` [B, num_outputs], as the PyTorch model gives them.
+`.times`; batch size and lengths are free. The answer is `outputs` [B, num_outputs], as the PyTorch model gives them; of texts
+read step by step `outputs` [B, T, V], log-probabilities, and `steps` [B], how many are each row's own.
 """
 
 from __future__ import annotations
@@ -10,19 +11,26 @@ import contextlib
 import io
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from mmcli.errors import ConfigError
 from mmcli.layers import recurrent  # noqa: F401 - its operator, which is looked up by name
-from mmcli.models.networks import FusedModel
+from mmcli.models.networks import AveragedHeads, FusedModel
 from mmcli.pretrained.hub import need
-from mmcli.signals import Signal
+from mmcli.signals import Column, Signal
+from mmcli.text.lattice import Padded, Search, padded
 
-OUTPUTS = "outputs"
+OUTPUTS, STEPS = "outputs", "steps"
+LEAST_STEPS = 16
+"""Steps of ragged inputs on which a network is traced at least: what is one or none there would be so for all lengths."""
+TOLERANCE = 1e-3
+"""Of outputs, as a share of the largest: how far a graph may be from PyTorch."""
 
 
 class Flat(nn.Module):
@@ -33,11 +41,45 @@ class Flat(nn.Module):
         self.network = network
         self.fields = dict(fields)
 
-    def forward(self, *tensors: Tensor) -> Tensor:
+    def forward(self, *tensors: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         left = iter(tensors)
         signals = {name: Signal(**{field: next(left) for field in own}) for name, own in self.fields.items()}
-        outputs: Tensor = self.network(signals).outputs
-        return outputs.float()
+        outputs = self.network(signals).outputs
+        if isinstance(outputs, Padded):
+            return outputs.values.float(), outputs.lengths
+        numbers: Tensor = outputs.float()
+        return numbers
+
+
+def answers(outputs: Any) -> dict[str, Tensor]:
+    """Outputs as a graph gives them, by name."""
+    if not isinstance(outputs, Column):
+        return {OUTPUTS: outputs.float()}
+    values, steps = padded(outputs)
+    return {OUTPUTS: values.float(), STEPS: steps}
+
+
+def why_no_graph(network: FusedModel) -> str:
+    """Why a model cannot be one graph, in words; empty where it may."""
+    if network.task.outputs.decides:
+        return ""
+    if network.task.gives_embeddings:
+        return f"{network.task.outputs.words} need a gallery, which a graph has not"
+    heads = network.fusion_head.each if isinstance(network.fusion_head, AveragedHeads) else [network.fusion_head]
+    if not all(own.head.reads_steps for own in heads):
+        return f"{network.task.outputs.words} that are not read step by step (--head ctc) take a search, which a graph has not"
+    if len({tuple(own.names) for own in heads}) > 1:
+        return "it averages models that follow different columns step by step"
+    return ""
+
+
+def searched_by(network: FusedModel) -> Search | None:
+    """The search that lattices of the network are read by; None where it gives none."""
+    heads = network.fusion_head.each if isinstance(network.fusion_head, AveragedHeads) else [network.fusion_head]
+    each: list[Any] = [own.head.search for own in heads if hasattr(own.head, "search")]
+    if len(each) < len(heads):
+        return None
+    return Search.from_tensor(each[0]) if all(torch.equal(own, each[0]) for own in each) else Search()
 
 
 def fields_of(signals: Mapping[str, Signal]) -> dict[str, tuple[str, ...]]:
@@ -59,25 +101,71 @@ def tensors_of(signals: Mapping[str, Signal]) -> dict[str, Tensor]:
 
 
 def exported(network: FusedModel, signals: Mapping[str, Signal]) -> torch.export.ExportedProgram:
-    """The model as a graph, traced on a batch of at least two rows; sizes of batch and time are free.
+    """The model as a graph, traced on a batch of at least two rows, best the longest there are; sizes of batch and time are
+    free, however short the rows.
 
     Raises:
+        ConfigError: it cannot be one graph.
         RuntimeError: something in it cannot be traced.
     """
-    network = network.eval()
+    if why := why_no_graph(network):
+        raise ConfigError(f"the model cannot be one graph: {why}", "Use it by mmcli predict, or mmcli.load in Python.")
+    network, signals = network.eval(), {name: _roomy(signal) for name, signal in signals.items()}
     tensors = tensors_of(signals)
     batch = torch.export.Dim("batch", min=1, max=65536)
     shapes: list[dict[int, Any]] = []
-    for name, tensor in tensors.items():
+    for name in tensors:
         encoder, _, field = name.rpartition(".")
         ragged = field == "values" and signals[encoder].lengths is not None
         dims: dict[int, Any] = {0: batch}
-        if ragged and tensor.shape[1] > 1:
+        if ragged:
             dims[1] = torch.export.Dim.AUTO
         shapes.append(dims)
     flat = Flat(network, fields_of(signals))
     with torch.no_grad(), quiet():
         return torch.export.export(flat, tuple(tensors.values()), dynamic_shapes=(tuple(shapes),), strict=False)
+
+
+def _roomy(signal: Signal) -> Signal:
+    """With steps enough, behind the rows' own, that none of a network's layers takes their number for one."""
+    if signal.lengths is None or signal.values.shape[1] >= LEAST_STEPS:
+        return signal
+    values = signal.values.new_zeros(len(signal.values), LEAST_STEPS, *signal.values.shape[2:])
+    values[:, : signal.values.shape[1]] = signal.values
+    return replace(signal, values=values)
+
+
+def shortest(signals: Mapping[str, Signal]) -> dict[str, Signal]:
+    """The same rows, of each no more than the first step."""
+
+    def cut(signal: Signal) -> Signal:
+        if signal.lengths is None:
+            return signal
+        return replace(signal, values=signal.values[:, :1], lengths=signal.lengths.clamp(max=1))
+
+    return {name: cut(signal) for name, signal in signals.items()}
+
+
+@torch.no_grad()
+def check(network: FusedModel, signals: Mapping[str, Signal], run: Callable[[Mapping[str, Tensor]], Any], exact: bool) -> None:
+    """Holds what runs the network against PyTorch, on the rows as they are and on the first step of each; unless `exact`, looks
+    only whether there is an answer at all.
+
+    Raises:
+        RuntimeError: it cannot be run on them, or answers otherwise.
+    """
+    for said, rows in (("the longest rows", signals), ("rows of length 1", shortest(signals))):
+        wanted, found = _numbers(network(rows).outputs), _numbers(run(tensors_of(rows)))
+        if found.shape != wanted.shape or not (found.isfinite() | ~wanted.isfinite()).all():
+            raise RuntimeError(f"on {said} it gives no answer")
+        error = float((found - wanted).abs().max() / wanted.abs().max().clamp(min=1.0))
+        if exact and error > TOLERANCE:
+            raise RuntimeError(f"on {said} it answers otherwise than PyTorch, by {error:.2g}")
+
+
+def _numbers(outputs: Any) -> Tensor:
+    """All that outputs hold, in float32, on the host."""
+    return (outputs.values if isinstance(outputs, Column) else outputs).float().cpu()
 
 
 def write_onnx(program: torch.export.ExportedProgram, names: list[str], path: Path) -> None:
@@ -92,7 +180,7 @@ def write_onnx(program: torch.export.ExportedProgram, names: list[str], path: Pa
         made = torch.onnx.export(
             program,
             input_names=names,
-            output_names=[OUTPUTS],
+            output_names=[OUTPUTS, STEPS][: len(program.graph_signature.user_outputs)],
             dynamo=True,
             verbose=False,
             optimize=False,
@@ -140,13 +228,30 @@ class OnnxModel:
         options = runtime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
-        self._session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        with _as_runtime_error("ONNX Runtime cannot load it"):
+            self._session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         self.names = [found.name for found in self._session.get_inputs()]
+        self._answers = [found.name for found in self._session.get_outputs()]
 
-    def __call__(self, tensors: Mapping[str, Tensor]) -> Tensor:
-        """Outputs float32 [B, num_outputs]."""
+    def __call__(self, tensors: Mapping[str, Tensor]) -> Any:
+        """Outputs float32 [B, num_outputs], or lattices.
+
+        Raises:
+            RuntimeError: ONNX Runtime cannot run it.
+        """
         fed = {name: tensors[name].detach().cpu().numpy() for name in self.names}
-        return torch.from_numpy(self._session.run([OUTPUTS], fed)[0])
+        with _as_runtime_error("ONNX Runtime cannot run it"):
+            found = [torch.from_numpy(own) for own in self._session.run(self._answers, fed)]
+        return found[0] if self._answers == [OUTPUTS] else Padded(*found).ragged()
+
+
+@contextlib.contextmanager
+def _as_runtime_error(said: str) -> Iterator[None]:
+    """ONNX Runtime's errors are of many classes that have nothing in common."""
+    try:
+        yield
+    except Exception as error:
+        raise RuntimeError(f"{said}: {next(iter(str(error).splitlines()), type(error).__name__)}") from error
 
 
 @contextlib.contextmanager

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from mmcli.artifacts import layout, store, tensors
@@ -14,53 +16,97 @@ from mmcli.artifacts.store import Artifact
 from mmcli.data.dataset import Dataset
 from mmcli.errors import ArtifactError
 from mmcli.models.networks import ColumnModel, FusedModel
-from mmcli.models.recipe import Recipe, build_answer, build_encoder, fit_shapes
-from mmcli.tasks import Task
+from mmcli.models.recipe import Recipe, build_answer, build_encoder
+from mmcli.options import made
 
 WEIGHTS = "weights.safetensors"
 EMBEDDINGS = "embeddings.safetensors"
+TOKENS = "tokens.safetensors"
+"""The tokens of all rows, where each is kept: beside the other embeddings, since they may be too large for memory."""
 OUTPUTS = "outputs.safetensors"
 
 
 def load_encoder(dataset: Dataset, artifact: Artifact) -> ColumnModel:
-    """The column's encoder and head, with their trained weights."""
+    """The column's encoder and head, with their trained weights.
+
+    Raises:
+        ArtifactError: what the artifact says makes no model, or its weights are those of another.
+    """
     config = artifact.config
-    encoder = build_encoder(config["architecture"], config["encoder"], dataset.input(config["column"]).spec)
-    model = ColumnModel(encoder, build_answer(config["head"], dataset.task, encoder.dim))
-    _load_weights(model, artifact)
-    return model.eval()
+    weights = tensors.of(artifact, WEIGHTS)
+    spec, task = dataset.input(config["column"]).spec, dataset.task
+
+    def build() -> ColumnModel:
+        encoder = build_encoder(config["architecture"], config["encoder"], spec)
+        return ColumnModel(encoder, build_answer(config["head"], task, encoder.dim))
+
+    with artifact.understood():
+        fits(build, weights)
+        model = build()
+        model.load_state_dict(weights)
+        return model.eval()
 
 
 def load_fused(dataset: Dataset, artifact: Artifact) -> FusedModel:
-    """A fused or optimised model, with its trained weights; encoders that it has not trained come from their own artifacts."""
-    recipe = Recipe.of(artifact)
-    network = recipe.build(dataset)
+    """A fused or optimised model, with its trained weights; encoders that it has not trained come from their own artifacts.
+
+    Raises:
+        ArtifactError: what the artifact says makes no model, or its weights are those of another.
+    """
+    with artifact.understood(), torch.device("meta"):
+        recipe = Recipe.of(artifact)
+        decides = bool(recipe.build(dataset).heads)
+    weights = tensors.of(artifact, WEIGHTS)
     if artifact.config["trained_encoders"]:
-        if recipe.slim:
-            fit_shapes(network, tensors.load(artifact.file(WEIGHTS)))
-        _load_weights(network, artifact)
-        return network.eval()
-    for place, (name, own) in enumerate(encoders_of(artifact).items()):
-        weights = tensors.load(own.file(WEIGHTS))
-        network.encoder(name).load_state_dict(_under("encoder.", weights))
-        if network.heads:
-            network.heads[place].load_state_dict(_under("head.", weights))
-    _load_weights(network.fusion_head, artifact)
-    return network.eval()
+        with artifact.understood():
+            return built(recipe, dataset, weights)
+    every: dict[str, Tensor] = {f"fusion_head.{name}": tensor for name, tensor in weights.items()}
+    for place, own in enumerate(encoders_of(artifact).values()):
+        found = tensors.of(own, WEIGHTS)
+        every |= {f"encoders.{place}.{key}": tensor for key, tensor in _under("encoder.", found).items()}
+        own_head = {f"heads.{place}.{key}": tensor for key, tensor in _under("head.", found).items()}
+        every |= own_head if decides else {}
+    with artifact.understood():
+        return built(recipe, dataset, every)
+
+
+def built(recipe: Recipe, dataset: Dataset, weights: Mapping[str, Tensor]) -> FusedModel:
+    """The model of a recipe with those weights, ready to predict; nothing large is made before they are seen to fit.
+
+    Raises:
+        ConfigError, ValueError, RuntimeError: it is no model, or the weights are those of another.
+    """
+    fits(lambda: recipe.build(dataset), weights, slim=recipe.slim)
+    return recipe.build(dataset, weights)
+
+
+MUCH = 100
+"""How many times as large as its weights a network may be before it is narrowed."""
+
+
+def fits(build: Callable[[], nn.Module], weights: Mapping[str, Tensor], slim: bool = False) -> None:
+    """Looks at the shapes alone of what is to be built.
+
+    Raises:
+        ValueError: the weights are not those of such a network.
+    """
+    with torch.device("meta"):
+        empty = build().state_dict()
+    wanted = {name: tensor.shape for name, tensor in empty.items()}
+    if missing := sorted(set(wanted) ^ set(weights)):
+        raise ValueError(f"{missing[0]} is in the weights or in the network, not in both")
+    for name, shape in wanted.items():
+        if shape != weights[name].shape and not (slim and len(shape) == weights[name].dim()):
+            raise ValueError(f"{name} has the shape {list(weights[name].shape)}, the network wants {list(shape)}")
+        if empty[name].is_floating_point() != weights[name].is_floating_point():
+            raise ValueError(f"{name} holds {weights[name].dtype}, the network wants {empty[name].dtype}")
+    size = sum(math.prod(shape) for shape in wanted.values())
+    if size > MUCH * (sum(tensor.numel() for tensor in weights.values()) + 1_000_000):
+        raise ValueError(f"the network has {size:,} numbers, the weights far fewer")
 
 
 def _under(prefix: str, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): tensor for name, tensor in weights.items() if name.startswith(prefix)}
-
-
-def _load_weights(module: nn.Module, artifact: Artifact) -> None:
-    try:
-        module.load_state_dict(tensors.load(artifact.file(WEIGHTS)))
-    except RuntimeError as error:
-        raise ArtifactError(
-            f"{artifact.path / WEIGHTS} does not fit the model that its manifest describes: {str(error).splitlines()[0]}",
-            f'Make it again: "{artifact.manifest["command"]} --force".',
-        ) from None
 
 
 def read_encoder(root: Path, column: str, architecture: str) -> Artifact:
@@ -92,10 +138,10 @@ def best_by_input(encoders: Mapping[str, Artifact]) -> dict[str, Artifact]:
 def fresh_encoders(root: Path, column: str) -> list[Artifact]:
     """Complete and fresh encoders of a column, best on val first."""
     found = []
-    for name, architecture in layout.encoders(root):
-        if name == column and store.exists(root, layout.encoder(name, architecture)):
-            artifact = read_encoder(root, name, architecture)
-            if store.stale_parent(artifact) is None:
+    for name in layout.encoders_of(root, column):
+        if store.exists(root, name):
+            artifact = store.read(root, name, "encoder", f"mmcli train-encoder {column}")
+            if artifact.config["column"] == column and store.stale_parent(artifact) is None:
                 found.append(artifact)
     return sorted(found, key=rank, reverse=True)
 
@@ -103,8 +149,7 @@ def fresh_encoders(root: Path, column: str) -> list[Artifact]:
 def fresh_fusions(root: Path) -> list[Artifact]:
     """Complete and fresh fusions, best on val first."""
     found = []
-    for method in layout.fusions(root):
-        name = layout.fusion(method)
+    for method, name in zip(layout.fusions(root), layout.fusion_names(root), strict=True):
         if store.exists(root, name):
             artifact = store.read(root, name, "fusion", f"mmcli fuse --method {method}")
             if store.stale_parent(artifact) is None:
@@ -138,14 +183,31 @@ def best(root: Path) -> Artifact:
     stale = next((m for m in layout.fusions(root) if store.exists(root, layout.fusion(m))), None)
     if stale:
         store.require_fresh(store.read(root, layout.fusion(stale), "fusion", "mmcli fuse"))
-    raise ArtifactError(
-        f"there is no fused model in {root}", 'Run "mmcli fuse" first, or name another folder with --artifacts.'
-    )
+    made.require_fused(root)
+    raise ArtifactError(f"no fused model in {root} is complete", 'Run "mmcli fuse" again: it goes on where it was stopped.')
 
 
-def outputs(artifact: Artifact, task: Task, file: str = OUTPUTS) -> Any:
-    """What a model answered for every row, from its artifact."""
-    return task.outputs.load(tensors.load(artifact.file(file)))
+def outputs(artifact: Artifact, dataset: Dataset, file: str = OUTPUTS) -> Any:
+    """What a model answered for every row, from its artifact.
+
+    Raises:
+        ArtifactError: it is not of as many rows, or not of such answers.
+    """
+    task = dataset.task
+    named = tensors.of(artifact, file)
+    with artifact.understood(file):
+        return answers(task.outputs.load(named), dataset)
+
+
+def answers(found: Any, dataset: Dataset) -> Any:
+    """The outputs; ValueError where they are not of each row of the table, or not such as the task has."""
+    if len(found) != len(dataset.rows):
+        raise ValueError(f"it has answers for {len(found)} rows, the table has {len(dataset.rows)}")
+    if isinstance(found, Tensor) and (found.dim() != 2 or not found.is_floating_point()):
+        raise ValueError(f"its answers are {found.dtype} of shape {list(found.shape)}")
+    if isinstance(found, Tensor) and dataset.task.outputs.decides and found.shape[1] != dataset.task.num_outputs:
+        raise ValueError(f"it has {found.shape[1]} outputs, the task {dataset.task.num_outputs}")
+    return found
 
 
 def parameters_by_part(model: FusedModel) -> dict[str, int]:

@@ -122,7 +122,10 @@ class FusionHead(nn.Module):
 
     def fused(self, features: Mapping[str, Features]) -> Fused:
         """What F makes of them."""
-        fused: Fused = self.fusion(self._seen(features))
+        return self._fusing(self._seen(features))
+
+    def _fusing(self, filled: Mapping[str, Features]) -> Fused:
+        fused: Fused = self.fusion.remembered(filled) if self.task.tokens == "whole" else self.fusion(filled)
         return fused
 
     def _seen(self, features: Mapping[str, Features]) -> dict[str, Features]:
@@ -135,7 +138,7 @@ class FusionHead(nn.Module):
 
     def forward(self, features: Mapping[str, Features]) -> Output:
         filled = self._seen(features)
-        fused: Fused = self.fusion(filled)
+        fused = self._fusing(filled)
         outputs = self.head(fused)
         if self.decisions is not None:
             own = self.decisions(filled).logits

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,20 +16,24 @@ import pandas as pd
 from torch import Tensor
 
 from mmcli import registry
-from mmcli.artifacts import store
+from mmcli.artifacts import layout, store
 from mmcli.artifacts.store import Artifact
 from mmcli.data.dataset import Dataset
 from mmcli.data.sharding import resolved, said_of_files
 from mmcli.data.there import FilesThere
 from mmcli.errors import ConfigError, DataError
+from mmcli.heads import Head
 from mmcli.media import files as media
 from mmcli.models import conformal, runners
 from mmcli.models.forward import forward_columns, forward_explained, forward_whole
 from mmcli.models.loading import best, load_fused
+from mmcli.models.networks import FusedModel
+from mmcli.models.timing import Clock
 from mmcli.signals import Column, Source
 from mmcli.tables import missing
 from mmcli.tables.cells import CUT_CHARACTER, as_text, surrogate
 from mmcli.tables.reading import Rows, open_table
+from mmcli.text.words import Timed
 from mmcli.training import device
 
 
@@ -46,6 +49,8 @@ class Prediction:
     """(row from 1, column, cell, reason) of every cell that could not be read and counted as absent."""
     outputs: Any
     """The model's raw outputs for them, of the task's kind."""
+    words: list[list[Timed]]
+    """Of each row when its words are said, where that is asked for."""
     remarks: dict[str, Counter[str]]
     """Of each column what was done to cells that could be read (cut, taken for an unknown name), and to how many."""
 
@@ -69,7 +74,7 @@ class Model:
         self.conformal: dict[str, Any] = artifact.metrics.get("conformal", {})
         """What makes prediction sets, where `optimize` left it."""
         way = artifact.config.get("way", runners.TORCH)
-        self._runner = None if way == runners.TORCH else runners.runner(way, self.network, compute, _run_file(artifact, way))
+        self._runner = None if way == runners.TORCH else _runner(artifact, way, self.network, compute)
         self.inputs = {name: dataset.input(name) for name in self.network.inputs}
         self.na = frozenset(dataset.schema["na"])
         """Cells that mean missing, as the user told preprocess."""
@@ -96,6 +101,28 @@ class Model:
         if missing:
             warn(f"{table} lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}: absent in every row")
         return missing
+
+    @property
+    def most_answers(self) -> int:
+        """How many answers to a row it can tell."""
+        return int(min([self.task.most_answers, *(head.beam for head in self._searching())]))
+
+    def _searching(self) -> list[Any]:
+        """The heads that search for what they answer."""
+        networks = [self.network, *([self._runner.network] if self._runner is not None else [])]
+        return [head for own in networks for head in own.modules() if isinstance(head, Head) and head.beam is not None]
+
+    def follow(self, beam: int) -> None:
+        """Lets texts be written by a beam of that width.
+
+        Raises:
+            ConfigError: its answers take no such search.
+        """
+        searching = self._searching()
+        if not searching:
+            raise ConfigError(f"--beam: {self.artifact.name} does not search for its answers", "Leave it out.")
+        for head in searching:
+            head.beam = beam
 
     def predict(
         self, table: str | Path | pd.DataFrame, media_root: str | Path | None = None, allow_missing: bool = False
@@ -132,6 +159,14 @@ class Model:
         columns = {name: own.emptied() for name, own in self._columns(pd.DataFrame(index=[0]), ".")[0].items()}
         return forward_explained(self.network, columns, self.compute)[1] is not None
 
+    def clock(self) -> Clock:
+        """What tells when words are said.
+
+        Raises:
+            ConfigError: the answers follow no sound.
+        """
+        return Clock.of(self.network, self.inputs, self.compute)
+
     def predict_chunks(
         self,
         chunks: Iterator[pd.DataFrame],
@@ -140,9 +175,12 @@ class Model:
         sets: bool = False,
         embeddings: bool = False,
         allow_missing: bool = True,
+        nbest: int = 1,
+        clock: Clock | None = None,
     ) -> Iterator[Prediction]:
         """Predictions for consecutive parts of a table, in bounded memory; beside them, where asked for, the columns' weights,
-        prediction sets (classes, or the ends of an interval), and the fused features as lists of numbers.
+        prediction sets (classes, or the ends of an interval), the fused features as lists of numbers, the `nbest` likeliest
+        answers, and, by a `clock`, when each word is said.
 
         Raises:
             DataError: most files of a column are not there, and that is not allowed.
@@ -154,15 +192,20 @@ class Model:
                 files.check()
             outputs, weights, features = self._forward(columns, whole=explain or embeddings)
             decoded = {self.target + "_predicted" + name: cells for name, cells in self.task.decode(outputs).items()}
+            if nbest > 1:
+                more = self.task.alternatives(outputs, nbest)
+                decoded |= {f"{self.target}_predicted{name}": cells for name, cells in more.items()}
             if sets and self.conformal:
-                found = conformal.columns(self.task, self.conformal, outputs)
+                with self.artifact.understood("prediction sets"):
+                    found = conformal.columns(self.task, self.conformal, outputs)
                 decoded |= {f"{self.target}_predicted{name}": cells for name, cells in found.items()}
             if embeddings and features is not None:
                 decoded[f"{self.target}_embedding"] = [[round(v, 6) for v in row] for row in features.tolist()]
             if explain and weights is not None:
                 for name, own in zip(self.network.names, weights.T, strict=True):
                     decoded[f"{self.target}_weight_{name}"] = [round(value, 6) for value in own.tolist()]
-            yield Prediction(chunk, decoded, rejects, outputs, remarks)
+            words = [] if clock is None else clock.words(outputs, columns)
+            yield Prediction(chunk, decoded, rejects, outputs, words, remarks)
         for files in there.values():
             files.check(at_end=True)
 
@@ -225,8 +268,19 @@ def _told_missing(cells: list[str | None], na: frozenset[str]) -> tuple[list[str
     return [None if cell is not None and cell.strip() in na else cell for cell in cells] if named else cells, named
 
 
-def _run_file(artifact: Artifact, way: str) -> Path | None:
-    return artifact.file(runners.FILES[way]) if way in runners.FILES else None
+def _runner(artifact: Artifact, way: str, network: FusedModel, compute: device.Compute) -> runners.Runner:
+    """What runs the model in the way that its artifact names.
+
+    Raises:
+        ArtifactError: there is no such way, its file is not one, or it is a program that was not made here.
+    """
+    file = None
+    if way in runners.FILES:
+        file = artifact.file(runners.FILES[way])
+    if way == runners.AOT:
+        runners.require_own(artifact)
+    with artifact.understood(way):
+        return runners.runner(way, network, compute, file)
 
 
 def load(
@@ -248,14 +302,19 @@ def load(
     folder = Path(path)
     manifest = folder / store.MANIFEST
     if not manifest.is_file():
-        return _model(folder, best(folder), device_name, precision, threads)
-    kind = json.loads(manifest.read_text(encoding="utf-8"))["kind"]
-    if kind not in {"fusion", "optimized"}:
-        raise ConfigError(f"{folder} holds a {kind}, not a fused model", "Give the artifacts root, a fusion or `optimized`.")
-    root = folder.parent.parent if kind == "fusion" else folder.parent
-    name = folder.resolve().relative_to(root.resolve()).as_posix()
-    artifact = store.require_fresh(store.read(root, name, kind, "mmcli fuse"))
-    return _model(root, artifact, device_name, precision, threads)
+        return store.read_again(lambda: _model(folder, best(folder), device_name, precision, threads))
+    kind = "optimized" if folder.resolve().name == layout.OPTIMIZED else "fusion"
+    depth = 1 if kind == "optimized" else 2
+    whole = folder.resolve()
+    root, name = whole.parents[depth - 1], "/".join(whole.parts[-depth:])
+    if kind == "fusion" and whole.parent.name != layout.FUSIONS:
+        raise ConfigError(f"{folder} holds no fused model", "Give the artifacts root, a fusion or `optimized`.")
+
+    def read() -> Model:
+        made_by = "mmcli optimize" if kind == "optimized" else f"mmcli fuse --method {whole.name}"
+        return _model(root, store.require_fresh(store.read(root, name, kind, made_by)), device_name, precision, threads)
+
+    return store.read_again(read)
 
 
 def _model(root: Path, artifact: Artifact, device_name: str, precision: str, threads: int) -> Model:

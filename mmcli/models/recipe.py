@@ -61,12 +61,17 @@ class Recipe:
         """That of a fusion or an optimised model."""
         config = artifact.config
         if "recipe" in config:
-            found = dict(config["recipe"])
-            members = tuple(Member(**{**said, "encoders": tuple(said["encoders"])}) for said in found.pop("members"))
-            return cls(members=members, calibration_shape=tuple(found.pop("calibration_shape")), **found)
+            return cls.from_dict(config["recipe"])
         member = Member(config["method"], config["fusion"], tuple(config["encoders"]), config["training"]["decisions"])
         dropout = float(config["training"]["modality_dropout"])  # tuning it further goes on taking inputs away
         return cls(config["encoders"], (member,) * len(config["seeds"]), config["head"], dropout)
+
+    @classmethod
+    def from_dict(cls, said: Mapping[str, Any]) -> Recipe:
+        """The reverse of `as_dict`."""
+        found = dict(said)
+        members = tuple(Member(**{**own, "encoders": tuple(own["encoders"])}) for own in found.pop("members"))
+        return cls(members=members, calibration_shape=tuple(found.pop("calibration_shape")), **found)
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -150,17 +155,21 @@ def encoder_choice(config: Mapping[str, Any]) -> dict[str, Any]:
     return {"input": config["column"], **{key: config[key] for key in ("architecture", "encoder", "head")}}
 
 
-def head_of(task: Task, settings: Settings, name: str | None = None) -> dict[str, Any]:
-    """The head of that name, or the task's own, with the options that hold for it, as a recipe names it.
+def head_of(
+    task: Task, settings: Settings, name: str | None = None, default: tuple[str, Mapping[str, Any]] | None = None
+) -> dict[str, Any]:
+    """The head of that name, or the default or the task's own, with the options that hold for it, as a recipe names it; those
+    of the default, where the user does not say otherwise.
 
     Raises:
         ConfigError: it does not fit the task.
     """
-    name = registry.canonical("heads", name) if name else task.heads[0]
+    usual, options = default or (task.heads[0], {})
+    name = registry.canonical("heads", name) if name else usual
     built_in = not registry.in_file(name) and registry.resolve("heads", name).module.startswith("mmcli.")
     if built_in and name not in task.heads:
         raise ConfigError(f"--head {name} does not fit such targets", f"Heads that do: {', '.join(task.heads)}.")
-    return {"name": name, "config": settings.part("heads", name).model_dump()}
+    return {"name": name, "config": settings.part("heads", name, **(options if name == usual else {})).model_dump()}
 
 
 def build_answer(head: Mapping[str, Any], task: Task, dim: int) -> Head:
@@ -186,9 +195,12 @@ def build_head(
     if fusion.family == "decision":
         return FusionHead(fusion, Decisions(task), dims, sources, modality_dropout)
     answer = build_answer(head, task, fusion.dim)
-    if answer.reads_steps and not fusion.gives_steps:
+    if answer.reads_steps and fusion.memory != "lead":
+        about = {name: info.literals.get("ABOUT", {}) for name, info in registry.parts("fusions").items()}
+        able = [name for name, said in about.items() if said.get("memory") == "lead"]
         raise ConfigError(
-            f"{method} gives no steps in order, which the head {head['name']} reads", f"E.g. --method {task.default_fusion}"
+            f"{method} gives no tokens in the order of a leading column, which the head {head['name']} reads step by step",
+            f"Choose --method {' or '.join(able)}, or another --head.",
         )
     if decisions and task.enrolled:
         own = Beside(len(dims), task.enrolled, int(head["config"]["dim"]))

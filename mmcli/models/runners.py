@@ -9,20 +9,23 @@ import ctypes
 import sys
 import time
 import warnings
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from mmcli.artifacts import own
+from mmcli.artifacts.store import Artifact, file_digest
 from mmcli.data.dataset import Dataset
-from mmcli.errors import ConfigError
+from mmcli.errors import ArtifactError, ConfigError
 from mmcli.models import graphs
 from mmcli.models.networks import FusedModel
 from mmcli.pretrained.hub import need
 from mmcli.signals import Signal, Source
+from mmcli.text.lattice import Lattice, Padded
 from mmcli.training.device import Compute
 
 TORCH, BFLOAT16, FLOAT32 = "torch", "torch bfloat16", "torch float32"
@@ -30,6 +33,7 @@ INT8_DYNAMIC, INT8_WEIGHTS = "torch int8 dynamic", "torch int8 weights"
 ONNX, ONNX_INT8, AOT = "onnx", "onnx int8", "aot"
 FILES = {ONNX: "model.onnx", ONNX_INT8: "model.onnx", AOT: "model.pt2"}
 """Way -> the file that it runs, beside the weights."""
+WAYS = (TORCH, BFLOAT16, FLOAT32, INT8_DYNAMIC, INT8_WEIGHTS, *FILES)
 QUANTIZED_OPERATORS = ["MatMul", "Gemm", "Gather", "LSTM", "GRU"]
 """What int8 pays for in ONNX on a CPU; its int8 convolutions are slower than those in float32."""
 
@@ -66,9 +70,11 @@ def runner(way: str, network: FusedModel, compute: Compute, file: Path | None = 
         ConfigError: a package is not installed.
         RuntimeError: this device cannot run it so.
     """
+    if way not in WAYS:
+        raise ConfigError(f"there is no way {way!r} to run a model", f"Known: {', '.join(WAYS)}.")
     if way in FILES:
         assert file is not None
-        return Runner(way, network, _from_file(way, file, compute), file.stat().st_size)
+        return Runner(way, network, _searched(_from_file(way, file, compute), network), file.stat().st_size)
     if way in {INT8_DYNAMIC, INT8_WEIGHTS}:
         network = _quantized(network, way)
     precision = {BFLOAT16: "bfloat16", FLOAT32: "float32", TORCH: compute.precision}.get(way, "float32")
@@ -78,19 +84,53 @@ def runner(way: str, network: FusedModel, compute: Compute, file: Path | None = 
 
     def run(signals: Mapping[str, Signal]) -> Any:
         with torch.no_grad(), own.autocast():
-            return kind.to(kind.plain(network(signals).outputs), host)
+            found = kind.to(kind.plain(network(signals).outputs), host)
+        return kind.answered(found)
 
     return Runner(way, network.eval(), run, _bytes(network))
 
 
+COMPILED_HERE = "compiled_here"
+"""In the metrics: sha256 of each file that was compiled on this machine -> its keyed digest. See `artifacts.own`."""
+
+
+def marks(files: Iterable[Path]) -> dict[str, str]:
+    """Of those files that are programs, the digests by which this user's mmcli knows them again on this machine."""
+    found = (file_digest(file) for file in files if file.name == FILES[AOT])
+    return {sha256: own.mark(sha256) for sha256 in found}
+
+
+def require_own(artifact: Artifact, relative: str = FILES[AOT]) -> None:
+    """Lets pass what was compiled here.
+
+    Raises:
+        ArtifactError: it was not: a compiled model is a program, and is not run because a file says so.
+    """
+    sha256 = file_digest(artifact.file(relative))
+    known = artifact.metrics.get(COMPILED_HERE)
+    if not isinstance(known, dict) or not own.is_own(sha256, known.get(sha256)):
+        raise ArtifactError(
+            f"{artifact.path / relative} is a program that was not compiled by you on this machine: it was not run",
+            "Compile it here: mmcli optimize --force --set optimization.aot.enabled=true; or run the same model otherwise: "
+            'mmcli optimize --pick "NAME" (mmcli optimize lists them).',
+        )
+
+
 def write(way: str, network: FusedModel, signals: Mapping[str, Signal], file: Path, whole: Path | None = None) -> None:
     """Writes what `runner` runs in that way, traced on a batch of signals; int8 from the graph in float32 at `whole`, if it is
-    there already.
+    there already. A graph is run on those rows, and on the first step of each, before it is taken.
 
     Raises:
         ConfigError: a package is not installed.
-        RuntimeError: the model cannot be traced, or compiled here.
+        RuntimeError: the model cannot be traced, or compiled here, or gives other answers on rows of other lengths.
     """
+    _write(way, network, signals, file, whole)
+    if way in {ONNX, ONNX_INT8}:
+        host = {name: signal.to(torch.device("cpu")) for name, signal in signals.items()}
+        graphs.check(network.eval(), host, graphs.OnnxModel(file), exact=way == ONNX)
+
+
+def _write(way: str, network: FusedModel, signals: Mapping[str, Signal], file: Path, whole: Path | None) -> None:
     if way == ONNX_INT8 and whole is not None and whole.is_file():
         _quantized_graph(whole, file)
         return
@@ -116,13 +156,23 @@ def _quantized_graph(whole: Path, file: Path) -> None:
         quantization.quantize_dynamic(str(whole), str(file), op_types_to_quantize=QUANTIZED_OPERATORS)
 
 
+def _searched(run: Run, network: FusedModel) -> Run:
+    """What a file gives, lattices with the search that the network's are read by: a graph does not hold it."""
+
+    def searched(signals: Mapping[str, Signal]) -> Any:
+        found, search = run(signals), graphs.searched_by(network)
+        return replace(found, search=search.tensor()) if isinstance(found, Lattice) and search is not None else found
+
+    return searched
+
+
 def _from_file(way: str, file: Path, compute: Compute) -> Run:
     if way == AOT:
         package = torch._inductor.aoti_load_package(str(file))
 
-        def run(signals: Mapping[str, Signal]) -> Tensor:
-            found: Tensor = package(*graphs.tensors_of(signals).values())
-            return found.cpu()
+        def run(signals: Mapping[str, Signal]) -> Any:
+            found = package(*graphs.tensors_of(signals).values())
+            return found.cpu() if isinstance(found, Tensor) else Padded(*(own.cpu() for own in found)).ragged()
 
         return run
     if compute.device.type != "cpu":
@@ -196,12 +246,30 @@ def cost(own: Runner, dataset: Dataset, compute: Compute) -> Cost:
     )
 
 
+def longest_rows(network: FusedModel, dataset: Dataset, rows: int, compute: Compute) -> dict[str, Signal]:
+    """So many rows of train and val, prepared and on the device, the longest of each ragged input among them: what a graph is
+    traced on."""
+    known = torch.cat([dataset.splits["val"], dataset.splits["train"]])
+    found = []
+    for name in network.inputs:
+        column = dataset.column(name)
+        lengths = column.lengths
+        score = column.present.cpu()[known].long() if lengths is None else lengths.cpu()[known]
+        found.append(int(known[score.argmax()]))
+    index = list(dict.fromkeys([*found, *known[:rows].tolist()]))[: max(rows, len(found))]
+    return _prepared(network, dataset, torch.tensor(index * (1 if len(index) > 1 else 2)), compute)
+
+
 def batch_of(network: FusedModel, dataset: Dataset, rows: int, compute: Compute) -> dict[str, Signal]:
     """The first val rows, prepared and on the device; over and over where there are fewer."""
     val = dataset.splits["val"] if len(dataset.splits["val"]) else dataset.splits["train"]
-    index = val.repeat(-(-rows // len(val)))[:rows]
+    return _prepared(network, dataset, val.repeat(-(-rows // len(val)))[:rows], compute)
+
+
+def _prepared(network: FusedModel, dataset: Dataset, index: Tensor, compute: Compute) -> dict[str, Signal]:
+    """Those rows, prepared and on the device."""
     columns = {name: dataset.column(name).select(index) for name in network.inputs}
-    every = torch.arange(rows)
+    every = torch.arange(len(index))
     return {name: column.gather(every).to(compute.device) for name, column in network.prepare(columns).items()}
 
 

@@ -158,7 +158,7 @@ class Workbench:
     def base_outputs(self) -> Any:
         """What the fusion that all starts from answers for every row, its temperature taken off again: as trials answer."""
         heads, task = load_fused(self.dataset, self.base).fusion_head, self.dataset.task
-        return task.outputs.tempered(outputs(self.base, task), 1 / heads.temperature)
+        return task.outputs.tempered(outputs(self.base, self.dataset), 1 / heads.temperature)
 
     def of_trials(self, trials: Mapping[Trial, int], name: str, like: Recipe, base: int = 0) -> Candidate:
         """A model of the search's trials, averaged, each as often as it is said, and `base` times the fusion that all starts
@@ -184,6 +184,10 @@ class Optimization(ABC):
     family: ClassVar[Literal["accuracy", "smaller", "runtime"]]
     """`accuracy`: the next model to start from, if val says so. `smaller`: other models that cost less. `runtime`: the same
     model, run in another way."""
+    trains: ClassVar[bool] = False
+    """Whether it trains, by the options of `training`."""
+    packages: ClassVar[tuple[str, ...]] = ()
+    """What it needs beside mmcli's own packages: installed later, it is tried."""
     for_any_answer: ClassVar[bool] = False
     """Whether it is also for answers that are no vectors of decisions: texts, say."""
     config: Any

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import ClassVar, Literal
 
 from mmcli.config import Config as BaseConfig
+from mmcli.models.graphs import why_no_graph
 from mmcli.models.runners import AOT
 from mmcli.optimizations import Candidate, Optimization, Workbench
 
@@ -22,10 +23,12 @@ class AheadOfTime(Optimization):
     """The same network as machine code."""
 
     family: ClassVar[Literal["runtime"]] = "runtime"
+    for_any_answer = True
     config: Config
 
     def unfit(self, candidate: Candidate, bench: Workbench) -> str:  # noqa: ARG002
-        return "" if self.config.enabled else "left out, compiling takes a minute: --set optimization.aot.enabled=true"
+        left_out = "" if self.config.enabled else "left out, compiling takes a minute: --set optimization.aot.enabled=true"
+        return why_no_graph(candidate.network) or left_out
 
     def proposals(self, candidate: Candidate, bench: Workbench) -> Iterator[Candidate]:
         yield replace(candidate, name=f"{candidate.name}, {AOT}", way=AOT, file=bench.file_for(candidate, AOT))

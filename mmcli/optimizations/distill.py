@@ -46,6 +46,7 @@ class Distill(Optimization):
     """One encoder for each input, a few times smaller, and a plain `concat`."""
 
     family: ClassVar[Literal["smaller"]] = "smaller"
+    trains = True
     config: Config
 
     def unfit(self, candidate: Candidate, bench: Workbench) -> str:  # noqa: ARG002

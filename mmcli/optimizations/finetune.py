@@ -39,6 +39,7 @@ class Finetune(Optimization):
     """Kept if the primary metric on val is better beyond noise."""
 
     family: ClassVar[Literal["accuracy"]] = "accuracy"
+    trains = True
     for_any_answer = True
     config: Config
 

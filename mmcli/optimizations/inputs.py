@@ -26,6 +26,7 @@ class FewerInputs(Optimization):
     """At each step the encoder goes without which val is best, until a step costs more than twice what may be lost."""
 
     family: ClassVar[Literal["smaller"]] = "smaller"
+    trains = True
     for_any_answer = True
     config: Config
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import ClassVar, Literal
 
 from mmcli.config import Config as BaseConfig
+from mmcli.models.graphs import why_no_graph
 from mmcli.models.runners import ONNX, ONNX_INT8
 from mmcli.optimizations import Candidate, Optimization, Workbench
 
@@ -22,10 +23,12 @@ class Onnx(Optimization):
     """The same network as a graph, which costs little to run on few rows."""
 
     family: ClassVar[Literal["runtime"]] = "runtime"
+    packages = ("onnxscript", "onnxruntime")
+    for_any_answer = True
     config: Config
 
-    def unfit(self, candidate: Candidate, bench: Workbench) -> str:  # noqa: ARG002
-        return "" if bench.compute.device.type == "cpu" else "ONNX Runtime is used on a CPU"
+    def unfit(self, candidate: Candidate, bench: Workbench) -> str:
+        return why_no_graph(candidate.network) if bench.compute.device.type == "cpu" else "ONNX Runtime is used on a CPU"
 
     def proposals(self, candidate: Candidate, bench: Workbench) -> Iterator[Candidate]:
         whole = bench.file_for(candidate, ONNX)

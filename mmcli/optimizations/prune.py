@@ -43,6 +43,7 @@ class Prune(Optimization):
     """The network, narrower inside its blocks."""
 
     family: ClassVar[Literal["smaller"]] = "smaller"
+    trains = True
     config: Config
 
     def unfit(self, candidate: Candidate, bench: Workbench) -> str:  # noqa: ARG002

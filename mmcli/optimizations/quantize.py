@@ -19,6 +19,7 @@ class Quantize(Optimization):
     """Each row of a weight has a scale of its own; of `int8 dynamic`, each row of activations too."""
 
     family: ClassVar[Literal["runtime"]] = "runtime"
+    packages = ("torchao",)
     for_any_answer = True
     config: Config
 

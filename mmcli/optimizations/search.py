@@ -18,6 +18,7 @@ class SearchFusions(Optimization):
     """Kept if its best trial is better on val beyond noise; the others serve `ensemble`."""
 
     family: ClassVar[Literal["accuracy"]] = "accuracy"
+    trains = True
     config: Config
 
     def proposals(self, candidate: Candidate, bench: Workbench) -> Iterator[Candidate]:

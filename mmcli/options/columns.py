@@ -28,6 +28,7 @@ TASK_FLAGS = {
     "vocab": "--target-vocab",
     "normalize": "--normalize",
     "metric": "--metric",
+    "lm_text": "--lm-text",
 }
 """Option of a task -> the flag that says it."""
 COLUMNS, READING = "Columns", "Reading the table"
@@ -184,6 +185,15 @@ class Roles:
             complete=METRICS,
         ),
     ] = None
+    lm_text: Annotated[
+        Path | None,
+        Flag(
+            "--lm-text",
+            "More texts like the target's, one a line, for the language model that its answers are searched with: text.",
+            metavar="FILE",
+            panel=COLUMNS,
+        ),
+    ] = None
     inputs: Annotated[
         tuple[str, ...],
         Flag(
@@ -240,6 +250,7 @@ class Roles:
     def task_options(self) -> dict[str, dict[str, Any]]:
         """What flags say of a task, by task."""
         text = {"units": self.target_units, "vocab": self.target_vocab, "normalize": self.normalize, "metric": self.metric}
+        text["lm_text"] = str(self.lm_text) if self.lm_text else None
         said: dict[str, dict[str, Any]] = {"multilabel": {"separator": self.label_separator}, "text": text}
         given = {task: {key: value for key, value in own.items() if value} for task, own in said.items()}
         return {task: own for task, own in given.items() if own}

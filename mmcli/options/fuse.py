@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated
 
 from mmcli import registry
-from mmcli.errors import ConfigError
+from mmcli.errors import ConfigError, combine
 from mmcli.options.columns import Head
 from mmcli.options.common import All
 from mmcli.options.flags import Flag
+from mmcli.options.made import wrong_inputs
 from mmcli.options.training import BatchSize, Epochs, LearningRate, TimeBudget
 
 ALL = "all"
@@ -108,3 +110,19 @@ class Options:
     ] = 0
     all: All = False
     board: Annotated[bool, Flag("--board/--no-board", "Whether to write the leaderboard.", hidden=True)] = True
+
+    def foresee(self, root: Path) -> None:
+        """Holds the flags against what was preprocessed under a root, before torch is imported.
+
+        Raises:
+            ArtifactError: there is no preprocessed table.
+            ConfigError: names of inputs that it lacks, and flags that exclude one another.
+        """
+        named = {"--input": self.inputs, "--encoder": self.encoders, "--order": self.order}
+        errors = wrong_inputs(root, named)
+        if self.train_encoders and (self.seeds or 1) > 1:
+            errors.append(ConfigError("--seeds is for fusing on embeddings; with --train-encoders train each seed by itself"))
+        if self.batch_size == 0:
+            errors.append(ConfigError("--batch-size auto is for encoders", "Give a number of rows, or leave it out."))
+        if errors:
+            raise combine(errors)

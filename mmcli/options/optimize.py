@@ -13,6 +13,7 @@ from mmcli import registry
 from mmcli.artifacts import layout
 from mmcli.errors import ConfigError, did_you_mean
 from mmcli.options.flags import Flag, one_of
+from mmcli.options.made import require_fused
 from mmcli.options.training import seconds
 
 Goal = Literal["balanced", "accuracy", "latency", "size"]
@@ -167,6 +168,7 @@ class Options:
             ConfigError: nothing was optimized under `root`, or no model of that name.
         """
         if self.pick is None:
+            require_fused(root)
             return
         if not (root / layout.OPTIMIZED).is_dir():
             raise ConfigError(
@@ -175,9 +177,9 @@ class Options:
             )
         try:
             rows = json.loads((root / layout.OPTIMIZED / layout.TRADEOFF).read_text(encoding="utf-8"))["rows"]
-        except (OSError, ValueError, KeyError):  # the stage says what is wrong there
+            measured = [str(row["name"]) for row in rows if "cost" in row]
+        except (OSError, ValueError, LookupError, TypeError, RecursionError):  # the stage says what is wrong there
             return
-        measured = [row["name"] for row in rows if "cost" in row]
         if self.pick not in measured:
             near = did_you_mean(self.pick, measured)
             said = f"unknown model {self.pick!r}" + (f". {near}" if near.startswith("Did") else "")

@@ -17,6 +17,18 @@ ModelFolder = Annotated[
 ]
 
 
+def _words(text: str) -> Path:
+    path = Path(text)
+    if path.suffix.lower() not in {"", ".json", ".jsonl", ".srt"} or text == "-":
+        raise ConfigError(
+            f"--words {path}: cannot tell a format from that name",
+            "Name a .json or .jsonl, an .srt for a table of one row, or a folder.",
+        )
+    if path.is_dir() if path.suffix else path.is_file():
+        raise ConfigError(f"--words {path} is a {'folder' if path.suffix else 'file'} already", "Choose another name.")
+    return path
+
+
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """What the command's flags say."""
@@ -30,7 +42,30 @@ class Options:
         bool,
         Flag("--sets", "Write prediction sets, or the ends of an interval: they hold the truth as often as asked."),
     ] = False
+    nbest: Annotated[
+        int, Flag("--nbest", "Of targets that are texts, write so many answers: _nbest_2 and on.", metavar="K", min=1)
+    ] = 1
+    words: Annotated[
+        Path | None,
+        Flag(
+            "--words",
+            "Of texts that follow sound, write when each word is said: FILE.json (a line for each row), FILE.srt (of one "
+            "row), or a folder of such (ROW.srt).",
+            metavar="PATH",
+            parse=_words,
+        ),
+    ] = None
     embeddings: Annotated[bool, Flag("--embeddings", "Write the fused features of each row, as a list.")] = False
+    beam: Annotated[
+        int | None,
+        Flag(
+            "--beam",
+            "Of texts that are written freely: how many are followed at once; 1 is the fastest. Default: as the head says.",
+            min=1,
+            max=64,
+            show_default=False,
+        ),
+    ] = None
     raw: Annotated[
         bool, Flag("--raw", "Leave cells of a CSV that a spreadsheet would run as formulas without an apostrophe.")
     ] = False
@@ -43,7 +78,9 @@ class Options:
         """Looks at what the common options say besides.
 
         Raises:
-            ConfigError: both would write to standard output.
+            ConfigError: both would write to standard output, or two files have one name.
         """
+        if self.words == self.output:
+            raise ConfigError(f"--words and -o would both write {self.output}", "Choose another name.")
         if str(self.output) == "-" and common.json:
             raise ConfigError("--json and -o - would both write to standard output", "Leave one out.")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated
 
 from mmcli import registry
-from mmcli.errors import ConfigError
+from mmcli.errors import ConfigError, combine
 from mmcli.options.columns import Head
 from mmcli.options.flags import Flag, one_of
+from mmcli.options.made import wrong_inputs
 from mmcli.options.training import AUTO, UNITS, BatchSize, Epochs, LearningRate, TimeBudget
 
 PRETRAINED, LITTLE, SPEED = "Pretrained networks", "Little data", "Memory and speed"
@@ -190,6 +192,24 @@ class Options:
                 hub.expect_timm(variant)
         if self.weights not in {None, "none", "default"}:
             hub.local(f"{self.weights}" if "/" in str(self.weights) else f"./{self.weights}")
+
+    def foresee(self, root: Path) -> None:
+        """Holds the flags against what was preprocessed under a root, before torch is imported.
+
+        Raises:
+            ArtifactError: there is no preprocessed table.
+            ConfigError: names of inputs that it lacks, or of architectures that there are not.
+        """
+        errors = wrong_inputs(root, {"": self.columns})
+        for architecture in self.architectures:
+            if architecture != AUTO:
+                try:
+                    registry.trust(architecture)
+                    registry.resolve("encoders", architecture)
+                except ConfigError as error:
+                    errors.append(ConfigError(f"--arch {architecture}: {error.message}", error.remedy))
+        if errors:
+            raise combine(errors)
 
     def refuse_budget(self, why: str) -> None:
         """Raises ConfigError if there is a budget for a race, of which there is none."""

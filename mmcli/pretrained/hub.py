@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from mmcli.errors import ConfigError
+from mmcli.errors import ConfigError, MissingPackageError
 
 PICKLES = frozenset([".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"])
 CONNECT_S = 1.5
@@ -25,7 +25,7 @@ def need(package: str, what: str, extra: str = "hub") -> Any:
     """Imports a package of an extra, without what it and its own imports (torchao) say to those who develop with them.
 
     Raises:
-        ConfigError: it is not installed.
+        MissingPackageError: it is not installed.
     """
     import importlib
 
@@ -36,7 +36,7 @@ def need(package: str, what: str, extra: str = "hub") -> Any:
                 _ = module.PreTrainedModel
             return module
     except ImportError:
-        raise ConfigError(
+        raise MissingPackageError(
             f"{what} needs the package {package}, which is not installed",
             f"Where mmcli was installed from: pip install '.[{extra}]'",
         ) from None

@@ -1,5 +1,5 @@
 """What a fused model makes of its inputs, on rows it has not learnt from: every subset of them, Shapley values, permutations,
-missing cells, noise, and whether it uses interactions at all.
+missing cells, noise, whether it uses interactions at all, and whether it looks at an input where it must.
 
 The encoders run once over the rows (and once more for each noise); the rest is the fusion over their features.
 """
@@ -13,11 +13,13 @@ from functools import cached_property
 from itertools import combinations
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from mmcli.data.dataset import Dataset
 from mmcli.models.networks import FusedModel, own_outputs
+from mmcli.reporting import metrics
 from mmcli.reporting.metrics import Interval
 from mmcli.signals import Column, Features, Source
 from mmcli.training.device import Compute
@@ -29,6 +31,10 @@ MOST_TOLD = 4
 ORDERS = 60
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 LEVELS = (0.0, 0.1, 0.3, 1.0)
+DECIBELS = (20, 10, 5, 0, -5)
+"""How loud a recording is over the noise that is added to it."""
+HIDDEN = (0.0, 0.15, 0.3, 0.5)
+"""Shares of the words of a text that are hidden."""
 NOISY_ROWS = 400
 """Most rows on which noise is tried: they are encoded anew for each kind and level."""
 EMAP_ROWS = 120
@@ -72,7 +78,7 @@ class Analysis:
 
     @torch.no_grad()
     def outputs(self, features: Mapping[str, Features]) -> Any:
-        """Outputs of the fusion on those features, on the host."""
+        """Outputs of the fusion on those features, on the host; of answers that take a search, by a cheap one."""
         kind, host = self.dataset.task.outputs, torch.device("cpu")
         rows = len(next(iter(features.values())).present)
         parts = []
@@ -80,7 +86,7 @@ class Analysis:
             for part in torch.arange(rows, device=self.compute.device).split(1024):
                 output = self.network.fusion_head({name: own.gather(part) for name, own in features.items()})
                 parts.append(kind.to(kind.plain(self.network.calibration(output.outputs)), host))
-        return kind.join(parts)
+        return kind.glimpse(kind.join(parts))
 
     def only(self, kept: Sequence[str]) -> Any:
         """Outputs with just those inputs, the others absent in every row."""
@@ -98,9 +104,12 @@ class Analysis:
         task = self.dataset.task
         return task.score(outputs, self.targets)[task.primary_metric]
 
-    @property
-    def sign(self) -> int:
-        return 1 if self.dataset.task.primary_higher_is_better else -1
+    def worth(self, outputs: Any) -> float:
+        """What is shared out among the inputs: the metric that the task names, higher being better."""
+        task = self.dataset.task
+        predicted, right = task.attributed(outputs, self.targets)
+        value = float(task.measures()[task.attributed_by](predicted, right, np.ones((1, len(right))))[0])
+        return value if task.metrics.get(task.attributed_by, False) else -value
 
     @cached_property
     def values(self) -> dict[frozenset[str], Any]:
@@ -126,7 +135,9 @@ class Analysis:
         found = []
         for kept in wanted:
             outputs = self.values[frozenset(kept)] if exact else self.only(kept)
-            interval = task.intervals(outputs, self.targets, self.seed)[task.primary_metric]
+            predicted, right = task.attributed(outputs, self.targets)
+            weights = metrics.resample_weights(len(right), seed=self.seed)
+            interval = metrics.interval(task.measures()[task.attributed_by], predicted, right, weights)
             found.append({"inputs": list(kept), **interval.as_dict()})
         return found
 
@@ -136,7 +147,7 @@ class Analysis:
         names, total = self.inputs, len(self.inputs)
         shares = dict.fromkeys(names, 0.0)
         if total <= MOST_EXACT:
-            worth = {kept: self.sign * self.score(outputs) for kept, outputs in self.values.items()}
+            worth = {kept: self.worth(outputs) for kept, outputs in self.values.items()}
             for name in names:
                 for kept, value in worth.items():
                     if name not in kept:
@@ -146,19 +157,19 @@ class Analysis:
             generator = torch.Generator().manual_seed(self.seed)
             for _ in range(ORDERS):
                 so_far: list[str] = []
-                before = self.sign * self.score(self.only(so_far))
+                before = self.worth(self.only(so_far))
                 for place in torch.randperm(total, generator=generator).tolist():
                     so_far.append(names[place])
-                    after = self.sign * self.score(self.only(so_far))
+                    after = self.worth(self.only(so_far))
                     shares[names[place]] += (after - before) / ORDERS
                     before = after
-        return {"exact": total <= MOST_EXACT, "values": shares}
+        return {"exact": total <= MOST_EXACT, "values": shares, "metric": self.dataset.task.attributed_by}
 
     def permutation(self) -> dict[str, dict[str, float]]:
         """How much the score falls when an input's cells are exchanged among the rows (Breiman 2001): mean and deviation of
         `REPEATS` times."""
         generator = torch.Generator().manual_seed(self.seed)
-        full, found = self.sign * self.score(self.outputs(self.features)), {}
+        full, found = self.worth(self.outputs(self.features)), {}
         for name in self.inputs:
             drops = []
             for _ in range(REPEATS):
@@ -167,7 +178,7 @@ class Analysis:
                     encoder: own.gather(order) if self.network.sources[encoder] == name else own
                     for encoder, own in self.features.items()
                 }
-                drops.append(full - self.sign * self.score(self.outputs(mixed)))
+                drops.append(full - self.worth(self.outputs(mixed)))
             values = torch.tensor(drops)
             found[name] = {"drop": float(values.mean()), "deviation": float(values.std())}
         return found
@@ -188,22 +199,90 @@ class Analysis:
                 found[name].append({"share": share, "score": sum(scores) / len(scores)})
         return found
 
-    def noise_curve(self) -> dict[str, dict[str, list[dict[str, float]]]]:
-        """Input -> kind of noise -> the score at each level, on at most `NOISY_ROWS` rows."""
-        generator = torch.Generator().manual_seed(self.seed)
-        kept = torch.randperm(len(self.index), generator=generator)[:NOISY_ROWS].sort().values
-        small = replace(self, index=self.index[kept])
-        clean: dict[str, Source] = {name: self.dataset.column(name).select(small.index) for name in self.inputs}
-        found: dict[str, dict[str, list[dict[str, float]]]] = {}
+    def incongruent(self) -> dict[str, dict[str, Any]]:
+        """Input -> the `score` where each row has another row's cell of it, and the `gain` of the right ones over these, in
+        pairs (Elliott 2018). Rows that have the input pass it on in a circle, so that none keeps its own; fewer than two: none.
+        """
+        task, found = self.dataset.task, {}
+        right = self.outputs(self.features)
         for name in self.inputs:
-            source = clean[name]
-            column = source if isinstance(source, Column) else source.read(torch.arange(len(source)))  # type: ignore[attr-defined]
-            for how in self.dataset.input(name).corruptions:
-                curve = []
-                for level in LEVELS:
-                    spoilt = self.dataset.input(name).corrupted(column, how, level, generator) if level else column
-                    outputs = small.outputs(small._with(name, spoilt))
-                    curve.append({"level": level, "score": small.score(outputs)})
+            here = self._present(name).cpu().nonzero()[:, 0]
+            if len(here) < 2:
+                continue
+            circle = here[torch.randperm(len(here), generator=torch.Generator().manual_seed(self.seed))]
+            order = torch.arange(len(self.index))
+            order[circle] = circle.roll(1)
+            order = order.to(self.compute.device)
+            sources = self.network.sources
+            mixed = {e: own.gather(order) if sources[e] == name else own for e, own in self.features.items()}
+            wrong = self.outputs(mixed)
+            score = task.intervals(wrong, self.targets, self.seed, self.groups)[task.primary_metric]
+            gain = task.gain(right, wrong, self.targets, self.seed, self.groups)
+            found[name] = {"rows": len(here), "score": score.as_dict(), "gain": gain.as_dict()}
+        return found
+
+    def masked_source(self) -> dict[str, list[dict[str, Any]]]:
+        """Text input -> the score with `HIDDEN` shares of its words hidden, on at most `NOISY_ROWS` rows, with each other input
+        and without it (Caglayan 2019): as `without` has it. What is hidden at a share is hidden at larger ones too."""
+        small, found = self._fewer(torch.Generator().manual_seed(self.seed)), {}
+        for name in self.inputs if len(self.inputs) > 1 else ():
+            own, curve = self.dataset.input(name), []
+            column = _in_memory(self.dataset.column(name).select(small.index))
+            for share in HIDDEN:
+                hidden = own.with_words_hidden(column, share, torch.Generator().manual_seed(self.seed))
+                if hidden is None:
+                    break
+                features = small.features if not share else small._with(name, hidden.column)
+                told = {"share": share, "words": hidden.words, "hidden": hidden.hidden}
+                curve.append(told | small.without(features, name))
+            if curve:
+                found[name] = curve
+        return found
+
+    def without(self, features: Mapping[str, Features], lead: str) -> dict[str, Any]:
+        """The `score` on these features; and `without` each input but `lead` the score, and the paired `gain` of having it."""
+        task, names = self.dataset.task, [name for name in self.inputs if name != lead]
+        outputs, found = self.outputs(features), {}
+        for name in names:
+            kept = {e: replace(f, present=f.present & (self.network.sources[e] != name)) for e, f in features.items()}
+            less = self.outputs(kept)
+            score = task.intervals(less, self.targets, self.seed, self.groups)[task.primary_metric]
+            gain = task.gain(outputs, less, self.targets, self.seed, self.groups)
+            found[name] = {"score": score.as_dict(), "gain": gain.as_dict()}
+        score = task.intervals(outputs, self.targets, self.seed, self.groups)[task.primary_metric]
+        return {"score": score.as_dict(), "without": found}
+
+    @property
+    def groups(self) -> metrics.Array | None:
+        return self.dataset.groups(self.index)
+
+    def _fewer(self, generator: torch.Generator) -> Analysis:
+        """At most `NOISY_ROWS` of the rows."""
+        kept = torch.randperm(len(self.index), generator=generator)[:NOISY_ROWS].sort().values
+        return replace(self, index=self.index[kept])
+
+    def noise_curve(self) -> dict[str, dict[str, list[dict[str, Any]]]]:
+        """Input -> kind of noise -> the score at each level, on at most `NOISY_ROWS` rows. Of noise that has decibels, `db` is
+        how far the signal is above it; with several inputs and an answer in words, `without` says what the others add there.
+        """
+        generator = torch.Generator().manual_seed(self.seed)
+        small, task = self._fewer(generator), self.dataset.task
+        found: dict[str, dict[str, list[dict[str, Any]]]] = {}
+        for name in self.inputs:
+            own = self.dataset.input(name)
+            column = _in_memory(self.dataset.column(name).select(small.index))
+            for how in own.corruptions:
+                curve: list[dict[str, Any]] = []
+                loud = how in own.in_decibels
+                for level in [0.0, *(10 ** (-db / 20) for db in DECIBELS)] if loud else LEVELS:
+                    spoilt = own.corrupted(column, how, level, generator) if level else column
+                    features = small._with(name, spoilt)
+                    point: dict[str, Any] = {"level": level, "score": small.score(small.outputs(features))}
+                    if loud and level:
+                        point["db"] = DECIBELS[len(curve) - 1]
+                    if loud and not task.outputs.decides and len(self.inputs) > 1:
+                        point["without"] = small.without(features, name)["without"]
+                    curve.append(point)
                 found.setdefault(name, {})[how] = curve
         return found
 
@@ -269,6 +348,10 @@ class Analysis:
         if found is None:
             return {}
         return dict(zip(self.network.names, found.float().mean(0).tolist(), strict=True))
+
+
+def _in_memory(source: Source) -> Column:
+    return source if isinstance(source, Column) else source.read(torch.arange(len(source)))  # type: ignore[attr-defined]
 
 
 def _together(parts: Sequence[Features]) -> Features:

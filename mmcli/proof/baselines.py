@@ -1,10 +1,10 @@
 """What a fused model is held against: a constant and a linear model on the same inputs, boosted trees on its numbers and
-categories; as an artifact of their outputs."""
+categories, and of texts what needs no network; as an artifact of their outputs."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,12 +12,25 @@ import numpy as np
 from mmcli.artifacts import layout, store, tensors
 from mmcli.artifacts.store import Artifact
 from mmcli.data.dataset import Dataset
+from mmcli.models import loading
+from mmcli.proof.examples import raw_cells
 from mmcli.reporting.console import Console
 from mmcli.signals import Column
-from mmcli.tasks import Task
+from mmcli.tasks import Evidence, Task
 
 OUTPUTS = "outputs.safetensors"
-VERSION = 2
+VERSION = 3
+DESCRIBED = {
+    "linear": "a linear model on the same inputs",
+    "nearest": "the target of the train row whose inputs are most alike",
+    "medoid": "the train text that is nearest to the others, whatever the inputs",
+    "trees": "boosted trees on the numbers and categories",
+    "empty": "no text at all",
+    "copy": "the text of {} as it is",
+    "dictionary": "each word of {} looked up in a dictionary that train teaches (IBM model 1)",
+    "linear-ctc": "a linear reader of the frames of {} (CTC)",
+}
+"""By the name, up to a colon where it looks at one input."""
 
 
 def ensure(dataset: Dataset, columns: Sequence[str], console: Console) -> Artifact:
@@ -39,7 +52,7 @@ def ensure(dataset: Dataset, columns: Sequence[str], console: Console) -> Artifa
         fingerprint=fingerprint,
     ) as draft:
         started = time.monotonic()
-        outputs, kind = _outputs(dataset, columns), dataset.task.outputs
+        outputs, kind = _outputs(dataset, columns, console), dataset.task.outputs
         named = {key: tensor for name, own in outputs.items() for key, tensor in kind.save(own, name).items()}
         draft.tensors[OUTPUTS] = tensors.save(draft.path / OUTPUTS, named)
         val = dataset.splits["val"]
@@ -58,23 +71,36 @@ def names(artifact: Artifact) -> tuple[str, ...]:
     return tuple(artifact.metrics)
 
 
-def outputs(artifact: Artifact, task: Task) -> dict[str, Any]:
+def described(name: str) -> str:
+    """What a baseline is, in words."""
+    kind, _, column = name.partition(":")
+    if kind == "nearest" and column:
+        return f"the target of the train row whose {column} is most alike"
+    found = DESCRIBED.get(kind)
+    return found.format(column) if found else f"the {name} of the train targets, whatever the inputs"
+
+
+def outputs(artifact: Artifact, dataset: Dataset) -> dict[str, Any]:
     """Each baseline's outputs for all rows."""
-    named = tensors.load(artifact.file(OUTPUTS))
-    return {name: task.outputs.load(named, name) for name in names(artifact)}
+    named = tensors.of(artifact, OUTPUTS)
+    with artifact.understood(OUTPUTS):
+        kind = dataset.task.outputs
+        return {name: loading.answers(kind.load(named, name), dataset) for name in names(artifact)}
 
 
-def _outputs(dataset: Dataset, columns: Sequence[str]) -> dict[str, Any]:
-    task, train = dataset.task, dataset.splits["train"]
+def _outputs(dataset: Dataset, columns: Sequence[str], console: Console) -> dict[str, Any]:
+    task, train, val = dataset.task, dataset.splits["train"], dataset.splits["val"]
     found = {task.constant_name: task.constant_baseline(dataset.targets[train], len(dataset.rows))}
     blocks = [_scaled(dataset.linear_features(name, train), train.numpy()) for name in columns]
     features = blocks[0] if len(blocks) == 1 else _beside(blocks)
     nearest = task.nearest_baseline(features, dataset.targets, train)
     if nearest is not None:
         found["nearest"] = nearest
+    if type(task).more_baselines is not Task.more_baselines:
+        inputs = _evidence(dataset, dict(zip(columns, blocks, strict=True)), console)
+        found |= task.more_baselines(inputs, dataset.targets, train, val)
     if task.lacks("linear baseline"):
         return found
-    val = dataset.splits["val"]
     found["linear"] = task.linear_baseline(features, dataset.targets, train, val)
     fields = [dataset.column(name) for name in columns if dataset.input(name).spec.kind == "fields"]
     if fields:
@@ -82,6 +108,27 @@ def _outputs(dataset: Dataset, columns: Sequence[str]) -> dict[str, Any]:
         trees = task.trees_baseline(table, dataset.targets, train, val)
         if trees is not None:
             found[TREES] = trees
+    return found
+
+
+def _evidence(dataset: Dataset, features: Mapping[str, Any], console: Console) -> dict[str, Evidence]:
+    """Of each input its features, its frames where it is sound, and its cells where they are texts: those of the table, or,
+    where that cannot be read any more, those that were kept, perhaps in lower case and cut."""
+    texts = [name for name in features if hasattr(dataset.input(name).first, "texts") and not dataset.input(name).joined]
+    rows, found = range(len(dataset.rows)), {}
+    columns = {name: next(iter(dataset.input(name).members)) for name in texts}
+    cells, why = raw_cells(dataset, rows, list(columns.values())) if texts else ({}, [])
+    if cells is None:
+        console.note(f"baselines: texts as preprocess kept them, since the table cannot be read: {why[0]}")
+    for name, block in features.items():
+        own, source = dataset.input(name), dataset.column(name)
+        spoken = source if own.spec.kind == "spectrogram" else None
+        text: list[str | None] | None = None
+        if name in texts and cells is not None and columns[name] in cells:
+            text = [cells[columns[name]].get(row) for row in rows]
+        elif name in texts and isinstance(source, Column):
+            text = own.first.texts(source)  # type: ignore[attr-defined]
+        found[name] = Evidence(block, text, spoken)
     return found
 
 

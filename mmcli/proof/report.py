@@ -15,7 +15,7 @@ from mmcli.artifacts import tensors
 from mmcli.artifacts.store import Artifact
 from mmcli.data.dataset import Dataset
 from mmcli.models import loading
-from mmcli.proof import advice, curves, provenance, steps, tables
+from mmcli.proof import advice, curves, differences, provenance, steps, tables, trials
 from mmcli.proof.examples import examples
 from mmcli.reporting import charts, dots, words
 from mmcli.reporting.classes import ClassScore
@@ -70,7 +70,9 @@ def page(
         "verdict": summary["verdict"],
         "figures": _figures(entries, summary, best, dataset),
         "captions": _captions(entries, dataset),
-        "noise": _noise(summary),
+        "noise": trials.noise(summary["test"], primary),
+        "hidden": trials.hidden(summary["test"], primary),
+        "contrast": trials.contrast(summary["test"]),
         "primary": words.meaning(primary).name,
         "meanings": [own for name in task.all_metrics if (own := words.meaning(name)).said],
         "lower_is_better": words.together(words.meaning(name).name for name, higher in task.all_metrics.items() if not higher),
@@ -93,13 +95,15 @@ def page(
         "model_path": best.name,
         "optimizing": optimizing,
         "training": curves.learnt(read, fused, best),
-        "advice": advice.advice(summary, classes, rows, rejects, bool(optimizing), best.root),
+        "advice": advice.advice(summary, classes, rows, rejects, bool(optimizing), best.root, task.gives_embeddings),
         "left_out": [f"{ability} ({why})" for ability, why in summary["left_out"].items()],
         "made": provenance.of(made_from, *made_by),
         "target": dataset.target,
         "task": task.summary(),
     }
     values |= _tables(summary, classes, read, dataset)
+    values["substitutions"] = differences.substitutions(task, entries[0].outputs, dataset.targets[dataset.splits["test"]])
+    values["between"] = differences.between(task, entries[0].outputs, dataset.targets[dataset.splits["test"]])
     values["sections"] = _sections(values)
     _keep_drawings(values, folder / "plots")
     return values
@@ -117,8 +121,9 @@ def _tables(
     return {
         "classes": first if classes else None,
         "more_classes": more,
-        "subsets": tables.subsets(test["subsets"], primary),
-        "permutation": tables.permutation(test["permutation"], test["weights"], primary),
+        "subsets": tables.subsets(test["subsets"], dataset.task.attributed_by),
+        "permutation": tables.permutation(test["permutation"], test["weights"], dataset.task.attributed_by),
+        "incongruent": trials.incongruent(test, primary),
         "worth": Grid.of("", ["input", "share of the score (Shapley)", "lost when exchanged among rows"], worth),
         "slices": slices if trust["slices"] else None,
         "more_slices": more_slices,
@@ -168,7 +173,7 @@ def _best_first(entries: Sequence[Entry], dataset: Dataset) -> list[Entry]:
 
 def _input(encoder: Artifact, dataset: Dataset) -> dict[str, Any]:
     """A sub-model that the model holds, and what it reads."""
-    present = tensors.load(encoder.file(loading.EMBEDDINGS))["present"]
+    present = tensors.of(encoder, loading.EMBEDDINGS)["present"]
     column = encoder.config["column"]
     return {
         "name": column,
@@ -183,8 +188,7 @@ def _input(encoder: Artifact, dataset: Dataset) -> dict[str, Any]:
 def _optimizing(best: Artifact, task: Task) -> dict[str, Any]:
     """What was tried to make the model better, and what each of the models costs."""
     metric = task.primary_metric
-    table = best.json("tradeoff.json")
-    rows = [tradeoff.Row.from_dict(entry) for entry in table["rows"]]
+    table, rows = tradeoff.told(best)
     header, cells = tradeoff.table(rows, words.meaning(metric).name, table["picked"])
     taken = [
         {
@@ -255,8 +259,9 @@ def _examples(errors: Sequence[Sequence[Any]], dataset: Dataset, best: Artifact)
     rows = [int(row) - 1 for row, _ in errors]
     if not rows:
         return []
-    outputs = dataset.task.outputs.gather(loading.outputs(best, dataset.task), torch.tensor(rows))
+    outputs = dataset.task.outputs.gather(loading.outputs(best, dataset), torch.tensor(rows))
     decoded = dataset.task.decode(outputs)
+    pieces = differences.pieces(dataset.task, outputs, dataset.targets[torch.tensor(rows)])
     predicted = list(zip(*(cells for name, cells in decoded.items() if "probability" not in name), strict=True))
     return [
         {
@@ -264,6 +269,8 @@ def _examples(errors: Sequence[Sequence[Any]], dataset: Dataset, best: Artifact)
             "said": said,
             "right": ", ".join(cell or "" for cell in dataset.cells[row]),
             "predicted": ", ".join(str(value) for value in predicted[place]),
+            "pieces": pieces[place],
+            "plain": differences.plain(pieces[place]),
             "views": views,
         }
         for place, ((_, said), row, views) in enumerate(zip(errors, rows, examples(dataset, rows), strict=True))
@@ -328,7 +335,7 @@ def _figures(
     return {
         "leaderboard": charts.leaderboard(ranked, primary),
         "ablation": charts.ablation(top.scores[primary], without, primary) if without else None,
-        "shapley": charts.contributions(shares, primary, summary["higher_is_better"]) if len(shares) > 1 else None,
+        "shapley": charts.contributions(shares, *_attributed(dataset.task)) if len(shares) > 1 else None,
         "missing": charts.curves(missing, "share of test rows that lack the input", primary),
         **_optimizing_figures(best, dataset.task),
     }
@@ -339,8 +346,7 @@ def _optimizing_figures(best: Artifact, task: Task) -> dict[str, Figure | None]:
     none: dict[str, Figure | None] = {"tradeoff": None, "history": None, "importances": None}
     if best.manifest["kind"] != "optimized":
         return none
-    table = best.json("tradeoff.json")
-    rows = [tradeoff.Row.from_dict(entry) for entry in table["rows"]]
+    table, rows = tradeoff.told(best)
     found = none | {"tradeoff": dots.tradeoff(tradeoff.points(rows, table["picked"]), task.primary_metric)}
     search = best.metrics["steps"].get("search", {}) if "search" in steps.in_hand(best.metrics) else {}
     scores = [own["score"] for own in search.get("history", []) if own["score"] is not None]
@@ -351,18 +357,9 @@ def _optimizing_figures(best: Artifact, task: Task) -> dict[str, Figure | None]:
     return found
 
 
-def _noise(summary: Mapping[str, Any]) -> list[tuple[Figure, str]]:
-    """The score under noise, a drawing to an input."""
-    curves_of = {
-        name: {how: [(p["level"], p["score"]) for p in curve] for how, curve in ways.items()}
-        for name, ways in summary["test"].get("noise_curve", {}).items()
-        if ways
-    }
-    every = [score for lines in curves_of.values() for curve in lines.values() for _, score in curve]
-    return [
-        (charts.curves(lines, "level", summary["primary_metric"], every), f"{name}, spoilt.")
-        for name, lines in curves_of.items()
-    ]
+def _attributed(task: Task) -> tuple[str, bool]:
+    """The metric that is shared out among the inputs, and whether higher is better."""
+    return task.attributed_by, task.metrics.get(task.attributed_by, False)
 
 
 def _captions(entries: Sequence[Entry], dataset: Dataset) -> dict[str, tuple[Figure, str]]:

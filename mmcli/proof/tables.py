@@ -84,7 +84,7 @@ def subsets(found: Sequence[Mapping[str, Any]], primary: str) -> Grid:
 
 def permutation(found: Mapping[str, Mapping[str, float]], weights: Mapping[str, float] | None, primary: str) -> Grid:
     """What is lost when an input's cells are exchanged among the rows, and how much of it enters the fusion."""
-    header = ["input", f"{meaning(primary).name} lost", *(["weight"] if weights else [])]
+    header = ["input", f"{meaning(primary).name} {'added' if primary == 'loss' else 'lost'}", *(["weight"] if weights else [])]
     rows = []
     for name, own in found.items():
         entering = [(e, w) for e, w in (weights or {}).items() if e == name or e.startswith(f"{name}/")]

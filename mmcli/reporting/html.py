@@ -25,17 +25,22 @@ def picture_of(image: Image.Image) -> str:
 
 
 def render(template: str, values: Mapping[str, Any]) -> str:
-    """The template of that name, filled; in a page all values are escaped, in Markdown those that are marked `| md`."""
-    environment = jinja2.Environment(
+    """The template of that name, filled."""
+    return environment(template).get_template(template).render(values)
+
+
+def environment(template: str) -> jinja2.Environment:
+    """For templates such as that one: in a page all values are escaped, in Markdown those that are marked `| md`."""
+    made = jinja2.Environment(
         loader=jinja2.PackageLoader("mmcli.reporting"),
         autoescape=not template.endswith(".md.j2"),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
     )
-    environment.filters |= {"shown": shown, "md": markdown.escaped, "code_block": markdown.code_block}
-    environment.filters |= {"drawn": _drawn, "breakable": _breakable}
-    environment.globals["chart_styles"] = Markup(svg.styles())
-    return environment.get_template(template).render(values)
+    made.filters |= {"shown": shown, "md": markdown.escaped, "code_block": markdown.code_block}
+    made.filters |= {"drawn": _drawn, "breakable": _breakable}
+    made.globals["chart_styles"] = Markup(svg.styles())
+    return made
 
 
 def _breakable(name: str) -> Markup:

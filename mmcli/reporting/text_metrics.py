@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from itertools import groupby
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -294,6 +295,16 @@ def _distances(written: Sequence[str], right: Sequence[str], gap: int) -> Array:
         after[1:] = np.minimum(before[1:] + gap, before[:-1] + (gap + 1) * (line != codes[unit]))
         after[:] = np.minimum.accumulate(after - inserted) + inserted
     return table
+
+
+def pieces(steps: Iterable[Step], between: str) -> list[Step]:
+    """The steps with neighbours of the same operation as one, their units parted by `between`: for people to read."""
+    found: list[Step] = []
+    for operation, group in groupby(steps, key=lambda step: step[0]):
+        own = list(group)
+        written, right = [one for _, one, _ in own if one is not None], [one for _, _, one in own if one is not None]
+        found.append((operation, between.join(written) or None, between.join(right) or None))
+    return found
 
 
 def substitutions(pairs: Iterable[tuple[Sequence[str], Sequence[str]]], top: int = 10) -> list[tuple[str, str, int]]:

@@ -110,6 +110,10 @@ class Search:
     def folder(self) -> Path:
         return self.root / FOLDER / self.name
 
+    def _file(self, number: int) -> Path:
+        """What a trial left."""
+        return self.folder / f"{number}.safetensors"
+
     @property
     def file(self) -> Path:
         """The database, of all studies under a root."""
@@ -182,6 +186,10 @@ class Search:
         if self.anew:
             self._begin_anew(console)
         study = self.study()
+        if wrong := self._damaged(study):
+            console.warn(f"{wrong}: the search begins anew")
+            self._begin_anew(console)
+            study = self.study()
         turns = Turns(study, self.folder)
         goal = MANY if trials is None else trials
         before = turns.finished()
@@ -233,6 +241,20 @@ class Search:
             optuna.delete_study(study_name=self.name, storage=study._storage)
             shutil.rmtree(self.folder)
 
+    def _damaged(self, study: Any) -> str:
+        """Which trial is not what it was when it was made, in the study or on disk; empty where all are."""
+        import optuna
+
+        for trial in study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,)):
+            file = self._file(trial.number)
+            try:
+                _, said = tensors.unsealed(file)
+            except ValueError as error:
+                return f"{file} is damaged ({error})"
+            if store.digest(said) != store.digest([trial.value, trial.user_attrs.get("member"), dict(trial.params)]):
+                return f"{self.file} says otherwise than {file}"
+        return ""
+
     def done(self, study: Any | None = None) -> list[Trial]:
         """Every trial that is done, the best first; those that came to the same are there once."""
         import optuna
@@ -240,7 +262,7 @@ class Search:
         study = study or self.study()
         found = []
         for trial in study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,)):
-            file = self.folder / f"{trial.number}.safetensors"
+            file = self._file(trial.number)
             said = trial.user_attrs.get("member")
             if said and file.is_file():
                 member = Member(said["method"], said["fusion"], tuple(said["encoders"]), said["decisions"])
@@ -312,10 +334,12 @@ class Search:
         val = dataset.splits["val"]
         score = task.score(made.of(val), dataset.targets[val])
         saved = {**task.outputs.save(made.outputs), **{f"head.{name}": tensor for name, tensor in head.state_dict().items()}}
-        tensors.save(self.folder / f"{trial.number}.safetensors", saved)
-        trial.set_user_attr("member", {"method": method, "fusion": config, "encoders": names, "decisions": training.decisions})
+        member = {"method": method, "fusion": config, "encoders": names, "decisions": training.decisions}
+        value = _value({f"val_{name}": own for name, own in score.items()}, task.primary_metric, sign)
+        store.write_atomic(self._file(trial.number), tensors.sealed(saved, [value, member, dict(trial.params)]))
+        trial.set_user_attr("member", member)
         trial.set_user_attr("score", score[task.primary_metric])
-        return _value({f"val_{name}": own for name, own in score.items()}, task.primary_metric, sign)
+        return value
 
 
 def _value(row: Mapping[str, float], primary: str, sign: int) -> float:

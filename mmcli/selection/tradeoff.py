@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from mmcli.artifacts.layout import TRADEOFF
+from mmcli.artifacts.store import Artifact
 from mmcli.models.runners import BFLOAT16, FLOAT32, TORCH, Cost
 from mmcli.options.optimize import Goal
 from mmcli.reporting.dots import Point
@@ -54,6 +56,22 @@ class Row:
     def as_dict(self) -> dict[str, Any]:
         found = asdict(self)
         return {key: value for key, value in found.items() if value not in ({}, None, "") and value == value}
+
+
+def told(artifact: Artifact) -> tuple[dict[str, Any], list[Row]]:
+    """What an optimised model's table says: metric, picked, reference; and all models that were tried.
+
+    Raises:
+        ArtifactError: it makes no sense.
+    """
+    table = artifact.json(TRADEOFF)
+    with artifact.understood(TRADEOFF):
+        rows = [Row.from_dict(entry) for entry in table["rows"]]
+        if not all(isinstance(text, str) for row in rows for text in (row.name, row.way, row.reason)):
+            raise ValueError("its models have no names")
+        if not {table["picked"], table["reference"]} <= {row.name for row in rows}:
+            raise ValueError("its picked model or its reference is none of the models")
+        return dict(table), rows
 
 
 def allowed(gain: Interval, score: float, max_drop: float) -> bool:

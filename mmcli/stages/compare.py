@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import json
+import shlex
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from scipy.stats import binomtest
 
+from mmcli.artifacts import layout, store
+from mmcli.artifacts.store import Artifact
 from mmcli.errors import ArtifactError, ConfigError
 from mmcli.reporting.metrics import shown
 from mmcli.reporting.words import signed
@@ -24,11 +26,11 @@ def run(one: Path, other: Path, context: Context) -> Outcome:
         ArtifactError: there is no evaluation in a folder.
         ConfigError: the two are not of the same target.
     """
-    folders = [_folder(path) for path in (one, other)]
-    found = [json.loads((folder / METRICS).read_text(encoding="utf-8")) for folder in folders]
+    artifacts = [_evaluation(path) for path in (one, other)]
+    found = [artifact.json(METRICS) for artifact in artifacts]
     if found[0]["target"] != found[1]["target"] or found[0]["task"] != found[1]["task"]:
         raise ConfigError(
-            f"--compare: {folders[0]} predicts {found[0]['target']}, {folders[1]} {found[1]['target']}",
+            f"--compare: {artifacts[0].path} predicts {found[0]['target']}, {artifacts[1].path} {found[1]['target']}",
             "Compare evaluations of the same target.",
         )
     scores = [_best(summary) for summary in found]
@@ -50,15 +52,15 @@ def run(one: Path, other: Path, context: Context) -> Outcome:
         "models": [score[0] for score in scores],
         "metrics": [score[1] for score in scores],
     }
-    data["same_rows"] = _same_rows(folders, found[0]["target"], context)
+    data["same_rows"] = _same_rows(artifacts, found[0]["target"], context)
     return Outcome(data, "")
 
 
-def _folder(path: Path) -> Path:
-    """An evaluation's folder, given itself or its artifacts root."""
-    for folder in (path, path / "evaluation"):
-        if (folder / METRICS).is_file():
-            return folder
+def _evaluation(path: Path) -> Artifact:
+    """An evaluation, given its folder or its artifacts root."""
+    for root in (path.parent, path) if path.name == layout.EVALUATION else (path, path.parent):
+        if store.exists(root, layout.EVALUATION):
+            return store.read(root, layout.EVALUATION, "evaluation", f"mmcli evaluate --artifacts {shlex.quote(str(root))}")
     raise ArtifactError(f"there is no evaluation in {path}", f"Run: mmcli evaluate --artifacts {path}")
 
 
@@ -69,9 +71,9 @@ def _best(summary: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     return kind, scores
 
 
-def _same_rows(folders: list[Path], target: str, context: Context) -> dict[str, Any]:
+def _same_rows(artifacts: list[Artifact], target: str, context: Context) -> dict[str, Any]:
     """Where both predicted the same rows of a class: how many each alone got right, and McNemar's exact p-value."""
-    frames = [pd.read_parquet(folder / PREDICTIONS) for folder in folders]
+    frames = [pd.read_parquet(artifact.file(PREDICTIONS)) for artifact in artifacts]
     predicted = f"{target}_predicted"
     if any(predicted not in frame or target not in frame for frame in frames):
         return {}

@@ -22,11 +22,11 @@ from mmcli.errors import ConfigError, DataError, unknown
 from mmcli.jobs import fusion as fusion_job
 from mmcli.models import conformal, forward, loading
 from mmcli.options.evaluate import Options
-from mmcli.proof import baselines, trust, worse
+from mmcli.proof import baselines, contrast, trust, worse
 from mmcli.proof.analysis import Analysis
 from mmcli.proof.examples import raw_cells
 from mmcli.proof.report import Entry, page
-from mmcli.proof.verdict import verdict
+from mmcli.proof.verdict import looked_at, verdict
 from mmcli.reporting import html
 from mmcli.reporting.metrics import shown
 from mmcli.selection.leaderboard import MOST
@@ -53,6 +53,8 @@ class _Case:
     context: Context
     started: float
     """When the evaluation began, by time.monotonic()."""
+    contrast: Mapping[str, Sequence[str]]
+    """Columns of texts that the right ones are set against: their cells of the test rows."""
 
 
 def run(options: Options, context: Context) -> Outcome:
@@ -61,7 +63,7 @@ def run(options: Options, context: Context) -> Outcome:
     Raises:
         ArtifactError: there is no fused model.
         DataError: there are no test rows.
-        ConfigError: a column to slice by is not in the table.
+        ConfigError: a column to slice by, or to set against the right texts, is not in the table.
     """
     started = time.monotonic()
     dataset = Dataset.open(context.root)
@@ -75,7 +77,7 @@ def run(options: Options, context: Context) -> Outcome:
     parents = dict(best.parent()) | dict(fused.parent()) | dict(reference.parent())
     for artifact in encoders.values():
         parents |= artifact.parent()
-    fingerprint = store.digest([parents, context.seed, options.slices, options.quick, __version__])
+    fingerprint = store.digest([parents, context.seed, options.slices, options.contrast, options.quick, __version__])
     if context.dry_run:
         context.console.note(f"dry run: would evaluate {best.name}")
         return Outcome({"model": best.name}, "mmcli evaluate")
@@ -83,7 +85,9 @@ def run(options: Options, context: Context) -> Outcome:
     if found:
         context.console.note("evaluation: up to date")
     else:
-        case = _Case(best, fused, columns, reference, dataset, options, context, started)
+        case = _Case(
+            best, fused, columns, reference, dataset, options, context, started, contrast.cells(dataset, options.contrast)
+        )
         extra = _extra_slices(case)
         with store.writing(
             context.root,
@@ -94,6 +98,7 @@ def run(options: Options, context: Context) -> Outcome:
             seed=context.seed,
             parents=parents,
             fingerprint=fingerprint,
+            anew=context.force,
         ) as draft:
             entries = _entries(case)
             _write(entries, case, extra, draft)
@@ -128,16 +133,11 @@ def _entries(case: _Case) -> list[Entry]:
     for column, artifact in columns.items():
         what = f"this input alone ({layout.short(artifact.config['architecture'])})"
         entries.append(entry("column", column, _kept(artifact, dataset, test, loading.EMBEDDINGS), what))
-    outputs = baselines.outputs(case.reference, dataset.task)
-    described = {
-        "linear": "a linear model on the same inputs",
-        "nearest": "the target of the train row whose inputs are most alike",
-        "medoid": "the train text that is nearest to the others, whatever the inputs",
-        baselines.TREES: "boosted trees on the numbers and categories",
-    }
+    outputs = baselines.outputs(case.reference, dataset)
     for name in baselines.names(case.reference):
-        what = (described | dataset.task.baseline_words).get(name, f"the {name} of the train targets, whatever the inputs")
-        entries.append(entry("baseline", name, dataset.task.outputs.gather(outputs[name], test), what))
+        own = dataset.task.outputs.gather(outputs[name], test)
+        what = dataset.task.baseline_words.get(name) or baselines.described(name)
+        entries.append(entry("baseline", name, own, what))
     read = loading.inputs_of(best)
     taken = read if len(read) > 1 else []
     taken = taken + [member for name in read if dataset.input(name).joined for member in dataset.input(name).members]
@@ -154,7 +154,7 @@ def _entries(case: _Case) -> list[Entry]:
 
 def _kept(artifact: Artifact, dataset: Dataset, index: Tensor, file: str = loading.OUTPUTS) -> Any:
     """A model's outputs for the rows `index`."""
-    return dataset.task.outputs.gather(loading.outputs(artifact, dataset.task, file), index)
+    return dataset.task.outputs.gather(loading.outputs(artifact, dataset, file), index)
 
 
 def _extra_slices(case: _Case) -> dict[str, list[str]]:
@@ -198,9 +198,12 @@ def _write(entries: list[Entry], case: _Case, extra: Mapping[str, Sequence[str]]
     lost = {
         name: worse.beyond_noise(task, top.outputs, e.outputs, targets, context.seed, groups) for name, e in compared.items()
     }
-    said = verdict(top, single, reference, fused, gains, primary, lost, alone=len(case.columns) == 1)
     nested = _nested(entries)
     nested |= _what_matters(case)
+    if case.contrast:
+        nested["contrast"] = contrast.told(dataset, top.outputs, case.contrast, context.seed)
+    said = verdict(top, single, reference, fused, gains, primary, lost, alone=len(case.columns) == 1)
+    said += looked_at(nested, primary)
     summary = {
         "task": registry.name_of(type(task)),
         "primary_metric": primary,
@@ -217,6 +220,7 @@ def _write(entries: list[Entry], case: _Case, extra: Mapping[str, Sequence[str]]
         "worse": lost,
         "classes": [own.as_dict() for own in task.by_class(top.outputs, targets)],
         "trust": _trust(top, case, extra),
+        "remarks": task.remarks(top.outputs, targets),
         "left_out": {ability: why for ability in get_args(Ability) if (why := task.lacks(ability))},
     }
     draft.write_json(METRICS, summary)
@@ -245,12 +249,14 @@ def _what_matters(case: _Case) -> dict[str, Any]:
         "subsets": own.subsets,
         "shapley": own.shapley,
         "permutation": own.permutation,
+        "incongruent": own.incongruent,
         "missing_curve": own.missing_curve,
         "weights": own.weights,
     }
     if not case.options.quick:
         steps |= {"noise_curve": own.noise_curve}
         steps |= {} if dataset.task.lacks("EMAP") else {"emap": own.emap}
+        steps |= {} if dataset.task.outputs.decides else {"masked_source": own.masked_source}
     found = {}
     with context.console.progress("evaluate: what matters", len(steps)) as progress:
         for name, step in steps.items():
@@ -267,13 +273,14 @@ def _trust(top: Entry, case: _Case, extra: Mapping[str, Sequence[str]]) -> dict[
     found: dict[str, Any] = {"slices": [own.as_dict() for own in trust.slices(dataset, test, top.outputs, extra, seed)]}
     sets = case.best.metrics.get("conformal", {})
     if sets:
-        found["conformal"] = {"asked": sets["coverage"], **conformal.check(task, sets, top.outputs, targets)}
+        with case.best.understood("prediction sets"):
+            found["conformal"] = {"asked": sets["coverage"], **conformal.check(task, sets, top.outputs, targets)}
     found["errors"] = [[int(test[row]) + 1, said] for row, said in trust.confident_errors(task, top.outputs, targets)]
     found["pairs"] = [[int(test[a]) + 1, int(test[b]) + 1, said] for a, b, said in task.worst_pairs(top.outputs, targets, 12)]
     every = torch.cat([test, dataset.splits["val"]])
     doubtful = trust.suspects(task, _kept(case.best, dataset, every), dataset.targets[every])
     found["suspects"] = [[int(every[row]) + 1, round(share, 4), other] for row, share, other in doubtful]
-    features = {name: fusion_job.embeddings(own) for name, own in loading.encoders_of(case.fused).items()}
+    features = {name: fusion_job.embeddings(own, dataset) for name, own in loading.encoders_of(case.fused).items()}
     found["duplicates"] = trust.duplicates(dataset, features)
     return found
 
@@ -319,4 +326,6 @@ def _say(summary: Mapping[str, Any], every: bool, context: Context) -> None:
     context.console.table(["test", primary, "95% interval", *others], rows)
     if len(told) < len(named):
         context.console.note(f"{len(named) - len(told)} more, also without each input: --all, or the report")
+    for remark in summary.get("remarks", ()):
+        context.console.note(f"{summary['model']}: {remark}")
     context.console.note(summary["verdict"])

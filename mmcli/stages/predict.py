@@ -16,6 +16,7 @@ import pandas as pd
 from mmcli.errors import ConfigError, DataError
 from mmcli.models import predictor, runners
 from mmcli.models.predictor import Model
+from mmcli.models.timing import Words
 from mmcli.options.predict import Options
 from mmcli.stages import Context, Outcome, say_of_table
 from mmcli.tables.finding import STDIN
@@ -40,14 +41,22 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
     way = loaded.artifact.config.get("way", runners.TORCH)
     by = f"run as {way}" if way != runners.TORCH and not (options.embeddings or options.explain) else f"on {loaded.compute}"
     context.console.note(f"predict: {loaded.artifact.name}, {by}")
+    if options.beam is not None:
+        loaded.follow(options.beam)
     _check_wishes(loaded, options)
+    words = Words(options.words, loaded.clock()) if options.words is not None else None
     if context.dry_run:
         context.console.note("dry run: nothing was written")
         return Outcome({"model": loaded.artifact.name, "absent": missing}, "")
     started = time.monotonic()
     name = Path("predictions.csv") if options.output == STDIN else options.output
     rejects = _Rejects(name.with_name(f"{name.stem}.rejects.csv"), options.raw)
-    rows, remarks, replaced, formulas = _predict(table, loaded, options, rejects)
+    rows, remarks, replaced, formulas = _predict(table, loaded, options, rejects, words)
+    if words is not None and words.without:
+        context.console.warn(
+            f"{words.without:,} rows have no sound: their words are read off another column and have no times, the first: row "
+            f"{words.first}"
+        )
     seconds = time.monotonic() - started
     if rejects.first is not None:
         row, column, cell, reason = rejects.first
@@ -92,8 +101,20 @@ def _check_wishes(loaded: Model, options: Options) -> None:
         raise ConfigError(
             f"--explain: {loaded.artifact.name} fuses by {loaded.artifact.config['method']}, which has no weights",
             "Fuse by one that has, e.g. mmcli fuse --method gated, and name it with --model; see: mmcli list fusions"
-            if loaded.task.outputs.decides
+            if loaded.task.outputs.decides or loaded.task.gives_embeddings
             else "No method has weights for such answers: leave it out.",
+        )
+    most = loaded.most_answers
+    if options.nbest > most:
+        if most == 1 and (loaded.task.outputs.decides or loaded.task.gives_embeddings):
+            raise ConfigError(
+                f"--nbest {options.nbest}: {loaded.artifact.name} answers with {loaded.task.outputs.words}: there is but one",
+                "It is for targets that are texts.",
+            )
+        kept = "is greedy: it keeps one text" if most == 1 else f"keeps {most} texts"
+        raise ConfigError(
+            f"--nbest {options.nbest}: the search of {loaded.artifact.name} {kept} of a row",
+            f"Ask for fewer, or preprocess with --set task.text.beam={options.nbest} and train anew.",
         )
     if options.sets and not loaded.conformal:
         raise ConfigError(
@@ -103,7 +124,7 @@ def _check_wishes(loaded: Model, options: Options) -> None:
 
 
 def _predict(
-    table: Table, loaded: Model, options: Options, rejects: _Rejects
+    table: Table, loaded: Model, options: Options, rejects: _Rejects, words: Words | None
 ) -> tuple[int, dict[str, Counter[str]], list[str], int]:
     """In chunks, into a file that takes its name when it is whole; gives the number of rows, what was done to cells, which
     columns of the table were replaced, and how many cells were guarded as they were written."""
@@ -121,11 +142,15 @@ def _predict(
             sets=options.sets,
             embeddings=options.embeddings,
             allow_missing=options.allow_missing,
+            nbest=options.nbest,
+            clock=words.clock if words else None,
         ):
             part = parts.pop()
             out.write(part, prediction.columns)
             replaced.update(dict.fromkeys(name for name in prediction.columns if name in part.frame.columns))
             rejects.write(prediction.rejects)
+            if words:
+                words.write(prediction.words)
             for column, found in prediction.remarks.items():
                 remarks.setdefault(column, Counter()).update(found)
             rows += len(part.frame)
@@ -134,11 +159,15 @@ def _predict(
     except BaseException:
         out.close()
         rejects.close(keep=False)
+        if words:
+            words.close(keep=False)
         if temporary:
             temporary.unlink(missing_ok=True)
         raise
     out.close()
     rejects.close(keep=True)
+    if words:
+        words.close(keep=True)
     if temporary:
         temporary.replace(options.output)
     return rows, remarks, list(replaced), getattr(out, "guarded", 0)

@@ -20,7 +20,7 @@ from mmcli.artifacts import layout, store
 from mmcli.artifacts.store import Artifact, Draft
 from mmcli.data import plan as plans
 from mmcli.data import sharding
-from mmcli.data.dataset import ROWS, SCHEMA, TASK, modality_file, target_columns
+from mmcli.data.dataset import ROWS, TASK, modality_file, target_columns
 from mmcli.data.plan import DROPPED, Plan
 from mmcli.data.sharding import Sharded
 from mmcli.errors import ArtifactError, ConfigError, DataError
@@ -63,6 +63,7 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
         seed=context.seed,
         parents={},
         fingerprint=plan.fingerprint,
+        anew=context.force,
     ) as draft:
         _write(plan, options, context, draft)
     artifact = store.read(context.root, layout.PREPROCESS, "preprocess", "mmcli preprocess TABLE")
@@ -117,7 +118,7 @@ def _write(plan: Plan, options: Options, context: Context, draft: Draft) -> None
     _judge(plan, made, context, draft)
     kept = ["row", "id", "split", *target_columns(found.targets), *(["group"] if found.group else [])]
     plan.rows[kept].to_parquet(draft.path / ROWS, index=False)
-    draft.write_json(SCHEMA, plan.described())
+    draft.write_json(layout.SCHEMA, plan.described())
     draft.write_json(TASK, {"task": plan.task_name, "state": plan.task.state()})
     # What an encoder of one input depends on: adding an input leaves the others' encoders fresh.
     folders = {name: [f"columns/{layout.safe(column)}/" for column in columns] for name, columns in found.inputs.items()}

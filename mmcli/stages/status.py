@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import shlex
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from mmcli import registry
 from mmcli.artifacts import layout, store
+from mmcli.artifacts.history import history as history_of
 from mmcli.artifacts.store import Artifact
 from mmcli.errors import ArtifactError
 from mmcli.reporting.metrics import shown
@@ -25,13 +28,13 @@ def run(context: Context) -> Outcome:
         return Outcome({"artifacts": [], "next": step}, step)
     rows = [[entry["name"], entry["state"], entry["score"], entry["made"]] for entry in found]
     context.console.table(["artifact", " state", " score", " made"], rows)
-    step = _next(found, _untrained(root, found))
+    step = _next(found, _untrained(root, found), _may_be_optimized(root, found))
     return Outcome({"artifacts": found, "next": step}, step)
 
 
 def history(context: Context) -> Outcome:
     """Lists what was made under the root, the oldest first; what has been replaced since is marked."""
-    made = store.history(context.root)
+    made = history_of(context.root)
     if not made:
         context.console.note(f"nothing has been made in {context.root} yet")
         return Outcome({"history": []}, "mmcli run TABLE")
@@ -39,18 +42,18 @@ def history(context: Context) -> Outcome:
     for place, entry in enumerate(made):
         later = any(other["name"] == entry["name"] for other in made[place + 1 :])
         when = str(entry.get("created", ""))[:19].replace("T", " ")
-        seconds = f"{float(entry.get('seconds') or 0):.1f}"
-        own = Artifact(context.root, entry["name"], {"kind": "", **entry})
-        rows.append([when, entry["name"], "replaced" if later else "", _score(own), seconds, str(entry.get("command", ""))])
+        own = Artifact(context.root, entry["name"], {"kind": "", "command": "", **entry})
+        score = seconds = "?"  # where the line was changed by hand
+        with suppress(ArtifactError), own.understood():
+            score, seconds = _score(own), f"{float(entry.get('seconds') or 0):.1f}"
+        rows.append([when, entry["name"], "replaced" if later else "", score, seconds, str(entry.get("command", ""))])
     context.console.table(["made", " artifact", " ", " score", "seconds", " by"], rows)
     return Outcome({"history": made}, "")
 
 
 def _names(root: Path) -> list[str]:
     names = [layout.PREPROCESS]
-    names += [layout.encoder(column, architecture) for column, architecture in layout.encoders(root)]
-    names += [layout.BASELINES]
-    names += [layout.fusion(method) for method in layout.fusions(root)]
+    names += [*layout.encoder_names(root), layout.BASELINES, *layout.fusion_names(root)]
     names += [layout.LEADERBOARD, layout.OPTIMIZED, layout.EVALUATION]
     partial = {p.relative_to(root).as_posix() for p in root.glob("**/.*.partial")} if root.is_dir() else set()
     unfinished = {path.replace("/.", "/").removeprefix(".").removesuffix(".partial") for path in partial}
@@ -65,11 +68,13 @@ def _state(root: Path, name: str) -> dict[str, Any]:
     try:
         artifact = store.read(root, name, kind, "")
         parent = store.stale_parent(artifact)
-    except (ArtifactError, KeyError, ValueError) as error:
+        with artifact.understood("metrics"):
+            score = _score(artifact)
+    except ArtifactError as error:
         return {**blank, "state": f"{DAMAGED}: {error}".splitlines()[0]}
     state = f"{STALE}: {parent} has changed" if parent else COMPLETE
     made = str(artifact.manifest["created"])[:19].replace("T", " ")
-    return {"name": name, "state": state, "score": _score(artifact), "made": made, "metrics": artifact.metrics}
+    return {"name": name, "state": state, "score": score, "made": made, "metrics": artifact.metrics}
 
 
 def _score(artifact: Artifact) -> str:
@@ -84,6 +89,16 @@ def _score(artifact: Artifact) -> str:
     return ""
 
 
+def _may_be_optimized(root: Path, found: list[dict[str, Any]]) -> bool:
+    """Whether there are steps of `optimize` for such targets."""
+    if layout.PREPROCESS not in {entry["name"] for entry in found if entry["state"] == COMPLETE}:
+        return True
+    artifact, known = store.read(root, layout.PREPROCESS, "preprocess", ""), registry.parts("tasks")
+    with artifact.understood("config"):
+        task = str(artifact.config["task"]["name"])
+    return task not in known or bool(known[task].literals.get("OPTIMIZED", True))
+
+
 def _untrained(root: Path, found: list[dict[str, Any]]) -> list[str]:
     """The inputs of the preprocessed table that no complete encoder reads."""
     complete = {entry["name"] for entry in found if entry["state"] == COMPLETE}
@@ -94,7 +109,7 @@ def _untrained(root: Path, found: list[dict[str, Any]]) -> list[str]:
     return [name for name in manifest["config"]["schema"]["inputs"] if name not in trained]
 
 
-def _next(found: list[dict[str, Any]], untrained: list[str]) -> str:
+def _next(found: list[dict[str, Any]], untrained: list[str], optimized: bool) -> str:
     """What comes after what is there; before the first fusion, every input wants an encoder."""
     fresh = {entry["name"].partition("/")[0] for entry in found if entry["state"] == COMPLETE}
     if "encoders" in fresh and "fusions" not in fresh and untrained:
@@ -103,7 +118,7 @@ def _next(found: list[dict[str, Any]], untrained: list[str]) -> str:
         (layout.PREPROCESS, "mmcli preprocess TABLE"),
         ("encoders", "mmcli train-encoder"),
         ("fusions", "mmcli fuse"),
-        (layout.OPTIMIZED, "mmcli optimize"),
+        *([(layout.OPTIMIZED, "mmcli optimize")] if optimized else []),
         (layout.EVALUATION, "mmcli evaluate"),
     ):
         if folder not in fresh:

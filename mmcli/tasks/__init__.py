@@ -6,7 +6,7 @@ This file is their contract. A task turns target cells into tensors, gives the l
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self
 
@@ -17,7 +17,8 @@ from mmcli.reporting import metrics
 from mmcli.reporting.classes import ClassScore
 from mmcli.reporting.metrics import Array, Interval, Metric
 from mmcli.reporting.svg import Figure
-from mmcli.signals import NUMBERS, Decision, Outputs
+from mmcli.signals import NUMBERS, Decision, Kind, Outputs, Source
+from mmcli.text.words import Timed
 
 Ability = Literal[
     "calibration",
@@ -51,6 +52,18 @@ class Likeness:
     reason: str
 
 
+@dataclass(frozen=True)
+class Evidence:
+    """What a baseline may look at of an input, of all rows."""
+
+    features: Any
+    """[N, F], dense or sparse: what the linear baseline sees of it."""
+    texts: Sequence[str | None] | None = None
+    """The cells, where they are texts."""
+    frames: Source | None = None
+    """The signal, where it is sound in frames."""
+
+
 class Task(ABC):
     """A kind of target, fitted to the train split. `outputs` are what the head gives, raw, of the kind that the task names."""
 
@@ -61,7 +74,7 @@ class Task(ABC):
     gives_embeddings: ClassVar[bool] = False
     """Whether outputs are vectors to be compared with others' rather than decisions about their own row."""
     compares_rows: ClassVar[bool] = False
-    """Whether the loss compares the rows of a batch: then it is not computed in parts, and no row is mixed with another."""
+    """Whether the loss compares the rows of a batch: then parts of it take two passes, and no row is mixed with another."""
     enrolled: int = 0
     """Train rows whose answers are kept, since others' are compared with them."""
     features_may_be_swapped: ClassVar[bool] = True
@@ -97,6 +110,11 @@ class Task(ABC):
     def suited(cls, config: Any, modalities: Sequence[str]) -> Any:  # noqa: ARG003 - for those that depend on them
         """The options for a table with inputs of these modalities."""
         return config
+
+    def head_for(self, kind: Kind, in_order: bool, seconds: float = 0.0) -> tuple[str, dict[str, Any]]:  # noqa: ARG002
+        """The head that an input's own encoder gets where none is named, and options of it, by what its signals are; whether
+        the encoder's tokens are steps in order; and of sound, how much of it train has."""
+        return self.heads[0], {}
 
     @classmethod
     def is_labelled(cls, config: Any, cells: tuple[str | None, ...]) -> bool:  # noqa: ARG003 - for those with an empty label
@@ -164,6 +182,23 @@ class Task(ABC):
     def decode(self, outputs: Any) -> dict[str, list[Any]]:
         """What `predict` writes: column suffix -> one value a row; the suffix "" is the prediction."""
 
+    @property
+    def most_answers(self) -> int:
+        """How many answers to a row it can tell, the likeliest first: see `alternatives`."""
+        return 1
+
+    def alternatives(self, outputs: Any, count: int) -> dict[str, list[Any]]:  # noqa: ARG002 - for those that search
+        """What `predict --nbest` writes besides: the second answer to the last of `count` that are asked for."""
+        return {}
+
+    def words(self, outputs: Any) -> list[list[Timed]]:
+        """Of each row where the words of its text are, where answers follow steps."""
+        raise NotImplementedError(f"{type(self).__name__} answers with {self.outputs.words}, which follow no steps")
+
+    def remarks(self, outputs: Any, targets: Tensor) -> list[str]:  # noqa: ARG002 - for those with something to say
+        """What should be known of these answers beside their scores, in words."""
+        return []
+
     @abstractmethod
     def summary(self) -> str:
         """What was learnt of the targets, in a few words: `9 classes`."""
@@ -189,6 +224,11 @@ class Task(ABC):
         """Which rows [N] are drawn together in a bootstrap where the table names no groups, by number; None: each by itself."""
         return None
 
+    def pairs(self, outputs: Any, targets: Tensor) -> tuple[list[tuple[list[str], list[str]]], str] | None:  # noqa: ARG002
+        """Of each row the units that were written and the right ones, to be set against each other, and what stands between
+        units; None where answers are no texts."""
+        return None
+
     @abstractmethod
     def constant_baseline(self, targets: Tensor, rows: int) -> Any:
         """Outputs for so many rows of a model that has seen the train targets and no input."""
@@ -201,6 +241,17 @@ class Task(ABC):
         """Outputs for all rows that are the target of the most alike row of `train`, by `features` [N, F]; None where the task
         has no such baseline."""
         return None
+
+    def more_baselines(
+        self,
+        inputs: Mapping[str, Evidence],  # noqa: ARG002
+        targets: Tensor,  # noqa: ARG002
+        train: Tensor,  # noqa: ARG002
+        val: Tensor,  # noqa: ARG002
+    ) -> dict[str, Any]:
+        """Name -> outputs for all rows of whatever else a model of this task should beat, from the inputs by name; fitted on
+        `train`, what is chosen by `val`. A name that looks at one input ends in a colon and the input."""
+        return {}
 
     def trees_baseline(self, features: Any, targets: Tensor, train: Tensor, val: Tensor) -> Tensor | None:  # noqa: ARG002
         """Outputs of boosted trees for all rows of `features` [N, F], not a number where a cell is missing; None where the task
@@ -284,6 +335,15 @@ class Task(ABC):
         """Outputs of train rows as they are judged: not by what is kept of these very rows."""
         return outputs
 
+    @property
+    def attributed_by(self) -> str:
+        """The metric that is shared out among the inputs: the primary one, unless it is slow to get."""
+        return self.primary_metric
+
+    def attributed(self, outputs: Any, targets: Tensor) -> tuple[Array, Array]:
+        """Outputs and targets as that metric wants them."""
+        return self.readings(outputs, targets)
+
     def disputed(self) -> tuple[Array, Array, Array] | None:
         """Readings of one row that are right, others that are wrong, and its targets; None where a model is never just right or
         wrong, so that two that differ do so on any rows."""
@@ -315,4 +375,4 @@ class Task(ABC):
 
 
 Contract = Task
-__all__ = ["Cells", "Contract", "Likeness", "Task"]
+__all__ = ["Cells", "Contract", "Evidence", "Likeness", "Task"]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from itertools import pairwise
+from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -14,19 +14,32 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from mmcli.artifacts import store
 from mmcli.config import Config as BaseConfig
 from mmcli.errors import DataError
-from mmcli.reporting import charts, text_metrics
+from mmcli.reporting import text_metrics
 from mmcli.reporting.metrics import Array, Metric
 from mmcli.reporting.svg import Figure
-from mmcli.signals import Column, Outputs
-from mmcli.tasks import Cells, Likeness, Task
-from mmcli.text import ctc, lattice
-from mmcli.text.lattice import Lattices
+from mmcli.signals import Column, Kind, Outputs
+from mmcli.tasks import Cells, Evidence, Likeness, Task
+from mmcli.text import beam, drawing, lattice, likely, linear, references, searching, writing
+from mmcli.text import outputs as answers
+from mmcli.text.lattice import Search
+from mmcli.text.likely import Likely
+from mmcli.text.outputs import Answers, Texts
+from mmcli.text.spelled import Spelled, spelled
 from mmcli.text.units import Units, fold, normalised, without_blanks
+from mmcli.text.words import Timed, timed
+from mmcli.text.writing import Writing
 
 LOSS, LENGTH = -2, -1
 """Columns of the readings behind the sums: minus the log-probability of the target, and its units."""
+
+
+MUCH_SOUND = 3600.0
+"""Seconds of train from which on a decoder can learn what follows what."""
+CTC_WEIGHT = 0.3
+"""Of CTC beside a decoder (Watanabe 2017)."""
 
 
 class Config(BaseConfig):
@@ -42,27 +55,39 @@ class Config(BaseConfig):
     metric: Literal["auto", "wer", "cer", "bleu", "chrf", "exact"] = "auto"
     """What models are chosen by (--metric). auto: of sound the word error rate, or that of characters where words have no
     blanks between them; else chrF."""
+    beam: int = Field(8, ge=1, le=256)
+    """Texts of a row that are kept while they are searched for, weighed by a language model of the train texts as far as val is
+    the better for it; 1: each step's likeliest unit, and no more. As many at most are there for `predict --nbest`."""
+    lm_text: str = ""
+    """A file of more texts for the language model, one a line (--lm-text)."""
+    lm_digest: str = ""
+    """What that file holds: set by preprocess."""
     spoken: bool = False
     """Whether an input is sound: set by preprocess."""
 
 
 class Text(Task):
-    """Outputs are log-probabilities of each unit at each step (CTC): see `heads/ctc.py`."""
+    """Outputs are log-probabilities of each unit at each step (CTC, see `heads/ctc.py`), or networks that write and what they
+    look at (see `heads/decoder.py`)."""
 
-    outputs: ClassVar[Outputs] = Lattices()
-    heads: ClassVar[tuple[str, ...]] = ("ctc",)
+    outputs: ClassVar[Outputs] = Texts()
+    heads: ClassVar[tuple[str, ...]] = ("ctc", "decoder")
     features_may_be_swapped: ClassVar[bool] = False
-    fusion_families: ClassVar[tuple[str, ...] | None] = ("token",)
+    fusion_families: ClassVar[tuple[str, ...] | None] = ("feature", "token")
     new_classes_after_train: ClassVar[bool] = True
     tokens: ClassVar[Literal["bounded", "whole"]] = "whole"
     reference_baseline: ClassVar[str] = "nearest"
     constant_name: ClassVar[str] = "medoid"
     default_fusion: ClassVar[str] = "gated-cross-attention"
 
-    def __init__(self, config: Config, units: Units, tokenizer: text_metrics.Tokenizer, cased: bool) -> None:
+    def __init__(
+        self, config: Config, units: Units, tokenizer: text_metrics.Tokenizer, cased: bool, grams: Mapping[str, list[int]]
+    ) -> None:
         self.config = config
         self.units = units
         self.tokenizer = tokenizer
+        self.grams = grams
+        """Of the language model."""
         self.cased = cased
         """Whether case or punctuation makes a difference in the train texts."""
 
@@ -97,12 +122,22 @@ class Text(Task):
         if len(set(texts)) < 2:
             raise DataError("the train split has the same text in every row", "Check --target and --split.")
         cased = config.normalize != "all" and any(fold(text) != text for text in texts)
-        return cls(config, Units.fit(texts, config.units, config.vocab), text_metrics.tokenizer_for(texts), cased)
+        units = Units.fit(texts, config.units, config.vocab)
+        more = [normalised(line, config.normalize) for line in likely.lines(Path(config.lm_text))] if config.lm_text else []
+        config = config.model_copy(update={"lm_digest": store.digest(more) if more else ""})
+        return cls(config, units, text_metrics.tokenizer_for(texts), cased, likely.fit(texts, more, units))
+
+    def head_for(self, kind: Kind, in_order: bool, seconds: float = 0.0) -> tuple[str, dict[str, Any]]:
+        """Pictures that are read from left to right: `ctc`. Sound: the same under an hour, else a decoder that is held to the
+        order by CTC. All else: a decoder."""
+        if seconds and in_order:
+            return ("ctc", {}) if seconds < MUCH_SOUND else ("decoder", {"ctc_weight": CTC_WEIGHT})
+        return ("ctc" if kind == "grid" and in_order else "decoder"), {}
 
     def admitting(self, cells: Cells) -> Self:
         """Units that only val or test have can be no answer, but are what answers are held against."""
         texts = [normalised(str(cell), self.config.normalize) for (cell,) in cells]
-        return type(self)(self.config, self.units.with_more(texts), self.tokenizer, self.cased)
+        return type(self)(self.config, self.units.with_more(texts), self.tokenizer, self.cased, self.grams)
 
     @property
     def metrics(self) -> dict[str, bool]:
@@ -127,19 +162,60 @@ class Text(Task):
 
     def texts_of(self, targets: Tensor) -> list[str]:
         """The texts of encoded targets."""
-        return [self.units.text([unit for unit in row if unit >= 0]) for row in targets.tolist()]
+        return [self.units.text(ids) for ids in _units_of(targets)]
 
-    def loss(self, outputs: Column, targets: Tensor) -> Tensor:
+    def loss(self, outputs: Answers, targets: Tensor) -> Tensor:
         """Mean over the rows of the loss a unit."""
-        return (lattice.losses(outputs, targets) / (targets >= 0).sum(1).clamp(min=1)).mean()
+        found = writing.forced(outputs, targets) if isinstance(outputs, Writing) else lattice.losses(outputs, targets)
+        return (found / (targets >= 0).sum(1).clamp(min=1)).mean()
 
-    def written(self, outputs: Column) -> list[str]:
-        """The likeliest text of each row, greedily."""
-        texts = []
-        for index in torch.arange(len(outputs)).split(256):
-            values, lengths = lattice.padded(outputs.select(index))
-            texts += [self.units.text(ids) for ids in ctc.greedy(values, lengths)]
-        return texts
+    def written(self, outputs: Answers) -> list[str]:
+        """The text of each row, as the outputs' own search finds it."""
+        if isinstance(outputs, Spelled):
+            return list(outputs.texts)
+        return [self.units.text(ids) for ids in answers.written(outputs, self.likely)]
+
+    @cached_property
+    def likely(self) -> Likely:
+        """The language model of the train texts, and of more that were given."""
+        return Likely(self.grams, self.units)
+
+    def tuned(self, outputs: Column, targets: Tensor) -> Search:
+        """The search that val lattices are the best with by the primary metric, and how sure one may be of what it finds."""
+        right = _units_of(targets)
+        return searching.tuned(outputs, right, self.likely, self.config.beam, *self._judged(right))
+
+    def length_exponent(self, outputs: Writing, targets: Tensor) -> float:
+        """By which power of its length a log-probability is best divided: by the primary metric of at most 500 rows."""
+        index = torch.arange(0, len(outputs), max(-(-len(outputs) // writing.GLIMPSED), 1))
+        some, right = writing.Writings().gather(outputs, index), _units_of(targets[index.to(targets.device)])
+        nbests = [[own._replace(log_prob=own.score) for own in nbest] for nbest in some.nbests()]
+        judge, cost = self._judged(right)
+
+        def of(texts: list[list[int]], rows: Sequence[int]) -> float:
+            return cost(np.stack([judge(row, ids) for row, ids in zip(rows, texts, strict=True)]))
+
+        return float(beam.tune_exponent(nbests, range(len(nbests)), of)) if nbests else beam.DEFAULT_EXPONENT
+
+    def certainty(self, outputs: Writing, targets: Tensor) -> tuple[float, float]:
+        """Slope and intercept of the confidence of what is written: see `text.searching`."""
+        return answers.curve(outputs, self.likely, _units_of(targets))
+
+    def _judged(self, right: Sequence[Sequence[int]]) -> tuple[searching.Judge, Callable[[Array], float]]:
+        """What each row with a text adds to the sums of the primary metric, and what is minimised of them."""
+        texts, (metric, higher) = [self.units.text(ids) for ids in right], text_metrics.TEXT[self.primary_metric]
+        known: dict[tuple[int, tuple[int, ...]], Array] = {}
+
+        def judge(row: int, ids: list[int]) -> Array:
+            key = row, tuple(ids)
+            if key not in known:
+                known[key] = text_metrics.sums([self.units.text(ids)], [texts[row]], self.tokenizer)[0]
+            return known[key]
+
+        def cost(rows: Array) -> float:
+            return float(metric(rows, rows, np.ones((1, len(rows))))[0]) * (-1 if higher else 1)
+
+        return judge, cost
 
     def measures(self) -> dict[str, Metric]:
         def loss(rows: Array, targets: Array, weights: Array) -> Array:  # noqa: ARG001 - they are in the rows
@@ -161,71 +237,136 @@ class Text(Task):
     def more_metrics(self) -> dict[str, tuple[Metric, bool]]:
         return {name: (metric, False) for name, metric in self._folded.items()}
 
-    def readings(self, outputs: Column, targets: Tensor) -> tuple[Array, Array]:
-        """Sums of each row: see `reporting.text_metrics`; without case and punctuation; the loss and the units."""
+    def row_losses(self, outputs: Answers, targets: Tensor) -> tuple[Array, Array]:
+        """[N] each: minus the log-probability of each row's target, without a search; and its units."""
+        lengths = (targets >= 0).sum(1).cpu().numpy().astype(np.float64)
+        return answers.losses(outputs, targets).double().cpu().numpy(), lengths
+
+    @property
+    def attributed_by(self) -> str:
+        """The loss a unit: nothing has to be written for it."""
+        return "loss"
+
+    def attributed(self, outputs: Answers, targets: Tensor) -> tuple[Array, Array]:
+        """The loss and the units of each row, [N, 2]; a text that there are too few steps for costs what units drawn blindly
+        would, log V each."""
+        losses, units = self.row_losses(outputs, targets)
+        possible = answers.fitting(outputs, targets)
+        return np.column_stack([np.where(possible, losses, units * np.log(self.width)), units]), np.zeros(len(targets))
+
+    def scores_of(self, outputs: Answers, cells: Sequence[str]) -> Array:
+        """[N]: the log-probability of another text for each row, over all ways to write it; minus infinity where it has units
+        that are not known, or more than there are steps for."""
+        texts = [normalised(cell, self.config.normalize) for cell in cells]
+        ids = [self.units.known_ids(text) for text in texts]
+        targets = torch.full((len(ids), max(map(len, ids), default=0) or 1), -1, dtype=torch.int64)
+        for row, own in enumerate(ids):
+            targets[row, : len(own)] = torch.tensor(own, dtype=torch.int64)
+        known = np.array([self.units.text(own) == text for own, text in zip(ids, texts, strict=True)], dtype=bool)
+        possible = known & answers.fitting(outputs, targets)
+        return np.where(possible, -self.row_losses(outputs, targets)[0], -np.inf)
+
+    def readings(self, outputs: Answers, targets: Tensor) -> tuple[Array, Array]:
+        """Sums of each row: see `reporting.text_metrics`; without case and punctuation; the loss and the units. Rows that are
+        only glimpsed over have no sums, and count as much as the others among exact ones."""
         written, right = self.written(outputs), self.texts_of(targets)
         blocks = [text_metrics.sums(written, right, self.tokenizer)]
         if self.cased:
             blocks.append(text_metrics.sums([fold(text) for text in written], [fold(text) for text in right], self.tokenizer))
-        lengths = (targets >= 0).sum(1).cpu().numpy().astype(np.float64)
-        parts = torch.arange(len(outputs)).split(256)
-        losses = torch.cat([lattice.losses(outputs.select(index), targets[index]) for index in parts]) if parts else None
-        own = np.zeros(0) if losses is None else losses.double().cpu().numpy()
-        return np.column_stack([*blocks, own, lengths]), np.zeros(len(right))
+        seen = answers.seen(outputs)
+        for block in blocks if seen.any() and not seen.all() else ():
+            block[~seen] = 0
+            block[~seen, text_metrics.EXACT] = block[seen, text_metrics.EXACT].mean()
+        return np.column_stack([*blocks, *self.row_losses(outputs, targets)]), np.zeros(len(right))
 
-    def decode(self, outputs: Column) -> dict[str, list[Any]]:
-        """The text, and how sure it is: the mean probability of its steps, their product's root by their number."""
-        written = self.written(outputs)
-        sure = []
-        for index in torch.arange(len(outputs)).split(256):
-            values, lengths = lattice.padded(outputs.select(index))
-            best = values.amax(2)
-            real = torch.arange(best.shape[1])[None] < lengths[:, None]
-            sure += (best.masked_fill(~real, 0.0).sum(1) / lengths.clamp(min=1)).exp().tolist()
-        return {"": written, "_confidence": [round(own, 6) for own in sure]}
+    def decode(self, outputs: Answers) -> dict[str, list[Any]]:
+        """The text, and how sure it is: the share of its units that is expected to be right, see `text.searching`."""
+        sure = answers.confidence(outputs, answers.written(outputs, self.likely))
+        return {"": self.written(outputs), "_confidence": [round(own, 6) for own in sure.tolist()]}
+
+    @property
+    def most_answers(self) -> int:
+        return int(self.config.beam)
+
+    def alternatives(self, outputs: Answers, count: int) -> dict[str, list[Any]]:
+        """Texts that the search kept besides, the better first; None where there are no more that differ."""
+        found = [
+            list(dict.fromkeys(map(self.units.text, row))) + [None] * count
+            for row in answers.nbest(outputs, self.likely, self.config.beam)
+        ]
+        return {f"_nbest_{place + 1}": [row[place] for row in found] for place in range(1, count)}
+
+    def words(self, outputs: Column) -> list[list[Timed]]:
+        """Where each word of the texts is written, in steps."""
+        texts = searching.written(outputs, self.likely)
+        return timed(outputs, texts, self.units, each_letter=self.tokenizer != "13a")
+
+    def remarks(self, outputs: Answers, targets: Tensor) -> list[str]:
+        texts = answers.written(outputs, self.likely)
+        looping, full = answers.doubtful(outputs, texts, _units_of(targets))
+        most = "are as long as they may be, and cut" if isinstance(outputs, Writing) else "take every step, and may be cut"
+        return [
+            f"{len(rows)} of {len(texts)} texts {what}, the first: {self.units.text(texts[rows[0]])[-60:]!r}"
+            for rows, what in ((looping, "end in one piece over and over"), (full, most))
+            if rows
+        ]
 
     def summary(self) -> str:
         return f"texts, written in {self.units.described}; judged by {self.primary_metric}"
 
-    def draw(self, outputs: Column, targets: Tensor) -> dict[str, tuple[Figure, str]]:
-        """Error rates by the length of the right text."""
+    def draw(self, outputs: Answers, targets: Tensor) -> dict[str, tuple[Figure, str]]:
+        """Error rates by the length of the right text, and by confidence."""
         rows = self.readings(outputs, targets)[0]
         name, metric = ("wer", text_metrics.wer) if self.tokenizer == "13a" else ("cer", text_metrics.cer)
-        lengths = rows[:, LENGTH]
-        edges = sorted(set(np.quantile(lengths, [0, 0.25, 0.5, 0.75, 1]).round().astype(int).tolist()))
-        points = []
-        for low, high in pairwise([*edges, edges[-1] + 1]):
-            inside = (lengths >= low) & (lengths < high)
-            if inside.any():
-                points.append(
-                    (float(lengths[inside].mean()), float(metric(rows[inside], rows, np.ones((1, int(inside.sum()))))[0]))
-                )
-        if len(points) < 2:
-            return {}
-        drawn = charts.curves({name.upper(): points}, "units of the right text", name)
-        return {
-            "by_length": (
-                drawn,
-                "Errors by the length of the right text: each dot is a part of the rows, the shorter texts first.",
-            )
-        }
+        sure = np.array(self.decode(outputs)["_confidence"])
+        return drawing.by_confidence(rows, sure, metric, name) | drawing.by_length(rows, rows[:, LENGTH], metric, name)
 
-    def worst_rows(self, outputs: Column, targets: Tensor, most: int) -> list[tuple[int, str]]:
+    def pairs(self, outputs: Answers, targets: Tensor) -> tuple[list[tuple[list[str], list[str]]], str]:
+        """Words, or characters where words have no blanks between them."""
+        both = zip(self.written(outputs), self.texts_of(targets), strict=True)
+        found = [(text_metrics.units(one, self.tokenizer), text_metrics.units(other, self.tokenizer)) for one, other in both]
+        return found, " " if self.tokenizer == "13a" else ""
+
+    def worst_rows(self, outputs: Answers, targets: Tensor, most: int) -> list[tuple[int, str]]:
         """By their share of wrong characters."""
         written, right = self.written(outputs), self.texts_of(targets)
         wrong = [text_metrics.edits(one, other) / max(len(other), 1) for one, other in zip(written, right, strict=True)]
         order = sorted(range(len(wrong)), key=lambda row: -wrong[row])[:most]
         return [(row, f"wrote {written[row]!r} for {right[row]!r}") for row in order if wrong[row] > 0]
 
-    def constant_baseline(self, targets: Tensor, rows: int) -> Column:
+    def constant_baseline(self, targets: Tensor, rows: int) -> Spelled:
         """The medoid: the train text with the fewest character edits to the others (of at most 200 of them)."""
         texts = self.texts_of(targets)
         some = [text for text, _ in Counter(texts).most_common(200)]
         others = texts[:: max(len(texts) // 100, 1)]
         best = min(some, key=lambda text: sum(text_metrics.edits(text, other) for other in others))
-        return lattice.spelled([self.units.ids(best)] * rows, self.width, lattice.most_needed(targets))
+        return self.spelled([best] * rows, targets)
 
-    def nearest_baseline(self, features: Any, targets: Tensor, train: Tensor) -> Column:
+    def spelled(self, texts: Sequence[str], targets: Tensor) -> Spelled:
+        """Outputs that are those texts, with the steps that each of `targets` needs."""
+        ids = [self.units.known_ids(text) for text in texts]
+        return spelled(texts, ids, self.width, lattice.most_needed(targets))
+
+    def more_baselines(self, inputs: Mapping[str, Evidence], targets: Tensor, train: Tensor, val: Tensor) -> dict[str, Answers]:
+        """The empty text; where there are several inputs the nearest train row by each; of a text input itself, where it shares
+        a script with the target, and its words looked up in a dictionary; of sound a linear reader."""
+        rows, right = len(targets), self.texts_of(targets[train])
+        found: dict[str, Answers] = {"empty": self.spelled([""] * rows, targets[train])}
+        for name, own in inputs.items():
+            if len(inputs) > 1:
+                found[f"nearest:{name}"] = self.nearest_baseline(own.features, targets, train)
+            if own.texts is not None:
+                cells = [normalised(cell or "", self.config.normalize) for cell in own.texts]
+                taught = [cells[row] for row in train.tolist()]
+                if references.share_a_script(taught, right):
+                    found[f"copy:{name}"] = self.spelled(cells, targets[train])
+                looked_up = references.looked_up(cells, taught, right, self.tokenizer)
+                found[f"dictionary:{name}"] = self.spelled(looked_up, targets[train])
+            if own.frames is not None:
+                found[f"linear-ctc:{name}"] = linear.lattices(own.frames, targets, train, val, self.width)
+        return found
+
+    def nearest_baseline(self, features: Any, targets: Tensor, train: Tensor) -> Spelled:
         """For all rows the text of the train row whose features are most alike (cosine); a train row is not its own."""
         from sklearn.preprocessing import normalize
 
@@ -234,9 +375,8 @@ class Text(Task):
         like = unit @ unit[index].T
         like = like.toarray() if hasattr(like, "toarray") else np.asarray(like)
         like[index, np.arange(len(index))] = -np.inf
-        nearest = targets[train[torch.from_numpy(like.argmax(1))]].tolist()
-        texts = [[unit for unit in row if unit >= 0] for row in nearest]
-        return lattice.spelled(texts, self.width, lattice.most_needed(targets[train]))
+        nearest = targets[train[torch.from_numpy(like.argmax(1))]]
+        return self.spelled(self.texts_of(nearest), targets[train])
 
     @cached_property
     def width(self) -> int:
@@ -249,11 +389,17 @@ class Text(Task):
             "units": self.units.state(),
             "tokenizer": self.tokenizer,
             "cased": self.cased,
+            "grams": dict(self.grams),
         }
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Self:
-        return cls(Config(**state["config"]), Units.from_state(state["units"]), state["tokenizer"], state["cased"])
+        units = Units.from_state(state["units"])
+        return cls(Config(**state["config"]), units, state["tokenizer"], state["cased"], state["grams"])
+
+
+def _units_of(targets: Tensor) -> list[list[int]]:
+    return [[unit for unit in row if unit >= 0] for row in targets.tolist()]
 
 
 def _numeric(text: str) -> bool:

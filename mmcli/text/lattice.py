@@ -4,16 +4,79 @@ blank of CTC."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple, Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from mmcli.signals import OUTPUTS, Column, Outputs
-from mmcli.text.ctc import needed_steps
+from mmcli.text.spelled import Spelled
 
-SURE = 0.999
-"""The probability of the unit of each step in what `spelled` makes."""
+
+class Search(NamedTuple):
+    """How texts are found in lattices, and how sure of them one may be: chosen on val, it travels with what a model gives."""
+
+    beam: int = 0
+    """Prefixes kept: 1 is greedy; 0 is greedy too, where nothing has been chosen yet."""
+    lm_weight: float = 0.0
+    length_bonus: float = 0.0
+    slope: float = 0.0
+    intercept: float = 0.0
+    """Of the logistic curve from log-probabilities a unit to the share of units that is right."""
+
+    @property
+    def greedy(self) -> bool:
+        return self.beam <= 1
+
+    def tensor(self) -> Tensor:
+        """float32 [5]."""
+        return torch.tensor(self, dtype=torch.float32)
+
+    @classmethod
+    def of(cls, lattices: Column) -> Self:
+        """That of a model's lattices."""
+        return cls.from_tensor(lattices.search) if isinstance(lattices, Lattice) else cls()
+
+    @classmethod
+    def from_tensor(cls, own: Tensor) -> Self:
+        """The reverse of `tensor`."""
+        beam, *others = own.tolist()
+        return cls(round(beam), *others)
+
+
+@dataclass(frozen=True)
+class Lattice(Column):
+    """Lattices with the search that the model was settled by."""
+
+    search: Tensor = field(default_factory=lambda: Search().tensor())
+    """float32 [5]: a `Search`."""
+    found: dict[str, Any] = field(default_factory=dict, init=False, compare=False, repr=False)
+    """What was found in them already: a search is dear, and asked for by each metric and picture."""
+
+    def select(self, index: Tensor) -> Lattice:
+        """The rows `index` [B]."""
+        own = super().select(index)
+        return Lattice(own.values, own.present, own.offsets, search=self.search)
+
+
+@dataclass(frozen=True)
+class Padded:
+    """Lattices as a graph has them, which knows no ragged rows."""
+
+    values: Tensor
+    """float32 [B, T, V]: log-probabilities."""
+    lengths: Tensor
+    """int64 [B]: steps of each row."""
+
+    def ragged(self, search: Tensor | None = None) -> Lattice:
+        """The same as `Lattices` are elsewhere, with the search that they are read by."""
+        search = Search().tensor() if search is None else search
+        steps = torch.arange(self.values.shape[1], device=self.lengths.device)
+        offsets = torch.cat([self.lengths.new_zeros(1), self.lengths.cumsum(0)])
+        values = self.values[steps[None] < self.lengths[:, None]]
+        return Lattice(values, torch.ones_like(self.lengths, dtype=torch.bool), offsets, search=search)
 
 
 class Lattices(Outputs):
@@ -28,44 +91,64 @@ class Lattices(Outputs):
         return outputs.select(index)
 
     def join(self, parts: Sequence[Column]) -> Column:
-        return Column.concatenate(list(parts))
+        own = Column.concatenate(list(parts))
+        return Lattice(own.values, own.present, own.offsets, search=_search(parts[0]))
 
-    def mean(self, each: Sequence[Column], shares: Tensor) -> Column:
+    def mean(self, each: Sequence[Any], shares: Tensor) -> Any:
         """The mean of the probabilities, step by step; where models have different steps, a row is as the one with the largest
-        share has it."""
+        share has it. Searched as they are, if all of them are in one way; else greedily, until the mean is settled. In a graph
+        all have the same steps."""
+        if isinstance(each[0], Padded):
+            summed = torch.stack([own.values + share.log() for own, share in zip(each, shares, strict=True)])
+            return Padded(summed.logsumexp(0), each[0].lengths)
+        search = _search(each[0])
+        if any(not torch.equal(_search(own), search) for own in each[1:]):
+            search = torch.zeros_like(search)
         lengths = [own.lengths for own in each]
         if all(torch.equal(own, lengths[0]) for own in lengths[1:] if own is not None and lengths[0] is not None):
             together = torch.stack([own.values + share.log() for own, share in zip(each, shares, strict=True)])
-            return Column(together.logsumexp(0), each[0].present, each[0].offsets)
-        return each[int(shares.argmax())]
+            return Lattice(together.logsumexp(0), each[0].present, each[0].offsets, search=search)
+        own = each[int(shares.argmax())]
+        if torch.equal(_search(own), search):
+            return own
+        return Lattice(own.values, own.present, own.offsets, search=search)
 
     def plain(self, outputs: Column) -> Column:
-        return Column(outputs.values.detach().float(), outputs.present, outputs.offsets)
+        return replace(outputs, values=outputs.values.detach().float())
 
     def to(self, outputs: Column, device: torch.device) -> Column:
         return outputs.to(device)
 
     def save(self, outputs: Column, name: str = OUTPUTS) -> dict[str, Tensor]:
         assert outputs.offsets is not None
-        return {f"{name}.log_probs": outputs.values.half(), f"{name}.offsets": outputs.offsets}
+        search = _search(outputs).float().cpu()
+        return {f"{name}.log_probs": outputs.values.half(), f"{name}.offsets": outputs.offsets, f"{name}.search": search}
 
     def load(self, named: Mapping[str, Tensor], name: str = OUTPUTS) -> Column:
         offsets = named[f"{name}.offsets"]
         present = torch.ones(len(offsets) - 1, dtype=torch.bool)
-        return Column(named[f"{name}.log_probs"].float(), present, offsets)
+        return Lattice(named[f"{name}.log_probs"].float(), present, offsets, search=named[f"{name}.search"])
 
-    def tempered(self, outputs: Column, temperature: Tensor) -> Column:
-        return Column((outputs.values / temperature).log_softmax(-1), outputs.present, outputs.offsets)
+    def tempered(self, outputs: Any, temperature: Tensor) -> Any:
+        return replace(outputs, values=(outputs.values / temperature).log_softmax(-1))
+
+    def glimpse(self, outputs: Column) -> Column:
+        """Read greedily, whatever they were settled by before."""
+        return Column(outputs.values, outputs.present, outputs.offsets)
 
 
-def padded(lattices: Column) -> tuple[Tensor, Tensor]:
+def _search(lattices: Column) -> Tensor:
+    return lattices.search if isinstance(lattices, Lattice) else Search().tensor().to(lattices.values.device)
+
+
+def padded(lattices: Column | Spelled) -> tuple[Tensor, Tensor]:
     """[B, T, V] and the number of steps of each row [B]."""
     signal = lattices.gather(torch.arange(len(lattices), device=lattices.present.device))
     assert signal.lengths is not None
     return signal.values, signal.lengths
 
 
-def losses(lattices: Column, targets: Tensor) -> Tensor:
+def losses(lattices: Column | Spelled, targets: Tensor) -> Tensor:
     """[B]: minus the log-probability of each row's target units (int64 [B, L], padded with -1), over all alignments (Graves
     2006), in float32. Zero, without a gradient, where there are fewer steps than the target needs."""
     values, steps = padded(lattices)
@@ -77,22 +160,20 @@ def losses(lattices: Column, targets: Tensor) -> Tensor:
     return found
 
 
-def spelled(texts: Sequence[Sequence[int]], units: int, steps: int) -> Column:
-    """Lattices of at least so many steps that say those texts, each of its units being SURE at its step."""
-    rows, lengths = [], []
-    for ids in texts:
-        path: list[int] = []
-        for unit in ids:
-            path += [0, unit] if path and path[-1] == unit else [unit]
-        path += [0] * max(steps - len(path), 1)
-        rows += path
-        lengths.append(len(path))
-    values = torch.full((len(rows), units), (1 - SURE) / max(units - 1, 1)).log()
-    values[torch.arange(len(rows)), torch.tensor(rows, dtype=torch.int64)] = torch.tensor(SURE).log()
-    offsets = torch.cat([torch.zeros(1, dtype=torch.int64), torch.tensor(lengths, dtype=torch.int64).cumsum(0)])
-    return Column(values, torch.ones(len(lengths), dtype=torch.bool), offsets)
+def fitting(lattices: Column | Spelled, targets: Tensor) -> Tensor:
+    """bool [B]: which rows have the steps that their target needs; the others cannot have it as their text."""
+    steps = lattices.lengths
+    assert steps is not None
+    return steps.cpu() >= needed(targets).cpu()
+
+
+def needed(targets: Tensor) -> Tensor:
+    """int64 [B]: steps that each row's target units (int64 [B, L], padded with -1) need at least: one a unit, and a blank
+    between equal neighbours."""
+    there = targets >= 0
+    return there.sum(1) + ((targets[:, 1:] == targets[:, :-1]) & there[:, 1:]).sum(1)
 
 
 def most_needed(targets: Tensor) -> int:
     """Steps that the longest target needs."""
-    return max((needed_steps([unit for unit in row if unit >= 0]) for row in targets.tolist()), default=0)
+    return int(needed(targets).max()) if len(targets) else 0

@@ -95,7 +95,7 @@ class NGram:
         found, contexts = 0, [0]
         for back, level in enumerate(self.levels[1 : len(prefix) + 2], 1):
             key = found * (self.vocab + 1) + (prefix[-back] if back <= len(prefix) else self.vocab)
-            found = int(np.searchsorted(level.keys, key))
+            found = int(level.keys.searchsorted(key))
             if found == len(level.keys) or level.keys[found] != key:
                 break
             contexts.append(found)

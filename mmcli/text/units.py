@@ -119,11 +119,30 @@ class Units:
             )
         return [self._number[unit] for unit in parts]
 
+    def ids_with(self, text: str, other: int) -> list[int]:
+        """The same, each unit that is not known being `other`."""
+        if self.kind == "bpe":
+            return self.ids(text)
+        return [self._number.get(unit, other) for unit in self._split(text)]
+
+    def known_ids(self, text: str) -> list[int]:
+        """The text's units, without those that are not known."""
+        return self.ids(text) if self.kind == "bpe" else [self._number[u] for u in self._split(text) if u in self._number]
+
     def text(self, ids: Sequence[int]) -> str:
         """The reverse of `ids`."""
         if self.kind == "bpe":
             return str(self._tokenizer.decode([number - 1 for number in ids])).strip()
         return (" " if self.kind == "word" else "").join(self.names[number - 1] for number in ids).strip()
+
+    def table(self) -> dict[str, Any]:
+        """For programs that know no tokenizers: `kind`, and in `units` each unit's characters, from number 1 on; of pieces its
+        bytes, as characters of Latin-1."""
+        if self.kind != "bpe":
+            return {"kind": self.kind, "units": list(self.names)}
+        of = byte_of_char()
+        tokens = [self._tokenizer.id_to_token(number) or "" for number in range(len(self))]
+        return {"kind": self.kind, "units": [bytes(of[char] for char in own).decode("latin-1") for own in tokens]}
 
     def _split(self, text: str) -> list[str]:
         return text.split() if self.kind == "word" else list(text)
@@ -162,3 +181,10 @@ def _learnt(texts: Sequence[str], vocab: int) -> str:
     )
     tokenizer.train_from_iterator(texts, trainer)
     return str(tokenizer.to_str())
+
+
+def byte_of_char() -> dict[str, int]:
+    """Byte-level BPE writes each byte as a printable character (GPT-2): the way back."""
+    printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+    hidden = [byte for byte in range(256) if byte not in printable]
+    return {chr(byte): byte for byte in printable} | {chr(256 + i): byte for i, byte in enumerate(hidden)}

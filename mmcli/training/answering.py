@@ -17,8 +17,9 @@ def outputs_of(job: Job, index: Tensor, batch_size: int = 256) -> Any:
     """Outputs for the rows `index`, in evaluation mode."""
     kind = job.task.outputs
     job.step.eval()
+    batches, places = job.rows.to_score(index, batch_size, by_length=not kind.decides)
     with job.compute.autocast():
-        return kind.join([kind.plain(job.step.outputs(batch)) for batch in job.rows.in_order(index, batch_size)])
+        return kind.gather(kind.join([kind.plain(job.step.outputs(batch)) for batch in batches]), places)
 
 
 @torch.no_grad()

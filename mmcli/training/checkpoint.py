@@ -2,36 +2,46 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import safetensors
-import safetensors.torch
 import torch
 from torch import Tensor
 
+from mmcli.artifacts import tensors
 from mmcli.artifacts.store import write_atomic
 
 
 def save(path: Path, groups: Mapping[str, Mapping[str, Tensor]], values: Mapping[str, Any]) -> None:
-    """Writes groups of named tensors and plain values, whole or not at all."""
-    tensors = {f"{group}/{name}": t.detach().cpu().contiguous() for group, named in groups.items() for name, t in named.items()}
-    copied = {name: tensor.clone() for name, tensor in tensors.items()}  # safetensors refuses shared memory
-    write_atomic(path, safetensors.torch.save(copied, metadata={"values": json.dumps(values)}))
+    """Writes groups of named tensors and plain values, whole or not at all, on disk when this returns."""
+    named = {f"{group}/{name}": t.detach().cpu().contiguous() for group, own in groups.items() for name, t in own.items()}
+    copied = {name: tensor.clone() for name, tensor in named.items()}  # safetensors refuses shared memory
+    write_atomic(path, tensors.sealed(copied, values))
 
 
 def load(path: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]] | None:
-    """What `save` wrote; None where there is nothing."""
+    """What `save` wrote; None where there is nothing.
+
+    Raises:
+        ValueError: it is damaged.
+    """
     if not path.is_file():
         return None
+    named, values = tensors.unsealed(path)
     groups: dict[str, dict[str, Tensor]] = {}
-    with safetensors.safe_open(path, framework="pt") as file:
-        for key in file.keys():  # noqa: SIM118 - not a dict
-            group, _, name = key.partition("/")
-            groups.setdefault(group, {})[name] = file.get_tensor(key)
-        return groups, json.loads(file.metadata()["values"])
+    for key, tensor in named.items():
+        group, _, name = key.partition("/")
+        groups.setdefault(group, {})[name] = tensor
+    return groups, values
+
+
+def is_whole(path: Path) -> bool:
+    """Whether there is a checkpoint from which training can go on."""
+    try:
+        return load(path) is not None
+    except ValueError:
+        return False
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
@@ -40,11 +50,11 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     return {f"{i}.{key}": torch.as_tensor(value) for i, entry in state.items() for key, value in entry.items()}
 
 
-def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+def restore_optimizer(optimizer: torch.optim.Optimizer, saved: Mapping[str, Tensor]) -> None:
     """The reverse of `optimizer_tensors`, into an optimizer over the same parameters."""
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
-    for key, value in tensors.items():
+    for key, value in saved.items():
         i, _, name = key.partition(".")
         own = parameters[int(i)]
         # Laid out as the parameter is: a fused kernel goes through both by their memory.

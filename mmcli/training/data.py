@@ -14,11 +14,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmcli.signals import Batch, Column, FeatureTable, Signal
+from mmcli.signals import Batch, Column, Features, RaggedFeatures, Signal
 
-Augment = Callable[[Signal], Signal]
+Augment = Callable[[Signal, Tensor], Signal]
+"""A batch of an input, and the targets of its rows, to a variation of it."""
 AHEAD = 2
 """Batches gathered ahead of the step."""
+LONG_ROWS = 32
+"""Rows at a time where lengths matter and nothing is learnt."""
 WINDOW = 16
 """Batches among which rows of like length are put together."""
 DEVICE_SHARE = 0.5
@@ -47,7 +50,7 @@ class Rows:
     """The inputs and targets of a table, or of its cached features, and which rows belong to which split."""
 
     inputs: Mapping[str, Any]
-    """Column -> Column or Streamed; or Features."""
+    """Column -> Column or Streamed; or a `FeatureTable`."""
     targets: Tensor
     splits: Mapping[str, Tensor]
     """Split -> int64 positions."""
@@ -72,7 +75,7 @@ class Rows:
     @property
     def resident(self) -> bool:
         """Whether all of it lies on the device."""
-        return all(isinstance(column, Column | FeatureTable) for column in self.inputs.values())
+        return all(isinstance(column, Column | Features | RaggedFeatures) for column in self.inputs.values())
 
     @property
     def lengths(self) -> Tensor | None:
@@ -88,12 +91,22 @@ class Rows:
 
     def varied(self, batch: Batch) -> Batch:
         """The batch, varied at random where a column has a way to."""
-        inputs = {name: self.augment[name](x) if name in self.augment else x for name, x in batch.inputs.items()}
+        own, targets = self.augment, batch.targets
+        inputs = {name: own[name](x, targets) if name in own else x for name, x in batch.inputs.items()}
         return Batch(batch.row_ids, inputs, batch.targets)
 
     def in_order(self, index: Tensor, batch_size: int) -> Iterator[Batch]:
         """Those rows in that order."""
         return self.ahead(index.split(batch_size))
+
+    def to_score(self, index: Tensor, batch_size: int, by_length: bool) -> tuple[Iterator[Batch], Tensor]:
+        """Those rows, and where in what comes of them each is. `by_length`, where they have lengths: the shortest first and few
+        at a time, so that little is padded; of recordings that takes a third of the time."""
+        lengths = self.lengths if by_length else None
+        if lengths is None:
+            return self.in_order(index, batch_size), torch.arange(len(index), device=index.device)
+        order = lengths.to(index.device)[index].argsort(stable=True)
+        return self.in_order(index[order], LONG_ROWS), order.argsort()
 
     def ahead(self, batches: Sequence[Tensor]) -> Iterator[Batch]:
         """The batches one after the other; what is not on the device is gathered meanwhile."""

@@ -108,7 +108,7 @@ class _State:
         self.job = job
         self.console = console
         self.position = _Position(parts=job.config.accumulate)
-        if not (job.folder / CHECKPOINT).exists():
+        if job.task.enrolled and not checkpoint.is_whole(job.folder / CHECKPOINT):
             begin(job)
         self.optimizer = optimizer_of(job)
         self.trainable = [p for p in job.module.parameters() if p.requires_grad]
@@ -255,7 +255,7 @@ class _State:
         outputs = []
         for weights in (self.best, self.average):
             job.module.load_state_dict(weights)
-            outputs.append(outputs_of(job, index))
+            outputs.append(self._glimpse(index))
         return job.task.gain(outputs[0], outputs[1], job.rows.targets[index]).low <= 0
 
     def _schedule(self, ahead: int = 0) -> float:
@@ -305,18 +305,20 @@ class _State:
             job.module.load_state_dict(raw)
             return scores
         exchange(job.module, self.average)
-        enrol(job)
-        scores = job.task.score(outputs_of(job, index), job.rows.targets[index])
+        scores = job.task.score(self._glimpse(index), job.rows.targets[index])
         exchange(job.module, self.average)
         return scores
 
     def _score(self, weights: dict[str, Tensor]) -> dict[str, float]:
         """Scores weights on val, and leaves them in the module."""
-        job = self.job
-        index = job.rows.splits["val"]
+        job, index = self.job, self.job.rows.splits["val"]
         job.module.load_state_dict(weights)
-        enrol(job)
-        return job.task.score(outputs_of(job, index), job.rows.targets[index])
+        return job.task.score(self._glimpse(index), job.rows.targets[index])
+
+    def _glimpse(self, index: Tensor) -> Any:
+        """Outputs for the rows `index`, as they are scored while training goes on."""
+        enrol(self.job)
+        return self.job.task.outputs.glimpse(outputs_of(self.job, index))
 
     def _order(self, val: Mapping[str, float], prefix: str = "") -> Rank:
         """More is better: the primary metric, then the loss."""
@@ -357,7 +359,13 @@ class _State:
         self.saved_at = time.monotonic()
 
     def _resume(self) -> None:
-        saved = checkpoint.load(self.job.folder / CHECKPOINT)
+        file = self.job.folder / CHECKPOINT
+        try:
+            saved = checkpoint.load(file)
+        except ValueError as error:
+            self.console.warn(f"{self.job.label}: {file} is damaged ({error}): it is thrown away, and training begins anew")
+            file.unlink()
+            return
         if saved is None:
             return
         groups, values = saved

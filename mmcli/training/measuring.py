@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -44,7 +44,7 @@ def tuned(job: Job, console: Console, wanted: ComputeConfig | None = None) -> Jo
     changes = list(_changes(job, start, wanted))
     key = _key(job, wanted)
     note = job.folder / CHOICE
-    known = _read(note).get(key) or _remembered().get(key)
+    known = _known(_read(note), key) or _known(_remembered(), key)
     if known:
         return prepared_for(replace(job, compute=replace(job.compute, **known)))
     if not changes or len(job.rows.splits["train"]) < job.config.batch_size:
@@ -53,7 +53,7 @@ def tuned(job: Job, console: Console, wanted: ComputeConfig | None = None) -> Jo
         chosen, said = _measure(replace(job, compute=start), changes)
     if said:  # what was too short to measure says nothing of longer training
         _remember(key, chosen)
-    store.write_atomic(note, json.dumps({key: _values(chosen)}).encode())  # a run that was killed goes on as it began
+    store.write_atomic(note, json.dumps({key: _signed(key, chosen)}).encode())  # a run that was killed goes on as it began
     if said:
         console.detail(f"{job.label}: {chosen.described()} ({said})")
     return prepared_for(replace(job, compute=chosen))
@@ -210,8 +210,22 @@ def _values(compute: Compute) -> dict[str, Any]:
     return {name: values[name] for name in ("precision", "channels_last", "fused", "compiled", "graphs", "threads")}
 
 
+def _signed(key: str, compute: Compute) -> dict[str, Any]:
+    """A choice with the digest by which it is known to be whole."""
+    values = _values(compute)
+    return {"values": values, "sha256": store.digest([key, values])}
+
+
+def _known(found: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """The choice that was made for that key; empty where there is none, or it is damaged: then it is made again."""
+    entry = found.get(key)
+    entry = entry if isinstance(entry, dict) else {}
+    values = entry.get("values")
+    return values if isinstance(values, dict) and entry.get("sha256") == store.digest([key, values]) else {}
+
+
 def _remember(key: str, compute: Compute) -> None:
-    text = json.dumps({**_remembered(), key: _values(compute)}, indent=1)
+    text = json.dumps({**_remembered(), key: _signed(key, compute)}, indent=1)
     try:
         store.write_atomic(cache_file(), text.encode(), flush=False)
     except OSError:  # a home that cannot be written to: measured again next time

@@ -88,8 +88,14 @@ class Vectors(Outputs):
         }
 
     def load(self, named: Mapping[str, Tensor], name: str = OUTPUTS) -> Embedded:
-        values, gallery = (_unit(named[own].float()) for own in (name, f"{name}.gallery"))
-        return Embedded(values, gallery, named[f"{name}.identities"], named[f"{name}.threshold"])
+        values, gallery, identities, threshold = (
+            named[own] for own in (name, f"{name}.gallery", f"{name}.identities", f"{name}.threshold")
+        )
+        if values.dim() != 2 or gallery.shape != (len(gallery), values.shape[1]) or not values.is_floating_point():
+            raise ValueError(f"vectors of shape {list(values.shape)} beside a gallery of {list(gallery.shape)}")
+        if identities.dtype != torch.int64 or identities.shape != gallery.shape[:1] or threshold.numel() != 1:
+            raise ValueError(f"a gallery of {len(gallery)} vectors with {list(identities.shape)} identities")
+        return Embedded(_unit(values.float()), _unit(gallery.float()), identities, threshold)
 
 
 def accepting(outputs: Embedded, targets: Tensor) -> float:

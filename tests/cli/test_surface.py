@@ -39,6 +39,11 @@ def test_the_surface_is_frozen() -> None:
 
 def imported(*arguments: str) -> set[str]:
     """The heavy modules that a command line has imported when it ends."""
+    return ended(*arguments)[0]
+
+
+def ended(*arguments: str) -> tuple[set[str], str]:
+    """The same, and what it said on stderr."""
     code = (
         "import sys, mmcli.__main__ as m\n"
         f"sys.argv = ['mmcli', *{list(arguments)!r}]\n"
@@ -46,7 +51,38 @@ def imported(*arguments: str) -> set[str]:
         "print('HEAVY', *sorted({'torch', 'pandas', 'numpy', 'pyarrow', 'PIL', 'tokenizers'} & set(sys.modules)))"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    return set(result.stdout.splitlines()[-1].split()[1:])
+    return set(result.stdout.splitlines()[-1].split()[1:]), result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("fuse", "--input", "nope"), "--input nope: unknown input 'nope'"),
+        (("fuse", "--order", "wordd"), "Did you mean 'word'?"),
+        (("train-encoder", "nope"), "unknown input 'nope'"),
+        (("evaluate", "--slice", "nope"), "--slice nope: unknown column 'nope'"),
+        (("evaluate", "-a", "nowhere"), "nowhere/preprocess does not exist"),
+        (("fuse", "-a", "nowhere"), "nowhere/preprocess does not exist"),
+        (("train-encoder", "-a", "nowhere"), "nowhere/preprocess does not exist"),
+        (("optimize", "-a", "nowhere"), "nowhere/preprocess does not exist"),
+        (("export", "-a", "nowhere"), "nowhere/preprocess does not exist"),
+        (("predict", "TABLE", "-a", "nowhere"), "nowhere/preprocess does not exist"),
+        (("preprocess", "TABLE", "--target", "labell"), "Did you mean 'label'?"),
+        (("run", "TABLE", "--ignore", "nope"), "--ignore"),
+        (("inspect", "TABLE", "--split", "nope"), "--split"),
+    ],
+    ids=lambda own: " ".join(own) if isinstance(own, tuple) else "",
+)
+def test_what_does_not_fit_what_is_there_is_found_without_torch(
+    arguments: tuple[str, ...], said: str, chain: Path, table: Path
+) -> None:
+    """Of tables their header is read, which takes pandas; what earlier stages made is a page of JSON."""
+    own = ["-a", str(chain), *arguments[1:]] if "-a" not in arguments and arguments[0] != "inspect" else arguments[1:]
+    line = [arguments[0], *(str(table) if word == "TABLE" else word for word in own)]
+    heavy, output = ended(*line)
+    assert said in " ".join(output.split())
+    assert "torch" not in heavy
+    assert "TABLE" in arguments or not heavy
 
 
 @pytest.mark.parametrize(
@@ -193,7 +229,7 @@ def test_an_option_of_one_stage_does_not_reach_its_namesake(monkeypatch: pytest.
     monkeypatch.setattr(preprocess, "run", lambda _, options, __: given.setdefault("preprocess", options) and Outcome({}, ""))
     monkeypatch.setattr(train_encoder, "run", lambda *_: Outcome({}, ""))
     monkeypatch.setattr(fuse, "run", stop)
-    (tmp_path / "t.csv").touch()
+    (tmp_path / "t.csv").write_text("a,label\n1,x\n2,y\n")
     told = ("--workers", "3", "-i", "a", "--for", "image=cnn", "--method", "late", "--seeds", "2")
     code, _ = run("run", str(tmp_path / "t.csv"), "-a", str(tmp_path), *told)
     assert code == ExitCode.INTERRUPTED

@@ -7,8 +7,12 @@ from mmcli.modalities.category import Category
 from mmcli.modalities.category import Config as CategoryConfig
 from mmcli.modalities.date import Config as DateConfig
 from mmcli.modalities.date import Date
+from mmcli.modalities.image import Config as ImageConfig
+from mmcli.modalities.image import Image
 from mmcli.modalities.number import Config as NumberConfig
 from mmcli.modalities.number import Number
+from mmcli.modalities.text import Config as TextConfig
+from mmcli.modalities.text import Text
 
 
 def test_numbers_and_categories_are_one_input_unless_each_is_wanted() -> None:
@@ -55,3 +59,16 @@ def test_one_member_can_be_taken_away() -> None:
     assert without.values[0].isnan().tolist() == [False, False] + [True] * 5
     assert torch.equal(column.values[:, :2].nan_to_num(), without.values[:, :2].nan_to_num())
     assert found.without(column, "age").present.tolist() == [True, False, False]
+
+
+def test_where_the_target_is_a_text_encoders_that_suit_it_are_tried() -> None:
+    text = Input("name", {"name": Text.fit(TextConfig(), iter(["a cat", "a dog"]))})
+    assert text.fitting_encoders(100, False) == ["bag", "rnn"]
+    assert text.fitting_encoders(100, False, in_order=True) == ["transformer"]
+    photo = Input("photo", {"photo": Image(ImageConfig(), (0.0,) * 3, (1.0,) * 3, shape=4.0)})
+    assert photo.fitting_encoders(100, False) == ["cnn"]
+    assert photo.fitting_encoders(100, False, in_order=True) == ["crnn"]
+    assert photo.in_order("crnn")
+    assert not photo.in_order("cnn")
+    age = Input("age", {"age": Number.fit(NumberConfig(), iter(["1", "3"]))})
+    assert age.fitting_encoders(100, False, in_order=True) == age.fitting_encoders(100, False)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import safetensors
 import torch
 
 from mmcli.artifacts import tensors
 from mmcli.data import memory
-from mmcli.data.streaming import Streamed
+from mmcli.data.streaming import Streamed, StreamedFeatures
 from mmcli.errors import ConfigError
-from mmcli.signals import Column
+from mmcli.signals import Column, RaggedFeatures
 from mmcli.training.data import Hosted, Rows, shuffled
 
 
@@ -67,6 +68,54 @@ def test_batches_come_in_order_and_whole_however_they_are_held(tmp_path: Path) -
         for one, other in zip(ways[0], batches, strict=True):
             assert torch.equal(one.inputs["x"].values, other.inputs["x"].values)
             assert torch.equal(one.targets, other.targets)
+
+
+def test_features_on_disk_are_those_in_memory_and_only_their_own_rows_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    column = columns()["spectrogram"]
+    assert column.offsets is not None
+    with tensors.growing(tmp_path / "tokens.safetensors", "tokens") as grown:
+        for part in column.values.split(9):
+            grown.add(part)
+    pooled, outputs = torch.randn(23, 4).half(), torch.randn(23, 2)
+    whole = RaggedFeatures(pooled, column.values, column.offsets, column.present, outputs)
+    held = StreamedFeatures(pooled, tmp_path / "tokens.safetensors", column.offsets, column.present, outputs)
+    index = torch.tensor([22, 3, 3, 0, 14, 9, 10, 11])
+    read: list[int] = []
+
+    class Counted:
+        def __init__(self, file: Path, framework: str) -> None:
+            self.file = opened(file, framework=framework)
+
+        def __enter__(self) -> Counted:
+            self.file.__enter__()
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            self.file.__exit__(None, None, None)
+
+        def get_slice(self, name: str) -> Counted:
+            self.slice = self.file.get_slice(name)
+            return self
+
+        def __getitem__(self, rows: slice) -> torch.Tensor:
+            read.append(rows.stop - rows.start)
+            found: torch.Tensor = self.slice[rows]
+            return found
+
+    opened = safetensors.safe_open
+    monkeypatch.setattr(safetensors, "safe_open", Counted)
+    for one, other in ((held.gather(index), whole.gather(index)), (held.to(torch.device("cpu")).gather(index[:2]),) * 2):
+        for name in ("pooled", "tokens", "mask", "present", "outputs"):
+            ours, theirs = getattr(one, name), getattr(other, name)
+            assert ours.dtype == theirs.dtype
+            assert torch.equal(ours, theirs), name
+    assert read == [*column.offsets.diff()[index].tolist(), *column.offsets.diff()[index[:2]].tolist()]
+    rows = Rows({"x": held}, torch.arange(23), {}, {})
+    assert not rows.resident  # so batches are read ahead of the steps
+    for batch in rows.ahead(index.split(3)):
+        assert torch.equal(batch.inputs["x"].tokens, whole.gather(batch.row_ids).tokens)
 
 
 def test_a_broken_shard_stops_the_batches(tmp_path: Path) -> None:

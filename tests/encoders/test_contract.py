@@ -22,6 +22,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "bag": {"buckets": 128, "dim": 12},
     "crnn": {"width": 4, "hidden": 6},
     "transformer": {"dim": 8, "heads": 2, "layers": 2},
+    "conformer": {"dim": 8, "heads": 2, "layers": 2, "kernel": 3, "channels": 3},
     "mlp": {"members": 2, "hidden": 10, "bins": 4},
     "ft-transformer": {"dim": 8, "heads": 2, "bins": 4},
     "cnn-rnn": {"width": 4, "stages": 2, "hidden": 6},
@@ -49,6 +50,11 @@ for _name, _package in (("timm", "timm"), ("hf", "transformers")):
     if importlib.util.find_spec(_package) is None:
         NAMES.remove(_name)
 
+VARIANTS: dict[str, list[dict[str, Any]]] = {
+    "crnn": [{"cell": "lstm", "layers": 2}, {"stride": 2}],
+    "conformer": [{"stride": 2}],
+}
+"""Options besides that change what an encoder is built of."""
 CASES = [(name, kind) for name in NAMES for kind in SPECS if kind in registry.load("encoders", name).kinds]
 
 
@@ -61,6 +67,12 @@ def build(name: str, kind: Kind, **options: Any) -> Encoder:
 @pytest.mark.parametrize(("name", "kind"), CASES)
 def test_contract(name: str, kind: Kind, check: Check) -> None:
     check(Subject(name, kind, small(name, kind)))
+
+
+@pytest.mark.parametrize("check", encoder.CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize(("name", "kind", "options"), [(n, k, o) for n, k in CASES for o in VARIANTS.get(n, [])])
+def test_contract_of_variants(name: str, kind: Kind, options: dict[str, Any], check: Check) -> None:
+    check(Subject(name, kind, {**small(name, kind), **options}))
 
 
 def test_every_kind_of_signal_that_it_takes_is_tried() -> None:

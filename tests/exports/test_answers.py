@@ -17,6 +17,9 @@ from mmcli.tasks.multilabel import Config as Labels
 from mmcli.tasks.multilabel import Multilabel
 from mmcli.tasks.regression import Config as Numbers
 from mmcli.tasks.regression import Regression
+from mmcli.tasks.text import Config as Words
+from mmcli.tasks.text import Text
+from mmcli.text.lattice import Padded
 
 TASKS: dict[str, Task] = {
     "two classes": Classification.fit(Classes(), [("no",), ("yes",)], ["y"]),
@@ -51,3 +54,27 @@ def test_answers_are_those_of_the_task(name: str) -> None:
             assert found[column] == cells
         else:
             np.testing.assert_allclose(found[column], cells, rtol=1e-6, atol=1.1e-6)
+
+
+WRITTEN = ["Über 12 Äpfel 🍎!", "café e e", "文字 と かな", "aa bb aa", "ab"]
+
+
+@pytest.mark.parametrize("kind", ["char", "word", "bpe"])
+def test_texts_are_those_of_the_task(kind: str) -> None:
+    task = Text.fit(Words(units=kind, vocab=300), [(text,) for text in WRITTEN * 3], ["y"])
+    about = {"target": "y", "task": {"link": "ctc", "units": json.loads(json.dumps(task.units.table()))}}
+    torch.manual_seed(0)
+    values = (torch.randn(60, 12, task.width) * 3).log_softmax(-1)
+    for row, text in enumerate(WRITTEN):  # texts that are read right, repeated units and blanks between them
+        values[row] = values[row] - 30
+        path = [unit for own in task.units.ids(text) for unit in (own, own, 0)][:12]
+        values[row, torch.arange(len(path)), torch.tensor(path)] = 0.0
+        values[row, len(path) :, 0] = 0.0
+    lengths = torch.arange(60) % 12 + 1
+    lengths[:5] = 12
+    wanted = {f"y_predicted{s}": cells for s, cells in task.decode(Padded(values, lengths).ragged()).items()}
+    found = answers.decode(about, values.numpy(), lengths.numpy())
+    assert list(found) == ["y_predicted", "y_predicted_confidence"]
+    assert found["y_predicted"] == wanted["y_predicted"]
+    np.testing.assert_allclose(found["y_predicted_confidence"], wanted["y_predicted_confidence"], atol=2e-6)
+    assert kind != "char" or found["y_predicted"][4] == "ab"

@@ -15,6 +15,7 @@ from mmcli import load, registry
 from mmcli.artifacts import store
 from mmcli.cli import app
 from mmcli.errors import ArtifactError, ExitCode
+from tests.faults.hostile import reseal
 
 pytestmark = pytest.mark.slow
 
@@ -32,15 +33,15 @@ def run(*arguments: object) -> tuple[int, str]:
 
 
 def forge(folder: Path, relative: str, change: Callable[[Any], None]) -> None:
-    """Changes a JSON file of an artifact as an attacker would: the manifest's checksums are made to fit."""
+    """Changes a JSON file of an artifact as an attacker would: the manifest's checksums and seal are made to fit."""
+    if relative == store.MANIFEST:
+        reseal(folder, change)
+        return
     path = folder / relative
     value = json.loads(path.read_text(encoding="utf-8"))
     change(value)
     path.write_text(json.dumps(value), encoding="utf-8")
-    if relative != store.MANIFEST:
-        manifest = json.loads((folder / store.MANIFEST).read_text(encoding="utf-8"))
-        manifest["files"][relative] |= {"sha256": store.file_digest(path), "bytes": path.stat().st_size}
-        (folder / store.MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
+    reseal(folder)
 
 
 def _method(value: Any, evil: str) -> None:

@@ -9,7 +9,8 @@ import soundfile
 import torch
 
 from mmcli.media import sound
-from mmcli.modalities.audio import FLOOR, Audio, Config, decode, mel_filters
+from mmcli.modalities.audio import FLOOR, Audio, Config, _warped, decode, mel_filters
+from mmcli.signals import Signal
 from tests.conftest import write_wave
 
 
@@ -170,3 +171,54 @@ def test_masks_hide_no_more_than_they_say(tmp_path: Path) -> None:
     varied = fitted.augment(signal, "light")
     hidden = (varied.values == 0).float().mean().item()
     assert 0.05 < hidden < 0.5
+
+
+def _ramp(lengths: list[int]) -> Signal:
+    """Frames whose bands are their own numbers, from 0."""
+    own = torch.tensor(lengths)
+    steps = torch.arange(max(lengths), dtype=torch.float32)[None, :, None]
+    values = torch.where(steps < own[:, None, None], steps, 0.0).expand(-1, -1, 80)
+    return Signal(values, torch.ones(len(own), dtype=torch.bool), own)
+
+
+def test_stretched_recordings_go_from_their_first_frame_to_their_last_at_three_speeds() -> None:
+    fitted = Audio(Config(), [0.0] * 80, [1.0] * 80)
+    torch.manual_seed(0)
+    made = fitted.stretch(_ramp([200] * 64), torch.zeros(64, dtype=torch.int64))
+    assert made.lengths is not None
+    assert set(made.lengths.tolist()) == {182, 200, 222}
+    warped = 0
+    for row, length in zip(made.values, made.lengths.tolist(), strict=True):
+        own = row[:length, 0]
+        assert (own[0], own[-1]) == (0.0, 199.0)
+        paces = own.diff()
+        assert (paces > 0).all()  # the order of time is kept
+        # Two paces at most, and one frame that holds the anchor; an anchor between the quarters moves by a twentieth.
+        assert 0.78 < paces.min() * length / 200 < 1.01 < paces.max() * length / 200 + 0.02 < 1.3
+        warped += bool(paces.max() - paces.min() > 0.02)
+        assert (row[length:] == 0).all()
+    assert warped > 40
+
+
+def test_no_recording_is_sped_up_beyond_what_its_text_needs() -> None:
+    fitted = Audio(Config(), [0.0] * 80, [1.0] * 80)
+    torch.manual_seed(0)
+    least = torch.tensor([190, 60, 0, 300] * 16)
+    made = fitted.stretch(_ramp([200, 60, 60, 200] * 16), least)
+    assert made.lengths is not None
+    found = [set(made.lengths[place::4].tolist()) for place in range(4)]
+    assert found == [{200, 222}, {60, 67}, {55, 60, 67}, {200, 222}]
+
+
+def test_an_anchor_that_moves_stretches_what_lies_before_and_squeezes_what_lies_behind() -> None:
+    signal = _ramp([101])
+    at, to = torch.tensor([40.0]), torch.tensor([50.0])
+    same = torch.tensor([101])
+    made = _warped(signal.values, same, same, at, to)[0, :, 0]
+    assert made[[0, 25, 50, 75, 100]].tolist() == [0.0, 20.0, 40.0, 70.0, 100.0]
+    # twice as long, the anchor's place with it
+    made = _warped(signal.values, same, torch.tensor([201]), at, to)[0, :, 0]
+    assert made[[0, 50, 100, 150, 200]].tolist() == [0.0, 20.0, 40.0, 70.0, 100.0]
+    # a row of one frame
+    one = torch.tensor([1])
+    assert _warped(signal.values[:, :1] + 3, one, one, at, to)[0, 0, 0] == 3.0

@@ -90,3 +90,26 @@ def test_noise_in_a_recording_has_the_power_that_is_asked(tmp_path: Path) -> Non
     for level, factor in ((1.0, 2.0), (0.1, 1.01)):
         noisy = modality.corrupt(column, "background noise", level, torch.Generator().manual_seed(0))
         assert power(noisy) / clean == pytest.approx(factor, rel=0.1)
+
+
+@pytest.mark.parametrize(("rate", "mels"), [(16000, 80), (8000, 40)])
+@pytest.mark.parametrize("db", [10, 0, -5])
+def test_noise_is_as_loud_as_white_noise_that_is_added_to_the_waveform(tmp_path: Path, rate: int, mels: int, db: int) -> None:
+    """Of a low-pitched sound, most of whose bands are far below the noise: band by band the same power, and as uneven."""
+    generator, seconds = np.random.default_rng(0), 4
+    time = np.arange(rate * seconds) / rate
+    wave = sum(np.sin(2 * np.pi * 140 * n * time + n) / n for n in range(1, 8)) * (1 + np.sin(2 * np.pi * 3 * time)) / 8
+    noise = generator.standard_normal(len(wave)) * np.sqrt(np.mean(wave**2)) * 10 ** (-db / 20)
+    paths = [str(tmp_path / f"{name}.wav") for name in ("clean", "noisy")]
+    for path, samples in zip(paths, (wave, wave + noise), strict=True):
+        soundfile.write(path, samples / 16, rate, subtype="FLOAT")
+    modality = fitted("audio", [paths[0]], sample_rate=rate, mels=mels, normalize="none")
+    clean, right = (modality.transform([path]).column for path in paths)
+    noisy = modality.corrupt(clean, "background noise", 10 ** (-db / 20), torch.Generator().manual_seed(0))
+    powers = [own.values.float().exp() for own in (noisy, right)]
+    ratio = 10 * torch.log10(powers[0].mean(0) / powers[1].mean(0))
+    assert float(ratio.mean().abs()) < 0.3  # decibels
+    assert float(ratio.abs().median()) < 0.6
+    high = slice(mels // 2, mels)  # nothing but noise is there: how uneven it is, in logarithms
+    uneven = [own.values.float()[:, high].std(0).mean() for own in (noisy, right)]
+    assert float(uneven[0] / uneven[1]) == pytest.approx(1, abs=0.15)

@@ -169,3 +169,18 @@ def test_statistics_of_the_train_split(tmp_path: Path) -> None:
     modality = Image.fit(Config(size=16, normalize="train"), iter([str(path)]))
     assert modality.mean == pytest.approx((0, 0.4, 1), abs=0.01)
     assert modality.std[1] == pytest.approx(0.2, abs=0.01)
+
+
+@pytest.mark.parametrize(("width", "encoders"), [(96, ("crnn",)), (40, ("crnn",)), (30, ("cnn",)), (10, ("cnn",))])
+def test_wide_pictures_are_lines_of_print_where_the_target_is_a_text(
+    tmp_path: Path, width: int, encoders: tuple[str, ...]
+) -> None:
+    sizes = [(width, 20), (width, 20), (20, 20)]
+    for number, size in enumerate(sizes):
+        Pillow.new("RGB", size).save(tmp_path / f"{number}.png")
+    (tmp_path / "3.png").write_bytes(b"none")
+    made = Image.fit(Config(), iter([str(tmp_path / f"{number}.png") for number in range(4)]))
+    assert made.shape == width / 20
+    assert made.text_encoders == Image.from_state(made.state()).text_encoders == encoders
+    old = {key: value for key, value in made.state().items() if key != "shape"}
+    assert Image.from_state(old).text_encoders == ("cnn",)

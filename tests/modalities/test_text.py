@@ -98,3 +98,32 @@ def test_of_a_huge_cell_the_first_tokens_are_those_of_the_whole() -> None:
     blanks = " " * 400 + "cat"  # more than is looked at first, and few tokens
     one = Text.fit(Config(max_tokens=5, vocab_size=2000), iter([" " * 64] * 9 + CORPUS))
     assert one.transform([blanks]).column.values.tolist() == one.tokenizer.encode(blanks).ids[:5]
+
+
+def test_the_share_of_words_that_is_asked_is_hidden_and_more_hides_the_same_ones() -> None:
+    texts = [" ".join(f"w{row}x{place}" for place in range(row % 4 + 1)) for row in range(30)]
+    text = Text.fit(Config(), texts)
+    column = text.transform([*texts, None]).column
+    total = sum(len(own.split()) for own in texts)
+    left = []
+    for share in (0.0, 0.15, 0.3, 0.5, 1.0):
+        found = text.with_words_hidden(column, share, torch.Generator().manual_seed(3))
+        assert (found.words, found.hidden) == (total, round(share * total))
+        left.append([word for own in text.texts(found.column) for word in own.split()])
+        assert len(left[-1]) == total - found.hidden
+        own = [bool(line.strip()) for line in text.texts(found.column)]
+        assert found.column.present.tolist() == own  # a cell without a word that is left is absent
+    assert left[0] == [word for own in texts for word in own.split()]
+    assert set(left[3]) < set(left[2]) < set(left[1])
+    again = text.with_words_hidden(column, 0.3, torch.Generator().manual_seed(3)).column
+    assert text.texts(again) == text.texts(text.with_words_hidden(column, 0.3, torch.Generator().manual_seed(3)).column)
+    other = text.with_words_hidden(column, 0.3, torch.Generator().manual_seed(4)).column
+    assert text.texts(again) != text.texts(other)
+
+
+def test_in_scripts_without_blanks_each_character_is_a_word() -> None:
+    texts = ["猫坐在垫子上", "狗跑"]
+    text = Text.fit(Config(), texts)
+    found = text.with_words_hidden(text.transform(texts).column, 0.5, torch.Generator().manual_seed(0))
+    assert (found.words, found.hidden) == (8, 4)
+    assert sum(map(len, text.texts(found.column))) == 4

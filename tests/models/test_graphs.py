@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +14,15 @@ from torch import Tensor, nn
 from mmcli import registry
 from mmcli.config import validate
 from mmcli.encoders import Encoder
+from mmcli.errors import ConfigError
 from mmcli.models import graphs
 from mmcli.models.networks import FusedModel
 from mmcli.models.recipe import averaged, build_answer, build_encoder, build_head
 from mmcli.signals import Column, Field, Kind, Signal, SignalSpec
 from mmcli.tasks.classification import Classification
 from mmcli.tasks.classification import Config as TaskConfig
+from mmcli.tasks.text import Config as TextConfig
+from mmcli.tasks.text import Text
 
 pytest.importorskip("onnxscript")
 pytest.importorskip("onnxruntime")
@@ -42,6 +47,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "mlp": {"members": 2, "hidden": 16},
     "ft-transformer": {},
     "transformer": {"dim": 16, "heads": 2},
+    "conformer": {"dim": 16, "heads": 2, "layers": 1, "channels": 4, "kernel": 3},
 }
 
 
@@ -155,8 +161,108 @@ def test_an_average_of_several(tmp_path: Path) -> None:
     check(network, {"v": "vector", "f": "fields"}, tmp_path / "m.onnx")
 
 
+TEXT = Text.fit(TextConfig(), [("ab ba",), ("b a ab",)], ["y"])
+
+
+def reader(names: dict[str, str], orders: list[list[str]]) -> FusedModel:
+    """Texts read off what leads in each order, averaged."""
+    encoders = {name: encoder(architecture, kind) for name, (architecture, kind) in LEADS.items() if name in names}
+    part = registry.config_of(registry.load("fusions", "gated-cross-attention"))
+    heads = []
+    for order in orders:
+        dims = {name: encoders[name].dim for name in order}
+        head = build_head("gated-cross-attention", part().model_dump(), dims, {n: n for n in dims}, TEXT, CTC)
+        nn.init.normal_(head.fusion.get_parameter("open"))
+        heads.append(head)
+    return FusedModel(encoders, averaged(heads)).eval()
+
+
+CTC = {"name": "ctc", "config": {}}
+LEADS: dict[str, tuple[str, Any]] = {"s": ("conformer", "spectrogram"), "l": ("crnn", "spectrogram"), "p": ("crnn", "grid")}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("names", [["s", "p"], ["l"]])
+def test_texts_give_log_probabilities_and_how_many_steps_are_each_rows(names: list[str], tmp_path: Path) -> None:
+    kinds = {name: str(LEADS[name][1]) for name in names}
+    network = reader(kinds, [names, names])
+    network.fusion_head.temperature.fill_(1.5)
+    traced = signals(network, kinds, [0, 1, 2, 3])
+    path = tmp_path / "m.onnx"
+    graphs.write_onnx(graphs.exported(network, traced), list(graphs.tensors_of(traced)), path)
+    found = graphs.OnnxModel(path)
+    for index in ([0, 1, 2, 3], [4], [2], [5, 3, 0], [0, 1, 2, 3, 4, 5]):
+        batch = signals(network, kinds, index)
+        if index == [4]:  # a row of one frame
+            batch = {
+                n: replace(b, values=b.values[:, :1], lengths=torch.ones(1).long()) if b.lengths is not None else b
+                for n, b in batch.items()
+            }
+        with torch.no_grad():
+            wanted: Column = network(batch).outputs
+        made = found(graphs.tensors_of(batch))
+        assert made.offsets.tolist() == wanted.offsets.tolist()  # type: ignore[union-attr]
+        torch.testing.assert_close(made.values, wanted.values, atol=1e-4, rtol=1e-3)
+        torch.testing.assert_close(made.values.exp().sum(1), torch.ones(len(made.values)))
+
+
+def test_what_no_graph_can_say_is_said() -> None:
+    network = reader({"s": "", "l": ""}, [["s", "l"], ["l", "s"]])
+    assert graphs.why_no_graph(network) == "it averages models that follow different columns step by step"
+    with pytest.raises(ConfigError, match="cannot be one graph: it averages"):
+        graphs.exported(network, signals(network, {"s": "spectrogram", "l": "spectrogram"}, [0, 1, 3]))
+    assert not graphs.why_no_graph(reader({"s": ""}, [["s"]]))
+    assert not graphs.why_no_graph(model({"v": Plain("vector")}))
+
+
 def test_a_recurrent_layer_is_seen() -> None:
     network = model({"t": encoder("rnn", "ids")})
     assert graphs.has_recurrent_layers(graphs.exported(network, signals(network, {"t": "ids"}, [0, 1, 3])))
     network = model({"v": encoder("mlp", "vector")})
     assert not graphs.has_recurrent_layers(graphs.exported(network, signals(network, {"v": "vector"}, [0, 1, 3])))
+
+
+def _short_and_long() -> tuple[FusedModel, dict[str, Signal], dict[str, Signal]]:
+    """A network of sequences, rows of one step, and the same rows of twelve."""
+    network = model({"t": Plain("sequence")})
+    long = signals(network, {"t": "sequence"}, [0, 1, 4, 5])
+    return network, graphs.shortest(long), long
+
+
+def test_rows_of_one_step_are_cut_from_longer_ones() -> None:
+    _, short, long = _short_and_long()
+    assert long["t"].values.shape == (4, 12, 5)
+    assert short["t"].values.shape == (4, 1, 5)
+    torch.testing.assert_close(short["t"].values[:, 0], long["t"].values[:, 0])
+    assert short["t"].lengths is not None
+    assert short["t"].lengths.tolist() == [1, 1, 1, 1]
+
+
+def test_a_graph_that_was_traced_on_rows_of_one_step_runs_longer_ones(tmp_path: Path) -> None:
+    network, short, long = _short_and_long()
+    graphs.write_onnx(graphs.exported(network, short), list(graphs.tensors_of(short)), tmp_path / "m.onnx")
+    run = graphs.OnnxModel(tmp_path / "m.onnx")
+    graphs.check(network, long, run, exact=True)
+    with torch.no_grad():
+        torch.testing.assert_close(run(graphs.tensors_of(long)), network(long).outputs, atol=1e-4, rtol=1e-3)
+
+
+def test_what_answers_otherwise_on_short_rows_is_refused() -> None:
+    network, _, long = _short_and_long()
+
+    def run(tensors: Mapping[str, Tensor]) -> Tensor:
+        rows = graphs.shortest(long) if tensors["t.values"].shape[1] == 1 else long
+        with torch.no_grad():
+            return network(rows).outputs + 0.1 * (tensors["t.values"].shape[1] == 1)
+
+    with pytest.raises(RuntimeError, match="on rows of length 1 it answers otherwise than PyTorch"):
+        graphs.check(network, long, run, exact=True)
+    graphs.check(network, long, run, exact=False)  # int8 rounds: its score tells
+    with pytest.raises(RuntimeError, match="on the longest rows it gives no answer"):
+        graphs.check(network, long, lambda tensors: torch.full((4, 3), float("nan")), exact=False)
+
+
+def test_an_error_of_onnx_runtime_is_a_reason(tmp_path: Path) -> None:
+    (tmp_path / "m.onnx").write_bytes(b"\x08\x01nothing")
+    with pytest.raises(RuntimeError, match="ONNX Runtime cannot load it"):
+        graphs.OnnxModel(tmp_path / "m.onnx")

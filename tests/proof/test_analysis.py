@@ -71,7 +71,8 @@ def analysis(rule: Any, names: list[str], targets: Any) -> Analysis:
         task=TASK,
         targets=values,
         column=lambda name: columns[name],
-        input=lambda name: SimpleNamespace(corruptions=("noise",), corrupted=_noise),
+        groups=lambda index: None,
+        input=lambda name: SimpleNamespace(corruptions=("noise",), corrupted=_noise, in_decibels=frozenset()),
     )
     return Analysis(network, dataset, torch.arange(ROWS), CPU)  # type: ignore[arg-type]
 
@@ -141,3 +142,78 @@ def test_weights_of_a_fusion_that_has_them() -> None:
     own.network.fusion_head = FusionHead(fusion, Linear(LinearConfig(), TASK, fusion.dim), dims, {n: n for n in dims}).eval()
     weights = own.weights()
     assert sum(weights.values()) == pytest.approx(1, abs=1e-5)
+
+
+def test_no_row_keeps_its_own_cell_where_an_input_is_exchanged() -> None:
+    own = analysis(total, ["a", "b"], total)
+    present = own.dataset.column("b").present
+    present[:50] = False  # rows that lack it stay as they are
+    seen: list[Tensor] = []
+    right = own.features["b"].pooled[:, 0].clone()
+
+    def outputs(self: Analysis, features: Any) -> Tensor:
+        seen.append(features["b"].pooled[:, 0].clone())
+        return self.network.fusion_head(features).outputs.detach()
+
+    object.__setattr__(own, "outputs", outputs.__get__(own))
+    found = own.incongruent()
+    assert {name: row["rows"] for name, row in found.items()} == {"a": ROWS, "b": ROWS - 50}
+    mixed = seen[2]  # the right ones, those with another a, those with another b
+    assert torch.equal(seen[1], right) and torch.equal(mixed[:50], right[:50])
+    assert not (mixed[50:] == right[50:]).any()
+    assert sorted(mixed.tolist()) == sorted(right.tolist())
+    again = own.incongruent()
+    assert again == found and torch.equal(seen[5], mixed)
+
+
+def test_an_input_that_is_not_read_may_be_another_rows() -> None:
+    found = analysis(lambda values: values[0], ["a", "b"], lambda values: values[0]).incongruent()
+    assert found["b"]["gain"]["value"] == pytest.approx(0, abs=1e-9)
+    assert found["a"]["gain"]["low"] > 0.5
+    assert found["a"]["score"]["value"] == pytest.approx(found["a"]["gain"]["value"], abs=1e-5)  # an error of 0 before
+
+
+def test_noise_in_decibels_is_told_by_decibels() -> None:
+    own = analysis(total, ["a", "b"], total)
+    levels: list[float] = []
+
+    def noise(column: Column, how: str, level: float, generator: torch.Generator) -> Column:
+        levels.append(level)
+        return _noise(column, how, level, generator)
+
+    own.dataset.input = lambda name: SimpleNamespace(corruptions=("hiss",), corrupted=noise, in_decibels=frozenset({"hiss"}))  # type: ignore[method-assign,assignment,return-value]
+    curve = own.noise_curve()["a"]["hiss"]
+    assert [point.get("db") for point in curve] == [None, 20, 10, 5, 0, -5]
+    assert levels[:5] == pytest.approx([0.1, 0.3162, 0.5623, 1.0, 1.7783], abs=1e-4)
+    assert "without" not in curve[-1]  # numbers need no writing: there the curves of all inputs tell it
+
+
+class _Word:
+    """An input of words: a row's number is how many it has; the hidden ones are no more."""
+
+    corruptions, in_decibels, joined = (), frozenset[str](), False
+
+    def with_words_hidden(self, column: Column, share: float, generator: torch.Generator) -> Any:
+        return SimpleNamespace(column=Column(column.values * (1 - share), column.present), words=10, hidden=round(10 * share))
+
+
+def test_hidden_words_are_scored_with_and_without_each_other_input() -> None:
+    """y = a + b, and b says what a said: the more of a is hidden, the more b, which knows half of it, is worth."""
+
+    def rule(values: list[Tensor]) -> Tensor:
+        a, b = values
+        return torch.where(b == 0, a, (a + b) / 2)
+
+    own = analysis(rule, ["a", "b"], lambda values: values[0])
+    own.dataset.column("b").values.copy_(own.dataset.column("a").values)
+    plain = SimpleNamespace(with_words_hidden=lambda column, share, generator: None)
+    own.dataset.input = lambda name: _Word() if name == "a" else plain  # type: ignore[method-assign,assignment,return-value]
+    found = own.masked_source()
+    assert list(found) == ["a"]  # b has no words
+    assert [point["share"] for point in found["a"]] == [0.0, 0.15, 0.3, 0.5]
+    assert [(point["words"], point["hidden"]) for point in found["a"]] == [(10, 0), (10, 2), (10, 3), (10, 5)]
+    mean = own.score(torch.zeros_like(own.targets))
+    for point in found["a"]:
+        assert point["score"]["value"] == pytest.approx(mean * point["share"] / 2, abs=1e-5)
+        assert point["without"]["b"]["score"]["value"] == pytest.approx(mean * point["share"], abs=1e-5)
+        assert point["without"]["b"]["gain"]["value"] == pytest.approx(mean * point["share"] / 2, abs=1e-5)

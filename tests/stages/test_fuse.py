@@ -17,11 +17,13 @@ from mmcli import registry
 from mmcli.artifacts import store, tensors
 from mmcli.cli import app
 from mmcli.data.dataset import Dataset
+from mmcli.data.streaming import StreamedFeatures
 from mmcli.errors import ExitCode
 from mmcli.jobs import fusion as fusion_job
 from mmcli.models import forward, loading
 from mmcli.selection import leaderboard
 from mmcli.selection.leaderboard import Entry
+from mmcli.signals import RaggedFeatures
 from mmcli.tasks.classification import Classification
 from mmcli.tasks.classification import Config as TaskConfig
 from mmcli.training import device
@@ -264,11 +266,11 @@ def test_all_tokens_of_each_row_are_kept_where_that_is_asked_for(root: Path) -> 
     code, output = run("train-encoder", "word", "--arch", "rnn", "--tokens", "0", "--set=training.epochs=1", "-a", root)
     assert code == ExitCode.DONE, output
     artifact = loading.read_encoder(root, "word", "rnn")
-    kept, found = tensors.load(artifact.file(loading.EMBEDDINGS)), fusion_job.embeddings(artifact)
+    kept, found = tensors.load(artifact.file(loading.EMBEDDINGS)), fusion_job.embeddings(artifact, Dataset.open(artifact.root))
     lengths = dataset.column("word").lengths
     assert lengths is not None
     assert kept["offsets"].diff().tolist() == lengths.clamp(min=0).tolist()
-    assert len(kept["tokens"]) == kept["offsets"][-1]
+    assert len(tensors.load(artifact.file(loading.TOKENS))["tokens"]) == kept["offsets"][-1]
     network = loading.load_encoder(dataset, artifact)
     rows = torch.tensor([3, 41, 7])
     with torch.no_grad():
@@ -278,7 +280,7 @@ def test_all_tokens_of_each_row_are_kept_where_that_is_asked_for(root: Path) -> 
     torch.testing.assert_close(gathered.tokens.float()[made.mask], made.tokens[made.mask], atol=0.02, rtol=0.02)
     code, output = run("fuse", "--method", "transformer", "--seeds", "1", "-a", root, *QUICK)
     assert code == ExitCode.DONE, output
-    outputs = loading.outputs(store.read(root, "fusions/transformer", "fusion", ""), dataset.task)
+    outputs = loading.outputs(store.read(root, "fusions/transformer", "fusion", ""), dataset)
     network_outputs = forward.outputs_for(
         loading.load_fused(dataset, store.read(root, "fusions/transformer", "fusion", "")),
         dataset,
@@ -286,6 +288,47 @@ def test_all_tokens_of_each_row_are_kept_where_that_is_asked_for(root: Path) -> 
         device.choose("cpu", "float32"),
     )
     torch.testing.assert_close(outputs[rows], network_outputs, atol=0.05, rtol=0.05)
+
+
+def test_an_order_is_refused_where_the_lead_gives_only_tokens_that_no_head_reads(root: Path) -> None:
+    code, output = run("fuse", "--method", "cross-attention", "--order", "word", "--dry-run", "-a", root)
+    assert code == ExitCode.USAGE
+    assert "the method cross-attention does not look at the order of the columns" in output
+
+
+def test_tokens_beyond_the_memory_are_read_from_disk_to_the_same_bits(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code, output = run("train-encoder", "word", "--arch", "rnn", "--tokens", "0", "--set=training.epochs=1", "-a", root)
+    assert code == ExitCode.DONE, output
+    command = ("fuse", "--method", "memory", "--seeds", "1", "-a", root, *QUICK)
+    assert run(*command)[0] == ExitCode.DONE
+    whole = store.read(root, "fusions/memory", "fusion", "")
+    kept = {name: whole.file(name).read_bytes() for name in (loading.OUTPUTS, loading.WEIGHTS)}
+    assert isinstance(fusion_job.embeddings(loading.read_encoder(root, "word", "rnn"), Dataset.open(root)), RaggedFeatures)
+    monkeypatch.setenv("MMCLI_MEMORY", "1k")
+    assert run(*command)[0] == ExitCode.DONE
+    assert store.read(root, "fusions/memory", "fusion", "").manifest == whole.manifest  # how it is held, it is up to date
+    taken: list[str] = []
+    load = tensors.load
+    monkeypatch.setattr(tensors, "load", lambda path: taken.append(path.name) or load(path))
+    assert run(*command, "--force")[0] == ExitCode.DONE
+    assert loading.TOKENS not in taken
+    assert isinstance(fusion_job.embeddings(loading.read_encoder(root, "word", "rnn"), Dataset.open(root)), StreamedFeatures)
+    again = store.read(root, "fusions/memory", "fusion", "")
+    assert {name: again.file(name).read_bytes() for name in kept} == kept
+    assert again.metrics["val"] == whole.metrics["val"]
+
+
+def test_an_encoder_writes_all_tokens_batch_by_batch(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    added: list[int] = []
+    add = tensors.Growing.add
+    monkeypatch.setattr(tensors.Growing, "add", lambda self, rows: added.append(len(rows)) or add(self, rows))
+    code, output = run("train-encoder", "word", "--arch", "rnn", "--tokens", "0", "--set=training.epochs=1", "-a", root)
+    assert code == ExitCode.DONE, output
+    artifact = loading.read_encoder(root, "word", "rnn")
+    rows, batches = len(Dataset.open(root).rows), len(added)
+    assert batches == -(-rows // 256)
+    assert sum(added) == int(tensors.load(artifact.file(loading.EMBEDDINGS))["offsets"][-1])
+    assert artifact.manifest["files"][loading.TOKENS]["tensors"]["tokens"][:2] == ["float16", sum(added)]
 
 
 def test_a_head_where_a_method_has_none_is_refused(root: Path) -> None:

@@ -20,11 +20,14 @@ import torch
 
 from mmcli.artifacts import store, tensors
 from mmcli.cli import app
+from mmcli.config.settings import Settings
 from mmcli.data.dataset import Dataset
 from mmcli.errors import ExitCode
 from mmcli.models import forward, loading, predictor, runners
+from mmcli.options.optimize import Options
 from mmcli.reporting.console import Console
 from mmcli.selection import search
+from mmcli.stages import Context
 from tests.conftest import SMALL
 
 pytestmark = pytest.mark.slow
@@ -254,6 +257,39 @@ def _trials(root: Path) -> list[Any]:
 
 def _waiting(root: Path) -> int:
     return [trial.state.name for trial in _trials(root)].count("WAITING")
+
+
+def test_what_is_installed_later_is_tried(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same call is up to date, until a package that a step lacked is there."""
+    from mmcli.stages import optimize
+
+    made = []
+    monkeypatch.setattr(store, "up_to_date", lambda _, __, fingerprint: made.append(fingerprint))
+    options = Options(trials=3)
+    context = Context(root=copy, console=Console(quiet=True), settings=Settings())
+    for missing in (("torchao",), (), ()):
+        monkeypatch.setattr(optimize, "find_spec", lambda name, gone=missing: None if name in gone else object())
+        monkeypatch.setattr(optimize, "_done_before", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            optimize.run(options, context)
+    assert made[0] != made[1] == made[2]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (("fuse", "--method", "late", "--set", "head.linear.dropout=0.3"), "head 'linear' is not in use here"),
+        (
+            ("optimize", "--only", "calibrate", "--set", "training.epochs=3"),
+            "none of the steps that are taken trains: calibrate",
+        ),
+    ],
+    ids=["a head", "epochs"],
+)
+def test_what_would_change_nothing_is_refused(chain: Path, line: tuple[str, ...], said: str) -> None:
+    code, output = invoke(line[0], "-a", chain, *line[1:])
+    assert code == ExitCode.USAGE
+    assert said in output
 
 
 def test_a_damaged_study_is_told_and_force_begins_anew(copy: Path) -> None:

@@ -109,6 +109,15 @@ def test_csv_comes_back_as_it_was(chain: Path, tmp_path: Path) -> None:
     assert frame["b"].tolist() == ["two\nlines", "007"]
 
 
+def test_n_best_lists_and_times_are_of_texts(chain: Path, tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "new.csv", ["word"], [["apple"], ["box"]])
+    for asked, said in ((["--nbest", "2"], "there is but one"), (["--words", tmp_path / "w.json"], "follow no steps")):
+        code, _, told = invoke("predict", path, "-a", chain, "-o", tmp_path / "p.csv", *asked)
+        assert code == ExitCode.USAGE
+        assert said in " ".join(told.split())
+    assert [file.name for file in tmp_path.iterdir()] == ["new.csv"]
+
+
 def test_columns_of_the_same_name_are_replaced_and_named(chain: Path, tmp_path: Path) -> None:
     path = write_csv(tmp_path / "new.csv", ["label_predicted", "word"], [["mine", "apple"], ["mine", "box"]])
     code, _, said = invoke("predict", path, "-o", tmp_path / "p.csv", "-a", chain, "-q")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,11 +12,16 @@ import torch
 import torch.nn.functional as F
 
 from mmcli.errors import DataError
+from mmcli.heads.ctc import Config as HeadConfig
+from mmcli.heads.ctc import Ctc
 from mmcli.reporting import text_metrics
-from mmcli.signals import Column
+from mmcli.signals import Column, Fused, Kind
+from mmcli.tasks import Evidence
 from mmcli.tasks.text import Config, Text
-from mmcli.text import lattice
+from mmcli.text import Hypothesis, lattice
+from mmcli.text.spelled import SURE, dense, spelled
 from mmcli.text.units import Units, fold, normalised
+from mmcli.text.writing import Writing
 
 SENTENCES = [f"the {animal} sat on {count} mats" for animal in ("cat", "dog", "owl", "hen", "fox") for count in range(10)]
 
@@ -104,7 +110,7 @@ def test_scores_are_those_of_the_texts_that_were_written() -> None:
     task = fitted([*right, "the cat sat"], units="char")
     written = ["the cat sat", "a dog ran", "an awl"]
     targets = task.encode(cells(right))
-    outputs = lattice.spelled([task.units.ids(normalised(text)) for text in [*written[:2], "an owl"]], task.width, 20)
+    outputs = dense(task.spelled([*written[:2], "an owl"], targets))
     found = task.score(outputs, targets)
     assert found["wer"] == pytest.approx(2 / 8)  # The, sat.
     assert found["cer"] == pytest.approx(2 / 27)
@@ -139,12 +145,44 @@ def test_the_loss_is_that_of_torch_a_unit_and_ragged_rows_keep_their_own_steps()
     assert float(task.loss(outputs, targets)) == pytest.approx(float(each[0] / 2 + each[1] / 3 + each[2] / 2) / 3, rel=1e-5)
 
 
+def test_loops_and_full_texts_are_told_of_rows_that_have_them() -> None:
+    task = fitted(["a b", "b a", "a b a b"], units="word")
+    a, b = task.units.ids("a b")
+    outputs = dense(spelled([""] * 3, [[a, b] * 6, [a, b], [b]], task.width, 0))
+    targets = task.encode(cells(["a b", "a b", "b"]))
+    (said,) = task.remarks(outputs, targets)
+    assert said == "1 of 3 texts end in one piece over and over, the first: 'a b a b a b a b a b a b'"
+    assert task.remarks(outputs.select(torch.tensor([1, 2])), targets[1:]) == []
+
+
+def test_a_settled_head_searches_and_training_goes_on_greedily() -> None:
+    task = fitted(SENTENCES, units="char", metric="cer")
+    head, targets = Ctc(HeadConfig(), task, 5).eval(), task.encode(cells(SENTENCES))
+    steps = int((targets >= 0).sum(1).max())
+    tokens = torch.randn(len(SENTENCES), steps, 5, generator=torch.Generator().manual_seed(0))
+    fused = Fused(tokens.mean(1), tokens, torch.ones(tokens.shape[:2], dtype=torch.bool))
+    before = task.outputs.plain(head(fused))
+    greedy = task.score(before, targets)["cer"]
+    head.settle(before, targets)
+    after = task.outputs.plain(head(fused))
+    assert task.score(after, targets)["cer"] < greedy
+    assert task.score(task.outputs.glimpse(after), targets)["cer"] == greedy
+    assert task.decode(after)[""] != task.decode(before)[""]
+
+
+def test_a_beam_of_one_stays_greedy_and_has_one_answer() -> None:
+    task = fitted(SENTENCES, units="char", beam=1)
+    outputs = dense(spelled(SENTENCES, [task.units.ids(text) for text in SENTENCES], task.width, 30))
+    assert task.tuned(outputs, task.encode(cells(SENTENCES))).beam == 1
+    assert (task.most_answers, fitted(SENTENCES).most_answers) == (1, 8)
+
+
 def test_models_are_averaged_step_by_step() -> None:
     kind = Text.outputs
-    one, two = (lattice.spelled([[unit], [1, 1]], 4, 5) for unit in (1, 2))
+    one, two = (dense(spelled(["", ""], [[unit], [1, 1]], 4, 5)) for unit in (1, 2))
     mean = kind.mean([one, two], torch.tensor([0.75, 0.25]))
     torch.testing.assert_close(mean.values.exp(), 0.75 * one.values.exp() + 0.25 * two.values.exp())
-    longer = lattice.spelled([[3], [3]], 4, 9)
+    longer = dense(spelled(["", ""], [[3], [3]], 4, 9))
     assert kind.mean([one, longer], torch.tensor([0.4, 0.6])) is longer
     named = kind.save(one)
     torch.testing.assert_close(kind.load(named).values, one.values, atol=2e-3, rtol=1e-3)
@@ -162,3 +200,136 @@ def test_baselines_write_texts_of_train() -> None:
     assert nearest[4] == "one two three"
     assert nearest[1] == "one"  # never a train row's own
     assert math.isfinite(task.score(task.nearest_baseline(features, targets, train), targets)["loss"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "in_order", "seconds", "head"),
+    [
+        ("ids", True, 0.0, ("decoder", {})),
+        ("grid", True, 0.0, ("ctc", {})),
+        ("grid", False, 0.0, ("decoder", {})),
+        ("spectrogram", True, 3599.0, ("ctc", {})),
+        ("spectrogram", True, 3601.0, ("decoder", {"ctc_weight": 0.3})),
+        ("clip", False, 0.0, ("decoder", {})),
+        ("fields", False, 0.0, ("decoder", {})),
+    ],
+)
+def test_the_head_follows_from_the_input(
+    kind: Kind, in_order: bool, seconds: float, head: tuple[str, dict[str, float]]
+) -> None:
+    assert fitted(SENTENCES).head_for(kind, in_order, seconds) == head
+
+
+def writing_of(nbests: list[list[Hypothesis]]) -> Writing:
+    """What such texts were found for, so that nothing is to be searched."""
+    count = len(nbests)
+    made = Writing((), torch.arange(count), torch.full((count,), 50))
+    made.notes.texts.update(enumerate(nbests))
+    return made
+
+
+def test_what_a_decoder_writes_is_read_scored_and_told_with_its_confidence(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = fitted(["a cat", "the cat sat", "a dog"], units="word")
+    found = [Hypothesis(task.units.ids("a cat"), math.log(0.5), math.log(0.5)), Hypothesis([], -9.0, -9.0)]
+    monkeypatch.setattr(Writing, "losses", lambda _, targets: torch.ones(len(targets)))
+    outputs = writing_of([found, [found[0]]])
+    assert task.decode(outputs) == {"": ["a cat", "a cat"], "_confidence": [round(0.5 ** (1 / 3), 6)] * 2}
+    score = task.score(outputs, task.encode(cells(["a cat", "a dog"])))
+    assert score["exact"] == 0.5
+    assert score["wer"] == 0.25
+    assert score["loss"] == 0.5  # two of the loss over four units
+
+
+def test_rows_that_are_only_glimpsed_over_change_no_score(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = fitted(["a cat", "the cat sat", "a dog"], units="word")
+    monkeypatch.setattr(Writing, "losses", lambda _, targets: torch.arange(len(targets)) + 1.0)
+    best = [[Hypothesis(task.units.ids(text), -1.0, -1.0)] for text in ("a cat", "a cat", "a dog", "the cat sat")]
+    targets = task.encode(cells(["a cat", "the cat sat", "a cat", "a dog"]))
+    some = replace(writing_of(best), glimpsed=frozenset([0, 2]))
+    del some.notes.texts[1], some.notes.texts[3]
+    two, four = task.score(writing_of([best[0], best[2]]), targets[[0, 2]]), task.score(some, targets)
+    assert {name: four[name] for name in task.metrics} == pytest.approx({name: two[name] for name in task.metrics})
+    assert four["loss"] == 10 / 9
+
+
+def test_texts_that_are_known_are_kept_as_they_are() -> None:
+    task = fitted(["ab", "ba"], units="char")
+    targets = task.encode(cells(["ab", "bb", "a"]))
+    outputs = task.spelled(["ab", "a😀b ", ""], targets)  # the second has what is no unit
+    kind = Text.outputs
+    again = kind.load(kind.save(outputs, "copy:x"), "copy:x")
+    assert task.written(again) == ["ab", "a😀b ", ""]
+    some = kind.gather(again, torch.tensor([2, 0]))
+    assert task.written(some) == ["", "ab"]
+    whole = dense(some)
+    assert whole.offsets is not None and whole.offsets.tolist() == [0, 3, 6]  # what `bb` needs, a blank between
+    torch.testing.assert_close(lattice.losses(some, targets[[2, 0]]), lattice.losses(whole, targets[[2, 0]]))
+    assert float(lattice.losses(some, targets[[2, 0]])[1]) == pytest.approx(-3 * math.log(SURE), abs=0.01)
+    assert kind.load(kind.save(task.spelled([""], targets)))
+
+
+def test_more_baselines_have_the_scores_of_what_they_write() -> None:
+    right = ["red cat", "blue cat", "red dog", "blue dog", "old cat"]
+    source = ["rot katze", "blau katze", "rot hund", "blau hund", "alt katze ñ"]
+    task = fitted(right[:4], units="char").admitting(cells(right))
+    targets, train, val = task.encode(cells(right)), torch.arange(4), torch.tensor([4])
+    features = np.eye(5)
+    inputs = {"de": Evidence(features, source), "image": Evidence(features)}
+    found = task.more_baselines(inputs, targets, train, val)
+    assert list(found) == ["empty", "nearest:de", "copy:de", "dictionary:de", "nearest:image"]
+    scores = {name: task.score(own, targets) for name, own in found.items()}
+    assert (scores["empty"]["wer"], scores["empty"]["cer"], scores["empty"]["chrf"], scores["empty"]["exact"]) == (1, 1, 0, 0)
+    assert task.written(found["copy:de"]) == source
+    assert scores["copy:de"]["wer"] == pytest.approx(11 / 10)
+    assert scores["copy:de"]["cer"] == pytest.approx(
+        sum(text_metrics.edits(one, other) for one, other in zip(source, right, strict=True)) / sum(map(len, right))
+    )
+    assert task.written(found["dictionary:de"]) == [*right[:4], "alt cat ñ"]
+    assert scores["dictionary:de"]["exact"] == pytest.approx(0.8)
+    foreign = task.more_baselines({"zh": Evidence(features, ["红猫", "蓝猫", "红狗", "蓝狗", "老猫"])}, targets, train, val)
+    assert list(foreign) == ["empty", "dictionary:zh"]  # no copy of another script, and one input is nearest itself
+
+
+def test_what_is_attributed_needs_no_text_and_what_cannot_be_written_costs_a_blind_guess() -> None:
+    task = fitted(["ab", "ba", "aab"], units="char")
+    values = torch.randn(7, task.width, generator=torch.Generator().manual_seed(0)).log_softmax(1)
+    outputs = Column(values, torch.ones(2, dtype=torch.bool), torch.tensor([0, 5, 7]))
+    targets = task.encode(cells(["ab", "aab"]))  # the second has 2 steps and needs 4
+    rows, right = task.attributed(outputs, targets)
+    first = float(lattice.losses(outputs, targets)[0])
+    np.testing.assert_allclose(rows, [[first, 2], [3 * math.log(3), 3]], rtol=1e-6)
+    found = task.measures()[task.attributed_by](rows, right, np.array([[1.0, 1.0], [1.0, 0.0]]))
+    np.testing.assert_allclose(found, [(first + 3 * math.log(3)) / 5, first / 2], rtol=1e-6)
+
+
+def test_other_texts_are_scored_over_all_ways_to_write_them() -> None:
+    task = fitted(["ab", "ba"], units="char")
+    shares = torch.tensor([[0.2, 0.5, 0.3], [0.1, 0.2, 0.7]])  # blank, a, b
+    outputs = Column(shares.log(), torch.ones(1, dtype=torch.bool), torch.tensor([0, 2]))
+    for text, share in {"ab": 0.5 * 0.7, "a": 0.5 * 0.2 + 0.5 * 0.1 + 0.2 * 0.2, "": 0.2 * 0.1}.items():
+        assert task.scores_of(outputs, [text])[0] == pytest.approx(math.log(share), abs=1e-5)
+    assert task.scores_of(outputs, ["aa"])[0] == -math.inf  # needs three steps
+    assert task.scores_of(outputs, ["ax"])[0] == -math.inf  # x is no unit
+
+
+def test_pairs_are_words_or_characters() -> None:
+    task = fitted(["one two", "one three"], units="word")
+    targets = task.encode(cells(["one two"]))
+    assert task.pairs(task.spelled(["one three"], targets), targets) == ([(["one", "three"], ["one", "two"])], " ")
+    chinese = fitted(["红猫", "蓝狗"])
+    targets = chinese.encode(cells(["红猫"]))
+    assert chinese.pairs(chinese.spelled(["红狗"], targets), targets) == ([(["红", "狗"], ["红", "猫"])], "")
+
+
+def test_the_surest_rows_come_first_where_coverage_is_drawn() -> None:
+    texts = [f"{'ab' if row % 2 else 'ba'}" for row in range(20)]
+    task = fitted(["ab", "ba"], units="char", metric="cer")
+    targets = task.encode(cells(texts))
+    written = [text if row < 10 else "aa" for row, text in enumerate(texts)]
+    wrong = dense(task.spelled(written, targets))
+    assert wrong.lengths is not None
+    sure = torch.where(torch.arange(20) < 10, 1.0, 0.3).repeat_interleave(wrong.lengths)[:, None]
+    unsure = Column((wrong.values * sure).log_softmax(1), wrong.present, wrong.offsets)
+    drawing, caption = task.draw(unsure, targets)["coverage"]
+    assert caption.endswith("0.000 of the surest tenth, 0.000 of half, 0.500 of all.")
+    assert "WER: 0.444 at 0.9" in drawing.standalone()  # 8 of 18

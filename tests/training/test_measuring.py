@@ -44,7 +44,7 @@ def test_the_faster_way_is_taken_and_remembered(cache: Path, tmp_path: Path, mon
     (ours.folder / measuring.CHOICE).unlink()
     assert measuring.tuned(ours, QUIET).compute == chosen
     assert len(asked) == count
-    assert next(iter(json.loads(cache.read_text()).values()))["precision"] == "bfloat16"
+    assert next(iter(json.loads(cache.read_text()).values()))["values"]["precision"] == "bfloat16"
 
 
 def test_what_is_said_is_not_measured(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,7 +63,9 @@ def test_short_training_keeps_the_known_way_and_no_weight_changes(cache: Path, t
     assert bits(ours.module) == before
     assert not cache.exists()  # it says nothing of longer training with the same shapes
     noted = json.loads((ours.folder / measuring.CHOICE).read_text())
-    assert [entry["precision"] for entry in noted.values()] == ["float32"]  # so that a resumed run does not choose anew
+    assert [entry["values"]["precision"] for entry in noted.values()] == [
+        "float32"
+    ]  # so that a resumed run does not choose anew
 
 
 def test_a_long_run_is_measured_though_a_short_one_was_not(

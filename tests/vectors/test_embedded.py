@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from mmcli.vectors.embedded import Embedded, Vectors
 
@@ -49,3 +51,23 @@ def test_the_best_of_each_identity_counts() -> None:
     best, names = own.by_identity()
     assert names.tolist() == [3, 7]
     torch.testing.assert_close(best, torch.tensor([[0.0, 1.0], [0.6, 0.96]]))
+
+
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [
+        ("outputs", torch.zeros(3)),
+        ("outputs", torch.zeros(3, 5)),
+        ("outputs", torch.zeros(3, 4, dtype=torch.int64)),
+        ("outputs.gallery", torch.zeros(2, 5)),
+        ("outputs.identities", torch.zeros(3, dtype=torch.int64)),
+        ("outputs.identities", torch.zeros(2)),
+        ("outputs.threshold", torch.zeros(2)),
+    ],
+)
+def test_what_does_not_fit_together_is_refused(name: str, other: Tensor) -> None:
+    whole = Embedded(torch.eye(4)[:3], torch.eye(4)[:2], torch.tensor([0, 1]), torch.tensor(0.5))
+    saved = KIND.save(whole)
+    assert torch.equal(KIND.load(saved).values, whole.values)
+    with pytest.raises(ValueError, match=r"of shape|identities"):
+        KIND.load({**saved, name: other})

@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,7 +18,7 @@ from mmcli.models import graphs, predictor, runners
 from mmcli.models.predictor import Model
 from mmcli.models.recipe import Recipe
 from mmcli.options.export import Options
-from mmcli.signals import Signal
+from mmcli.signals import Column, Signal, Source
 from mmcli.stages import Context, Outcome
 from mmcli.stages.export.describing import ABOUT, DESCRIPTION, EXAMPLE, FILES, SCRIPT, about, as_json, description
 from mmcli.stages.export.standalone import FOLDERS, take_out, why_not, write_script
@@ -38,12 +39,7 @@ def run(options: Options, context: Context) -> Outcome:
     if options.to.exists() and any(options.to.iterdir()) and not (options.to / DESCRIPTION).exists() and not context.force:
         raise ConfigError(f"--to {options.to} holds other files", "Name an empty folder, or add --force.")
     loaded = predictor.load(options.model or context.root, "cpu", "float32")
-    if not loaded.task.outputs.decides:
-        lacking = "no gallery" if loaded.task.gives_embeddings else "no search"
-        raise ConfigError(
-            f"a model whose answers are {loaded.task.outputs.words} cannot be exported yet: its graph has {lacking}",
-            "Use it by mmcli predict, or mmcli.load in Python.",
-        )
+    _refuse(options.format, loaded)
     context.console.note(f"export: {loaded.artifact.name} as {options.format}")
     path = options.to / FILES[options.format]
     if context.dry_run:
@@ -57,6 +53,12 @@ def run(options: Options, context: Context) -> Outcome:
         f"{path}: {path.stat().st_size / 1e6:.1f} MB; on {ROWS} real rows its outputs differ from PyTorch's by "
         f"{error:.1e} at most"
     )
+    search = graphs.searched_by(loaded.network)
+    if search is not None and not search.greedy:
+        context.console.warn(
+            f"{SCRIPT} takes the likeliest unit of each step; mmcli predict searches by a beam with a language model, which was"
+            " better on val: their texts may differ"
+        )
     if options.format == "onnx" and loaded.artifact.config.get("way") == runners.ONNX_INT8:
         context.console.note(f"in float32; {loaded.artifact.name} runs it with int8 weights: --format onnx-int8 writes that")
     data = {"file": str(path), "model": loaded.artifact.name, "largest_difference": error, "rows": ROWS}
@@ -72,13 +74,12 @@ def _write(form: str, loaded: Model, folder: Path, context: Context) -> tuple[fl
     signals, wanted = _example(loaded, dataset)
     path = folder / FILES[form]
     found = _written(form, loaded, signals, path)
-    # Of outputs beyond one, a share: a temperature may have made them hundreds.
-    error = float((found - wanted).abs().max() / wanted.abs().max().clamp(min=1.0))
+    error = _difference(found, wanted)
     if form != "onnx-int8" and not error <= TOLERANCE:
         raise MmcliError(
             f"{path.name} gives other outputs than PyTorch, by {error:.2g}", "Please report it; --format safetensors is exact."
         )
-    tensors.save(folder / EXAMPLE, {**graphs.tensors_of(signals), graphs.OUTPUTS: wanted})
+    tensors.save(folder / EXAMPLE, {**graphs.tensors_of(signals), **graphs.answers(wanted)})
     described = description(form, loaded, dataset, signals, error)
     needs, whole = ["torch", "numpy", "safetensors"], False
     if form.startswith("onnx"):
@@ -95,6 +96,31 @@ def _write(form: str, loaded: Model, folder: Path, context: Context) -> tuple[fl
     return error, whole
 
 
+def _refuse(form: str, loaded: Model) -> None:
+    """Raises ConfigError where the model cannot be written so."""
+    if loaded.task.gives_embeddings:
+        raise ConfigError(
+            f"a model whose answers are {loaded.task.outputs.words} cannot be exported yet: its graph has no gallery",
+            "Use it by mmcli predict, or mmcli.load in Python.",
+        )
+    why = "" if form == "safetensors" else graphs.why_no_graph(loaded.network)
+    if why:
+        raise ConfigError(f"--format {form}: {why}", "Use it by mmcli predict or mmcli.load; or --format safetensors.")
+    if form == "torch-export" and not loaded.task.outputs.decides:
+        raise ConfigError(
+            f"--format torch-export: its script knows no {loaded.task.outputs.words}", "Use --format onnx, or safetensors."
+        )
+
+
+def _difference(found: Any, wanted: Any) -> float:
+    """The largest difference of outputs; of such as are beyond one, a share: a temperature may have made them hundreds."""
+    if isinstance(wanted, Column):
+        if found.offsets.tolist() != wanted.offsets.tolist():  # type: ignore[union-attr]
+            return float("inf")
+        found, wanted = found.values, wanted.values
+    return float((found - wanted).abs().max() / wanted.abs().max().clamp(min=1.0))
+
+
 def _put(made: Path, to: Path) -> None:
     """Moves what was made to where it was asked for, in place of an earlier export."""
     if (to / DESCRIPTION).exists():
@@ -109,21 +135,28 @@ def _put(made: Path, to: Path) -> None:
         own.replace(to / own.name)
 
 
-def _example(loaded: Model, dataset: Dataset) -> tuple[dict[str, Signal], Tensor]:
+def _example(loaded: Model, dataset: Dataset) -> tuple[dict[str, Signal], Any]:
     """Some test rows (or val, or train) as the network takes them, and what it makes of them."""
     index = next(own for own in (dataset.splits[name] for name in ("test", "val", "train")) if len(own))
-    # A row that has an input comes along for each: a graph traced without one would take its length for one step.
-    here = [index[dataset.column(name).present[index].nonzero()[:1, 0]] for name in loaded.network.inputs]
+    # The longest row comes along for each input: a graph is traced, and checked, on what is hardest.
+    here = [index[_longest(dataset.column(name), index)] for name in loaded.network.inputs]
     chosen = list(dict.fromkeys(torch.cat([*here, index]).tolist()))[:ROWS]
     index = torch.tensor(chosen).repeat(-(-ROWS // len(chosen)))[:ROWS].sort().values
     columns = {name: dataset.column(name).select(index) for name in loaded.network.inputs}
     every = torch.arange(len(index))
     signals = {name: column.gather(every) for name, column in loaded.network.prepare(columns).items()}
     with torch.no_grad():
-        return signals, loaded.network(signals).outputs.float()
+        return signals, loaded.task.outputs.plain(loaded.network(signals).outputs)
 
 
-def _written(form: str, loaded: Model, signals: Mapping[str, Signal], path: Path) -> Tensor:
+def _longest(column: Source, index: Tensor) -> Tensor:
+    """The place in the index of the longest row that is there, or of the first; empty where none is."""
+    here = column.present.cpu()[index].nonzero()[:, 0]
+    lengths = column.lengths
+    return here[:1] if lengths is None or not len(here) else here[lengths.cpu()[index][here].argmax()][None]
+
+
+def _written(form: str, loaded: Model, signals: Mapping[str, Signal], path: Path) -> Any:
     """Writes the network; gives what the file makes of the signals."""
     if form == "safetensors":
         tensors.save(path, loaded.network.state_dict())
@@ -132,11 +165,16 @@ def _written(form: str, loaded: Model, signals: Mapping[str, Signal], path: Path
         for name in again.names:
             again.encoder(name).compute_all()
         with torch.no_grad():
-            outputs: Tensor = again(signals).outputs.float()
-            return outputs
+            return loaded.task.outputs.plain(again(signals).outputs)
     named = graphs.tensors_of(signals)
     if form in {"onnx", "onnx-int8"}:
-        runners.write(runners.ONNX_INT8 if form == "onnx-int8" else runners.ONNX, loaded.network, signals, path)
+        try:
+            runners.write(runners.ONNX_INT8 if form == "onnx-int8" else runners.ONNX, loaded.network, signals, path)
+        except RuntimeError as error:
+            why = runners.why_not(error)
+            raise MmcliError(
+                f"this model cannot be written as {form}: {why}", "Use --format safetensors, which is exact."
+            ) from error
         return graphs.OnnxModel(path)(named)
     program = graphs.exported(loaded.network, signals)
     if graphs.has_recurrent_layers(program):

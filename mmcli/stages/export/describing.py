@@ -9,6 +9,7 @@ from typing import Any
 from mmcli import __version__, registry
 from mmcli.data.dataset import Dataset
 from mmcli.models import graphs
+from mmcli.models.networks import FusedModel
 from mmcli.models.predictor import Model
 from mmcli.models.recipe import Recipe
 from mmcli.signals import Signal
@@ -35,7 +36,7 @@ def description(form: str, loaded: Model, dataset: Dataset, signals: Mapping[str
         "file": FILES[form],
         "target": loaded.target,
         "na": sorted(loaded.na),
-        "task": {"kind": kind(task), "link": task.decision.link, "names": names, "state": task.state()},
+        "task": _task(task, names, loaded.network),
         "tensors": _tensors(recipe, signals),
         "inputs": inputs,
         "encoders": encoders,
@@ -43,6 +44,18 @@ def description(form: str, loaded: Model, dataset: Dataset, signals: Mapping[str
         "conformal": loaded.conformal,
         "largest_difference_from_pytorch": error,
     }
+
+
+def _task(task: Any, names: list[str], network: FusedModel) -> dict[str, Any]:
+    own = {"kind": kind(task), "names": names, "state": task.state()}
+    if task.outputs.decides:
+        return {**own, "link": task.decision.link}
+    own["state"] = {key: value for key, value in own["state"].items() if key != "grams"}  # nothing there searches
+    found = graphs.searched_by(network)
+    if found is None:
+        return {**own, "link": "decoder", "units": task.units.table()}
+    certainty = [found.slope, found.intercept] if found.beam else None
+    return {**own, "link": "ctc", "units": task.units.table(), "certainty": certainty}
 
 
 def _tensors(recipe: Recipe, signals: Mapping[str, Signal]) -> dict[str, Any]:
@@ -87,6 +100,12 @@ def about(form: str, found: Mapping[str, Any], needs: Sequence[str]) -> str:
     ]
     if form.startswith("onnx"):
         lines += ["- `preprocessing/` makes the tensors of cells, and words of outputs; `tokenizers/` is for columns of text."]
+    if found["task"]["link"] == "ctc":
+        lines += [
+            "- The answer is `outputs`, log-probabilities [rows, steps, units], and `steps`, how many of them are a row's own.",
+            "  Unit 0 is the blank of CTC; the others stand in `task.units`. The text is the likeliest unit of each step,",
+            "  repeated ones as one, without blanks.",
+        ]
     if form == "torch-export":
         lines += [
             "",

@@ -13,7 +13,7 @@ from mmcli import registry
 from mmcli.artifacts import layout, store
 from mmcli.artifacts.store import Artifact
 from mmcli.data.dataset import Dataset
-from mmcli.errors import ArtifactError, ConfigError, MmcliError, combine, unknown
+from mmcli.errors import ArtifactError, ConfigError, MmcliError, combine
 from mmcli.models import loading
 from mmcli.options.fuse import ALL, Options
 from mmcli.proof import baselines
@@ -37,16 +37,20 @@ def run(options: Options, context: Context) -> Outcome:
         ConfigError: an unknown method or column, or a method that does not fit these columns and targets.
         ArtifactError: a column has no trained encoder.
     """
+    options.foresee(context.root)
     dataset = Dataset.open(context.root)
     methods = methods_of(options, dataset.task.default_fusion)
-    _check_names(options, dataset)
     encoders = _choose_encoders(options, dataset, context)
     context.settings.refuse_unused("fusions", methods, "fuse")
     plans, refused = plan_all(methods, encoders, dataset, options, context)
-    context.settings.refuse_unused("heads", [plan.head["name"] for plan in plans], "fuse")
+    context.settings.refuse_unused("heads", [plan.head["name"] for plan in plans if plan.reads_features], "fuse")
     compute = _compute(options, context)
     chosen = ", ".join(f"{name} ({', '.join(own)})" for name, own in _architectures(encoders).items())
-    lead = f"; {next(iter(_architectures(encoders)))} leads, since it is read step by step (--order)" if _led(plans) else ""
+    lead = (
+        f"; {next(iter(_architectures(encoders)))} leads, since it is read step by step (--order)"
+        if _led(plans, dataset)
+        else ""
+    )
     context.console.note(f"fuse: {chosen} on {compute}{lead}")
     if context.dry_run:
         context.console.note(f"dry run: would train {', '.join(plan.name for plan in plans)}")
@@ -58,12 +62,13 @@ def run(options: Options, context: Context) -> Outcome:
             make(replace(plan, seconds=seconds), options, dataset, compute, context)
     made = [make(plan, options, dataset, compute, context, say=False) for plan in plans]
     data = say(made, refused, encoders, reference, dataset, options, context)
-    return Outcome(data, "mmcli optimize")
+    return Outcome(data, "mmcli evaluate" if dataset.task.gives_embeddings else "mmcli optimize")
 
 
-def _led(plans: Sequence[Plan]) -> bool:
-    """Whether a method has the steps of one of several columns as the lead."""
-    return any(registry.load("fusions", plan.method).gives_steps and len(plan.encoders) > 1 for plan in plans)
+def _led(plans: Sequence[Plan], dataset: Dataset) -> bool:
+    """Whether a method has the steps of one of several columns as the lead, and it matters of which."""
+    kinds = [registry.load("fusions", plan.method) for plan in plans if len(plan.encoders) > 1]
+    return any(kind.memory == "lead" and (kind.order_sensitive or dataset.task.tokens == "whole") for kind in kinds)
 
 
 def _compute(options: Options, context: Context) -> Compute:
@@ -95,22 +100,6 @@ def methods_of(options: Options, *defaults: str) -> list[str]:
     if errors:
         raise combine(errors)
     return list(dict.fromkeys(methods))
-
-
-def _check_names(options: Options, dataset: Dataset) -> None:
-    errors: list[MmcliError] = []
-    for flag, names in (("--input", options.inputs), ("--encoder", options.encoders), ("--order", options.order)):
-        errors += [
-            ConfigError(f"{flag} {name}: {unknown('input', name, dataset.inputs)}")
-            for name in names
-            if name not in dataset.inputs
-        ]
-    if options.train_encoders and (options.seeds or 1) > 1:
-        errors.append(ConfigError("--seeds is for fusing on embeddings; with --train-encoders train each seed by itself", ""))
-    if options.batch_size == 0:
-        errors.append(ConfigError("--batch-size auto is for encoders", "Give a number of rows, or leave it out."))
-    if errors:
-        raise combine(errors)
 
 
 def _choose_encoders(options: Options, dataset: Dataset, context: Context) -> dict[str, Artifact]:

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from mmcli.artifacts import layout, store, tensors
 from mmcli.artifacts.store import Artifact
@@ -18,7 +17,6 @@ from mmcli.reporting.metrics import shown
 from mmcli.selection import leaderboard
 from mmcli.selection.leaderboard import Entry, Ranked
 from mmcli.stages import Context
-from mmcli.tasks import Task
 
 
 def say(
@@ -32,11 +30,11 @@ def say(
 ) -> dict[str, Any]:
     """The leaderboard on val, best first, with the references among its rows; and one sentence of verdict."""
     val, task = dataset.splits["val"], dataset.task
-    entries = [_entry("fused", layout.short(a.config["method"]), a, loading.OUTPUTS, val, task) for a in made]
+    entries = [_entry("fused", layout.short(a.config["method"]), a, loading.OUTPUTS, dataset) for a in made]
     for artifact in encoders.values():
         name = f"{artifact.config['column']} ({layout.short(artifact.config['architecture'])})"
-        entries.append(_entry("column", name, artifact, loading.EMBEDDINGS, val, task))
-    known = baselines.outputs(reference, task)
+        entries.append(_entry("column", name, artifact, loading.EMBEDDINGS, dataset))
+    known = baselines.outputs(reference, dataset)
     entries += [Entry("baseline", name, task.outputs.gather(known[name], val)) for name in baselines.names(reference)]
     ranked = leaderboard.rank([*entries, *refused], dataset.targets[val], task, context.seed)
     said = leaderboard.verdict(ranked, task)
@@ -61,10 +59,10 @@ def say(
     return data
 
 
-def _entry(kind: str, name: str, artifact: Artifact, file: str, val: Tensor, task: Task) -> Entry:
+def _entry(kind: str, name: str, artifact: Artifact, file: str, dataset: Dataset) -> Entry:
     found = artifact.metrics
     seeds = tuple(found.get("seeds", ()))
-    outputs = task.outputs.gather(loading.outputs(artifact, task, file), val)
+    outputs = dataset.task.outputs.gather(loading.outputs(artifact, dataset, file), dataset.splits["val"])
     return Entry(kind, name, outputs, seeds, found["parameters"], found["seconds"], found.get("latency_ms"))
 
 
@@ -86,7 +84,12 @@ def _write_board(ranked: Sequence[Ranked], said: str, made: Sequence[Artifact], 
         parents=parents,
         fingerprint=fingerprint,
     ) as draft:
-        draft.write_json("leaderboard.json", leaderboard.as_json(ranked, said, task))
+        # What is written tells how long methods took; the hash is of their order and their scores.
+        draft.volatile |= {"leaderboard.json", "leaderboard.md", "leaderboard.png"}
+        told = leaderboard.as_json(ranked, said, task)
+        clock = {"seconds", "latency_ms"}
+        draft.metrics["rows"] = [{key: value for key, value in row.items() if key not in clock} for row in told["rows"]]
+        draft.write_json("leaderboard.json", told)
         text = leaderboard.markdown(*leaderboard.table(ranked, task.primary_metric), said)
         store.write_atomic(draft.path / "leaderboard.md", text.encode())
         shown_rows = [(row.entry.name, row.entry.kind, row.score) for row in ranked if row.score is not None]
@@ -98,7 +101,7 @@ def _write_board(ranked: Sequence[Ranked], said: str, made: Sequence[Artifact], 
 def _explain(artifact: Artifact, dataset: Dataset, context: Context) -> dict[str, Any]:
     """The columns' mean weights over val rows, of all and by class."""
     method, names = artifact.config["method"], list(artifact.config["encoders"])
-    found = tensors.load(artifact.file(loading.OUTPUTS)).get("weights")
+    found = tensors.of(artifact, loading.OUTPUTS).get("weights")
     if found is None:
         context.console.note(f"{method} has no weights to show")
         return {}

@@ -65,6 +65,11 @@ class Plan:
         return layout.fusion(self.method)
 
     @property
+    def reads_features(self) -> bool:
+        """Whether there is a head over features: not where the columns' own predictions are fused."""
+        return bool(registry.resolve("fusions", self.method).literals.get("ABOUT", {}).get("family") != "decision")
+
+    @property
     def sources(self) -> dict[str, str]:
         return {name: artifact.config["column"] for name, artifact in self.encoders.items()}
 
@@ -92,9 +97,11 @@ def _plan(method: str, encoders: dict[str, Artifact], dataset: Dataset, options:
     settings = context.settings.for_stage("fuse")
     info = registry.resolve("fusions", method)
     config = settings.part("fusions", method)
-    if options.order and not info.literals.get("ABOUT", {}).get("ordered") and ALL not in options.methods:
+    about = info.literals.get("ABOUT", {})
+    ordered = about.get("ordered") or (about.get("memory") == "lead" and dataset.task.tokens == "whole")
+    if options.order and not ordered and ALL not in options.methods:
         raise ConfigError(f"--order: the method {method} does not look at the order of the columns", "Leave it out.")
-    if options.head and info.literals.get("ABOUT", {}).get("family") == "decision" and ALL not in options.methods:
+    if options.head and about.get("family") == "decision" and ALL not in options.methods:
         raise ConfigError(
             f"--head: {method} fuses the columns' own predictions, and has no head over features", "Leave it out."
         )
@@ -111,7 +118,7 @@ def _plan(method: str, encoders: dict[str, Artifact], dataset: Dataset, options:
     if options.modality_dropout is not None:
         training = training.model_copy(update={"modality_dropout": options.modality_dropout})
         on_embeddings = on_embeddings.model_copy(update={"modality_dropout": options.modality_dropout})
-    head = head_of(dataset.task, settings, options.head)
+    head = head_of(dataset.task, settings, options.head, _lead_head(method, encoders, dataset))
     with torch.device("meta"):
         build_head(method, config.model_dump(), dict.fromkeys(encoders, 8), dict.fromkeys(encoders, ""), dataset.task, head)
     wide = {name: own.config["head"]["config"].get("dim") for name, own in encoders.items()}
@@ -137,6 +144,17 @@ def _plan(method: str, encoders: dict[str, Artifact], dataset: Dataset, options:
     said += [["time", options.time_budget]] if options.time_budget else []
     fingerprint = store.digest([plan.parents, list(encoders), said, context.device, context.precision, *sources])
     return replace(plan, command=_command(method, options, context), fingerprint=fingerprint)
+
+
+def _lead_head(method: str, encoders: Mapping[str, Artifact], dataset: Dataset) -> tuple[str, dict[str, Any]] | None:
+    """For texts the head of the column that leads, with its options; nothing of it reads steps in order where the method gives
+    none."""
+    if dataset.task.tokens != "whole":
+        return None
+    own = next(iter(encoders.values())).config["head"]
+    kind = registry.load("fusions", method)
+    unread = {"ctc_weight": 0.0} if "ctc_weight" in own["config"] and kind.memory != "lead" else {}
+    return own["name"], {**own["config"], **unread}
 
 
 def _training(options: Options, training: TrainingConfig) -> TrainingConfig:

@@ -59,6 +59,7 @@ def make(plan: Plan, options: Options, dataset: Dataset, compute: Compute, conte
         seed=context.seed,
         parents=plan.parents,
         fingerprint=plan.fingerprint,
+        anew=context.force and say,
     ) as draft:
         started = time.monotonic()
         (_train_through if options.train_encoders else _train)(plan, dataset, compute, context, draft)
@@ -104,9 +105,9 @@ class _Embeddings:
 
     @classmethod
     def of(cls, plan: Plan, dataset: Dataset) -> Self:
-        features = {name: fusion_job.embeddings(artifact) for name, artifact in plan.encoders.items()}
+        features = {name: fusion_job.embeddings(artifact, dataset) for name, artifact in plan.encoders.items()}
         if plan.out_of_fold:
-            taught = {name: fusion_job.embeddings(artifact, out_of_fold=True) for name, artifact in plan.encoders.items()}
+            taught = {name: fusion_job.embeddings(own, dataset, out_of_fold=True) for name, own in plan.encoders.items()}
             return cls(features, taught, {})
         shares = {name: fusion_job.swap_share(own, dataset) for name, own in features.items()}
         return cls(features, features, shares if plan.on_embeddings.swap else {})
@@ -138,12 +139,16 @@ def _on_embeddings(
 
 
 def _begin_as_the_lead(head: FusionHead, plan: Plan, dataset: Dataset) -> None:
-    """Where answers are read off the steps of the first column, its own head reads them from the start."""
-    if not head.head.reads_steps:
+    """Where tokens stay those of the first column, its own head reads them from the start."""
+    if head.fusion.memory != "lead" or not head.fusion.order_sensitive:
         return
     own = loading.load_encoder(dataset, next(iter(plan.encoders.values()))).head
-    if type(own) is type(head.head) and own.dim == head.head.dim:
-        head.head.load_state_dict(own.state_dict())
+    weights = own.state_dict()
+    alike = {key: value.shape for key, value in weights.items()} == {
+        key: value.shape for key, value in head.head.state_dict().items()
+    }
+    if type(own) is type(head.head) and alike:
+        head.head.load_state_dict(weights)
 
 
 def _train_through(plan: Plan, dataset: Dataset, compute: Compute, context: Context, draft: Draft) -> None:
@@ -184,15 +189,15 @@ def _train_through(plan: Plan, dataset: Dataset, compute: Compute, context: Cont
 
 @torch.no_grad()
 def _latency_ms(heads: Heads, features: Mapping[str, FeatureTable], compute: Compute) -> float:
-    """Median milliseconds of F and its head on 32 rows whose embeddings are there."""
+    """Median milliseconds of F and its head on 32 rows whose embeddings are there, any search for answers included."""
     rows = len(next(iter(features.values())).present)
     index = torch.arange(32) % rows
     batch = {name: own.gather(index).float().to(compute.device) for name, own in features.items()}
-    times = []
+    times, kind = [], heads.task.outputs
     with compute.threading():
         for _ in range(15):
             started = time.perf_counter()
-            heads(batch)
+            kind.answered(kind.plain(heads(batch).outputs))
             if compute.device.type == "cuda":
                 torch.cuda.synchronize(compute.device)
             times.append(time.perf_counter() - started)
@@ -208,15 +213,17 @@ def _keep(
     dataset: Dataset,
     draft: Draft,
 ) -> None:
-    draft.tensors[loading.OUTPUTS] = tensors.save(draft.path / loading.OUTPUTS, saved.save())
     val = dataset.splits["val"]
+    scores_val = dataset.task.score(saved.of(val), dataset.targets[val])
+    draft.tensors[loading.OUTPUTS] = tensors.save(draft.path / loading.OUTPUTS, saved.save())
     draft.metrics.update(
         primary_metric=dataset.task.primary_metric,
         higher_is_better=dataset.task.primary_higher_is_better,
-        val=dataset.task.score(saved.of(val), dataset.targets[val]),
+        val=scores_val,
         seeds=list(scores),
         best_epochs=[own.best_epoch for own in trained],
         soups=[own.soup for own in trained],
         parameters=parameter_count(heads),
         latency_ms=latency_ms,
     )
+    draft.measured.add("latency_ms")

@@ -8,6 +8,7 @@ than may be, the goal picks one. The result holds all weights, so that it stands
 from __future__ import annotations
 
 import time
+from importlib.util import find_spec
 from typing import Any
 
 from mmcli import registry
@@ -45,8 +46,9 @@ def run(options: Options, context: Context) -> Outcome:
     parts = _parts(options, compute, context)
     said = {name: part.config.model_dump() for name, part in parts.items()}
     sources = filter(None, (registry.source_digest(type(part)) for part in parts.values()))
+    absent = sorted(name for part in parts.values() for name in part.packages if find_spec(name) is None)
     origin = store.digest([base.parent(), context.seed, str(compute)])
-    work = store.digest([origin, settings.values.get("training", {}), options.time_budget, options.trials, *sources])
+    work = store.digest([origin, settings.values.get("training", {}), options.time_budget, options.trials, *sources, *absent])
     choice = [options.goal, options.pick, options.max_drop, options.coverage]
     fingerprint = store.digest([work, said, *choice])
     context.console.note(f"optimize: from {base.name}, on {compute}; goal: {options.pick or options.goal}")
@@ -77,6 +79,7 @@ def run(options: Options, context: Context) -> Outcome:
         parents=parents,
         fingerprint=fingerprint,
         late=late,
+        anew=context.force,
     ) as draft:
         work_now = Work(options, bench, draft, time.monotonic() + options.time_budget)
         if before is not None:
@@ -119,7 +122,12 @@ def _parts(options: Options, compute: Compute, context: Context) -> dict[str, Op
     """The steps that are taken, in order."""
     wanted, settings = steps_of(options, compute), context.settings.for_stage("optimize")
     settings.refuse_unused("optimizations", wanted, "optimize")
-    return {name: registry.load("optimizations", name)(settings.part("optimizations", name)) for name in wanted}
+    parts = {name: registry.load("optimizations", name)(settings.part("optimizations", name)) for name in wanted}
+    idle = settings.typed_under("training", "optimize")
+    if idle and not options.join and not any(part.trains for part in parts.values()):
+        said = f"--set {idle[0]}: none of the steps that are taken trains: {', '.join(parts)}"
+        raise ConfigError(said, "Leave it out, or take one that does.")
+    return parts
 
 
 def steps_of(options: Options, compute: Compute) -> list[str]:
@@ -163,7 +171,7 @@ def bench_for(
         dataset=dataset,
         base=base,
         encoders=encoders,
-        features={name: fusion_job.embeddings(own) for name, own in encoders.items()},
+        features={name: fusion_job.embeddings(own, dataset) for name, own in encoders.items()},
         heads={name: loading.load_encoder(dataset, own).head for name, own in encoders.items()},
         fusions=tuple(loading.fresh_fusions(context.root)),
         settings=settings,

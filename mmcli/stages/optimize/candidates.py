@@ -20,7 +20,7 @@ from mmcli.models.recipe import Recipe
 from mmcli.optimizations import Candidate
 from mmcli.selection import tradeoff
 from mmcli.selection.tradeoff import Row
-from mmcli.stages.optimize.work import CANDIDATES, RECIPE, TABLE, Work
+from mmcli.stages.optimize.work import CANDIDATES, RECIPE, Work
 from mmcli.stages.optimize.writing import measured, write
 
 
@@ -31,7 +31,7 @@ def measure(candidate: Candidate, work: Work, *steps: str) -> Row:
     try:
         if candidate.file is not None:
             candidate.file.parent.mkdir(parents=True, exist_ok=True)
-            signals = runners.batch_of(candidate.network, bench.dataset, 4, bench.compute)
+            signals = runners.longest_rows(candidate.network, bench.dataset, 4, bench.compute)
             runners.write(candidate.way, candidate.network, signals, candidate.file, candidate.whole)
         own = runners.runner(candidate.way, candidate.network, bench.compute, candidate.file)
         columns = {name: bench.dataset.column(name).select(val) for name in candidate.network.inputs}
@@ -112,7 +112,10 @@ def keep_candidates(work: Work) -> None:
         said = {"recipe": candidate.recipe.as_dict(), "way": candidate.way, "weights": home}
         store.write_atomic(folder / RECIPE, json.dumps(said).encode())
         if candidate.file is not None:
-            shutil.copy2(candidate.file, folder / candidate.file.name)
+            shutil.copyfile(candidate.file, folder / candidate.file.name)
+    files = [candidate.file for candidate, _ in work.found.values() if candidate.file is not None]
+    if found := runners.marks(files):
+        work.draft.metrics[runners.COMPILED_HERE] = found
 
 
 def measured_before(root: Path, origin: str, work: str, steps: Mapping[str, Any], pick: str | None) -> Artifact | None:
@@ -135,8 +138,7 @@ def measured_before(root: Path, origin: str, work: str, steps: Mapping[str, Any]
 def take_again(before: Artifact, steps: Mapping[str, Any], work: Work, late: dict[str, Any]) -> None:
     """Picks another of the models that were measured before: nothing is trained, nothing measured anew. A goal picks among
     those that these steps made."""
-    bench, table = work.bench, before.json(TABLE)
-    rows = [Row.from_dict(entry) for entry in table["rows"]]
+    bench, (table, rows) = work.bench, tradeoff.told(before)
     work.reference = table["reference"]
     reference = next(row for row in rows if row.name == work.reference)
     rows = [replace(row, allowed=_may_be_picked(row, reference, work.options.max_drop)) for row in rows]
@@ -146,12 +148,28 @@ def take_again(before: Artifact, steps: Mapping[str, Any], work: Work, late: dic
     work.history = before.metrics["history"]
     work.steps = before.metrics["steps"]
     name = name_picked(work, [row for row in work.rows if set(row.extra.get("steps", ())) <= set(steps)])
-    shutil.copytree(before.path / CANDIDATES, work.draft.path / CANDIDATES, dirs_exist_ok=True)
-    folder = work.draft.path / CANDIDATES / layout.safe(name)
-    said = json.loads((folder / RECIPE).read_text(encoding="utf-8"))
-    recipe = Recipe.of(replace(before, manifest={**before.manifest, "config": {"recipe": said["recipe"]}}))
-    weights = tensors.load(folder.with_name(said["weights"]) / loading.WEIGHTS)
-    network = recipe.build(bench.dataset, weights).to(bench.compute.device)
-    file = folder / runners.FILES[said["way"]] if said["way"] in runners.FILES else None
-    candidate = Candidate(name, network, recipe, said["way"], file)
-    write(candidate, runners.runner(said["way"], network, bench.compute, file), work, late)
+    _copy_candidates(before, work)
+    inside = f"{CANDIDATES}/{layout.safe(name)}"
+    said = before.json(f"{inside}/{RECIPE}")
+    with before.understood(inside):
+        home, way = str(said["weights"]), str(said["way"])
+        recipe = Recipe.from_dict(said["recipe"])
+    weights = tensors.of(before, f"{CANDIDATES}/{home}/{loading.WEIGHTS}")
+    if way == runners.AOT:
+        runners.require_own(before, f"{inside}/{runners.FILES[way]}")
+    with before.understood(inside):
+        network = loading.built(recipe, bench.dataset, weights).to(bench.compute.device)
+        file = work.draft.path / inside / runners.FILES[way] if way in runners.FILES else None
+        runner = runners.runner(way, network, bench.compute, file)
+    if runners.COMPILED_HERE in before.metrics:
+        work.draft.metrics[runners.COMPILED_HERE] = before.metrics[runners.COMPILED_HERE]
+    write(Candidate(name, network, recipe, way, file), runner, work, late)
+
+
+def _copy_candidates(before: Artifact, work: Work) -> None:
+    """All models that were kept, each of their files checked."""
+    for relative in before.manifest["files"]:
+        if relative.startswith(f"{CANDIDATES}/"):
+            to = work.draft.path / relative
+            to.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(before.file(relative), to)

@@ -27,7 +27,7 @@ def write(candidate: Candidate, own: runners.Runner, work: Work, late: dict[str,
     dataset, task = bench.dataset, bench.dataset.task
     draft.tensors[loading.WEIGHTS] = tensors.save(draft.path / loading.WEIGHTS, candidate.network.state_dict())
     if candidate.file is not None:
-        shutil.copy2(candidate.file, draft.path / candidate.file.name)
+        shutil.copyfile(candidate.file, draft.path / candidate.file.name)
     outputs = own.outputs({name: dataset.column(name) for name in candidate.network.inputs}, bench.compute.device)
     draft.tensors[loading.OUTPUTS] = tensors.save(draft.path / loading.OUTPUTS, task.outputs.save(outputs))
     val = dataset.splits["val"]
@@ -41,6 +41,7 @@ def write(candidate: Candidate, own: runners.Runner, work: Work, late: dict[str,
         "picked": candidate.name,
     }
     draft.volatile.update({TABLE, FIGURE})
+    draft.measured |= {"before", "after", "history", "steps", runners.COMPILED_HERE}
     table = {"metric": task.primary_metric, "picked": row.name, "reference": work.reference}
     draft.write_json(TABLE, {**table, "rows": [r.as_dict() for r in work.rows]})
     draft.metrics.update(
@@ -82,7 +83,7 @@ def _draw(work: Work, picked: str) -> None:
 
 def measured(artifact: Artifact) -> list[Row]:
     """All models that were tried for an optimised one."""
-    return [Row.from_dict(entry) for entry in artifact.json(TABLE)["rows"]]
+    return tradeoff.told(artifact)[1]
 
 
 def say(artifact: Artifact, dataset: Dataset, context: Context, max_drop: float) -> None:

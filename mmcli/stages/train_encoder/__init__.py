@@ -9,15 +9,13 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 
-from mmcli import registry
 from mmcli.artifacts.store import Artifact
 from mmcli.data import memory
 from mmcli.data.dataset import Dataset
-from mmcli.errors import ConfigError, MmcliError, combine, unknown
+from mmcli.errors import ConfigError
 from mmcli.jobs import encoder as encoder_job
 from mmcli.models import loading
 from mmcli.options.train_encoder import Options
-from mmcli.options.training import AUTO
 from mmcli.reporting.metrics import shown
 from mmcli.stages import Context, Outcome
 from mmcli.stages.train_encoder.candidates import Bench, Candidate, candidates_of, short_name
@@ -36,8 +34,8 @@ def run(options: Options, context: Context) -> Outcome:
         ConfigError: an unknown column or architecture, or one that does not take the column's signals or its preprocessing.
         ArtifactError: there is no preprocessed table.
     """
+    options.foresee(context.root)
     dataset = Dataset.open(context.root)
-    _check_names(options, dataset)
     several = len(dataset.inputs) > 1 and device.choose(context.device).device.type == "cpu"
     with device.threads(1 if several else context.threads):
         return _run(options, dataset, several, context)
@@ -68,6 +66,9 @@ def _run(options: Options, dataset: Dataset, several: bool, context: Context) ->
     due = [column for column in columns if context.force or not fresh(candidates[column], bench)]
     if not due:
         context.console.note("train-encoder: up to date")
+    for candidate in every:
+        if candidate.note and candidate.column in due:
+            context.console.note(f"{candidate.name}: {candidate.note}")
     if at_once > 1 and len(due) > 1:
         with context.console.side_by_side(), helped(due, dataset, options, context) as queue:
             working(queue, lambda name, seconds: train_input(candidates[name], replace(bench, seconds=seconds)))
@@ -83,21 +84,6 @@ def _run(options: Options, dataset: Dataset, several: bool, context: Context) ->
     missing = [name for name in dataset.inputs if name not in best and not loading.fresh_encoders(context.root, name)]
     fuse = f"mmcli fuse --method {dataset.task.default_fusion}"
     return Outcome({"encoders": data}, shlex.join(["mmcli", "train-encoder", *missing]) if missing else fuse)
-
-
-def _check_names(options: Options, dataset: Dataset) -> None:
-    errors: list[MmcliError] = [
-        ConfigError(unknown("input", column, dataset.inputs)) for column in options.columns if column not in dataset.inputs
-    ]
-    for architecture in options.architectures:
-        if architecture != AUTO:
-            try:
-                registry.trust(architecture)
-                registry.resolve("encoders", architecture)
-            except ConfigError as error:
-                errors.append(ConfigError(f"--arch {architecture}: {error.message}", error.remedy))
-    if errors:
-        raise combine(errors)
 
 
 def _check_flags(options: Options, candidates: Sequence[Candidate], context: Context) -> None:

@@ -22,6 +22,7 @@ from mmcli.options.train_encoder import Options
 from mmcli.options.training import AUTO, asked
 from mmcli.pretrained import weights as pretrained
 from mmcli.stages import Context
+from mmcli.stages.train_encoder.steps import with_room
 from mmcli.training.config import ComputeConfig, TrainingConfig
 from mmcli.training.device import Compute
 
@@ -52,6 +53,8 @@ class Candidate:
     races: bool
     """Whether it came by `auto`."""
     fingerprint: str
+    note: str = ""
+    """What was decided that is to be said."""
 
     @property
     def name(self) -> str:
@@ -147,11 +150,14 @@ def _candidate(column: str, name: str, races: bool, found: Input, bench: Bench) 
         defaults = {**literals.get("TRAINING", {}), **pretrained.training(config.tune)}
         training = _training(options, TrainingConfig.of(settings, **defaults))
         _check_preprocessing(column, name, kind, config, found)
+    task = bench.dataset.task
+    head = head_of(task, settings, options.head, task.head_for(found.spec.kind, found.in_order(name), _seconds(column, bench)))
+    note = ""
+    if kind.may_halve and config.stride == 4 and "stride" not in settings.said_of("encoders", name):
+        config, note = with_room(config, head, column, bench.dataset)
     with torch.device("meta"):  # says at once whether the two fit
         build_encoder(name, config.model_dump(), found.spec)
     parent = bench.dataset.artifact.parent(column)
-    task = bench.dataset.task
-    head = head_of(task, settings, options.head)
     tokens = {"bounded": BOUNDED, "whole": 0}[task.tokens] if options.tokens is None else options.tokens
     said = [config.model_dump(), head, training.model_dump(), tokens, options.unlabelled, options.folds, starts_from]
     computed = ComputeConfig.of(settings).model_dump(exclude_defaults=True)
@@ -160,7 +166,15 @@ def _candidate(column: str, name: str, races: bool, found: Input, bench: Bench) 
     said += [["time", options.time_budget]] if options.time_budget else []
     sources = filter(None, map(registry.source_digest, (kind, registry.load("heads", head["name"]))))
     placed = [context.seed, context.device, context.precision, *sources]
-    return Candidate(column, name, config, head, training, tokens, races, store.digest([parent, said, placed]))
+    digest = store.digest([parent, said, placed])
+    return Candidate(column, name, config, head, training, tokens, races, digest, note)
+
+
+def _seconds(column: str, bench: Bench) -> float:
+    """How much sound train has, in seconds; 0 of other inputs."""
+    step_s = bench.dataset.input(column).first.step_s
+    lengths = bench.dataset.column(column).lengths if step_s else None
+    return 0.0 if lengths is None else float(lengths[bench.dataset.splits["train"]].sum()) * step_s
 
 
 def _training(options: Options, training: TrainingConfig) -> TrainingConfig:

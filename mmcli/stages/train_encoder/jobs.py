@@ -15,7 +15,7 @@ from mmcli.models.networks import ColumnModel
 from mmcli.models.recipe import build_answer, build_encoder
 from mmcli.signals import Source
 from mmcli.stages.train_encoder.candidates import Bench, Candidate
-from mmcli.training import device, fitting, measuring
+from mmcli.training import checkpoint, device, fitting, measuring
 from mmcli.training.config import ComputeConfig
 from mmcli.training.job import Job
 from mmcli.training.loop import CHECKPOINT
@@ -61,8 +61,9 @@ def job_for(candidate: Candidate, bench: Bench, folder: Path) -> tuple[ColumnMod
 def _with_largest_batch(job: Job, bench: Bench) -> Job:
     """The job with as large a batch as fits, and a learning rate to match; once found, it holds for the job's folder."""
     note = job.folder / BATCH_SIZE
-    if note.is_file():
-        rows = int(note.read_text())
+    told = note.read_bytes() if note.is_file() else b""
+    if told.isdigit() and int(told):
+        rows = int(told)
     else:
         rows, why = fitting.largest_batch(job)
         store.write_atomic(note, str(rows).encode())
@@ -75,7 +76,7 @@ def _warm(candidate: Candidate, encoder: Encoder, prepared: Source, seed: int, f
     reason = warmstart.unfit(encoder, bench.dataset.input(candidate.column).spec.kind)
     if reason:
         bench.context.console.note(f"{candidate.name}: no warm start, {reason}")
-    elif not (folder / CHECKPOINT).exists():
+    elif not checkpoint.is_whole(folder / CHECKPOINT):
         warmstart.warm(
             encoder,
             candidate.column,

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from mmcli.artifacts import layout, store
+from mmcli.artifacts.disk import swept
 from mmcli.artifacts.lock import locked
 from mmcli.encoders import parameter_count
 from mmcli.options.train_encoder import Options
@@ -22,6 +23,8 @@ from mmcli.stages.train_encoder.jobs import job_for
 from mmcli.training.answering import outputs_of
 from mmcli.training.loop import rehearse
 
+NOTE = "fingerprint"
+"""Where an entrant's folder says what it is of."""
 MOST_RACING = 0.3
 """Share of an input's time that a race may take."""
 
@@ -35,10 +38,13 @@ def let_race(candidates: Sequence[Candidate], bench: Bench) -> dict[str, Any]:
     key = _key(entrants, options)
     if not context.force and (record := _known(entrants, bench)):
         return record
-    folder = f"encoders/{layout.safe(entrants[0].column)}/.race"
-    (context.root / folder).mkdir(parents=True, exist_ok=True)
-    with locked(context.root, folder):
-        record = {"key": key, **_run_race(entrants, bench, context.root / folder)}
+    folder = race_of(context.root, entrants[0].column)
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(context.root, folder.relative_to(context.root).as_posix()):
+        if context.force:
+            shutil.rmtree(folder)
+        swept(folder, all_of_them=True)
+        record = {"key": key, **_run_race(entrants, bench, folder)}
     by_hand = [candidate.architecture for candidate in candidates if not candidate.races]
     return {**record, "kept": [*record["kept"], *by_hand]}
 
@@ -82,7 +88,8 @@ def _run_race(entrants: Sequence[Candidate], bench: Bench, folder: Path) -> dict
         seconds = min(limits) / len(entrants) if limits else None
         done, over = rehearse(job, bench.context.console, epochs, seconds)
         kind = bench.dataset.task.outputs
-        outputs[entrant.architecture] = kind.to(outputs_of(job, val.to(bench.compute.device)), torch.device("cpu"))
+        found = kind.to(outputs_of(job, val.to(bench.compute.device)), torch.device("cpu"))
+        outputs[entrant.architecture] = kind.glimpse(found)
         table[entrant.architecture] = {
             "epochs": done,
             "over": over,
@@ -95,14 +102,19 @@ def _run_race(entrants: Sequence[Candidate], bench: Bench, folder: Path) -> dict
     return {"kept": [name for name, standing in standings.items() if standing.kept], "table": rows}
 
 
+def race_of(root: Path, column: str) -> Path:
+    """Where the race of an input runs."""
+    return root / "encoders" / layout.safe(column) / ".race"
+
+
 def track_of(folder: Path, entrant: Candidate) -> Path:
     """Where an entrant's checkpoint lies; what another race left there is gone."""
     own = folder / layout.safe(entrant.architecture)
-    note = own / "fingerprint"
-    if not (note.is_file() and note.read_text() == entrant.fingerprint):
+    note = own / NOTE
+    if not (note.is_file() and note.read_bytes() == entrant.fingerprint.encode()):
         shutil.rmtree(own, ignore_errors=True)
         own.mkdir(parents=True)
-        note.write_text(entrant.fingerprint)
+        store.write_atomic(note, entrant.fingerprint.encode())
     return own
 
 

@@ -2,19 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor
 
+from mmcli import registry
 from mmcli.data.dataset import Dataset
 from mmcli.models.networks import ColumnModel
 from mmcli.reporting.console import Console
 from mmcli.signals import Column, Source
-from mmcli.text.ctc import needed_steps
+from mmcli.text import lattice
 
 FIRST = 64
 """Rows that are looked at first, those that are the likeliest to be too short; all are counted only if one of them is."""
 MUCH = 0.01
 """Share of the rows from which on it matters."""
+
+
+def with_room(config: Any, head: Mapping[str, Any], column: str, dataset: Dataset) -> tuple[Any, str]:
+    """The options of an encoder with a `stride` of 4, or with one of 2 where more than `MUCH` of the train rows have texts that
+    need more than a step for each 4 of theirs; and then why."""
+    source, train = dataset.column(column), dataset.splits["train"]
+    train = train[source.present.cpu()[train]]
+    if not registry.load("heads", head["name"]).reads_steps or not len(train):
+        return config, ""
+    needed = lattice.needed(dataset.targets[train])
+    steps = torch.tensor(dataset.input(column).spec.shape[-1]) if source.lengths is None else source.lengths.cpu()[train]
+    short, still = (int((needed > (steps + stride - 1) // stride).sum()) for stride in (4, 2))
+    if short <= MUCH * len(train):
+        return config, ""
+    what = "columns of pixels" if source.lengths is None else "frames"
+    why = f"texts of {short:,} of {len(train):,} train rows need more than a step for 4 {what} (of {still:,} more than for 2)"
+    return config.model_copy(update={"stride": 2}), f"{why}: its stride is 2"
 
 
 def say_too_short(label: str, network: ColumnModel, prepared: Source, dataset: Dataset, console: Console) -> int:
@@ -24,7 +45,7 @@ def say_too_short(label: str, network: ColumnModel, prepared: Source, dataset: D
     train = train[prepared.present.cpu()[train]]
     if not network.head.reads_steps or not len(train):
         return 0
-    needed = torch.tensor([needed_steps([unit for unit in row if unit >= 0]) for row in dataset.targets[train].tolist()])
+    needed = lattice.needed(dataset.targets[train])
     lengths = prepared.lengths
     room = torch.ones(len(train)) if lengths is None else lengths.cpu()[train].float()
     order = (needed / room.clamp(min=1)).argsort(descending=True)

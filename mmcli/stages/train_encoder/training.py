@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmcli.artifacts import layout, store, tensors
+from mmcli.artifacts import store, tensors
+from mmcli.artifacts.disk import WRITING
+from mmcli.artifacts.lock import locked
 from mmcli.artifacts.store import Artifact, Draft
 from mmcli.encoders import parameter_count
+from mmcli.errors import BusyError
 from mmcli.jobs import fusion as fusion_job
 from mmcli.layers.blocks import bounded_tokens
 from mmcli.models import loading
@@ -22,10 +26,11 @@ from mmcli.reporting.metrics import shown
 from mmcli.signals import Features
 from mmcli.stages.train_encoder.candidates import Bench, Candidate, short_name
 from mmcli.stages.train_encoder.jobs import BATCH_SIZE, job_for
-from mmcli.stages.train_encoder.race import let_race, track_of
+from mmcli.stages.train_encoder.race import NOTE, let_race, race_of, track_of
 from mmcli.stages.train_encoder.steps import say_too_short
-from mmcli.training import device
+from mmcli.training import checkpoint, device
 from mmcli.training.answering import outputs_of
+from mmcli.training.data import LONG_ROWS
 from mmcli.training.job import Job
 from mmcli.training.loop import CHECKPOINT, LOG, train
 from mmcli.training.measuring import CHOICE
@@ -55,7 +60,16 @@ def train_input(candidates: Sequence[Candidate], bench: Bench) -> list[Artifact]
     for place, candidate in enumerate(kept):
         left = bench.seconds and max(bench.seconds - (time.monotonic() - started), 1.0) / (len(kept) - place)
         made.append(make(candidate, record, replace(bench, seconds=left)))
+    _end_race(candidates[0].column, bench)
     return made
+
+
+def _end_race(column: str, bench: Bench) -> None:
+    """Takes away what a race left, whose entrants are all made or behind."""
+    raced = race_of(bench.context.root, column)
+    if raced.exists():
+        with suppress(BusyError), locked(bench.context.root, raced.relative_to(bench.context.root).as_posix()):
+            shutil.rmtree(raced, ignore_errors=True)
 
 
 def make(candidate: Candidate, record: Mapping[str, Any], bench: Bench) -> Artifact:
@@ -80,27 +94,29 @@ def make(candidate: Candidate, record: Mapping[str, Any], bench: Bench) -> Artif
         seed=context.seed,
         parents=dataset.artifact.parent(candidate.column),
         fingerprint=candidate.fingerprint,
+        anew=context.force,
     ) as draft:
-        raced = context.root / f"encoders/{layout.safe(candidate.column)}/.race"
         if candidate.races and record:
-            _take_over(track_of(raced, candidate), draft)
+            _take_over(track_of(race_of(context.root, candidate.column), candidate), draft)
         _train(candidate, bench, draft)
         if record and candidate.races:
             draft.metrics["race"] = dict(record)
+            draft.measured.add("race")
         score = f"val {dataset.task.primary_metric} {shown(draft.metrics['val'][dataset.task.primary_metric])}"
         context.console.detail(
             f"{candidate.column}, {short_name(candidate.architecture)}: {score} in {draft.metrics['seconds']:.1f} s"
         )
-    shutil.rmtree(raced / layout.safe(candidate.architecture), ignore_errors=True)
     return loading.read_encoder(context.root, candidate.column, candidate.architecture)
 
 
 def _take_over(track: Path, draft: Draft) -> None:
     """Training goes on where the race left it, unless it has gone further already."""
-    if not (draft.path / CHECKPOINT).exists():
-        for file in track.iterdir():
-            if file.name != "fingerprint":
-                (shutil.copytree if file.is_dir() else shutil.copy2)(file, draft.path / file.name)
+    if checkpoint.is_whole(draft.path / CHECKPOINT) or not checkpoint.is_whole(track / CHECKPOINT):
+        return
+    # The checkpoint last: where it lies, all that belongs to it does.
+    for file in sorted(track.rglob("*"), key=lambda file: file.name == CHECKPOINT):
+        if file.is_file() and file.name != NOTE and not file.name.endswith(WRITING):
+            store.write_atomic(draft.path / file.relative_to(track), file.read_bytes())
 
 
 def _train(candidate: Candidate, bench: Bench, draft: Draft) -> None:
@@ -114,27 +130,31 @@ def _train(candidate: Candidate, bench: Bench, draft: Draft) -> None:
     encoder.apart = False
     shutil.rmtree(draft.path / "warm-start", ignore_errors=True)
     draft.volatile.update({LOG, BATCH_SIZE, CHOICE})
+    draft.measured.add("compute")
     val = job.rows.splits["val"]
     network.head.settle(outputs_of(job, val), job.rows.targets[val])
     everything = torch.arange(len(dataset.rows), device=compute.device)
-    embeddings = _embed(job, encoder, column, everything, candidate.tokens)
+    if candidate.tokens:
+        embeddings = _embed(job, encoder, column, everything, candidate.tokens)
+    else:
+        with tensors.growing(draft.path / loading.TOKENS, "tokens") as grown:
+            embeddings = _embed_whole(job, encoder, column, everything, grown)
+        draft.tensors[loading.TOKENS] = {"tokens": ["float16", *grown.shape]}
     task, kind = dataset.task, dataset.task.outputs
     outputs = kind.to(outputs_of(job, everything), torch.device("cpu"))
+    val_rows, train_rows = dataset.splits["val"], dataset.splits["train"]
+    scores = task.score(kind.gather(outputs, val_rows), dataset.targets[val_rows])
+    learnt = task.score(task.taught(kind.glimpse(kind.gather(outputs, train_rows))), dataset.targets[train_rows])
     embeddings |= kind.save(outputs)
     if bench.options.folds:
         embeddings[fusion_job.OUT_OF_FOLD] = _out_of_fold(candidate, outputs, bench, draft.path)
     draft.tensors[loading.EMBEDDINGS] = tensors.save(draft.path / loading.EMBEDDINGS, embeddings)
     draft.tensors[loading.WEIGHTS] = tensors.save(draft.path / loading.WEIGHTS, network.state_dict())
-    val_rows, train_rows = dataset.splits["val"], dataset.splits["train"]
-    scores = {
-        "val": task.score(kind.gather(outputs, val_rows), dataset.targets[val_rows]),
-        "train": task.score(task.taught(kind.gather(outputs, train_rows)), dataset.targets[train_rows]),
-    }
     draft.metrics.update(
         primary_metric=task.primary_metric,
         higher_is_better=task.primary_higher_is_better,
-        val=scores["val"],
-        train={task.primary_metric: scores["train"][task.primary_metric]},
+        val=scores,
+        train={task.primary_metric: learnt[task.primary_metric]},
         best_epoch=trained.best_epoch,
         soup=trained.soup,
         epochs=len(trained.history),
@@ -169,17 +189,14 @@ def _out_of_fold(candidate: Candidate, outputs: Tensor, bench: Bench, folder: Pa
 
 @torch.no_grad()
 def _embed(job: Job, encoder: torch.nn.Module, column: str, index: Tensor, tokens: int) -> dict[str, Tensor]:
-    """Pooled features and at most `tokens` tokens of the rows `index`, float16; or, where that is 0, all tokens, ragged."""
+    """Pooled features and at most `tokens` tokens of the rows `index`, float16."""
     job.module.eval()
     parts: list[Features] = []
     with job.compute.autocast():
-        for batch in job.rows.in_order(index, 256):
+        for batch in job.rows.in_order(index, 256 if tokens else LONG_ROWS):
             features = encoder(batch.inputs[column])
-            own, mask = features.tokens, features.mask
-            own, mask = bounded_tokens(own.float(), mask, tokens) if tokens else (own, mask)
+            own, mask = bounded_tokens(features.tokens.float(), features.mask, tokens)
             parts.append(Features(features.pooled.half().cpu(), own.half().cpu(), mask.cpu(), features.present.cpu()))
-    if not tokens:
-        return _ragged(parts)
     mask = torch.cat([part.mask for part in parts])
     longest = max(int(mask.sum(1).max()), 1) if len(mask) else 1
     return {
@@ -190,12 +207,19 @@ def _embed(job: Job, encoder: torch.nn.Module, column: str, index: Tensor, token
     }
 
 
-def _ragged(parts: list[Features]) -> dict[str, Tensor]:
-    """The features of consecutive batches, the tokens of all rows one after the other: see `RaggedFeatures`."""
-    lengths = torch.cat([part.mask.sum(1) for part in parts])
-    return {
-        "pooled": torch.cat([part.pooled for part in parts]),
-        "tokens": torch.cat([part.tokens[part.mask] for part in parts]),
-        "offsets": torch.cat([lengths.new_zeros(1), lengths.cumsum(0)]),
-        "present": torch.cat([part.present for part in parts]),
-    }
+@torch.no_grad()
+def _embed_whole(job: Job, encoder: torch.nn.Module, column: str, index: Tensor, grown: tensors.Growing) -> dict[str, Tensor]:
+    """Pooled features of the rows `index`, float16, and where each row's tokens lie among those of all, one row's after the
+    other, which go to the file batch by batch: see `RaggedFeatures`."""
+    job.module.eval()
+    pooled, present, lengths = [], [], []
+    with job.compute.autocast():
+        for batch in job.rows.in_order(index, 256):
+            features = encoder(batch.inputs[column])
+            grown.add(features.tokens[features.mask].half())
+            pooled.append(features.pooled.half().cpu())
+            present.append(features.present.cpu())
+            lengths.append(features.mask.sum(1).cpu())
+    ends = torch.cat(lengths).cumsum(0)
+    offsets = torch.cat([ends.new_zeros(1), ends])
+    return {"pooled": torch.cat(pooled), "offsets": offsets, "present": torch.cat(present)}

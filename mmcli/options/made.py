@@ -1,0 +1,105 @@
+"""What earlier stages made, as far as flags must fit it: found wrong before torch is imported."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mmcli import registry
+from mmcli.artifacts import layout, store
+from mmcli.errors import ArtifactError, ConfigError, MmcliError, combine, unknown
+from mmcli.tables.finding import STDIN
+
+if TYPE_CHECKING:
+    from mmcli.options.columns import Roles
+    from mmcli.tables.reading import Table
+
+
+def schema_of(root: Path) -> dict[str, Any]:
+    """What `preprocess` found in the table.
+
+    Raises:
+        ArtifactError: there is no preprocessed table.
+    """
+    schema: dict[str, Any] = store.read(root, layout.PREPROCESS, "preprocess", "mmcli preprocess TABLE").json(layout.SCHEMA)
+    return schema
+
+
+def wrong_inputs(root: Path, asked: Mapping[str, Iterable[str]]) -> list[MmcliError]:
+    """Flag -> names of inputs: those that the preprocessed table lacks, as errors."""
+    known = list(schema_of(root)["inputs"])
+    return [
+        ConfigError(f"{flag} {name}: {unknown('input', name, known)}" if flag else unknown("input", name, known))
+        for flag, names in asked.items()
+        for name in names
+        if name not in known
+    ]
+
+
+def columns_of(root: Path) -> list[str]:
+    """The columns of the table that was preprocessed."""
+    schema = schema_of(root)
+    roles = schema["roles"]
+    known = [*schema["targets"], *schema["columns"], roles["split"], roles["group"], roles["id"], *roles["ignored"]]
+    return list(dict.fromkeys(name for name in known if name))
+
+
+def require_fused(root: Path) -> None:
+    """Raises ArtifactError where nothing was preprocessed under a root, or nothing fused, complete or not."""
+    schema_of(root)
+    if not layout.fusions(root):
+        raise ArtifactError(
+            f"there is no fused model in {root}", 'Run "mmcli fuse" first, or name another folder with --artifacts.'
+        )
+
+
+def check_roles(path: Path, encoding: str | None, delimiter: str | None, roles: Roles) -> None:
+    """Raises an error that names all that is wrong with `roles` by the header of the table at `path`."""
+    from mmcli.tables.reading import open_table
+
+    errors = [] if path == STDIN else wrong_names(open_table(path, encoding, delimiter), roles)
+    if errors:
+        raise combine(errors)
+
+
+def wrong_names(table: Table, roles: Roles) -> list[MmcliError]:
+    """Every name in `roles` that is no column, no modality, no task or no folder, as errors that suggest the nearest."""
+    from mmcli.media import addresses
+    from mmcli.media import files as media
+
+    flags: list[tuple[str, str | None]] = [("--split", roles.split), ("--group", roles.group), ("--id", roles.id)]
+    flags += [("--target", name) for name in roles.target]
+    flags += [("--input", name) for name in roles.inputs] + [("--ignore", name) for name in roles.ignore]
+    flags += [("--type", name) for name in roles.types]
+    errors: list[MmcliError] = []
+    for flag, name in flags:
+        if name is not None:
+            try:
+                table.require(name, flag)
+            except MmcliError as error:
+                errors.append(error)
+    for column, kind in roles.types.items():
+        errors += _wrong_part("modalities", kind, f"--type {column}={kind}:")
+    if roles.task:
+        errors += _wrong_part("tasks", roles.task, "--task")
+    errors += [
+        ConfigError(f"--target {name} is also an --input", "A model would only copy it.")
+        for name in roles.target
+        if name in roles.inputs
+    ]
+    if roles.media_root and not addresses.is_address(roles.media_root) and not media.exists(roles.media_root):
+        errors.append(ConfigError(f"--media-root {roles.media_root}: there is no such folder"))
+    return errors
+
+
+def _wrong_part(room: str, name: str, flag: str) -> list[MmcliError]:
+    """What is wrong with a part's name, or with the file that it names."""
+    if registry.in_file(name):
+        try:
+            registry.load(room, name)
+        except ConfigError as error:
+            return [ConfigError(f"{flag} {error.message}", error.remedy)]
+    elif name not in registry.parts(room):
+        return [ConfigError(f"{flag} {unknown(registry.ROOMS[room], name, registry.parts(room))}")]
+    return []

@@ -1,0 +1,83 @@
+"""Which texts are likely by themselves: a language model over the units of a target, of its train texts and a file of more."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mmcli.errors import DataError
+from mmcli.text.ngram import NGram
+from mmcli.text.prefixes import Floats
+from mmcli.text.units import Units
+
+MOST_BYTES = 32 << 20
+"""Of a file of texts: its n-grams are kept with the task, and read by each command."""
+ORDERS = {"char": 5, "word": 3, "bpe": 3}
+"""Units that are looked at together, the next one counted."""
+
+
+def lines(path: Path) -> list[str]:
+    """The texts of a file, one a line, without empty ones.
+
+    Raises:
+        DataError: it is not there, too large, no UTF-8, or has no text.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(
+            f"--lm-text {path}: it cannot be read ({error.strerror or error})", "Give a text file, one sentence a line."
+        ) from None
+    if len(content) > MOST_BYTES:
+        raise DataError(
+            f"--lm-text {path} has {len(content) / (1 << 20):.0f} MB, more than {MOST_BYTES >> 20}",
+            "Give a part of it: the sentences that are most like the target's.",
+        )
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        row = content[: error.start].count(b"\n") + 1
+        raise DataError(
+            f"--lm-text {path}: line {row} is no UTF-8 (byte {content[error.start]:#04x})", "Save it as a text file in UTF-8."
+        ) from None
+    found = [line for line in text.splitlines() if line.strip()]
+    if not found or "\0" in text:
+        what = "it has no text" if not found else "it is no text file: it holds bytes of zero"
+        raise DataError(f"--lm-text {path}: {what}", "Give a text file, one sentence a line.")
+    return found
+
+
+def fit(texts: Sequence[str], more: Sequence[str], units: Units) -> dict[str, list[int]]:
+    """The n-grams of texts that have only `units`, and of more that may have others, as plain JSON. A unit that cannot be an
+    answer counts as one of a kind behind them all, so that what stands beside it is not taken for neighbours."""
+    other = _answers(units) + 1
+    ids = [units.ids(text) for text in texts] + [units.ids_with(text, other) for text in more]
+    made = NGram.fit([[min(unit, other) for unit in row] for row in ids], ORDERS[units.kind], other + 1, 0)
+    return {name: array.tolist() for name, array in made.state().items()}
+
+
+class Likely:
+    """The language model of a fitted task, of as many numbers as its lattices have; the blank, 0, is the end of a text."""
+
+    eos = 0
+
+    def __init__(self, grams: Mapping[str, Any], units: Units) -> None:
+        self.model = NGram.from_state({name: np.asarray(own, np.int64) for name, own in grams.items()})
+        self.other = _answers(units) + 1
+        self.missing = max(len(units) - self.other, 0)
+
+    def next_log_probs(self, prefix: tuple[int, ...], /) -> Floats:
+        """Of all units [V] after a text's beginning."""
+        if not self.missing:
+            return self.model.next_log_probs(prefix)
+        found = self.model.next_log_probs(tuple(min(unit, self.other) for unit in prefix))
+        padded: Floats = np.concatenate([found, np.full(self.missing, found[-1])])
+        return padded
+
+
+def _answers(units: Units) -> int:
+    """How many units can be an answer."""
+    return len(units) if units.kind == "bpe" else units.known

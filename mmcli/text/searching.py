@@ -1,0 +1,194 @@
+"""Finding the texts of many rows in lattices, as a `Search` says; choosing the search on val, and how sure its texts are.
+
+Confidence is the share of units that is expected to be right: a logistic curve over the log-probability of the text (over all
+alignments) a unit, its end counted, fitted to the shares on val (a fractional logit: Papke and Wooldridge 1996). At its optimum
+the mean over val is the mean share, whatever the slope. Before a model is settled it is that probability a unit itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mmcli.reporting.metrics import Array
+from mmcli.reporting.text_metrics import edits
+from mmcli.signals import Column
+from mmcli.text import Hypothesis, ctc, lattice, ngram
+from mmcli.text.beam import loops
+from mmcli.text.lattice import Lattice, Search
+from mmcli.text.prefixes import LanguageModel
+
+TOGETHER = 256
+"""Rows that are searched at once."""
+TUNED_ON = 500
+"""Rows of val, at most, by which weights are chosen."""
+BONUSES = (0.0, -0.5, 0.5, 1.0, 2.0)
+"""A unit, in nats."""
+STEEPEST, EASE = 50.0, 1e-4
+"""The steepest curve of confidence, and what keeps it from being so where rows are few."""
+
+Judge = Callable[[int, list[int]], Array]
+"""What a row (by its place) with such a text adds to the sums behind a metric."""
+
+
+def written(lattices: Column, lm: LanguageModel) -> list[list[int]]:
+    """The text of each row, by the search that the lattices come with."""
+    return [ids[0] for ids in _searched(lattices, lm, "written")]
+
+
+def nbest(lattices: Column, lm: LanguageModel, width: int) -> list[list[list[int]]]:
+    """Texts of each row that differ, best first: what is `written`, then the others that the search kept. Where it is greedy,
+    and keeps none, the others are those of a beam of that width by the lattice alone."""
+    if not Search.of(lattices).greedy:
+        return _searched(lattices, lm, "written")
+    first, others = written(lattices, lm), _searched(lattices, lm, "others", Search(width))
+    return [[ids, *(own for own in more if own != ids)] for ids, more in zip(first, others, strict=True)]
+
+
+def _searched(lattices: Column, lm: LanguageModel, name: str, search: Search | None = None) -> list[list[list[int]]]:
+    """What a search keeps of each row, in the order of its scores: of a greedy one the one text. Looked for once."""
+    kept = lattices.found if isinstance(lattices, Lattice) else {}
+    if name not in kept:
+        own = Search.of(lattices) if search is None else search
+        kept[name] = [
+            [found.ids for found in row] for index in _parts(lattices) for row in _hypotheses(lattices.select(index), lm, own)
+        ]
+    result: list[list[list[int]]] = kept[name]
+    return result
+
+
+def _parts(lattices: Column) -> Sequence[Tensor]:
+    return torch.arange(len(lattices), device=lattices.present.device).split(TOGETHER) if len(lattices) else ()
+
+
+def _hypotheses(lattices: Column, lm: LanguageModel, search: Search) -> list[list[Hypothesis]]:
+    values, lengths = lattice.padded(lattices)
+    if search.greedy:
+        return [[Hypothesis(ids, 0.0, 0.0)] for ids in ctc.greedy(values, lengths)]
+    return ctc.prefix_beam(values, lengths, search.beam, lm, search.lm_weight, search.length_bonus)
+
+
+def evidence(lattices: Column, texts: Sequence[Sequence[int]]) -> Array:
+    """[N]: the log-probability of each row's text over all alignments, a unit, its end counted; at most 0."""
+    longest = max(map(len, texts), default=0)
+    ids = torch.full((len(texts), max(longest, 1)), -1, dtype=torch.int64, device=lattices.present.device)
+    for row, own in enumerate(texts):
+        ids[row, : len(own)] = torch.tensor(own, dtype=torch.int64)
+    parts = [lattice.losses(lattices.select(index), ids[index]).double().cpu() for index in _parts(lattices)]
+    lost = torch.cat(parts).numpy() if parts else np.zeros(0)
+    found: Array = np.minimum(-lost / (np.array([len(own) for own in texts]) + 1), 0.0)
+    return found
+
+
+def confidence(lattices: Column, texts: Sequence[Sequence[int]]) -> Array:
+    """[N]: the share of units that is expected to be right; of lattices that nothing is settled by, the probability a unit."""
+    search, found = Search.of(lattices), evidence(lattices, texts)
+    return logistic((search.slope, search.intercept) if search.beam else None, found)
+
+
+def tuned(
+    lattices: Column,
+    right: Sequence[Sequence[int]],
+    lm: LanguageModel,
+    beam: int,
+    judge: Judge,
+    cost: Callable[[Array], float],
+) -> Search:
+    """The search of least cost on these rows, and the confidence of what it writes.
+
+    Weights are chosen from one n-best list of each row that is searched without a language model; that search then has to cost
+    less than greedy itself, else greedy is kept.
+
+    Args:
+        right: the units of each row's right text.
+        beam: prefixes kept; 1: greedy without more ado.
+        judge: the sums of a row with a text; `cost` is what is minimised, of the sums of all rows [N, ...].
+    """
+    search = Search(1)
+    if beam > 1 and len(lattices):
+        some = np.linspace(0, len(lattices) - 1, min(len(lattices), TUNED_ON)).round().astype(int).tolist()
+        index = torch.tensor(some, device=lattices.present.device)
+        search = _weighed(lattices.select(index), some, lm, beam, judge, cost)
+    texts = written(_with(lattices, search), lm)
+    shares = np.array([right_share(*pair) for pair in zip(texts, right, strict=True)])
+    slope, intercept = curve(evidence(lattices, texts), shares)
+    return search._replace(slope=slope, intercept=intercept)
+
+
+def _weighed(
+    lattices: Column, rows: list[int], lm: LanguageModel, beam: int, judge: Judge, cost: Callable[[Array], float]
+) -> Search:
+    known: dict[tuple[int, tuple[int, ...]], Array] = {}
+
+    def of(texts: Sequence[list[int]]) -> float:
+        for row, ids in zip(rows, texts, strict=True):
+            if (row, tuple(ids)) not in known:
+                known[row, tuple(ids)] = judge(row, ids)
+        return cost(np.stack([known[row, tuple(ids)] for row, ids in zip(rows, texts, strict=True)]))
+
+    nbests = [row for index in _parts(lattices) for row in _hypotheses(lattices.select(index), lm, Search(beam))]
+    found = ngram.tune_weight(nbests, rows, lm, lambda texts, _: of(texts), bonuses=BONUSES)
+    if found == (0.0, 0.0):
+        return Search(1)
+    search = Search.of(_with(lattices, Search(beam, *found)))  # as it is kept: in float32
+    greedily = of(written(_with(lattices, Search(1)), lm))
+    return search if of(written(_with(lattices, search), lm)) < greedily else Search(1)
+
+
+def _with(lattices: Column, search: Search) -> Lattice:
+    return Lattice(lattices.values, lattices.present, lattices.offsets, search=search.tensor())
+
+
+def right_share(ids: Sequence[int], right: Sequence[int]) -> float:
+    """1 less the edits between two texts, as a share of the longer one's units."""
+    return 1 - edits(list(map(str, ids)), list(map(str, right))) / max(len(ids), len(right), 1)
+
+
+def curve(evidence_N: Array, shares_N: Array) -> tuple[float, float]:
+    """Slope (not below 0) and intercept of the logistic curve of least log loss to shares from 0 to 1."""
+    count = len(shares_N)
+    mean = float(shares_N.mean()) if count else 0.5
+    least = 0.5 / (count + 1)
+    if not least < mean < 1 - least:  # all right, or all wrong: nothing tells rows apart
+        mean = min(max(mean, least), 1 - least)
+        return 0.0, float(np.log(mean / (1 - mean)))
+
+    def intercept(slope: float) -> float:
+        low, high = -40.0, 40.0 + slope * float(-evidence_N.min())
+        for _ in range(80):
+            middle = (low + high) / 2
+            low, high = (middle, high) if _logistic(slope * evidence_N + middle).mean() < mean else (low, middle)
+        return (low + high) / 2
+
+    def loss(slope: float) -> float:
+        logits = slope * evidence_N + intercept(slope)
+        return float((np.logaddexp(0, logits) - shares_N * logits).mean()) + EASE * slope**2
+
+    low, high = 0.0, STEEPEST
+    for _ in range(60):  # it is convex
+        one, two = low + (high - low) / 3, high - (high - low) / 3
+        low, high = (low, two) if loss(one) <= loss(two) else (one, high)
+    slope = low if low > 1e-6 else 0.0
+    return slope, intercept(slope)
+
+
+def logistic(certainty: tuple[float, float] | None, evidence_N: Array) -> Array:
+    """[N]: the curve of that slope and intercept; without one the probability a unit."""
+    return np.exp(evidence_N) if certainty is None else _logistic(certainty[0] * evidence_N + certainty[1])
+
+
+def _logistic(logits: Array) -> Array:
+    found: Array = 1 / (1 + np.exp(-np.clip(logits, -60, 60)))
+    return found
+
+
+def doubtful(lattices: Column, texts: Sequence[Sequence[int]], right: Sequence[Sequence[int]]) -> tuple[list[int], list[int]]:
+    """Rows whose text goes round in a loop at its end, though the right one does not; rows whose text takes every step that
+    there is, and may have been cut."""
+    assert lattices.lengths is not None
+    looping = [row for row, ids in enumerate(texts) if loops(ids) and not loops(right[row])]
+    steps = lattices.lengths.tolist()
+    return looping, [row for row, ids in enumerate(texts) if ids and ctc.needed_steps(ids) >= steps[row]]

@@ -132,6 +132,11 @@ class Column(_Movable):
         """int64 [N] where ragged, else None."""
         return None if self.offsets is None else self.offsets.diff()
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the values."""
+        return self.values.numel() * self.values.element_size()
+
     def gather(self, index: Tensor) -> Signal:
         """The rows `index` [B] as a batch, ragged ones padded with zeros to the longest."""
         if self.offsets is None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmcli import registry
-from mmcli.artifacts import layout, store
+from mmcli.artifacts import layout
 from mmcli.errors import ArtifactError, ConfigError, MmcliError, combine, unknown
 from mmcli.tables.finding import STDIN
 
@@ -22,6 +22,8 @@ def schema_of(root: Path) -> dict[str, Any]:
     Raises:
         ArtifactError: there is no preprocessed table.
     """
+    from mmcli.artifacts import store
+
     schema: dict[str, Any] = store.read(root, layout.PREPROCESS, "preprocess", "mmcli preprocess TABLE").json(layout.SCHEMA)
     return schema
 

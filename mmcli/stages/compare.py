@@ -58,7 +58,7 @@ def run(one: Path, other: Path, context: Context) -> Outcome:
 
 def _evaluation(path: Path) -> Artifact:
     """An evaluation, given its folder or its artifacts root."""
-    for root in (path.parent, path) if path.name == layout.EVALUATION else (path, path.parent):
+    for root in (path.resolve().parent, path) if path.resolve().name == layout.EVALUATION else (path,):
         if store.exists(root, layout.EVALUATION):
             return store.read(root, layout.EVALUATION, "evaluation", f"mmcli evaluate --artifacts {shlex.quote(str(root))}")
     raise ArtifactError(f"there is no evaluation in {path}", f"Run: mmcli evaluate --artifacts {path}")

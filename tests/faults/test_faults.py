@@ -52,7 +52,7 @@ def test_a_little_of_every_fault(tiny: Path) -> None:
     assert made.returncode == 0, made.stdout + made.stderr[-2000:]
     found = json.loads(made.stdout.splitlines()[-1])
     assert {name: wrong for name, (_, wrong) in found.items()} == {"flips": [], "kills": [], "disk": []}
-    assert found["flips"][0] >= 10  # were told
+    assert found["flips"][0] >= 5  # were told; what others hit, nothing reads
     assert found["kills"][0] >= 3
     assert found["disk"][0] == 4
 

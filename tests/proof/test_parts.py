@@ -162,11 +162,27 @@ def test_classes_are_told_the_weakest_first_and_those_without_rows_last() -> Non
 def test_the_search_is_drawn_only_where_the_picked_model_holds_it(tmp_path: Path, picked: str, drawn: set[str]) -> None:
     cost = Cost(1.0, 2.0, 10.0, 20.0, 3200.0, 5.0, 9.0)
     rows = [Row(name, "torch", 0.9, 0.5, Interval(0, 0, 0, 9), cost, allowed=True).as_dict() for name in ("fused", "tuned")]
+    head: dict[str, Any] = {"name": "linear", "config": {}}
+    encoders = {"x": {"input": "x", "architecture": "mlp", "encoder": {}, "head": head}}
+    member = {"method": "gated", "fusion": {}, "encoders": ["x"], "decisions": False}
+    recipe = {"encoders": encoders, "members": [member], "head": head, "modality_dropout": 0.0}
+    config = {
+        **{"method": "gated", "fusion": {}, "encoders": encoders, "head": head, "trained_encoders": True, "seeds": [0]},
+        **{
+            "training": {"decisions": False, "modality_dropout": 0.0},
+            "base": "fusions/gated",
+            "way": "torch",
+            "picked": picked,
+        },
+        "recipe": {**recipe, "calibration": "", "calibration_shape": [], "slim": False},
+    }
     with store.writing(
-        tmp_path, "optimized", kind="optimized", command="", config={}, seed=0, parents={}, fingerprint=""
+        tmp_path, "optimized", kind="optimized", command="", config=config, seed=0, parents={}, fingerprint=""
     ) as draft:
-        draft.write_json("tradeoff.json", {"metric": "accuracy", "picked": picked, "rows": rows})
+        draft.write_json("tradeoff.json", {"metric": "accuracy", "reference": "fused", "picked": picked, "rows": rows})
         draft.metrics.update(optimized(picked, ("search",)))
+        draft.metrics.update(primary_metric="accuracy", higher_is_better=True, val={"accuracy": 0.9, "loss": 0.5})
+        draft.metrics.update(before={}, after={}, conformal={})
         trials = [{"score": 0.8}, {"score": None}, {"score": 0.9}]
         draft.metrics["steps"]["search"] = {"history": trials, "importances": {"rate": 0.7, "width": 0.3}}
     best = store.read(tmp_path, "optimized", "optimized", "")

@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "mmcli"
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("__init__", "errors", "media", "reporting", "signals"),
     ("artifacts", "registry", "tables"),
-    ("config", "exports", "text"),
+    ("config", "exports", "text", "vectors"),
     ("modalities", "pretrained", "tasks"),
     ("layers", "options"),
     ("data",),

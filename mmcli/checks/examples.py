@@ -22,6 +22,7 @@ TARGETS: dict[str, list[tuple[str | None, ...]]] = {
     "classification": [("a",), ("b",), ("c",)] * 8,
     "regression": [(str(number), f"{number * number % 7}%") for number in range(24)],
     "text": [("one two",), ("two three one",), ("Three, one",), ("a fourth text",), ("one one two",)] * 5,
+    "identify": [("ann",), ("bob",), ("cem",)] * 8,
     "multilabel": [("a|b",), ("b|c",), (None,), ("c",)] * 6,
 }
 """Task -> target cells that are of its kind."""

@@ -90,7 +90,7 @@ def infer(table: Table, roles: Roles) -> Schema:
     told = {*roles.inputs, *roles.ignore}
     targets = list(roles.target)
     if not targets and _wants_target(roles):
-        targets = [_default_target(table, sample, own.taken, told, said)]
+        targets = [_default_target(table, sample, own.taken, told, said, _called(roles))]
     taken = {*targets, *own.taken, *roles.ignore}
     decimal = _decimal(table, sample, [name for name in table.columns if name not in own.taken])
     media_root = roles.media_root or str(table.path.parent)
@@ -128,6 +128,12 @@ def _wants_target(roles: Roles) -> bool:
     return wants
 
 
+def _called(roles: Roles) -> Sequence[str]:
+    """What the target of the task that is told is called by most."""
+    names: Sequence[str] = registry.load("tasks", roles.task).target_names if roles.task else ()
+    return (*names, *TARGET_NAMES)
+
+
 def grouped(columns: Sequence[InputColumn], table: Table, each: bool) -> dict[str, list[str]]:
     """Input -> its columns."""
     joins = {item.name: registry.load("modalities", item.modality).joins for item in columns}
@@ -147,7 +153,9 @@ def _decimal(table: Table, sample: pd.DataFrame, names: Sequence[str]) -> str:
     return "," if not marks and table.format == "csv" and table.delimiter == ";" else ""
 
 
-def _default_target(table: Table, sample: pd.DataFrame, taken: set[str], told: set[str], said: list[str]) -> str:
+def _default_target(
+    table: Table, sample: pd.DataFrame, taken: set[str], told: set[str], said: list[str], called: Sequence[str]
+) -> str:
     """By its name, else the last column that has no other role and does not number the rows.
 
     Raises:
@@ -161,7 +169,7 @@ def _default_target(table: Table, sample: pd.DataFrame, taken: set[str], told: s
             "Name one with --target." + (f" These have a role of their own unless they are named: {roles}." if roles else ""),
         )
     lower = {name.lower(): name for name in reversed(free)}
-    for name in TARGET_NAMES:
+    for name in called:
         if name in lower:
             said.append(f"target: {lower[name]!r}, by its name (--target to choose another)")
             return lower[name]

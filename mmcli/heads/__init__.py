@@ -42,6 +42,14 @@ class Head(nn.Module, ABC):
         """What training minimises, a scalar; `outputs` are what `forward` gave for `fused`."""
         return self.task.loss(outputs, targets)
 
+    def begin(self, features: Tensor, targets: Tensor) -> None:  # noqa: ARG002 - most begin at random
+        """Starts from the features [N, F] of train rows, before the first step."""
+        return
+
+    def enrol(self, outputs: Any, targets: Tensor) -> None:  # noqa: ARG002 - most look at a row by itself
+        """Keeps the outputs of train rows, with which those of others are compared."""
+        return
+
     def settle(self, outputs: Any, targets: Tensor) -> None:  # noqa: ARG002 - most have nothing to set
         """Sets what the trained head decides by (thresholds), from val outputs and targets."""
         return

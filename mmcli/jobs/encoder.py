@@ -13,7 +13,7 @@ from mmcli.encoders import Encoder
 from mmcli.errors import ConfigError
 from mmcli.modalities import Strength
 from mmcli.models.networks import ColumnModel
-from mmcli.signals import Batch, Signal, Source
+from mmcli.signals import Batch, Fused, Signal, Source
 from mmcli.text import lattice
 from mmcli.training.config import TrainingConfig
 from mmcli.training.data import Augment, Rows
@@ -78,6 +78,22 @@ class _Step(Step):
 
     def outputs(self, batch: Batch) -> Any:
         return self.module(batch.inputs[self.column])
+
+    def represent(self, batch: Batch) -> tuple[list[Tensor], Tensor | None]:
+        """Of an encoder of many members while it trains, [B, members, D]."""
+        pooled = self.module.fused(batch.inputs[self.column]).pooled
+        return [pooled if len(pooled) == len(batch) else pooled.unflatten(0, (-1, len(batch))).transpose(0, 1)], None
+
+    def compare(self, represented: list[Tensor], batch: Batch) -> Tensor:
+        pooled = represented[0]
+        fused = Fused(pooled if pooled.dim() == 2 else pooled.transpose(0, 1).flatten(0, 1))
+        return self.module.loss(self.module.head(fused), fused, batch.targets)
+
+    def begin(self, features: Tensor, targets: Tensor) -> None:
+        self.module.head.begin(features, targets)
+
+    def enrol(self, outputs: Any, targets: Tensor) -> None:
+        self.module.head.enrol(outputs, targets)
 
     def forward(self, batch: Batch) -> Tensor:
         signal, other, share = batch.inputs[self.column], None, 1.0

@@ -18,7 +18,7 @@ from mmcli.data.streaming import StreamedFeatures
 from mmcli.models import loading
 from mmcli.models.calibration import temperature
 from mmcli.models.networks import FusionHead, Heads, Output, settle
-from mmcli.signals import OUTPUTS, Batch, Features, FeatureTable, RaggedFeatures
+from mmcli.signals import OUTPUTS, Batch, Features, FeatureTable, Fused, RaggedFeatures
 from mmcli.tasks import Task
 from mmcli.training.config import TrainingConfig
 from mmcli.training.data import Rows
@@ -101,6 +101,20 @@ class _Step(Step):
 
     def outputs(self, batch: Batch) -> Any:
         return self._output(batch).outputs
+
+    def represent(self, batch: Batch) -> tuple[list[Tensor], Tensor | None]:
+        fused = self.module.fused({name: own.float() for name, own in batch.inputs.items()})
+        return [fused.pooled], self.module.fusion.penalty(fused, batch.targets)
+
+    def compare(self, represented: list[Tensor], batch: Batch) -> Tensor:
+        head, fused = self.module.head, Fused(represented[0])
+        return head.loss(head(fused), fused, batch.targets)
+
+    def begin(self, features: Tensor, targets: Tensor) -> None:
+        self.module.head.begin(features, targets)
+
+    def enrol(self, outputs: Any, targets: Tensor) -> None:
+        self.module.enrol(outputs, targets)
 
     def forward(self, batch: Batch) -> Tensor:
         return self.module.loss(self._output(batch), batch.targets)

@@ -14,8 +14,8 @@ from mmcli.heads import Head
 from mmcli.jobs import balancing
 from mmcli.jobs.encoder import variation
 from mmcli.jobs.fusion import DECISIONS_RATE
-from mmcli.models.networks import FusedModel, alone
-from mmcli.signals import Batch, Features, FeatureTable
+from mmcli.models.networks import FusedModel, FusionHead, alone
+from mmcli.signals import Batch, Features, FeatureTable, Fused
 from mmcli.training.config import TrainingConfig
 from mmcli.training.data import Augment, Rows
 from mmcli.training.device import Compute
@@ -90,6 +90,31 @@ class _Step(Step):
     def outputs(self, batch: Batch) -> Any:
         return self.module.network(batch.inputs).outputs
 
+    def represent(self, batch: Batch) -> tuple[list[Tensor], Tensor | None]:
+        network = self.module.network
+        features = network.features(batch.inputs)
+        head = network.fusion_head
+        assert isinstance(head, FusionHead)
+        fused = head.fused(features)
+        own = [features[name].pooled for name in self.module.headed] if self.config.auxiliary else []
+        penalty = [head.fusion.penalty(fused, batch.targets), *self._beside(features, batch)]
+        kept = [loss for loss in penalty if loss is not None]
+        return [fused.pooled, *own], torch.stack(kept).sum() if kept else None
+
+    def compare(self, represented: list[Tensor], batch: Batch) -> Tensor:
+        head = self.module.network.fusion_head
+        assert isinstance(head, FusionHead)
+        fused = Fused(represented[0])
+        total = head.head.loss(head.head(fused), fused, batch.targets)
+        for own, column in zip(self.module.own_heads().values(), represented[1:], strict=False):
+            total = total + self.config.auxiliary * own.loss(own(Fused(column)), Fused(column), batch.targets)
+        return total
+
+    def enrol(self, outputs: Any, targets: Tensor) -> None:
+        head = self.module.network.fusion_head
+        assert isinstance(head, FusionHead)
+        head.enrol(outputs, targets)
+
     def forward(self, batch: Batch) -> Tensor:
         config, network = self.config, self.module.network
         features = network.features(batch.inputs)
@@ -100,13 +125,20 @@ class _Step(Step):
         total = network.fusion_head.loss(network.fusion_head(features), batch.targets)
         if config.auxiliary:
             total = total + config.auxiliary * torch.stack(list(own_losses.values())).sum()
+        for loss in self._beside(features, batch):
+            total = total + loss
+        return total
+
+    def _beside(self, features: Mapping[str, Features], batch: Batch) -> list[Tensor]:
+        """What holds columns to their teachers, or together."""
+        config, network, found = self.config, self.module.network, []
         if self.anchors:
-            total = total + config.anchor * balancing.anchored(features, self.anchors, batch.row_ids)
+            found.append(config.anchor * balancing.anchored(features, self.anchors, batch.row_ids))
         if config.align:
             pairs = zip(network.names, self.module.projections, strict=True)
             projected = {name: layer(features[name].pooled) for name, layer in pairs}
-            total = total + config.align * balancing.alignment(projected, {n: own.present for n, own in features.items()})
-        return total
+            found.append(config.align * balancing.alignment(projected, {n: own.present for n, own in features.items()}))
+        return found
 
     def _own_losses(self, features: Mapping[str, Features], targets: Tensor) -> dict[str, Tensor]:
         """Of each column by itself."""

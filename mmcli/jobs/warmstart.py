@@ -166,6 +166,7 @@ class _OwnLoss:
 
     outputs = NUMBERS
     compares_rows = False
+    enrolled = 0
     primary_metric = "loss"
     primary_higher_is_better = False
 

@@ -79,6 +79,8 @@ class Modality(ABC):
     """Whether all columns of this kind form one input by default: numbers and categories, read side by side as fields."""
     encoders: ClassVar[tuple[str, ...]] = ()
     """The architectures that `--arch auto` tries."""
+    likeness_encoders: ClassVar[tuple[str, ...]] = ()
+    """Architectures that take part besides where rows are compared with one another."""
     text_encoders: tuple[str, ...] = ()
     """Those that it tries where the target is a text; where empty, those of the others that give steps in order, or all."""
     plain_encoders: ClassVar[tuple[str, ...]] = ()

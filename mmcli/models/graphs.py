@@ -63,6 +63,8 @@ def why_no_graph(network: FusedModel) -> str:
     """Why a model cannot be one graph, in words; empty where it may."""
     if network.task.outputs.decides:
         return ""
+    if network.task.gives_embeddings:
+        return f"{network.task.outputs.words} need a gallery, which a graph has not"
     heads = network.fusion_head.each if isinstance(network.fusion_head, AveragedHeads) else [network.fusion_head]
     if not all(own.head.reads_steps for own in heads):
         return f"{network.task.outputs.words} that are not read step by step (--head ctc) take a search, which a graph has not"

@@ -17,6 +17,8 @@ from mmcli.heads import Head
 from mmcli.layers.pairs import cosines, fitted
 from mmcli.signals import Features, FeatureTable, Fused, Signal, Source, joined
 from mmcli.tasks import Task
+from mmcli.vectors.beside import Beside
+from mmcli.vectors.embedded import Embedded
 
 
 class ColumnModel(nn.Module):
@@ -106,6 +108,13 @@ def alone(features: Features) -> Fused:
     return Fused(features.pooled, features.tokens, features.mask)
 
 
+def own_outputs(head: nn.Module, features: Features) -> Tensor:
+    """What a column's own head answers, as F sees it: decisions, or the vectors by themselves."""
+    answer = head(alone(features))
+    found: Tensor = answer.values if isinstance(answer, Embedded) else answer
+    return found
+
+
 @dataclass(frozen=True)
 class Output:
     """What a fused model gives for a batch."""
@@ -115,6 +124,8 @@ class Output:
     fused: Fused
     members: tuple[Output, ...] = ()
     """What each of several averaged gives."""
+    own: Any = None
+    """What the head by itself gives, where the sub-models' answers stand beside it."""
 
 
 class FusionHead(nn.Module):
@@ -131,11 +142,14 @@ class FusionHead(nn.Module):
         sources: Mapping[str, str],
         modality_dropout: float = 0.0,
         decisions: Fusion | None = None,
+        beside: Beside | None = None,
     ) -> None:
         super().__init__()
         self.fusion = fusion
         self.head = head
         self.decisions = decisions
+        self.beside = beside
+        """Of vectors to compare: the head's beside the sub-models' own."""
         self.names = list(dims)
         self.sources = dict(sources)
         self.absent = nn.ParameterList([nn.Parameter(torch.zeros(dim)) for dim in dims.values()])
@@ -152,7 +166,7 @@ class FusionHead(nn.Module):
     @property
     def reads_outputs(self) -> bool:
         """Whether it looks at what the sub-models' own heads make of their features."""
-        return self.fusion.family == "decision" or self.decisions is not None
+        return self.fusion.family == "decision" or self.decisions is not None or self.beside is not None
 
     @property
     def adds_odds(self) -> bool:
@@ -183,24 +197,50 @@ class FusionHead(nn.Module):
 
     def loss(self, output: Output, targets: Tensor) -> Tensor:
         """What training minimises: the head's loss, and what the method adds to it."""
-        error = self.head.loss(output.outputs, output.fused, targets)
+        error = self.head.loss(output.outputs if output.own is None else output.own, output.fused, targets)
         penalty = self.fusion.penalty(output.fused, targets)
         return error if penalty is None else error + penalty
 
-    def forward(self, features: Mapping[str, Features]) -> Output:
+    def fused(self, features: Mapping[str, Features]) -> Fused:
+        """What F makes of them."""
+        return self._fusing(self._seen(features))
+
+    def _fusing(self, filled: Mapping[str, Features]) -> Fused:
+        fused: Fused = self.fusion.remembered(filled) if self.task.tokens == "whole" else self.fusion(filled)
+        return fused
+
+    def _seen(self, features: Mapping[str, Features]) -> dict[str, Features]:
+        """The features as F sees them: those of absent inputs put in; while training some exchanged or hidden."""
         if self.training:
             features = {name: _swapped(features[name], self.swap_shares.get(name, 0.0)) for name in self.names}
         if self.training and self.modality_dropout:
             features = _some_hidden(features, self.sources, self.modality_dropout)
-        filled = {name: _filled(features[name], own) for name, own in zip(self.names, self.absent, strict=True)}
-        fused: Fused = self.fusion.remembered(filled) if self.task.tokens == "whole" else self.fusion(filled)
+        return {name: _filled(features[name], own) for name, own in zip(self.names, self.absent, strict=True)}
+
+    def forward(self, features: Mapping[str, Features]) -> Output:
+        filled = self._seen(features)
+        fused = self._fusing(filled)
         outputs = self.head(fused)
         if self.adds_odds and fused.logits is not None:
             outputs = torch.cat([outputs[:, :1], outputs[:, 1:] + fused.logits[:, None].to(outputs.dtype)], 1)
         if self.decisions is not None:
             own = self.decisions(filled).logits
             outputs = torch.cat([outputs[:, : own.shape[1]] + own, outputs[:, own.shape[1] :]], 1)
+        if self.beside is not None:
+            columns = [own for name in self.names if (own := filled[name].outputs) is not None]
+            return Output(self.beside(outputs, columns), fused, own=outputs)
         return Output(self.task.outputs.tempered(outputs, self.temperature), fused)
+
+    def enrol(self, outputs: Any, targets: Tensor) -> None:
+        """Keeps the outputs of train rows, with which those of others are compared."""
+        (self.head if self.beside is None else self.beside).enrol(outputs, targets)
+
+    def settle(self, outputs: Any, targets: Tensor) -> None:
+        """Sets what it decides by, from val outputs and targets."""
+        if self.beside is None:
+            self.head.settle(outputs, targets)
+        else:
+            self.beside.settle(outputs, targets, lambda own: self.task.score(own, targets)["loss"])
 
 
 class AveragedHeads(nn.Module):
@@ -238,7 +278,10 @@ class AveragedHeads(nn.Module):
             member.modality_dropout = share
 
     def loss(self, output: Output, targets: Tensor) -> Tensor:
-        """That of the mean of the outputs, and the mean of what the methods add to it."""
+        """That of the mean of the outputs, and the mean of what the methods add to it; of vectors to compare, the mean of the
+        members' own."""
+        if self.task.gives_embeddings:
+            return torch.stack([own.loss(made, targets) for own, made in zip(self.each, output.members, strict=True)]).mean()
         error = self.each[0].head.loss(output.outputs, output.fused, targets)
         found = [m.fusion.penalty(own.fused, targets) for m, own in zip(self.each, output.members, strict=True)]
         kept = [own for own in found if own is not None]
@@ -264,7 +307,7 @@ Heads = FusionHead | AveragedHeads
 def settle(heads: Heads, outputs: Any, targets: Tensor) -> None:
     """Sets what heads decide by (thresholds), all members alike, from the val outputs of the whole."""
     for member in heads.each if isinstance(heads, AveragedHeads) else [heads]:
-        member.head.settle(outputs, targets)
+        member.settle(outputs, targets)
 
 
 def _filled(features: Features, absent: Tensor) -> Features:
@@ -355,7 +398,7 @@ class FusedModel(nn.Module):
     def features(self, signals: Mapping[str, Signal]) -> dict[str, Features]:
         made: dict[str, Features] = {name: self.encoder(name)(signals[name]) for name in self.names}
         for name, head in zip(self.names, self.heads, strict=False):
-            made[name] = replace(made[name], outputs=head(alone(made[name])))
+            made[name] = replace(made[name], outputs=own_outputs(head, made[name]))
         return made
 
     def forward(self, signals: Mapping[str, Signal]) -> Output:

@@ -22,6 +22,7 @@ from mmcli.models import calibration
 from mmcli.models.networks import AveragedHeads, FusedModel, FusionHead, Heads
 from mmcli.signals import SignalSpec
 from mmcli.tasks import Task
+from mmcli.vectors.beside import Beside
 
 HEAD_START = 0.1
 """Factor on a head's first weights where the columns' own predictions are there from the start."""
@@ -235,6 +236,9 @@ def build_head(
             f"{method} gives no tokens in the order of a leading column, which the head {head['name']} reads step by step",
             f"Choose --method {' or '.join(able)}, or another --head.",
         )
+    if decisions and task.enrolled:
+        own = Beside(len(dims), task.enrolled, int(head["config"]["dim"]))
+        return FusionHead(fusion, answer, dims, sources, modality_dropout, beside=own)
     if not decisions or task.lacks("decision fusions"):
         return FusionHead(fusion, answer, dims, sources, modality_dropout)
     answer.start_small(HEAD_START)

@@ -198,6 +198,8 @@ class Optimization(ABC):
     def lacking(self, candidate: Candidate, bench: Workbench) -> str:
         """Why it has nothing to do here, the kind of answer included; empty where it has."""
         task = bench.dataset.task
+        if task.gives_embeddings:
+            return "answers that are vectors to compare are not made better or smaller yet"
         if not self.for_any_answer and not task.outputs.decides:
             return f"it is for classes, labels and numbers, and these answers are {task.outputs.words}"
         return self.unfit(candidate, bench)

@@ -17,6 +17,7 @@ CALLED_ELSEWHERE = {
     **dict.fromkeys(("number", "numeric", "continuous", "regressor"), "regression"),
     **dict.fromkeys(("asr", "speech", "ocr", "translation", "caption", "captioning", "seq2seq", "transcription"), "text"),
     **dict.fromkeys(("pairs", "matching", "verification", "verify", "same", "siamese", "similarity"), "match"),
+    **dict.fromkeys(("identification", "recognition", "metric-learning", "face", "faces", "speaker"), "identify"),
     **dict.fromkeys(("multi-label", "multi_label", "tags", "labels", "set"), "multilabel"),
 }
 """What other tools call tasks."""
@@ -157,7 +158,7 @@ class Roles:
         str | None,
         Flag(
             "--task",
-            "classification, regression, multilabel, match or text, or FILE.py. Default: by the target.",
+            "classification, regression, multilabel, match, identify, text, or FILE.py. Default: by the target; identify if named.",
             metavar="NAME",
             complete="tasks",
             panel=COLUMNS,

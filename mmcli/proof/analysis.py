@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from mmcli.data.dataset import Dataset
-from mmcli.models.networks import FusedModel, alone
+from mmcli.models.networks import FusedModel, own_outputs
 from mmcli.reporting import metrics
 from mmcli.reporting.metrics import Interval
 from mmcli.signals import Column, Features, Source
@@ -298,7 +298,7 @@ class Analysis:
                 for part in torch.arange(len(column), device=self.compute.device).split(256):
                     made = self.network.encoder(encoder)(prepared.gather(part))
                     if self.network.heads:
-                        made = replace(made, outputs=self.network.heads[place](alone(made)))
+                        made = replace(made, outputs=own_outputs(self.network.heads[place], made))
                     parts.append(made)
                 own[encoder] = _together(parts)
         return own

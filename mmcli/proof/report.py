@@ -85,6 +85,7 @@ def page(
         "weights": summary["test"]["weights"],
         "conformal": _conformal(summary, dataset),
         "examples": _examples(summary["trust"]["errors"], dataset, best),
+        "pairs": _pairs(summary["trust"]["pairs"], dataset),
         "called": _called(dataset),
         "duplicates": _duplicates(summary["trust"]["duplicates"], dataset),
         "rows": rows,
@@ -95,7 +96,7 @@ def page(
         "model_path": best.name,
         "optimizing": optimizing,
         "training": curves.learnt(read, fused, best),
-        "advice": advice.advice(summary, classes, rows, rejects, bool(optimizing), best.root),
+        "advice": advice.advice(summary, classes, rows, rejects, bool(optimizing), best.root, task.gives_embeddings),
         "left_out": [f"{ability} ({why})" for ability, why in summary["left_out"].items()],
         "made": provenance.of(made_from, *made_by),
         "target": dataset.target,
@@ -143,7 +144,7 @@ def _sections(values: Mapping[str, Any]) -> dict[str, str]:
         "inputs": "What each input is worth",
         "missing": "When inputs are missing or spoilt",
         "slices": "Where it is better and worse" if values["slices"] else "",
-        "errors": "Its worst errors" if values["examples"] else "",
+        "errors": "Its worst errors" if values["examples"] or values["pairs"] else "",
         "data": "The data itself",
         "optimizing": "What optimizing traded" if values["optimizing"] else "",
         "training": "How it learnt" if values["training"] else "",
@@ -276,6 +277,17 @@ def _examples(errors: Sequence[Sequence[Any]], dataset: Dataset, best: Artifact)
         }
         for place, ((_, said), row, views) in enumerate(zip(errors, rows, examples(dataset, rows), strict=True))
     ]
+
+
+def _pairs(found: Sequence[Sequence[Any]], dataset: Dataset) -> list[dict[str, Any]]:
+    """Pairs of rows that are wrongly taken for alike or unlike, each with what is seen of both."""
+    rows = [int(row) - 1 for pair in found for row in pair[:2]]
+    views = examples(dataset, rows) if rows else []
+    sides = [
+        {"row": _row_name(row, dataset), "right": ", ".join(cell or "" for cell in dataset.cells[row]), "views": own}
+        for row, own in zip(rows, views, strict=True)
+    ]
+    return [{"said": said, "sides": sides[2 * n : 2 * n + 2]} for n, (_, _, said) in enumerate(found)]
 
 
 def _suspects(found: Sequence[Sequence[Any]], dataset: Dataset) -> list[dict[str, Any]]:

@@ -66,9 +66,7 @@ def slices(dataset: Dataset, index: Tensor, outputs: Tensor, extra: Mapping[str,
         for count, name in counts[:MOST_SLICES]:
             if LEAST_ROWS <= count < len(names) or (kind in extra and count >= 2):
                 rows = torch.tensor([own == name for own in names]).nonzero()[:, 0]
-                score = dataset.task.intervals(dataset.task.outputs.gather(outputs, rows), targets[rows], seed)[
-                    dataset.task.primary_metric
-                ]
+                score = dataset.task.within(outputs, targets, rows, seed)[dataset.task.primary_metric]
                 found_slices.append(Slice(kind, name, score))
     return found_slices
 

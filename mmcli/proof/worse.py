@@ -15,7 +15,7 @@ def beyond_noise(
 ) -> list[str]:
     """The task's metrics but the primary one by which `outputs` are worse than `other`, the whole 95% interval of the paired
     difference being on that side: `log loss 0.520 instead of 0.271`."""
-    weights = metrics.resample_weights(len(targets), seed=seed, groups=groups)
+    weights = task.resamples(targets, seed, groups)
     one, right = task.readings(outputs, targets)
     two, _ = task.readings(other, targets)
     measures, sure = task.measures(), {}

@@ -58,11 +58,15 @@ def resample_weights(rows: int, resamples: int = 1000, seed: int = 0, groups: Ar
 def interval(metric: Metric, probabilities: Array, targets: Array, weights: Array) -> Interval:
     """The metric with its interval over the resamples `weights`; not a number where it is undefined."""
     rows = len(targets)
-    value = float(metric(probabilities, targets, np.ones((1, rows)))[0])
-    values = metric(probabilities, targets, weights)
-    defined = values[~np.isnan(values)]
+    value = metric(probabilities, targets, np.ones((1, rows)))
+    return interval_of(np.concatenate([value, metric(probabilities, targets, weights)]), rows)
+
+
+def interval_of(values: Array, rows: int) -> Interval:
+    """The first value, with an interval that the others, of resamples, make."""
+    defined = values[1:][~np.isnan(values[1:])]
     low, high = np.quantile(defined, [0.025, 0.975]) if len(defined) else (float("nan"), float("nan"))
-    return Interval(value, float(low), float(high), rows)
+    return Interval(float(values[0]), float(low), float(high), rows)
 
 
 def difference(

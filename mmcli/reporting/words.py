@@ -54,11 +54,15 @@ _METRICS = {
     "cer_folded": Meaning("CER without case", "CER of texts without case and punctuation", 0),
     "bleu": Meaning("BLEU", "runs of one to four words shared with the right text, in points", 0, 100),
     "chrf": Meaning("chrF", "runs of one to six characters shared with the right text, in points", 0, 100),
+    "rank1": Meaning(
+        "rank 1", "share of rows whose own identity is the first to be found; rows without a match are left out", 0, 1
+    ),
+    "rank5": Meaning("rank 5", "share of rows whose own identity is among the first five to be found", 0, 1),
+    "eer": Meaning("EER", "of pairs of rows: where as many of one are refused as of two are accepted (equal error rate)", 0, 1),
+    "tar_at_far_0.1": Meaning("TAR at FAR .1", "pairs of one accepted where a tenth of the pairs of two are", 0, 1),
+    "tar_at_far_0.01": Meaning("TAR at FAR .01", "pairs of one accepted where a hundredth of the pairs of two are", 0, 1),
+    "tar_at_far_0.001": Meaning("TAR at FAR .001", "pairs of one accepted where a thousandth of the pairs of two are", 0, 1),
     "exact": Meaning("exact", "share of rows whose text is right to the letter", 0, 1),
-    "eer": Meaning("EER", "equal error rate: impostors accepted, at the threshold where as many true pairs are refused", 0, 1),
-    "tar_at_far_0.1": Meaning("TAR at FAR 0.1", "true pairs accepted where one in 10 impostors is", 0, 1),
-    "tar_at_far_0.01": Meaning("TAR at FAR 0.01", "true pairs accepted where one in 100 impostors is", 0, 1),
-    "tar_at_far_0.001": Meaning("TAR at FAR 0.001", "true pairs accepted where one in 1,000 impostors is", 0, 1),
     "loss": Meaning("loss", "what training minimises", 0),
 }
 EMAP = "EMAP asks what is left when each input may only add its own evidence: the difference is what inputs say together."

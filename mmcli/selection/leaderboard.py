@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from mmcli.reporting import metrics
 from mmcli.reporting.markdown import escaped, table_of
 from mmcli.reporting.metrics import Interval, shown
 from mmcli.reporting.words import meaning, signed
@@ -78,7 +77,7 @@ def rank(entries: Sequence[Entry], targets: Tensor, task: Task, seed: int) -> li
 
 def compared(one: Tensor, other: Tensor, targets: Tensor, task: Task, seed: int) -> tuple[Interval, float]:
     """How much better the first is by the primary metric, and the p-value of no difference: a paired bootstrap."""
-    weights = metrics.resample_weights(len(targets), seed=seed)
+    weights = task.resamples(targets, seed)
     first, right = task.readings(one, targets)
     second, _ = task.readings(other, targets)
     metric = task.measures()[task.primary_metric]

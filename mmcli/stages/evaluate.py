@@ -141,7 +141,8 @@ def _entries(case: _Case) -> list[Entry]:
     outputs = baselines.outputs(case.reference, dataset)
     for name in baselines.names(case.reference):
         own = dataset.task.outputs.gather(outputs[name], test)
-        entries.append(entry("baseline", name, own, baselines.described(name)))
+        what = dataset.task.baseline_words.get(name) or baselines.described(name)
+        entries.append(entry("baseline", name, own, what))
     read = loading.inputs_of(best)
     taken = read if len(read) > 1 else []
     taken = taken + [member for name in read if dataset.input(name).joined for member in dataset.input(name).members]
@@ -281,6 +282,7 @@ def _trust(top: Entry, case: _Case, extra: Mapping[str, Sequence[str]]) -> dict[
         with case.best.understood("prediction sets"):
             found["conformal"] = {"asked": sets["coverage"], **conformal.check(task, sets, top.outputs, targets)}
     found["errors"] = [[int(test[row]) + 1, said] for row, said in trust.confident_errors(task, top.outputs, targets)]
+    found["pairs"] = [[int(test[a]) + 1, int(test[b]) + 1, said] for a, b, said in task.worst_pairs(top.outputs, targets, 12)]
     every = torch.cat([test, dataset.splits["val"]])
     doubtful = trust.suspects(task, _kept(case.best, dataset, every), dataset.targets[every])
     found["suspects"] = [[int(every[row]) + 1, round(share, 4), other] for row, share, other in doubtful]

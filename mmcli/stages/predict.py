@@ -101,12 +101,12 @@ def _check_wishes(loaded: Model, options: Options) -> None:
         raise ConfigError(
             f"--explain: {loaded.artifact.name} fuses by {loaded.artifact.config['method']}, which has no weights",
             "Fuse by one that has, e.g. mmcli fuse --method gated, and name it with --model; see: mmcli list fusions"
-            if loaded.task.outputs.decides
+            if loaded.task.outputs.decides or loaded.task.gives_embeddings
             else "No method has weights for such answers: leave it out.",
         )
     most = loaded.most_answers
     if options.nbest > most:
-        if most == 1 and loaded.task.outputs.decides:
+        if most == 1 and (loaded.task.outputs.decides or loaded.task.gives_embeddings):
             raise ConfigError(
                 f"--nbest {options.nbest}: {loaded.artifact.name} answers with {loaded.task.outputs.words}: there is but one",
                 "It is for targets that are texts.",

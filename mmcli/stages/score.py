@@ -110,6 +110,9 @@ def _scorable(loaded: Model, rows: pd.DataFrame, names: list[str], context: Cont
         cells, notes = targets.without_missing_words(cells, names)
         for note in notes:
             context.console.note(note)
+    if task.gives_embeddings:  # identities that no split has are looked for as well
+        task = task.admitting([own for own in cells if task.is_labelled(task.config, own)])
+        loaded.task = task
     config = task.config
     labelled = [row for row, own in enumerate(cells) if task.is_labelled(config, own)]
     if len(labelled) < len(cells):
@@ -156,7 +159,7 @@ def _told(
     for column in options.slices:
         for value, places in rows.reset_index(drop=True).fillna({column: "missing"}).groupby(column).groups.items():
             index = torch.as_tensor(list(places))
-            own = task.intervals(task.outputs.gather(outputs, index), right[index], seed)
+            own = task.within(outputs, right, index, seed)
             sliced.setdefault(column, {})[str(value)] = own
     _table(scores, sliced, task, len(right), context)
     primary = task.primary_metric

@@ -74,9 +74,11 @@ class Task(ABC):
     gives_embeddings: ClassVar[bool] = False
     """Whether outputs are vectors to be compared with others' rather than decisions about their own row."""
     compares_rows: ClassVar[bool] = False
-    """Whether the loss compares the rows of a batch: then it is not computed in parts, and no row is mixed with another."""
+    """Whether the loss compares the rows of a batch: then parts of it take two passes, and no row is mixed with another."""
     compares_columns: ClassVar[bool] = False
     """Whether it asks if columns of a row that share an encoder belong together: the encoder then learns from pairs of them."""
+    enrolled: int = 0
+    """Train rows whose answers are kept, since others' are compared with them."""
     features_may_be_swapped: ClassVar[bool] = True
     """Whether F may learn from rows some of whose features are another row's."""
     fusion_families: ClassVar[tuple[str, ...] | None] = None
@@ -89,10 +91,14 @@ class Task(ABC):
     """The baseline that every model is held against."""
     has_classes: ClassVar[bool] = False
     """Whether each row has one of some classes, the stratum being the class."""
+    target_names: ClassVar[tuple[str, ...]] = ()
+    """What a target is called, in small letters, beside the names that every task knows."""
     heads: ClassVar[tuple[str, ...]] = ("linear",)
     """The heads that fit it, the first by default."""
     default_fusion: ClassVar[str] = "gated"
     """The method that fuses where none is named."""
+    baseline_words: ClassVar[dict[str, str]] = {}
+    """What its baselines are, by name, where they are not what those of other tasks are."""
     constant_name: ClassVar[str] = "majority"
     """What the baseline that sees no input is called."""
     config: Any
@@ -211,6 +217,15 @@ class Task(ABC):
         """The rows whose answers are the most wrong, and how in words; None where the outputs themselves tell, as decisions."""
         return None
 
+    def worst_pairs(self, outputs: Any, targets: Tensor, most: int) -> list[tuple[int, int, str]]:  # noqa: ARG002
+        """Pairs of rows that are the most wrongly taken for alike or unlike, and how in words; none where rows are not
+        compared."""
+        return []
+
+    def draws(self, targets: Tensor) -> Array | None:  # noqa: ARG002 - mostly rows are
+        """Which rows [N] are drawn together in a bootstrap where the table names no groups, by number; None: each by itself."""
+        return None
+
     def pairs(self, outputs: Any, targets: Tensor) -> tuple[list[tuple[list[str], list[str]]], str] | None:  # noqa: ARG002
         """Of each row the units that were written and the right ones, to be set against each other, and what stands between
         units; None where answers are no texts."""
@@ -321,11 +336,27 @@ class Task(ABC):
     ) -> dict[str, Interval]:
         """Every metric with its 95% bootstrap interval, over whole groups where `groups` [N] are given; with `more_metrics`."""
         predicted, right = self.readings(outputs, targets)
-        weights = metrics.resample_weights(len(right), seed=seed, groups=groups)
+        weights = self.resamples(targets, seed, groups)
         measures = self.measures()
         found = {name: measures[name] for name in self.metrics}
         found |= {name: metric for name, (metric, _) in self.more_metrics().items()} if more else {}
         return {name: metrics.interval(metric, predicted, right, weights) for name, metric in found.items()}
+
+    def resamples(self, targets: Tensor, seed: int = 0, groups: Array | None = None) -> Array:
+        """How often each row is drawn in each bootstrap resample: [R, N]."""
+        groups = self.draws(targets) if groups is None else groups
+        return metrics.resample_weights(len(targets), seed=seed, groups=groups)
+
+    def within(
+        self, outputs: Any, targets: Tensor, index: Tensor, seed: int = 0, groups: Array | None = None
+    ) -> dict[str, Interval]:
+        """The metrics of the rows `index`, a slice of those given: `intervals` of theirs, where a row is judged by itself."""
+        groups = None if groups is None else groups[index.numpy()]
+        return self.intervals(self.outputs.gather(outputs, index), targets[index], seed, groups)
+
+    def taught(self, outputs: Any) -> Any:
+        """Outputs of train rows as they are judged: not by what is kept of these very rows."""
+        return outputs
 
     @property
     def attributed_by(self) -> str:
@@ -354,7 +385,7 @@ class Task(ABC):
         """How much better `outputs` are than `other` by the primary metric, or another (`loss`), in pairs; above zero is
         better. A `cautious` interval counts that either may be right alone on rows that have not been seen, though these
         few show none."""
-        weights = metrics.resample_weights(len(targets), seed=seed, groups=groups)
+        weights = self.resamples(targets, seed, groups)
         one, right = self.readings(outputs, targets)
         two, _ = self.readings(other, targets)
         one, two = (one, two) if self.metrics.get(metric or self.primary_metric, False) else (two, one)

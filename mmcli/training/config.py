@@ -17,6 +17,8 @@ class TrainingConfig(Config):
     """Passes over the training rows, at most; early stopping may end sooner."""
     batch_size: int = Field(64, ge=1)
     """Rows in one optimizer step."""
+    rows_each: int = Field(4, ge=2)
+    """Where identities are told apart: rows of each of them in a batch, which holds `batch_size` rows of as many identities."""
     accumulate: int = Field(1, ge=1)
     """Parts that a batch is computed in, one after the other, their gradients added up: less memory for the same step, but
     where BatchNorm layers train (convolutions, networks of other libraries): their statistics are a part's, which is said."""

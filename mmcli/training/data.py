@@ -152,3 +152,37 @@ def shuffled(index: Tensor, batch_size: int, seed: int, epoch: int, lengths: Ten
     if lengths is not None:
         parts = [parts[place] for place in torch.randperm(len(parts), generator=generator).tolist()]
     return parts
+
+
+def by_identity(index: Tensor, targets: Tensor, batch_size: int, rows_each: int, seed: int, epoch: int) -> list[Tensor]:
+    """The batches of an epoch for a loss that compares rows: each holds P identities with `rows_each` rows of each, as many as
+    make `batch_size`; a function of seed and epoch alone (Hermans 2017).
+
+    Rows are dealt in an order drawn anew, those of an identity that has no multiple of `rows_each` being filled up with others
+    of it drawn again; so each row comes once at least, and no identity twice in a batch. An identity of one row comes alone.
+    """
+    generator = torch.Generator().manual_seed((seed * 1_000_003 + epoch) % 2**63)
+    places = index.cpu()
+    order = places[torch.randperm(len(places), generator=generator)]
+    own = targets.cpu()[order]
+    waiting: dict[int, list[Tensor]] = {}
+    for name in own.unique().tolist():
+        rows = order[own == name]
+        short = -len(rows) % rows_each if len(rows) > 1 else 0
+        if short:
+            more = torch.cat([rows[torch.randperm(len(rows), generator=generator)] for _ in range(-(-short // len(rows)))])
+            rows = torch.cat([rows, more[:short]])
+        waiting[name] = list(rows.split(rows_each))
+    batches: list[Tensor] = []
+    most = max(batch_size // rows_each, 2)
+    while waiting:
+        names = list(waiting)
+        # Those with the most rows left come first, so that the last batches are not of one identity alone; ties by chance.
+        luck = torch.rand(len(names), generator=generator).tolist()
+        taken = sorted(range(len(names)), key=lambda place: (-len(waiting[names[place]]), luck[place]))[:most]
+        batches.append(torch.cat([waiting[names[place]].pop() for place in taken]))
+        waiting = {name: groups for name, groups in waiting.items() if groups}
+    if len(batches) > 1 and len(batches[-1].unique()) < 2:
+        last = batches.pop()
+        batches[-1] = torch.cat([batches[-1], last])
+    return [batches[place].to(index.device) for place in torch.randperm(len(batches), generator=generator).tolist()]

@@ -25,6 +25,8 @@ class Scoring(Protocol):
     @property
     def compares_rows(self) -> bool: ...
     @property
+    def enrolled(self) -> int: ...
+    @property
     def primary_metric(self) -> str: ...
     @property
     def primary_higher_is_better(self) -> bool: ...
@@ -50,6 +52,21 @@ class Step(nn.Module, ABC):
     @abstractmethod
     def outputs(self, batch: Batch) -> Any:
         """What the module answers to a batch: what is scored."""
+
+    def represent(self, batch: Batch) -> tuple[list[Tensor], Tensor | None]:
+        """Where the loss compares rows: what it compares, [B, ...] each, the first being the pooled features; and what the loss
+        holds besides, a mean over these rows."""
+        raise NotImplementedError(f"{type(self).__name__} has no rows to compare")
+
+    def compare(self, represented: list[Tensor], batch: Batch) -> Tensor:
+        """The loss of rows so represented: that of `forward`, but for what it holds besides."""
+        raise NotImplementedError(f"{type(self).__name__} has no rows to compare")
+
+    def begin(self, features: Tensor, targets: Tensor) -> None:
+        """Starts the head from the pooled features [N, F] of train rows, where it has a way to."""
+
+    def enrol(self, outputs: Any, targets: Tensor) -> None:
+        """Keeps what was answered to train rows, where others are to be compared with them."""
 
 
 @dataclass(frozen=True)

@@ -19,11 +19,11 @@ import torch
 from torch import Tensor, nn
 
 from mmcli.artifacts.store import write_atomic
-from mmcli.errors import ConfigError, MmcliError
+from mmcli.errors import MmcliError
 from mmcli.reporting.console import Console
 from mmcli.signals import Batch
 from mmcli.training import checkpoint
-from mmcli.training.data import shuffled
+from mmcli.training.answering import batches_of, begin, enrol, outputs_of
 from mmcli.training.device import seed_everything
 from mmcli.training.job import Job
 from mmcli.training.soup import Rank, Soup
@@ -101,29 +101,15 @@ def rehearse(job: Job, console: Console, epochs: int | None, seconds: float | No
     return position.epoch, position.epoch >= config.epochs or state.out_of_patience()
 
 
-@torch.no_grad()
-def outputs_of(job: Job, index: Tensor, batch_size: int = 256) -> Any:
-    """Outputs for the rows `index`, in evaluation mode."""
-    kind = job.task.outputs
-    job.step.eval()
-    batches, places = job.rows.to_score(index, batch_size, by_length=not kind.decides)
-    with job.compute.autocast():
-        return kind.gather(kind.join([kind.plain(job.step.outputs(batch)) for batch in batches]), places)
-
-
 class _State:
     """Everything that changes while training."""
 
     def __init__(self, job: Job, console: Console) -> None:
-        if job.task.compares_rows and job.config.accumulate > 1:
-            raise ConfigError(
-                f"training.accumulate = {job.config.accumulate}: the loss compares the rows of a batch with one another, so a "
-                "batch cannot be computed in parts",
-                "Leave it out, and use a smaller --batch-size if memory is short.",
-            )
         self.job = job
         self.console = console
         self.position = _Position(parts=job.config.accumulate)
+        if job.task.enrolled and not checkpoint.is_whole(job.folder / CHECKPOINT):
+            begin(job)
         self.optimizer = optimizer_of(job)
         self.trainable = [p for p in job.module.parameters() if p.requires_grad]
         self.peaks = [group["lr"] for group in self.optimizer.param_groups]
@@ -143,7 +129,7 @@ class _State:
     def run_epoch(self) -> None:
         """The epoch that is next, or the rest of it, and its validation."""
         job, position = self.job, self.position
-        batches = shuffled(job.rows.splits["train"], job.config.batch_size, job.seed, position.epoch, job.rows.lengths)
+        batches = batches_of(job, position.epoch)
         self.steps_per_epoch = len(batches)
         started, first, rows = time.monotonic(), position.step, 0
         for batch in job.rows.ahead(batches[first:]):
@@ -186,12 +172,6 @@ class _State:
             except RuntimeError as error:  # torch.OutOfMemoryError is one, and that of the CPU a plain one
                 if not out_of_memory(error):
                     raise
-                if job.task.compares_rows:
-                    raise MmcliError(
-                        f"{job.label}: memory runs out on {len(batch)} rows, which are compared with one another and so "
-                        "cannot be computed in parts",
-                        "Use fewer of them (--batch-size), a smaller encoder, or --set training.recompute=true.",
-                    ) from None
                 self.position.parts *= 2
                 rows = -(-len(batch) // self.position.parts)
                 if rows < 2:
@@ -260,6 +240,7 @@ class _State:
             weights, epochs = self.soup.cooked(kept, weights, lambda own: self._order(self._score(own)))
             val = self._score(weights) if len(epochs) > 1 else val
         job.module.load_state_dict(weights)
+        enrol(job)
         job.step.eval()
         (job.folder / CHECKPOINT).unlink(missing_ok=True)
         _write_log(job.folder / LOG, position.history)
@@ -336,6 +317,7 @@ class _State:
 
     def _glimpse(self, index: Tensor) -> Any:
         """Outputs for the rows `index`, as they are scored while training goes on."""
+        enrol(self.job)
         return self.job.task.outputs.glimpse(outputs_of(self.job, index))
 
     def _order(self, val: Mapping[str, float], prefix: str = "") -> Rank:

@@ -93,6 +93,12 @@ def test_advice_follows_from_what_was_found() -> None:
     assert commands[1] == "mmcli predict NEW.csv -o predictions.csv -a 'my runs/a'"
 
 
+def test_advice_on_vectors_to_compare_names_no_step_that_refuses_them() -> None:
+    found = advice(summary(), [], {"test": 500}, 0, False, Path("faces"), compared=True)
+    assert [own.command for own in found if own.command] == ["mmcli predict NEW.csv -o predictions.csv -a faces"]
+    assert "copy faces there" in found[-1].said and "mmcli.load" in found[-1].said
+
+
 def artifact(root: Path, name: str, command: str, seconds: float, kind: str = "encoder") -> Artifact:
     manifest = {"command": command, "seconds": seconds, "created": "2026-01-02T03:04:05+0000", "kind": kind, "config": {}}
     return Artifact(root, name, {**manifest, "versions": {"torch": "2.11"}})

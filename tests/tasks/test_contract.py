@@ -17,6 +17,7 @@ SUMMARIES = {
     "regression": "2 numbers",
     "multilabel": "3 labels",
     "match": "12 pairs that belong together (1) and 12 that do not in train",
+    "identify": "3 identities in train",
     "text": "texts, written in 7 words",
 }
 

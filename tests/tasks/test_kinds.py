@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, get_args
@@ -12,22 +11,18 @@ import torch
 from torch import Tensor
 
 from mmcli.artifacts import tensors
-from mmcli.errors import ConfigError, MmcliError
+from mmcli.errors import ConfigError
 from mmcli.jobs import encoder as encoder_job
 from mmcli.jobs import fusion as fusion_job
 from mmcli.models import conformal
 from mmcli.models.networks import AveragedHeads, FusionHead
 from mmcli.models.recipe import build_fusion, build_head
-from mmcli.reporting.console import Console
 from mmcli.signals import NUMBERS, Decision, Features, Fused
 from mmcli.tasks import Ability
 from mmcli.training.config import TrainingConfig
 from mmcli.training.device import Compute
-from mmcli.training.loop import train
-from mmcli.training.steps import gradient
 from tests.tasks.test_contract import NAMES, fitted
 from tests.tasks.toys import Counting, Recognising, Spelling, Written
-from tests.training.test_loop import job, with_loss
 
 CPU = Compute(torch.device("cpu"), "float32")
 WHAT_LACKS: dict[str, set[str]] = {
@@ -36,6 +31,7 @@ WHAT_LACKS: dict[str, set[str]] = {
     "regression": {"calibration", "calibration by class", "McNemar's test", "doubtful targets"},
     "match": {"calibration by class"},
     "text": set(get_args(Ability)),
+    "identify": set(get_args(Ability)) - {"linear baseline"},
 }
 
 
@@ -96,39 +92,6 @@ def test_features_are_swapped_only_where_they_may_be() -> None:
     assert fusion_job.swap_share(features, dataset) > 0.5
     task.features_may_be_swapped = False
     assert fusion_job.swap_share(features, dataset) == 0
-
-
-def test_a_batch_whose_rows_are_compared_is_never_computed_in_parts(tmp_path: Path) -> None:
-    ours = job(tmp_path / "ours", epochs=1)
-    sizes: list[int] = []
-
-    def loss(batch: Any) -> Tensor:
-        sizes.append(len(batch))
-        if len(batch) > 3 and len(sizes) > 2:
-            raise torch.OutOfMemoryError("CUDA out of memory")
-        return ours.step(batch)  # type: ignore[no-any-return]
-
-    compares = with_loss(replace(ours, task=_Compares(ours.task)), loss)
-    gradient(compares, ours.rows.gather(torch.arange(9)), parts=4)
-    assert sizes == [9]
-    with pytest.raises(MmcliError, match=r"memory runs out on 8 rows, which are compared with one another") as error:
-        train(compares, Console(quiet=True))
-    assert "--batch-size" in str(error.value.remedy)
-    parts = replace(compares, config=TrainingConfig(accumulate=2))
-    with pytest.raises(ConfigError, match="the loss compares the rows of a batch"):
-        train(parts, Console(quiet=True))
-
-
-class _Compares:
-    """A task whose loss compares rows."""
-
-    compares_rows = True
-
-    def __init__(self, task: Any) -> None:
-        self._task = task
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._task, name)
 
 
 def test_rows_that_are_compared_are_not_mixed(tmp_path: Path) -> None:

@@ -98,6 +98,11 @@ def _write(form: str, loaded: Model, folder: Path, context: Context) -> tuple[fl
 
 def _refuse(form: str, loaded: Model) -> None:
     """Raises ConfigError where the model cannot be written so."""
+    if loaded.task.gives_embeddings:
+        raise ConfigError(
+            f"a model whose answers are {loaded.task.outputs.words} cannot be exported yet: its graph has no gallery",
+            "Use it by mmcli predict, or mmcli.load in Python.",
+        )
     why = "" if form == "safetensors" else graphs.why_no_graph(loaded.network)
     if why:
         raise ConfigError(f"--format {form}: {why}", "Use it by mmcli predict or mmcli.load; or --format safetensors.")

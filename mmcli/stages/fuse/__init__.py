@@ -62,7 +62,7 @@ def run(options: Options, context: Context) -> Outcome:
             make(replace(plan, seconds=seconds), options, dataset, compute, context)
     made = [make(plan, options, dataset, compute, context, say=False) for plan in plans]
     data = say(made, refused, encoders, reference, dataset, options, context)
-    return Outcome(data, "mmcli optimize")
+    return Outcome(data, "mmcli evaluate" if dataset.task.gives_embeddings else "mmcli optimize")
 
 
 def _led(plans: Sequence[Plan], dataset: Dataset) -> bool:

@@ -123,6 +123,13 @@ def _plan(method: str, encoders: dict[str, Artifact], dataset: Dataset, options:
         dims, read = dict.fromkeys(encoders, 8), dict.fromkeys(encoders, "")
         groups = groups_of({name: encoder_choice(own.config) for name, own in encoders.items()}, encoders)
         build_head(method, config.model_dump(), dims, read, dataset.task, head, groups=groups)
+    wide = {name: own.config["head"]["config"].get("dim") for name, own in encoders.items()}
+    other = [name for name, own in wide.items() if dataset.task.enrolled and own != head["config"].get("dim")]
+    if other:
+        raise ConfigError(
+            f"the vectors of {', '.join(other)} are {wide[other[0]]} numbers wide, the head of F's {head['config'].get('dim')}",
+            "Train and fuse with the same head.embedding.dim: mmcli train-encoder --set head.embedding.dim=...",
+        )
     out_of_fold = bool(info.literals.get("NEEDS_FOLDS"))
     without = [artifact.config["column"] for artifact in encoders.values() if not artifact.config.get("folds")]
     if out_of_fold and without:

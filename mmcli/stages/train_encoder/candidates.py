@@ -104,10 +104,13 @@ def candidates_for(column: str, bench: Bench) -> list[Candidate]:
     names: dict[str, bool] = {}
     for architecture in options.architectures:
         if architecture == AUTO:
-            rows, whole = len(bench.dataset.splits["train"]), bench.dataset.task.tokens == "whole"
-            if bench.dataset.task.compares_columns and len(bench.dataset.readers(column)) > 1:
+            rows, task = len(bench.dataset.splits["train"]), bench.dataset.task
+            if task.compares_columns and len(bench.dataset.readers(column)) > 1:
                 names |= dict.fromkeys(found.first.plain_encoders, False)  # first: what time they leave is the others'
-            names |= dict.fromkeys(found.fitting_encoders(rows, bench.compute.device.type != "cpu", whole), True)
+            fitting = found.fitting_encoders(
+                rows, bench.compute.device.type != "cpu", task.tokens == "whole", task.gives_embeddings
+            )
+            names |= dict.fromkeys(fitting, True)
         elif _reads(architecture, found):
             names.setdefault(registry.canonical("encoders", architecture), False)
     return [_candidate(column, name, races, found, bench) for name, races in names.items()]

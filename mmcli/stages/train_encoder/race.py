@@ -20,7 +20,8 @@ from mmcli.reporting.metrics import shown
 from mmcli.selection import race
 from mmcli.stages.train_encoder.candidates import Bench, Candidate, short_name
 from mmcli.stages.train_encoder.jobs import job_for
-from mmcli.training.loop import outputs_of, rehearse
+from mmcli.training.answering import outputs_of
+from mmcli.training.loop import rehearse
 
 NOTE = "fingerprint"
 """Where an entrant's folder says what it is of."""

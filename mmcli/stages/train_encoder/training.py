@@ -32,9 +32,10 @@ from mmcli.stages.train_encoder.jobs import BATCH_SIZE, job_for
 from mmcli.stages.train_encoder.race import NOTE, let_race, race_of, track_of
 from mmcli.stages.train_encoder.steps import say_too_short
 from mmcli.training import checkpoint, device
+from mmcli.training.answering import outputs_of
 from mmcli.training.data import LONG_ROWS
 from mmcli.training.job import Job
-from mmcli.training.loop import CHECKPOINT, LOG, outputs_of, train
+from mmcli.training.loop import CHECKPOINT, LOG, train
 from mmcli.training.measuring import CHOICE
 
 PROFILES = "profiles"
@@ -208,7 +209,7 @@ def _scores(outputs: Any, dataset: Dataset) -> dict[str, dict[str, float]]:
     """Every metric on val, and the primary one on train."""
     task, kind = dataset.task, dataset.task.outputs
     val, train = dataset.splits["val"], dataset.splits["train"]
-    learnt = task.score(kind.glimpse(kind.gather(outputs, train)), dataset.targets[train])
+    learnt = task.score(task.taught(kind.glimpse(kind.gather(outputs, train))), dataset.targets[train])
     return {
         "val": task.score(kind.gather(outputs, val), dataset.targets[val]),
         "train": {task.primary_metric: learnt[task.primary_metric]},

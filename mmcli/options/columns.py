@@ -158,7 +158,8 @@ class Roles:
         str | None,
         Flag(
             "--task",
-            "classification, regression, multilabel, match, identify, text, or FILE.py. Default: by the target; identify if named.",
+            "classification, regression, multilabel, match, identify, text, or FILE.py. Default: by the target; identify if "
+            "named.",
             metavar="NAME",
             complete="tasks",
             panel=COLUMNS,

@@ -321,9 +321,8 @@ class Task(ABC):
         seed: int = 0,  # noqa: ARG002
         groups: Array | None = None,  # noqa: ARG002
     ) -> list[dict[str, float]]:
-        """Of rates at which impostors may be accepted: `far`, the `threshold` on the score and the `probability` that it is in
-        what `predict` writes, and the share of true pairs accepted there, `tar`, with its 95% interval, `low` and `high`, over
-        whole groups where `groups` [N] are given; those rates alone for which these rows are enough."""
+        """Of each rate at which impostors may be accepted, `far`, for which rows are enough: the `threshold` on the score, the
+        `probability` that it is as `predict` writes it, and the true pairs accepted, `tar`, with a 95% interval: `low`, `high`."""
         return []
 
     @property

@@ -322,7 +322,8 @@ class Task(ABC):
         groups: Array | None = None,  # noqa: ARG002
     ) -> list[dict[str, float]]:
         """Of each rate at which impostors may be accepted, `far`, for which rows are enough: the `threshold` on the score, the
-        `probability` that it is as `predict` writes it, and the true pairs accepted, `tar`, with a 95% interval: `low`, `high`."""
+        `probability` that it is as `predict` writes it, and the true pairs accepted, `tar`, with a 95% interval: `low` and
+        `high`."""
         return []
 
     @property

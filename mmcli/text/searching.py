@@ -27,6 +27,8 @@ TUNED_ON = 500
 """Rows of val, at most, by which weights are chosen."""
 BONUSES = (0.0, -0.5, 0.5, 1.0, 2.0)
 """A unit, in nats."""
+UNTOLD = 1.0
+"""The slope of the curve where all texts are right, or all wrong: a nat a unit is one of log-odds. So rows keep an order."""
 STEEPEST, EASE = 50.0, 1e-4
 """The steepest curve of confidence, and what keeps it from being so where rows are few."""
 
@@ -150,11 +152,12 @@ def right_share(ids: Sequence[int], right: Sequence[int]) -> float:
 def curve(evidence_N: Array, shares_N: Array) -> tuple[float, float]:
     """Slope (not below 0) and intercept of the logistic curve of least log loss to shares from 0 to 1."""
     count = len(shares_N)
-    mean = float(shares_N.mean()) if count else 0.5
+    if not count:
+        return UNTOLD, 0.0
+    mean = float(shares_N.mean())
     least = 0.5 / (count + 1)
-    if not least < mean < 1 - least:  # all right, or all wrong: nothing tells rows apart
-        mean = min(max(mean, least), 1 - least)
-        return 0.0, float(np.log(mean / (1 - mean)))
+    alike = not least < mean < 1 - least  # all right, or all wrong: nothing says how much the evidence tells
+    mean = min(max(mean, least), 1 - least)
 
     def intercept(slope: float) -> float:
         low, high = -40.0, 40.0 + slope * float(-evidence_N.min())
@@ -162,6 +165,9 @@ def curve(evidence_N: Array, shares_N: Array) -> tuple[float, float]:
             middle = (low + high) / 2
             low, high = (middle, high) if _logistic(slope * evidence_N + middle).mean() < mean else (low, middle)
         return (low + high) / 2
+
+    if alike:
+        return UNTOLD, intercept(UNTOLD)
 
     def loss(slope: float) -> float:
         logits = slope * evidence_N + intercept(slope)

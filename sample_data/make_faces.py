@@ -6,9 +6,9 @@ light, tilt, place, size and expression. A pair is two pictures of one person, o
 
 from __future__ import annotations
 
+import argparse
 import csv
 import random
-import sys
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageEnhance
@@ -74,4 +74,6 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    parser = argparse.ArgumentParser(description="Draws people, and writes a table of pairs of their pictures.")
+    parser.add_argument("folder", type=Path, help="where to: made if it is not there")
+    main(parser.parse_args().folder)

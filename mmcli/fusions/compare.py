@@ -48,7 +48,8 @@ class Config(BaseConfig):
 
 
 class Compare(Fusion):
-    """Differences, products and cosines of columns that share an encoder. An absent column is compared with none."""
+    """Differences, products and cosines of columns that share an encoder. An absent column is compared with none; a row where
+    nothing can be compared is as those of val are on average."""
 
     compares: ClassVar[bool] = True
 
@@ -68,6 +69,8 @@ class Compare(Fusion):
         self.register_buffer("shift", torch.zeros(()))
         self.means: Tensor
         self.register_buffer("means", torch.zeros(len(self.groups)))
+        self.typical: Tensor
+        self.register_buffer("typical", torch.zeros(config.hidden))
 
     @staticmethod
     def parameter_formula(config: Config, dims: Mapping[str, int], groups: Sequence[Sequence[str]] = ()) -> int:
@@ -81,15 +84,21 @@ class Compare(Fusion):
         alike, enough = (torch.stack([own[side] for own in found], 1) for side in (0, 1))
         return torch.where(enough, alike, self.means)
 
-    def forward(self, features: Mapping[str, Features]) -> Fused:
+    def _fused(self, features: Mapping[str, Features]) -> tuple[Tensor, Tensor]:
+        """[B, H], and bool [B]: whether there is anything to tell in a row."""
         total: Tensor | float = 0.0
+        heard = torch.zeros_like(features[self.columns[0]].present)
         for group, layer in zip(self.groups, self.pairs, strict=True):
             told, enough = _compared([features[name] for name in group])
-            total = total + layer(self.dropout(told)) * enough[:, None]
+            total, heard = total + layer(self.dropout(told)) * enough[:, None], heard | enough
         for name, norm, layer in zip(self.others, self.norms, self.layers, strict=True):
             own = features[name]
-            total = total + layer(norm(own.pooled)) * own.present[:, None]
-        pooled = self.dropout(F.relu(self.norm(total)))
+            total, heard = total + layer(norm(own.pooled)) * own.present[:, None], heard | own.present
+        return F.relu(self.norm(total)), heard
+
+    def forward(self, features: Mapping[str, Features]) -> Fused:
+        fused, heard = self._fused(features)
+        pooled = self.dropout(torch.where(heard[:, None], fused, self.typical.to(fused.dtype)))
         if not self.groups:
             return Fused(pooled)
         return Fused(pooled, logits=self.cosines(features) @ self.weights + self.shift)
@@ -100,6 +109,10 @@ class Compare(Fusion):
         weight of that."""
         found = [cosines([features[name] for name in group]) for group in self.groups]
         self.means.copy_(torch.stack([alike[enough].sum() / enough.sum().clamp(min=1) for alike, enough in found]))
+        training = self.training
+        fused, heard = self.eval()._fused(features)
+        self.train(training)
+        self.typical.copy_(fused[heard].mean(0) if heard.any() else self.typical)
         measured = self.cosines(features) if rest is None else torch.cat([self.cosines(features), rest[:, None]], 1)
         weights, shift = fitted(measured, right)
         self.weights.copy_(weights[: len(self.groups)])

@@ -436,6 +436,24 @@ def test_compare_row_by_row() -> None:
         assert torch.allclose(fused.logits[row], odds, atol=1e-5)
 
 
+def test_a_row_in_which_nothing_can_be_compared_is_as_val_is_on_average() -> None:
+    torch.manual_seed(5)
+    part = registry.load("fusions", "compare")
+    fusion = part(registry.config_of(part)(hidden=5), {"a": 3, "b": 3}, [["a", "b"]])
+    for parameter in fusion.parameters():
+        nn.init.normal_(parameter, std=3.0)
+    here, one = torch.tensor([True, True, True, True]), torch.tensor([True, True, True, False])
+    made = {}
+    for name, present in (("a", here), ("b", one)):
+        x = torch.randn(4, 3)
+        made[name] = Features(x, x[:, None], torch.ones(4, 1, dtype=torch.bool), present)
+    fusion.fit_cosines(made, torch.tensor([True, False, True, False]))
+    assert fusion.training  # as it was
+    fused = fusion.eval()(made)
+    assert torch.allclose(fused.pooled[3], fused.pooled[:3].mean(0), atol=1e-5)
+    assert torch.allclose(fused.logits[3], fused.logits[:3].mean(), atol=1e-5)
+
+
 def test_compare_remembers_each_token_beside_the_other_column() -> None:
     torch.manual_seed(4)
     part = registry.load("fusions", "compare")

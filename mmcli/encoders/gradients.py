@@ -19,6 +19,7 @@ from torch import Tensor
 
 from mmcli.config import Config as BaseConfig
 from mmcli.encoders import Encoder
+from mmcli.layers.pairs import grey_pixels
 from mmcli.signals import Kind, Signal, SignalSpec
 
 TRAINING = {"epochs": 30, "learning_rate": 5e-4, "batch_size": 64, "weight_decay": 0.01, "patience": 10, "clip_norm": 1.0}
@@ -53,8 +54,7 @@ class Gradients(Encoder):
         grey = signal.values.float().mean(1)
         blocks = [F.normalize(self._edges(grey), dim=1)]
         if self.config.pixels:
-            small = F.adaptive_avg_pool2d(grey[:, None], self.config.pixels).flatten(1)
-            blocks.append(F.normalize(small - small.mean(1, keepdim=True), dim=1))
+            blocks.append(grey_pixels(signal.values, self.config.pixels))
         pooled = torch.cat(blocks, 1)
         return pooled, pooled[:, None], torch.ones(len(pooled), 1, dtype=torch.bool, device=pooled.device)
 

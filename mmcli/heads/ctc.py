@@ -50,6 +50,16 @@ class Ctc(Head):
         made = Padded(values, mask.sum(1))
         return made if torch.compiler.is_exporting() else made.ragged(self.search.clone())
 
+    @property
+    def beam(self) -> int | None:
+        """Prefixes that its search keeps; None where it is greedy."""
+        kept = round(float(self.search[0]))
+        return kept if kept > 1 else None
+
+    @beam.setter
+    def beam(self, width: int | None) -> None:
+        self.search[0] = width or 1
+
     def loss(self, outputs: Column, fused: Fused, targets: Tensor) -> Tensor:  # noqa: ARG002 - all is in the outputs
         return self.task.loss(outputs, targets)
 

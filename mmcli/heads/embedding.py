@@ -22,7 +22,7 @@ from mmcli.heads import Head
 from mmcli.signals import Fused
 from mmcli.tasks import Task
 from mmcli.vectors import discriminant
-from mmcli.vectors.embedded import Embedded, accepting
+from mmcli.vectors.embedded import Embedded, accepting, enrolled
 
 MOST_AXES = 256
 """Principal axes of the features that it begins from."""
@@ -145,11 +145,7 @@ class Embedding(Head):
     @torch.no_grad()
     def enrol(self, outputs: Embedded, targets: Tensor) -> None:
         """Keeps vectors of train rows, to be compared with: as many as there is room for."""
-        rows = min(len(outputs.values), len(self.gallery))
-        self.gallery.zero_()
-        self.identities.fill_(-1)
-        self.gallery[:rows] = outputs.values[:rows].to(self.gallery)
-        self.identities[:rows] = targets[:rows]
+        enrolled(self.gallery, self.identities, outputs, targets)
 
     @torch.no_grad()
     def settle(self, outputs: Embedded, targets: Tensor) -> None:

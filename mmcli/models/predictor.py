@@ -120,7 +120,8 @@ class Model:
         """
         searching = self._searching()
         if not searching:
-            raise ConfigError(f"--beam: {self.artifact.name} does not search for its answers", "Leave it out.")
+            why = "its answers take no search, or val was no better for one, so that they are read greedily"
+            raise ConfigError(f"--beam: {self.artifact.name} follows no beam: {why}", "Leave it out.")
         for head in searching:
             head.beam = beam
 

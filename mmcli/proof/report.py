@@ -103,8 +103,8 @@ def page(
         "task": task.summary(),
     }
     values |= _tables(summary, classes, read, dataset)
-    values["substitutions"] = differences.substitutions(task, entries[0].outputs, dataset.targets[dataset.splits["test"]])
-    values["between"] = differences.between(task, entries[0].outputs, dataset.targets[dataset.splits["test"]])
+    written = (task, entries[0].outputs, dataset.targets[dataset.splits["test"]])
+    values |= {"substitutions": differences.substitutions(*written), "between": differences.between(*written)}
     values["sections"] = _sections(values)
     _keep_drawings(values, folder / "plots")
     return values

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmcli.vectors.embedded import Embedded, accepting
+from mmcli.vectors.embedded import Embedded, accepting, enrolled
 
 PICKS = 8
 """Times that a model is picked: shares are multiples of an eighth."""
@@ -50,11 +50,7 @@ class Beside(nn.Module):
     @torch.no_grad()
     def enrol(self, outputs: Embedded, targets: Tensor) -> None:
         """Keeps vectors of train rows, made with equal shares."""
-        rows = min(len(outputs.values), len(self.gallery))
-        self.gallery.zero_()
-        self.identities.fill_(-1)
-        self.gallery[:rows] = outputs.values[:rows].to(self.gallery)
-        self.identities[:rows] = targets[:rows]
+        enrolled(self.gallery, self.identities, outputs, targets)
 
     @torch.no_grad()
     def settle(self, outputs: Embedded, targets: Tensor, cost: Callable[[Embedded], float]) -> None:

@@ -46,6 +46,16 @@ class Embedded:
         return torch.cat(parts) if parts else self.values.new_zeros(0, len(names)), names
 
 
+def enrolled(gallery: Tensor, identities: Tensor, outputs: Embedded, targets: Tensor) -> None:
+    """Puts vectors of train rows and whose they are into buffers [R, D] and int64 [R], as many as there is room for; -1 is
+    nobody's."""
+    rows = min(len(outputs.values), len(gallery))
+    gallery.zero_()
+    identities.fill_(-1)
+    gallery[:rows] = outputs.values[:rows].to(gallery)
+    identities[:rows] = targets[:rows]
+
+
 class Vectors(Outputs):
     """Embeddings: `Embedded`."""
 

@@ -19,6 +19,7 @@ from mmcli.signals import Column, Fused, Kind
 from mmcli.tasks import Evidence
 from mmcli.tasks.text import Config, Text
 from mmcli.text import Hypothesis, lattice
+from mmcli.text.lattice import Search
 from mmcli.text.spelled import SURE, dense, spelled
 from mmcli.text.units import Units, fold, normalised
 from mmcli.text.writing import Writing
@@ -153,6 +154,18 @@ def test_loops_and_full_texts_are_told_of_rows_that_have_them() -> None:
     (said,) = task.remarks(outputs, targets)
     assert said == "1 of 3 texts end in one piece over and over, the first: 'a b a b a b a b a b a b'"
     assert task.remarks(outputs.select(torch.tensor([1, 2])), targets[1:]) == []
+
+
+def test_the_beam_of_a_settled_head_is_what_is_told_and_one_that_reads_greedily_has_none() -> None:
+    head = Ctc(HeadConfig(), fitted(SENTENCES), 4)
+    assert head.beam is None  # nothing is settled yet
+    head.search[0] = 8.0
+    assert head.beam == 8
+    head.beam = 3
+    fused = Fused(torch.zeros(1, 4), torch.zeros(1, 2, 4), torch.ones(1, 2, dtype=torch.bool))
+    assert Search.of(head(fused)).beam == 3  # and goes with its outputs
+    head.beam = 1
+    assert head.beam is None
 
 
 def test_a_settled_head_searches_and_training_goes_on_greedily() -> None:

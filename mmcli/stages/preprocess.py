@@ -50,7 +50,7 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
         _refuse_another_table(plan, context)
     if context.dry_run:
         context.console.note("dry run: nothing was written")
-        return Outcome(_summary(plan, None), f"mmcli preprocess {shlex.quote(str(path))}")
+        return Outcome(_summary(plan, None), context.command or f"mmcli preprocess {shlex.quote(str(path))}")
     if artifact:
         context.console.note(f"preprocess: up to date ({artifact.path})")
         return Outcome(_summary(plan, artifact), "mmcli train-encoder")

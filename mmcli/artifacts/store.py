@@ -238,12 +238,7 @@ def writing(
         }
         made = json.loads(json.dumps(made, ensure_ascii=False))  # as it will be read
         made["hash"] = manifest.content_hash(made)
-        made["parts"] = {
-            part: digest(
-                {file: sha for file, sha in manifest.lasting(made["files"]).items() if file.startswith(tuple(prefixes))}
-            )
-            for part, prefixes in draft.parts.items()
-        }
+        made["parts"] = _parts(draft, manifest.lasting(made["files"]))
         made["seconds"] = round(time.time() - started, 3)
         made["created"] = time.strftime("%Y-%m-%dT%H:%M:%S%z")
         made["versions"] = _versions()
@@ -365,6 +360,14 @@ def _files(folder: Path, draft: Draft) -> dict[str, Any]:
                 entry["fleeting"] = True
             entries[relative] = entry
     return entries
+
+
+def _parts(draft: Draft, lasting: Mapping[str, str]) -> dict[str, str]:
+    """Part -> a digest of its files, from the sha256 of each."""
+    return {
+        part: digest({file: sha for file, sha in lasting.items() if file.startswith(tuple(prefixes))})
+        for part, prefixes in draft.parts.items()
+    }
 
 
 def _versions() -> dict[str, str]:

@@ -71,9 +71,6 @@ def page(
         "verdict": summary["verdict"],
         "figures": _figures(entries, summary, best, dataset),
         "captions": _captions(entries, dataset),
-        "noise": trials.noise(summary["test"], primary),
-        "hidden": trials.hidden(summary["test"], primary),
-        "contrast": trials.contrast(summary["test"]),
         "primary": words.meaning(primary).name,
         "meanings": [own for name in told if (own := words.meaning(name)).said],
         "lower_is_better": words.together(words.meaning(name).name for name, higher in told.items() if not higher),
@@ -102,12 +99,23 @@ def page(
         "target": dataset.target,
         "task": task.summary(),
     }
-    values |= _tables(summary, classes, read, dataset)
-    written = (task, entries[0].outputs, dataset.targets[dataset.splits["test"]])
-    values |= {"substitutions": differences.substitutions(*written), "between": differences.between(*written)}
+    values |= _tables(summary, classes, read, dataset) | _tried(summary, entries[0], dataset)
     values["sections"] = _sections(values)
     _keep_drawings(values, folder / "plots")
     return values
+
+
+def _tried(summary: Mapping[str, Any], best: Entry, dataset: Dataset) -> dict[str, Any]:
+    """Of texts where they differ from the right ones; of each input whether it is looked at."""
+    test, primary = summary["test"], dataset.task.primary_metric
+    written = (dataset.task, best.outputs, dataset.targets[dataset.splits["test"]])
+    return {
+        "noise": trials.noise(test, primary),
+        "hidden": trials.hidden(test, primary),
+        "contrast": trials.contrast(test),
+        "substitutions": differences.substitutions(*written),
+        "between": differences.between(*written),
+    }
 
 
 def _tables(

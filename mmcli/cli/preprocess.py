@@ -20,7 +20,7 @@ NO_ARGS_IS_HELP = True
 def command(source: Source, options: Options, context: Context) -> Outcome:
     """Turn a table into normalised tensors and token ids on disk."""
     source.check()
-    check_roles(source.table, options.encoding, options.delimiter, options.roles)
+    check_roles(source.table, options.encoding, options.delimiter, options.roles, options.split_by_time)
     from mmcli.stages import preprocess
 
     return preprocess.run(source.table, options, context)

@@ -37,7 +37,7 @@ def command(
     source.check()
     encoders.check()
     options.check(choices)
-    check_roles(source.table, table.encoding, table.delimiter, table.roles)
+    check_roles(source.table, table.encoding, table.delimiter, table.roles, table.split_by_time)
     from mmcli.stages import evaluate, fuse, optimize, preprocess, train_encoder
     from mmcli.training import device
 

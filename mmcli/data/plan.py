@@ -6,6 +6,7 @@ Makes a `Plan`; whoever has one writes tensors and says what was decided. Knows 
 from __future__ import annotations
 
 import functools
+import shlex
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -26,6 +27,7 @@ from mmcli.options import made
 from mmcli.options.preprocess import Options
 from mmcli.tables import missing
 from mmcli.tables.finding import STDIN
+from mmcli.tables.moments import moments
 from mmcli.tables.names import tidy
 from mmcli.tables.reading import Table, open_table
 from mmcli.tables.splitting import (
@@ -38,6 +40,7 @@ from mmcli.tables.splitting import (
     check_splits,
     draw_splits,
     spelled_splits,
+    split_by_time,
     train_or_other,
 )
 from mmcli.tasks import Task
@@ -114,13 +117,14 @@ def plan(path: Path, options: Options, settings: Settings, seed: int, needs_test
         )
     roles = options.roles
     table = replace(open_table(path, options.encoding, options.delimiter), na=missing.spellings(roles.na))
-    errors += made.wrong_names(table, roles)
+    errors += made.wrong_names(table, roles, options.split_by_time)
     if errors:
         raise combine(errors)
     found = schema.infer(table, roles)
     own = settings.for_stage("preprocess")
     configs = _modality_configs(found, options, settings)
-    rows, media, survey = _scan(table, found, roles.keep_na)
+    _check_order(found, options)
+    rows, media, survey = _scan(table, found, roles.keep_na, options.split_by_time)
     tidied = _tidy(rows, found)
     notes, doubts = [*table.notes, *found.announcements, *warnings.of_words(survey)], [*table.warnings, *found.warnings]
     if not roles.keep_na:
@@ -155,6 +159,7 @@ def plan(path: Path, options: Options, settings: Settings, seed: int, needs_test
         "task": {"name": registry.name_of(type(task)), "config": task.config.model_dump()},
         "val": options.val,
         "test": options.test,
+        **({"split_by_time": options.split_by_time} if options.split_by_time else {}),
         "max_bad": 0.0 if options.strict else options.max_bad,
     }
     contents = [store.file_digest(path), table.encoding, table.delimiter, media]
@@ -228,9 +233,20 @@ def _taken_over(found: Schema, options: Options, settings: Settings) -> dict[str
     return wanted
 
 
-def _scan(table: Table, found: Schema, keep_na: bool) -> tuple[pd.DataFrame, str, Survey]:
+def _check_order(found: Schema, options: Options) -> None:
+    """Raises ConfigError where splits are to be drawn by time, and something else divides the rows."""
+    if options.split_by_time is None:
+        return
+    other = f"the column {found.split!r} tells the splits" if found.split else ""
+    other = other or (f"the rows of a {found.group!r} are to stay together" if found.group else "")
+    if other:
+        name = shlex.quote(found.split or found.group or "")
+        raise ConfigError(f"--split-by-time {options.split_by_time}: {other}", f"Drop one: --ignore {name}")
+
+
+def _scan(table: Table, found: Schema, keep_na: bool, time: str | None) -> tuple[pd.DataFrame, str, Survey]:
     """The columns with a role, a digest of the size and time of every media file named, and what the inputs hold."""
-    roles = {"id": found.id, "group": found.group, "given_split": found.split}
+    roles = {"id": found.id, "group": found.group, "given_split": found.split, "when": time}
     roles |= dict(zip(target_columns(found.targets), found.targets, strict=True))
     kinds = {c.name: registry.load("modalities", c.modality) for c in found.columns}
     media = [name for name, kind in kinds.items() if kind.reads_files]
@@ -332,7 +348,15 @@ def _split(
     usable = rows[labelled]
     groups = usable["group"].fillna("").tolist() if found.group else None
     strata = kind.strata(config, cells_of(usable, found.targets))
-    if found.split:
+    if options.split_by_time:
+        column = options.split_by_time
+        kept = split_by_time(moments(usable["when"].tolist(), usable["row"].tolist(), column), options.val, options.test)
+        input_too = any(item.name == column for item in found.columns)
+        notes.append(
+            f"split by {column!r}: the last {kept.count(TEST):,} rows are test, the {kept.count(VAL):,} before them val"
+            + (f"; it is an input, too (--ignore {shlex.quote(column)} to leave it out)" if input_too else "")
+        )
+    elif found.split:
         names = spelled_splits(rows["given_split"].tolist(), found.split)
         kept = [name for name, here in zip(names, labelled, strict=True) if here]
         if VAL not in kept:

@@ -56,21 +56,23 @@ def require_fused(root: Path) -> None:
         )
 
 
-def check_roles(path: Path, encoding: str | None, delimiter: str | None, roles: Roles) -> None:
+def check_roles(path: Path, encoding: str | None, delimiter: str | None, roles: Roles, time: str | None = None) -> None:
     """Raises an error that names all that is wrong with `roles` by the header of the table at `path`."""
     from mmcli.tables.reading import open_table
 
-    errors = [] if path == STDIN else wrong_names(open_table(path, encoding, delimiter), roles)
+    errors = [] if path == STDIN else wrong_names(open_table(path, encoding, delimiter), roles, time)
     if errors:
         raise combine(errors)
 
 
-def wrong_names(table: Table, roles: Roles) -> list[MmcliError]:
-    """Every name in `roles` that is no column, no modality, no task or no folder, as errors that suggest the nearest."""
+def wrong_names(table: Table, roles: Roles, time: str | None = None) -> list[MmcliError]:
+    """Every name in `roles`, and that of the column of `time`, that is no column, no modality, no task or no folder, as errors
+    that suggest the nearest."""
     from mmcli.media import addresses
     from mmcli.media import files as media
 
     flags: list[tuple[str, str | None]] = [("--split", roles.split), ("--group", roles.group), ("--id", roles.id)]
+    flags += [("--split-by-time", time)]
     flags += [("--target", name) for name in roles.target]
     flags += [("--input", name) for name in roles.inputs] + [("--ignore", name) for name in roles.ignore]
     flags += [("--type", name) for name in roles.types]

@@ -101,6 +101,17 @@ class Options:
     roles: Roles = field(default_factory=Roles)
     val: Annotated[float, Flag("--val", "Share of rows drawn for validation.", panel=COLUMNS, after="id")] = 0.15
     test: Annotated[float, Flag("--test", "Share of rows drawn for test.", panel=COLUMNS, after="val")] = 0.15
+    split_by_time: Annotated[
+        str | None,
+        Flag(
+            "--split-by-time",
+            "Draw the splits by when rows happened: the last are test, those before them val. A column of dates or numbers.",
+            metavar="COL",
+            panel=COLUMNS,
+            complete="columns",
+            after="test",
+        ),
+    ] = None
     encoding: Encoding = None
     delimiter: Delimiter = None
     modality_options: Annotated[Mapping[str, Mapping[str, Any]], Group(OfModalities, OfModalities.by_modality)] = field(

@@ -130,6 +130,24 @@ def _deal_groups(
     return [dealt[group] for group in groups]
 
 
+def split_by_time(moments: Sequence[float], val: float, test: float) -> list[str]:
+    """The last rows are test, those before them val, the first ones train; rows of one moment are never divided: they go to the
+    earlier split, so that nothing is known of what is yet to come.
+
+    Raises:
+        ConfigError: the shares leave nothing to train on.
+    """
+    if val + test >= 1:
+        raise ConfigError(f"--val {val} and --test {test} leave no rows to train on", "Their sum must be below 1.")
+    when = np.asarray(moments, dtype=float)
+    ordered = np.sort(when)
+    first_test = len(when) - round(test * len(when))
+    first_val = max(first_test - round(val * len(when)), 0)
+    last_train = ordered[first_val - 1] if first_val else -np.inf
+    last_val = ordered[first_test - 1] if first_test else -np.inf
+    return [TRAIN if own <= last_train else VAL if own <= last_val else TEST for own in when]
+
+
 def carve_val(splits: Sequence[str], strata: Sequence[str], groups: Sequence[str] | None, val: float, seed: int) -> list[str]:
     """The splits with that share of the train rows moved to val, drawn as `draw_splits` draws."""
     result = list(splits)

@@ -95,3 +95,20 @@ def test_classes_that_train_lacks_are_admitted_only_where_the_task_says_so(tmp_p
     assert torch.equal(dataset.targets, torch.arange(60) // 15)
     with pytest.raises(AssertionError, match=r"row 31 \(val\)"):
         preprocessed(tmp_path / "again", NEW.replace("new_classes_after_train = True", ""), "--target", "who")
+
+
+def test_splits_by_time_and_what_contradicts_them(tmp_path: Path) -> None:
+    rows = [[f"2024-01-{day:02d}", "abc"[day % 3] * 4, "ab"[day % 2], f"g{day % 5}"] for day in range(1, 21)][::-1]
+    table = write_csv(tmp_path / "t.csv", ["day", "note", "label", "who"], rows)
+    root, asked = str(tmp_path / "a"), ["preprocess", str(table), "-t", "label", "--split-by-time", "day"]
+    done = CliRunner().invoke(app, [*asked, "-a", root, "--ignore", "who", "--type", "note=text"])
+    assert done.exit_code == 0, done.output
+    assert "the last 3 rows are test, the 3 before them val; it is an input, too" in done.output
+    found = Dataset.open(Path(root)).rows
+    assert found["split"].tolist() == ["test"] * 3 + ["val"] * 3 + ["train"] * 14  # the table begins with the last day
+    done = CliRunner().invoke(app, [*asked, "-a", root, "--group", "who"])
+    assert done.exit_code == ExitCode.USAGE
+    assert "--split-by-time day: the rows of a 'who' are to stay together" in " ".join(done.output.split())
+    done = CliRunner().invoke(app, [*asked[:-1], "days", "-a", root])
+    assert "--split-by-time days" in done.output
+    assert "day" in done.output

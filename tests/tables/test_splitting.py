@@ -5,7 +5,8 @@ from collections import Counter
 import pytest
 
 from mmcli.errors import ConfigError, DataError
-from mmcli.tables.splitting import draw_splits, names_splits, spelled_splits
+from mmcli.tables.moments import moments
+from mmcli.tables.splitting import draw_splits, names_splits, spelled_splits, split_by_time
 
 
 def test_drawing_is_stratified_and_repeatable() -> None:
@@ -56,3 +57,22 @@ def test_eval_is_whichever_split_the_others_leave() -> None:
     assert spelled_splits(["train", "eval", "test"], "s") == ["train", "val", "test"]
     assert spelled_splits(["train", "dev", "eval"], "s") == ["train", "val", "test"]
     assert spelled_splits(["train", "eval"], "s") == ["train", "test"]
+
+
+def test_by_time_the_last_rows_are_test_and_a_moment_is_never_divided() -> None:
+    when = [5.0, 1, 2, 3, 4, 6, 7, 8, 9, 10]
+    assert split_by_time(when, 0.2, 0.2) == ["train"] * 6 + ["val", "val", "test", "test"]
+    tied = [1.0, 2, 3, 4, 5, 6, 6, 6, 9, 10]  # val would begin amid the sixes: they stay in train
+    assert split_by_time(tied, 0.2, 0.2) == ["train"] * 8 + ["test", "test"]
+    with pytest.raises(ConfigError, match="leave no rows to train on"):
+        split_by_time(when, 0.5, 0.5)
+
+
+def test_moments_are_dates_or_numbers_and_a_cell_that_is_neither_is_named() -> None:
+    assert moments(["2024-03-02", "2024-03-01"], [1, 2], "day") == [19784.0, 19783.0]
+    assert moments(["1.999", "2001"], [1, 2], "year") == [1.999, 2001.0]
+    assert moments(["25.04.2024 23:30", "26.04.2024 00:15"], [1, 2], "at")[1] - 19839 == pytest.approx(0.25 / 24)
+    with pytest.raises(DataError, match=r"row 7, column 'day': 'soon' is not a date written %Y-%m-%d"):
+        moments(["2024-03-02"] * 10 + ["soon"], [*range(10, 20), 7], "day")
+    with pytest.raises(DataError, match="row 3, column 'day': no time"):
+        moments(["2024-03-02", None], [1, 3], "day")

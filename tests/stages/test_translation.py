@@ -121,3 +121,15 @@ def test_optimizing_runs_in_other_precisions_and_says_what_is_not_for_texts(tran
     code, out, said = invoke("predict", translated.parent / "data.csv", "-a", root, "-o", "-")
     assert code == ExitCode.DONE, said
     assert "text_predicted" in out
+
+
+def test_what_training_spoils_is_taken_back(translated: Path, tmp_path: Path) -> None:
+    """F begins as the first column; a rate at which nothing can be learnt leaves it there."""
+    root, column = tmp_path / "artifacts", loading.read_encoder(translated, "name", "transformer")
+    shutil.copytree(translated, root)
+    wild = ["--set", "training.learning_rate=30", "--set", "training.epochs=2"]
+    code, _, said = invoke("fuse", "--input", "name", "--method", "gated-cross-attention", "-a", root, *wild)
+    assert code == ExitCode.DONE, said
+    found = next(own for own in loading.fresh_fusions(root) if own.config["training"]["learning_rate"] == 30)
+    assert found.metrics["val"] == pytest.approx(column.metrics["val"], rel=1e-4)  # features are kept in half precision
+    assert len(found.config["seeds"]) == 1

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 import torch
+from torch import Tensor
 
 from mmcli.artifacts import store, tensors
 from mmcli.artifacts.store import Artifact, Draft
@@ -84,11 +85,12 @@ def _train(plan: Plan, dataset: Dataset, compute: Compute, context: Context, dra
     trained: list[Trained] = []
     for seed in plan.seeds:
         label = plan.name if len(plan.seeds) == 1 else f"{plan.name}, seed {seed}"
-        head, how = _on_embeddings(plan, seed, embeddings, dataset, compute, context, draft, label)
+        head, how, lead = _on_embeddings(plan, seed, embeddings, dataset, compute, context, draft, label)
         trained.append(how)
         fusion_job.fit_cosines(head, features, dataset, trained=True)
         own = fusion_job.settled(head, features, dataset, compute).of(val)
-        scores.append(dataset.task.score(own, dataset.targets[val])[dataset.task.primary_metric])
+        score = dataset.task.score(own, dataset.targets[val])[dataset.task.primary_metric]
+        scores.append(score if lead is None else _no_worse(head, score, lead, features, dataset, compute))
         members.append(head)
     heads = averaged(members)
     saved = fusion_job.calibrated(heads, fusion_job.settled(heads, features, dataset, compute), dataset)
@@ -124,33 +126,57 @@ def _on_embeddings(
     context: Context,
     draft: Draft,
     label: str,
-) -> tuple[FusionHead, Trained]:
-    """F and its head, trained from one seed while the encoders stand still."""
+) -> tuple[FusionHead, Trained, dict[str, Tensor] | None]:
+    """F and its head, trained from one seed while the encoders stand still; and the weights with which they answer as the first
+    column does, where they began so."""
     own_seed = device.derive_seed(seed, "fuse", plan.method)
     device.seed_everything(own_seed)
     head = _head(plan, {name: own.pooled.shape[1] for name, own in embeddings.features.items()}, dataset)
     head.swap_shares = embeddings.swap_shares
-    _begin_as_the_lead(head, plan, dataset)
+    begins = _begins_as_the_lead(head, plan, dataset)
     folder = draft.path / f"seed-{seed}"
     folder.mkdir(exist_ok=True)
     draft.volatile.add(f"seed-{seed}/{LOG}")
     job = fusion_job.job(
         head, embeddings.taught, dataset, plan.on_embeddings, compute, seed=own_seed, folder=folder, label=label
     )
-    return head, train(replace(job, seconds=plan.seconds and plan.seconds / len(plan.seeds)), context.console)
+    lead = copy.deepcopy(head.state_dict()) if begins else None
+    return head, train(replace(job, seconds=plan.seconds and plan.seconds / len(plan.seeds)), context.console), lead
 
 
-def _begin_as_the_lead(head: FusionHead, plan: Plan, dataset: Dataset) -> None:
-    """Where tokens stay those of the first column, its own head reads them from the start."""
+def _no_worse(
+    head: FusionHead,
+    score: float,
+    lead: Mapping[str, Tensor],
+    features: Mapping[str, FeatureTable],
+    dataset: Dataset,
+    compute: Compute,
+) -> float:
+    """Takes back what was trained where val, searched as texts are searched in the end, is not better for it than by the first
+    column as it was; gives the score on val of what is kept."""
+    trained, task, val = copy.deepcopy(head.state_dict()), dataset.task, dataset.splits["val"]
+    head.load_state_dict(dict(lead))
+    own = fusion_job.settled(head, features, dataset, compute).of(val)
+    before = task.score(own, dataset.targets[val])[task.primary_metric]
+    if (score > before) if task.primary_higher_is_better else (score < before):
+        head.load_state_dict(trained)
+        return score
+    return before
+
+
+def _begins_as_the_lead(head: FusionHead, plan: Plan, dataset: Dataset) -> bool:
+    """Where tokens stay those of the first column, its own head reads them from the start; whether that is so."""
     if head.fusion.memory != "lead" or not head.fusion.order_sensitive:
-        return
+        return False
     own = loading.load_encoder(dataset, next(iter(plan.encoders.values()))).head
     weights = own.state_dict()
     alike = {key: value.shape for key, value in weights.items()} == {
         key: value.shape for key, value in head.head.state_dict().items()
     }
-    if type(own) is type(head.head) and alike:
+    begins = type(own) is type(head.head) and alike
+    if begins:
         head.head.load_state_dict(weights)
+    return begins
 
 
 def _train_through(plan: Plan, dataset: Dataset, compute: Compute, context: Context, draft: Draft) -> None:
@@ -160,7 +186,7 @@ def _train_through(plan: Plan, dataset: Dataset, compute: Compute, context: Cont
     embeddings = _Embeddings.of(plan, dataset)
     cached = embeddings.features
     alone = replace(plan, seconds=plan.seconds and plan.seconds * ALONE)
-    head, _ = _on_embeddings(alone, plan.seeds[0], embeddings, dataset, compute, context, draft, f"{plan.name}, F alone")
+    head, *_ = _on_embeddings(alone, plan.seeds[0], embeddings, dataset, compute, context, draft, f"{plan.name}, F alone")
     head.swap_shares = {}
     heads = {name: own.head for name, own in columns.items()}
     encoders = {name: own.encoder for name, own in columns.items()}

@@ -57,7 +57,7 @@ def _without(curve: Sequence[Mapping[str, Any]], places: Sequence[float]) -> Lin
 def incongruent(test: Mapping[str, Any], primary: str) -> Grid:
     """The score where each row has another row's cell of an input."""
     rows = []
-    for name, own in test["incongruent"].items():
+    for name, own in test.get("incongruent", {}).items():
         gain, score = own["gain"], own["score"]
         lost = Cell(words.signed(gain["value"]), f"[{words.signed(gain['low'])}, {words.signed(gain['high'])}]")
         verdict = "yes" if gain["low"] > 0 else "not beyond noise"

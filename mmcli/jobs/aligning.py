@@ -147,7 +147,7 @@ def begin(
     best, most = None, (float("-inf"), 0.0)
     every = [[1.0] * len(parts) for parts in own.parts]
     shares, ways, shrinkages = every, _ways(own), list(together.SHRINKAGES)
-    for tried in [every, *_one_encoder(own)]:
+    for tried in [every, *_some_encoders(own)]:
         mixed = [kept if all(mine) else mine for kept, mine in zip(shares, tried, strict=True)]
         chosen, strength = ways[0], shrinkages[0]
         for spaces in ways:
@@ -155,7 +155,7 @@ def begin(
                 own.start(*state)
                 if (value := worth(found.shrinkage, found.power)) > most:
                     best, most, shares, chosen, strength = state, value, mixed, spaces, found.shrinkage
-        if tried is every:  # what is left to see is whether one encoder alone does better, in the same way
+        if tried is every:  # what is left to see is whether fewer encoders do better, in the same way
             ways, shrinkages = [chosen], [strength]
     if best is None:
         return
@@ -165,15 +165,19 @@ def begin(
         _settle_temperature(head, _asking(head(fused), asked), fused, targets.to(fused.pooled.device))
 
 
-def _one_encoder(fusion: Any) -> list[list[list[float]]]:
-    """Shares of the encoders of each column, with but one of those of the columns of one space after the other."""
+def _some_encoders(fusion: Any) -> list[list[list[float]]]:
+    """Shares of the encoders of each column: for the columns of one space after the other with one of them alone, or without
+    one of several."""
     found = []
     for space in dict.fromkeys(fusion.spaces):
         mine = [own == space for own in fusion.spaces]
         count = len(fusion.parts[fusion.spaces.index(space)])
-        for kept in range(count if count > 1 else 0):
-            one = [float(place == kept) for place in range(count)]
-            found.append([one if here else [1.0] * len(p) for here, p in zip(mine, fusion.parts, strict=True)])
+        places = range(count if count > 1 else 0)
+        shares = [[float(place == one) for place in range(count)] for one in places]
+        shares += [[float(place != one) for place in range(count)] for one in places if count > 2]
+        found += [
+            [some if here else [1.0] * len(parts) for here, parts in zip(mine, fusion.parts, strict=True)] for some in shares
+        ]
     return found
 
 

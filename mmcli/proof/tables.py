@@ -124,9 +124,9 @@ def retrieval(test: Mapping[str, Any]) -> Grid:
     for name, own in test["retrieval"].items():
         cells = [Cell(shown(own[m]["value"]), f"[{shown(own[m]['low'])}, {shown(own[m]['high'])}]") for m in FINDING]
         beside = [shown(each[name]["recall_at_1"]["value"]) for each in test["retrieval_baselines"].values() if name in each]
-        rows.append([name, *cells, *beside, f"{own['gallery']:,}"])
+        rows.append([name.replace("->", " \u2192 "), *cells, *beside, f"{own['gallery']:,}"])
     baselines = [f"R@1, {name}" for name in test["retrieval_baselines"]]
-    header = ["from -> to", *(meaning(name).name for name in FINDING), *baselines, "found among"]
+    header = ["from, to", *(meaning(name).name for name in FINDING), *baselines, "found among"]
     return Grid.of("How well columns find each other", header, rows)
 
 

@@ -47,6 +47,11 @@ class Direction:
     def __str__(self) -> str:
         return f"{'+'.join(self.query)}->{'+'.join(self.sought)}"
 
+    @property
+    def words(self) -> str:
+        """For people: `image to name and tags`."""
+        return f"{' and '.join(self.query)} to {' and '.join(self.sought)}"
+
     def places(self, columns: Sequence[str]) -> tuple[list[int], list[int]]:
         """Where they lie among all columns."""
         return [columns.index(own) for own in self.query], [columns.index(own) for own in self.sought]
@@ -225,8 +230,8 @@ class Contrastive(Task):
                 most = max(min(20, int(next(iter(each.values())).of(sought)[1].sum())), 2)
                 shares = {name: retrieval_metrics.cumulative_match(own, most) for name, own in ranks.items()}
                 count = int(next(iter(each.values())).of(sought)[1].sum())
-                said = f"{direction}: share of rows whose own is found within the first so many of {count:,}."
-                drawn[f"recall-{place + 1}"] = (retrieval_charts.recall(shares, str(direction)), said)
+                said = f"{direction.words}: share of rows whose own is found within the first so many of {count:,}."
+                drawn[f"recall-{place + 1}"] = (retrieval_charts.recall(shares, direction.words), said)
         return drawn
 
     def worst_rows(self, outputs: Aligned, targets: Tensor, most: int) -> list[tuple[int, str]]:  # noqa: ARG002
@@ -244,7 +249,9 @@ class Contrastive(Task):
                 if ranks[row] > 1:
                     alike = (answers @ asks[row]).masked_fill(~there, -2.0)
                     alike[row] = -2.0
-                    said = f"{direction}: its own comes {int(ranks[row])}. of {int(there.sum())}; first comes the second's"
+                    said = (
+                        f"{direction.words}: its own comes {int(ranks[row])}. of {int(there.sum())}; first comes the second's"
+                    )
                     told.append((float(ranks[row]), row, int(alike.argmax()), said))
         return [(row, other, said) for _, row, other, said in sorted(told, key=lambda own: -own[0])[:most]]
 

@@ -18,6 +18,16 @@ import mmcli
 from mmcli.artifacts import store, tensors
 from mmcli.cli import app
 from mmcli.data.dataset import Dataset
+from mmcli.jobs import aligning
+from mmcli.models.recipe import build_answer, build_encoder, build_fusion
+from mmcli.models.towers import TowerModel
+from mmcli.reporting.console import Console
+from mmcli.training.config import TrainingConfig
+from mmcli.training.device import Compute, seed_everything
+from mmcli.training.job import Job
+from mmcli.training.loop import rehearse, train
+from mmcli.training.steps import gradient
+from mmcli.vectors import plain
 from tests.conftest import SMALL, shared, write_csv
 
 pytestmark = pytest.mark.slow
@@ -162,3 +172,54 @@ def test_run_needs_nothing_but_the_task(views: Path, tmp_path: Path) -> None:
     said = run("run", views / "views.csv", "--task", "contrastive", "--no-optimize", *SMALL[:-1], "-a", tmp_path / "all")
     assert "It is" in said or "level within noise" in said
     assert _metrics(tmp_path / "all")["test"]["retrieval"]["drawn->inverted"]["recall_at_1"]["value"] > 0.7
+
+
+def test_an_encoder_goes_on_where_it_was_stopped_to_the_same_bits(trained: Path, tmp_path: Path) -> None:
+    dataset = Dataset.open(trained)
+
+    def job(name: str) -> Job:
+        seed_everything(0)
+        encoder = build_encoder("bag", {"buckets": 512, "dim": 8}, dataset.input("said").spec)
+        dims = {"said": 8, "drawn": plain.AXES, "inverted": plain.AXES}
+        align = build_fusion("align", {"dim": 8}, dims, dataset.task, [])
+        head = build_answer({"name": "aligned", "config": {}}, dataset.task, align.dim)
+        network = TowerModel(encoder, ["said"], align, head)
+        prepared = encoder.prepare(dataset.column("said"))
+        encoder.fit(prepared.select(dataset.splits["train"]))
+        (tmp_path / name).mkdir(exist_ok=True)
+        config = TrainingConfig(epochs=3, batch_size=32)
+        cpu = Compute(torch.device("cpu"), "float32")
+        return aligning.job(network, {"said": prepared}, dataset, config, cpu, seed=0, folder=tmp_path / name, label=name)
+
+    straight = job("straight")
+    train(straight, Console(quiet=True))
+    assert rehearse(job("stopped"), Console(quiet=True), 1, None) == (1, False)
+    again = job("stopped")
+    train(again, Console(quiet=True))
+    wanted = straight.module.state_dict()
+    assert all(torch.equal(own, wanted[name]) for name, own in again.module.state_dict().items())
+    kept = straight.module.kept()
+    assert {name.partition(".")[0] for name in kept} == {"encoder", "head"}
+
+
+def test_a_batch_in_parts_has_the_gradient_of_the_whole(trained: Path, tmp_path: Path) -> None:
+    dataset = Dataset.open(trained)
+    seed_everything(0)
+    options = {"buckets": 512, "dim": 8, "ngram_dropout": 0.0, "dropout": 0.0}
+    encoder = build_encoder("bag", options, dataset.input("said").spec)
+    dims = {"said": 8, "drawn": plain.AXES, "inverted": plain.AXES}
+    align = build_fusion("align", {"dim": 8, "dropout": 0.0}, dims, dataset.task, [])
+    head = build_answer({"name": "aligned", "config": {}}, dataset.task, align.dim)
+    prepared = encoder.prepare(dataset.column("said"))
+    encoder.fit(prepared.select(dataset.splits["train"]))
+    network = TowerModel(encoder, ["said"], align, head)
+    cpu = Compute(torch.device("cpu"), "float32")
+    config = TrainingConfig(augment="none")
+    made = aligning.job(network, {"said": prepared}, dataset, config, cpu, seed=0, folder=tmp_path, label="parts")
+    batch, found = made.rows.gather(dataset.splits["train"][:30]), []
+    for parts in (1, 3):
+        made.module.zero_grad()
+        gradient(made, batch, parts)
+        found.append([own.grad.clone() for own in made.module.parameters() if own.grad is not None])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)

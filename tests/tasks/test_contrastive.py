@@ -110,7 +110,7 @@ def test_the_worst_rows_stand_beside_what_was_found_instead() -> None:
     own, outputs = task(), found(0.1, 1.1, 3.1, 2.1)
     (row, other, said), *_ = own.worst_pairs(outputs, APART, 4)
     assert (row, other) == (2, 3)
-    assert said.startswith("image->tags: its own comes 3. of 4")
+    assert said.startswith("image to tags: its own comes 3. of 4")
 
 
 def test_one_column_belongs_to_nothing() -> None:

@@ -160,7 +160,11 @@ class Dataset:
         what is known of the rows: see `Task.kinship`."""
         if self.task.aligns_columns:
             cells = same_cells([self.column(name) for name in self.task.columns])
-            return self.task.kinship(cells, self.groups(torch.arange(len(self.rows))))
+            groups = self.groups(torch.arange(len(self.rows)))
+            if groups is not None:  # rows that name no group are each their own
+                alone = self.rows["group"].isna().to_numpy()
+                groups = np.where(alone, groups.max() + 1 + np.arange(len(groups)), groups)
+            return self.task.kinship(cells, groups)
         labelled = (self.rows["split"] != "unlabelled").to_numpy(copy=True)
         task = self.task
         with self.artifact.understood(ROWS):

@@ -29,10 +29,6 @@ MOST_CLASSES, MOST_SLICES, MOST_TAKEN = 20, 12, 12
 """Classes and slices that are shown at once, the others unfold; and inputs and columns whose absence is drawn."""
 
 
-ALIKE = "Pairs of rows: of one that are the least alike, and of two that are the most."
-FOUND_INSTEAD = "Rows whose own is found late, each with the row whose cell is found first instead."
-
-
 @dataclass(frozen=True)
 class Entry:
     """One model on the test split."""
@@ -76,14 +72,14 @@ def page(
         "figures": _figures(entries, summary, best, dataset),
         "captions": _captions(entries, dataset),
         "retrieval": tables.retrieval(summary["test"]) if task.aligns_columns else None,
-        "paired_rows": FOUND_INSTEAD if task.aligns_columns else ALIKE,
+        "paired_rows": tables.FOUND_INSTEAD if task.aligns_columns else tables.ALIKE,
         "primary": words.meaning(primary).name,
         "meanings": [own for name in told if (own := words.meaning(name)).said],
         "lower_is_better": words.together(words.meaning(name).name for name, higher in told.items() if not higher),
         "mcnemar": words.MCNEMAR if any("mcnemar" in own for own in summary["paired"].values()) else "",
         "leaderboard": tables.leaderboard(ranked, list(told), primary, entries[0].label),
         "n": len(dataset.splits["test"]),
-        "interactions": _interactions(summary),
+        "interactions": trials.interactions(summary),
         "shapley": f"{words.SHAPLEY} {'All' if _shapley(summary).get('exact') else 'Some'} orders were tried.",
         "weights": summary["test"].get("weights", {}),
         "conformal": _conformal(summary, dataset),
@@ -243,23 +239,6 @@ def _paired(label: str, summary: Mapping[str, Any]) -> dict[str, Any]:
     small = p_value is not None and p_value < 0.001
     said = "" if p_value is None else "< 0.001" if small else f"{p_value:.3f}"
     return {"gain": words.difference(found["gain"]), "mcnemar": said}
-
-
-def _interactions(summary: Mapping[str, Any]) -> str:
-    """What EMAP says, in a sentence."""
-    found = summary["test"].get("emap")
-    if not found:
-        return ""
-    gain, metric = found["gain"], words.meaning(summary["primary_metric"]).name
-    said = (
-        f"On {found['rows']} test rows the model reaches {metric} {shown(found['score'])}; the sum of one term for each input "
-        f"that stays nearest to it (EMAP) {shown(found['additive_score'])}. {words.EMAP} "
-    )
-    if gain["low"] > 0:
-        return said + "The model uses interactions between inputs: what one says depends on another."
-    if gain["value"] > 0:
-        return said + "Interactions between inputs may matter; on so few rows that is within the noise."
-    return said + "It does not use interactions between inputs: each adds its own evidence."
 
 
 def _conformal(summary: Mapping[str, Any], dataset: Dataset) -> str:

@@ -16,6 +16,9 @@ Columns = list[tuple[str, list[Cell]]]
 """Heads with the cells below them."""
 FINDING = ("recall_at_1", "recall_at_5", "recall_at_10", "mrr", "ndcg")
 """What is told of columns that find each other."""
+ALIKE = "Pairs of rows: of one that are the least alike, and of two that are the most."
+FOUND_INSTEAD = "Rows whose own is found late, each with the row whose cell is found first instead."
+"""What pairs of rows are shown for."""
 
 
 def leaderboard(entries: Sequence[Mapping[str, Any]], metrics: Sequence[str], primary: str, judged: str) -> list[Grid]:

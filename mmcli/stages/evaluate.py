@@ -234,8 +234,14 @@ def _write(entries: list[Entry], case: _Case, extra: Mapping[str, Sequence[str]]
         "left_out": {ability: why for ability in get_args(Ability) if (why := task.lacks(ability))}
         | (finding.LEFT_OUT if task.aligns_columns else {}),
     }
+    _keep(entries, summary, case, draft)
+
+
+def _keep(entries: list[Entry], summary: dict[str, Any], case: _Case, draft: Draft) -> None:
+    """Writes the figures, the test rows with what is predicted of them, and the report."""
+    dataset, context, primary = case.dataset, case.context, case.dataset.task.primary_metric
     draft.write_json(METRICS, summary)
-    _predictions(top, dataset).to_parquet(draft.path / PREDICTIONS, index=False)
+    _predictions(entries[0], dataset).to_parquet(draft.path / PREDICTIONS, index=False)
     made_by = (context.command or "mmcli evaluate", time.monotonic() - case.started)
     values = page(entries, summary, case.best, case.fused, _made_from(case), dataset, made_by, draft.path)
     draft.volatile.update({REPORT, CARD})  # they tell when they were made, and on what

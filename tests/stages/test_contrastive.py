@@ -223,3 +223,14 @@ def test_a_batch_in_parts_has_the_gradient_of_the_whole(trained: Path, tmp_path:
         found.append([own.grad.clone() for own in made.module.parameters() if own.grad is not None])
     for one, other in zip(*found, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+
+
+def test_rows_of_one_group_are_known_and_those_of_none_are_their_own(tmp_path: Path) -> None:
+    rows = [[f"text {n}", f"Text number {n}", f"g{n // 3}" if n % 7 else ""] for n in range(60)]
+    table = write_csv(tmp_path / "texts.csv", ["one", "other", "set"], rows)
+    run("preprocess", table, "--task", "contrastive", "--group", "set", "-a", tmp_path / "root")
+    dataset = Dataset.open(tmp_path / "root")
+    groups = dataset.targets[:, 0].tolist()
+    assert groups[1] == groups[2] and groups[4] == groups[5] != groups[1]
+    assert len({groups[n] for n in range(0, 60, 7)}) == 9
+    assert dataset.task.columns == ("one", "other") and dataset.target == "together"

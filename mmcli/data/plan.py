@@ -19,7 +19,6 @@ from mmcli.artifacts import store
 from mmcli.config.settings import Settings
 from mmcli.data import schema, sharding, targets, warnings
 from mmcli.data.dataset import cells_of, target_columns
-from mmcli.data.inputs import TABULAR
 from mmcli.data.schema import Schema
 from mmcli.data.survey import Survey
 from mmcli.errors import ConfigError, DataError, MmcliError, combine, unknown
@@ -351,7 +350,7 @@ def _fit_task(rows: pd.DataFrame, found: Schema, kind: type[Task], config: Any) 
     cells = cells_of(rows, found.targets)
     of_split = {split: [row for row, name in zip(cells, rows["split"], strict=True) if name == split] for split in SPLITS}
     task = kind.fit(config, of_split[TRAIN], found.targets)
-    task = task.over({name: _kind_of(members, found) for name, members in found.inputs.items()})
+    task = task.over(found.kinds)
     if kind.new_classes_after_train:
         task = task.admitting([cell for split in SPLITS[1:] for cell in of_split[split]])
     for split in SPLITS[1:]:
@@ -363,12 +362,6 @@ def _fit_task(rows: pd.DataFrame, found: Schema, kind: type[Task], config: Any) 
                     _at_row(int(row), f" ({split})", functools.partial(task.encode, [own]))
             raise
     return task
-
-
-def _kind_of(members: list[str], found: Schema) -> str:
-    """The modality of an input; tabular of one that is joined."""
-    own = {item.name: item.modality for item in found.columns}
-    return own[members[0]] if len(members) == 1 else TABULAR
 
 
 def _at_row(row: int, where: str, look: Callable[[], object]) -> None:

@@ -72,6 +72,12 @@ class Schema:
     shares: dict[str, str] = field(default_factory=dict)
     """Input -> the input whose modality and encoder it reads."""
 
+    @property
+    def kinds(self) -> dict[str, str]:
+        """Input -> its modality; tabular where it joins several columns."""
+        own = {item.name: item.modality for item in self.columns}
+        return {n: own[members[0]] if len(members) == 1 else inputs.TABULAR for n, members in self.inputs.items()}
+
 
 def infer(table: Table, roles: Roles) -> Schema:
     """The schema of a table, from what the user says and a sample of its first rows.

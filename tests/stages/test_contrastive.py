@@ -228,6 +228,8 @@ def test_a_batch_in_parts_has_the_gradient_of_the_whole(trained: Path, tmp_path:
 def test_rows_of_one_group_are_known_and_those_of_none_are_their_own(tmp_path: Path) -> None:
     rows = [[f"text {n}", f"Text number {n}", f"g{n // 3}" if n % 7 else ""] for n in range(60)]
     table = write_csv(tmp_path / "texts.csv", ["one", "other", "set"], rows)
+    said = run("inspect", table, "--task", "contrastive", "--group", "set")
+    assert "no target: 2 columns that belong together: one, other" in said
     run("preprocess", table, "--task", "contrastive", "--group", "set", "-a", tmp_path / "root")
     dataset = Dataset.open(tmp_path / "root")
     groups = dataset.targets[:, 0].tolist()

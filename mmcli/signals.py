@@ -314,6 +314,27 @@ class Decision:
 
 
 @dataclass(frozen=True)
+class Alignment:
+    """Which encoders read which column, for methods that give a vector for each column."""
+
+    inputs: tuple[str, ...]
+    """All columns of the task, in order."""
+    sources: Mapping[str, str]
+    """Encoder -> the column that it reads."""
+    groups: tuple[tuple[str, ...], ...] = ()
+    """Encoders that are one under several names."""
+
+    @classmethod
+    def each_its_own(cls, names: Sequence[str]) -> Alignment:
+        """One encoder to a column, named alike."""
+        return cls(tuple(names), {name: name for name in names})
+
+    def owner(self, encoder: str) -> str:
+        """The first name of an encoder."""
+        return next((group[0] for group in self.groups if encoder in group), encoder)
+
+
+@dataclass(frozen=True)
 class Batch:
     """Some rows: their inputs by column and, when training, their targets."""
 

@@ -17,7 +17,7 @@ from mmcli.checks import Check, examples
 from mmcli.errors import ConfigError
 from mmcli.heads import Head
 from mmcli.signals import Fused
-from mmcli.tasks import Cells, Task
+from mmcli.tasks import Cells, Evidence, Task
 
 DIM = 7
 STEPS = 24
@@ -110,10 +110,13 @@ def baselines_have_outputs_for_every_row(subject: Subject) -> None:
     constant = task.constant_baseline(targets, len(targets))
     features = torch.randn(len(targets), 3, generator=torch.Generator().manual_seed(0)).double().numpy()
     found = {"constant": constant}
-    if not task.lacks("linear baseline"):
+    if not task.lacks("linear baseline") and not task.aligns_columns:
         found["linear"] = task.linear_baseline(features, targets, rows[: len(rows) // 2], rows[len(rows) // 2 :])
     alike = task.cosine_baseline(torch.linspace(-1, 1, len(targets)), targets, rows)
     found |= {} if alike is None else {"cosine": alike}
+    if task.aligns_columns:
+        inputs = {name: Evidence(features) for name in task.columns}
+        found |= task.more_baselines(inputs, targets, rows[: len(rows) // 2], rows[len(rows) // 2 :])
     nearest = task.nearest_baseline(features, targets, rows[: len(rows) // 2])
     found |= {} if nearest is None else {"nearest": nearest}
     held_against = {task.constant_name, *found} - {"constant"}

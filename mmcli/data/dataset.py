@@ -17,13 +17,15 @@ from mmcli import registry
 from mmcli.artifacts import layout, store, tensors
 from mmcli.artifacts.store import Artifact
 from mmcli.data import memory
+from mmcli.data.identities import same_cells
 from mmcli.data.inputs import Input
 from mmcli.data.streaming import STREAMABLE, Streamed
 from mmcli.modalities import Modality
 from mmcli.reporting.metrics import Array
-from mmcli.signals import Column
+from mmcli.signals import Column, Features
 from mmcli.tables.splitting import SPLITS
 from mmcli.tasks import Task
+from mmcli.vectors import plain
 
 ROWS = "rows.parquet"
 TASK = "task.json"
@@ -115,8 +117,8 @@ class Dataset:
 
     @property
     def target(self) -> str:
-        """What is predicted, in a word: the target column, or several joined by a plus."""
-        return "+".join(self.schema["targets"])
+        """What is predicted, in a word: the target column, or several joined by a plus; of a table without one, `together`."""
+        return "+".join(self.schema["targets"]) or "together"
 
     @cached_property
     def task(self) -> Task:
@@ -154,7 +156,15 @@ class Dataset:
 
     @cached_property
     def targets(self) -> Tensor:
-        """Encoded targets of all rows; those without one (their split is `unlabelled`) hold zeros."""
+        """Encoded targets of all rows; those without one (their split is `unlabelled`) hold zeros. Where columns are aligned,
+        what is known of the rows: see `Task.kinship`."""
+        if self.task.aligns_columns:
+            cells = same_cells([self.column(name) for name in self.task.columns])
+            groups = self.groups(torch.arange(len(self.rows)))
+            if groups is not None:  # rows that name no group are each their own
+                alone = self.rows["group"].isna().to_numpy()
+                groups = np.where(alone, groups.max() + 1 + np.arange(len(groups)), groups)
+            return self.task.kinship(cells, groups)
         labelled = (self.rows["split"] != "unlabelled").to_numpy(copy=True)
         task = self.task
         with self.artifact.understood(ROWS):
@@ -238,6 +248,15 @@ class Dataset:
             member = next(iter(found.members))
             return np.concatenate([found.linear_features({member: column.read(part)}, train) for part in parts])
         return found.linear_features(self.stored(name) if found.joined else {next(iter(found.members)): column}, train)
+
+    @cached_property
+    def plain_views(self) -> dict[str, Features]:
+        """Input -> what the linear baseline sees of it, along the principal axes of the train rows, as features."""
+        train, found = self.splits["train"], {}
+        for name in self.inputs:
+            pooled, present = plain.reduced(self.linear_features(name, train), train), self.column(name).present.cpu()
+            found[name] = Features(pooled, pooled[:, None], present[:, None], present)
+        return found
 
     def _read_column(self, column: str) -> Column:
         files = [self.artifact.file(shard_file(column, number)) for number in self._shards(column)]

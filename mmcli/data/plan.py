@@ -374,6 +374,7 @@ def _fit_task(rows: pd.DataFrame, found: Schema, kind: type[Task], config: Any) 
     cells = cells_of(rows, found.targets)
     of_split = {split: [row for row, name in zip(cells, rows["split"], strict=True) if name == split] for split in SPLITS}
     task = kind.fit(config, of_split[TRAIN], found.targets)
+    task = task.over(found.kinds)
     if kind.new_classes_after_train:
         task = task.admitting([cell for split in SPLITS[1:] for cell in of_split[split]])
     for split in SPLITS[1:]:

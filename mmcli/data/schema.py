@@ -72,6 +72,12 @@ class Schema:
     shares: dict[str, str] = field(default_factory=dict)
     """Input -> the input whose modality and encoder it reads."""
 
+    @property
+    def kinds(self) -> dict[str, str]:
+        """Input -> its modality; tabular where it joins several columns."""
+        own = {item.name: item.modality for item in self.columns}
+        return {n: own[members[0]] if len(members) == 1 else inputs.TABULAR for n, members in self.inputs.items()}
+
 
 def infer(table: Table, roles: Roles) -> Schema:
     """The schema of a table, from what the user says and a sample of its first rows.
@@ -85,6 +91,11 @@ def infer(table: Table, roles: Roles) -> Schema:
     sample = table.head(SAMPLE_ROWS)
     if sample.empty:
         raise DataError(f"{table.path} has a header but no rows", "A table needs at least one row to a class and split.")
+    if roles.target and not _wants_target(roles):
+        raise ConfigError(
+            f"--target {roles.target[0]}: --task {roles.task} learns from the columns themselves, and has no target",
+            "Leave --target out; --ignore takes a column out that is to take no part.",
+        )
     own = naming.find(table, sample, roles)
     said, doubts = own.said, list[str]()
     told = {*roles.inputs, *roles.ignore}
@@ -116,9 +127,12 @@ def _shares(columns: Sequence[InputColumn], roles: Roles, said: list[str]) -> di
         raise ConfigError("--share and --no-share contradict each other", "Drop one.")
     joins = {item.name: registry.load("modalities", item.modality).joins for item in columns}
     found = shares.find({item.name: item.modality for item in columns}, joins, roles.share, look=not roles.no_share)
+    if not roles.share and not roles.no_share and not _wants_target(roles):
+        found |= shares.of_one_kind({item.name: item.modality for item in columns}, found)
     for owner in [] if roles.share else dict.fromkeys(found.values()):
         readers = ", ".join(repr(name) for name, own in found.items() if own == owner)
-        said.append(f"{owner!r} and {readers} share one encoder, by their names (--no-share for one each)")
+        by = "by their names" if _wants_target(roles) else "as pictures that belong together"
+        said.append(f"{owner!r} and {readers} share one encoder, {by} (--no-share for one each)")
     return found
 
 

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 
 from mmcli.errors import ConfigError, MmcliError, combine, unknown
 
+PICTURES = "image"
+"""The modality whose columns share an encoder where the columns of a row belong together."""
 _NUMBERED = re.compile(r"(?P<name>.+?)(?P<mark>[_\-. ]?)(?P<place>[1-9]|(?<=[_\-. ])[a-h])", re.IGNORECASE)
 """`photo_a`, `photo-1`, `photo1`."""
 _SIDED = re.compile(r"(?P<before>.*?)(?P<side>left|right)(?P<after>.*)", re.IGNORECASE)
@@ -34,6 +36,13 @@ def find(modalities: Mapping[str, str], joins: Mapping[str, bool], told: Mapping
         if len({modalities[name] for name in names}) == 1:
             found |= dict.fromkeys(names[1:], names[0])
     return found
+
+
+def of_one_kind(modalities: Mapping[str, str], found: Mapping[str, str]) -> dict[str, str]:
+    """Reader -> owner, of pictures that belong together: all of those that share none yet read the encoder of the first."""
+    names = [name for name, modality in modalities.items() if modality == PICTURES]
+    free = [name for name in names if name not in found and name not in found.values()]
+    return dict.fromkeys(free[1:], free[0]) if len(free) > 1 else {}
 
 
 def _wrong(

@@ -3,7 +3,8 @@
 This file is their contract. A fusion joins the features of any number of columns, from one up. What a user is told of it stands
 in its file as `ABOUT`, readable without importing it:
 
-    family    feature (pooled features are joined), token (tokens are) or decision (the columns' own predictions are)
+    family    feature (pooled features are joined), token (tokens are), decision (the columns' own predictions are) or alignment
+              (each column keeps a vector of its own, in one space)
     memory    what heads that read tokens find: columns (the tokens of all, side by side), lead (those of the first column that
               is there, one for each and in their order: what heads that read steps need), latents (tokens of the method's own)
               or pooled (the pooled features are the only token; so where nothing is said)
@@ -28,7 +29,7 @@ from torch import Tensor, nn
 
 from mmcli.signals import Decision, Features, Fused
 
-Family = Literal["feature", "token", "decision"]
+Family = Literal["feature", "token", "decision", "alignment"]
 Memory = Literal["columns", "lead", "latents", "pooled"]
 
 
@@ -47,6 +48,8 @@ class Fusion(nn.Module, ABC):
     compares: ClassVar[bool] = False
     """Whether it compares columns that share an encoder: it is then built with those groups besides. Where the task does
     too, it gives log-odds beside the head's (`Fused.logits` [B]), which it sets by val rows (`fit_cosines`)."""
+    aligns: ClassVar[bool] = False
+    """Whether it gives a vector for each column, side by side: it is then built with an `Alignment` besides."""
     absent_inputs: ClassVar[Literal["embedding", "masked"]]
     """How absent cells enter: by a learned absent embedding, or not at all."""
 

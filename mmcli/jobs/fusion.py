@@ -15,6 +15,7 @@ from mmcli.artifacts.store import Artifact
 from mmcli.data import memory
 from mmcli.data.dataset import Dataset
 from mmcli.data.streaming import StreamedFeatures
+from mmcli.jobs import aligning
 from mmcli.models import loading
 from mmcli.models.calibration import temperature
 from mmcli.models.networks import FusionHead, Heads, Output, settle
@@ -37,7 +38,7 @@ def embeddings(artifact: Artifact, dataset: Dataset, out_of_fold: bool = False) 
     features, tokens = loading.kept_file(artifact, loading.EMBEDDINGS), loading.kept_file(artifact, loading.TOKENS)
     named = tensors.of(artifact, features)
     with artifact.understood(features):
-        decisions = named.get(OUT_OF_FOLD if out_of_fold else OUTPUTS)
+        decisions = None if dataset.task.aligns_columns else named.get(OUT_OF_FOLD if out_of_fold else OUTPUTS)
         whole = ["pooled", "present", *([] if "offsets" in named else ["tokens", "mask"])]
         rows = {len(named[name]) for name in whole} | ({len(decisions)} if decisions is not None else set())
         rows |= {len(named["offsets"]) - 1} if "offsets" in named else set()
@@ -67,6 +68,7 @@ def job(
     task = dataset.task
     head.start_absent(features, dataset.splits["train"])
     fit_cosines(head, features, dataset, trained=False)
+    aligning.begin_fusion(head, features, dataset)
     head.to(compute.device)
 
     return Job(

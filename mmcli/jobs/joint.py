@@ -123,7 +123,7 @@ class _Step(Step):
             factors = balancing.balance_factors(own_losses, config.balance)
             features = {name: balancing.scaled(own, factors[name]) for name, own in features.items()}
         total = network.fusion_head.loss(network.fusion_head(features), batch.targets)
-        if config.auxiliary:
+        if config.auxiliary and own_losses:
             total = total + config.auxiliary * torch.stack(list(own_losses.values())).sum()
         for loss in self._beside(features, batch):
             total = total + loss

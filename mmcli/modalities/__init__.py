@@ -85,6 +85,8 @@ class Modality(ABC):
     """Those that it tries where the target is a text; where empty, those of the others that give steps in order, or all."""
     plain_encoders: ClassVar[tuple[str, ...]] = ()
     """Besides those that it tries, architectures that learn nothing, for comparing columns that share one."""
+    aligning_encoders: ClassVar[tuple[str, ...]] = ()
+    """The same, for columns that are to find each other."""
     more_encoders: ClassVar[tuple[tuple[str, int], ...]] = ()
     """Those that it tries from so many train rows on, and from a fifth of them on an accelerator."""
     corruptions: ClassVar[tuple[str, ...]] = ()

@@ -95,6 +95,7 @@ class Image(Modality):
     corruptions: ClassVar[tuple[str, ...]] = ("noise", "blur", "jpeg")
     encoders: ClassVar[tuple[str, ...]] = ("cnn",)
     plain_encoders: ClassVar[tuple[str, ...]] = ("pixels", "edges")
+    aligning_encoders: ClassVar[tuple[str, ...]] = ("pixels", "edges")
     likeness_encoders: ClassVar[tuple[str, ...]] = ("gradients",)
     more_encoders: ClassVar[tuple[tuple[str, int], ...]] = (("torchvision:resnet18", 5000),)
 

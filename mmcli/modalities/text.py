@@ -55,6 +55,7 @@ class Text(Modality):
 
     corruptions: ClassVar[tuple[str, ...]] = ("typos",)
     encoders: ClassVar[tuple[str, ...]] = ("bag", "rnn")
+    aligning_encoders: ClassVar[tuple[str, ...]] = ("axes",)
     more_encoders: ClassVar[tuple[tuple[str, int], ...]] = (("transformer", 3000),)
     text_encoders = ("transformer",)
 

@@ -63,6 +63,8 @@ def why_no_graph(network: FusedModel) -> str:
     """Why a model cannot be one graph, in words; empty where it may."""
     if network.task.outputs.decides:
         return ""
+    if network.task.aligns_columns:
+        return f"{network.task.outputs.words} is not one answer to a row"
     if network.task.gives_embeddings:
         return f"{network.task.outputs.words} need a gallery, which a graph has not"
     heads = network.fusion_head.each if isinstance(network.fusion_head, AveragedHeads) else [network.fusion_head]

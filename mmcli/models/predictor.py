@@ -21,7 +21,7 @@ from mmcli.artifacts.store import Artifact
 from mmcli.data.dataset import Dataset
 from mmcli.data.sharding import resolved, said_of_files
 from mmcli.data.there import FilesThere
-from mmcli.errors import ConfigError, DataError
+from mmcli.errors import ConfigError, DataError, unknown
 from mmcli.heads import Head
 from mmcli.media import files as media
 from mmcli.models import conformal, runners
@@ -203,7 +203,9 @@ class Model:
                 with self.artifact.understood("prediction sets"):
                     found = conformal.columns(self.task, self.conformal, outputs)
                 decoded |= {f"{self.target}_predicted{name}": cells for name, cells in found.items()}
-            if embeddings and features is not None:
+            own = self.task.embeddings(outputs) if embeddings else None
+            decoded |= {f"{self.target}_embedding_{name}": cells for name, cells in (own or {}).items()}
+            if embeddings and own is None and features is not None:
                 decoded[f"{self.target}_embedding"] = [[round(v, 6) for v in row] for row in features.tolist()]
             if explain and weights is not None:
                 for name, own in zip(self.network.names, weights.T, strict=True):
@@ -212,6 +214,25 @@ class Model:
             yield Prediction(chunk, decoded, rejects, outputs, words, remarks)
         for files in there.values():
             files.check(at_end=True)
+
+    def column_vectors(self, chunk: pd.DataFrame, columns: Sequence[str], media_root: str = ".") -> tuple[Tensor, Tensor]:
+        """Of a model of columns that belong together (`--task contrastive`): a unit vector [N, D] of each row of a table, of
+        these columns of it together, and whether one of them is there, bool [N]; zero where none is. Columns find each other by
+        the product of such vectors.
+
+        Raises:
+            ConfigError: the model has no vector for each column, or not for one of these.
+        """
+        if not self.task.aligns_columns:
+            raise ConfigError(
+                f"{self.artifact.name} has no vector for each column", "Such models are made by --task contrastive."
+            )
+        wrong = next((name for name in columns if name not in self.inputs), None)
+        if wrong is not None or not columns:
+            raise ConfigError(unknown("column", str(wrong), self.inputs), f"It has vectors of {', '.join(self.inputs)}.")
+        outputs = self._forward(self._columns(chunk, media_root)[0], whole=False)[0]
+        found: tuple[Tensor, Tensor] = outputs.of([self.task.columns.index(name) for name in columns])  # type: ignore[attr-defined]
+        return found
 
     def _forward(self, columns: Mapping[str, Source], whole: bool) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Outputs; and, where the whole is wanted, the columns' weights, if there are any, and the fused features."""

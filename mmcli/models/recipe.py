@@ -20,7 +20,7 @@ from mmcli.fusions import Fusion
 from mmcli.heads import Decisions, Head
 from mmcli.models import calibration
 from mmcli.models.networks import AveragedHeads, FusedModel, FusionHead, Heads
-from mmcli.signals import SignalSpec
+from mmcli.signals import Alignment, SignalSpec
 from mmcli.tasks import Task
 from mmcli.vectors.beside import Beside
 
@@ -158,10 +158,15 @@ def groups_of(choices: Mapping[str, Mapping[str, Any]], names: Iterable[str]) ->
 
 
 def build_fusion(
-    method: str, config: Mapping[str, Any], dims: Mapping[str, int], task: Task, groups: Sequence[Sequence[str]] = ()
+    method: str,
+    config: Mapping[str, Any],
+    dims: Mapping[str, int],
+    task: Task,
+    groups: Sequence[Sequence[str]] = (),
+    sources: Mapping[str, str] | None = None,
 ) -> Fusion:
     """A fusion of columns of those widths, or of their predictions, freshly initialised; `groups` are those that share an
-    encoder.
+    encoder, `sources` the inputs that they read.
 
     Raises:
         ConfigError: the method does not fit the options, the columns or the task.
@@ -171,13 +176,17 @@ def build_fusion(
     fit = task.fusion_families
     unfit = f"such targets go with methods of {' and '.join(fit)}" if fit is not None and kind.family not in fit else ""
     unfit = unfit or (task.lacks("decision fusions") if decides else "")
+    unfit = unfit or ("such methods go with --task contrastive" if kind.aligns and not task.aligns_columns else "")
     if unfit:
         raise ConfigError(f"{method} fuses {kind.family}s: {unfit}", "Choose another --method; mmcli list fusions shows them.")
     if kind.compares and not groups:
         raise ConfigError(
             f"{method} compares columns that share an encoder: none do", "Preprocess with --share image_b=image_a"
         )
-    more = [*([task.decision] if decides else []), *([groups] if kind.compares else [])]
+    more: list[Any] = [*([task.decision] if decides else []), *([groups] if kind.compares else [])]
+    if kind.aligns:
+        read = {name: (sources or {}).get(name, name) for name in dims}
+        more.append(Alignment(tuple(task.columns), read, tuple(tuple(group) for group in groups)))
     fusion: Fusion = _build("fusions", method, config, dims, *more)
     return fusion
 
@@ -225,7 +234,7 @@ def build_head(
 ) -> FusionHead:
     """F, and what makes outputs of the fused features or decisions, freshly initialised; with `decisions` beside a method of
     features it starts near the columns' own predictions."""
-    fusion = build_fusion(method, config, dims, task, groups)
+    fusion = build_fusion(method, config, dims, task, groups, sources)
     if fusion.family == "decision":
         return FusionHead(fusion, Decisions(task), dims, sources, modality_dropout)
     answer = build_answer(head, task, fusion.dim)

@@ -18,6 +18,7 @@ CALLED_ELSEWHERE = {
     **dict.fromkeys(("asr", "speech", "ocr", "translation", "caption", "captioning", "seq2seq", "transcription"), "text"),
     **dict.fromkeys(("pairs", "matching", "verification", "verify", "same", "siamese", "similarity"), "match"),
     **dict.fromkeys(("identification", "recognition", "metric-learning", "face", "faces", "speaker"), "identify"),
+    **dict.fromkeys(("clip", "retrieval", "contrast", "align", "alignment", "siglip", "self-supervised"), "contrastive"),
     **dict.fromkeys(("multi-label", "multi_label", "tags", "labels", "set"), "multilabel"),
 }
 """What other tools call tasks."""
@@ -158,7 +159,7 @@ class Roles:
         str | None,
         Flag(
             "--task",
-            "classification, regression, multilabel, match, identify, text; or FILE.py. Default: by the target.",
+            "classification, regression, multilabel, match, identify, contrastive, text; or FILE.py. Default: by the target.",
             metavar="NAME",
             complete="tasks",
             panel=COLUMNS,

@@ -49,7 +49,7 @@ def advice(
 
 def _of_gains(summary: Mapping[str, Any]) -> list[Advice]:
     found = []
-    if summary["gain"]["best_column"]["low"] <= 0:
+    if "best_column" in summary["gain"] and summary["gain"]["best_column"]["low"] <= 0:
         name = summary["best_column"]
         found.append(Advice(f"Fusing is not shown to beat {name} alone: weigh {name} alone, or gather more rows."))
     name = summary["reference"]

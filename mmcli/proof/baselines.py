@@ -108,7 +108,7 @@ def _outputs(dataset: Dataset, columns: Sequence[str], console: Console) -> dict
     if type(task).more_baselines is not Task.more_baselines:
         inputs = _evidence(dataset, dict(zip(columns, blocks, strict=True)), console)
         found |= task.more_baselines(inputs, dataset.targets, train, val)
-    if task.lacks("linear baseline"):
+    if task.lacks("linear baseline") or task.aligns_columns:  # of columns that are aligned it is among the others
         return found
     found["linear"] = task.linear_baseline(features, dataset.targets, train, val)
     cosine = _cosine(dataset, columns) if task.compares_columns else None

@@ -66,20 +66,22 @@ def page(
     rows = {name: dataset.artifact.metrics[name] for name in ("train", "val", "test", "unlabelled")}
     rejects = dataset.artifact.metrics["rejects"]
     values = {
-        "title": f"Predicting {dataset.target}",
+        "title": "What belongs together" if task.aligns_columns else f"Predicting {dataset.target}",
         "subtitle": f"{len(dataset.rows):,} rows of {table_name(dataset)}; the model reads {words.together(summary['inputs'])}",
         "verdict": summary["verdict"],
         "figures": _figures(entries, summary, best, dataset),
         "captions": _captions(entries, dataset),
+        "retrieval": tables.retrieval(summary["test"]) if task.aligns_columns else None,
+        "paired_rows": tables.FOUND_INSTEAD if task.aligns_columns else tables.ALIKE,
         "primary": words.meaning(primary).name,
         "meanings": [own for name in told if (own := words.meaning(name)).said],
         "lower_is_better": words.together(words.meaning(name).name for name, higher in told.items() if not higher),
         "mcnemar": words.MCNEMAR if any("mcnemar" in own for own in summary["paired"].values()) else "",
         "leaderboard": tables.leaderboard(ranked, list(told), primary, entries[0].label),
         "n": len(dataset.splits["test"]),
-        "interactions": _interactions(summary),
-        "shapley": f"{words.SHAPLEY} {'All' if summary['test']['shapley']['exact'] else 'Some'} orders were tried.",
-        "weights": summary["test"]["weights"],
+        "interactions": trials.interactions(summary),
+        "shapley": f"{words.SHAPLEY} {'All' if _shapley(summary).get('exact') else 'Some'} orders were tried.",
+        "weights": summary["test"].get("weights", {}),
         "conformal": _conformal(summary, dataset),
         "examples": _examples(summary["trust"]["errors"], dataset, best),
         "pairs": _pairs(summary["trust"]["pairs"], dataset),
@@ -126,13 +128,14 @@ def _tables(
     first, more = tables.classes(classes, "class" if dataset.task.has_classes else "label").parts(MOST_CLASSES)
     slices, more_slices = tables.slices(trust["slices"], primary, summary["higher_is_better"]).parts(MOST_SLICES)
     suspects = _suspects(trust["suspects"], dataset)
-    worth = [[name, shown(own), shown(test["permutation"][name]["drop"])] for name, own in test["shapley"]["values"].items()]
+    drops, shares = test.get("permutation", {}), _shapley(summary).get("values", {})
+    worth = [[name, shown(own), shown(drops[name]["drop"])] for name, own in shares.items()]
     return {
         "rates": tables.operating_points(summary["operating_points"]) if summary["operating_points"] else None,
         "classes": first if classes else None,
         "more_classes": more,
-        "subsets": tables.subsets(test["subsets"], dataset.task.attributed_by),
-        "permutation": tables.permutation(test["permutation"], test["weights"], dataset.task.attributed_by),
+        "subsets": tables.subsets(test.get("subsets", []), dataset.task.attributed_by),
+        "permutation": tables.permutation(drops, test.get("weights", {}), dataset.task.attributed_by),
         "incongruent": trials.incongruent(test, primary),
         "worth": Grid.of("", ["input", "share of the score (Shapley)", "lost when exchanged among rows"], worth),
         "slices": slices if trust["slices"] else None,
@@ -143,14 +146,20 @@ def _tables(
     }
 
 
+def _shapley(summary: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What Shapley values there are; none where columns are aligned."""
+    found: Mapping[str, Any] = summary["test"].get("shapley", {})
+    return found
+
+
 def _sections(values: Mapping[str, Any]) -> dict[str, str]:
     """Anchor -> heading of each section that has something to show, in order."""
     found = {
         "leaderboard": "Leaderboard",
         "right": "Right and wrong",
         "classes": f"Each {values['classes'].header[0]}" if values["classes"] else "",
-        "inputs": "What each input is worth",
-        "missing": "When inputs are missing or spoilt",
+        "inputs": "" if values["retrieval"] else "What each input is worth",
+        "missing": "" if values["retrieval"] else "When inputs are missing or spoilt",
         "slices": "Where it is better and worse" if values["slices"] else "",
         "errors": "Its worst errors" if values["examples"] or values["pairs"] else "",
         "data": "The data itself",
@@ -230,23 +239,6 @@ def _paired(label: str, summary: Mapping[str, Any]) -> dict[str, Any]:
     small = p_value is not None and p_value < 0.001
     said = "" if p_value is None else "< 0.001" if small else f"{p_value:.3f}"
     return {"gain": words.difference(found["gain"]), "mcnemar": said}
-
-
-def _interactions(summary: Mapping[str, Any]) -> str:
-    """What EMAP says, in a sentence."""
-    found = summary["test"].get("emap")
-    if not found:
-        return ""
-    gain, metric = found["gain"], words.meaning(summary["primary_metric"]).name
-    said = (
-        f"On {found['rows']} test rows the model reaches {metric} {shown(found['score'])}; the sum of one term for each input "
-        f"that stays nearest to it (EMAP) {shown(found['additive_score'])}. {words.EMAP} "
-    )
-    if gain["low"] > 0:
-        return said + "The model uses interactions between inputs: what one says depends on another."
-    if gain["value"] > 0:
-        return said + "Interactions between inputs may matter; on so few rows that is within the noise."
-    return said + "It does not use interactions between inputs: each adds its own evidence."
 
 
 def _conformal(summary: Mapping[str, Any], dataset: Dataset) -> str:
@@ -340,13 +332,13 @@ def _figures(
     sign = 1 if dataset.task.primary_higher_is_better else -1
     taken = sorted((e for e in entries if e.kind == "without"), key=lambda e: sign * e.scores[primary].value)
     without = {e.name: e.scores[primary] for e in taken[:MOST_TAKEN]}
-    missing = {name: [(p["share"], p["score"]) for p in curve] for name, curve in test["missing_curve"].items()}
-    shares = test["shapley"]["values"]
+    missing = {name: [(p["share"], p["score"]) for p in curve] for name, curve in test.get("missing_curve", {}).items()}
+    shares = _shapley(summary).get("values", {})
     return {
         "leaderboard": charts.leaderboard(ranked, primary),
         "ablation": charts.ablation(top.scores[primary], without, primary) if without else None,
         "shapley": charts.contributions(shares, *_attributed(dataset.task)) if len(shares) > 1 else None,
-        "missing": charts.curves(missing, "share of test rows that lack the input", primary),
+        "missing": charts.curves(missing, "share of test rows that lack the input", primary) if missing else None,
         **_optimizing_figures(best, dataset.task),
     }
 
@@ -375,6 +367,9 @@ def _attributed(task: Task) -> tuple[str, bool]:
 def _captions(entries: Sequence[Entry], dataset: Dataset) -> dict[str, tuple[Figure, str]]:
     """The task's own drawings with their captions; and, of probabilities, the reliability before `optimize`."""
     targets = dataset.targets[dataset.splits["test"]]
+    beside = {e.name: e.outputs for e in entries if e.kind == "baseline"} if dataset.task.aligns_columns else {}
+    if beside:
+        return dict(dataset.task.draw_beside({"the model": entries[0].outputs, **beside}, targets))
     found = dataset.task.draw(entries[0].outputs, targets)
     before = next((e for e in entries if e.kind == "fused"), None)
     if before is not None and before is not entries[0]:

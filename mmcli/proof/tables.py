@@ -14,6 +14,11 @@ _ACROSS, _MODEL = 142, 24
 """Characters that go across a wide page, and those of them for the models' names."""
 Columns = list[tuple[str, list[Cell]]]
 """Heads with the cells below them."""
+FINDING = ("recall_at_1", "recall_at_5", "recall_at_10", "mrr", "ndcg")
+"""What is told of columns that find each other."""
+ALIKE = "Pairs of rows: of one that are the least alike, and of two that are the most."
+FOUND_INSTEAD = "Rows whose own is found late, each with the row whose cell is found first instead."
+"""What pairs of rows are shown for."""
 
 
 def leaderboard(entries: Sequence[Mapping[str, Any]], metrics: Sequence[str], primary: str, judged: str) -> list[Grid]:
@@ -114,6 +119,18 @@ def operating_points(found: Sequence[Mapping[str, float]]) -> Grid:
     ]
     header = ["impostors accepted, at most (FAR)", "threshold, log-odds", "as a probability", "true pairs accepted (TAR)"]
     return Grid.of("What thresholds accept", header, rows)
+
+
+def retrieval(test: Mapping[str, Any]) -> Grid:
+    """Each direction with its intervals, and the first of each baseline below the model's."""
+    rows = []
+    for name, own in test["retrieval"].items():
+        cells = [Cell(shown(own[m]["value"]), f"[{shown(own[m]['low'])}, {shown(own[m]['high'])}]") for m in FINDING]
+        beside = [shown(each[name]["recall_at_1"]["value"]) for each in test["retrieval_baselines"].values() if name in each]
+        rows.append([name.replace("->", " \u2192 "), *cells, *beside, f"{own['gallery']:,}"])
+    baselines = [f"R@1, {name}" for name in test["retrieval_baselines"]]
+    header = ["from, to", *(meaning(name).name for name in FINDING), *baselines, "found among"]
+    return Grid.of("How well columns find each other", header, rows)
 
 
 def suspects(found: Sequence[Mapping[str, Any]], called: str) -> Grid:

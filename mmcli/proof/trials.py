@@ -57,7 +57,7 @@ def _without(curve: Sequence[Mapping[str, Any]], places: Sequence[float]) -> Lin
 def incongruent(test: Mapping[str, Any], primary: str) -> Grid:
     """The score where each row has another row's cell of an input."""
     rows = []
-    for name, own in test["incongruent"].items():
+    for name, own in test.get("incongruent", {}).items():
         gain, score = own["gain"], own["score"]
         lost = Cell(words.signed(gain["value"]), f"[{words.signed(gain['low'])}, {words.signed(gain['high'])}]")
         verdict = "yes" if gain["low"] > 0 else "not beyond noise"
@@ -77,3 +77,20 @@ def contrast(test: Mapping[str, Any]) -> list[str]:
         + (f"; {own['ties']:,} rows are level and count half)." if own["ties"] else ").")
         for name, own in test.get("contrast", {}).items()
     ]
+
+
+def interactions(summary: Mapping[str, Any]) -> str:
+    """What EMAP says, in a sentence."""
+    found = summary["test"].get("emap")
+    if not found:
+        return ""
+    gain, metric = found["gain"], words.meaning(summary["primary_metric"]).name
+    said = (
+        f"On {found['rows']} test rows the model reaches {metric} {shown(found['score'])}; the sum of one term for each input "
+        f"that stays nearest to it (EMAP) {shown(found['additive_score'])}. {words.EMAP} "
+    )
+    if gain["low"] > 0:
+        return said + "The model uses interactions between inputs: what one says depends on another."
+    if gain["value"] > 0:
+        return said + "Interactions between inputs may matter; on so few rows that is within the noise."
+    return said + "It does not use interactions between inputs: each adds its own evidence."

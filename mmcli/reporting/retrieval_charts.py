@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from scipy.stats import norm
@@ -11,6 +11,10 @@ from mmcli.reporting.metrics import Array
 from mmcli.reporting.retrieval_metrics import Verification, equal_error_rate
 from mmcli.reporting.svg import Figure, Plot, Scale
 
+MOST_DRAWN = 12
+"""Directions that are drawn."""
+_KINDS = ("s1", "s2", "s3", "s7 d1")
+"""How the lines of a model and what it is held against are drawn."""
 MOST_POINTS = 300
 """Points of a line."""
 
@@ -23,6 +27,19 @@ def cumulative_match(shares: Array) -> Figure:
     for rank, share in known:
         plot.dot(rank, share, "s1", 3.5, f"within the first {rank:.0f}: {share:.1%}")
     return plot.figure("Share of test rows found within the first so many (CMC)")
+
+
+def recall(shares: Mapping[str, Array], direction: str) -> Figure:
+    """The share found within the first 1, 2, ..., of several models by name."""
+    most = max(len(own) for own in shares.values())
+    every = [float(share) for own in shares.values() for share in own if not np.isnan(share)]
+    plot = Plot(Scale(1, max(most, 2)), Scale.around(every or [0.0, 1.0], 0, 1), "first so many", "share found")
+    legend = []
+    for kind, (name, own) in zip(_KINDS, shares.items(), strict=False):
+        known = [(float(place), float(share)) for place, share in enumerate(own, 1) if not np.isnan(share)]
+        plot.path(known, kind, name)
+        legend.append((kind, name))
+    return plot.figure(f"Found within the first so many: {direction}", legend)
 
 
 def of_pairs(pairs: Verification) -> dict[str, tuple[Figure, str]]:

@@ -62,6 +62,14 @@ _METRICS = {
     "tar_at_far_0.1": Meaning("TAR at FAR .1", "pairs of one accepted where a tenth of the pairs of two are", 0, 1),
     "tar_at_far_0.01": Meaning("TAR at FAR .01", "pairs of one accepted where a hundredth of the pairs of two are", 0, 1),
     "tar_at_far_0.001": Meaning("TAR at FAR .001", "pairs of one accepted where a thousandth of the pairs of two are", 0, 1),
+    "mrr": Meaning("MRR", "mean over the directions of one over the rank at which a row's own is found", 0, 1),
+    "ndcg": Meaning("nDCG", "1 / log2(1 + rank), its mean: later ranks cost less than in MRR", 0, 1),
+    **{
+        f"recall_at_{most}": Meaning(
+            f"R@{most}", f"share of rows whose own is among the first {most}, mean over directions", 0, 1
+        )
+        for most in (1, 5, 10)
+    },
     "exact": Meaning("exact", "share of rows whose text is right to the letter", 0, 1),
     "loss": Meaning("loss", "what training minimises", 0),
 }

@@ -53,14 +53,16 @@ class Ranked:
 
 
 def rank(entries: Sequence[Entry], targets: Tensor, task: Task, seed: int) -> list[Ranked]:
-    """The entries, best first by the primary metric on val, then by the loss; those that could not run last."""
+    """The entries, best first by the primary metric on val, then by the loss; those that could not run last. Where columns
+    are aligned, one alone finds nothing: others are then held against the reference baseline."""
     sign = 1.0 if task.primary_higher_is_better else -1.0
     primary = task.primary_metric
     losses = {id(entry): task.score(entry.outputs, targets)["loss"] for entry in entries if entry.outputs is not None}
     scores = {
         id(entry): task.intervals(entry.outputs, targets, seed)[primary] for entry in entries if entry.outputs is not None
     }
-    columns = [entry for entry in entries if entry.kind == "column"]
+    columns = [entry for entry in entries if entry.kind == ("baseline" if task.aligns_columns else "column")]
+    columns = [entry for entry in columns if not task.aligns_columns or entry.name == task.reference_baseline]
     best = max(columns, key=lambda entry: (sign * scores[id(entry)].value, -losses[id(entry)]))
     ranked = []
     for entry in entries:
@@ -92,14 +94,18 @@ def verdict(ranked: Sequence[Ranked], task: Task) -> str:
     """One sentence: what won, and whether it beats the best single column beyond noise."""
     done = [row for row in ranked if row.score is not None]
     fused = next((row for row in done if row.entry.kind == "fused"), None)
-    single = next(row for row in done if row.entry.kind == "column")
+    single = next((row for row in done if row.entry.kind == "column"), None)
     reference = next(row for row in done if row.entry.kind == "baseline" and row.entry.name == task.reference_baseline)
     if fused is None:
         return "No method could be trained."
     metric = meaning(task.primary_metric).name
-    said = f"{fused.entry.name}: val {metric} {fused.score}; best single column, {single.entry.name}: {single.score}"
+    said = f"{fused.entry.name}: val {metric} {fused.score}"
+    said += "" if single is None else f"; best single column, {single.entry.name}: {single.score}"
     said += f"; {reference.entry.name}: {reference.score}. "
     assert fused.gain is not None and fused.score is not None and reference.score is not None
+    if single is None:
+        better = "better" if fused.gain.low > 0 else "no better beyond noise"
+        return said + f"It is {better} than what is linear ({fused.gain}, p = {fused.p_value:.3f})."
     if fused.gain.low > 0:
         said += f"Fusing beats the best single column by {fused.gain} (p = {fused.p_value:.3f})"
     elif fused.gain.value > 0:
@@ -128,7 +134,9 @@ def shortened(ranked: Sequence[Ranked], task: Task, most: int = MOST) -> list[Ra
 
 def table(ranked: Sequence[Ranked], metric: str) -> tuple[list[str], list[list[str]]]:
     """Header and rows, in words."""
-    header = ["", " model", f"val {metric}", " 95% interval", "single seeds", "over best column", "p", "parameters", "s", "ms"]
+    single = any(row.entry.kind == "column" for row in ranked)
+    over = "over best column" if single else "over linear"
+    header = ["", " model", f"val {metric}", " 95% interval", "single seeds", over, "p", "parameters", "s", "ms"]
     rows = []
     for row in ranked:
         entry = row.entry

@@ -22,7 +22,7 @@ from mmcli.errors import ConfigError, DataError, unknown
 from mmcli.jobs import fusion as fusion_job
 from mmcli.models import conformal, forward, loading
 from mmcli.options.evaluate import Options
-from mmcli.proof import baselines, contrast, trust, worse
+from mmcli.proof import baselines, contrast, finding, trust, worse
 from mmcli.proof.analysis import Analysis
 from mmcli.proof.examples import raw_cells
 from mmcli.proof.report import Entry, page
@@ -133,7 +133,7 @@ def _entries(case: _Case) -> list[Entry]:
         entries.append(entry("optimized", best.name, _kept(best, dataset, test), what))
     what = f"{fused.config['method']} fusion of {', '.join(loading.inputs_of(fused))}"
     entries.append(entry("fused", fused.config["method"], _kept(fused, dataset, test), what))
-    for column, artifact in columns.items():
+    for column, artifact in columns.items() if not dataset.task.aligns_columns else ():  # one alone finds nothing
         what = f"this input alone ({layout.short(artifact.config['architecture'])})"
         what += ", which cannot know" if dataset.task.compares_columns and "readers" in artifact.config else ""
         file = loading.kept_file(artifact, loading.EMBEDDINGS)
@@ -144,7 +144,7 @@ def _entries(case: _Case) -> list[Entry]:
         what = dataset.task.baseline_words.get(name) or baselines.described(name)
         entries.append(entry("baseline", name, own, what))
     read = loading.inputs_of(best)
-    taken = read if len(read) > 1 else []
+    taken = read if len(read) > 1 and not dataset.task.aligns_columns else []
     taken = taken + [member for name in read if dataset.input(name).joined for member in dataset.input(name).members]
     if taken:
         compute = device.choose(context.device, context.precision, context.threads)
@@ -186,7 +186,7 @@ def _write(entries: list[Entry], case: _Case, extra: Mapping[str, Sequence[str]]
     def key(entry: Entry) -> float:
         return sign * entry.scores[primary].value
 
-    single = max((e for e in entries if e.kind == "column"), key=key)
+    single = max((e for e in entries if e.kind == "column"), key=key, default=None)
     reference = next(e for e in entries if e.name == task.reference_baseline and e.kind == "baseline")
     targets, groups = dataset.targets[test], dataset.groups(test)
     others = [e for e in entries[1:] if e.kind != "without"]
@@ -198,17 +198,21 @@ def _write(entries: list[Entry], case: _Case, extra: Mapping[str, Sequence[str]]
         for e in others
     }
     fused = next((e for e in entries if e.kind == "fused" and e is not top), None)
-    compared = {"best_column": single, reference.name: reference, **({"fused": fused} if fused is not None else {})}
+    named = {"best_column": single, reference.name: reference, "fused": fused}
+    compared = {name: own for name, own in named.items() if own is not None}
     gains = {name: task.gain(top.outputs, e.outputs, targets, context.seed, groups) for name, e in compared.items()}
     lost = {
         name: worse.beyond_noise(task, top.outputs, e.outputs, targets, context.seed, groups) for name, e in compared.items()
     }
     nested = _nested(entries)
-    nested |= _what_matters(case)
+    nested |= finding.told(dataset, entries, groups, context.seed) if task.aligns_columns else _what_matters(case)
     if case.contrast:
         nested["contrast"] = contrast.told(dataset, top.outputs, case.contrast, context.seed)
-    said = verdict(top, single, reference, fused, gains, primary, lost, alone=len(case.columns) == 1)
-    said += looked_at(nested, primary)
+    if single is None:
+        said = finding.verdict(top, reference, gains[reference.name], primary, nested["retrieval"])
+    else:
+        said = verdict(top, single, reference, fused, gains, primary, lost, alone=len(case.columns) == 1)
+        said += looked_at(nested, primary)
     summary = {
         "task": registry.name_of(type(task)),
         "primary_metric": primary,
@@ -216,7 +220,7 @@ def _write(entries: list[Entry], case: _Case, extra: Mapping[str, Sequence[str]]
         "target": dataset.target,
         "model": case.best.name,
         "verdict": said,
-        "best_column": single.name,
+        "best_column": "" if single is None else single.name,
         "reference": reference.name,
         "inputs": {name: list(dataset.input(name).members) for name in loading.inputs_of(case.best)},
         "test": nested,
@@ -227,10 +231,17 @@ def _write(entries: list[Entry], case: _Case, extra: Mapping[str, Sequence[str]]
         "classes": [own.as_dict() for own in task.by_class(top.outputs, targets)],
         "trust": _trust(top, case, extra),
         "remarks": task.remarks(top.outputs, targets),
-        "left_out": {ability: why for ability in get_args(Ability) if (why := task.lacks(ability))},
+        "left_out": {ability: why for ability in get_args(Ability) if (why := task.lacks(ability))}
+        | (finding.LEFT_OUT if task.aligns_columns else {}),
     }
+    _keep(entries, summary, case, draft)
+
+
+def _keep(entries: list[Entry], summary: dict[str, Any], case: _Case, draft: Draft) -> None:
+    """Writes the figures, the test rows with what is predicted of them, and the report."""
+    dataset, context, primary = case.dataset, case.context, case.dataset.task.primary_metric
     draft.write_json(METRICS, summary)
-    _predictions(top, dataset).to_parquet(draft.path / PREDICTIONS, index=False)
+    _predictions(entries[0], dataset).to_parquet(draft.path / PREDICTIONS, index=False)
     made_by = (context.command or "mmcli evaluate", time.monotonic() - case.started)
     values = page(entries, summary, case.best, case.fused, _made_from(case), dataset, made_by, draft.path)
     draft.volatile.update({REPORT, CARD})  # they tell when they were made, and on what
@@ -316,8 +327,8 @@ def _say(summary: Mapping[str, Any], every: bool, context: Context) -> None:
     primary, test = summary["primary_metric"], summary["test"]
     sign = -1 if summary["higher_is_better"] else 1
     named = [(kind, test[kind]) for kind in ("optimized", "fused") if kind in test]
-    columns = [(f"column: {name}", own) for name, own in test["columns"].items()]
-    named.append(min(columns, key=lambda own: sign * own[1][primary]["value"]))
+    columns = [(f"column: {name}", own) for name, own in test.get("columns", {}).items()]
+    named += sorted(columns, key=lambda own: sign * own[1][primary]["value"])[:1]
     named += [(f"baseline: {name}", own) for name, own in test["baselines"].items()]
     named += [own for own in columns if own not in named]
     without = [(f"without {name}", own) for name, own in test.get("without", {}).items()]
@@ -332,6 +343,8 @@ def _say(summary: Mapping[str, Any], every: bool, context: Context) -> None:
     context.console.table(["test", primary, "95% interval", *others], rows)
     if len(told) < len(named):
         context.console.note(f"{len(named) - len(told)} more, also without each input: --all, or the report")
+    if "retrieval" in test:
+        context.console.table(*finding.table(test["retrieval"]))
     for remark in summary.get("remarks", ()):
         context.console.note(f"{summary['model']}: {remark}")
     context.console.note(summary["verdict"])

@@ -67,7 +67,7 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
     targets.check(kind, config, found.targets, labelled)
     usable = [own for _, own in labelled]
     notes += [] if roles.task else targets.suggested(kind, usable, found.shares, found.targets)
-    task = kind.fit(config, usable, found.targets)
+    task = kind.fit(config, usable, found.targets).over(found.kinds)
     warnings = _warnings(found, usable, tallies, rows)
     warnings += targets.doubts(kind, usable, found.targets)
     warnings += warnings_of.of_table(found, survey, kind, usable, given or None, table.head(schema.SAMPLE_ROWS))

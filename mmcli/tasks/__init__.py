@@ -77,6 +77,10 @@ class Task(ABC):
     """Whether the loss compares the rows of a batch: then parts of it take two passes, and no row is mixed with another."""
     compares_columns: ClassVar[bool] = False
     """Whether it asks if columns of a row that share an encoder belong together: the encoder then learns from pairs of them."""
+    aligns_columns: ClassVar[bool] = False
+    """Whether the columns of a row are what is learnt from, no target being needed: answers are a vector for each column."""
+    columns: tuple[str, ...] = ()
+    """Where it is so, the inputs, in order."""
     enrolled: int = 0
     """Train rows whose answers are kept, since others' are compared with them."""
     features_may_be_swapped: ClassVar[bool] = True
@@ -150,6 +154,15 @@ class Task(ABC):
         """The same task, which knows classes of these cells that train lacks: of those where that may be."""
         return self
 
+    def over(self, inputs: Mapping[str, str]) -> Self:  # noqa: ARG002 - most ask for nothing but targets
+        """The same task, which knows the inputs by name, and which modality each is: where they are what it asks about."""
+        return self
+
+    def kinship(self, cells: Tensor, groups: Array | None) -> Tensor:
+        """Where columns are aligned, what stands for targets: int64 [N, 1 + C], the group of each row (its own number, where
+        the table names none), and the number of each cell, equal ones alike, -1 where it is absent; `cells` are [C, N]."""
+        raise NotImplementedError(f"{type(self).__name__} learns from targets, of {cells.shape[1]} rows")
+
     @property
     @abstractmethod
     def metrics(self) -> dict[str, bool]:
@@ -208,6 +221,19 @@ class Task(ABC):
     @abstractmethod
     def draw(self, outputs: Any, targets: Tensor) -> dict[str, tuple[Figure, str]]:
         """What shows where the outputs are right and wrong: name -> (drawing, caption)."""
+
+    def draw_beside(self, each: Mapping[str, Any], targets: Tensor) -> dict[str, tuple[Figure, str]]:
+        """The same of several models by name, the first being the one in hand: where columns are aligned."""
+        return self.draw(next(iter(each.values())), targets)
+
+    def retrieval(self, outputs: Any, targets: Tensor, seed: int = 0, groups: Array | None = None) -> dict[str, dict[str, Any]]:
+        """Where columns are aligned, direction (`image->tags`) -> each metric with its interval, and among how many cells a
+        row's own is looked for, `gallery`."""
+        raise NotImplementedError(f"{type(self).__name__} finds no columns by others, of {len(targets)} rows")
+
+    def embeddings(self, outputs: Any) -> dict[str, list[list[float] | None]] | None:  # noqa: ARG002 - most have one for a row
+        """Column -> its vector in each row, None where it is absent; None where a row has one vector: the fused features."""
+        return None
 
     def by_class(self, outputs: Any, targets: Tensor) -> list[ClassScore]:  # noqa: ARG002 - those that have classes
         """Precision and recall of each class or label; none where there are no such."""

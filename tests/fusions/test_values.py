@@ -8,13 +8,15 @@ import pytest
 import torch
 
 from mmcli.errors import ConfigError
+from mmcli.fusions.align import Align
+from mmcli.fusions.align import Config as AlignConfig
 from mmcli.fusions.concat import Concat
 from mmcli.fusions.concat import Config as ConcatConfig
 from mmcli.fusions.gated import Config as GatedConfig
 from mmcli.fusions.gated import Gated
 from mmcli.fusions.sequential import Config as SequentialConfig
 from mmcli.fusions.sequential import Sequential
-from mmcli.signals import Features
+from mmcli.signals import Alignment, Features
 
 
 def of(*rows: list[float], present: list[bool] | None = None) -> Features:
@@ -111,3 +113,32 @@ def test_the_order_of_sequential_is_as_declared() -> None:
         sequential(("a", "c"))
     with pytest.raises(ConfigError, match="must name each of a, b once"):
         sequential(("a",))
+
+
+def test_align_projects_unit_features_of_all_encoders_of_a_column_less_their_centre() -> None:
+    plan = Alignment(("v", "t", "u"), {"v/a": "v", "v/b": "v", "t": "t"})
+    fusion = Align(AlignConfig(dim=2), {"v/a": 2, "v/b": 1, "t": 2}, plan).eval()
+    fusion.start(
+        [torch.tensor([0.1, 0.0, 0.5]), torch.zeros(2)],
+        [torch.tensor([[1.0, 0.0], [0.0, 1.0], [2.0, 0.0]]), torch.tensor([[0.0], [1.0]])],
+    )
+    here = {"v/a": of([3.0, 4.0], [3.0, 4.0]), "v/b": of([-7.0], [2.0])}
+    fused = fusion({**here, "t": of([0.0, 5.0], [1.0, 1.0], present=[True, False])}).pooled
+    # x = [.6, .8, -1] less [.1, 0, .5]: [.5, .8, -1.5], so z = [.5 - 3, .8]; with 2 in place of -7: [.5 + 1, .8].
+    rows = [[-2.5, 0.8], [1.5, 0.8]]
+    wanted = [[value / math.hypot(*row) for value in row] for row in rows]
+    assert fused[0].tolist() == pytest.approx([*wanted[0], 1.0, 0.0, 0.0, 0.0])  # t has one direction, u is not read
+    assert fused[1].tolist() == pytest.approx([*wanted[1], 0.0, 0.0, 0.0, 0.0])
+
+
+def test_columns_lie_in_one_space_where_they_share_all_their_encoders() -> None:
+    sources = {"v/a": "v", "v/b": "v", "w/a": "w", "w/b": "w", "t": "t"}
+    whole = Alignment(("v", "w", "t"), sources, (("v/a", "w/a"), ("v/b", "w/b")))
+    dims = {"v/a": 2, "v/b": 3, "w/a": 2, "w/b": 3, "t": 4}
+    assert Align(AlignConfig(), dims, whole).spaces == [0, 0, 1]
+    part = Alignment(("v", "w", "t"), sources, (("v/a", "w/a"),))
+    assert Align(AlignConfig(), dims, part).spaces == [0, 1, 2]
+    with_more = AlignConfig(dim=8, hidden=5)
+    made = Align(with_more, dims, whole)
+    assert sum(own.numel() for own in made.parameters()) == Align.parameter_formula(with_more, dims, whole)
+    assert Align.parameter_formula(with_more, dims, whole) == sum(wide * 8 + (wide + 1 + 8) * 5 for wide in (5, 5, 4))

@@ -18,6 +18,7 @@ SUMMARIES = {
     "multilabel": "3 labels",
     "match": "12 pairs that belong together (1) and 12 that do not in train",
     "identify": "3 identities in train",
+    "contrastive": "2 columns that belong together: y, z",
     "text": "texts, written in 7 words",
 }
 

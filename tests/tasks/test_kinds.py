@@ -32,6 +32,7 @@ WHAT_LACKS: dict[str, set[str]] = {
     "match": {"calibration by class"},
     "text": set(get_args(Ability)),
     "identify": set(get_args(Ability)) - {"linear baseline"},
+    "contrastive": set(get_args(Ability)) - {"linear baseline"},
 }
 
 

@@ -99,8 +99,9 @@ def _write(form: str, loaded: Model, folder: Path, context: Context) -> tuple[fl
 def _refuse(form: str, loaded: Model) -> None:
     """Raises ConfigError where the model cannot be written so."""
     if loaded.task.gives_embeddings:
+        why = "its script finds no columns by others" if loaded.task.aligns_columns else "its graph has no gallery"
         raise ConfigError(
-            f"a model whose answers are {loaded.task.outputs.words} cannot be exported yet: its graph has no gallery",
+            f"a model whose answers are {loaded.task.outputs.words} cannot be exported yet: {why}",
             "Use it by mmcli predict, or mmcli.load in Python.",
         )
     why = "" if form == "safetensors" else graphs.why_no_graph(loaded.network)

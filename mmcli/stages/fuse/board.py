@@ -31,7 +31,7 @@ def say(
     """The leaderboard on val, best first, with the references among its rows; and one sentence of verdict."""
     val, task = dataset.splits["val"], dataset.task
     entries = [_entry("fused", layout.short(a.config["method"]), a, loading.OUTPUTS, dataset) for a in made]
-    for artifact in encoders.values():
+    for artifact in encoders.values() if not task.aligns_columns else ():  # one alone finds nothing
         name = f"{artifact.config['column']} ({layout.short(artifact.config['architecture'])})"
         name += ": alone it cannot know" if task.compares_columns and "readers" in artifact.config else ""
         entries.append(_entry("column", name, artifact, loading.kept_file(artifact, loading.EMBEDDINGS), dataset))

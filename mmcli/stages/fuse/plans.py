@@ -120,7 +120,7 @@ def _plan(method: str, encoders: dict[str, Artifact], dataset: Dataset, options:
         on_embeddings = on_embeddings.model_copy(update={"modality_dropout": options.modality_dropout})
     head = head_of(dataset.task, settings, options.head, _lead_head(method, encoders, dataset))
     with torch.device("meta"):
-        dims, read = dict.fromkeys(encoders, 8), dict.fromkeys(encoders, "")
+        dims, read = dict.fromkeys(encoders, 8), {name: own.config["column"] for name, own in encoders.items()}
         groups = groups_of({name: encoder_choice(own.config) for name, own in encoders.items()}, encoders)
         build_head(method, config.model_dump(), dims, read, dataset.task, head, groups=groups)
     wide = {name: own.config["head"]["config"].get("dim") for name, own in encoders.items()}
@@ -139,7 +139,7 @@ def _plan(method: str, encoders: dict[str, Artifact], dataset: Dataset, options:
         )
     kind, whole = registry.load("fusions", method), dataset.task.tokens == "whole"
     alone = len(encoders) == 1 and whole and kind.memory == "lead"  # they would all begin as that column, and end near it
-    count = options.seeds or (1 if options.train_encoders or alone else SEEDS)
+    count = options.seeds or (1 if options.train_encoders or alone else info.literals.get("SEEDS", SEEDS))
     seeds = tuple(context.seed + i for i in range(count))
     plan = Plan(method, config, training, on_embeddings, head, encoders, seeds, out_of_fold, "", "")
     said = [config.model_dump(), head, training.model_dump(), on_embeddings.model_dump(), options.train_encoders, seeds]

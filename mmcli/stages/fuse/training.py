@@ -15,8 +15,8 @@ from mmcli.artifacts import store, tensors
 from mmcli.artifacts.store import Artifact, Draft
 from mmcli.data.dataset import Dataset
 from mmcli.encoders import parameter_count
+from mmcli.jobs import aligning, joint
 from mmcli.jobs import fusion as fusion_job
-from mmcli.jobs import joint
 from mmcli.jobs.fusion import Answers
 from mmcli.models import forward, loading
 from mmcli.models.networks import FusedModel, FusionHead, Heads, settle
@@ -141,7 +141,31 @@ def _on_embeddings(
         head, embeddings.taught, dataset, plan.on_embeddings, compute, seed=own_seed, folder=folder, label=label
     )
     lead = copy.deepcopy(head.state_dict()) if begins else None
-    return head, train(replace(job, seconds=plan.seconds and plan.seconds / len(plan.seeds)), context.console), lead
+    start = aligning.kept(head) if head.fusion.aligns else {}
+    trained = train(replace(job, seconds=plan.seconds and plan.seconds / len(plan.seeds)), context.console)
+    if start:
+        trained = _kept_start(head, start, trained, embeddings.features, dataset, compute)
+    return head, trained, lead
+
+
+def _kept_start(
+    head: FusionHead,
+    start: Mapping[str, Tensor],
+    trained: Trained,
+    features: Mapping[str, FeatureTable],
+    dataset: Dataset,
+    compute: Compute,
+) -> Trained:
+    """What was trained; or what it began as, where val rows are found no better since."""
+    val, task = dataset.splits["val"], dataset.task
+    after, own = aligning.kept(head), fusion_job.answers(head, features, compute).of(val)
+    head.load_state_dict(start)
+    before = fusion_job.answers(head, features, compute).of(val)
+    scores = [task.score(each, dataset.targets[val]) for each in (before, own)]
+    if not aligning.better(task, *scores):
+        return replace(trained, best_epoch=0, val=scores[0])
+    head.load_state_dict(after)
+    return trained
 
 
 def _no_worse(
@@ -179,6 +203,21 @@ def _begins_as_the_lead(head: FusionHead, plan: Plan, dataset: Dataset) -> bool:
     return begins
 
 
+def _kept_whole(
+    network: FusedModel, start: Mapping[str, Tensor], trained: Trained, dataset: Dataset, compute: Compute
+) -> Trained:
+    """The same of encoders and F together."""
+    val, after = dataset.splits["val"], aligning.kept(network)
+    targets, scores = dataset.targets[val], []
+    for state in (start, after):
+        network.load_state_dict(state)
+        scores.append(dataset.task.score(forward.outputs_for(network, dataset, val, compute), targets))
+    if aligning.better(dataset.task, *scores):
+        return trained
+    network.load_state_dict(start)
+    return replace(trained, best_epoch=0, val=scores[0])
+
+
 def _train_through(plan: Plan, dataset: Dataset, compute: Compute, context: Context, draft: Draft) -> None:
     """Trains F and its head on the embeddings, then them and the encoders together."""
     seed = device.derive_seed(plan.seeds[0], "fuse", plan.method)
@@ -188,7 +227,7 @@ def _train_through(plan: Plan, dataset: Dataset, compute: Compute, context: Cont
     alone = replace(plan, seconds=plan.seconds and plan.seconds * ALONE)
     head, *_ = _on_embeddings(alone, plan.seeds[0], embeddings, dataset, compute, context, draft, f"{plan.name}, F alone")
     head.swap_shares = {}
-    heads = {name: own.head for name, own in columns.items()}
+    heads = {} if dataset.task.aligns_columns else {name: own.head for name, own in columns.items()}
     encoders = {name: own.encoder for name, own in columns.items()}
     network = FusedModel(encoders, head, copy.deepcopy(heads) if head.reads_outputs else None)
     job = joint.job(
@@ -204,7 +243,9 @@ def _train_through(plan: Plan, dataset: Dataset, compute: Compute, context: Cont
         teachers=cached,
     )
     draft.volatile.add(LOG)
+    start = aligning.kept(network) if head.fusion.aligns else {}
     trained = train(replace(job, seconds=plan.seconds and plan.seconds * (1 - ALONE)), context.console)
+    trained = _kept_whole(network, start, trained, dataset, compute) if start else trained
     everything, val = torch.arange(len(dataset.rows)), dataset.splits["val"]
     outputs = forward.outputs_for(network, dataset, everything, compute)
     settle(head, dataset.task.outputs.gather(outputs, val), dataset.targets[val])

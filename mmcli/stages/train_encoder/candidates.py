@@ -36,6 +36,8 @@ READS = {
     "fields": "numbers, categories and dates",
 }
 """The kinds of signal, as what a person has."""
+ALIGNED = {"epochs": 30, "patience": 8, "batch_size": 128}
+"""How long encoders train of columns that belong together, each row of a batch being held against all others."""
 COMPARED = {"epochs": 30, "patience": 12}
 """How long encoders train whose columns are compared: each cell of a batch is contrasted with all others."""
 BOUNDED = 16
@@ -107,6 +109,8 @@ def candidates_for(column: str, bench: Bench) -> list[Candidate]:
             rows, task = len(bench.dataset.splits["train"]), bench.dataset.task
             if task.compares_columns and len(bench.dataset.readers(column)) > 1:
                 names |= dict.fromkeys(found.first.plain_encoders, False)  # first: what time they leave is the others'
+            if task.aligns_columns and not found.joined:
+                names |= dict.fromkeys(found.first.aligning_encoders, False)
             fitting = found.fitting_encoders(
                 rows, bench.compute.device.type != "cpu", task.tokens == "whole", task.gives_embeddings
             )
@@ -145,7 +149,8 @@ def _candidate(column: str, name: str, races: bool, found: Input, bench: Bench) 
     literals = registry.resolve("encoders", name).literals
     kind: type[Encoder] = registry.load("encoders", name)
     compared = bench.dataset.task.compares_columns and len(bench.dataset.readers(column)) > 1
-    own = COMPARED if compared and literals.get("TRAINING", {}).get("epochs", 40) > COMPARED["epochs"] else {}
+    own = COMPARED if compared else ALIGNED if bench.dataset.task.aligns_columns else {}
+    own = own if literals.get("TRAINING", {}).get("epochs", 40) > own.get("epochs", 0) else {}
     training = _training(options, TrainingConfig.of(settings, **{**literals.get("TRAINING", {}), **own}))
     defaults = {**literals.get("AUGMENT", {}).get(training.augment, {}), **(literals.get("COMPARING", {}) if compared else {})}
     config = settings.part("encoders", name, **defaults)

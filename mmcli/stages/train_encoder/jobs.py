@@ -8,24 +8,28 @@ from pathlib import Path
 
 from mmcli.artifacts import store
 from mmcli.encoders import Encoder
+from mmcli.jobs import aligning, warmstart
 from mmcli.jobs import encoder as encoder_job
 from mmcli.jobs import shared as shared_job
-from mmcli.jobs import warmstart
 from mmcli.layers import recomputing
 from mmcli.models.networks import ColumnModel, Pair, SharedModel
-from mmcli.models.recipe import build_answer, build_encoder
+from mmcli.models.recipe import build_answer, build_encoder, build_fusion
+from mmcli.models.towers import TowerModel
 from mmcli.signals import Column, Source
 from mmcli.stages.train_encoder.candidates import Bench, Candidate
 from mmcli.training import checkpoint, device, fitting, measuring
 from mmcli.training.config import ComputeConfig
 from mmcli.training.job import Job
 from mmcli.training.loop import CHECKPOINT
+from mmcli.vectors import plain
 
 BATCH_SIZE = "batch_size"
 
 
-def job_for(candidate: Candidate, bench: Bench, folder: Path) -> tuple[ColumnModel | SharedModel, Job]:
+def job_for(candidate: Candidate, bench: Bench, folder: Path) -> tuple[ColumnModel | SharedModel | TowerModel, Job]:
     """The encoder and its head, or those of all that read it, as they begin, and how they are trained."""
+    if bench.dataset.task.aligns_columns:
+        return _among_others(candidate, bench, folder)
     if len(bench.dataset.readers(candidate.column)) > 1:
         return _shared(candidate, bench, folder)
     name, column, dataset = candidate.architecture, candidate.column, bench.dataset
@@ -79,6 +83,32 @@ def _shared(candidate: Candidate, bench: Bench, folder: Path) -> tuple[SharedMod
     job = shared_job.job(
         network, prepared, dataset, candidate.training, compute, seed=seed, folder=folder, label=candidate.name
     )
+    return network, _computed(job, bench)
+
+
+def _among_others(candidate: Candidate, bench: Bench, folder: Path) -> tuple[TowerModel, Job]:
+    """The same where columns belong together: the encoder learns from what is plain of the other inputs."""
+    column, dataset, compute = candidate.column, bench.dataset, bench.compute
+    seed = device.derive_seed(bench.context.seed, column, candidate.architecture)
+    device.seed_everything(seed)
+    readers, task = dataset.readers(column), dataset.task
+    encoder = build_encoder(candidate.architecture, candidate.config.model_dump(), dataset.input(column).spec)
+    encoder.start()
+    others = [name for name in task.columns if name not in readers]
+    dims = {**dict.fromkeys(readers, encoder.dim), **dict.fromkeys(others, plain.AXES)}
+    align = build_fusion(task.default_fusion, {}, dims, task, [readers])
+    network = TowerModel(encoder, readers, align, build_answer(candidate.head, task, align.dim))
+    network.to(compute.device)
+    prepared = {name: encoder.prepare(dataset.column(name)) for name in readers}
+    taught = [own.select(dataset.splits["train"]) for own in prepared.values()]
+    held = [own for own in taught if isinstance(own, Column)]
+    encoder.fit(Column.concatenate(held) if len(held) == len(taught) else taught[0])
+    encoder.apart = True
+    if bench.options.unlabelled:
+        bench.context.console.note(f"{candidate.name}: no warm start, all its rows are learnt from")
+    if candidate.training.recompute:
+        recomputing.recompute(encoder)
+    job = aligning.job(network, prepared, dataset, candidate.training, compute, seed=seed, folder=folder, label=candidate.name)
     return network, _computed(job, bench)
 
 

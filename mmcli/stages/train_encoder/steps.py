@@ -11,6 +11,7 @@ from torch import Tensor
 from mmcli import registry
 from mmcli.data.dataset import Dataset
 from mmcli.models.networks import ColumnModel, SharedModel
+from mmcli.models.towers import TowerModel
 from mmcli.reporting.console import Console
 from mmcli.signals import Column, Source
 from mmcli.text import lattice
@@ -38,7 +39,10 @@ def with_room(config: Any, head: Mapping[str, Any], column: str, dataset: Datase
     return config.model_copy(update={"stride": 2}), f"{why}: its stride is 2"
 
 
-def say_too_short(label: str, network: ColumnModel | SharedModel, prepared: Source, dataset: Dataset, console: Console) -> int:
+Network = ColumnModel | SharedModel | TowerModel
+
+
+def say_too_short(label: str, network: Network, prepared: Source, dataset: Dataset, console: Console) -> int:
     """Warns of train rows whose text has more units than the encoder leaves steps of them: they teach nothing. Gives their
     number."""
     train = dataset.splits["train"]
@@ -64,13 +68,13 @@ def say_too_short(label: str, network: ColumnModel | SharedModel, prepared: Sour
     return len(short)
 
 
-def _short(network: ColumnModel | SharedModel, prepared: Source, train: Tensor, needed: Tensor, places: Tensor) -> Tensor:
+def _short(network: Network, prepared: Source, train: Tensor, needed: Tensor, places: Tensor) -> Tensor:
     """Those of some places among the train rows whose text needs more steps than there are."""
     return places[_steps(network, prepared, train[places]) < needed[places]]
 
 
 @torch.no_grad()
-def _steps(network: ColumnModel | SharedModel, prepared: Source, rows: Tensor) -> Tensor:
+def _steps(network: Network, prepared: Source, rows: Tensor) -> Tensor:
     """How many steps the encoder leaves of each row."""
     network.eval()
     device = next(network.parameters()).device

@@ -25,6 +25,7 @@ from mmcli.jobs.shared import outputs_alone
 from mmcli.layers.blocks import bounded_tokens
 from mmcli.models import loading
 from mmcli.models.networks import ColumnModel, SharedModel
+from mmcli.models.towers import TowerModel
 from mmcli.reporting.metrics import shown
 from mmcli.signals import Features
 from mmcli.stages.train_encoder.candidates import Bench, Candidate, short_name
@@ -144,13 +145,15 @@ def _train(candidate: Candidate, bench: Bench, draft: Draft) -> None:
     for reader, own in outputs.items():
         more = task.outputs.save(own) | ({fusion_job.OUT_OF_FOLD: folds[reader]} if folds else {})
         _keep(job, reader, column, candidate.tokens, more, draft)
-    draft.tensors[loading.WEIGHTS] = tensors.save(draft.path / loading.WEIGHTS, network.state_dict())
+    weights = network.kept() if isinstance(network, TowerModel) else network.state_dict()
+    draft.tensors[loading.WEIGHTS] = tensors.save(draft.path / loading.WEIGHTS, weights)
     scores = alone[column]
     if len(outputs) > 1:
         everything = torch.arange(len(dataset.rows), device=compute.device)
         scores = _scores(task.outputs.to(outputs_of(job, everything), torch.device("cpu")), dataset)
         # Where columns are compared, one alone is as good an encoder as the pair is told by it.
-        own_scores = {reader: {"alone": own["val"]} if task.compares_columns else own for reader, own in alone.items()}
+        together = task.compares_columns or task.aligns_columns
+        own_scores = {reader: {"alone": own["val"]} if together else own for reader, own in alone.items()}
         draft.metrics["readers"] = own_scores
     draft.metrics.update(
         primary_metric=task.primary_metric,
@@ -169,8 +172,10 @@ def _train(candidate: Candidate, bench: Bench, draft: Draft) -> None:
     )
 
 
-def _settle(network: ColumnModel | SharedModel, job: Job) -> None:
+def _settle(network: ColumnModel | SharedModel | TowerModel, job: Job) -> None:
     """Sets, from the val rows, what the heads decide by."""
+    if isinstance(network, TowerModel):
+        return
     val = job.rows.splits["val"]
     if isinstance(network, ColumnModel):
         network.head.settle(outputs_of(job, val), job.rows.targets[val])
@@ -194,7 +199,7 @@ def _keep(job: Job, reader: str, owner: str, tokens: int, more: Mapping[str, Ten
     features, whole = loading.EMBEDDINGS, loading.TOKENS
     if reader != owner:
         features, whole = loading.reader_file(features, reader), loading.reader_file(whole, reader)
-    assert isinstance(job.module, ColumnModel | SharedModel)
+    assert isinstance(job.module, ColumnModel | SharedModel | TowerModel)
     encoder, everything = job.module.encoder, torch.arange(len(job.rows.targets), device=job.compute.device)
     if tokens:
         embeddings = _embed(job, encoder, reader, everything, tokens)

@@ -183,7 +183,9 @@ def test_optimizing_offers_beams_a_student_and_graphs(translated: Path, tmp_path
     root, table = tmp_path / "artifacts", translated.parent / "data.csv"
     shutil.copytree(translated, root)
     only = [part for name in ("search", "beam", "prune", "distill", "onnx") for part in ("--only", name)]
-    code, _, said = invoke("optimize", "-a", root, *only, "--set", "training.epochs=4", "--max-drop", "0.5")
+    code, _, said = invoke(
+        "optimize", "-a", root, *only, "--set", "training.epochs=4", "--max-drop", "0.5", "--time-budget", "60m"
+    )
     assert code == ExitCode.DONE, said
     assert "it is for classes, labels and numbers, and these answers are texts" in said  # search, and prune
     found = json.loads((root / "optimized/tradeoff.json").read_text(encoding="utf-8"))
@@ -191,11 +193,13 @@ def test_optimizing_offers_beams_a_student_and_graphs(translated: Path, tmp_path
     assert {"fused", "beam 1", "beam 8", "student", "fused, onnx", "fused, onnx int8"} <= {
         name.removesuffix(", float32") for name in rows
     }
-    assert rows["student"]["parameters"] < rows["beam 1"]["parameters"] / 2
+    assert rows["student"]["extra"]["parameters"] < rows["beam 1"]["extra"]["parameters"] / 2
     student = json.loads((root / "optimized/candidates/student/recipe.json").read_text(encoding="utf-8"))["recipe"]
     assert (student["head"]["config"]["dim"], student["encoders"]["name"]["encoder"]["layers"]) == (16, 1)
     for name in ("fused, onnx", "beam 1"):
-        code, _, said = invoke("optimize", "-a", root, *only, "--set", "training.epochs=4", "--pick", name)
+        code, _, said = invoke(
+            "optimize", "-a", root, *only, "--set", "training.epochs=4", "--time-budget", "60m", "--pick", name
+        )
         assert code == ExitCode.DONE, said
         model = mmcli.load(root, precision="float32")
         assert model.artifact.name == "optimized"

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from mmcli.exports.writing import Written, best, ctc_log_probability
+
 Array = np.ndarray[Any, np.dtype[Any]]
 Answers = dict[str, list[Any]]
 """Column -> one value a row."""
@@ -32,26 +34,26 @@ def _texts(task: Mapping[str, Any], outputs: Array, steps: Array) -> Answers:
         best = frames[:length].argmax(1)
         kept = best[np.append(True, best[1:] != best[:-1])[: len(best)] & (best != 0)]
         texts.append(_spelt(kept.tolist(), task["units"]["kind"], task["units"]["units"]))
-        a_unit = min(_log_probability(frames[:length].astype(np.float64), kept.tolist()) / (len(kept) + 1), 0.0)
-        slope, intercept = task.get("certainty") or (None, 0.0)
-        sure.append(round(math.exp(a_unit) if slope is None else 1 / (1 + math.exp(-(slope * a_unit + intercept))), 6))
+        sure.append(_sure(task, ctc_log_probability(frames[:length].astype(np.float64), kept.tolist()), len(kept)))
     return {"": texts, "_confidence": sure}
 
 
-def _log_probability(frames: Array, numbers: Sequence[int]) -> float:
-    """What frames [T, V] give a text, over all its alignments (Graves 2006)."""
-    states = np.zeros(2 * len(numbers) + 1, dtype=np.int64)  # a blank before, between and after
-    states[1::2] = numbers
-    skips = np.zeros(len(states), dtype=bool)
-    skips[3::2] = states[3::2] != states[1:-2:2]
-    skips[1:2] = True
-    alpha = np.full(len(states) + 2, -np.inf)
-    alpha[1] = 0.0
-    for frame in frames:
-        before = np.logaddexp(alpha[2:], alpha[1:-1])
-        alpha[2:] = np.logaddexp(before, np.where(skips, alpha[:-2], -np.inf)) + frame[states]
-        alpha[1] = -np.inf
-    return float(np.logaddexp(alpha[-1], alpha[-2])) if len(frames) else 0.0
+def told(about: Mapping[str, Any], written: Sequence[Written]) -> Answers:
+    """The prediction columns of what was written unit by unit: see `writing.write`."""
+    task, texts, sure = about["task"], [], []
+    for ids, total in (best(own, task["search"]["exponent"]) for own in written):
+        texts.append(_spelt(ids, task["units"]["kind"], task["units"]["units"]))
+        sure.append(_sure(task, total, len(ids)))
+    return {f"{about['target']}_predicted": texts, f"{about['target']}_predicted_confidence": sure}
+
+
+def _sure(task: Mapping[str, Any], log_probability: float, units: int) -> float:
+    """The share of a text's units that is expected to be right, of the log-probability a unit, the end counted."""
+    a_unit = min(log_probability / (units + 1), 0.0)
+    if not task.get("certainty"):
+        return round(math.exp(a_unit), 6)
+    slope, intercept = task["certainty"]
+    return round(1 / (1 + math.exp(-min(max(slope * a_unit + intercept, -60.0), 60.0))), 6)
 
 
 def _spelt(numbers: Sequence[int], kind: str, units: Sequence[str]) -> str:

@@ -11,9 +11,10 @@ from typing import TextIO
 
 import numpy as np
 
-from mmcli.exports import answers, tables
+from mmcli.exports import tables
 from mmcli.exports.graph import OUTPUTS, STEPS, Model, read_tensors
 from mmcli.exports.tables import Table, TableError
+from mmcli.exports.writing import best
 
 BATCH_ROWS = 32
 """Rows decoded and computed at once: what bounds memory. int8 graphs scale by batch, so it is that of mmcli predict."""
@@ -24,6 +25,9 @@ def main(folder: Path, arguments: Sequence[str] | None = None) -> int:
     options = _parser(folder).parse_args(arguments)
     try:
         model = Model(folder, options.threads)
+        if options.beam and (options.beam < 0 or not model.beam):
+            return _failed(f"--beam {options.beam}: " + ("1 or more" if model.beam else "this model follows no beam"))
+        model.beam = options.beam or model.beam
         if options.table is None:
             return check(model)
         if model.about["only_tensors"]:
@@ -46,6 +50,7 @@ def _parser(folder: Path) -> argparse.ArgumentParser:
     parser.add_argument("--media-root", default="", help="the folder that paths start from (default: the table's)")
     parser.add_argument("--encoding", default="", help="of the table (default: its byte-order mark's, else utf-8)")
     parser.add_argument("--delimiter", default="", help="of the table (default: the one that parts its header)")
+    parser.add_argument("--beam", type=int, default=0, help="texts followed at once while writing (default: as trained)")
     parser.add_argument("--threads", type=int, default=0, help="to compute with (default: one a core)")
     return parser
 
@@ -67,7 +72,7 @@ def predict(model: Model, table: Table, output: Path | None, media_root: str) ->
             outputs, rejects = model.outputs(wanted_cells, media_root, rows + 1)
             for row, column, cell, why in rejects:
                 _say(f"row {row}, column {column!r}, {cell!r}: {why}")
-            everything = {**told, **answers.decode(model.about, outputs[OUTPUTS], outputs.get(STEPS))}  # blanks and all
+            everything = {**told, **model.answers(outputs, model.written(outputs))}  # blanks and all
             header = [list(everything)] if not rows else []
             tables.write(file, [*header, *zip(*everything.values(), strict=True)], _delimiter(output, table))
             rows, rejected = rows + len(batch), rejected + len(rejects)
@@ -88,12 +93,14 @@ def check(model: Model) -> int:
     """Runs the rows of example.safetensors, tells how far the outputs are from those that came with them, and what they say."""
     rows = read_tensors(model.folder / "example.safetensors")
     outputs = model.run(rows)
-    found, steps = outputs[OUTPUTS], outputs.get(STEPS)
+    steps, written = outputs.get(STEPS), model.written(outputs)
+    search = model.about["task"].get("search")
+    found = outputs[OUTPUTS] if search is None else np.array([best(own, search["exponent"])[1] for own in written])
     differences = np.abs(found - rows[OUTPUTS])
     if steps is not None:  # what lies behind a row's end says nothing
         differences = differences[np.arange(found.shape[1])[None] < steps[:, None]]
     print(f"largest difference from PyTorch: {differences.max():.1e}")  # noqa: T201 - a script
-    for row in zip(*answers.decode(model.about, found, steps).values(), strict=True):
+    for row in zip(*model.answers(outputs, written).values(), strict=True):
         print("  ".join(str(cell) for cell in row[:2]))  # noqa: T201 - a script
     return 0
 

@@ -1,4 +1,4 @@
-"""The model: from the cells of some rows to what ONNX Runtime makes of them."""
+"""The model: from the cells of some rows to what ONNX Runtime makes of them, and to answers."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
+from mmcli.exports import answers, writing
 from mmcli.exports.made import MAKERS, Array, Made, Maker, padded
 from mmcli.exports.ngrams import hash_ngrams
 from mmcli.media import files
@@ -28,12 +29,12 @@ class Model:
     def __init__(self, folder: Path, threads: int = 0) -> None:
         self.folder = folder
         self.about = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        self._session = onnxruntime.InferenceSession(
-            str(folder / self.about["file"]), options, providers=["CPUExecutionProvider"]
-        )
-        self._wanted = [found.name for found in self._session.get_inputs()]
+        self.run = _graph(folder / self.about["file"], threads)
+        """Of tensors by name: `outputs` [B, num_outputs]; of texts read step by step [B, T, V], and how many `steps` [B] are
+        each row's; of texts written unit by unit what the second graph looks at."""
+        self._step = _graph(folder / self.about["step"], threads) if self.about.get("step") else None
+        self.beam: int = self.about["task"].get("search", {}).get("width", 0)
+        """Texts that are followed at once while writing; 0 where none are written so."""
         self._members: dict[str, dict[str, Maker]] = {}
         self._pieces: dict[str, list[bytes]] = {}
         self.remarks: dict[str, Counter[str]] = {}
@@ -78,10 +79,18 @@ class Model:
         rejects.sort(key=lambda reject: reject[0])
         return self.run(fed), rejects
 
-    def run(self, tensors: Mapping[str, Array]) -> dict[str, Array]:
-        """Of tensors by name: `outputs` [B, num_outputs]; or of texts [B, T, V], and how many `steps` [B] are each row's."""
-        names = [found.name for found in self._session.get_outputs()]
-        return dict(zip(names, self._session.run(names, {name: tensors[name] for name in self._wanted}), strict=True))
+    def written(self, outputs: Mapping[str, Array]) -> list[writing.Written]:
+        """What the second graph writes of what `run` gave; nothing where there is none."""
+        if self._step is None:
+            return []
+        search = self.about["task"]["search"]
+        return writing.write(self._step, outputs, self.beam, search["ctc"], search["reader"])
+
+    def answers(self, outputs: Mapping[str, Array], written: Sequence[writing.Written]) -> answers.Answers:
+        """The prediction columns of both."""
+        if self._step is not None:
+            return answers.told(self.about, written)
+        return answers.decode(self.about, outputs[OUTPUTS], outputs.get(STEPS))
 
     def _input(
         self,
@@ -107,6 +116,15 @@ class Model:
         if len(parts) == 1:
             return parts[0]
         return Made(np.concatenate([own.values for own in parts], 1), np.any([own.present for own in parts], axis=0))
+
+
+def _graph(path: Path, threads: int) -> writing.Run:
+    """A file that ONNX Runtime runs."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    taken, given = [own.name for own in session.get_inputs()], [own.name for own in session.get_outputs()]
+    return lambda arrays: dict(zip(given, session.run(given, {name: arrays[name] for name in taken}), strict=True))
 
 
 def _counted(signal: Made, pieces: Sequence[bytes], ngrams: Mapping[str, Any]) -> Made:

@@ -144,9 +144,9 @@ def runs_hidden(steps_BTH: Tensor, mask_BT: Tensor, share: float) -> Tensor:
 
 def _repeated(own: Features, times: int) -> Features:
     """Each row's pooled features so many times, one after the other; as its only token besides."""
-    pooled = own.pooled.repeat_interleave(times, 0)
-    one = torch.ones(len(pooled), 1, dtype=torch.bool, device=pooled.device)
-    return Features(pooled, pooled[:, None], one, own.present.repeat_interleave(times, 0))
+    pooled = own.pooled[:, None].expand(-1, times, -1).flatten(0, 1)
+    one = torch.ones(pooled.shape[0], 1, dtype=torch.bool, device=pooled.device)
+    return Features(pooled, pooled[:, None], one, own.present[:, None].expand(-1, times).flatten())
 
 
 def decisions(features: Mapping[str, Features], columns: Sequence[str], decision: Decision) -> Tensor:

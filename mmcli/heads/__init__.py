@@ -21,6 +21,8 @@ class Head(nn.Module, ABC):
 
     reads_steps: ClassVar[bool] = False
     """Whether it reads tokens one by one, in the order of what they are of: then F must give such."""
+    searches: ClassVar[bool] = False
+    """Whether what it answers is searched for."""
     beam: int | None = None
     """Of heads whose answers take a search, how many are followed at once; may be changed after training."""
 
@@ -53,6 +55,10 @@ class Head(nn.Module, ABC):
     def settle(self, outputs: Any, targets: Tensor) -> None:  # noqa: ARG002 - most have nothing to set
         """Sets what the trained head decides by (thresholds), from val outputs and targets."""
         return
+
+    def settle_beam(self, width: int, outputs: Any, targets: Tensor) -> None:
+        """`settle` for a search of that width, of heads that search."""
+        raise NotImplementedError
 
     def start_small(self, factor: float) -> None:
         """Lets it say little at first, where the columns' own predictions are added to what it says."""

@@ -27,6 +27,7 @@ class Ctc(Head):
     it is settled, is in its buffer, and goes with its outputs."""
 
     reads_steps = True
+    searches = True
 
     def __init__(self, config: Config, task: Task, dim: int) -> None:
         super().__init__(task, dim)
@@ -66,3 +67,7 @@ class Ctc(Head):
     def settle(self, outputs: Column, targets: Tensor) -> None:
         """The search: see `text.searching`."""
         self.search.copy_(self.task.tuned(outputs, targets).tensor())  # type: ignore[attr-defined]
+
+    def settle_beam(self, width: int, outputs: Column, targets: Tensor) -> None:
+        """The same, by a beam of that width; greedy where val is no better for it."""
+        self.search.copy_(self.task.tuned(outputs, targets, width).tensor())  # type: ignore[attr-defined]

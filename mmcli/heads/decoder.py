@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import torch
@@ -50,6 +51,8 @@ class Decoder(Head):
     cut where it is longer than those of train would be. `settle` chooses the power of the length that log-probabilities are
     divided by, and the confidence of what is written."""
 
+    searches = True
+
     def __init__(self, config: Config, task: Task, dim: int) -> None:
         super().__init__(task, dim)
         if config.dim % config.heads or config.dim % 2:
@@ -70,7 +73,8 @@ class Decoder(Head):
     def parameter_formula(config: Config, task: Task, dim: int) -> int:
         return _sizes(config, task, dim).parameters
 
-    def forward(self, fused: Fused) -> Writing:
+    def memory(self, fused: Fused) -> tuple[Tensor, Tensor, Tensor]:
+        """What is looked at [B, S, M], which of it is there (bool [B, S]), and how many units a text may have [B]."""
         tokens, mask = fused.tokens, fused.mask
         if tokens is None or mask is None:
             tokens = fused.pooled[:, None]
@@ -79,18 +83,28 @@ class Decoder(Head):
             first = torch.zeros_like(mask)
             first[:, 0] = ~mask.any(1)
             tokens, mask = torch.where(first[:, :, None], fused.pooled[:, None], tokens), mask | first
+        return tokens, mask, self._limits(mask.sum(1))
+
+    def forward(self, fused: Fused) -> Writing:
+        tokens, mask, limits = self.memory(fused)
         lengths = mask.sum(1)
         offsets = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
         memory = Column(tokens[mask], torch.ones_like(lengths, dtype=torch.bool), offsets)
         return Writing(
             (Member(self.writer, memory, torch.ones((), device=tokens.device)),),
             torch.arange(len(lengths), device=lengths.device),
-            self._limits(lengths),
+            limits,
             self.beam,
             float(self.exponent),
             self.config.ctc_weight,
-            None if bool(self.certainty.isnan().any()) else (float(self.certainty[0]), float(self.certainty[1])),
+            self.sure,
         )
+
+    @property
+    def sure(self) -> tuple[float, float] | None:
+        """Slope and intercept of the confidence; None until it is settled."""
+        slope, intercept = self.certainty.tolist()
+        return None if math.isnan(slope + intercept) else (slope, intercept)
 
     def _limits(self, lengths: Tensor) -> Tensor:
         """Units that texts of so many tokens may have."""
@@ -139,6 +153,10 @@ class Decoder(Head):
         self.exponent.fill_(exponent)
         ranked = replace(outputs, exponent=exponent)
         self.certainty.copy_(torch.tensor(self.task.certainty(ranked, targets)))  # type: ignore[attr-defined]
+
+    def settle_beam(self, width: int, outputs: Writing, targets: Tensor) -> None:
+        self.beam = width
+        self.settle(replace(outputs, width=width), targets)
 
 
 def _sizes(config: Config, task: Task, dim: int) -> Sizes:

@@ -1,4 +1,5 @@
-"""Teaching one fused model by another's outputs (Hinton et al. 2015), encoders and fusion together."""
+"""Teaching one fused model by another's outputs (Hinton et al. 2015), or by the texts that it writes (sequence-level knowledge
+distillation, Kim and Rush 2016), encoders and fusion together."""
 
 from __future__ import annotations
 
@@ -22,7 +23,7 @@ from mmcli.training.job import Job, Step
 
 TEMPERATURE = 2.0
 TARGETS = 0.3
-"""Weight of the targets themselves beside the teacher's outputs."""
+"""Weight of the targets themselves beside the teacher's outputs; of texts the share of rows that learn their own."""
 
 
 def job(
@@ -38,7 +39,8 @@ def job(
     encoder_rate: float,
     watch: Callable[[list[dict[str, float]]], bool],
 ) -> Job:
-    """The job that trains the student on the teacher's outputs [N, num_outputs] for all rows, and on the targets."""
+    """The job that trains the student on the teacher's outputs [N, num_outputs] for all rows, and on the targets; or, where
+    answers are texts, on those that it wrote, as targets [N, L]."""
     config = config.model_copy(update={"auxiliary": 0.0})
     made = joint.job(
         student,
@@ -69,6 +71,10 @@ class _Step(Step):
 
     def forward(self, batch: Batch) -> Tensor:
         output: Output = self.network(batch.inputs)
+        if not self.network.task.outputs.decides:
+            theirs = torch.rand(len(batch.targets), 1, device=batch.targets.device) >= TARGETS
+            targets = torch.where(theirs, self.taught[batch.row_ids], batch.targets)
+            return self.network.fusion_head.loss(output, targets)
         own = self.network.fusion_head.loss(output, batch.targets)
         return TARGETS * own + (1 - TARGETS) * divergence(output.outputs, self.taught[batch.row_ids], self.network.task)
 

@@ -11,11 +11,12 @@ import contextlib
 import io
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -25,7 +26,9 @@ from mmcli.models.networks import AveragedHeads, FusedModel
 from mmcli.pretrained.hub import need
 from mmcli.signals import Column, Signal
 from mmcli.text.lattice import Padded, Search, padded
+from mmcli.text.writing import Writing
 
+Array = np.ndarray[Any, np.dtype[Any]]
 OUTPUTS, STEPS = "outputs", "steps"
 LEAST_STEPS = 16
 """Steps of ragged inputs on which a network is traced at least: what is one or none there would be so for all lengths."""
@@ -52,7 +55,9 @@ class Flat(nn.Module):
 
 
 def answers(outputs: Any) -> dict[str, Tensor]:
-    """Outputs as a graph gives them, by name."""
+    """Outputs as a graph gives them, by name; of texts that are written the log-probability of each [B]."""
+    if isinstance(outputs, Writing):
+        return {OUTPUTS: torch.tensor([nbest[0].log_prob for nbest in outputs.nbests()])}
     if not isinstance(outputs, Column):
         return {OUTPUTS: outputs.float()}
     values, steps = padded(outputs)
@@ -112,7 +117,17 @@ def exported(network: FusedModel, signals: Mapping[str, Signal]) -> torch.export
     """
     if why := why_no_graph(network):
         raise ConfigError(f"the model cannot be one graph: {why}", "Use it by mmcli predict, or mmcli.load in Python.")
-    network, signals = network.eval(), {name: _roomy(signal) for name, signal in signals.items()}
+    return traced(Flat(network.eval(), fields_of(signals)), signals)[0]
+
+
+def traced(flat: nn.Module, signals: Mapping[str, Signal]) -> tuple[torch.export.ExportedProgram, dict[str, Tensor]]:
+    """What takes a model's tensors by position as a graph, in which numbers of rows and lengths are free; and what it was
+    traced on, by name.
+
+    Raises:
+        RuntimeError: something in it cannot be traced.
+    """
+    signals = {name: _roomy(signal) for name, signal in signals.items()}
     tensors = tensors_of(signals)
     batch = torch.export.Dim("batch", min=1, max=65536)
     shapes: list[dict[int, Any]] = []
@@ -123,9 +138,8 @@ def exported(network: FusedModel, signals: Mapping[str, Signal]) -> torch.export
         if ragged:
             dims[1] = torch.export.Dim.AUTO
         shapes.append(dims)
-    flat = Flat(network, fields_of(signals))
     with torch.no_grad(), quiet():
-        return torch.export.export(flat, tuple(tensors.values()), dynamic_shapes=(tuple(shapes),), strict=False)
+        return torch.export.export(flat, tuple(tensors.values()), dynamic_shapes=(tuple(shapes),), strict=False), tensors
 
 
 def _roomy(signal: Signal) -> Signal:
@@ -157,12 +171,20 @@ def check(network: FusedModel, signals: Mapping[str, Signal], run: Callable[[Map
         RuntimeError: it cannot be run on them, or answers otherwise.
     """
     for said, rows in (("the longest rows", signals), ("rows of length 1", shortest(signals))):
-        wanted, found = _numbers(network(rows).outputs), _numbers(run(tensors_of(rows)))
-        if found.shape != wanted.shape or not (found.isfinite() | ~wanted.isfinite()).all():
-            raise RuntimeError(f"on {said} it gives no answer")
-        error = float((found - wanted).abs().max() / wanted.abs().max().clamp(min=1.0))
-        if exact and error > TOLERANCE:
-            raise RuntimeError(f"on {said} it answers otherwise than PyTorch, by {error:.2g}")
+        hold(said, _numbers(run(tensors_of(rows))), _numbers(network(rows).outputs), exact)
+
+
+def hold(said: str, found: Tensor, wanted: Tensor, exact: bool) -> None:
+    """Compares numbers of a graph with those of PyTorch.
+
+    Raises:
+        RuntimeError: they are others, or none at all.
+    """
+    if found.shape != wanted.shape or not (found.isfinite() | ~wanted.isfinite()).all():
+        raise RuntimeError(f"on {said} it gives no answer")
+    error = float((found - wanted).abs().max() / wanted.abs().max().clamp(min=1.0)) if wanted.numel() else 0.0
+    if exact and error > TOLERANCE:
+        raise RuntimeError(f"on {said} it answers otherwise than PyTorch, by {error:.2g}")
 
 
 def _numbers(outputs: Any) -> Tensor:
@@ -170,8 +192,8 @@ def _numbers(outputs: Any) -> Tensor:
     return (outputs.values if isinstance(outputs, Column) else outputs).float().cpu()
 
 
-def write_onnx(program: torch.export.ExportedProgram, names: list[str], path: Path) -> None:
-    """Writes the graph as ONNX, its inputs named.
+def write_onnx(program: torch.export.ExportedProgram, names: list[str], path: Path, answers: Sequence[str] = ()) -> None:
+    """Writes the graph as ONNX, its inputs named, and its answers, which are `outputs` (and `steps`) where none are given.
 
     Raises:
         ConfigError: the packages of the extra `export` are not installed.
@@ -182,7 +204,7 @@ def write_onnx(program: torch.export.ExportedProgram, names: list[str], path: Pa
         made = torch.onnx.export(
             program,
             input_names=names,
-            output_names=[OUTPUTS, STEPS][: len(program.graph_signature.user_outputs)],
+            output_names=list(answers) or [OUTPUTS, STEPS][: len(program.graph_signature.user_outputs)],
             dynamo=True,
             verbose=False,
             optimize=False,
@@ -222,8 +244,8 @@ def _recurrent_layer(values: Any, inner: Any, across: Any, bias: Any, lengths: A
     return found[0], found[1]
 
 
-class OnnxModel:
-    """An ONNX file run by ONNX Runtime on the CPU."""
+class Session:
+    """An ONNX file run by ONNX Runtime on the CPU, on arrays by name."""
 
     def __init__(self, path: Path, threads: int = 0) -> None:
         runtime = need("onnxruntime", "running ONNX", extra="export")
@@ -233,7 +255,25 @@ class OnnxModel:
         with _as_runtime_error("ONNX Runtime cannot load it"):
             self._session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         self.names = [found.name for found in self._session.get_inputs()]
-        self._answers = [found.name for found in self._session.get_outputs()]
+        self.answers = [found.name for found in self._session.get_outputs()]
+
+    def __call__(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
+        """Its answers.
+
+        Raises:
+            RuntimeError: ONNX Runtime cannot run it.
+        """
+        with _as_runtime_error("ONNX Runtime cannot run it"):
+            return dict(
+                zip(self.answers, self._session.run(self.answers, {name: arrays[name] for name in self.names}), strict=True)
+            )
+
+
+class OnnxModel:
+    """An ONNX file of a whole model, run by ONNX Runtime on the CPU."""
+
+    def __init__(self, path: Path, threads: int = 0) -> None:
+        self._session = Session(path, threads)
 
     def __call__(self, tensors: Mapping[str, Tensor]) -> Any:
         """Outputs float32 [B, num_outputs], or lattices.
@@ -241,10 +281,9 @@ class OnnxModel:
         Raises:
             RuntimeError: ONNX Runtime cannot run it.
         """
-        fed = {name: tensors[name].detach().cpu().numpy() for name in self.names}
-        with _as_runtime_error("ONNX Runtime cannot run it"):
-            found = [torch.from_numpy(own) for own in self._session.run(self._answers, fed)]
-        return found[0] if self._answers == [OUTPUTS] else Padded(*found).ragged()
+        made = self._session({name: tensors[name].detach().cpu().numpy() for name in self._session.names})
+        found = [torch.from_numpy(own) for own in made.values()]
+        return found[0] if len(found) == 1 else Padded(*found).ragged()
 
 
 @contextlib.contextmanager

@@ -24,7 +24,7 @@ from mmcli.data.there import FilesThere
 from mmcli.errors import ConfigError, DataError, unknown
 from mmcli.heads import Head
 from mmcli.media import files as media
-from mmcli.models import conformal, runners
+from mmcli.models import conformal, runners, writers
 from mmcli.models.forward import forward_columns, forward_explained, forward_whole, likeness
 from mmcli.models.loading import best, load_fused
 from mmcli.models.networks import FusedModel
@@ -302,6 +302,8 @@ def _runner(artifact: Artifact, way: str, network: FusedModel, compute: device.C
     file = None
     if way in runners.FILES:
         file = artifact.file(runners.FILES[way])
+        if way != runners.AOT and writers.writes(network):
+            artifact.file(writers.STEP)
     if way == runners.AOT:
         runners.require_own(artifact)
     with artifact.understood(way):

@@ -21,7 +21,7 @@ from mmcli.artifacts import own
 from mmcli.artifacts.store import Artifact, file_digest
 from mmcli.data.dataset import Dataset
 from mmcli.errors import ArtifactError, ConfigError
-from mmcli.models import graphs
+from mmcli.models import graphs, writers
 from mmcli.models.networks import FusedModel
 from mmcli.pretrained.hub import need
 from mmcli.signals import Signal, Source
@@ -32,7 +32,7 @@ TORCH, BFLOAT16, FLOAT32 = "torch", "torch bfloat16", "torch float32"
 INT8_DYNAMIC, INT8_WEIGHTS = "torch int8 dynamic", "torch int8 weights"
 ONNX, ONNX_INT8, AOT = "onnx", "onnx int8", "aot"
 FILES = {ONNX: "model.onnx", ONNX_INT8: "model.onnx", AOT: "model.pt2"}
-"""Way -> the file that it runs, beside the weights."""
+"""Way -> the file that it runs, beside the weights; texts that are written unit by unit take `writers.STEP` besides."""
 WAYS = (TORCH, BFLOAT16, FLOAT32, INT8_DYNAMIC, INT8_WEIGHTS, *FILES)
 QUANTIZED_OPERATORS = ["MatMul", "Gemm", "Gather", "LSTM", "GRU"]
 """What int8 pays for in ONNX on a CPU; its int8 convolutions are slower than those in float32."""
@@ -74,7 +74,8 @@ def runner(way: str, network: FusedModel, compute: Compute, file: Path | None = 
         raise ConfigError(f"there is no way {way!r} to run a model", f"Known: {', '.join(WAYS)}.")
     if way in FILES:
         assert file is not None
-        return Runner(way, network, _searched(_from_file(way, file, compute), network), file.stat().st_size)
+        size = sum(own.stat().st_size for own in files_of(file))
+        return Runner(way, network, _searched(_from_file(way, network, file, compute), network), size)
     if way in {INT8_DYNAMIC, INT8_WEIGHTS}:
         network = _quantized(network, way)
     precision = {BFLOAT16: "bfloat16", FLOAT32: "float32", TORCH: compute.precision}.get(way, "float32")
@@ -124,10 +125,33 @@ def write(way: str, network: FusedModel, signals: Mapping[str, Signal], file: Pa
         ConfigError: a package is not installed.
         RuntimeError: the model cannot be traced, or compiled here, or gives other answers on rows of other lengths.
     """
+    host = {name: signal.to(torch.device("cpu")) for name, signal in signals.items()}
+    if way in {ONNX, ONNX_INT8} and writers.writes(network):
+        _write_two(way, network, host, file, whole)
+        writers.check(network, host, file, file.with_name(writers.STEP), exact=way == ONNX)
+        return
     _write(way, network, signals, file, whole)
     if way in {ONNX, ONNX_INT8}:
-        host = {name: signal.to(torch.device("cpu")) for name, signal in signals.items()}
         graphs.check(network.eval(), host, graphs.OnnxModel(file), exact=way == ONNX)
+
+
+def files_of(file: Path) -> list[Path]:
+    """What a way runs: the file, and the second graph of what writes unit by unit."""
+    return [file, *(own for own in [file.with_name(writers.STEP)] if file.name == FILES[ONNX] and own.is_file())]
+
+
+def _write_two(way: str, network: FusedModel, signals: Mapping[str, Signal], file: Path, whole: Path | None) -> None:
+    floats = file.with_suffix(".float.onnx") if way == ONNX_INT8 else file
+    pair = [floats, floats.with_name(f"{floats.name}.step" if way == ONNX_INT8 else writers.STEP)]
+    if way == ONNX_INT8 and whole is not None and whole.is_file():
+        pair = files_of(whole)
+    else:
+        writers.write(network, signals, *pair)
+    if way == ONNX_INT8:
+        for own, to in zip(pair, (file, file.with_name(writers.STEP)), strict=True):
+            _quantized_graph(own, to)
+        for own in pair if floats in pair else ():
+            own.unlink()
 
 
 def _write(way: str, network: FusedModel, signals: Mapping[str, Signal], file: Path, whole: Path | None) -> None:
@@ -166,7 +190,7 @@ def _searched(run: Run, network: FusedModel) -> Run:
     return searched
 
 
-def _from_file(way: str, file: Path, compute: Compute) -> Run:
+def _from_file(way: str, network: FusedModel, file: Path, compute: Compute) -> Run:
     if way == AOT:
         package = torch._inductor.aoti_load_package(str(file))
 
@@ -177,7 +201,12 @@ def _from_file(way: str, file: Path, compute: Compute) -> Run:
         return run
     if compute.device.type != "cpu":
         raise RuntimeError("ONNX Runtime is used on a CPU")
-    session = graphs.OnnxModel(file, compute.threads)
+    two = writers.writes(network)
+    session = (
+        writers.OnnxWriter(network, file, file.with_name(writers.STEP), compute.threads)
+        if two
+        else graphs.OnnxModel(file, compute.threads)
+    )
     return lambda signals: session(graphs.tensors_of(signals))
 
 

@@ -190,6 +190,8 @@ class Optimization(ABC):
     """What it needs beside mmcli's own packages: installed later, it is tried."""
     for_any_answer: ClassVar[bool] = False
     """Whether it is also for answers that are no vectors of decisions: texts, say."""
+    for_decisions: ClassVar[bool] = True
+    """Whether it is for those that are. What is not is left out there without a word, unless it is asked for."""
     config: Any
 
     def __init__(self, config: Any) -> None:

@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import ClassVar, Literal
 
 from mmcli.config import Config as BaseConfig
-from mmcli.models.graphs import why_no_graph
 from mmcli.models.runners import ONNX, ONNX_INT8
+from mmcli.models.writers import why_no_graphs
 from mmcli.optimizations import Candidate, Optimization, Workbench
 
 
@@ -20,7 +20,7 @@ class Config(BaseConfig):
 
 
 class Onnx(Optimization):
-    """The same network as a graph, which costs little to run on few rows."""
+    """The same network as a graph, which costs little to run on few rows; what writes texts unit by unit as two."""
 
     family: ClassVar[Literal["runtime"]] = "runtime"
     packages = ("onnxscript", "onnxruntime")
@@ -28,7 +28,7 @@ class Onnx(Optimization):
     config: Config
 
     def unfit(self, candidate: Candidate, bench: Workbench) -> str:
-        return why_no_graph(candidate.network) if bench.compute.device.type == "cpu" else "ONNX Runtime is used on a CPU"
+        return why_no_graphs(candidate.network) if bench.compute.device.type == "cpu" else "ONNX Runtime is used on a CPU"
 
     def proposals(self, candidate: Candidate, bench: Workbench) -> Iterator[Candidate]:
         whole = bench.file_for(candidate, ONNX)

@@ -21,7 +21,7 @@ from mmcli.reporting import text_metrics
 from mmcli.reporting.metrics import Array, Metric
 from mmcli.reporting.svg import Figure
 from mmcli.signals import Column, Kind, Outputs
-from mmcli.tasks import Cells, Evidence, Likeness, Task
+from mmcli.tasks import Ability, Cells, Evidence, Likeness, Task
 from mmcli.text import beam, drawing, lattice, likely, linear, references, searching, writing
 from mmcli.text import outputs as answers
 from mmcli.text.lattice import Search
@@ -180,10 +180,11 @@ class Text(Task):
         """The language model of the train texts, and of more that were given."""
         return Likely(self.grams, self.units)
 
-    def tuned(self, outputs: Column, targets: Tensor) -> Search:
-        """The search that val lattices are the best with by the primary metric, and how sure one may be of what it finds."""
+    def tuned(self, outputs: Column, targets: Tensor, width: int | None = None) -> Search:
+        """The search that val lattices are the best with by the primary metric, of that width or the task's own; and how sure
+        one may be of what it finds."""
         right = _units_of(targets)
-        return searching.tuned(outputs, right, self.likely, self.config.beam, *self._judged(right))
+        return searching.tuned(outputs, right, self.likely, width or self.config.beam, *self._judged(right))
 
     def length_exponent(self, outputs: Writing, targets: Tensor) -> float:
         """By which power of its length a log-probability is best divided: by the primary metric of at most 500 rows."""
@@ -300,6 +301,19 @@ class Text(Task):
         """Where each word of the texts is written, in steps."""
         texts = searching.written(outputs, self.likely)
         return timed(outputs, texts, self.units, each_letter=self.tokenizer != "13a")
+
+    def lacks(self, ability: Ability) -> str:
+        """A student can be taught the texts that are written."""
+        return "" if ability == "distillation" else super().lacks(ability)
+
+    def dictated(self, outputs: Answers, targets: Tensor) -> Tensor:
+        """What is written, in place of targets (int64 [N, L], padded with -1), where it is a text of at most L units."""
+        found = targets.clone()
+        for row, ids in enumerate(answers.written(outputs, self.likely)):
+            if 0 < len(ids) <= targets.shape[1]:
+                found[row] = -1
+                found[row, : len(ids)] = torch.tensor(ids, dtype=found.dtype)
+        return found
 
     def remarks(self, outputs: Answers, targets: Tensor) -> list[str]:
         texts = answers.written(outputs, self.likely)

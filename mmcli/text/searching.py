@@ -25,6 +25,8 @@ TOGETHER = 256
 """Rows that are searched at once."""
 TUNED_ON = 500
 """Rows of val, at most, by which weights are chosen."""
+RESAMPLED = 1000
+"""How often rows of val are drawn anew, to see what luck there is in a gain."""
 BONUSES = (0.0, -0.5, 0.5, 1.0, 2.0)
 """A unit, in nats."""
 UNTOLD = 1.0
@@ -102,7 +104,7 @@ def tuned(
     """The search of least cost on these rows, and the confidence of what it writes.
 
     Weights are chosen from one n-best list of each row that is searched without a language model; that search then has to cost
-    less than greedy itself, else greedy is kept.
+    less than greedy itself beyond noise, else greedy is kept: the best of many weights on few rows is so by luck.
 
     Args:
         right: the units of each row's right text.
@@ -125,19 +127,26 @@ def _weighed(
 ) -> Search:
     known: dict[tuple[int, tuple[int, ...]], Array] = {}
 
-    def of(texts: Sequence[list[int]]) -> float:
+    def judged(texts: Sequence[list[int]]) -> Array:
         for row, ids in zip(rows, texts, strict=True):
             if (row, tuple(ids)) not in known:
                 known[row, tuple(ids)] = judge(row, ids)
-        return cost(np.stack([known[row, tuple(ids)] for row, ids in zip(rows, texts, strict=True)]))
+        return np.stack([known[row, tuple(ids)] for row, ids in zip(rows, texts, strict=True)])
 
     nbests = [row for index in _parts(lattices) for row in _hypotheses(lattices.select(index), lm, Search(beam))]
-    found = ngram.tune_weight(nbests, rows, lm, lambda texts, _: of(texts), bonuses=BONUSES)
+    found = ngram.tune_weight(nbests, rows, lm, lambda texts, _: cost(judged(texts)), bonuses=BONUSES)
     if found == (0.0, 0.0):
         return Search(1)
     search = Search.of(_with(lattices, Search(beam, *found)))  # as it is kept: in float32
-    greedily = of(written(_with(lattices, Search(1)), lm))
-    return search if of(written(_with(lattices, search), lm)) < greedily else Search(1)
+    greedily, widely = (judged(written(_with(lattices, own), lm)) for own in (Search(1), search))
+    return search if _gain(greedily, widely, cost) > 0 else Search(1)
+
+
+def _gain(before: Array, after: Array, cost: Callable[[Array], float]) -> float:
+    """How much less the rows cost after than before, at the low end of its 95% interval (bootstrap of pairs, Koehn 2004)."""
+    luck, count = np.random.default_rng(0), len(before)
+    drawn = [luck.integers(0, count, count) for _ in range(RESAMPLED)]
+    return float(np.quantile([cost(before[index]) - cost(after[index]) for index in drawn], 0.025))
 
 
 def _with(lattices: Column, search: Search) -> Lattice:

@@ -91,7 +91,7 @@ class Layer(nn.Module):
             key, value = torch.cat([before[0], key], 2), torch.cat([before[1], value], 2)
         own = F.scaled_dot_product_attention(query, key, value, is_causal=L > 1)
         x_NLD = x_NLD + self.dropout(self.out(own.transpose(1, 2).reshape(N, L, D)))
-        A = len(mask_AS)
+        A = mask_AS.shape[0]
         query = self.ask(self.norms[1](x_NLD)).reshape(A, N // A * L, self.heads, -1).transpose(1, 2)
         seen = F.scaled_dot_product_attention(query, *pair, attn_mask=mask_AS[:, None, None, :])
         x_NLD = x_NLD + self.dropout(self.found(seen.transpose(1, 2).reshape(N, L, D)))
@@ -165,7 +165,7 @@ class Begun:
     temperature: Tensor | None = None
 
     def __post_init__(self) -> None:
-        self._rows = torch.arange(len(self.mask), device=self.mask.device)
+        self._rows = torch.arange(self.mask.shape[0], device=self.mask.device)
         self._chosen = (self.pairs, self.mask)
 
     def step(self, last_N: Tensor, rows_A: Tensor, state: Cache | None) -> tuple[Tensor, Cache]:

@@ -203,7 +203,11 @@ class Writings(Outputs):
         first = whole[int(shares.argmax())]
         limits = torch.stack([own.limits for own in whole]).amax(0)
         width = max(own.width for own in whole)
-        return replace(first, members=tuple(members), limits=limits, width=width, certainty=None, glimpsed=None, notes=Notes())
+        sure = {own.certainty for own in whole}  # where all are settled alike, it is by what they write together
+        certainty = first.certainty if len(sure) == 1 else None
+        return replace(
+            first, members=tuple(members), limits=limits, width=width, certainty=certainty, glimpsed=None, notes=Notes()
+        )
 
     def plain(self, outputs: Writing) -> Writing:
         """With copies of the networks, since their weights will change."""
@@ -292,7 +296,7 @@ class Writings(Outputs):
             replace(own, temperature=temperature if own.temperature is None else own.temperature * temperature)
             for own in outputs.members
         ]
-        return replace(outputs, members=tuple(members), certainty=None, notes=Notes())
+        return replace(outputs, members=tuple(members), notes=Notes())
 
     def glimpse(self, outputs: Writing) -> Writing:
         """Written greedily, and of many rows only some, evenly taken."""

@@ -11,6 +11,7 @@ from torch import nn
 from mmcli.jobs.student import divergence
 from mmcli.layers.residual import ResidualStack
 from mmcli.models.recipe import fit_shapes
+from mmcli.optimizations import distill
 from mmcli.optimizations.finetune import souped
 from mmcli.optimizations.prune import inner_layers, narrow
 from mmcli.selection.ensemble import bagged, greedy
@@ -93,3 +94,16 @@ def test_a_student_is_nearest_where_it_says_what_the_teacher_says() -> None:
     assert float(same) < float(divergence(teacher + torch.tensor([[0.5, 0.0]]), teacher, task))
     entropy = -(F.softmax(teacher / 2, 1) * F.log_softmax(teacher / 2, 1)).sum(1).mean() * 4
     torch.testing.assert_close(same, entropy)
+
+
+def test_a_student_of_texts_is_half_as_wide_and_deep() -> None:
+    own = {"dim": 128, "heads": 4, "layers": 3, "dropout": 0.2, "beam": 4, "stride": 2, "width": 12, "hidden": 100}
+    small = distill._halved(own)
+    assert {key: value for key, value in small.items() if own[key] != value} == {
+        "dim": 64,
+        "layers": 1,
+        "width": 8,
+        "hidden": 50,
+    }
+    assert distill._halved({"dim": 40, "heads": 4, "layers": 1})["dim"] == 16  # heads divide it, and it is even
+    assert distill._halved({"dim": 12, "heads": 4})["dim"] == 12

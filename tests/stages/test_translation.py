@@ -16,7 +16,8 @@ import mmcli
 from mmcli.cli import app
 from mmcli.errors import ExitCode
 from mmcli.models import loading
-from tests.conftest import shared, write_csv
+from tests.conftest import ROOT, shared, write_csv
+from tests.stages.test_export import check_same, run_alone
 
 pytestmark = pytest.mark.slow
 THINGS = {"cat": "Katze", "dog": "Hund", "house": "Haus", "tree": "Baum", "lamp": "Lampe", "bird": "Vogel"}
@@ -109,6 +110,59 @@ def test_the_beam_may_be_another_after_training(translated: Path, tmp_path: Path
     )
 
 
+def test_an_export_writes_what_predict_writes_without_mmcli(translated: Path, tmp_path: Path) -> None:
+    pytest.importorskip("onnxscript")
+    pytest.importorskip("onnxruntime")
+    table, folder = translated.parent / "data.csv", tmp_path / "exported"
+    code, _, said = invoke("export", "--to", folder, "-a", translated)
+    assert code == ExitCode.DONE, said
+    for options in ([], ["--beam", "1"], ["--beam", "6"]):
+        done = run_alone(folder, table, "-o", tmp_path / "found.csv", *options)
+        assert done.returncode == 0, done.stderr
+        wanted = ["predict", table, "-a", translated, "-o", tmp_path / "wanted.csv", "--precision", "float32", *options]
+        assert invoke(*wanted)[0] == ExitCode.DONE
+        check_same(tmp_path / "found.csv", tmp_path / "wanted.csv")
+    done = run_alone(folder)
+    assert done.returncode == 0, done.stderr
+    error, *rows = done.stdout.splitlines()
+    assert float(error.rpartition(" ")[2]) < 1e-3
+    assert len(rows) == 8
+    readme = (folder / "README.md").read_text(encoding="utf-8")
+    assert "`step.onnx` how likely each unit is" in readme
+    assert {path.name for path in folder.iterdir()} >= {"model.onnx", "step.onnx"}
+    for form in ("safetensors", "onnx-int8"):  # takes the place of the graphs, and brings others
+        code, _, said = invoke("export", "--to", folder, "-a", translated, "--format", form)
+        assert code == ExitCode.DONE, said
+        assert (folder / "step.onnx").exists() is (form == "onnx-int8")
+    done = run_alone(folder, table, "-o", tmp_path / "found.csv")
+    found, wanted = pd.read_csv(tmp_path / "found.csv"), pd.read_csv(tmp_path / "wanted.csv")
+    assert (found["text_predicted"] == wanted["text_predicted"]).mean() > 0.9
+    code, _, said = invoke("export", "--to", tmp_path / "pt", "-a", translated, "--format", "torch-export")
+    assert code == ExitCode.USAGE
+    assert "take a search, which a graph has not" in said
+
+
+def test_an_export_of_the_sample_table_writes_what_predict_writes(tmp_path: Path) -> None:
+    pytest.importorskip("onnxscript")
+    pytest.importorskip("onnxruntime")
+    table, root = ROOT / "sample_data" / "texts.csv", tmp_path / "a"
+    tiny = ["--head", "decoder", "--epochs", "3", *SMALL[4:8], "--set", "head.decoder.ctc_weight=0.3", "-a", root]
+    narrow = ["--set", "encoder.crnn.width=4", "--set", "encoder.crnn.hidden=8"]
+    for step in (
+        ["preprocess", table, "--target", "text", "--input", "sound", "--input", "picture", "-a", root],
+        ["train-encoder", "sound", "--arch", "crnn", *narrow, *tiny],
+        ["train-encoder", "picture", "--arch", "crnn", *narrow, *tiny],
+        ["fuse", "--seeds", "2", "--epochs", "3", "-a", root],
+        ["export", "--to", tmp_path / "exported", "-a", root],
+        ["predict", table, "-a", root, "-o", tmp_path / "wanted.csv", "--precision", "float32"],
+    ):
+        code, _, said = invoke(*step)
+        assert code == ExitCode.DONE, said
+    done = run_alone(tmp_path / "exported", table, "-o", tmp_path / "found.csv")
+    assert done.returncode == 0, done.stderr
+    check_same(tmp_path / "found.csv", tmp_path / "wanted.csv")
+
+
 def test_optimizing_runs_in_other_precisions_and_says_what_is_not_for_texts(translated: Path, tmp_path: Path) -> None:
     root = tmp_path / "artifacts"
     shutil.copytree(translated, root)
@@ -133,3 +187,37 @@ def test_what_training_spoils_is_taken_back(translated: Path, tmp_path: Path) ->
     found = next(own for own in loading.fresh_fusions(root) if own.config["training"]["learning_rate"] == 30)
     assert found.metrics["val"] == pytest.approx(column.metrics["val"], rel=1e-4)  # features are kept in half precision
     assert len(found.config["seeds"]) == 1
+
+
+def test_optimizing_offers_beams_a_student_and_graphs(translated: Path, tmp_path: Path) -> None:
+    pytest.importorskip("onnxscript")
+    pytest.importorskip("onnxruntime")
+    root, table = tmp_path / "artifacts", translated.parent / "data.csv"
+    shutil.copytree(translated, root)
+    only = [part for name in ("search", "beam", "prune", "distill", "onnx") for part in ("--only", name)]
+    code, _, said = invoke(
+        "optimize", "-a", root, *only, "--set", "training.epochs=4", "--max-drop", "0.5", "--time-budget", "60m"
+    )
+    assert code == ExitCode.DONE, said
+    assert "it is for classes, labels and numbers, and these answers are texts" in said  # search, and prune
+    found = json.loads((root / "optimized/tradeoff.json").read_text(encoding="utf-8"))
+    rows = {row["name"]: row for row in found["rows"] if row.get("cost")}
+    assert {"fused", "beam 1", "beam 8", "student", "fused, onnx", "fused, onnx int8"} <= {
+        name.removesuffix(", float32") for name in rows
+    }
+    assert rows["student"]["extra"]["parameters"] < rows["beam 1"]["extra"]["parameters"] / 2
+    student = json.loads((root / "optimized/candidates/student/recipe.json").read_text(encoding="utf-8"))["recipe"]
+    assert (student["head"]["config"]["dim"], student["encoders"]["name"]["encoder"]["layers"]) == (16, 1)
+    for name in ("fused, onnx", "beam 1"):
+        code, _, said = invoke(
+            "optimize", "-a", root, *only, "--set", "training.epochs=4", "--time-budget", "60m", "--pick", name
+        )
+        assert code == ExitCode.DONE, said
+        model = mmcli.load(root, precision="float32")
+        assert model.artifact.name == "optimized"
+        texts = model.predict(pd.read_csv(table).tail(30), media_root=table.parent)["text_predicted"].tolist()
+        other = mmcli.load(translated / "fusions/gated-cross-attention", precision="float32")
+        other.follow(1 if name == "beam 1" else 4)
+        assert texts == other.predict(pd.read_csv(table).tail(30), media_root=table.parent)["text_predicted"].tolist()
+    assert (root / "optimized/candidates").is_dir()
+    assert not (root / "optimized/step.onnx").exists()  # a beam of 1 runs in torch

@@ -346,3 +346,25 @@ def test_the_surest_rows_come_first_where_coverage_is_drawn() -> None:
     drawing, caption = task.draw(unsure, targets)["coverage"]
     assert caption.endswith("0.000 of the surest tenth, 0.000 of half, 0.500 of all.")
     assert "WER: 0.444 at 0.9" in drawing.standalone()  # 8 of 18
+
+
+def test_what_is_written_takes_the_place_of_targets() -> None:
+    task = fitted(["ab", "b", "ba"], units="char")
+    targets = task.encode(cells(["ab", "b", "ba", "a"]))
+    found = task.dictated(task.spelled(["b", "", "abab", "ab"], targets), targets)
+    assert task.texts_of(found) == ["b", "b", "ba", "ab"]  # nothing, and what is too long for a target, teach nothing
+    assert found.shape == targets.shape
+    assert task.texts_of(targets) == ["ab", "b", "ba", "a"]
+    assert task.lacks("distillation") == ""
+    assert "these answers are texts" in task.lacks("calibration")
+
+
+def test_a_settled_head_is_settled_again_for_another_width() -> None:
+    task = fitted(["ab", "ba", "aabb", "bab"], units="char")
+    head = Ctc(HeadConfig(), task, 4)
+    targets = task.encode(cells(["ab", "ba"]))
+    outputs = dense(task.spelled(["ab", "ba"], targets))
+    head.settle_beam(4, outputs, targets)
+    assert head.beam is None  # greedy is right already: no beam is better
+    assert round(float(head.search[0])) == 1
+    assert head.searches

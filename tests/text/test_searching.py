@@ -100,6 +100,21 @@ def test_the_language_model_is_used_where_val_is_better_for_it() -> None:
     assert cost(search) < 0.1
 
 
+def test_a_gain_that_may_be_luck_is_none() -> None:
+    before = np.zeros((60, 1))
+    before[:9] = 1.0
+
+    def gain(better: int, worse: int) -> float:
+        after = before.copy()
+        after[:better], after[len(after) - worse :] = 0.0, 1.0
+        return searching._gain(before, after, lambda rows: float(rows.mean()))
+
+    assert gain(9, 0) > 0
+    assert gain(1, 0) <= 0  # one row: it is not among a third of the draws
+    assert gain(9, 6) <= 0
+    assert gain(0, 0) == 0
+
+
 def test_a_model_that_misleads_is_left_out() -> None:
     given = drawn(60, sharp=2.0)
     right = searching.written(given, REVERSED)

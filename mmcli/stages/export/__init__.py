@@ -14,7 +14,7 @@ from torch import Tensor
 from mmcli.artifacts import tensors
 from mmcli.data.dataset import Dataset
 from mmcli.errors import ConfigError, MmcliError
-from mmcli.models import graphs, predictor, runners
+from mmcli.models import graphs, predictor, runners, writers
 from mmcli.models.predictor import Model
 from mmcli.models.recipe import Recipe
 from mmcli.options.export import Options
@@ -22,6 +22,7 @@ from mmcli.signals import Column, Signal, Source
 from mmcli.stages import Context, Outcome
 from mmcli.stages.export.describing import ABOUT, DESCRIPTION, EXAMPLE, FILES, SCRIPT, about, as_json, description
 from mmcli.stages.export.standalone import FOLDERS, take_out, why_not, write_script
+from mmcli.text.writing import Writing
 
 ROWS = 8
 TOLERANCE = 1e-4
@@ -53,7 +54,7 @@ def run(options: Options, context: Context) -> Outcome:
         f"{path}: {path.stat().st_size / 1e6:.1f} MB; on {ROWS} real rows its outputs differ from PyTorch's by "
         f"{error:.1e} at most"
     )
-    search = graphs.searched_by(loaded.network)
+    search = None if writers.writes(loaded.network) else graphs.searched_by(loaded.network)
     if search is not None and not search.greedy:
         context.console.warn(
             f"{SCRIPT} takes the likeliest unit of each step; mmcli predict searches by a beam with a language model, which was"
@@ -104,8 +105,8 @@ def _refuse(form: str, loaded: Model) -> None:
             f"a model whose answers are {loaded.task.outputs.words} cannot be exported yet: {why}",
             "Use it by mmcli predict, or mmcli.load in Python.",
         )
-    why = "" if form == "safetensors" else graphs.why_no_graph(loaded.network)
-    if why:
+    why = writers.why_no_graphs(loaded.network) if form.startswith("onnx") else graphs.why_no_graph(loaded.network)
+    if why and form != "safetensors":
         raise ConfigError(f"--format {form}: {why}", "Use it by mmcli predict or mmcli.load; or --format safetensors.")
     if form == "torch-export" and not loaded.task.outputs.decides:
         raise ConfigError(
@@ -115,6 +116,11 @@ def _refuse(form: str, loaded: Model) -> None:
 
 def _difference(found: Any, wanted: Any) -> float:
     """The largest difference of outputs; of such as are beyond one, a share: a temperature may have made them hundreds."""
+    if isinstance(wanted, Writing):
+        texts = [[nbest[0].ids for nbest in own.nbests()] for own in (found, wanted)]
+        if texts[0] != texts[1]:
+            return float("inf")
+        found, wanted = (graphs.answers(own)[graphs.OUTPUTS] for own in (found, wanted))
     if isinstance(wanted, Column):
         if found.offsets.tolist() != wanted.offsets.tolist():  # type: ignore[union-attr]
             return float("inf")
@@ -125,7 +131,7 @@ def _difference(found: Any, wanted: Any) -> float:
 def _put(made: Path, to: Path) -> None:
     """Moves what was made to where it was asked for, in place of an earlier export."""
     if (to / DESCRIPTION).exists():
-        for name in (*FILES.values(), DESCRIPTION, EXAMPLE, SCRIPT, ABOUT):
+        for name in (*FILES.values(), writers.STEP, DESCRIPTION, EXAMPLE, SCRIPT, ABOUT):
             (to / name).unlink(missing_ok=True)
         for name in FOLDERS:
             shutil.rmtree(to / name, ignore_errors=True)
@@ -167,7 +173,6 @@ def _written(form: str, loaded: Model, signals: Mapping[str, Signal], path: Path
             again.encoder(name).compute_all()
         with torch.no_grad():
             return loaded.task.outputs.plain(again(signals).outputs)
-    named = graphs.tensors_of(signals)
     if form in {"onnx", "onnx-int8"}:
         try:
             runners.write(runners.ONNX_INT8 if form == "onnx-int8" else runners.ONNX, loaded.network, signals, path)
@@ -176,7 +181,8 @@ def _written(form: str, loaded: Model, signals: Mapping[str, Signal], path: Path
             raise MmcliError(
                 f"this model cannot be written as {form}: {why}", "Use --format safetensors, which is exact."
             ) from error
-        return graphs.OnnxModel(path)(named)
+        own = runners.runner(runners.ONNX, loaded.network, loaded.compute, path)
+        return own.run(signals)
     program = graphs.exported(loaded.network, signals)
     if graphs.has_recurrent_layers(program):
         raise ConfigError(
@@ -186,5 +192,5 @@ def _written(form: str, loaded: Model, signals: Mapping[str, Signal], path: Path
     with graphs.quiet():
         torch.export.save(program, path)
     with torch.no_grad():
-        found: Tensor = program.module()(*named.values())
+        found: Tensor = program.module()(*graphs.tensors_of(signals).values())
         return found

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from mmcli import __version__, registry
 from mmcli.data.dataset import Dataset
-from mmcli.models import graphs
+from mmcli.models import graphs, writers
 from mmcli.models.networks import FusedModel
 from mmcli.models.predictor import Model
 from mmcli.models.recipe import Recipe
@@ -30,10 +31,12 @@ def description(form: str, loaded: Model, dataset: Dataset, signals: Mapping[str
         preparation = loaded.network.encoder(name).preparation() or {}
         encoders[name] = {"input": choice["input"], "ngrams": preparation.get("ngrams")}
     names = list(getattr(task, "classes", None) or getattr(task, "labels", None) or dataset.schema["targets"])
+    two = form.startswith("onnx") and writers.writes(loaded.network)
     return {
         "made_by": f"mmcli {__version__}",
         "format": form,
         "file": FILES[form],
+        **({"step": writers.STEP} if two else {}),
         "target": loaded.target,
         "na": sorted(loaded.na),
         "task": _task(task, names, loaded.network),
@@ -51,6 +54,9 @@ def _task(task: Any, names: list[str], network: FusedModel) -> dict[str, Any]:
     if task.outputs.decides:
         return {**own, "link": task.decision.link}
     own["state"] = {key: value for key, value in own["state"].items() if key != "grams"}  # nothing there searches
+    if writers.writes(network):
+        how = asdict(writers.How.of(network))
+        return {**own, "link": "decoder", "units": task.units.table(), "certainty": how.pop("certainty"), "search": how}
     found = graphs.searched_by(network)
     if found is None:
         return {**own, "link": "decoder", "units": task.units.table()}
@@ -105,6 +111,12 @@ def about(form: str, found: Mapping[str, Any], needs: Sequence[str]) -> str:
             "- The answer is `outputs`, log-probabilities [rows, steps, units], and `steps`, how many of them are a row's own.",
             "  Unit 0 is the blank of CTC; the others stand in `task.units`. The text is the likeliest unit of each step,",
             "  repeated ones as one, without blanks.",
+        ]
+    if found.get("step"):
+        lines += [
+            f"- `{found['file']}` gives what a writer looks at in each row, once; `{found['step']}` how likely each unit is as",
+            "  the next, with the keys and values of those before, log-probabilities. The loop between them, a beam, is in",
+            "  `preprocessing/writing.py`; `task.search` says how wide, and how texts are ranked. Unit 0 is start and end.",
         ]
     if form == "torch-export":
         lines += [

@@ -43,7 +43,7 @@ def run(options: Options, context: Context) -> Outcome:
     base = _base(options, context)
     settings = context.settings.for_stage("optimize")
     compute = device.choose(context.device, context.precision, context.threads)
-    parts = _parts(options, compute, context)
+    parts = _parts(options, compute, context, decides=dataset.task.outputs.decides)
     said = {name: part.config.model_dump() for name, part in parts.items()}
     sources = filter(None, (registry.source_digest(type(part)) for part in parts.values()))
     absent = sorted(name for part in parts.values() for name in part.packages if find_spec(name) is None)
@@ -118,11 +118,13 @@ def _base(options: Options, context: Context) -> Artifact:
     return fusions[0]
 
 
-def _parts(options: Options, compute: Compute, context: Context) -> dict[str, Optimization]:
+def _parts(options: Options, compute: Compute, context: Context, decides: bool) -> dict[str, Optimization]:
     """The steps that are taken, in order."""
     wanted, settings = steps_of(options, compute), context.settings.for_stage("optimize")
     settings.refuse_unused("optimizations", wanted, "optimize")
     parts = {name: registry.load("optimizations", name)(settings.part("optimizations", name)) for name in wanted}
+    if decides and not options.only:
+        parts = {name: part for name, part in parts.items() if part.for_decisions}
     idle = settings.typed_under("training", "optimize")
     if idle and not options.join and not any(part.trains for part in parts.values()):
         said = f"--set {idle[0]}: none of the steps that are taken trains: {', '.join(parts)}"

@@ -112,7 +112,8 @@ def keep_candidates(work: Work) -> None:
         said = {"recipe": candidate.recipe.as_dict(), "way": candidate.way, "weights": home}
         store.write_atomic(folder / RECIPE, json.dumps(said).encode())
         if candidate.file is not None:
-            shutil.copyfile(candidate.file, folder / candidate.file.name)
+            for own in runners.files_of(candidate.file):
+                shutil.copyfile(own, folder / own.name)
     files = [candidate.file for candidate, _ in work.found.values() if candidate.file is not None]
     if found := runners.marks(files):
         work.draft.metrics[runners.COMPILED_HERE] = found

@@ -19,7 +19,7 @@ from mmcli.training.loop import LOG
 ACCURACY = ("search", "ensemble", "finetune", "calibrate")
 
 
-SMALLER = ("member", "inputs", "prune", "distill")
+SMALLER = ("beam", "member", "inputs", "prune", "distill")
 
 
 RUNTIME = ("onnx", "quantize", "precision", "aot")

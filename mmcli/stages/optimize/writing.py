@@ -27,7 +27,8 @@ def write(candidate: Candidate, own: runners.Runner, work: Work, late: dict[str,
     dataset, task = bench.dataset, bench.dataset.task
     draft.tensors[loading.WEIGHTS] = tensors.save(draft.path / loading.WEIGHTS, candidate.network.state_dict())
     if candidate.file is not None:
-        shutil.copyfile(candidate.file, draft.path / candidate.file.name)
+        for file in runners.files_of(candidate.file):
+            shutil.copyfile(file, draft.path / file.name)
     outputs = own.outputs({name: dataset.column(name) for name in candidate.network.inputs}, bench.compute.device)
     draft.tensors[loading.OUTPUTS] = tensors.save(draft.path / loading.OUTPUTS, task.outputs.save(outputs))
     val = dataset.splits["val"]

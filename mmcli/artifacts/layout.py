@@ -14,6 +14,10 @@ PREPROCESS = "preprocess"
 BASELINES = "baselines"
 FUSIONS = "fusions"
 OPTIMIZED = "optimized"
+FOLDED = "folded"
+"""The average of the pipelines of all folds."""
+FOLDS = "folds"
+"""Where the folds beside the root itself, which is the first, lie: each an artifacts root, by its number."""
 LEADERBOARD = "leaderboard"
 EVALUATION = "evaluation"
 SCHEMA = "schema.json"
@@ -82,6 +86,17 @@ def encoder(column: str, architecture: str) -> str:
 
 def fusion(method: str) -> str:
     return f"fusions/{safe(short(method))}"
+
+
+def fold(root: Path, number: int) -> Path:
+    """The artifacts root of a fold, counted from 1: the first is the root itself."""
+    return root if number == 1 else root / FOLDS / str(number)
+
+
+def in_fold(name: str) -> tuple[int, str]:
+    """The fold, and the name in its root, of an artifact as the root above names it: `folds/2/fusions/late`."""
+    found = re.fullmatch(rf"{FOLDS}/([1-9]\d{{0,2}})/(.+)", name)
+    return (int(found[1]), found[2]) if found else (1, name)
 
 
 def encoders(root: Path) -> list[tuple[str, str]]:

@@ -60,6 +60,7 @@ class _Choice(_Shape):
     architecture: str
     encoder: dict[str, Any]
     head: _Part
+    fold: int = Field(1, ge=1, le=999)
 
 
 class _Member(_Shape):
@@ -171,13 +172,36 @@ class _OfOptimized(_OfFusion):
     picked: str
 
 
+class _OfFolded(_OfFusion):
+    base: str
+    recipe: _Recipe
+    folds: list[int] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _a_fold_for_each(self) -> Self:
+        if len(self.folds) != len(self.recipe.members) or min(self.folds) < 1:
+            raise ValueError("folds: not one, from 1, for each member of the recipe")
+        return self
+
+
+class _ScoresOfFolded(_Scores):
+    chosen: bool
+    out_of_fold: dict[str, Any]
+
+
 CONFIGS: Mapping[str, type[_Shape]] = {
     "preprocess": _OfPreprocess,
     "encoder": _OfEncoder,
     "fusion": _OfFusion,
+    "folded": _OfFolded,
     "optimized": _OfOptimized,
 }
-METRICS: Mapping[str, type[_Shape]] = {"encoder": _ScoresOfEncoder, "fusion": _Scores, "optimized": _OfTuned}
+METRICS: Mapping[str, type[_Shape]] = {
+    "encoder": _ScoresOfEncoder,
+    "fusion": _Scores,
+    "folded": _ScoresOfFolded,
+    "optimized": _OfTuned,
+}
 
 
 def digest(value: Any) -> str:

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 from safetensors import SafetensorError
 
 from mmcli import __version__
-from mmcli.artifacts import disk, manifest, placing
+from mmcli.artifacts import disk, layout, manifest, placing
 from mmcli.artifacts.disk import write_atomic
 from mmcli.artifacts.history import remember
 from mmcli.artifacts.lock import locked
@@ -79,9 +79,10 @@ class Artifact:
         """Identity of the content: the same bits made twice have the same hash."""
         return str(self.manifest["hash"])
 
-    def parent(self, part: str = "") -> dict[str, str]:
-        """This artifact, or a part of it, as an entry of another's `parents`."""
-        return {f"{self.name}#{part}": self.manifest["parts"][part]} if part else {self.name: self.hash}
+    def parent(self, part: str = "", fold: int = 1) -> dict[str, str]:
+        """This artifact, or a part of it, as an entry of another's `parents`; of a root above, where it lies in a fold's."""
+        name = self.name if fold == 1 else f"{layout.FOLDS}/{fold}/{self.name}"
+        return {f"{name}#{part}": self.manifest["parts"][part]} if part else {name: self.hash}
 
     @property
     def config(self) -> dict[str, Any]:
@@ -290,34 +291,37 @@ def stale_parent(artifact: Artifact) -> str | None:
     return _stale_parent(artifact, (), {})
 
 
-def _stale_parent(artifact: Artifact, above: tuple[str, ...], known: dict[str, Artifact | None]) -> str | None:
-    if artifact.name in above:
-        raise ArtifactError(f"{artifact.path} comes of itself: {' of '.join((*above, artifact.name))}", artifact._remake())
+def _stale_parent(artifact: Artifact, above: tuple[Artifact, ...], known: dict[Path, Artifact | None]) -> str | None:
+    if artifact.path in {other.path for other in above}:
+        names = [other.name for other in (*above, artifact)]
+        raise ArtifactError(f"{artifact.path} comes of itself: {' of '.join(names)}", artifact._remake())
     for reference, parent_hash in artifact.manifest["parents"].items():
         parent, _, part = reference.partition("#")
-        if parent not in known:
-            known[parent] = _parent_of(artifact, parent)
-        current = known[parent]
+        path = artifact.root / parent
+        if path not in known:
+            known[path] = _parent_of(artifact, parent)
+        current = known[path]
         if current is None or parent_hash != (current.manifest["parts"].get(part) if part else current.hash):
             return str(parent)
-        deeper = _stale_parent(current, (*above, artifact.name), known)
+        deeper = _stale_parent(current, (*above, artifact), known)
         if deeper:
-            return deeper
+            return deeper if current.root == artifact.root else f"{current.root.relative_to(artifact.root).as_posix()}/{deeper}"
     return None
 
 
 def _parent_of(artifact: Artifact, parent: str) -> Artifact | None:
     """None where it is not there, or of an older format."""
     path = artifact.root / parent
+    fold, name = layout.in_fold(parent)
     try:
-        found = manifest.of(path, parent)
+        found = manifest.of(path, name)
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
         raise ArtifactError(
             f"{path / MANIFEST} is damaged: {error}", f'Make it again with --force, then: "{artifact.manifest["command"]}".'
         ) from None
-    return Artifact(artifact.root, parent, found) if found["format_version"] == FORMAT_VERSION else None
+    return Artifact(layout.fold(artifact.root, fold), name, found) if found["format_version"] == FORMAT_VERSION else None
 
 
 def require_fresh(artifact: Artifact) -> Artifact:

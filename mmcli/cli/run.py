@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mmcli.cli.binding import bound
 from mmcli.options import evaluate as evaluating
@@ -14,7 +14,7 @@ from mmcli.options import preprocess as preprocessing
 from mmcli.options import train_encoder as training
 from mmcli.options.columns import Source
 from mmcli.options.made import check_roles
-from mmcli.options.run import LEFT_OUT, SETTINGS, STAGES, Options, of_stage
+from mmcli.options.run import LEFT_OUT, SETTINGS, STAGES, Options, of_stage, with_late
 
 if TYPE_CHECKING:
     from mmcli.stages import Context, Outcome
@@ -38,22 +38,30 @@ def command(
     encoders.check()
     options.check(choices)
     check_roles(source.table, table.encoding, table.delimiter, table.roles, table.split_by_time)
-    from mmcli.stages import evaluate, fuse, optimize, preprocess, train_encoder
+    from mmcli.stages import evaluate, folds, fuse, optimize, preprocess, train_encoder
     from mmcli.training import device
 
     compute = device.choose(context.device, context.precision, context.threads)  # one that is not here ends it before any work
     context = replace(context, settings=context.settings.of_command("run").over(SETTINGS.get(options.preset, {})))
-    fusion, choices = of_stage(replace(fusion, batch_size=fusion.batch_size or None), options), of_stage(choices, options)
-    context.settings.refuse_unused("fusions", fuse.methods_of(fusion), "fuse")
+    fusion, choices = replace(fusion, batch_size=fusion.batch_size or None), of_stage(choices, options)
+    context.settings.refuse_unused("fusions", fuse.methods_of(with_late(of_stage(fusion, options), options.folds or 1)), "fuse")
     steps = [] if options.no_optimize else optimize.steps_of(choices, compute)
     context.settings.refuse_unused("optimizations", steps, "optimize")
     data, started = {}, time.monotonic()
     outcome = preprocess.run(source.table, table, replace(context, to_the_end=True))
     data["preprocess"] = outcome.data
+    count = folds.count_of(options.folds, options.preset, outcome.data)
     if context.dry_run:
         return replace(outcome, data=data)
-    data["train-encoder"] = train_encoder.run(of_stage(encoders, options), context).data
+    share, of_fold = (1.0, 1.0) if count == 1 else (2 / (count + 1), 1 / (count + 1))  # the first one has the races too
+    data["train-encoder"] = train_encoder.run(of_stage(encoders, options, share), context).data
+    fusion = with_late(of_stage(fusion, options, share), count)
     data["fuse"] = fuse.run(fusion, context).data
+    if count > 1:
+        in_fold = of_stage(encoders, options, of_fold), of_stage(fusion, options, of_fold)
+        data["folds"] = _in_folds(count, options.keep_val, *in_fold, context)
+    elif options.folds == 1:
+        folds.leave_out(context)
     if not options.no_optimize:
         data["optimize"] = optimize.run(choices, context).data
     outcome = evaluate.run(proof, context)
@@ -65,3 +73,20 @@ def command(
             "baselines and the proof take what they take"
         )
     return replace(outcome, data=data)
+
+
+def _in_folds(
+    count: int, keep_val: bool, encoders: training.Options, fusion: fusing.Options, context: Context
+) -> dict[str, Any]:
+    """The further folds, one after the other, with what the root has come to; then their average."""
+    from mmcli.stages import folds, fuse, train_encoder
+
+    folds.deal(count, keep_val, context)
+    taken = folds.taken_over(fuse.methods_of(fusion), context)
+    encoders = replace(encoders, columns=taken.owners, chosen=taken.of_owners, budget=training.Budget())
+    fusion = replace(fusion, methods=taken.methods, encoders=taken.encoders, board=False)
+    for number in range(2, count + 1):
+        own = folds.context_of(number, count, context)
+        train_encoder.run(encoders, own)
+        fuse.run(fusion, own)
+    return folds.run(count, keep_val, taken, context).data

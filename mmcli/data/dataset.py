@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -46,6 +47,18 @@ def cells_of(rows: pd.DataFrame, targets: list[str]) -> list[tuple[str | None, .
 
 def modality_file(column: str) -> str:
     return f"columns/{layout.safe(column)}/modality.json"
+
+
+def parts_of(schema: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Input -> the files that an encoder of it depends on, or how their names begin: adding an input leaves the others'
+    encoders fresh. One that is shared learns from all its readers."""
+    inputs, shares = schema["inputs"], schema.get("shares", {})
+    found = {}
+    for name in inputs:
+        owner = shares.get(name, name)
+        together = [own for own in inputs if shares.get(own, own) == owner]
+        found[name] = [ROWS, TASK, *(f"columns/{layout.safe(column)}/" for own in together for column in inputs[own])]
+    return found
 
 
 def shard_file(column: str, number: int) -> str:

@@ -172,9 +172,11 @@ def reader_file(file: str, reader: str) -> str:
 
 
 def encoders_of(fused: Artifact) -> dict[str, Artifact]:
-    """The encoders that a fused model was made from, by their name in it."""
+    """The encoders that a fused model was made from, by their name in it; those of folds from the folds' roots."""
     return {
-        name: read_encoder(fused.root, own["input"], own["architecture"], own.get("owner", own["input"]))
+        name: read_encoder(
+            layout.fold(fused.root, own.get("fold", 1)), own["input"], own["architecture"], own.get("owner", own["input"])
+        )
         for name, own in fused.config["encoders"].items()
     }
 
@@ -216,6 +218,21 @@ def fresh_fusions(root: Path) -> list[Artifact]:
     return sorted(found, key=rank, reverse=True)
 
 
+def fresh_folded(root: Path) -> Artifact | None:
+    """The average of folds, if it is complete and fresh, whether or not it is the better model."""
+    if not store.exists(root, layout.FOLDED):
+        return None
+    artifact = store.read(root, layout.FOLDED, "folded", "mmcli run TABLE --folds 5")
+    return artifact if store.stale_parent(artifact) is None else None
+
+
+def fresh_models(root: Path) -> list[Artifact]:
+    """What `optimize` and `evaluate` may begin with, the best first: the average of folds, where there is one and its own folds
+    do not speak against it (see `mmcli.models.folds.no_worse`), then the fusions."""
+    folded = fresh_folded(root)
+    return [*([folded] if folded is not None and folded.metrics["chosen"] else []), *fresh_fusions(root)]
+
+
 def rank(artifact: Artifact) -> tuple[float, float]:
     """Sorts models by val: the primary metric, then the loss; higher is better."""
     metrics = artifact.metrics
@@ -224,12 +241,12 @@ def rank(artifact: Artifact) -> tuple[float, float]:
 
 
 def best(root: Path) -> Artifact:
-    """The best model so far by val: the optimised one or a fusion.
+    """The best model so far by val: the optimised one, the average of folds, or a fusion.
 
     Raises:
         ArtifactError: there is none that is complete and fresh; says what to run.
     """
-    candidates = fresh_fusions(root)
+    candidates = fresh_models(root)
     if store.exists(root, layout.OPTIMIZED):
         optimized = store.read(root, layout.OPTIMIZED, "optimized", "mmcli optimize")
         if store.stale_parent(optimized) is None:
@@ -237,6 +254,8 @@ def best(root: Path) -> Artifact:
             if not candidates or optimized.config["base"] == candidates[0].name:
                 return optimized
             candidates.append(optimized)
+    if candidates and candidates[0].name == layout.FOLDED:
+        return candidates[0]  # chosen by all labelled rows, of which val is a part
     if candidates:
         return max(candidates, key=rank)
     stale = next((m for m in layout.fusions(root) if store.exists(root, layout.fusion(m))), None)

@@ -317,7 +317,7 @@ def load(
     threads: int = 0,
     trust: Sequence[str | Path] = (),
 ) -> Model:
-    """The model at `path`: an artifacts root (then the best model in it), a fusion's folder, or `optimized`.
+    """The model at `path`: an artifacts root (then the best model in it), a fusion's folder, `folded` or `optimized`.
 
     `trust` names files with parts of your own; nothing in a file that only the artifact names is run.
 
@@ -330,15 +330,15 @@ def load(
     manifest = folder / store.MANIFEST
     if not manifest.is_file():
         return store.read_again(lambda: _model(folder, best(folder), device_name, precision, threads))
-    kind = "optimized" if folder.resolve().name == layout.OPTIMIZED else "fusion"
-    depth = 1 if kind == "optimized" else 2
+    alone = {layout.OPTIMIZED: ("optimized", "mmcli optimize"), layout.FOLDED: ("folded", "mmcli run TABLE --folds 5")}
+    kind, made_by = alone.get(folder.resolve().name, ("fusion", f"mmcli fuse --method {folder.resolve().name}"))
+    depth = 2 if kind == "fusion" else 1
     whole = folder.resolve()
     root, name = whole.parents[depth - 1], "/".join(whole.parts[-depth:])
     if kind == "fusion" and whole.parent.name != layout.FUSIONS:
-        raise ConfigError(f"{folder} holds no fused model", "Give the artifacts root, a fusion or `optimized`.")
+        raise ConfigError(f"{folder} holds no fused model", "Give the artifacts root, a fusion, `folded` or `optimized`.")
 
     def read() -> Model:
-        made_by = "mmcli optimize" if kind == "optimized" else f"mmcli fuse --method {whole.name}"
         return _model(root, store.require_fresh(store.read(root, name, kind, made_by)), device_name, precision, threads)
 
     return store.read_again(read)

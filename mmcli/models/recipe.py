@@ -47,7 +47,7 @@ class Recipe:
 
     encoders: dict[str, dict[str, Any]]
     """Name -> input, architecture, encoder (its `Config`), head (that of the column by itself); and the `owner` of its
-    weights, where that is another input."""
+    weights, where that is another input; the `fold` that it is of, where that is not the first."""
     members: tuple[Member, ...]
     head: dict[str, Any]
     """The head over F: its name and its `Config`."""
@@ -128,7 +128,7 @@ class Recipe:
     def _encoders(self, dataset: Dataset) -> dict[str, Encoder]:
         """The encoders by name, freshly initialised; one that several inputs share is built once."""
         shared = {_weights_of(choice) for choice in self.encoders.values() if "owner" in choice}
-        built: dict[tuple[str, str], Encoder] = {}
+        built: dict[tuple[str, str, int], Encoder] = {}
         made: dict[str, Encoder] = {}
         for name, choice in self.encoders.items():
             key = _weights_of(choice)
@@ -138,9 +138,9 @@ class Recipe:
         return made
 
 
-def _weights_of(choice: Mapping[str, Any]) -> tuple[str, str]:
-    """The input whose encoder it is, and of which architecture."""
-    return str(choice.get("owner", choice["input"])), str(choice["architecture"])
+def _weights_of(choice: Mapping[str, Any]) -> tuple[str, str, int]:
+    """The input whose encoder it is, of which architecture, and of which fold."""
+    return str(choice.get("owner", choice["input"])), str(choice["architecture"]), int(choice.get("fold", 1))
 
 
 def build_encoder(architecture: str, config: Mapping[str, Any], spec: SignalSpec) -> Encoder:
@@ -151,7 +151,7 @@ def build_encoder(architecture: str, config: Mapping[str, Any], spec: SignalSpec
 
 def groups_of(choices: Mapping[str, Mapping[str, Any]], names: Iterable[str]) -> list[list[str]]:
     """Those of the named encoders that several inputs share: a group for each, in order."""
-    groups: dict[tuple[str, str], list[str]] = {}
+    groups: dict[tuple[str, str, int], list[str]] = {}
     for name in names:
         groups.setdefault(_weights_of(choices[name]), []).append(name)
     return [group for group in groups.values() if len({choices[name]["input"] for name in group}) > 1]

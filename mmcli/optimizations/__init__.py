@@ -23,6 +23,7 @@ from mmcli.config.settings import Settings
 from mmcli.data.dataset import Dataset
 from mmcli.heads import Head
 from mmcli.models import calibration
+from mmcli.models.folds import Folds
 from mmcli.models.forward import outputs_for
 from mmcli.models.loading import load_encoder, load_fused, outputs
 from mmcli.models.networks import AveragedHeads, FusedModel
@@ -33,6 +34,8 @@ from mmcli.reporting.metrics import Interval
 from mmcli.selection.search import METHODS, Search, Trial
 from mmcli.signals import FeatureTable
 from mmcli.training.device import Compute
+
+OF_FOLDS = "it goes by val, on which most members of an average of folds were trained: --method NAME starts from one pipeline"
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,14 @@ class Workbench:
     """Whether a search throws away what was tried before."""
     extra: dict[str, Any] = field(default_factory=dict)
     """What the optimization wants to be said of it in the artifact."""
+    folds: Folds | None = None
+    """Of an average of folds which members may judge which rows."""
+
+    @property
+    def judged(self) -> Tensor:
+        """The positions of the rows that models are judged by, and what they decide by is set by: val; of an average of folds
+        all labelled rows of train and val, of which val is a part."""
+        return self.dataset.splits["val"] if self.folds is None else self.folds.judged(self.dataset)
 
     def file_for(self, candidate: Candidate, way: str) -> Path:
         """Where what runs a candidate in that way is written: a place of its own."""
@@ -92,18 +103,20 @@ class Workbench:
         return time.monotonic() > self.deadline
 
     def val_outputs(self, network: FusedModel) -> Any:
-        """Outputs for the val rows."""
-        return outputs_for(network, self.dataset, self.dataset.splits["val"], self.compute)
+        """Outputs for the `judged` rows; of an average of folds each by the members that have not been trained on it."""
+        if self.folds is None:
+            return outputs_for(network, self.dataset, self.judged, self.compute)
+        return self.folds.outputs(network, self.dataset, self.judged, self.compute)
 
     def val_score(self, outputs: Any) -> dict[str, float]:
-        """The metrics of outputs for the val rows."""
-        return self.dataset.task.score(outputs, self.dataset.targets[self.dataset.splits["val"]])
+        """The metrics of outputs for the `judged` rows."""
+        return self.dataset.task.score(outputs, self.dataset.targets[self.judged])
 
     @torch.no_grad()
     def calibrated(self, candidate: Candidate) -> Candidate:
         """The candidate, its temperature set by val, so that models are judged by what they would be; its network is changed. A
         finer calibration that it took over from another model is laid aside."""
-        task, val = self.dataset.task, self.dataset.splits["val"]
+        task, val = self.dataset.task, self.judged
         if task.lacks("calibration"):
             return candidate
         candidate.network.calibration = nn.Identity()
@@ -113,12 +126,12 @@ class Workbench:
 
     def val_loss_gain(self, outputs: Any, other: Any) -> Interval:
         """By how much the loss on val is lower than with other outputs, in pairs."""
-        targets = self.dataset.targets[self.dataset.splits["val"]]
+        targets = self.dataset.targets[self.judged]
         return self.dataset.task.gain(outputs, other, targets, self.seed, metric="loss")
 
     def val_gain(self, outputs: Any, other: Any) -> Interval:
         """By how much the primary metric on val is better than with other outputs, in pairs; cautiously."""
-        targets = self.dataset.targets[self.dataset.splits["val"]]
+        targets = self.dataset.targets[self.judged]
         return self.dataset.task.gain(outputs, other, targets, self.seed, cautious=True)
 
     def val_rank(self, outputs: Any) -> tuple[float, float]:
@@ -192,6 +205,8 @@ class Optimization(ABC):
     """Whether it is also for answers that are no vectors of decisions: texts, say."""
     for_decisions: ClassVar[bool] = True
     """Whether it is for those that are. What is not is left out there without a word, unless it is asked for."""
+    for_folds: ClassVar[bool] = False
+    """Whether it is also for an average of folds: it neither trains it nor looks at val rows but by `Workbench.val_outputs`."""
     config: Any
 
     def __init__(self, config: Any) -> None:
@@ -204,6 +219,8 @@ class Optimization(ABC):
             return "answers that are vectors to compare are not made better or smaller yet"
         if not self.for_any_answer and not task.outputs.decides:
             return f"it is for classes, labels and numbers, and these answers are {task.outputs.words}"
+        if bench.folds is not None and not self.for_folds:
+            return OF_FOLDS
         return self.unfit(candidate, bench)
 
     def unfit(self, candidate: Candidate, bench: Workbench) -> str:  # noqa: ARG002 - most fit any

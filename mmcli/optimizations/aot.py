@@ -24,6 +24,7 @@ class AheadOfTime(Optimization):
 
     family: ClassVar[Literal["runtime"]] = "runtime"
     for_any_answer = True
+    for_folds = True
     config: Config
 
     def unfit(self, candidate: Candidate, bench: Workbench) -> str:  # noqa: ARG002

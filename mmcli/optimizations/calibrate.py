@@ -43,14 +43,14 @@ class Calibrate(Optimization):
     """Kept if the log loss on val falls."""
 
     family: ClassVar[Literal["accuracy"]] = "accuracy"
+    for_folds = True
     config: Config
 
     def unfit(self, candidate: Candidate, bench: Workbench) -> str:  # noqa: ARG002
         return bench.dataset.task.lacks("calibration")
 
     def proposals(self, candidate: Candidate, bench: Workbench) -> Iterator[Candidate]:
-        task, val = bench.dataset.task, bench.dataset.splits["val"]
-        outputs, targets = bench.val_outputs(candidate.network), bench.dataset.targets[val]
+        task, outputs, targets = bench.dataset.task, bench.val_outputs(candidate.network), bench.dataset.targets[bench.judged]
         method = self._choose(outputs, targets, task)
         bench.extra["method"] = method
         calibrated = copy.deepcopy(candidate.network)

@@ -25,6 +25,7 @@ class Onnx(Optimization):
     family: ClassVar[Literal["runtime"]] = "runtime"
     packages = ("onnxscript", "onnxruntime")
     for_any_answer = True
+    for_folds = True
     config: Config
 
     def unfit(self, candidate: Candidate, bench: Workbench) -> str:

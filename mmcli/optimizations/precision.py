@@ -20,6 +20,7 @@ class OtherPrecision(Optimization):
 
     family: ClassVar[Literal["runtime"]] = "runtime"
     for_any_answer = True
+    for_folds = True
     config: Config
 
     def proposals(self, candidate: Candidate, bench: Workbench) -> Iterator[Candidate]:

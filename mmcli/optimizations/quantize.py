@@ -21,6 +21,7 @@ class Quantize(Optimization):
     family: ClassVar[Literal["runtime"]] = "runtime"
     packages = ("torchao",)
     for_any_answer = True
+    for_folds = True
     config: Config
 
     def proposals(self, candidate: Candidate, bench: Workbench) -> Iterator[Candidate]:  # noqa: ARG002

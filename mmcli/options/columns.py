@@ -58,6 +58,21 @@ def _head(name: str) -> str:
     return name
 
 
+def encoders_by_input(texts: list[str]) -> dict[str, list[str]]:
+    """Input -> architectures, from `photo=cnn`.
+
+    Raises:
+        ConfigError: a text is not of that form.
+    """
+    encoders: dict[str, list[str]] = {}
+    for text in texts:
+        column, equals, architecture = text.rpartition("=")
+        if not equals:
+            raise ConfigError(f"--encoder {text!r} is not of the form NAME=ARCH.", "E.g. --encoder photo=cnn")
+        encoders.setdefault(column, []).append(architecture)
+    return encoders
+
+
 Head = Annotated[
     str | None,
     Flag(

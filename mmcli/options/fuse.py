@@ -9,7 +9,7 @@ from typing import Annotated
 
 from mmcli import registry
 from mmcli.errors import ConfigError, combine
-from mmcli.options.columns import Head
+from mmcli.options.columns import Head, encoders_by_input
 from mmcli.options.common import All
 from mmcli.options.flags import Flag
 from mmcli.options.made import wrong_inputs
@@ -25,16 +25,6 @@ def _methods(names: list[str]) -> list[str]:
             registry.trust(name)
             registry.resolve("fusions", name)
     return names
-
-
-def _encoders(texts: list[str]) -> dict[str, list[str]]:
-    encoders: dict[str, list[str]] = {}
-    for text in texts:
-        column, equals, architecture = text.rpartition("=")
-        if not equals:
-            raise ConfigError(f"--encoder {text!r} is not of the form NAME=ARCH.", "E.g. --encoder photo=cnn")
-        encoders.setdefault(column, []).append(architecture)
-    return encoders
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +57,7 @@ class Options:
             "An encoder to take for an input. Repeat. Default: all that are trained.",
             metavar="NAME=ARCH",
             many=True,
-            parse=_encoders,
+            parse=encoders_by_input,
         ),
     ] = field(default_factory=dict)
     """Input -> architectures."""
@@ -109,7 +99,10 @@ class Options:
         int, Flag("--workers", "Processes that train methods side by side; 0: one a core. Same result.", min=0)
     ] = 0
     all: All = False
-    board: Annotated[bool, Flag("--board/--no-board", "Whether to write the leaderboard.", hidden=True)] = True
+    board: Annotated[
+        bool,
+        Flag("--board/--no-board", "Whether to rank what was made, beside the baselines, on the leaderboard.", hidden=True),
+    ] = True
 
     def foresee(self, root: Path) -> None:
         """Holds the flags against what was preprocessed under a root, before torch is imported.

@@ -13,7 +13,9 @@ from mmcli.options.flags import Flag
 
 ModelFolder = Annotated[
     Path | None,
-    Flag("--model", "A fusion's folder or artifacts/optimized. Default: the best so far.", show_default=False),
+    Flag(
+        "--model", "A fusion's folder, artifacts/folded or artifacts/optimized. Default: the best so far.", show_default=False
+    ),
 ]
 
 

@@ -30,6 +30,19 @@ CALLED_ELSEWHERE = {
 """What other tools call presets."""
 
 
+AUTO_FOLDS, FEW_ROWS = 5, 3000
+"""How many folds the preset best has, on fewer labelled rows of train and val than these."""
+MOST_FOLDS = 20
+
+
+def _folds(text: str) -> int | None:
+    if text in {"auto", "none"}:
+        return None if text == "auto" else 1
+    if not text.isascii() or not text.isdecimal() or not 1 <= int(text) <= MOST_FOLDS:
+        raise ConfigError(f"--folds {text!r} is no number of folds", f"Give 2 to {MOST_FOLDS}, auto, or none.")
+    return int(text)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """What is its own."""
@@ -59,6 +72,25 @@ class Options:
         ),
     ] = None
     """Seconds."""
+    folds: Annotated[
+        int | None,
+        Flag(
+            "--folds",
+            "Let val rotate: so many whole pipelines, each with another part of train and val as its val, and their average as "
+            "the model; 1 or none: a single pipeline. auto: 5 with --preset best on fewer than 3,000 rows of train and val.",
+            metavar="K|auto|none",
+            panel=TRAINING,
+            parse=_folds,
+            shown="auto",
+        ),
+    ] = None
+    """None: as the preset and the table have it."""
+    keep_val: Annotated[
+        bool,
+        Flag(
+            "--keep-val", "With --folds: rows that are val are never trained on; parts of train rotate alone.", panel=TRAINING
+        ),
+    ] = False
     no_optimize: Annotated[bool, Flag("--no-optimize", "Leave the stage optimize out.", panel="Models")] = False
 
     def check(self, choices: optimize.Options) -> None:
@@ -72,6 +104,8 @@ class Options:
                 f"--trials {choices.trials}: only the preset best searches for better fusions",
                 "Add --preset best, or run mmcli optimize --trials afterwards.",
             )
+        if self.keep_val and (self.folds == 1 or (self.folds is None and self.preset != "best")):
+            raise ConfigError("--keep-val is for folds, of which there are none", "Add --folds 5, or leave it out.")
 
 
 STAGES: tuple[type, ...] = (
@@ -83,7 +117,7 @@ STAGES: tuple[type, ...] = (
     evaluate.Options,
 )
 LEFT_OUT: dict[type, tuple[str, ...]] = {
-    train_encoder.Options: ("columns", "tokens", "time_budget", "profile"),
+    train_encoder.Options: ("columns", "tokens", "time_budget", "profile", "folds", "chosen"),
     fuse.Options: ("inputs", "encoders", "time_budget", "align", "order", "explain", "workers", "board"),
     optimize.Options: ("method", "max_drop", "pick", "ensemble", "coverage", "time_budget", "join", "skip", "only", "more"),
     evaluate.Options: ("new", "slices", "quick", "compare", "media_root", "allow_missing"),
@@ -104,15 +138,23 @@ SETTINGS: dict[Preset, dict[str, Any]] = {"balanced": {"optimization.onnx.int8":
 """Preset -> the options of parts that it changes."""
 
 
-def of_stage(own: T, options: Options) -> T:
-    """What a stage is told: what was typed for it, and what the preset and the whole time say where nothing was."""
+def of_stage(own: T, options: Options, share: float = 1.0) -> T:
+    """What a stage is told: what was typed for it, and what the preset and the whole time say where nothing was; of that time
+    it has this share."""
     means: Mapping[str, Any] = MEANS[options.preset].get(type(own), {})
     untouched = {field.name for field in fields(cast("Any", own)) if getattr(own, field.name) == _default(field)}
     told = {key: value for key, value in means.items() if key in untouched}
     if options.whole is not None and type(own) in SHARES:
-        told["time_budget"] = options.whole * SHARES[type(own)]
+        told["time_budget"] = options.whole * SHARES[type(own)] * share
     changed: T = replace(cast("Any", own), **told)
     return changed
+
+
+def with_late(fusion: fuse.Options, folds: int) -> fuse.Options:
+    """With folds and no method named, `late` beside the default: out-of-fold scores tell which of the two is better, which val
+    alone does not. Where a head is named it is not for `late`, which has none."""
+    plain = not fusion.methods and fusion.head is None
+    return replace(fusion, methods=(fuse.DEFAULT, "late")) if folds > 1 and plain else fusion
 
 
 def _default(field: Any) -> Any:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
 from mmcli import registry
 from mmcli.errors import ConfigError, combine
-from mmcli.options.columns import Head
+from mmcli.options.columns import Head, encoders_by_input
 from mmcli.options.flags import Flag, one_of
 from mmcli.options.made import wrong_inputs
 from mmcli.options.training import AUTO, UNITS, BatchSize, Epochs, LearningRate, TimeBudget
@@ -167,6 +168,18 @@ class Options:
         Flag("--tokens", "Most tokens kept of a row among the embeddings; 0: all. Default: 16, or what the task needs.", min=0),
     ] = None
     """Longer ones are averaged in runs."""
+    chosen: Annotated[
+        Mapping[str, Sequence[str]],
+        Flag(
+            "--encoder",
+            "The architecture for one input, in place of those of --arch. Repeat.",
+            metavar="NAME=ARCH",
+            many=True,
+            parse=encoders_by_input,
+            hidden=True,
+        ),
+    ] = field(default_factory=dict)
+    """Input -> architectures."""
     profile: Annotated[
         bool,
         Flag("--profile", "Write a trace of some steps of each encoder, and say where their time goes.", panel=SPEED),

@@ -31,7 +31,7 @@ def learnt(encoders: Mapping[str, Artifact], fused: Artifact, best: Artifact) ->
     """Of each sub-model, of F, and of the steps of optimizing that trained and are kept."""
     logs = [(f"sub-model {name}", log) for name, own in encoders.items() for log in _logs(own.path)]
     logs += [(f"F ({fused.config['method']}){_part(log, fused.path)}", log) for log in _logs(fused.path)]
-    if best is not fused:
+    if best is not fused and "picked" in best.metrics:
         logs += [(f"optimize: {step}", log) for step in in_hand(best.metrics) for log in _logs(best.path / step)]
     return [curve for name, log in logs[:MOST] if (curve := _curve(name, log)) is not None]
 

@@ -26,7 +26,11 @@ class Provenance:
 
 def of(artifacts: Sequence[Artifact], command: str, seconds: float) -> Provenance:
     """Of the artifacts behind a report, in the order in which they were made, and of the evaluation itself."""
-    rows = [[own.name, str(own.manifest.get("created", ""))[:19].replace("T", " "), _took(own)] for own in artifacts]
+    root = artifacts[-1].root
+    rows = [
+        [own.path.relative_to(root).as_posix(), str(own.manifest.get("created", ""))[:19].replace("T", " "), _took(own)]
+        for own in artifacts
+    ]
     total = sum(float(own.manifest.get("seconds", 0.0)) for own in artifacts) + seconds
     typed = [str(own.manifest["command"]) for own in artifacts if own.manifest["kind"] != "baselines"]
     versions = artifacts[-1].manifest.get("versions", {})

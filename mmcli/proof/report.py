@@ -34,7 +34,7 @@ class Entry:
     """One model on the test split."""
 
     kind: str
-    """fused, optimized, column, baseline or without."""
+    """fused, folded, optimized, column, baseline or without."""
     name: str
     outputs: Tensor
     what: str
@@ -59,8 +59,9 @@ def page(
     behind it in order, `made_by` the command and the seconds it has taken."""
     task, primary = dataset.task, dataset.task.primary_metric
     told = {name: higher for name, higher in task.all_metrics.items() if name in entries[0].scores}
-    read = loading.encoders_of(best)
-    optimizing = _optimizing(best, task) if best is not fused else {}
+    # Of folds those of the first, which is the single pipeline.
+    read = {name: own for name, own in loading.encoders_of(best).items() if own.root == best.root}
+    optimizing = _optimizing(best, task) if best.manifest["kind"] == "optimized" else {}
     ranked = _ranked(entries, summary, dataset)
     classes = [ClassScore(own["name"], own["rows"], own["predicted"], own["hits"]) for own in summary["classes"]]
     rows = {name: dataset.artifact.metrics[name] for name in ("train", "val", "test", "unlabelled")}
@@ -79,6 +80,7 @@ def page(
         "mcnemar": words.MCNEMAR if any("mcnemar" in own for own in summary["paired"].values()) else "",
         "leaderboard": tables.leaderboard(ranked, list(told), primary, entries[0].label),
         "n": len(dataset.splits["test"]),
+        "judged": entries[0].label,
         "interactions": trials.interactions(summary),
         "shapley": f"{words.SHAPLEY} {'All' if _shapley(summary).get('exact') else 'Some'} orders were tried.",
         "weights": summary["test"].get("weights", {}),
@@ -371,8 +373,8 @@ def _captions(entries: Sequence[Entry], dataset: Dataset) -> dict[str, tuple[Fig
     if beside:
         return dict(dataset.task.draw_beside({"the model": entries[0].outputs, **beside}, targets))
     found = dataset.task.draw(entries[0].outputs, targets)
-    before = next((e for e in entries if e.kind == "fused"), None)
-    if before is not None and before is not entries[0]:
+    before = entries[1] if entries[0].kind == "optimized" else None
+    if before is not None:
         earlier = dataset.task.draw(before.outputs, targets).get("reliability")
         found |= {"reliability-before": (earlier[0], f"The same before optimize. {earlier[1]}")} if earlier else {}
     return found

@@ -55,7 +55,8 @@ def verdict(
         said += f" The {reference.name} model is as good or better (by {_least(behind)})."
     if fused is not None and gains["fused"].value < 0:
         said += f" Before it was optimized, the model reaches {fused.scores[metric]} ({_told(gains['fused'])})"
-        told = f": predict and export take it with --model, from fusions/{fused.name} under the artifacts."
+        place = fused.name if fused.kind == "folded" else f"fusions/{fused.name}"
+        told = f": predict and export take it with --model, from {place} under the artifacts."
         said += told if lost else ", which is within noise."
     return said + _by_other_measures(metric, single, gains, worse or {})
 

@@ -132,11 +132,12 @@ def shortened(ranked: Sequence[Ranked], task: Task, most: int = MOST) -> list[Ra
     return [row for row in ranked if id(row) in wanted]
 
 
-def table(ranked: Sequence[Ranked], metric: str) -> tuple[list[str], list[list[str]]]:
-    """Header and rows, in words."""
+def table(ranked: Sequence[Ranked], metric: str, rows_of: str = "val") -> tuple[list[str], list[list[str]]]:
+    """Header and rows, in words; `rows_of` says which rows the scores are of."""
     single = any(row.entry.kind == "column" for row in ranked)
     over = "over best column" if single else "over linear"
-    header = ["", " model", f"val {metric}", " 95% interval", "single seeds", over, "p", "parameters", "s", "ms"]
+    scored = f"{rows_of} {metric}"
+    header = ["", " model", scored, " 95% interval", "single seeds", over, "p", "parameters", "s", "ms"]
     rows = []
     for row in ranked:
         entry = row.entry
@@ -166,12 +167,12 @@ def _spread(seeds: Sequence[float]) -> str:
     return f"{np.mean(seeds):.3f} ± {np.std(seeds, ddof=1):.3f}"
 
 
-def as_json(ranked: Sequence[Ranked], said: str, task: Task) -> dict[str, Any]:
-    """All of it, without the outputs."""
+def as_json(ranked: Sequence[Ranked], said: str, task: Task, rows_of: str = "val") -> dict[str, Any]:
+    """All of it, without the outputs; `rows_of` names the score by the rows that it is of."""
     rows: list[Mapping[str, Any]] = []
     for row in ranked:
         plain = {key: value for key, value in asdict(row.entry).items() if key != "outputs"}
-        scores = {"val": row.score, "gain_over_best_column": row.gain}
+        scores = {rows_of: row.score, "gain_over_best_column": row.gain}
         rows.append({**plain, **{k: v and v.as_dict() for k, v in scores.items()}, "p_value": row.p_value})
     return {"primary_metric": task.primary_metric, "verdict": said, "rows": rows}
 

@@ -66,7 +66,7 @@ def _evaluation(path: Path) -> Artifact:
 
 def _best(summary: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     """The best model's name and scores."""
-    kind = "optimized" if "optimized" in summary["test"] else "fused"
+    kind = next(kind for kind in ("optimized", "folded", "fused") if kind in summary["test"])
     scores: dict[str, Any] = summary["test"][kind]
     return kind, scores
 

@@ -23,6 +23,7 @@ from mmcli.jobs import fusion as fusion_job
 from mmcli.models import conformal, forward, loading
 from mmcli.options.evaluate import Options
 from mmcli.proof import baselines, contrast, finding, trust, worse
+from mmcli.proof import folded as folds
 from mmcli.proof.analysis import Analysis
 from mmcli.proof.examples import raw_cells
 from mmcli.proof.report import Entry, page
@@ -45,6 +46,9 @@ class _Case:
 
     best: Artifact
     fused: Artifact
+    """The single pipeline that it is or comes of."""
+    folded: Artifact | None
+    """The average of folds that it is or comes of."""
     columns: Mapping[str, Artifact]
     """Of each input the best encoder."""
     reference: Artifact
@@ -68,7 +72,7 @@ def run(options: Options, context: Context) -> Outcome:
     started = time.monotonic()
     dataset = Dataset.open(context.root)
     best = loading.best(context.root)
-    fused = _fusion_under(best, context)
+    fused, folded = _under(best)
     if not len(dataset.splits["test"]):
         raise DataError("the table has no test rows", "Preprocess with --test 0.15, or a --split column that names some.")
     encoders = loading.encoders_of(fused)
@@ -86,7 +90,16 @@ def run(options: Options, context: Context) -> Outcome:
         context.console.note("evaluation: up to date")
     else:
         case = _Case(
-            best, fused, columns, reference, dataset, options, context, started, contrast.cells(dataset, options.contrast)
+            best,
+            fused,
+            folded,
+            columns,
+            reference,
+            dataset,
+            options,
+            context,
+            started,
+            contrast.cells(dataset, options.contrast),
         )
         extra = _extra_slices(case)
         with store.writing(
@@ -108,11 +121,14 @@ def run(options: Options, context: Context) -> Outcome:
     return Outcome(summary, f"open {found.path / REPORT}")
 
 
-def _fusion_under(best: Artifact, context: Context) -> Artifact:
-    """The fusion that the best model is or was made from."""
+def _under(best: Artifact) -> tuple[Artifact, Artifact | None]:
+    """The fusion that the best model is or was made from, and the average of folds where one stands between."""
     if best.manifest["kind"] == "fusion":
-        return best
-    return store.read(context.root, best.config["base"], "fusion", "mmcli fuse")
+        return best, None
+    if best.config["base"] == layout.FOLDED:
+        best = store.read(best.root, layout.FOLDED, "folded", "mmcli run TABLE --folds")
+    fused = store.read(best.root, best.config["base"], "fusion", "mmcli fuse")
+    return fused, best if best.manifest["kind"] == "folded" else None
 
 
 def _entries(case: _Case) -> list[Entry]:
@@ -128,9 +144,12 @@ def _entries(case: _Case) -> list[Entry]:
         return Entry(kind, name, outputs, what, scores)
 
     entries = []
-    if best is not fused:
+    if best.manifest["kind"] == "optimized":
         what = f"{best.metrics['picked']}: {best.config['method']} of {', '.join(loading.inputs_of(best))}"
         entries.append(entry("optimized", best.name, _kept(best, dataset, test), what))
+    if case.folded is not None:
+        what = f"average of {len(case.folded.metrics['folds'])} folds of {case.folded.config['method']}"
+        entries.append(entry("folded", case.folded.name, _kept(case.folded, dataset, test), what))
     what = f"{fused.config['method']} fusion of {', '.join(loading.inputs_of(fused))}"
     entries.append(entry("fused", fused.config["method"], _kept(fused, dataset, test), what))
     for column, artifact in columns.items() if not dataset.task.aligns_columns else ():  # one alone finds nothing
@@ -197,7 +216,7 @@ def _write(entries: list[Entry], case: _Case, extra: Mapping[str, Sequence[str]]
         }
         for e in others
     }
-    fused = next((e for e in entries if e.kind == "fused" and e is not top), None)
+    fused = next((e for e in entries[1:] if e.kind in {"fused", "folded"}), None) if top.kind == "optimized" else None
     named = {"best_column": single, reference.name: reference, "fused": fused}
     compared = {name: own for name, own in named.items() if own is not None}
     gains = {name: task.gain(top.outputs, e.outputs, targets, context.seed, groups) for name, e in compared.items()}
@@ -213,6 +232,8 @@ def _write(entries: list[Entry], case: _Case, extra: Mapping[str, Sequence[str]]
     else:
         said = verdict(top, single, reference, fused, gains, primary, lost, alone=len(case.columns) == 1)
         said += looked_at(nested, primary)
+        found = _of_folds(entries, case)
+        said += folds.said(found, primary) if found else ""
     summary = {
         "task": registry.name_of(type(task)),
         "primary_metric": primary,
@@ -224,6 +245,7 @@ def _write(entries: list[Entry], case: _Case, extra: Mapping[str, Sequence[str]]
         "reference": reference.name,
         "inputs": {name: list(dataset.input(name).members) for name in loading.inputs_of(case.best)},
         "test": nested,
+        **({"folds": found} if found else {}),
         "gain": {name: gain.as_dict() for name, gain in gains.items()},
         "paired": paired,
         "worse": lost,
@@ -250,10 +272,21 @@ def _keep(entries: list[Entry], summary: dict[str, Any], case: _Case, draft: Dra
     draft.metrics.update(test={entry.label: entry.scores[primary].as_dict() for entry in entries if entry.kind != "without"})
 
 
+def _of_folds(entries: Sequence[Entry], case: _Case) -> dict[str, Any]:
+    """What the average of folds is worth beside the single pipeline; empty where there is none."""
+    if case.folded is None:
+        return {}
+    dataset, task = case.dataset, case.dataset.task
+    test, primary = dataset.splits["test"], task.primary_metric
+    average, single = (next(own for own in entries if own.kind == kind) for kind in ("folded", "fused"))
+    gain = task.gain(average.outputs, single.outputs, dataset.targets[test], case.context.seed, dataset.groups(test))
+    return folds.described(case.folded, single.scores[primary], average.scores[primary], gain, primary)
+
+
 def _made_from(case: _Case) -> list[Artifact]:
     """What is behind the model in hand, in the order in which it was made."""
-    last = [case.best] if case.best is not case.fused else []
-    return [case.dataset.artifact, *loading.encoders_of(case.best).values(), case.reference, case.fused, *last]
+    last = {own.name: own for own in (case.fused, case.folded, case.best) if own is not None}
+    return [case.dataset.artifact, *loading.encoders_of(case.best).values(), case.reference, *last.values()]
 
 
 def _what_matters(case: _Case) -> dict[str, Any]:
@@ -326,7 +359,7 @@ def _predictions(top: Entry, dataset: Dataset) -> pd.DataFrame:
 def _say(summary: Mapping[str, Any], every: bool, context: Context) -> None:
     primary, test = summary["primary_metric"], summary["test"]
     sign = -1 if summary["higher_is_better"] else 1
-    named = [(kind, test[kind]) for kind in ("optimized", "fused") if kind in test]
+    named = [(kind, test[kind]) for kind in ("optimized", "folded", "fused") if kind in test]
     columns = [(f"column: {name}", own) for name, own in test.get("columns", {}).items()]
     named += sorted(columns, key=lambda own: sign * own[1][primary]["value"])[:1]
     named += [(f"baseline: {name}", own) for name, own in test["baselines"].items()]

@@ -20,9 +20,8 @@ from mmcli.artifacts import layout, store
 from mmcli.artifacts.store import Artifact, Draft
 from mmcli.data import plan as plans
 from mmcli.data import sharding
-from mmcli.data.dataset import ROWS, TASK, modality_file, target_columns
+from mmcli.data.dataset import ROWS, TASK, modality_file, parts_of, target_columns
 from mmcli.data.plan import DROPPED, Plan
-from mmcli.data.schema import Schema
 from mmcli.data.sharding import Sharded
 from mmcli.errors import ArtifactError, ConfigError, DataError
 from mmcli.modalities import Modality
@@ -122,20 +121,8 @@ def _write(plan: Plan, options: Options, context: Context, draft: Draft) -> None
     plan.rows[kept].to_parquet(draft.path / ROWS, index=False)
     draft.write_json(layout.SCHEMA, plan.described())
     draft.write_json(TASK, {"task": plan.task_name, "state": plan.task.state()})
-    # What an encoder of one input depends on: adding an input leaves the others' encoders fresh.
-    # One that is shared learns from all its readers.
-    folders = {
-        name: [f"columns/{layout.safe(column)}/" for own in _together(name, found) for column in found.inputs[own]]
-        for name in found.inputs
-    }
-    draft.parts.update({name: [ROWS, TASK, *own] for name, own in folders.items()})
+    draft.parts.update(parts_of({"inputs": found.inputs, "shares": found.shares}))
     draft.metrics.update(plan.counts, rejects=len(made.rejects))
-
-
-def _together(name: str, found: Schema) -> list[str]:
-    """The inputs that read the encoder that this one reads, in order."""
-    owner = found.shares.get(name, name)
-    return [own for own in found.inputs if found.shares.get(own, own) == owner]
 
 
 def _check_names(plan: Plan, draft: Draft) -> None:

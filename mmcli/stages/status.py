@@ -54,15 +54,18 @@ def history(context: Context) -> Outcome:
 def _names(root: Path) -> list[str]:
     names = [layout.PREPROCESS]
     names += [*layout.encoder_names(root), layout.BASELINES, *layout.fusion_names(root)]
-    names += [layout.LEADERBOARD, layout.OPTIMIZED, layout.EVALUATION]
+    names += [layout.LEADERBOARD, layout.FOLDED, layout.OPTIMIZED, layout.EVALUATION]
     partial = {p.relative_to(root).as_posix() for p in root.glob("**/.*.partial")} if root.is_dir() else set()
     unfinished = {path.replace("/.", "/").removeprefix(".").removesuffix(".partial") for path in partial}
     return [*dict.fromkeys([*(n for n in names if (root / n).exists()), *sorted(unfinished)])]
 
 
-def _state(root: Path, name: str) -> dict[str, Any]:
+def _state(above: Path, called: str) -> dict[str, Any]:
+    """Of an artifact as the root above calls it: one of a fold lies in that fold's root."""
+    number, name = layout.in_fold(called)
+    root = layout.fold(above, number)
     kind = {"encoders": "encoder", "fusions": "fusion"}.get(name.partition("/")[0], name)
-    blank = {"name": name, "score": "", "made": "", "metrics": {}}
+    blank = {"name": called, "score": "", "made": "", "metrics": {}}
     if not store.exists(root, name):
         return {**blank, "state": UNFINISHED}
     try:
@@ -74,7 +77,7 @@ def _state(root: Path, name: str) -> dict[str, Any]:
         return {**blank, "state": f"{DAMAGED}: {error}".splitlines()[0]}
     state = f"{STALE}: {parent} has changed" if parent else COMPLETE
     made = str(artifact.manifest["created"])[:19].replace("T", " ")
-    return {"name": name, "state": state, "score": score, "made": made, "metrics": artifact.metrics}
+    return {"name": called, "state": state, "score": score, "made": made, "metrics": artifact.metrics}
 
 
 def _score(artifact: Artifact) -> str:

@@ -148,6 +148,31 @@ def split_by_time(moments: Sequence[float], val: float, test: float) -> list[str
     return [TRAIN if own <= last_train else VAL if own <= last_val else TEST for own in when]
 
 
+def deal(strata: Sequence[str], groups: Sequence[str] | None, parts: int, seed: int) -> list[int]:
+    """The part of each row, from 0: parts of one size, each stratum spread evenly over them; a group is never divided. The same
+    for the same seed.
+
+    Raises:
+        ConfigError: there are fewer rows, or groups, than parts.
+    """
+    units = len(set(groups)) if groups is not None else len(strata)
+    if units < parts:
+        what = "rows" if groups is None else "groups"
+        raise ConfigError(f"{units} {what} of train cannot be dealt into {parts} parts", "Ask for fewer --folds.")
+    generator = np.random.default_rng(seed)
+    if groups is not None:
+        shares = {str(part): 1 / parts for part in range(parts)}
+        return [int(part) for part in _deal_groups(strata, groups, shares, generator)]
+    rows_of: dict[str, list[int]] = {}
+    for row, stratum in enumerate(strata):
+        rows_of.setdefault(stratum, []).append(row)
+    order = [int(row) for stratum in sorted(rows_of) for row in generator.permutation(rows_of[stratum])]
+    dealt = [0] * len(strata)
+    for place, row in enumerate(order):  # one after the other: where a stratum ends, the next goes on
+        dealt[row] = place % parts
+    return dealt
+
+
 def carve_val(splits: Sequence[str], strata: Sequence[str], groups: Sequence[str] | None, val: float, seed: int) -> list[str]:
     """The splits with that share of the train rows moved to val, drawn as `draw_splits` draws."""
     result = list(splits)

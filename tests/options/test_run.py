@@ -7,7 +7,7 @@ import pytest
 from mmcli.errors import ConfigError
 from mmcli.options import evaluate, fuse, optimize, train_encoder
 from mmcli.options.flags import gather
-from mmcli.options.run import Options, of_stage
+from mmcli.options.run import Options, of_stage, with_late
 from mmcli.options.training import asked
 
 
@@ -71,3 +71,26 @@ def test_wrong_values(flag: str, text: str, said: str) -> None:
 def test_a_batch_size_of_auto_changes_nothing_by_itself() -> None:
     assert asked({"epochs": 40}, None, 0, None) == {}
     assert asked({"epochs": 40}, None, 32, 1e-3) == {"batch_size": 32, "learning_rate": 1e-3}
+
+
+def test_folds_are_a_number_or_words() -> None:
+    assert [gather(Options, {"folds": text}).folds for text in ("auto", "none", "1", "5")] == [None, 1, 1, 5]
+    for text in ("0", "21", "many", "2.5", "-1"):
+        with pytest.raises(ConfigError, match=f"--folds '{text}' is no number of folds"):
+            gather(Options, {"folds": text})
+    with pytest.raises(ConfigError, match="--keep-val is for folds, of which there are none"):
+        Options(keep_val=True).check(optimize.Options())
+    Options(keep_val=True, preset="best").check(optimize.Options())
+    Options(keep_val=True, folds=3).check(optimize.Options())
+
+
+def test_folds_compare_the_default_with_late_where_no_method_is_named() -> None:
+    assert with_late(fuse.Options(), 5).methods == ("gated", "late")
+    assert with_late(fuse.Options(methods=("film",)), 5).methods == ("film",)
+    assert with_late(fuse.Options(head="linear"), 5).methods == ()
+    assert with_late(fuse.Options(), 1).methods == ()
+
+
+def test_folds_share_the_time() -> None:
+    hundred = Options(whole=100.0)
+    assert of_stage(train_encoder.Options(), hundred, 1 / 3).time_budget == pytest.approx(50 / 3)

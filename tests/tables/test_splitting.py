@@ -6,7 +6,7 @@ import pytest
 
 from mmcli.errors import ConfigError, DataError
 from mmcli.tables.moments import moments
-from mmcli.tables.splitting import draw_splits, names_splits, spelled_splits, split_by_time
+from mmcli.tables.splitting import deal, draw_splits, names_splits, spelled_splits, split_by_time
 
 
 def test_drawing_is_stratified_and_repeatable() -> None:
@@ -76,3 +76,22 @@ def test_moments_are_dates_or_numbers_and_a_cell_that_is_neither_is_named() -> N
         moments(["2024-03-02"] * 10 + ["soon"], [*range(10, 20), 7], "day")
     with pytest.raises(DataError, match="row 3, column 'day': no time"):
         moments(["2024-03-02", None], [1, 3], "day")
+
+
+def test_parts_are_of_one_size_and_each_class_is_spread_evenly() -> None:
+    strata = ["a"] * 41 + ["b"] * 22 + ["rare"]
+    parts = deal(strata, None, 4, seed=0)
+    assert parts == deal(strata, None, 4, seed=0)
+    assert parts != deal(strata, None, 4, seed=1)
+    assert sorted(Counter(parts).values()) == [16, 16, 16, 16]
+    assert sorted(Counter(parts[:41]).values()) == [10, 10, 10, 11]
+    assert sorted(Counter(parts[41:63]).values()) == [5, 5, 6, 6]
+
+
+def test_a_group_is_of_one_part() -> None:
+    groups = [f"g{i // 5}" for i in range(100)]
+    parts = deal(["a", "b"] * 50, groups, 4, seed=3)
+    assert all(len(set(parts[i : i + 5])) == 1 for i in range(0, 100, 5))
+    assert sorted(Counter(parts).values()) == [25, 25, 25, 25]
+    with pytest.raises(ConfigError, match="20 groups of train cannot be dealt into 21 parts"):
+        deal(["a"] * 100, groups, 21, seed=0)

@@ -46,8 +46,7 @@ def say(
     for entry in refused:
         context.console.note(f"{entry.name} was left out: {entry.reason}")
     context.console.note(said)
-    if options.board:
-        _write_board(ranked, said, made, dataset, context)
+    _write_board(ranked, said, made, dataset, context)
     data = {
         "fused": {layout.short(a.config["method"]): a.metrics for a in made},
         "columns": {name: a.metrics["val"] for name, a in loading.best_by_input(encoders).items()},

@@ -99,9 +99,10 @@ def _plan(method: str, encoders: dict[str, Artifact], dataset: Dataset, options:
     config = settings.part("fusions", method)
     about = info.literals.get("ABOUT", {})
     ordered = about.get("ordered") or (about.get("memory") == "lead" and dataset.task.tokens == "whole")
-    if options.order and not ordered and ALL not in options.methods:
+    alone = ALL not in options.methods and options.board  # else some of several methods, which flags need not all fit
+    if options.order and not ordered and alone:
         raise ConfigError(f"--order: the method {method} does not look at the order of the columns", "Leave it out.")
-    if options.head and about.get("family") == "decision" and ALL not in options.methods:
+    if options.head and about.get("family") == "decision" and alone:
         raise ConfigError(
             f"--head: {method} fuses the columns' own predictions, and has no head over features", "Leave it out."
         )

@@ -19,6 +19,7 @@ from mmcli.data.dataset import Dataset
 from mmcli.errors import ArtifactError, ConfigError, unknown
 from mmcli.jobs import fusion as fusion_job
 from mmcli.models import loading
+from mmcli.models.folds import Folds
 from mmcli.optimizations import Optimization, Workbench
 from mmcli.options.optimize import Options
 from mmcli.stages import Context, Outcome
@@ -67,6 +68,8 @@ def run(options: Options, context: Context) -> Outcome:
         return Outcome(artifact.metrics, "mmcli evaluate")
     before, done = _done_before({"origin": origin, "work": work, "steps": said}, options, context)
     parents = {key: value for own in (base, *bench.encoders.values()) for key, value in own.parent().items()}
+    if bench.folds is not None:
+        context.console.note(f"models are judged by {len(bench.judged):,} rows of train and val, out of fold")
     late: dict[str, Any] = {}
     config: dict[str, Any] = {**base.config, "base": base.name, "trained_encoders": True, **done}
     with store.writing(
@@ -108,7 +111,8 @@ def _base(options: Options, context: Context) -> Artifact:
         method = registry.canonical("fusions", options.method)
         made_by = f"mmcli fuse --method {method}"
         return store.require_fresh(store.read(context.root, layout.fusion(method), "fusion", made_by))
-    fusions = loading.fresh_fusions(context.root)
+    # A search that is joined is one over fusions of embeddings: an average of folds has none.
+    fusions = loading.fresh_fusions(context.root) if options.join else loading.fresh_models(context.root)
     if not fusions:
         stale = [layout.fusion(m) for m in layout.fusions(context.root)]
         raise ArtifactError(
@@ -167,7 +171,8 @@ def bench_for(
     base: Artifact, dataset: Dataset, settings: Settings, compute: Compute, options: Options, context: Context
 ) -> Workbench:
     """What the steps may work with, starting from a fusion."""
-    encoders = loading.encoders_of(base)
+    folds = Folds.of(base, dataset)
+    encoders = loading.encoders_of(base) if folds is None else {}  # of folds there are too many, and none is needed
     return Workbench(
         root=context.root,
         dataset=dataset,
@@ -184,4 +189,5 @@ def bench_for(
         trials=TRIALS if options.trials is None else options.trials,
         max_drop=options.max_drop,
         anew=context.force,
+        folds=folds,
     )

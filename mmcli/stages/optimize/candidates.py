@@ -20,22 +20,20 @@ from mmcli.models.recipe import Recipe
 from mmcli.optimizations import Candidate
 from mmcli.selection import tradeoff
 from mmcli.selection.tradeoff import Row
-from mmcli.stages.optimize.work import CANDIDATES, RECIPE, Work
+from mmcli.stages.optimize.work import CANDIDATES, RECIPE, Work, judged_outputs
 from mmcli.stages.optimize.writing import measured, write
 
 
 def measure(candidate: Candidate, work: Work, *steps: str) -> Row:
     """Runs a model on val and for its cost; a failure is a row with the reason. `steps` made it, of the most accurate one."""
     bench = work.bench
-    val = bench.dataset.splits["val"]
     try:
         if candidate.file is not None:
             candidate.file.parent.mkdir(parents=True, exist_ok=True)
             signals = runners.longest_rows(candidate.network, bench.dataset, 4, bench.compute)
             runners.write(candidate.way, candidate.network, signals, candidate.file, candidate.whole)
         own = runners.runner(candidate.way, candidate.network, bench.compute, candidate.file)
-        columns = {name: bench.dataset.column(name).select(val) for name in candidate.network.inputs}
-        outputs = own.outputs(columns, bench.compute.device)
+        outputs = judged_outputs(candidate, own, bench)
         cost = runners.cost(own, bench.dataset, bench.compute)
     except (RuntimeError, MmcliError, NotImplementedError, ValueError, TypeError, AttributeError) as error:
         row = Row(candidate.name, candidate.way, reason=runners.why_not(error))
@@ -56,7 +54,7 @@ def measure(candidate: Candidate, work: Work, *steps: str) -> Row:
 def judge(reference: Row, work: Work) -> None:
     """Compares each row with the most accurate model, in pairs; cautiously where the weights are others, since the same in
     another way to run them differ by rounding alone."""
-    bench, targets = work.bench, work.bench.dataset.targets[work.bench.dataset.splits["val"]]
+    bench, targets = work.bench, work.bench.dataset.targets[work.bench.judged]
     best: Tensor = bench.extra[reference.name]
     top = work.found[reference.name][0]
     work.reference = reference.name

@@ -10,6 +10,7 @@ from mmcli import registry
 from mmcli.artifacts import layout
 from mmcli.artifacts.store import Draft
 from mmcli.models import runners
+from mmcli.models.forward import forward_columns
 from mmcli.optimizations import Candidate, Workbench
 from mmcli.options.optimize import Options
 from mmcli.selection.tradeoff import Row
@@ -36,6 +37,18 @@ CANDIDATES = "candidates"
 
 
 TABLE, FIGURE, RECIPE = layout.TRADEOFF, "tradeoff.png", "recipe.json"
+
+
+def judged_outputs(candidate: Candidate, own: runners.Runner, bench: Workbench) -> Any:
+    """Outputs for the rows that models are judged by, run as the candidate is run. Of an average of folds that is all members
+    at once: what the way to run changes in their average is laid upon the outputs of those that may judge a row."""
+    if bench.folds is not None and candidate.way == runners.TORCH:
+        return bench.val_outputs(candidate.network)
+    columns = {name: bench.dataset.column(name).select(bench.judged) for name in candidate.network.inputs}
+    found = own.outputs(columns, bench.compute.device)
+    if bench.folds is None:
+        return found
+    return bench.val_outputs(candidate.network) + found - forward_columns(candidate.network, columns, bench.compute)
 
 
 @dataclass

@@ -11,14 +11,14 @@ from mmcli.artifacts import tensors
 from mmcli.artifacts.store import Artifact
 from mmcli.data.dataset import Dataset
 from mmcli.encoders import parameter_count
-from mmcli.models import conformal, loading, runners
+from mmcli.models import conformal, folds, loading, runners
 from mmcli.optimizations import Candidate
 from mmcli.reporting.console import Console
 from mmcli.reporting.metrics import shown
 from mmcli.selection import tradeoff
 from mmcli.selection.tradeoff import Row
 from mmcli.stages import Context
-from mmcli.stages.optimize.work import FIGURE, TABLE, Work
+from mmcli.stages.optimize.work import FIGURE, TABLE, Work, judged_outputs
 
 
 def write(candidate: Candidate, own: runners.Runner, work: Work, late: dict[str, Any]) -> None:
@@ -30,6 +30,9 @@ def write(candidate: Candidate, own: runners.Runner, work: Work, late: dict[str,
         for file in runners.files_of(candidate.file):
             shutil.copyfile(file, draft.path / file.name)
     outputs = own.outputs({name: dataset.column(name) for name in candidate.network.inputs}, bench.compute.device)
+    if bench.folds is not None:  # of rows that a member knows only those speak that do not
+        outputs[bench.judged] = judged_outputs(candidate, own, bench)
+        draft.tensors[folds.FILE] = tensors.save(draft.path / folds.FILE, bench.folds.save())
     draft.tensors[loading.OUTPUTS] = tensors.save(draft.path / loading.OUTPUTS, task.outputs.save(outputs))
     val = dataset.splits["val"]
     row = next(row for row in work.rows if row.name == candidate.name)
@@ -56,7 +59,9 @@ def write(candidate: Candidate, own: runners.Runner, work: Work, late: dict[str,
         history=work.history,
         steps=work.steps,
         base=bench.base.name,
-        conformal=conformal.fit(task, task.outputs.gather(outputs, val), dataset.targets[val], work.options.coverage),
+        conformal=conformal.fit(
+            task, task.outputs.gather(outputs, bench.judged), dataset.targets[bench.judged], work.options.coverage
+        ),
         parameters=parameter_count(candidate.network),
     )
     with Console().drawing("a plot beside the optimized model"):
@@ -117,9 +122,9 @@ def say(artifact: Artifact, dataset: Dataset, context: Context, max_drop: float)
         context.console.note(f"it was picked by {primary}; by other measures val is worse than before: {'; '.join(others)}")
     doubtful = tradeoff.unproven(tried, picked, max_drop)
     if doubtful is not None:
-        reads, seen = ", ".join(doubtful.extra["encoders"]), len(dataset.splits["val"])
+        reads, seen = ", ".join(doubtful.extra["encoders"]), tried_on(artifact, dataset)
         context.console.note(
-            f"{doubtful.name!r} ({reads}) takes {tradeoff.latency(doubtful):.2f} ms and is level on val, whose {seen} rows "
+            f"{doubtful.name!r} ({reads}) takes {tradeoff.latency(doubtful):.2f} ms and is level on val, whose {seen:,} rows "
             f"are too few to show that it drops no more than {100 * max_drop:g}%: "
             f'--pick "{doubtful.name}" takes it, --max-drop allows more'
         )
@@ -127,6 +132,12 @@ def say(artifact: Artifact, dataset: Dataset, context: Context, max_drop: float)
     if found:
         context.console.note(f"prediction sets are made to hold the truth in {found['coverage']:.0%} of rows: predict --sets")
     context.console.note(f"the models tried: {artifact.path / TABLE}, {artifact.path / FIGURE}")
+
+
+def tried_on(artifact: Artifact, dataset: Dataset) -> int:
+    """How many rows models were judged by."""
+    found = folds.Folds.of(artifact, dataset)
+    return len(dataset.splits["val"] if found is None else found.judged(dataset))
 
 
 def _fell(name: str, before: Mapping[str, float], after: Mapping[str, float], dataset: Dataset) -> bool:

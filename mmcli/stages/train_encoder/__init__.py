@@ -98,7 +98,8 @@ def _owners(options: Options, dataset: Dataset, context: Context) -> tuple[str, 
 def _check_flags(options: Options, candidates: Sequence[Candidate], context: Context) -> None:
     """Refuses flags that nothing which is to be trained looks at."""
     for flag, value in (("weights", options.weights), ("tune", options.tune)):
-        if value is not None and not any(hasattr(candidate.config, flag) for candidate in candidates):
+        # Of those that are chosen one by one, flags need not fit any: they were for others, which lost.
+        if value is not None and not options.chosen and not any(hasattr(own.config, flag) for own in candidates):
             raise ConfigError(
                 f"--{flag} is for networks of other libraries, none of the encoders is one",
                 "E.g. --arch torchvision:resnet18, timm:resnet18 or hf:DIR; see: mmcli list encoders",

@@ -104,7 +104,7 @@ def candidates_for(column: str, bench: Bench) -> list[Candidate]:
     """The architectures asked for that take the column, their options checked against it."""
     options, found = bench.options, bench.dataset.input(column)
     names: dict[str, bool] = {}
-    for architecture in options.architectures:
+    for architecture in options.chosen.get(column, options.architectures):
         if architecture == AUTO:
             rows, task = len(bench.dataset.splits["train"]), bench.dataset.task
             if task.compares_columns and len(bench.dataset.readers(column)) > 1:

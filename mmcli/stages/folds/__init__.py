@@ -1,0 +1,126 @@
+"""folds: val rotates over train and val. Each fold is a whole pipeline with a part of its own as val; the model is their mean.
+
+The first fold is the root itself. Each further one is an artifacts root of its own, `folds/2/` and so on, with the same tensors
+and other splits, in which the stages run as ever: they are dealt here (`deal`), trained by whoever runs the stages, and joined
+here (`run`) into `folded/`. Test rows stay what they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from mmcli import registry
+from mmcli.artifacts import disk, layout, store
+from mmcli.artifacts.lock import locked
+from mmcli.data.dataset import Dataset
+from mmcli.errors import ConfigError
+from mmcli.models import loading
+from mmcli.options.run import AUTO_FOLDS, FEW_ROWS, Preset
+from mmcli.reporting.console import Console
+from mmcli.stages import Context, Outcome
+from mmcli.stages.folds.dealing import deal_one, folds_of
+from mmcli.stages.folds.joining import join
+from mmcli.tasks import Task
+
+__all__ = ["Taken", "context_of", "count_of", "deal", "leave_out", "run", "taken_over"]
+
+MOST_METHODS = 6
+"""Methods that are trained in every fold, the best on val, where more were trained."""
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What folds take over from the first one: there is no new race."""
+
+    methods: tuple[str, ...]
+    """Best on val first."""
+    encoders: Mapping[str, Sequence[str]]
+    """Input -> the architectures that are fused."""
+    of_owners: Mapping[str, Sequence[str]]
+    """The same of the inputs that have encoders of their own."""
+
+    @property
+    def owners(self) -> tuple[str, ...]:
+        return tuple(self.of_owners)
+
+
+def count_of(asked: int | None, preset: Preset, table: Mapping[str, Any]) -> int:
+    """How many folds there are to be, 1 being none beside the root, for what `preprocess` said of the table. Where nothing was
+    asked: of the preset `best`, on few rows with decisions to make.
+
+    Raises:
+        ConfigError: they were asked for, and cannot be had of such a target.
+    """
+    if asked == 1 or (asked is None and preset != "best"):
+        return 1
+    why = _unfit(registry.load("tasks", table["task"]))
+    if asked is None:
+        few = table["rows"]["train"] + table["rows"]["val"] < FEW_ROWS
+        return AUTO_FOLDS if few and not why else 1
+    if why:
+        raise ConfigError(f"--folds {asked}: {why}", "Leave it out, or say --folds none.")
+    return asked
+
+
+def _unfit(kind: type[Task]) -> str:
+    """Why models for such targets are not averaged over folds; empty where they are."""
+    plain = kind.needs_target and kind.outputs.decides
+    if plain and not (kind.gives_embeddings or kind.compares_rows or kind.compares_columns):
+        return ""
+    return f"folds are for classes, labels and numbers, whose outputs can be averaged; the target is one for {kind.__name__}"
+
+
+def deal(count: int, keep_val: bool, context: Context) -> None:
+    """Makes the preprocessed table of each further fold: the same files, other splits. Folds beyond `count` go.
+
+    Raises:
+        ConfigError: train is too small for so many parts.
+    """
+    dataset = Dataset.open(context.root)
+    of_row = folds_of(dataset, count, keep_val, context.seed)
+    for number in range(2, count + 1):
+        deal_one(number, count, of_row, keep_val, dataset, context)
+    for folder in (context.root / layout.FOLDS).glob("*"):
+        if folder.name.isdecimal() and int(folder.name) > count:
+            disk.removed(folder)
+
+
+def leave_out(context: Context) -> None:
+    """Takes the average away, so that the single pipeline is the model; the folds themselves stay."""
+    if store.exists(context.root, layout.FOLDED):
+        with locked(context.root, layout.FOLDED):
+            disk.removed(context.root / layout.FOLDED)
+        said = f"its folds stay in {context.root / layout.FOLDS}, and are joined again at once"
+        context.console.note(f"{layout.FOLDED} is taken away, since no folds are wanted; {said}")
+
+
+def taken_over(methods: Sequence[str], context: Context) -> Taken:
+    """What is trained in the further folds: the best of these methods in the root, and the encoders that they fuse."""
+    fusions = [own for own in loading.fresh_fusions(context.root) if own.config["method"] in methods]
+    fusions = [own for own in fusions if own.config["encoders"] == fusions[0].config["encoders"]][:MOST_METHODS]
+    encoders: dict[str, list[str]] = {}
+    for choice in fusions[0].config["encoders"].values():
+        encoders.setdefault(choice["input"], []).append(choice["architecture"])
+    dataset = Dataset.open(context.root)
+    of_owners = {dataset.owner(name): own for name, own in encoders.items()}
+    return Taken(tuple(own.config["method"] for own in fusions), encoders, of_owners)
+
+
+def context_of(number: int, count: int, context: Context) -> Context:
+    """The context of one fold; what was typed for parts that lost a race is not held against it."""
+    metrics = store.read(layout.fold(context.root, number), layout.PREPROCESS, "preprocess", "mmcli run TABLE").metrics
+    context.console.note(f"fold {number} of {count}: {metrics['train']:,} rows train, {metrics['val']:,} others are val")
+    settings = replace(context.settings, typed=())
+    return replace(context, root=layout.fold(context.root, number), console=Console(quiet=True), settings=settings)
+
+
+def run(count: int, keep_val: bool, taken: Taken, context: Context) -> Outcome:
+    """Joins the folds into `folded/`: out-of-fold outputs of every labelled row, by which the method is picked; the average of
+    all folds; and whether it is taken for the model.
+
+    Raises:
+        ArtifactError: a fold is not complete.
+    """
+    return join(count, keep_val, taken.methods, context)

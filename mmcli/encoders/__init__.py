@@ -34,6 +34,8 @@ class Encoder(nn.Module, ABC):
     """Steps of the signal, at most, to one of its tokens, where these are steps in order."""
     may_halve: ClassVar[bool] = False
     """Whether its option `stride` is 4 or 2, so that texts which are long for their rows may be given twice the steps."""
+    table: nn.Parameter
+    """[F, D], of an encoder with features that are known beforehand: what these are multiplied by (see `sparse`)."""
     varies: bool = True
     """Whether training may vary what it reads at random: not where that is computed once."""
 
@@ -54,6 +56,11 @@ class Encoder(nn.Module, ABC):
     @classmethod
     def resolve(cls, config: Any) -> Any:
         """The config with all in it that building the encoder needs, so that its artifact stands alone."""
+        return config
+
+    @classmethod
+    def suited(cls, config: Any, width: int) -> Any:  # noqa: ARG003 - most are wide enough
+        """The config for answers of so many numbers that decide, where the user does not say how wide it is."""
         return config
 
     @classmethod
@@ -82,6 +89,12 @@ class Encoder(nn.Module, ABC):
 
     def fit(self, column: Source) -> None:
         """Learns statistics from the prepared train rows into buffers, before the first step."""
+
+    def sparse(self, column: Source) -> Any:  # noqa: ARG002 - most learn what they read
+        """Of an encoder whose pooled features are `x table`, a sparse x that is known beforehand times `table` [F, D]: the x of
+        the rows of a prepared column, scipy's CSR [N, F] in float32. A linear model of it is then solved at once, and the
+        table is made of both: see `jobs.solving`. None of any other."""
+        return None
 
     @staticmethod
     @abstractmethod

@@ -1,8 +1,11 @@
-"""A bag of hashed word and character n-grams in one embedding table: the strong, cheap baseline for text.
+"""TF-IDF of hashed word and character n-grams, times a table that a linear model of them is part of: strong, cheap, for text.
 
-After fastText (Joulin 2016), with TF-IDF weights learnt on the train rows: a row is the sum of its n-grams' embeddings,
-weighted by inverse document frequency, characters and words scaled to a length each. N-grams that no train row has weigh
-nothing. Works in any language, since characters are counted as such: Chinese needs no segmentation.
+A row is x T. x holds its n-grams: runs of 1 to 4 characters and of 1 or 2 words, weighted by inverse document frequency over
+the train rows and 1 + log of how often the row has them (sublinear counts), characters and words scaled to a length each.
+N-grams that no train row has weigh nothing. T trains like fastText's embeddings (Joulin 2016), n-grams being hidden at random;
+then a regularised linear model of x is solved at once, and T is made of both (`jobs.solving`): its first features are what the
+two together decide. Works in any language, since characters are counted as such: Chinese needs no segmentation, and where
+words are not told apart by blanks, what stands between signs counts as one.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from pydantic import Field
@@ -17,21 +21,23 @@ from torch import Tensor, nn
 
 from mmcli.config import Config as BaseConfig
 from mmcli.encoders import Encoder
-from mmcli.exports.ngrams import hash_ngrams
+from mmcli.exports.ngrams import count_ngrams
 from mmcli.signals import Column, Kind, Signal, SignalSpec, Source
 
 TRAINING = {"epochs": 60, "learning_rate": 5e-3, "batch_size": 64, "weight_decay": 0.0, "patience": 12, "clip_norm": 0}
 AUGMENT = {"none": {"ngram_dropout": 0.0}, "strong": {"ngram_dropout": 0.5}}
 WORD_SHARE = 0.7
 """Length of a row's words, where that of its characters is one."""
+MOST_DIM = 256
+"""The widest table that comes of itself: so many classes are told apart as the linear model does, more nearly so."""
 
 
 class Config(BaseConfig):
     """Which n-grams, hashed into how many embeddings."""
 
     dim: int = Field(64, ge=1)
-    """Width of the embeddings."""
-    buckets: int = Field(131072, ge=16)
+    """Width of the embeddings; where it is not given and the target has more classes or labels, as many as these, up to 256."""
+    buckets: int = Field(131072, ge=16, le=2**23)
     """Rows of the embedding table; different n-grams may share one."""
     char_ngrams: int = Field(4, ge=0, le=12)
     """Longest run of characters counted; 0 leaves characters out."""
@@ -59,19 +65,23 @@ class Bag(Encoder):
         self.idf: Tensor
         self.register_buffer("idf", torch.ones(config.buckets))
 
+    @classmethod
+    def suited(cls, config: Config, width: int) -> Config:
+        return config.model_copy(update={"dim": min(max(config.dim, width), MOST_DIM)})
+
     @staticmethod
     def parameter_formula(config: Config, spec: SignalSpec) -> int:  # noqa: ARG004 - whatever the vocabulary
         return (config.buckets + 1) * config.dim
 
     def prepare(self, column: Source) -> Column:
-        """From token ids to n-gram buckets, int32, ragged: the text is spelt out and its n-grams hashed."""
+        """From token ids to n-gram buckets and their counts, int32, ragged: the text is spelt out, its n-grams hashed."""
         assert isinstance(column, Column)
         assert column.offsets is not None
         ids, ends = column.values.tolist(), column.offsets.tolist()
         texts = [b"".join(self.pieces[i] for i in ids[a:b]).decode("utf-8", "replace").lower() for a, b in pairwise(ends)]
-        buckets, offsets = hash_ngrams(texts, self.config.char_ngrams, self.config.word_ngrams, self.config.buckets)
+        counted, offsets = count_ngrams(texts, self.config.char_ngrams, self.config.word_ngrams, self.config.buckets)
         device = column.values.device
-        return Column(torch.from_numpy(buckets).to(device), column.present, torch.from_numpy(offsets).to(device))
+        return Column(torch.from_numpy(counted).to(device), column.present, torch.from_numpy(offsets).to(device))
 
     def preparation(self) -> dict[str, Any]:
         ngrams = {"char_ngrams": self.config.char_ngrams, "word_ngrams": self.config.word_ngrams}
@@ -80,16 +90,16 @@ class Bag(Encoder):
     def fit(self, column: Source) -> None:
         """Inverse document frequencies of the train rows; zero for what none of them has."""
         assert isinstance(column, Column)
-        assert column.offsets is not None
-        rows = torch.repeat_interleave(torch.arange(len(column)), column.offsets.diff().cpu())
-        pairs = torch.unique(rows * self.config.buckets + column.values.long().cpu())
-        frequency = torch.bincount(pairs % self.config.buckets, minlength=self.config.buckets)
+        buckets = self.config.buckets
+        frequency = torch.bincount(column.values.long().cpu() % buckets, minlength=buckets)
         idf = ((1 + len(column)) / (1 + frequency)).log() + 1
         self.idf.copy_(torch.where(frequency > 0, idf, 0.0))
 
     def encode(self, signal: Signal) -> tuple[Tensor, Tensor, Tensor]:
-        buckets, mask = signal.values.long(), signal.mask()
-        weights = self.idf[buckets] * mask
+        counted, mask = signal.values.long(), signal.mask()
+        buckets = counted % self.config.buckets
+        times = torch.div(counted, self.config.buckets, rounding_mode="floor") + 1
+        weights = self.idf[buckets] * (1 + times.float().log()) * mask
         if self.training and self.config.ngram_dropout:
             weights = weights * (torch.rand_like(weights) >= self.config.ngram_dropout)
         # Each kind by itself, since there are ten times as many runs of characters.
@@ -97,3 +107,20 @@ class Bag(Encoder):
         weights = F.normalize(weights * ~words, dim=1) + WORD_SHARE * F.normalize(weights * words, dim=1)
         pooled = self.dropout(F.embedding_bag(buckets, self.table, per_sample_weights=weights, mode="sum"))
         return pooled, pooled[:, None], torch.ones(pooled.shape[0], 1, dtype=torch.bool, device=pooled.device)
+
+    def sparse(self, column: Source) -> Any:
+        """x of the rows, as `encode` weighs it."""
+        from scipy.sparse import csr_matrix
+
+        assert isinstance(column, Column)
+        assert column.offsets is not None
+        counted, offsets, size = column.values.cpu().numpy(), column.offsets.cpu().numpy(), self.config.buckets
+        buckets, rows = counted % size, np.repeat(np.arange(len(column)), np.diff(offsets))
+        values = self.idf.cpu().numpy()[buckets] * (1 + np.log(counted // size + 1)).astype(np.float32)
+        words = buckets >= size // 2
+        for kind, length in ((~words, 1.0), (words, WORD_SHARE)):
+            sums = np.bincount(rows[kind], np.square(values[kind], dtype=np.float64), minlength=len(column))
+            values[kind] *= (length / np.maximum(np.sqrt(sums), 1e-12))[rows[kind]].astype(np.float32)
+        made = csr_matrix((values, buckets, offsets), shape=(len(column), size))
+        made.eliminate_zeros()
+        return made

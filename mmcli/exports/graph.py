@@ -15,7 +15,7 @@ import onnxruntime
 
 from mmcli.exports import answers, writing
 from mmcli.exports.made import MAKERS, Array, Made, Maker, padded
-from mmcli.exports.ngrams import hash_ngrams
+from mmcli.exports.ngrams import count_ngrams
 from mmcli.media import files
 
 OUTPUTS, STEPS = "outputs", "steps"
@@ -128,11 +128,11 @@ def _graph(path: Path, threads: int) -> writing.Run:
 
 
 def _counted(signal: Made, pieces: Sequence[bytes], ngrams: Mapping[str, Any]) -> Made:
-    """From token ids to the buckets of n-grams: the text is spelt out and its n-grams hashed."""
+    """From token ids to the buckets of n-grams: the text is spelt out, its n-grams hashed and counted."""
     assert signal.lengths is not None
     rows = zip(signal.values.tolist(), signal.lengths.tolist(), strict=True)
     texts = [b"".join(pieces[i] for i in ids[:length]).decode("utf-8", "replace").lower() for ids, length in rows]
-    buckets, ends = hash_ngrams(texts, ngrams["char_ngrams"], ngrams["word_ngrams"], ngrams["buckets"])
+    buckets, ends = count_ngrams(texts, ngrams["char_ngrams"], ngrams["word_ngrams"], ngrams["buckets"])
     values, lengths = padded(np.split(buckets, ends[1:-1]), (), np.int64)
     return Made(values, signal.present, lengths)
 

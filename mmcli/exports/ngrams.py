@@ -10,6 +10,20 @@ from typing import Any
 import numpy as np
 
 Array = np.ndarray[Any, np.dtype[Any]]
+MOST = 255
+"""Times that an n-gram of a text is counted at most."""
+
+
+def count_ngrams(texts: list[str], char_ngrams: int, word_ngrams: int, buckets: int) -> tuple[Array, Array]:
+    """Each bucket that a text's n-grams fall into, once, in order, and how often: int32 values
+    `bucket + buckets * (times - 1)`, row by row, and int64 offsets [N + 1]."""
+    values, offsets = hash_ngrams(texts, char_ngrams, word_ngrams, buckets)
+    rows = np.repeat(np.arange(len(texts)), np.diff(offsets))
+    pairs, times = np.unique(rows * buckets + values, return_counts=True)
+    rows, found = np.divmod(pairs, buckets)
+    ends = np.cumsum(np.bincount(rows, minlength=len(texts)))
+    counted = found + buckets * (np.minimum(times, MOST) - 1)
+    return counted.astype(np.int32), np.concatenate([[0], ends]).astype(np.int64)
 
 
 def hash_ngrams(texts: list[str], char_ngrams: int, word_ngrams: int, buckets: int) -> tuple[Array, Array]:

@@ -44,6 +44,10 @@ class Head(nn.Module, ABC):
         """What training minimises, a scalar; `outputs` are what `forward` gave for `fused`."""
         return self.task.loss(outputs, targets)
 
+    def affine(self) -> nn.Linear | None:
+        """Of a head that answers by one linear layer over the pooled features: that layer."""
+        return None
+
     def begin(self, features: Tensor, targets: Tensor) -> None:  # noqa: ARG002 - most begin at random
         """Starts from the features [N, F] of train rows, before the first step."""
         return

@@ -35,5 +35,8 @@ class Linear(Head):
         outputs: Tensor = self.decide(self.linear(self.dropout(fused.pooled)))
         return outputs
 
+    def affine(self) -> nn.Linear:
+        return self.linear
+
     def settle(self, outputs: Tensor, targets: Tensor) -> None:
         self.task.settle(self.decide, outputs, targets)

@@ -3,9 +3,12 @@ from __future__ import annotations
 import math
 from itertools import pairwise
 
+import numpy as np
 import torch
+from sklearn.feature_extraction.text import TfidfVectorizer
 
-from mmcli.encoders.bag import Bag, Config, hash_ngrams
+from mmcli.encoders.bag import Bag, Config
+from mmcli.exports.ngrams import count_ngrams, hash_ngrams
 from mmcli.modalities.text import Config as TextConfig
 from mmcli.modalities.text import Text
 from mmcli.signals import Column, Signal, SignalSpec
@@ -58,7 +61,7 @@ def test_the_text_is_spelt_out_of_tokens_without_loss() -> None:
     modality = Text.fit(TextConfig(), iter(texts))
     bag = Bag(Config(buckets=1 << 20), modality.describe())
     prepared = bag.prepare(modality.transform(texts).column)
-    expected, _ = hash_ngrams([text.lower() for text in texts], 4, 2, 1 << 20)
+    expected, _ = count_ngrams([text.lower() for text in texts], 4, 2, 1 << 20)
     assert prepared.values.tolist() == expected.tolist()
 
 
@@ -67,16 +70,63 @@ def test_runs_of_characters_fall_into_the_lower_half_and_words_into_the_upper() 
     assert sorted(value >= 500 for value in values.tolist()) == [False] * 9 + [True] * 3
 
 
+def test_each_ngram_of_a_row_stands_there_once_with_its_count() -> None:
+    values, offsets = count_ngrams(["aab", "", "ba"], 1, 0, 1000)
+    (a,), (b,) = grams_of("a", 1000), grams_of("b", 1000)
+    assert offsets.tolist() == [0, 2, 2, 4]
+    assert sorted(values[:2].tolist()) == sorted([a + 1000, b])
+    assert sorted(values[2:].tolist()) == sorted([a, b])
+    assert count_ngrams(["a" * 1000], 1, 0, 1000)[0].tolist() == [a + 1000 * 254]
+
+
+def grams_of(text: str, buckets: int) -> list[int]:
+    found: list[int] = hash_ngrams([text], 1, 0, buckets)[0].tolist()
+    return found
+
+
 def test_pooled_is_the_tf_idf_weighted_sum_with_characters_and_words_of_a_length_each() -> None:
     bag = Bag(Config(buckets=16, dim=3), SignalSpec(kind="ids", shape=(), vocab_size=4, pieces=(b"",) * 4)).eval()
-    # three train rows with buckets {1, 2, 10}, {1}, {1, 5, 5}: df(1) = 3, df(2) = df(5) = df(10) = 1
+    # three train rows with buckets {1, 2, 10}, {1}, {1, 5 twice}: df(1) = 3, df(2) = df(5) = df(10) = 1
     column = Column(
-        torch.tensor([1, 2, 10, 1, 1, 5, 5], dtype=torch.int32), torch.ones(3, dtype=torch.bool), torch.tensor([0, 3, 4, 7])
+        torch.tensor([1, 2, 10, 1, 1, 5 + 16], dtype=torch.int32), torch.ones(3, dtype=torch.bool), torch.tensor([0, 3, 4, 6])
     )
     bag.fit(column)
     common, rare = math.log(4 / 4) + 1, math.log(4 / 2) + 1
     assert bag.idf[[1, 2, 5, 10, 9]].tolist() == torch.tensor([common, rare, rare, rare, 0.0]).tolist()
-    signal = Signal(torch.tensor([[1, 2, 9, 10]]), torch.tensor([True]), torch.tensor([4]))  # 9 was never seen: no weight
+    # 1 stands there three times; 9 was never seen: no weight
+    signal = Signal(torch.tensor([[1 + 2 * 16, 2, 9, 10]]), torch.tensor([True]), torch.tensor([4]))
+    common *= 1 + math.log(3)
     norm = math.hypot(common, rare)
     expected = (common * bag.table[1] + rare * bag.table[2]) / norm + 0.7 * bag.table[10]
     torch.testing.assert_close(bag(signal).pooled[0], expected)
+
+
+def test_what_it_knows_beforehand_is_what_it_reads() -> None:
+    texts = ["Jack-o’-lantern, lantern lantern 🎃", "圣诞树, 庆祝, 圣诞节", "a lantern", "庆祝"]
+    modality = Text.fit(TextConfig(), iter(texts))
+    torch.manual_seed(0)
+    bag = Bag(Config(buckets=1 << 12, dim=5), modality.describe()).eval()
+    prepared = bag.prepare(modality.transform(texts).column)
+    bag.fit(prepared.select(torch.tensor([0, 1])))
+    pooled = bag(prepared.gather(torch.arange(4))).pooled
+    known = bag.sparse(prepared) @ bag.table.detach().numpy()
+    torch.testing.assert_close(torch.from_numpy(known), pooled.detach())
+
+
+def test_its_characters_are_those_of_scikit_learn() -> None:
+    """Word for word but for blanks, which scikit-learn squeezes: the same TF-IDF, in other columns."""
+    texts = ["round round apple", "square window apple", "苹果 球球", "ball 球"]
+    vectors = TfidfVectorizer(analyzer="char", ngram_range=(1, 4), sublinear_tf=True).fit_transform(texts).toarray()
+    modality = Text.fit(TextConfig(), iter(texts))
+    bag = Bag(Config(buckets=1 << 22, dim=1, word_ngrams=0), modality.describe())
+    prepared = bag.prepare(modality.transform(texts).column)
+    bag.fit(prepared)
+    own = bag.sparse(prepared)
+    # Columns have other names; what rows have in common does not depend on them.
+    np.testing.assert_allclose((own @ own.T).toarray(), vectors @ vectors.T, atol=1e-5)
+
+
+def test_it_is_as_wide_as_there_are_classes() -> None:
+    assert Bag.suited(Config(), 3).dim == 64
+    assert Bag.suited(Config(), 100).dim == 100
+    assert Bag.suited(Config(), 5000).dim == 256

@@ -164,6 +164,8 @@ def _candidate(column: str, name: str, races: bool, found: Input, bench: Bench) 
         _check_preprocessing(column, name, kind, config, found)
     task = bench.dataset.task
     head = head_of(task, settings, options.head, task.head_for(found.spec.kind, found.in_order(name), _seconds(column, bench)))
+    if task.outputs.decides and "dim" not in settings.said_of("encoders", name):
+        config = kind.suited(config, task.decision.width)
     note = ""
     if kind.may_halve and config.stride == 4 and "stride" not in settings.said_of("encoders", name):
         config, note = with_room(config, head, column, bench.dataset)

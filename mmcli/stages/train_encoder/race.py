@@ -15,6 +15,7 @@ from mmcli.artifacts import layout, store
 from mmcli.artifacts.disk import swept
 from mmcli.artifacts.lock import locked
 from mmcli.encoders import parameter_count
+from mmcli.jobs import solving
 from mmcli.options.train_encoder import Options
 from mmcli.reporting.metrics import shown
 from mmcli.selection import race
@@ -87,6 +88,7 @@ def _run_race(entrants: Sequence[Candidate], bench: Bench, folder: Path) -> dict
         limits = [limit for limit in (budget.seconds, bench.seconds and bench.seconds * MOST_RACING) if limit]
         seconds = min(limits) / len(entrants) if limits else None
         done, over = rehearse(job, bench.context.console, epochs, seconds)
+        solving.join(network, job)
         kind = bench.dataset.task.outputs
         found = kind.to(outputs_of(job, val.to(bench.compute.device)), torch.device("cpu"))
         outputs[entrant.architecture] = kind.glimpse(found)

@@ -6,7 +6,7 @@ import shutil
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from mmcli.data.dataset import Dataset
 from mmcli.encoders import parameter_count
 from mmcli.errors import BusyError
 from mmcli.jobs import fusion as fusion_job
+from mmcli.jobs import solving
 from mmcli.jobs.shared import outputs_alone
 from mmcli.layers.blocks import bounded_tokens
 from mmcli.models import loading
@@ -134,6 +135,7 @@ def _train(candidate: Candidate, bench: Bench, draft: Draft) -> None:
     short = say_too_short(candidate.name, network, job.rows.inputs[column], dataset, bench.context.console)
     trained = train(job, bench.context.console)
     encoder.apart = False
+    joined = solving.join(network, job)
     shutil.rmtree(draft.path / "warm-start", ignore_errors=True)
     draft.volatile.update({LOG, BATCH_SIZE, CHOICE})
     draft.measured.add("compute")
@@ -165,6 +167,7 @@ def _train(candidate: Candidate, bench: Bench, draft: Draft) -> None:
         epochs=len(trained.history),
         cut_by_time=trained.cut,
         **({"too_short": short} if short else {}),
+        **({"linear": asdict(joined)} if joined else {}),
         parameters=parameter_count(encoder),
         compute=job.compute.described(),
         batch_size=job.config.batch_size,
@@ -236,6 +239,7 @@ def _out_of_fold(candidate: Candidate, outputs: Mapping[str, Tensor], bench: Ben
         job = replace(job, rows=replace(job.rows, splits=splits), label=f"{candidate.name}, fold {number + 1}")
         train(replace(job, seconds=bench.seconds and bench.seconds / (1 + bench.options.folds)), bench.context.console)
         network.encoder.apart = False
+        solving.join(network, job)
         for reader, found in result.items():
             index, shared = left_out.to(bench.compute.device), isinstance(network, SharedModel)
             found[left_out] = (outputs_alone(job, reader, index) if shared else outputs_of(job, index)).cpu()

@@ -16,6 +16,7 @@ FUSIONS = "fusions"
 OPTIMIZED = "optimized"
 LEADERBOARD = "leaderboard"
 EVALUATION = "evaluation"
+GALLERIES = "galleries"
 SCHEMA = "schema.json"
 """In `PREPROCESS`: what the columns are."""
 TRADEOFF = "tradeoff.json"
@@ -116,6 +117,15 @@ def fusions(root: Path) -> list[str]:
 def fusion_names(root: Path) -> list[str]:
     """The names of all fusions, complete or not, sorted."""
     return [path.relative_to(root).as_posix() for path in _folders(root / "fusions", "*")]
+
+
+def gallery(name: str) -> str:
+    return f"{GALLERIES}/{name}"
+
+
+def galleries(root: Path) -> list[str]:
+    """The names of all galleries, complete or not, sorted."""
+    return [path.name for path in _folders(root / GALLERIES, "*")]
 
 
 def _literal(name: str) -> str:

@@ -171,13 +171,32 @@ class _OfOptimized(_OfFusion):
     picked: str
 
 
+class _OfGallery(_Shape):
+    model: str
+    width: int = Field(ge=1)
+    tables: list[str]
+    removed: list[str]
+    index: bool
+
+
+class _FiguresOfGallery(_Shape):
+    rows: int = Field(ge=0)
+    names: int = Field(ge=0)
+
+
 CONFIGS: Mapping[str, type[_Shape]] = {
     "preprocess": _OfPreprocess,
     "encoder": _OfEncoder,
     "fusion": _OfFusion,
     "optimized": _OfOptimized,
+    "gallery": _OfGallery,
 }
-METRICS: Mapping[str, type[_Shape]] = {"encoder": _ScoresOfEncoder, "fusion": _Scores, "optimized": _OfTuned}
+METRICS: Mapping[str, type[_Shape]] = {
+    "encoder": _ScoresOfEncoder,
+    "fusion": _Scores,
+    "optimized": _OfTuned,
+    "gallery": _FiguresOfGallery,
+}
 
 
 def digest(value: Any) -> str:

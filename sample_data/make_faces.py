@@ -1,7 +1,7 @@
 """Draws faces to compare: `python sample_data/make_faces.py FOLDER` writes pictures and tables of them.
 
-pairs.csv is of pairs, people.csv tells who is on each; staff.csv has two pictures each of ten people of test, door.csv two others
-of all fourteen.
+pairs.csv is of pairs, people.csv tells who is on each; staff.csv has two pictures each of ten people of test, door.csv two
+others of all fourteen.
 
 64 people are a dozen numbers each (how wide the head is, how far apart the eyes are, ...). Four pictures of each differ in
 light, tilt, place, size and expression. A pair is two pictures of one person, or of two; people of train, val and test differ.

@@ -29,6 +29,8 @@ KIND = "gallery"
 VECTORS, ROWS, INDEX, REJECTS = "vectors.safetensors", "rows.parquet", "index.usearch", "rejects.csv"
 ID, NAME = "id", "name"
 """The columns of the rows that each gallery has; the others are those of the tables, as text."""
+EXPONENT = 0x7C00
+"""Bits of a number in half precision that are all set where it is none, or without bound."""
 MADE_HERE = "index_made_here"
 """In the metrics: sha256 of the index -> its keyed digest, by which this user's mmcli knows it again. See `artifacts.own`."""
 RECALL = f"recall_at_{RECALL_AT}"
@@ -97,11 +99,12 @@ def read(root: Path, name: str, exact: bool = True) -> Gallery:
     vectors = tensors.of(artifact, VECTORS).get("vectors")
     file = artifact.file(ROWS)
     with artifact.understood():
-        rows = pyarrow.parquet.read_table(file).to_pandas().astype(object)
+        table = pyarrow.parquet.read_table(file)
+        rows = pd.DataFrame({name: table.column(name).to_numpy() for name in table.column_names}, dtype=object)
         width = int(artifact.config["width"])
         if vectors is None or vectors.shape != (len(rows), width) or vectors.dtype != torch.float16:
             raise ValueError(f"its vectors are not [{len(rows)}, {width}] in half precision")
-        if not bool(vectors.isfinite().all()):
+        if bool((vectors.view(torch.int16) & EXPONENT == EXPONENT).any()):
             raise ValueError("its vectors hold what is no number")
         if not {ID, NAME} <= set(rows.columns) or not rows[ID].is_unique or rows[[ID, NAME]].isna().any(axis=None):
             raise ValueError(f"its rows lack {ID!r} or {NAME!r}, or two of them have one {ID!r}")

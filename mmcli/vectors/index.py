@@ -87,6 +87,7 @@ def _empty(width: int) -> Any:
         from usearch.index import Index as Library
     except ImportError:
         raise MissingPackageError(
-            "an index needs the package usearch", "Install it: pip install 'mmcli[index]'; or search without it: --exact."
+            "an index needs the package usearch, which is not installed",
+            "Where mmcli was installed from: pip install '.[index]'; or search without it: --exact.",
         ) from None
     return Library(ndim=width, metric="ip", dtype="f16", connectivity=LINKS, expansion_add=ADDING, expansion_search=SEARCHING)

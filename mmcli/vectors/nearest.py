@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-BLOCK_ROWS = 65_536
+BLOCK_ROWS = 131_072
 """Kept rows that are compared at a time."""
-BLOCK_QUERIES = 256
+BLOCK_QUERIES = 128
 """Queries that are compared at a time: with a block of rows they make 64 MiB of similarities."""
 HELD = 1 << 30
 """Bytes that vectors may take in single precision; more are brought to it block by block, for each block of queries."""

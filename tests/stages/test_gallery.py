@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -294,3 +295,30 @@ def test_an_index_is_measured_and_not_trusted_when_others_made_it(here: Path, mo
     assert len(loaded) == 1
     flipped(here / "artifacts" / "galleries" / "fast" / "index.usearch")
     assert "is damaged" in run("search", "--gallery", "fast", "--image", "4-2.png", code=4)
+
+
+def test_a_gallery_for_other_stores(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run("export", "--gallery", "staff")
+    found = pq.read_table("staff.parquet")
+    assert found.column_names == ["id", "name", "light", "note", "vector"]
+    assert found.column("id").to_pylist() == [row["id"] for row in rows_of()]
+    vectors = tensors.load(Path("artifacts/galleries/staff/vectors.safetensors"))["vectors"].float()
+    assert found.column("vector").to_pylist() == vectors.tolist()
+    assert "staff.parquet is there already" in run("export", "--gallery", "staff", code=2)
+    run("export", "--gallery", "staff", "--force")
+    assert "--format onnx is for models" in run("export", "--gallery", "staff", "--format", "onnx", code=2)
+    assert "--format parquet is for galleries" in run("export", "--format", "parquet", code=2)
+    assert "there is no gallery 'stuff'" in run("export", "--gallery", "stuff", code=4)
+    monkeypatch.setitem(sys.modules, "lancedb", None)
+    said = run("export", "--gallery", "staff", "--format", "lancedb", code=2)
+    assert "--format lancedb needs the package lancedb" in said and "pip install '.[lancedb]'" in said
+
+
+def test_a_gallery_in_lancedb(here: Path) -> None:
+    lancedb = pytest.importorskip("lancedb")
+    for more in ([], ["--force"]):
+        run("export", "--gallery", "staff", "--format", "lancedb", "-o", "stores/all", *more)
+        vectors = tensors.load(Path("artifacts/galleries/staff/vectors.safetensors"))["vectors"].float()
+        table = lancedb.connect("stores/all").open_table("staff")
+        assert table.count_rows() == 12
+        assert table.search(vectors[5].numpy()).limit(1).to_list()[0]["id"] == "2-1.png"

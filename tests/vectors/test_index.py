@@ -60,4 +60,4 @@ def test_without_the_package_it_is_said_which(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setitem(sys.modules, "usearch.index", None)
     with pytest.raises(MissingPackageError, match="needs the package usearch") as error:
         Index.of(drawn(4, 5))
-    assert "mmcli[index]" in error.value.remedy
+    assert ".[index]" in error.value.remedy

@@ -39,15 +39,15 @@ def run(options: Options, context: Context) -> Outcome:
     if options.to.exists() and any(options.to.iterdir()) and not (options.to / DESCRIPTION).exists() and not context.force:
         raise ConfigError(f"--to {options.to} holds other files", "Name an empty folder, or add --force.")
     loaded = predictor.load(options.model or context.root, "cpu", "float32")
-    _refuse(options.format, loaded)
-    context.console.note(f"export: {loaded.artifact.name} as {options.format}")
-    path = options.to / FILES[options.format]
+    _refuse(options.of_model, loaded)
+    context.console.note(f"export: {loaded.artifact.name} as {options.of_model}")
+    path = options.to / FILES[options.of_model]
     if context.dry_run:
         context.console.note(f"dry run: would write {path}")
         return Outcome({"model": loaded.artifact.name}, "mmcli export")
     near = next(folder for folder in options.to.absolute().parents if folder.exists())
     with tempfile.TemporaryDirectory(prefix=".export-", dir=near) as made:  # a refusal leaves nothing behind
-        error, reads_tables = _write(options.format, loaded, Path(made), context)
+        error, reads_tables = _write(options.of_model, loaded, Path(made), context)
         _put(Path(made), options.to)
     context.console.note(
         f"{path}: {path.stat().st_size / 1e6:.1f} MB; on {ROWS} real rows its outputs differ from PyTorch's by "
@@ -59,10 +59,10 @@ def run(options: Options, context: Context) -> Outcome:
             f"{SCRIPT} takes the likeliest unit of each step; mmcli predict searches by a beam with a language model, which was"
             " better on val: their texts may differ"
         )
-    if options.format == "onnx" and loaded.artifact.config.get("way") == runners.ONNX_INT8:
+    if options.of_model == "onnx" and loaded.artifact.config.get("way") == runners.ONNX_INT8:
         context.console.note(f"in float32; {loaded.artifact.name} runs it with int8 weights: --format onnx-int8 writes that")
     data = {"file": str(path), "model": loaded.artifact.name, "largest_difference": error, "rows": ROWS}
-    step = f"python {options.to / SCRIPT}" if options.format != "safetensors" else f"read {options.to / ABOUT}"
+    step = f"python {options.to / SCRIPT}" if options.of_model != "safetensors" else f"read {options.to / ABOUT}"
     return Outcome(data, step + (" TABLE.csv -o predictions.csv" if reads_tables else ""))
 
 

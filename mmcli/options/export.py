@@ -13,7 +13,7 @@ from mmcli.options.gallery import gallery_name
 from mmcli.options.predict import ModelFolder
 
 FORMATS = ("onnx", "onnx-int8", "torch-export", "safetensors")
-OF_GALLERIES = ("parquet", "lancedb")
+OF_GALLERIES = ("parquet", "lancedb", "npz")
 
 
 def _format(text: str) -> str:
@@ -28,7 +28,7 @@ class Options:
         str | None,
         Flag(
             "--format",
-            "onnx, onnx-int8, torch-export or safetensors; of a gallery parquet or lancedb. Default: onnx, or parquet.",
+            "onnx, onnx-int8, torch-export or safetensors; of a gallery parquet, lancedb or npz. Default: onnx; parquet.",
             metavar="NAME",
             parse=_format,
             complete=(*FORMATS, *OF_GALLERIES),

@@ -322,3 +322,43 @@ def test_a_gallery_in_lancedb(here: Path) -> None:
         table = lancedb.connect("stores/all").open_table("staff")
         assert table.count_rows() == 12
         assert table.search(vectors[5].numpy()).limit(1).to_list()[0]["id"] == "2-1.png"
+
+
+def test_an_exported_model_looks_rows_up_by_itself(here: Path) -> None:
+    """As mmcli predict does; two files, and one to be found; the names of train rows do not go along."""
+    pytest.importorskip("onnxscript")
+    pytest.importorskip("onnxruntime")
+    from tests.stages.test_export import check_same, run_alone
+
+    run("export", "--to", "out")
+    run("export", "--gallery", "staff", "--format", "npz", "-o", "staff.npz")
+    run("predict", "door.csv", "--gallery", "staff", "-o", "wanted.csv", "--precision", "float32")
+    done = run_alone(here / "out", "door.csv", "-o", "found.csv", "--gallery", "staff.npz")
+    assert done.returncode == 0, done.stderr
+    check_same(here / "found.csv", here / "wanted.csv")
+    about = json.loads(Path("out/model.json").read_text())
+    assert (about["task"]["names"], about["task"]["state"]) == ([], {})
+    assert not any(f"p{own}" in Path("out/model.json").read_text() for own in range(8))
+    same = run_alone(here / "out", "--compare", "0-2.png", "0-2.png").stdout
+    assert same.startswith("similarity 1.0000: the same (from 0.")
+    assert "not the same" in run_alone(here / "out", "--compare", "0-2.png", "3-2.png", "--threshold", "1").stdout
+    wanted = told("search", "--gallery", "staff", "--image", "3-2.png", "-k", "2")["hits"]
+    found = [
+        line.split()
+        for line in run_alone(here / "out", "--find", "3-2.png", "--gallery", "staff.npz", "-k", "2").stdout.splitlines()
+    ]
+    assert [(own["id"], own["name"]) for own in wanted] == [(line[0], line[1]) for line in found]
+    assert [round(own["similarity"], 3) for own in wanted] == pytest.approx([float(line[2]) for line in found], abs=1e-2)
+    vectors = run_alone(here / "out", "door.csv").stdout.splitlines()
+    assert vectors[0] == "picture,light,person,note,person_embedding"
+    own = np.array(json.loads(next(csv.reader([vectors[1]]))[-1]))
+    assert np.linalg.norm(own) == pytest.approx(1, abs=1e-4)
+    for arguments, said in (
+        (("--find", "3-2.png"), "name it with --gallery"),
+        (("--gallery", "staff.npz"), "name a table too"),
+        (("--compare", "no.png", "3-2.png"), "no.png:"),
+        (("door.csv", "--compare", "3-2.png", "3-2.png"), "leave one out"),
+    ):
+        done = run_alone(here / "out", *arguments)
+        assert done.returncode == 1
+        assert said in done.stderr

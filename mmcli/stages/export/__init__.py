@@ -22,6 +22,7 @@ from mmcli.signals import Column, Signal, Source
 from mmcli.stages import Context, Outcome
 from mmcli.stages.export.describing import ABOUT, DESCRIPTION, EXAMPLE, FILES, SCRIPT, about, as_json, description
 from mmcli.stages.export.standalone import FOLDERS, take_out, why_not, write_script
+from mmcli.vectors.embedded import Embedded
 
 ROWS = 8
 TOLERANCE = 1e-4
@@ -74,13 +75,15 @@ def _write(form: str, loaded: Model, folder: Path, context: Context) -> tuple[fl
     signals, wanted = _example(loaded, dataset)
     path = folder / FILES[form]
     found = _written(form, loaded, signals, path)
-    error = _difference(found, wanted)
+    error = _difference(graphs.given(found), graphs.given(wanted))
     if form != "onnx-int8" and not error <= TOLERANCE:
         raise MmcliError(
             f"{path.name} gives other outputs than PyTorch, by {error:.2g}", "Please report it; --format safetensors is exact."
         )
     tensors.save(folder / EXAMPLE, {**graphs.tensors_of(signals), **graphs.answers(wanted)})
     described = description(form, loaded, dataset, signals, error)
+    if isinstance(wanted, Embedded):
+        described["task"] |= {"threshold": float(wanted.threshold)}
     needs, whole = ["torch", "numpy", "safetensors"], False
     if form.startswith("onnx"):
         reason = why_not(loaded)
@@ -98,12 +101,7 @@ def _write(form: str, loaded: Model, folder: Path, context: Context) -> tuple[fl
 
 def _refuse(form: str, loaded: Model) -> None:
     """Raises ConfigError where the model cannot be written so."""
-    if loaded.task.gives_embeddings:
-        raise ConfigError(
-            f"a model whose answers are {loaded.task.outputs.words} cannot be exported yet: its graph has no gallery",
-            "Use it by mmcli predict, or mmcli.load in Python.",
-        )
-    why = "" if form == "safetensors" else graphs.why_no_graph(loaded.network)
+    why = "" if form == "safetensors" else graphs.why_not_traced(loaded.network)
     if why:
         raise ConfigError(f"--format {form}: {why}", "Use it by mmcli predict or mmcli.load; or --format safetensors.")
     if form == "torch-export" and not loaded.task.outputs.decides:

@@ -1,11 +1,14 @@
-"""A gallery for other stores: one table of its rows and vectors, as Parquet or in LanceDB."""
+"""A gallery for other stores: one table of its rows and vectors, as Parquet or in LanceDB; or for the script of an exported
+model, as arrays of numpy."""
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 
@@ -29,22 +32,25 @@ def run(name: str, options: Options, context: Context) -> Outcome:
     """
     held, form = gallery.read(context.root, name), options.format or OF_GALLERIES[0]
     to = options.output or Path(f"{name}.{form}")
-    written = to if form == "parquet" else to / f"{name}.lance"
+    written = to / f"{name}.lance" if form == "lancedb" else to
     if written.exists() and not context.force:
         raise ConfigError(f"{written} is there already", "Choose another name: -o; or add --force to replace it.")
-    if form == "parquet" and to.is_dir():
-        raise ConfigError(f"-o {to} is a folder, and the gallery becomes one file", f"-o {to / f'{name}.parquet'}")
+    if form != "lancedb" and to.is_dir():
+        raise ConfigError(f"-o {to} is a folder, and the gallery becomes one file", f"-o {to / f'{name}.{form}'}")
     store = _lancedb() if form == "lancedb" else None
     if context.dry_run:
         context.console.note(f"dry run: would write {written}")
         return Outcome({"gallery": name}, context.command)
-    if store is None:
-        with disk.opened(to) as file:
-            pyarrow.parquet.write_table(_table(held), file)
-    else:
+    if store is not None:
         shutil.rmtree(written, ignore_errors=True)
         store.connect(str(to)).create_table(name, _table(held))
-    said = f"{written}: {len(held.rows):,} rows, a column {VECTOR!r} of {held.vectors.shape[1]} numbers of length one"
+    else:
+        with disk.opened(to) as file:
+            if form == "npz":
+                np.savez(file, **_arrays(held))
+            else:
+                pyarrow.parquet.write_table(_table(held), file)
+    said = f"{written}: {len(held.rows):,} rows, vectors of {held.vectors.shape[1]} numbers of length one"
     context.console.note(f"{said}: compare them by their inner product")
     return Outcome({"file": str(written), "rows": len(held.rows), "width": held.vectors.shape[1]}, f"look at {written}")
 
@@ -56,6 +62,14 @@ def _table(held: Gallery) -> pa.Table:
     while place in columns:
         place += "_"
     return pa.table({**columns, place: pa.FixedSizeListArray.from_arrays(values, held.vectors.shape[1])})
+
+
+def _arrays(held: Gallery) -> dict[str, Any]:
+    """The vectors in half precision; what rows are called, and of which model they are, as JSON in bytes."""
+    (model,) = held.artifact.manifest["parents"].values()
+    told = {"rows": held.rows[[gallery.ID, gallery.NAME]].to_numpy().tolist(), "about": {"model": model}}
+    as_bytes = {name: np.frombuffer(json.dumps(own, ensure_ascii=False).encode(), np.uint8) for name, own in told.items()}
+    return {"vectors": held.vectors.numpy(), **as_bytes}
 
 
 def _lancedb() -> Any:

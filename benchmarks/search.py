@@ -42,7 +42,7 @@ def beside(
 
 def enrolled(root: Path, rows: pd.DataFrame, vectors: torch.Tensor) -> gallery.Gallery:
     """Writes a gallery of the vectors, and reads it."""
-    config = {"model": "", "width": vectors.shape[1], "tables": [], "removed": [], "index": False}
+    config = {"model": "", "width": vectors.shape[1], "tables": [], "columns": [], "removed": [], "index": False}
     told = {"kind": gallery.KIND, "command": "", "config": config, "seed": 0, "parents": {}, "fingerprint": ""}
     with store.writing(root, layout.gallery("g"), anew=True, **told) as draft:
         gallery.write(draft, rows, vectors, 0, indexed=False)

@@ -175,6 +175,7 @@ class _OfGallery(_Shape):
     model: str
     width: int = Field(ge=1)
     tables: list[str]
+    columns: list[str]
     removed: list[str]
     index: bool
 

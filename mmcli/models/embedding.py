@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 from torch import Tensor
 
-from mmcli.errors import ConfigError
+from mmcli.errors import ConfigError, unknown
 from mmcli.models.predictor import Model
+from mmcli.vectors.embedded import Embedded
 
 
 @dataclass(frozen=True)
@@ -28,17 +30,53 @@ class Embedding:
     remarks: dict[str, Counter[str]]
 
 
-def embedded(loaded: Model, chunks: Iterator[pd.DataFrame], media_root: str, allow_missing: bool = True) -> Iterator[Embedding]:
-    """The vectors of consecutive parts of a table, in bounded memory.
+def embedded(
+    loaded: Model,
+    chunks: Iterator[pd.DataFrame],
+    media_root: str,
+    allow_missing: bool = True,
+    columns: Sequence[str] = (),
+) -> Iterator[Embedding]:
+    """The vectors of consecutive parts of a table, in bounded memory: of what its rows have in some columns, or in all that the
+    model looks at.
 
     Raises:
-        ConfigError: the model's answers are no unit vectors.
+        ConfigError: the model's answers are no unit vectors, or it looks at no such column.
         DataError: most files of a column are not there, and that is not allowed.
     """
     require_vectors(loaded)
-    for read in loaded.read_chunks(chunks, media_root, allow_missing):
-        values = loaded.task.outputs.plain(loaded.outputs(read.columns)).values
-        yield Embedding(read.rows, values.cpu(), read.here, read.rejects, read.remarks)
+    require_columns(loaded, columns)
+    parts = list[pd.DataFrame]()
+    for read in loaded.read_chunks(_some(chunks, columns or loaded.columns, parts), media_root, allow_missing):
+        vectors = vectors_of(loaded.task.outputs.plain(loaded.outputs(read.columns)))
+        yield Embedding(parts.pop(), vectors.cpu(), read.here, read.rejects, read.remarks)
+
+
+def _some(chunks: Iterator[pd.DataFrame], columns: Sequence[str], whole: list[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+    """The parts of a table without all other columns; as they pass, the whole ones are added to `whole`."""
+    for chunk in chunks:
+        whole.append(chunk)
+        yield chunk[[name for name in chunk.columns if name in columns]]
+
+
+def vectors_of(outputs: Any) -> Tensor:
+    """[N, D], of length one: those of rows, of what there is of each."""
+    assert isinstance(outputs, Embedded)
+    return outputs.values
+
+
+def threshold_of(outputs: Any) -> float | None:
+    """From which similarity on two rows are taken for one; None where val has settled none."""
+    return float(outputs.threshold) if isinstance(outputs, Embedded) else None
+
+
+def require_columns(loaded: Model, columns: Sequence[str]) -> None:
+    """Raises ConfigError where a model does not look at one of these columns."""
+    for name in columns:
+        if name not in loaded.columns:
+            raise ConfigError(
+                f"--column {name}: {unknown('input', name, loaded.columns)}", f"It looks at {', '.join(loaded.columns)}."
+            )
 
 
 def require_vectors(loaded: Model) -> None:

@@ -18,8 +18,7 @@ from torch import Tensor
 from mmcli.artifacts import layout, own, store, tensors
 from mmcli.artifacts.store import Artifact, Draft
 from mmcli.errors import ArtifactError, ConfigError, DataError
-from mmcli.models import predictor
-from mmcli.models.embedding import require_vectors
+from mmcli.models import embedding, predictor
 from mmcli.models.predictor import Model
 from mmcli.options.made import require_gallery
 from mmcli.vectors.index import RECALL_AT, Index
@@ -75,14 +74,14 @@ class Gallery:
     def decode(self, outputs: Any, here: Tensor, threshold: float | None = None) -> dict[str, list[Any]]:
         """Of each row the name that is the most like it, how similar it is, whether that is enough by the model's threshold or
         by another, and which row of the gallery that was. Rows of which nothing is there have no name."""
-        least = float(outputs.threshold) if threshold is None else threshold
-        hits = self.search(outputs.values.cpu(), 1)
+        least = embedding.threshold_of(outputs) if threshold is None else threshold
+        hits = self.search(embedding.vectors_of(outputs).cpu(), 1)
         rows, alike, known = hits.rows[:, 0], hits.similarities[:, 0].tolist(), here.tolist()
         names, ids = self.rows[NAME].iloc[rows].tolist(), self.rows[ID].iloc[rows].tolist()
         return {
             "": [name if there else None for name, there in zip(names, known, strict=True)],
             "_similarity": [round(own, 6) if there else None for own, there in zip(alike, known, strict=True)],
-            "_accepted": [there and own >= least for own, there in zip(alike, known, strict=True)],
+            **({} if least is None else {"_accepted": [t and a >= least for a, t in zip(alike, known, strict=True)]}),
             "_row": [row if there else None for row, there in zip(ids, known, strict=True)],
         }
 
@@ -139,7 +138,7 @@ def with_model(root: Path, name: str, model: Path | None, compute: Sequence[Any]
 
 def require_same_model(gallery: Gallery, loaded: Model) -> None:
     """Raises ArtifactError where the vectors of a gallery are those of another model."""
-    require_vectors(loaded)
+    embedding.require_vectors(loaded)
     if loaded.artifact.parent() != gallery.artifact.manifest["parents"]:
         raise ArtifactError(
             f"{gallery.name} holds vectors of {gallery.artifact.config['model']}, which cannot be compared with those of "

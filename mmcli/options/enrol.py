@@ -10,7 +10,7 @@ from mmcli.errors import ConfigError
 from mmcli.options.columns import COLUMNS, AllowMissing, Delimiter, Encoding, MediaRoot
 from mmcli.options.common import Common
 from mmcli.options.flags import Flag
-from mmcli.options.gallery import Gallery, IdColumn, OwnModel
+from mmcli.options.gallery import Gallery, IdColumn, OwnModel, SomeColumns
 from mmcli.tables.finding import STDIN, require_file
 
 
@@ -44,6 +44,7 @@ class Options:
         ),
     ] = None
     id: IdColumn = None
+    columns: SomeColumns = ()
     model: OwnModel = None
     allow_missing: AllowMissing = False
     media_root: MediaRoot = None

@@ -37,6 +37,16 @@ IdColumn = Annotated[
         show_default=False,
     ),
 ]
+SomeColumns = Annotated[
+    tuple[str, ...],
+    Flag(
+        "--column",
+        "A column that the model looks at, to look at it alone. Repeat. Default: all that are there.",
+        metavar="COL",
+        panel=COLUMNS,
+        complete="columns",
+    ),
+]
 OwnModel = Annotated[
     Path | None,
     Flag(

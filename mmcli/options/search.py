@@ -11,7 +11,7 @@ from mmcli.errors import ConfigError
 from mmcli.options.columns import AllowMissing, Delimiter, Encoding, MediaRoot
 from mmcli.options.common import Common
 from mmcli.options.flags import Flag
-from mmcli.options.gallery import Gallery, IdColumn, OwnModel
+from mmcli.options.gallery import Gallery, IdColumn, OwnModel, SomeColumns
 from mmcli.tables.finding import require_file
 
 FORMATS = (".csv", ".tsv", ".jsonl", ".parquet")
@@ -72,6 +72,7 @@ class Options:
     ] = field(default_factory=dict)
     exact: Annotated[bool, Flag("--exact", "Look at all rows, though the gallery has an index.")] = False
     id: IdColumn = None
+    columns: SomeColumns = ()
     raw: Annotated[
         bool, Flag("--raw", "Leave cells of a CSV that a spreadsheet would run as formulas without an apostrophe.")
     ] = False

@@ -47,7 +47,9 @@ def _of_table(path: Path, held: Gallery, loaded: Model, options: Options, contex
     say_of_table(table, context)
     if options.id is not None:
         table.require(options.id, "--id")
-    absent = loaded.require_inputs(table.columns, called(path), context.console.warn)
+    embedding.require_columns(loaded, options.columns)
+    looked = [name for name in table.columns if not options.columns or name in options.columns]
+    absent = loaded.require_inputs(looked, called(path), (lambda _: None) if options.columns else context.console.warn)
     named = gallery.id_column(loaded, table.columns, options.id)
     output = options.output or Path("hits.csv")
     out = Lines(output, COLUMNS, options.raw)
@@ -55,7 +57,7 @@ def _of_table(path: Path, held: Gallery, loaded: Model, options: Options, contex
     queries, empty = 0, list[int]()
     try:
         root = options.media_root or str(path.parent)
-        for part in embedding.embedded(loaded, table.chunks(), root, options.allow_missing):
+        for part in embedding.embedded(loaded, table.chunks(), root, options.allow_missing, options.columns):
             rejects.write(part.rejects)
             cells = part.rows[named] if named is not None else part.rows.index + 1
             here = part.here.tolist()

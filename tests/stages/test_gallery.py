@@ -60,6 +60,11 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return shared(tmp_path_factory, "galleries", _make)
 
 
+@pytest.fixture(scope="module")
+def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return shared(tmp_path_factory, "people-of-galleries", _draw)
+
+
 @pytest.fixture
 def here(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of it all, in which one works, with the gallery `staff`."""
@@ -362,3 +367,48 @@ def test_an_exported_model_looks_rows_up_by_itself(here: Path) -> None:
         done = run_alone(here / "out", *arguments)
         assert done.returncode == 1
         assert said in done.stderr
+
+
+def test_a_gallery_of_some_columns(people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is not looked at counts as absent; a further table is looked at in the same way."""
+    root = tmp_path / "artifacts"
+    run("preprocess", people / "closed.csv", "--task", "identify", "-a", root)
+    run("train-encoder", "picture", "--arch", "gradients", *ENCODERS, "--epochs", "2", "-a", root)
+    run("train-encoder", "light", "--arch", "mlp", *ENCODERS, "--epochs", "2", "-a", root)
+    run("fuse", "--method", "concat", "--seeds", "1", "--epochs", "2", "--set", "training.decisions=false", "-a", root)
+    with (people / "closed.csv").open() as file:
+        rows = list(csv.reader(file))
+    write_csv(people / "alone.csv", ["picture", "person"], [[row[0], row[2]] for row in rows[1:]])
+    run("enrol", people / "closed.csv", "--gallery", "both", "-a", root)
+    run("enrol", people / "closed.csv", "--gallery", "some", "--column", "picture", "-a", root)
+    run("enrol", people / "alone.csv", "--gallery", "alone", "-a", root)
+    both, some, alone = (
+        tensors.load(root / "galleries" / name / "vectors.safetensors")["vectors"] for name in ("both", "some", "alone")
+    )
+    assert torch.equal(some, alone)
+    assert not torch.equal(both, some)
+    assert rows_of(root, "some")[0]["light"] == "dark"
+    command = json.loads((root / "galleries" / "some" / "artifact.json").read_text())["command"]
+    assert command == f"mmcli enrol {people / 'closed.csv'} --gallery some --column picture -a {root}"
+    found = told(
+        "search",
+        people / "closed.csv",
+        "--gallery",
+        "some",
+        "--column",
+        "picture",
+        "-k",
+        "1",
+        "-o",
+        tmp_path / "h.csv",
+        "-a",
+        root,
+    )
+    assert found["hits"] == 64
+    assert all(row["query"] == row["id"] and float(row["similarity"]) > 0.999 for row in hits(str(tmp_path / "h.csv")))
+    assert "was begun with picture" in run(
+        "enrol", people / "alone.csv", "--gallery", "some", "--column", "light", "-a", root, code=2
+    )
+    assert "--column pictur: unknown input 'pictur'. Did you mean 'picture'?" in run(
+        "search", people / "alone.csv", "--gallery", "some", "--column", "pictur", "-a", root, code=2
+    )

@@ -38,8 +38,9 @@ def run(options: Options, context: Context) -> Outcome:
 
 def _enrol(options: Options, context: Context) -> Outcome:
     old, loaded = _held(options, context)
+    columns = _columns(old, loaded, options)
     name = layout.gallery(options.gallery)
-    sources = [_source(path, loaded, options, context) for path in options.tables]
+    sources = [_source(path, loaded, columns, options, context) for path in options.tables]
     by = ", ".join(sorted({f"column {own.id!r}" if own.id else "number" for own in sources}))
     context.console.note(f"enrol: {loaded.artifact.name}, on {loaded.compute}; rows are named by {by}")
     check_ids(sources, old, options)
@@ -51,7 +52,7 @@ def _enrol(options: Options, context: Context) -> Outcome:
         known = check_ids(sources, old, options)
         new = New()
         for source in sources:
-            embed(source, loaded, options, new)
+            embed(source, loaded, options, columns, new)
         rows, vectors = joined(old, new, name)
         held = set(rows[ID]) | set(rows[NAME])
         removed = [] if old is None else [own for own in old.artifact.config["removed"] if own not in held]
@@ -113,13 +114,30 @@ def _again(old: Gallery | None, options: Options, context: Context, loaded: Mode
     return now
 
 
-def _source(path: Path, loaded: Model, options: Options, context: Context) -> Source:
+def _columns(old: Gallery | None, loaded: Model, options: Options) -> list[str]:
+    """Those that are looked at: of a gallery that is there, as it was begun.
+
+    Raises:
+        ConfigError: other ones are asked for, or the model looks at no such column.
+    """
+    embedding.require_columns(loaded, options.columns)
+    begun = list(options.columns) if old is None else list(old.artifact.config["columns"])
+    if options.columns and sorted(begun) != sorted(options.columns):
+        raise ConfigError(
+            f"--column {' '.join(options.columns)}: {old and old.name} was begun with {', '.join(begun) or 'all columns'}",
+            "Leave --column out, or take another --gallery.",
+        )
+    return begun
+
+
+def _source(path: Path, loaded: Model, columns: list[str], options: Options, context: Context) -> Source:
     table = open_table(path, options.encoding, options.delimiter)
     say_of_table(table, context)
     for flag, column in (("--id", options.id), ("--name", options.name)):
         if column is not None:
             table.require(column, flag)
-    loaded.require_inputs(table.columns, called(path), context.console.warn)
+    looked = [name for name in table.columns if not columns or name in columns]
+    loaded.require_inputs(looked, called(path), (lambda _: None) if columns else context.console.warn)
     return Source(
         table,
         gallery.id_column(loaded, table.columns, options.id),

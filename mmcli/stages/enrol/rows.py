@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from io import StringIO
 
@@ -101,11 +102,11 @@ def check_ids(sources: list[Source], old: Gallery | None, options: Options) -> s
     return known
 
 
-def embed(source: Source, loaded: Model, options: Options, new: New) -> None:
+def embed(source: Source, loaded: Model, options: Options, columns: Sequence[str], new: New) -> None:
     """Adds the rows of a table; in parts, of which the vectors and short cells alone are kept."""
     table = source.table
     root = options.media_root or str(table.path.parent)
-    for part in embedding.embedded(loaded, table.chunks(), root, options.allow_missing):
+    for part in embedding.embedded(loaded, table.chunks(), root, options.allow_missing, columns):
         new.rejects += part.rejects
         for column, found in part.remarks.items():
             new.remarks.setdefault(column, Counter()).update(found)

@@ -26,12 +26,14 @@ def writing(
         "model": model,
         "width": before.get("width", 0),
         "tables": tables,
+        "columns": [*(before.get("columns") or options.columns)],
         "removed": before.get("removed", []),
         "index": options.index or before.get("index", False),
     }
     told = [("--id", options.id), ("--name", options.name), ("--media-root", options.media_root), ("--model", options.model)]
     words = ["mmcli", "enrol", *tables, "--gallery", options.gallery]
     words += [word for flag, value in told if value is not None for word in (flag, str(value))]
+    words += [word for own in config["columns"] for word in ("--column", own)]
     words += ["--index"] * bool(config["index"]) + ["-a", str(context.root)] * (context.root != Path("artifacts"))
     command = shlex.join(words) if more else old.artifact.manifest["command"] if old else ""
     fingerprint = store.digest([options.gallery, parents, config])

@@ -1,4 +1,7 @@
-"""Draws faces to compare: `python sample_data/make_faces.py FOLDER` writes pictures and FOLDER/pairs.csv.
+"""Draws faces to compare: `python sample_data/make_faces.py FOLDER` writes pictures and tables of them.
+
+pairs.csv is of pairs, people.csv tells who is on each; staff.csv has two pictures each of ten people of test, door.csv two
+others of all fourteen.
 
 64 people are a dozen numbers each (how wide the head is, how far apart the eyes are, ...). Four pictures of each differ in
 light, tilt, place, size and expression. A pair is two pictures of one person, or of two; people of train, val and test differ.
@@ -15,6 +18,8 @@ from PIL import Image, ImageDraw, ImageEnhance
 
 PEOPLE, PICTURES, PAIRS = 64, 4, 12
 SIZE, SCALE = 64, 4
+UNKNOWN = 4
+"""People of test who are not in staff.csv: the last ones."""
 SPLITS = ("train",) * 40 + ("val",) * 10 + ("test",) * 14
 
 
@@ -71,9 +76,18 @@ def main(folder: Path) -> None:
             rows.append([*names, "yes" if other == number else "no", split])
     with (folder / "pairs.csv").open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([["photo_a", "photo_b", "same", "split"], *rows])
+    every = [[f"pictures/{who:02}_{view}.png", f"p{who:02}", SPLITS[who]] for who in range(PEOPLE) for view in range(PICTURES)]
+    test = [(row[:2], place % PICTURES) for place, row in enumerate(every) if row[2] == "test"]
+    for name, columns, lines in (
+        ("people", ["photo", "person", "split"], every),
+        ("staff", ["photo", "person"], [row for row, view in test if view < 2 and row[1] < f"p{PEOPLE - UNKNOWN}"]),
+        ("door", ["photo", "person"], [row for row, view in test if view >= 2]),
+    ):
+        with (folder / f"{name}.csv").open("w", encoding="utf-8", newline="") as file:
+            csv.writer(file).writerows([columns, *lines])
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="Draws people, and writes a table of pairs of their pictures.")
+    parser = argparse.ArgumentParser(description="Draws people, and writes tables of their pictures.")
     parser.add_argument("folder", type=Path, help="where to: made if it is not there")
     main(parser.parse_args().folder)

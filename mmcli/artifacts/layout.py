@@ -20,6 +20,7 @@ FOLDS = "folds"
 """Where the folds beside the root itself, which is the first, lie: each an artifacts root, by its number."""
 LEADERBOARD = "leaderboard"
 EVALUATION = "evaluation"
+GALLERIES = "galleries"
 SCHEMA = "schema.json"
 """In `PREPROCESS`: what the columns are."""
 TRADEOFF = "tradeoff.json"
@@ -131,6 +132,15 @@ def fusions(root: Path) -> list[str]:
 def fusion_names(root: Path) -> list[str]:
     """The names of all fusions, complete or not, sorted."""
     return [path.relative_to(root).as_posix() for path in _folders(root / "fusions", "*")]
+
+
+def gallery(name: str) -> str:
+    return f"{GALLERIES}/{name}"
+
+
+def galleries(root: Path) -> list[str]:
+    """The names of all galleries, complete or not, sorted."""
+    return [path.name for path in _folders(root / GALLERIES, "*")]
 
 
 def _literal(name: str) -> str:

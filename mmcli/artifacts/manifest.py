@@ -189,18 +189,34 @@ class _ScoresOfFolded(_Scores):
     out_of_fold: dict[str, Any]
 
 
+class _OfGallery(_Shape):
+    model: str
+    width: int = Field(ge=1)
+    tables: list[str]
+    columns: list[str]
+    removed: list[str]
+    index: bool
+
+
+class _FiguresOfGallery(_Shape):
+    rows: int = Field(ge=0)
+    names: int = Field(ge=0)
+
+
 CONFIGS: Mapping[str, type[_Shape]] = {
     "preprocess": _OfPreprocess,
     "encoder": _OfEncoder,
     "fusion": _OfFusion,
     "folded": _OfFolded,
     "optimized": _OfOptimized,
+    "gallery": _OfGallery,
 }
 METRICS: Mapping[str, type[_Shape]] = {
     "encoder": _ScoresOfEncoder,
     "fusion": _Scores,
     "folded": _ScoresOfFolded,
     "optimized": _OfTuned,
+    "gallery": _FiguresOfGallery,
 }
 
 

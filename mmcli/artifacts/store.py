@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -242,7 +243,7 @@ def writing(
         made["parts"] = _parts(draft, manifest.lasting(made["files"]))
         made["seconds"] = round(time.time() - started, 3)
         made["created"] = time.strftime("%Y-%m-%dT%H:%M:%S%z")
-        made["versions"] = _versions()
+        made["versions"] = dict(_versions())
         made["seal"] = manifest.seal(made)
         write_atomic(partial / MANIFEST, json.dumps(made, ensure_ascii=False, indent=1).encode())
         placing.replace(final)
@@ -374,6 +375,7 @@ def _parts(draft: Draft, lasting: Mapping[str, str]) -> dict[str, str]:
     }
 
 
+@cache
 def _versions() -> dict[str, str]:
     from importlib.metadata import version
 

@@ -22,6 +22,8 @@ COMMANDS = (
     "optimize",
     "evaluate",
     "predict",
+    "enrol",
+    "search",
     "export",
     "status",
     "config",

@@ -36,7 +36,11 @@ def _columns(ctx: typer.Context) -> Found:
     from mmcli.errors import MmcliError
     from mmcli.tables.reading import open_table
 
-    words = [ctx.params.get("table"), *ctx.args]  # a flag that still wants its value ends the parsing: words are left over
+    words = [
+        ctx.params.get("table"),
+        *(ctx.params.get("tables") or ()),
+        *ctx.args,
+    ]  # a flag that still wants its value ends the parsing: words are left over
     paths = [Path(word) for word in words if word is not None and Path(word).is_file()]
     try:
         table = open_table(paths[0], ctx.params.get("encoding"), ctx.params.get("delimiter")) if paths else None

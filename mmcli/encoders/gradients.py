@@ -56,7 +56,7 @@ class Gradients(Encoder):
         if self.config.pixels:
             blocks.append(grey_pixels(signal.values, self.config.pixels))
         pooled = torch.cat(blocks, 1)
-        return pooled, pooled[:, None], torch.ones(len(pooled), 1, dtype=torch.bool, device=pooled.device)
+        return pooled, pooled[:, None], torch.ones(pooled.shape[0], 1, dtype=torch.bool, device=pooled.device)
 
     def _edges(self, grey_BHW: Tensor) -> Tensor:
         """[B, cells² directions]."""
@@ -67,7 +67,7 @@ class Gradients(Encoder):
         place = torch.atan2(down, across).remainder(math.pi) / math.pi * count
         low = place.floor()
         share, first = place - low, low.long() % count
-        each = grey_BHW.new_zeros(len(grey_BHW), count, *grey_BHW.shape[1:])
+        each = grey_BHW.new_zeros(grey_BHW.shape[0], count, *grey_BHW.shape[1:])
         each.scatter_(1, first[:, None], (strength * (1 - share))[:, None])
         each.scatter_add_(1, ((first + 1) % count)[:, None], (strength * share)[:, None])
         histograms = F.adaptive_avg_pool2d(each, cells)

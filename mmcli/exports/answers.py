@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from mmcli.exports.lookup import as_lists
 from mmcli.exports.writing import Written, best, ctc_log_probability
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -17,8 +18,10 @@ Answers = dict[str, list[Any]]
 
 
 def decode(about: Mapping[str, Any], outputs: Array, steps: Array | None = None) -> Answers:
-    """The prediction columns of outputs [B, num_outputs]; or of texts [B, T, V], with `steps` [B] of each row."""
+    """The prediction columns of outputs [B, num_outputs], vectors as lists; of texts [B, T, V], with `steps` of each row."""
     task = about["task"]
+    if task["link"] == "embedding":
+        return {f"{about['target']}_embedding": as_lists(outputs)}
     if steps is not None:
         return {f"{about['target']}_predicted{suffix}": cells for suffix, cells in _texts(task, outputs, steps).items()}
     of = {"softmax": _classes, "sigmoid": _labels, "identity": _numbers}[task["link"]]

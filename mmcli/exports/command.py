@@ -11,7 +11,7 @@ from typing import TextIO
 
 import numpy as np
 
-from mmcli.exports import tables
+from mmcli.exports import lookup, tables
 from mmcli.exports.graph import OUTPUTS, STEPS, Model, read_tensors
 from mmcli.exports.tables import Table, TableError
 from mmcli.exports.writing import best
@@ -25,16 +25,19 @@ def main(folder: Path, arguments: Sequence[str] | None = None) -> int:
     options = _parser(folder).parse_args(arguments)
     try:
         model = Model(folder, options.threads)
-        if options.beam and (options.beam < 0 or not model.beam):
-            return _failed(f"--beam {options.beam}: " + ("1 or more" if model.beam else "this model follows no beam"))
+        _refuse(model, options)
         model.beam = options.beam or model.beam
+        held = None if options.gallery is None else lookup.Gallery(options.gallery, model.about)
+        if options.compare or options.find:
+            return _of_files(model, held, options)
         if options.table is None:
             return check(model)
         if model.about["only_tensors"]:
             return _failed(f"this model takes no tables, only tensors: {model.about['only_tensors']}")
         model.prepare()
         table = tables.open_table(options.table, options.encoding, options.delimiter)
-        return predict(model, table, options.output, options.media_root or str(table.path.parent))
+        least = model.about["task"].get("threshold", 0.0) if options.threshold is None else options.threshold
+        return predict(model, table, options.output, options.media_root or str(table.path.parent), held, least)
     except ImportError as error:
         return _failed(f"{error}: this model needs it; pip install what README.md names")
     except (TableError, OSError) as error:
@@ -52,10 +55,69 @@ def _parser(folder: Path) -> argparse.ArgumentParser:
     parser.add_argument("--delimiter", default="", help="of the table (default: the one that parts its header)")
     parser.add_argument("--beam", type=int, default=0, help="texts followed at once while writing (default: as trained)")
     parser.add_argument("--threads", type=int, default=0, help="to compute with (default: one a core)")
+    of = "of a model that gives vectors: "
+    parser.add_argument(
+        "--gallery", type=Path, help=f"{of}name rows by it; an .npz by mmcli export --gallery NAME --format npz"
+    )
+    parser.add_argument(
+        "--threshold", type=float, help="similarity from which on a name is accepted (default: the model's own)"
+    )
+    parser.add_argument("--compare", nargs=2, metavar="FILE", help=f"{of}how alike two files are")
+    parser.add_argument("--find", metavar="FILE", help=f"{of}the most alike rows of the --gallery")
+    parser.add_argument("-k", type=int, default=5, help="how many of them (default: 5)")
+    parser.add_argument("--column", help="which column the files are of, where the model looks at several")
     return parser
 
 
-def predict(model: Model, table: Table, output: Path | None, media_root: str) -> int:
+def _refuse(model: Model, options: argparse.Namespace) -> None:
+    """Raises TableError where the model cannot do what is asked, or something is missing for it."""
+    wanted = [name for name in ("gallery", "compare", "find") if getattr(options, name) is not None]
+    if wanted and model.about["task"]["link"] != "embedding":
+        raise TableError(f"--{wanted[0]}: this model gives no vectors to compare")
+    if options.beam and (options.beam < 0 or not model.beam):
+        raise TableError(f"--beam {options.beam}: " + ("1 or more" if model.beam else "this model follows no beam"))
+    if options.find and options.gallery is None:
+        raise TableError("--find looks in a gallery: name it with --gallery")
+    if options.gallery is not None and options.table is None and not options.find:
+        raise TableError("--gallery: name a table too, or --find FILE")
+    if (options.compare or options.find) and options.table is not None:
+        raise TableError("both a table and files: leave one out")
+
+
+def _of_files(model: Model, held: lookup.Gallery | None, options: argparse.Namespace) -> int:
+    """Tells how alike two files are, or which rows of the gallery are most like one."""
+    if model.about["only_tensors"]:
+        return _failed(f"this model takes no files, only tensors: {model.about['only_tensors']}")
+    column = model.columns[0] if options.column is None and len(model.columns) == 1 else options.column
+    if column not in model.columns:
+        raise TableError(f"--column: which of {', '.join(model.columns)} the files are of")
+    model.prepare()
+    files = options.compare or [options.find]
+    cells = {name: files if name == column else [None] * len(files) for name in model.columns}
+    outputs, rejects = model.outputs(cells, options.media_root or ".", 1)
+    if rejects:
+        raise TableError(f"{rejects[0][2]}: {rejects[0][3]}")
+    vectors = lookup.units(outputs[OUTPUTS])
+    least = model.about["task"]["threshold"] if options.threshold is None else options.threshold
+    if held is None:
+        alike = float(vectors[0] @ vectors[1])
+        print(f"similarity {alike:.4f}: {'the same' if alike >= least else 'not the same'} (from {least:.4f} on)")  # noqa: T201
+        return 0
+    rows, found = held.nearest(vectors, options.k)
+    for row, alike in zip(rows[0].tolist(), found[0].tolist(), strict=True):
+        said = "accepted" if alike >= least else "not accepted"
+        print(f"{held.ids[row]}  {held.names[row]}  {alike:.4f}  {said}")  # noqa: T201 - a script
+    return 0
+
+
+def predict(
+    model: Model,
+    table: Table,
+    output: Path | None,
+    media_root: str,
+    held: lookup.Gallery | None = None,
+    least: float = 0.0,
+) -> int:
     """Every row of the table with its prediction, in order; what could not be read is told on standard error."""
     missing = [column for column in model.columns if column not in table.columns]
     if len(missing) == len(model.columns):
@@ -72,7 +134,11 @@ def predict(model: Model, table: Table, output: Path | None, media_root: str) ->
             outputs, rejects = model.outputs(wanted_cells, media_root, rows + 1)
             for row, column, cell, why in rejects:
                 _say(f"row {row}, column {column!r}, {cell!r}: {why}")
-            everything = {**told, **model.answers(outputs, model.written(outputs))}  # blanks and all
+            made = model.answers(outputs, model.written(outputs))
+            if held is not None:
+                named = held.decode(outputs[OUTPUTS], model.here, least)
+                made = {f"{model.about['target']}_predicted{name}": own for name, own in named.items()}
+            everything = {**told, **made}  # blanks and all
             header = [list(everything)] if not rows else []
             tables.write(file, [*header, *zip(*everything.values(), strict=True)], _delimiter(output, table))
             rows, rejected = rows + len(batch), rejected + len(rejects)

@@ -39,6 +39,8 @@ class Model:
         self._pieces: dict[str, list[bytes]] = {}
         self.remarks: dict[str, Counter[str]] = {}
         """Column -> what was done to how many cells."""
+        self.here: Array = np.zeros(0, dtype=np.bool_)
+        """Of the rows that came last: of which anything is there."""
 
     def prepare(self) -> None:
         """Sets up what makes tensors of cells.
@@ -69,6 +71,7 @@ class Model:
         as absent."""
         rejects: list[Reject] = []
         made = {name: self._input(members, cells, media_root, first, rejects) for name, members in self._members.items()}
+        self.here = np.any([own.present for own in made.values()], axis=0)
         fed: dict[str, Array] = {}
         for name, own in self.about["encoders"].items():
             signal = made[own["input"]]

@@ -1,8 +1,9 @@
 """A fused model as a function of plain tensors, for programs that do not know mmcli: ONNX, torch.export, AOTInductor.
 
 The tensors of each encoder are named `<encoder>.values`, `.present` and, where its signal is ragged or timed, `.lengths` and
-`.times`; batch size and lengths are free. The answer is `outputs` [B, num_outputs], as the PyTorch model gives them; of texts
-read step by step `outputs` [B, T, V], log-probabilities, and `steps` [B], how many are each row's own.
+`.times`; batch size and lengths are free. The answer is `outputs` [B, num_outputs], as the PyTorch model gives them; vectors to
+compare, [B, D] of length one, by themselves; of texts read step by step `outputs` [B, T, V], log-probabilities, and `steps`
+[B], how many are each row's own.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from mmcli.pretrained.hub import need
 from mmcli.signals import Column, Signal
 from mmcli.text.lattice import Padded, Search, padded
 from mmcli.text.writing import Writing
+from mmcli.vectors.embedded import Embedded
 
 Array = np.ndarray[Any, np.dtype[Any]]
 OUTPUTS, STEPS = "outputs", "steps"
@@ -47,15 +49,21 @@ class Flat(nn.Module):
     def forward(self, *tensors: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         left = iter(tensors)
         signals = {name: Signal(**{field: next(left) for field in own}) for name, own in self.fields.items()}
-        outputs = self.network(signals).outputs
+        outputs = given(self.network(signals).outputs)
         if isinstance(outputs, Padded):
             return outputs.values.float(), outputs.lengths
         numbers: Tensor = outputs.float()
         return numbers
 
 
+def given(outputs: Any) -> Any:
+    """What a graph gives of outputs: of vectors to compare the rows' own, without those that they are held against."""
+    return outputs.values if isinstance(outputs, Embedded) else outputs
+
+
 def answers(outputs: Any) -> dict[str, Tensor]:
     """Outputs as a graph gives them, by name; of texts that are written the log-probability of each [B]."""
+    outputs = given(outputs)
     if isinstance(outputs, Writing):
         return {OUTPUTS: torch.tensor([nbest[0].log_prob for nbest in outputs.nbests()])}
     if not isinstance(outputs, Column):
@@ -65,13 +73,19 @@ def answers(outputs: Any) -> dict[str, Tensor]:
 
 
 def why_no_graph(network: FusedModel) -> str:
-    """Why a model cannot be one graph, in words; empty where it may."""
-    if network.task.outputs.decides:
-        return ""
+    """Why a graph cannot stand for a model, in words; empty where it may."""
+    if network.task.gives_embeddings and not network.task.aligns_columns:
+        return f"{network.task.outputs.words} need a gallery, which a graph has not"
+    return why_not_traced(network)
+
+
+def why_not_traced(network: FusedModel) -> str:
+    """Why what a model computes of its inputs cannot be one graph, in words; empty where it may. Of vectors to compare it gives
+    those of the rows: who is enrolled is looked up elsewhere."""
     if network.task.aligns_columns:
         return f"{network.task.outputs.words} is not one answer to a row"
-    if network.task.gives_embeddings:
-        return f"{network.task.outputs.words} need a gallery, which a graph has not"
+    if network.task.outputs.decides or network.task.gives_embeddings:
+        return ""
     heads = network.fusion_head.each if isinstance(network.fusion_head, AveragedHeads) else [network.fusion_head]
     if not all(own.head.reads_steps for own in heads):
         return f"{network.task.outputs.words} that are not read step by step (--head ctc) take a search, which a graph has not"
@@ -115,7 +129,7 @@ def exported(network: FusedModel, signals: Mapping[str, Signal]) -> torch.export
         ConfigError: it cannot be one graph.
         RuntimeError: something in it cannot be traced.
     """
-    if why := why_no_graph(network):
+    if why := why_not_traced(network):
         raise ConfigError(f"the model cannot be one graph: {why}", "Use it by mmcli predict, or mmcli.load in Python.")
     return traced(Flat(network.eval(), fields_of(signals)), signals)[0]
 
@@ -189,6 +203,7 @@ def hold(said: str, found: Tensor, wanted: Tensor, exact: bool) -> None:
 
 def _numbers(outputs: Any) -> Tensor:
     """All that outputs hold, in float32, on the host."""
+    outputs = given(outputs)
     return (outputs.values if isinstance(outputs, Column) else outputs).float().cpu()
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import torch
 from torch import Tensor
 
 from mmcli import registry
@@ -58,6 +59,22 @@ class Prediction:
     def frame(self) -> pd.DataFrame:
         """The rows with the prediction columns, which replace those of the same name."""
         return self.rows.assign(**{name: pd.array(cells, dtype=None) for name, cells in self.columns.items()})
+
+
+@dataclass(frozen=True)
+class Read:
+    """Some rows as a model takes them."""
+
+    rows: pd.DataFrame
+    columns: dict[str, Column]
+    """By input."""
+    rejects: list[tuple[int, str, str, str]]
+    remarks: dict[str, Counter[str]]
+
+    @property
+    def here(self) -> Tensor:
+        """bool [n]: the rows of which anything is there."""
+        return torch.stack([own.present.cpu() for own in self.columns.values()]).any(0)
 
 
 class Model:
@@ -178,21 +195,21 @@ class Model:
         allow_missing: bool = True,
         nbest: int = 1,
         clock: Clock | None = None,
+        decode: Callable[[Any, Tensor], dict[str, list[Any]]] | None = None,
     ) -> Iterator[Prediction]:
         """Predictions for consecutive parts of a table, in bounded memory; beside them, where asked for, the columns' weights,
         prediction sets (classes, or the ends of an interval), the fused features as lists of numbers, the `nbest` likeliest
-        answers, and, by a `clock`, when each word is said.
+        answers, and, by a `clock`, when each word is said. `decode` says what answers are called of outputs, and of which rows
+        anything is there; by default the task.
 
         Raises:
             DataError: most files of a column are not there, and that is not allowed.
         """
-        there = {} if allow_missing else {name: FilesThere(name) for name in self.columns}
-        for chunk in chunks:
-            columns, rejects, remarks = self._columns(chunk, media_root, there)
-            for files in there.values():
-                files.check()
+        for read in self.read_chunks(chunks, media_root, allow_missing):
+            chunk, columns = read.rows, read.columns
             outputs, weights, features = self._forward(columns, whole=explain or embeddings)
-            decoded = {self.target + "_predicted" + name: cells for name, cells in self.task.decode(outputs).items()}
+            named = self.task.decode(outputs) if decode is None else decode(outputs, read.here)
+            decoded = {self.target + "_predicted" + name: cells for name, cells in named.items()}
             if self.task.compares_columns and len(self.network.encoders) < len(self.network.names):
                 alike = likeness(self.network, columns, self.compute)
                 decoded[f"{self.target}_predicted_cosine"] = [round(value, 6) for value in alike.tolist()]
@@ -211,7 +228,20 @@ class Model:
                 for name, own in zip(self.network.names, weights.T, strict=True):
                     decoded[f"{self.target}_weight_{name}"] = [round(value, 6) for value in own.tolist()]
             words = [] if clock is None else clock.words(outputs, columns)
-            yield Prediction(chunk, decoded, rejects, outputs, words, remarks)
+            yield Prediction(chunk, decoded, read.rejects, outputs, words, read.remarks)
+
+    def read_chunks(self, chunks: Iterator[pd.DataFrame], media_root: str, allow_missing: bool = True) -> Iterator[Read]:
+        """Consecutive parts of a table as the model takes them.
+
+        Raises:
+            DataError: most files of a column are not there, and that is not allowed.
+        """
+        there = {} if allow_missing else {name: FilesThere(name) for name in self.columns}
+        for chunk in chunks:
+            columns, rejects, remarks = self._columns(chunk, media_root, there)
+            for files in there.values():
+                files.check()
+            yield Read(chunk, columns, rejects, remarks)
         for files in there.values():
             files.check(at_end=True)
 
@@ -233,6 +263,10 @@ class Model:
         outputs = self._forward(self._columns(chunk, media_root)[0], whole=False)[0]
         found: tuple[Tensor, Tensor] = outputs.of([self.task.columns.index(name) for name in columns])  # type: ignore[attr-defined]
         return found
+
+    def outputs(self, columns: Mapping[str, Source]) -> Any:
+        """What the model answers to rows that it has read, of the task's kind."""
+        return self._forward(columns, whole=False)[0]
 
     def _forward(self, columns: Mapping[str, Source], whole: bool) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Outputs; and, where the whole is wanted, the columns' weights, if there are any, and the fused features."""

@@ -56,6 +56,14 @@ def require_fused(root: Path) -> None:
         )
 
 
+def require_gallery(root: Path, name: str) -> None:
+    """Raises ArtifactError where there is no gallery of that name under a root, complete or not, naming those there are."""
+    known = layout.galleries(root)
+    if name not in known:
+        there = f"There are: {', '.join(known)}." if known else f"Make it: mmcli enrol TABLE --gallery {name}"
+        raise ArtifactError(f"there is no gallery {name!r} in {root}", there)
+
+
 def check_roles(path: Path, encoding: str | None, delimiter: str | None, roles: Roles, time: str | None = None) -> None:
     """Raises an error that names all that is wrong with `roles` by the header of the table at `path`."""
     from mmcli.tables.reading import open_table

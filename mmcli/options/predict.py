@@ -10,6 +10,7 @@ from mmcli.errors import ConfigError
 from mmcli.options.columns import AllowMissing, Delimiter, Encoding, MediaRoot
 from mmcli.options.common import Common
 from mmcli.options.flags import Flag
+from mmcli.options.gallery import gallery_name
 
 ModelFolder = Annotated[
     Path | None,
@@ -68,6 +69,25 @@ class Options:
             show_default=False,
         ),
     ] = None
+    gallery: Annotated[
+        str | None,
+        Flag(
+            "--gallery",
+            "Of identities: the name among those enrolled there (mmcli enrol), not among the train rows.",
+            metavar="NAME",
+            parse=gallery_name,
+        ),
+    ] = None
+    threshold: Annotated[
+        float | None,
+        Flag(
+            "--threshold",
+            "With --gallery: from which similarity on a name is accepted. Default: as val settled it.",
+            min=-1,
+            max=1,
+            show_default=False,
+        ),
+    ] = None
     raw: Annotated[
         bool, Flag("--raw", "Leave cells of a CSV that a spreadsheet would run as formulas without an apostrophe.")
     ] = False
@@ -84,5 +104,7 @@ class Options:
         """
         if self.words == self.output:
             raise ConfigError(f"--words and -o would both write {self.output}", "Choose another name.")
+        if self.threshold is not None and self.gallery is None:
+            raise ConfigError("--threshold goes with --gallery", "Name the gallery.")
         if str(self.output) == "-" and common.json:
             raise ConfigError("--json and -o - would both write to standard output", "Leave one out.")

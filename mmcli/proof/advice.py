@@ -32,18 +32,15 @@ def advice(
     root: Path,
     compared: bool = False,
 ) -> list[Advice]:
-    """The most worthwhile first. Of vectors that are `compared`, neither `optimize` nor `export` takes a model."""
+    """The most worthwhile first. Models of vectors that are `compared` are not advised to be optimized."""
     at = "" if root == Path("artifacts") else f" -a {shlex.quote(str(root))}"
     found = [*_of_gains(summary), *_of_rows(summary, classes, rows, rejects)]
     if not optimized and not compared:
         found.append(Advice("Make it more accurate, calibrate it, make it faster:", f"mmcli optimize{at}"))
     found.append(Advice("Predict rows that have no answer yet:", f"mmcli predict NEW.csv -o predictions.csv{at}"))
     if compared:
-        found.append(
-            Advice(f"Take the model to where it is used: copy {root} there, and use it by mmcli predict or mmcli.load.")
-        )
-    else:
-        found.append(Advice("Take the model to where it is used:", f"mmcli export --to exported{at}"))
+        found.append(Advice("Look among others than the train rows:", f"mmcli enrol TABLE --gallery NAME{at}"))
+    found.append(Advice("Take the model to where it is used:", f"mmcli export --to exported{at}"))
     return found
 
 

@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import TextIO
+from typing import Any
 
 import pandas as pd
+from torch import Tensor
 
 from mmcli.errors import ConfigError, DataError
-from mmcli.models import predictor, runners
+from mmcli.models import gallery, predictor, runners
 from mmcli.models.predictor import Model
 from mmcli.models.timing import Words
 from mmcli.options.predict import Options
 from mmcli.stages import Context, Outcome, say_of_table
 from mmcli.tables.finding import STDIN
-from mmcli.tables.formulas import guarded
 from mmcli.tables.reading import Rows, Table, open_table
+from mmcli.tables.rejected import Rejects
 from mmcli.tables.source import called
 from mmcli.tables.writing import SUFFIXES, CsvWriter, Writer, writer
+
+Decode = Callable[[Any, Tensor], dict[str, list[Any]]]
+"""What answers are called of a model's outputs, and of which rows anything is there."""
 
 
 def run(path: Path, options: Options, context: Context) -> Outcome:
@@ -36,7 +40,7 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
     _check_output(path, options.output)
     table = open_table(path, options.encoding, options.delimiter)
     say_of_table(table, context)
-    loaded = predictor.load(options.model or context.root, context.device, context.precision, context.threads)
+    loaded, decode = _loaded(options, context)
     missing = loaded.require_inputs(table.columns, called(path), context.console.warn)
     way = loaded.artifact.config.get("way", runners.TORCH)
     by = f"run as {way}" if way != runners.TORCH and not (options.embeddings or options.explain) else f"on {loaded.compute}"
@@ -50,8 +54,8 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
         return Outcome({"model": loaded.artifact.name, "absent": missing}, "")
     started = time.monotonic()
     name = Path("predictions.csv") if options.output == STDIN else options.output
-    rejects = _Rejects(name.with_name(f"{name.stem}.rejects.csv"), options.raw)
-    rows, remarks, replaced, formulas = _predict(table, loaded, options, rejects, words)
+    rejects = Rejects(name.with_name(f"{name.stem}.rejects.csv"), options.raw)
+    rows, remarks, replaced, formulas = _predict(table, loaded, options, rejects, words, decode)
     if words is not None and words.without:
         context.console.warn(
             f"{words.without:,} rows have no sound: their words are read off another column and have no times, the first: row "
@@ -82,6 +86,22 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
     return Outcome(
         {**data, "absent": missing, "replaced": replaced}, "" if options.output == STDIN else f"look at {options.output}"
     )
+
+
+def _loaded(options: Options, context: Context) -> tuple[Model, Decode | None]:
+    """The model; and, where a gallery is to be looked in, what makes answers by it.
+
+    Raises:
+        ArtifactError: there is no such model or gallery, or the two are not of each other.
+        DataError: the gallery is empty.
+    """
+    compute = (context.device, context.precision, context.threads)
+    if options.gallery is None:
+        return predictor.load(options.model or context.root, *compute), None
+    held, loaded = gallery.with_model(context.root, options.gallery, options.model, compute)
+    held.require_rows()
+    context.console.note(f"{held.name}: {len(held.rows):,} rows of {held.artifact.metrics['names']:,} names")
+    return loaded, partial(held.decode, threshold=options.threshold)
 
 
 def _check_output(path: Path, output: Path) -> None:
@@ -124,7 +144,7 @@ def _check_wishes(loaded: Model, options: Options) -> None:
 
 
 def _predict(
-    table: Table, loaded: Model, options: Options, rejects: _Rejects, words: Words | None
+    table: Table, loaded: Model, options: Options, rejects: Rejects, words: Words | None, decode: Decode | None
 ) -> tuple[int, dict[str, Counter[str]], list[str], int]:
     """In chunks, into a file that takes its name when it is whole; gives the number of rows, what was done to cells, which
     columns of the table were replaced, and how many cells were guarded as they were written."""
@@ -144,6 +164,7 @@ def _predict(
             allow_missing=options.allow_missing,
             nbest=options.nbest,
             clock=words.clock if words else None,
+            decode=decode,
         ):
             part = parts.pop()
             out.write(part, prediction.columns)
@@ -188,37 +209,3 @@ def _opened(output: Path, table: Table, raw: bool) -> tuple[Writer, Path | None]
     temporary = output.with_name(f".{output.name}.partial")
     output.parent.mkdir(parents=True, exist_ok=True)
     return writer(temporary, output.suffix.lower(), table, raw), temporary
-
-
-class _Rejects:
-    """What could not be read, written as it comes: a file beside the predictions, there only if there is any."""
-
-    def __init__(self, path: Path, raw: bool) -> None:
-        self.path = path
-        self._raw = raw
-        self.first: tuple[int, str, str, str] | None = None
-        self.count = 0
-        self._temporary = path.with_name(f".{path.name}.partial")
-        self._file: TextIO | None = None
-
-    def write(self, rejects: Sequence[tuple[int, str, str, str]]) -> None:
-        if not rejects:
-            return
-        if self._file is None:
-            self.first = rejects[0]
-            self._file = self._temporary.open("w", encoding="utf-8", newline="")
-            csv.writer(self._file, lineterminator="\n").writerow(("row", "column", "path", "reason"))
-        safe = rejects if self._raw else [(row, *map(guarded, cells)) for row, *cells in rejects]
-        csv.writer(self._file, lineterminator="\n").writerows(safe)
-        self.count += len(rejects)
-
-    def close(self, keep: bool) -> None:
-        """Gives the file its name, or takes it away; one of an earlier call goes."""
-        if self._file is not None:
-            self._file.close()
-        if self._file is not None and keep:
-            self._temporary.replace(self.path)
-        else:
-            self._temporary.unlink(missing_ok=True)
-            if keep:
-                self.path.unlink(missing_ok=True)

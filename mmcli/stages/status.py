@@ -55,6 +55,7 @@ def _names(root: Path) -> list[str]:
     names = [layout.PREPROCESS]
     names += [*layout.encoder_names(root), layout.BASELINES, *layout.fusion_names(root)]
     names += [layout.LEADERBOARD, layout.FOLDED, layout.OPTIMIZED, layout.EVALUATION]
+    names += [layout.gallery(name) for name in layout.galleries(root)]
     partial = {p.relative_to(root).as_posix() for p in root.glob("**/.*.partial")} if root.is_dir() else set()
     unfinished = {path.replace("/.", "/").removeprefix(".").removesuffix(".partial") for path in partial}
     return [*dict.fromkeys([*(n for n in names if (root / n).exists()), *sorted(unfinished)])]
@@ -64,7 +65,7 @@ def _state(above: Path, called: str) -> dict[str, Any]:
     """Of an artifact as the root above calls it: one of a fold lies in that fold's root."""
     number, name = layout.in_fold(called)
     root = layout.fold(above, number)
-    kind = {"encoders": "encoder", "fusions": "fusion"}.get(name.partition("/")[0], name)
+    kind = {"encoders": "encoder", "fusions": "fusion", layout.GALLERIES: "gallery"}.get(name.partition("/")[0], name)
     blank = {"name": called, "score": "", "made": "", "metrics": {}}
     if not store.exists(root, name):
         return {**blank, "state": UNFINISHED}
@@ -77,7 +78,8 @@ def _state(above: Path, called: str) -> dict[str, Any]:
         return {**blank, "state": f"{DAMAGED}: {error}".splitlines()[0]}
     state = f"{STALE}: {parent} has changed" if parent else COMPLETE
     made = str(artifact.manifest["created"])[:19].replace("T", " ")
-    return {"name": called, "state": state, "score": score, "made": made, "metrics": artifact.metrics}
+    told = {"name": called, "state": state, "score": score, "made": made, "metrics": artifact.metrics}
+    return {**told, "command": artifact.manifest["command"]} if kind == "gallery" else told
 
 
 def _score(artifact: Artifact) -> str:
@@ -86,6 +88,8 @@ def _score(artifact: Artifact) -> str:
         return f"val {metrics['primary_metric']} {shown(metrics['val'][metrics['primary_metric']])}"
     if artifact.manifest["kind"] == "preprocess":
         return f"{metrics['train']:,} train, {metrics['val']:,} val, {metrics['test']:,} test rows"
+    if artifact.manifest["kind"] == "gallery":
+        return f"{metrics['rows']:,} rows of {metrics['names']:,} names"
     if artifact.manifest["kind"] == "evaluation":
         name, score = next(iter(metrics["test"].items()))
         return f"test {name} {shown(score['value'])} [{shown(score['low'])}, {shown(score['high'])}]"
@@ -128,4 +132,9 @@ def _next(found: list[dict[str, Any]], untrained: list[str], optimized: bool) ->
     ):
         if folder not in fresh:
             return command
-    return "mmcli predict TABLE -o predictions.csv"
+    held = [entry for entry in found if entry["name"].startswith(f"{layout.GALLERIES}/")]
+    for entry in held:
+        if entry["state"].startswith(STALE):
+            return f"{entry['command']} --force"
+    look = ["--gallery", held[0]["name"].partition("/")[2]] if held else []
+    return shlex.join(["mmcli", "predict", "TABLE", *look, "-o", "predictions.csv"])

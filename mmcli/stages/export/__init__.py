@@ -23,6 +23,7 @@ from mmcli.stages import Context, Outcome
 from mmcli.stages.export.describing import ABOUT, DESCRIPTION, EXAMPLE, FILES, SCRIPT, about, as_json, description
 from mmcli.stages.export.standalone import FOLDERS, take_out, why_not, write_script
 from mmcli.text.writing import Writing
+from mmcli.vectors.embedded import Embedded
 
 ROWS = 8
 TOLERANCE = 1e-4
@@ -40,15 +41,15 @@ def run(options: Options, context: Context) -> Outcome:
     if options.to.exists() and any(options.to.iterdir()) and not (options.to / DESCRIPTION).exists() and not context.force:
         raise ConfigError(f"--to {options.to} holds other files", "Name an empty folder, or add --force.")
     loaded = predictor.load(options.model or context.root, "cpu", "float32")
-    _refuse(options.format, loaded)
-    context.console.note(f"export: {loaded.artifact.name} as {options.format}")
-    path = options.to / FILES[options.format]
+    _refuse(options.of_model, loaded)
+    context.console.note(f"export: {loaded.artifact.name} as {options.of_model}")
+    path = options.to / FILES[options.of_model]
     if context.dry_run:
         context.console.note(f"dry run: would write {path}")
         return Outcome({"model": loaded.artifact.name}, "mmcli export")
     near = next(folder for folder in options.to.absolute().parents if folder.exists())
     with tempfile.TemporaryDirectory(prefix=".export-", dir=near) as made:  # a refusal leaves nothing behind
-        error, reads_tables = _write(options.format, loaded, Path(made), context)
+        error, reads_tables = _write(options.of_model, loaded, Path(made), context)
         _put(Path(made), options.to)
     context.console.note(
         f"{path}: {path.stat().st_size / 1e6:.1f} MB; on {ROWS} real rows its outputs differ from PyTorch's by "
@@ -60,10 +61,10 @@ def run(options: Options, context: Context) -> Outcome:
             f"{SCRIPT} takes the likeliest unit of each step; mmcli predict searches by a beam with a language model, which was"
             " better on val: their texts may differ"
         )
-    if options.format == "onnx" and loaded.artifact.config.get("way") == runners.ONNX_INT8:
+    if options.of_model == "onnx" and loaded.artifact.config.get("way") == runners.ONNX_INT8:
         context.console.note(f"in float32; {loaded.artifact.name} runs it with int8 weights: --format onnx-int8 writes that")
     data = {"file": str(path), "model": loaded.artifact.name, "largest_difference": error, "rows": ROWS}
-    step = f"python {options.to / SCRIPT}" if options.format != "safetensors" else f"read {options.to / ABOUT}"
+    step = f"python {options.to / SCRIPT}" if options.of_model != "safetensors" else f"read {options.to / ABOUT}"
     return Outcome(data, step + (" TABLE.csv -o predictions.csv" if reads_tables else ""))
 
 
@@ -75,13 +76,15 @@ def _write(form: str, loaded: Model, folder: Path, context: Context) -> tuple[fl
     signals, wanted = _example(loaded, dataset)
     path = folder / FILES[form]
     found = _written(form, loaded, signals, path)
-    error = _difference(found, wanted)
+    error = _difference(graphs.given(found), graphs.given(wanted))
     if form != "onnx-int8" and not error <= TOLERANCE:
         raise MmcliError(
             f"{path.name} gives other outputs than PyTorch, by {error:.2g}", "Please report it; --format safetensors is exact."
         )
     tensors.save(folder / EXAMPLE, {**graphs.tensors_of(signals), **graphs.answers(wanted)})
     described = description(form, loaded, dataset, signals, error)
+    if isinstance(wanted, Embedded):
+        described["task"] |= {"threshold": float(wanted.threshold)}
     needs, whole = ["torch", "numpy", "safetensors"], False
     if form.startswith("onnx"):
         reason = why_not(loaded)
@@ -99,14 +102,15 @@ def _write(form: str, loaded: Model, folder: Path, context: Context) -> tuple[fl
 
 def _refuse(form: str, loaded: Model) -> None:
     """Raises ConfigError where the model cannot be written so."""
-    if loaded.task.gives_embeddings:
-        why = "its script finds no columns by others" if loaded.task.aligns_columns else "its graph has no gallery"
+    if loaded.task.aligns_columns:
         raise ConfigError(
-            f"a model whose answers are {loaded.task.outputs.words} cannot be exported yet: {why}",
+            f"a model whose answers are {loaded.task.outputs.words} cannot be exported yet: its script finds no columns by "
+            "others",
             "Use it by mmcli predict, or mmcli.load in Python.",
         )
-    why = writers.why_no_graphs(loaded.network) if form.startswith("onnx") else graphs.why_no_graph(loaded.network)
-    if why and form != "safetensors":
+    by_two = form.startswith("onnx") and writers.writes(loaded.network)
+    why = "" if form == "safetensors" or by_two else graphs.why_not_traced(loaded.network)
+    if why:
         raise ConfigError(f"--format {form}: {why}", "Use it by mmcli predict or mmcli.load; or --format safetensors.")
     if form == "torch-export" and not loaded.task.outputs.decides:
         raise ConfigError(

@@ -34,6 +34,7 @@ def description(form: str, loaded: Model, dataset: Dataset, signals: Mapping[str
     two = form.startswith("onnx") and writers.writes(loaded.network)
     return {
         "made_by": f"mmcli {__version__}",
+        "model": loaded.artifact.hash,
         "format": form,
         "file": FILES[form],
         **({"step": writers.STEP} if two else {}),
@@ -50,6 +51,8 @@ def description(form: str, loaded: Model, dataset: Dataset, signals: Mapping[str
 
 
 def _task(task: Any, names: list[str], network: FusedModel) -> dict[str, Any]:
+    if task.gives_embeddings:  # whose rows train had is nobody else's business
+        return {"kind": kind(task), "names": [], "state": {}, "link": "embedding"}
     own = {"kind": kind(task), "names": names, "state": task.state()}
     if task.outputs.decides:
         return {**own, "link": task.decision.link}
@@ -118,6 +121,12 @@ def about(form: str, found: Mapping[str, Any], needs: Sequence[str]) -> str:
             "  the next, with the keys and values of those before, log-probabilities. The loop between them, a beam, is in",
             "  `preprocessing/writing.py`; `task.search` says how wide, and how texts are ranked. Unit 0 is start and end.",
         ]
+    if found["task"]["link"] == "embedding":
+        lines += [
+            "- The answer is `outputs`, vectors of length one: two rows are as alike as their inner product. From",
+            "  `task.threshold` on, which val settled, one is taken for the other. Who is known is no part of the model:",
+            "  galleries come beside it.",
+        ]
     if form == "torch-export":
         lines += [
             "",
@@ -162,5 +171,18 @@ def _how_to_run(form: str, found: Mapping[str, Any], needs: str) -> list[str]:
         "standard error.",
         f"`python {SCRIPT} --help` lists the options; without a table it checks the rows of `{EXAMPLE}`.",
         *([jpegs] if "image" in columns.values() else []),
+        *(_how_to_look_up(check) if found["task"]["link"] == "embedding" else []),
         "",
+    ]
+
+
+def _how_to_look_up(script: str) -> list[str]:
+    return [
+        "",
+        "The predictions are the rows' vectors; with a gallery (`mmcli export --gallery NAME --format npz`) the name of the",
+        "most alike row in it. Or compare two files, or find one:",
+        "",
+        f"{script} TABLE.csv -o predictions.csv --gallery staff.npz",
+        f"{script} --compare one.png other.png",
+        f"{script} --find one.png --gallery staff.npz",
     ]

@@ -1,0 +1,72 @@
+"""What `enrol` is told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from mmcli.errors import ConfigError
+from mmcli.options.columns import COLUMNS, AllowMissing, Delimiter, Encoding, MediaRoot
+from mmcli.options.common import Common
+from mmcli.options.flags import Flag
+from mmcli.options.gallery import Gallery, IdColumn, OwnModel, SomeColumns
+from mmcli.tables.finding import STDIN, require_file
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What the command's flags say."""
+
+    gallery: Gallery
+    tables: Annotated[
+        tuple[Path, ...],
+        Flag("", "Tables of rows to keep: .csv, .tsv, .json, .jsonl, .parquet or .xlsx.", metavar="TABLE", show_default=False),
+    ] = ()
+    replace: Annotated[bool, Flag("--replace", "Rows whose id is there already take the place of those.")] = False
+    remove: Annotated[
+        tuple[str, ...],
+        Flag("--remove", "Take out the row of that id, or all rows of that name; without a table. Repeat.", metavar="ID"),
+    ] = ()
+    index: Annotated[
+        bool,
+        Flag("--index", "Make an index too, which searches many rows faster and may miss some: its recall is measured."),
+    ] = False
+    name: Annotated[
+        str | None,
+        Flag(
+            "--name",
+            "The column that says whom or what a row is of. Default: the target.",
+            metavar="COL",
+            panel=COLUMNS,
+            complete="columns",
+            show_default=False,
+        ),
+    ] = None
+    id: IdColumn = None
+    columns: SomeColumns = ()
+    model: OwnModel = None
+    allow_missing: AllowMissing = False
+    media_root: MediaRoot = None
+    encoding: Encoding = None
+    delimiter: Delimiter = None
+
+    def beside(self, common: Common) -> None:  # noqa: ARG002 - as all options are asked
+        """Looks at what the options say together.
+
+        Raises:
+            ConfigError: there is nothing to enrol, or both to enrol and to remove.
+            DataError: there is no such table.
+        """
+        if self.remove and (self.tables or self.replace or self.index):
+            raise ConfigError("--remove takes rows out, without a table, --replace or --index", "Do one, then the other.")
+        if not self.remove and not self.tables:
+            raise ConfigError("there is nothing to enrol", "Give a table, or --remove ID.")
+        if len(set(self.tables)) < len(self.tables):
+            raise ConfigError("a table is given twice", "Give each once.")
+        for table in self.tables:
+            if table == STDIN:
+                raise ConfigError(
+                    "- (standard input) will not do: a gallery names what it came from", "Save it as a file first."
+                )
+            require_file(table)

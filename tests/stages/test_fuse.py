@@ -67,11 +67,12 @@ def test_all_methods_on_one_leaderboard(root: Path) -> None:
     assert code == ExitCode.DONE, output
     found = board(root)
     rows = {row["name"]: row for row in found["rows"]}
-    methods = set(registry.parts("fusions")) - {"stacking", "compare"}
+    methods = set(registry.parts("fusions")) - {"stacking", "compare", "align"}
     assert {name for name, row in rows.items() if row["kind"] == "fused"} == methods
     assert rows["stacking"]["kind"] == rows["compare"]["kind"] == "refused"
     assert "mmcli train-encoder --folds 5" in rows["stacking"]["reason"]
     assert "--share image_b=image_a" in rows["compare"]["reason"]
+    assert "such methods go with --task contrastive" in rows["align"]["reason"]
     assert {row["name"] for row in found["rows"] if row["kind"] == "baseline"} == {"majority", "linear"}
     assert any(name.startswith("picture (cnn)") for name in rows)
     scores = [row["val"]["value"] for row in found["rows"] if row["val"]]

@@ -19,6 +19,7 @@ from mmcli.training.config import TrainingConfig
 from mmcli.training.data import Augment, Rows
 from mmcli.training.device import Compute
 from mmcli.training.job import Job, Step
+from mmcli.training.stopping import nothing_learnt
 
 MIXABLE = frozenset(["grid", "spectrogram", "clip"])
 """The kinds of signal that may be mixed with another row's."""
@@ -56,6 +57,8 @@ def job(
         folder=folder,
         label=label,
         learning_rates={f"encoder.{name}": rate for name, rate in network.encoder.learning_rates().items()},
+        watch=nothing_learnt(task, dataset.targets, dataset.splits, config),
+        watched="val is no better than for a constant",
     )
 
 

@@ -90,6 +90,8 @@ class Job:
     epoch that cannot be finished is cut short."""
     watch: Callable[[list[dict[str, float]]], bool] = field(default=lambda _: False)
     """Told the history after each epoch; True ends the training, the best epoch being kept."""
+    watched: str = ""
+    """What is said when that ends it; nothing where empty."""
 
     @property
     def module(self) -> nn.Module:

@@ -80,6 +80,8 @@ def train(job: Job, console: Console) -> Trained:
             progress.advance(state.said())
     if state.cut():
         console.note(f"{job.label}: its share of --time-budget was over after {position.epoch} of {config.epochs} epochs")
+    if job.watched and position.epoch < config.epochs and job.watch(position.history):
+        console.note(f"{job.label}: {job.watched} in {position.epoch} of {config.epochs} epochs: it ends here")
     return state.finish()
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mmcli.errors import ConfigError, unknown
 from mmcli.models.predictor import Model
+from mmcli.vectors.aligned import Aligned
 from mmcli.vectors.embedded import Embedded
 
 
@@ -61,6 +62,8 @@ def _some(chunks: Iterator[pd.DataFrame], columns: Sequence[str], whole: list[pd
 
 def vectors_of(outputs: Any) -> Tensor:
     """[N, D], of length one: those of rows, of what there is of each."""
+    if isinstance(outputs, Aligned):
+        return outputs.of(range(outputs.values.shape[1]))[0]
     assert isinstance(outputs, Embedded)
     return outputs.values
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -30,6 +31,19 @@ def _words(text: str) -> Path:
     if path.is_dir() if path.suffix else path.is_file():
         raise ConfigError(f"--words {path} is a {'folder' if path.suffix else 'file'} already", "Choose another name.")
     return path
+
+
+def _labels(text: str) -> list[str]:
+    found = [own.strip() for own in text.split(",") if own.strip()]
+    if len(found) < 2 or len(set(found)) < len(found):
+        raise ConfigError(f"--labels {text}: two at least, and none twice", 'Parted by commas: --labels "cat,dog"')
+    return found
+
+
+def _template(text: str) -> str:
+    if "{}" not in text:
+        raise ConfigError(f"--template {text!r} has no {{}} for the label", 'E.g. --template "a photo of {}"')
+    return text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +92,28 @@ class Options:
             parse=gallery_name,
         ),
     ] = None
+    labels: Annotated[
+        Sequence[str],
+        Flag(
+            "--labels",
+            "Of a model of columns that belong together: the label among these whose text is the most like a row. CAT,DOG,...",
+            metavar="LABELS",
+            parse=_labels,
+        ),
+    ] = ()
+    template: Annotated[
+        str,
+        Flag("--template", "With --labels: the text of a label, which stands where {} is.", metavar="TEXT", parse=_template),
+    ] = "{}"
+    label_column: Annotated[
+        str | None,
+        Flag(
+            "--label-column",
+            "With --labels: the column of texts that they are like. Default: the only one.",
+            metavar="COL",
+            show_default=False,
+        ),
+    ] = None
     threshold: Annotated[
         float | None,
         Flag(
@@ -104,6 +140,10 @@ class Options:
         """
         if self.words == self.output:
             raise ConfigError(f"--words and -o would both write {self.output}", "Choose another name.")
+        if self.labels and self.gallery is not None:
+            raise ConfigError("--labels and --gallery are two ways to name rows", "Leave one out.")
+        if not self.labels and (self.template != "{}" or self.label_column is not None):
+            raise ConfigError("--template and --label-column go with --labels", 'E.g. --labels "cat,dog"')
         if self.threshold is not None and self.gallery is None:
             raise ConfigError("--threshold goes with --gallery", "Name the gallery.")
         if str(self.output) == "-" and common.json:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from mmcli.errors import ConfigError, DataError
 from mmcli.models import gallery, predictor, runners
+from mmcli.models.labels import Labels
 from mmcli.models.predictor import Model
 from mmcli.models.timing import Words
 from mmcli.options.predict import Options
@@ -40,7 +41,7 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
     _check_output(path, options.output)
     table = open_table(path, options.encoding, options.delimiter)
     say_of_table(table, context)
-    loaded, decode = _loaded(options, context)
+    loaded, decode, besides = _loaded(options, context)
     missing = loaded.require_inputs(table.columns, called(path), context.console.warn)
     way = loaded.artifact.config.get("way", runners.TORCH)
     by = f"run as {way}" if way != runners.TORCH and not (options.embeddings or options.explain) else f"on {loaded.compute}"
@@ -55,7 +56,7 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
     started = time.monotonic()
     name = Path("predictions.csv") if options.output == STDIN else options.output
     rejects = Rejects(name.with_name(f"{name.stem}.rejects.csv"), options.raw)
-    rows, remarks, replaced, formulas = _predict(table, loaded, options, rejects, words, decode)
+    rows, remarks, replaced, formulas = _predict(table, loaded, options, rejects, words, decode, besides)
     if words is not None and words.without:
         context.console.warn(
             f"{words.without:,} rows have no sound: their words are read off another column and have no times, the first: row "
@@ -88,8 +89,9 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
     )
 
 
-def _loaded(options: Options, context: Context) -> tuple[Model, Decode | None]:
-    """The model; and, where a gallery is to be looked in, what makes answers by it.
+def _loaded(options: Options, context: Context) -> tuple[Model, Decode | None, str | None]:
+    """The model; where a gallery is to be looked in, or labels are told, what makes answers by it; and the column of the table
+    that is not looked at then.
 
     Raises:
         ArtifactError: there is no such model or gallery, or the two are not of each other.
@@ -97,11 +99,15 @@ def _loaded(options: Options, context: Context) -> tuple[Model, Decode | None]:
     """
     compute = (context.device, context.precision, context.threads)
     if options.gallery is None:
-        return predictor.load(options.model or context.root, *compute), None
+        loaded = predictor.load(options.model or context.root, *compute)
+        if not options.labels:
+            return loaded, None, None
+        told = Labels(loaded, options.labels, options.template, options.label_column)
+        return loaded, told.decode, told.column
     held, loaded = gallery.with_model(context.root, options.gallery, options.model, compute)
     held.require_rows()
     context.console.note(f"{held.name}: {len(held.rows):,} rows of {held.artifact.metrics['names']:,} names")
-    return loaded, partial(held.decode, threshold=options.threshold)
+    return loaded, partial(held.decode, threshold=options.threshold), None
 
 
 def _check_output(path: Path, output: Path) -> None:
@@ -144,7 +150,13 @@ def _check_wishes(loaded: Model, options: Options) -> None:
 
 
 def _predict(
-    table: Table, loaded: Model, options: Options, rejects: Rejects, words: Words | None, decode: Decode | None
+    table: Table,
+    loaded: Model,
+    options: Options,
+    rejects: Rejects,
+    words: Words | None,
+    decode: Decode | None,
+    besides: str | None,
 ) -> tuple[int, dict[str, Counter[str]], list[str], int]:
     """In chunks, into a file that takes its name when it is whole; gives the number of rows, what was done to cells, which
     columns of the table were replaced, and how many cells were guarded as they were written."""
@@ -156,7 +168,7 @@ def _predict(
         root = options.media_root or str(table.path.parent)
         parts = list[Rows]()
         for prediction in loaded.predict_chunks(
-            _texts(table, parts),
+            _texts(table, parts, besides),
             root,
             explain=options.explain,
             sets=options.sets,
@@ -194,11 +206,11 @@ def _predict(
     return rows, remarks, list(replaced), getattr(out, "guarded", 0)
 
 
-def _texts(table: Table, parts: list[Rows]) -> Iterator[pd.DataFrame]:
-    """The table's cells as text; what they come from is added to `parts`."""
+def _texts(table: Table, parts: list[Rows], besides: str | None) -> Iterator[pd.DataFrame]:
+    """The table's cells as text, without the column that is not looked at; what they come from is added to `parts`."""
     for part in table.parts():
         parts.append(part)
-        yield part.frame
+        yield part.frame if besides is None else part.frame.drop(columns=besides, errors="ignore")
 
 
 def _opened(output: Path, table: Table, raw: bool) -> tuple[Writer, Path | None]:

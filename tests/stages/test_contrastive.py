@@ -236,3 +236,56 @@ def test_rows_of_one_group_are_known_and_those_of_none_are_their_own(tmp_path: P
     assert groups[1] == groups[2] and groups[4] == groups[5] != groups[1]
     assert len({groups[n] for n in range(0, 60, 7)}) == 9
     assert dataset.task.columns == ("one", "other") and dataset.target == "together"
+
+
+def test_columns_find_each_other_in_a_gallery(views: Path, trained: Path, tmp_path: Path) -> None:
+    """Pictures are enrolled, texts look for them; of one that is typed too."""
+    table = views / "views.csv"
+    run("enrol", table, "--gallery", "drawings", "--column", "drawn", "--id", "drawn", "-a", trained)
+    run("search", table, "--gallery", "drawings", "--column", "said", "-k", "10", "-o", tmp_path / "hits.csv", "-a", trained)
+    with (tmp_path / "hits.csv").open() as file:
+        hits = list(csv.DictReader(file))
+    test = [row for row in hits if int(row["query"]) > 100]
+    found = sum(row["id"] == f"a{int(row['query']) - 1}.png" for row in test)
+    assert found > 0.9 * len({row["query"] for row in test})
+    frame = pd.read_csv(table)
+    wanted = mmcli.load(trained)
+    (text, there), (pictures, _) = (wanted.column_vectors(frame, [name], str(views)) for name in ("said", "drawn"))
+    assert bool(there[1])
+    result = CliRunner().invoke(
+        app, ["search", "--gallery", "drawings", "--text", frame["said"][1], "-k", "3", "--json", "-a", str(trained)]
+    )
+    typed = json.loads(result.stdout)["hits"]
+    alike = pictures @ text[1]
+    assert [own["id"] for own in typed] == [frame["drawn"][int(place)] for place in alike.argsort(descending=True)[:3]]
+    assert typed[0]["similarity"] == pytest.approx(float(alike.max()), abs=2e-2)  # bfloat16 where the processor has it
+
+
+def test_labels_are_texts_to_be_found(views: Path, trained: Path, tmp_path: Path) -> None:
+    """Without any training on them; the column of texts itself is not looked at."""
+    with (views / "views.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["split"] == "test" and row["said"]][:6]
+    write_csv(views / "few.csv", list(rows[0]), [list(row.values()) for row in rows])
+    labels = ",".join(dict.fromkeys(row["said"] for row in rows))
+    run("predict", views / "few.csv", "--labels", labels, "-o", tmp_path / "named.csv", "-a", trained)
+    with (tmp_path / "named.csv").open() as file:
+        named = list(csv.DictReader(file))
+    assert sum(row["together_predicted"] == row["said"] for row in named) >= 5
+    assert all(
+        float(row["together_predicted_similarity"])
+        == max(float(row[f"together_predicted_similarity_{label}"]) for label in labels.split(","))
+        for row in named
+    )
+    write_csv(views / "bare.csv", ["drawn", "inverted"], [[row["drawn"], row["inverted"]] for row in rows])
+    run("predict", views / "bare.csv", "--labels", labels, "--template", "{}", "-o", tmp_path / "bare.csv", "-a", trained)
+    with (tmp_path / "bare.csv").open() as file:
+        bare = list(csv.DictReader(file))
+    assert [row["together_predicted_similarity"] for row in bare] == [row["together_predicted_similarity"] for row in named]
+    for more, said in (
+        (("--labels", "one"), "two at least, and none twice"),
+        (("--labels", "a,b", "--template", "x"), "has no {} for the label"),
+        (("--template", "a {}"), "--template and --label-column go with --labels"),
+        (("--labels", "a,b", "--label-column", "drawn"), "no column of texts There are: said."),
+        (("--labels", "a,b", "--gallery", "g"), "two ways to name rows"),
+    ):
+        assert said in run("predict", views / "few.csv", *more, "-a", trained, code=2)

@@ -50,9 +50,9 @@ class Axes(Encoder):
         self.config = config
         self.pieces = spec.pieces
         self.idf: Tensor
-        self.table: Tensor
+        self.axes: Tensor
         self.register_buffer("idf", torch.ones(config.buckets))
-        self.register_buffer("table", torch.zeros(config.buckets, config.dim))
+        self.register_buffer("axes", torch.zeros(config.buckets, config.dim))
 
     @staticmethod
     def parameter_formula(config: Config, spec: SignalSpec) -> int:  # noqa: ARG004 - whatever the vocabulary
@@ -92,7 +92,7 @@ class Axes(Encoder):
         count = min(self.config.dim, len(column) - 1, self.config.buckets - 1)
         if count > 0 and counted.nnz:
             axes = TruncatedSVD(count, random_state=0).fit(counted).components_
-            self.table[:, : len(axes)] = torch.from_numpy(axes.T).to(self.table)
+            self.axes[:, : len(axes)] = torch.from_numpy(axes.T).to(self.axes)
 
     def _weights(self, signal: Signal) -> Tensor:
         """[B, T]: of each n-gram."""
@@ -102,5 +102,5 @@ class Axes(Encoder):
         return F.normalize(weights * ~words, dim=1) + WORD_SHARE * F.normalize(weights * words, dim=1)
 
     def encode(self, signal: Signal) -> tuple[Tensor, Tensor, Tensor]:
-        pooled = F.embedding_bag(signal.values.long(), self.table, per_sample_weights=self._weights(signal), mode="sum")
+        pooled = F.embedding_bag(signal.values.long(), self.axes, per_sample_weights=self._weights(signal), mode="sum")
         return pooled, pooled[:, None], torch.ones(pooled.shape[0], 1, dtype=torch.bool, device=pooled.device)

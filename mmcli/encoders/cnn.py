@@ -20,7 +20,7 @@ from mmcli.config import Config as BaseConfig
 from mmcli.encoders import Encoder
 from mmcli.errors import ConfigError
 from mmcli.layers.blocks import masked_mean
-from mmcli.layers.residual import ResidualStack
+from mmcli.layers.residual import ResidualStack, stem_for
 from mmcli.signals import Kind, Signal, SignalSpec
 
 TRAINING = {"epochs": 60, "learning_rate": 2e-3, "batch_size": 64, "weight_decay": 0.05, "patience": 20, "clip_norm": 0}
@@ -39,6 +39,8 @@ class Config(BaseConfig):
     """Channels of the first stage; each further one doubles them."""
     stages: int = Field(3, ge=1, le=6)
     """Stages, each but the first halving the resolution."""
+    stem: Literal[0, 2, 4] = 0
+    """Stride of the first convolution over pictures; 0: 4 from 48 pixels a side on, else 2. Over spectrograms it is 2."""
     blocks: int = Field(1, ge=1)
     """Residual blocks in a stage."""
     pool: Literal["mean", "layout"] = "mean"
@@ -71,7 +73,7 @@ class Cnn(Encoder):
             self.dense = nn.Linear(flat, 128)
             self.layout = None
             return
-        self.body = ResidualStack(channels, config.width, config.stages, config.blocks)
+        self.body = ResidualStack(channels, config.width, config.stages, config.blocks, stem=_stem(config, spec))
         self.layout = nn.Linear(CELLS**2 * self.dim, self.dim) if _knows_layout(config, spec) else None
 
     @staticmethod
@@ -82,7 +84,8 @@ class Cnn(Encoder):
             return (9 * channels + 1) * 32 + (flat + 1) * 128 + 128
         inner: int = config.width * 2 ** (config.stages - 1)
         layout = (CELLS**2 * inner + 1) * inner if _knows_layout(config, spec) else 0
-        return ResidualStack.parameter_formula(channels, config.width, config.stages, config.blocks) + inner + layout
+        body = ResidualStack.parameter_formula(channels, config.width, config.stages, config.blocks, _stem(config, spec))
+        return body + inner + layout
 
     def encode(self, signal: Signal) -> tuple[Tensor, Tensor, Tensor]:
         if signal.lengths is not None:
@@ -107,6 +110,10 @@ class Cnn(Encoder):
         tokens_BTD = grid.mean(2).transpose(1, 2)
         mask = torch.arange(tokens_BTD.shape[1], device=lengths.device)[None] < lengths[:, None]
         return self.dropout(masked_mean(tokens_BTD, mask)), tokens_BTD, mask
+
+
+def _stem(config: Config, spec: SignalSpec) -> int:
+    return stem_for(spec.shape, config.stem) if spec.kind == "grid" else 2
 
 
 def _knows_layout(config: Config, spec: SignalSpec) -> bool:

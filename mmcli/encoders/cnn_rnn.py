@@ -5,7 +5,7 @@ Beside each frame its change from the frame before is seen, and the recurrent ne
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from mmcli.config import Config as BaseConfig
 from mmcli.encoders import Encoder
-from mmcli.layers.residual import ResidualStack
+from mmcli.layers.residual import ResidualStack, stem_for
 from mmcli.signals import Kind, Signal, SignalSpec
 
 TRAINING = {"epochs": 40, "learning_rate": 2e-3, "batch_size": 16, "weight_decay": 0.05, "patience": 12}
@@ -26,6 +26,8 @@ class Config(BaseConfig):
     """Channels of the first stage; each further one doubles them."""
     stages: int = Field(3, ge=1, le=6)
     """Stages, each but the first halving the resolution."""
+    stem: Literal[0, 2, 4] = 0
+    """Stride of the first convolution over frames; 0: 4 from 48 pixels a side on, else 2."""
     hidden: int = Field(64, ge=1)
     """Width of the state, in each direction."""
     dropout: float = Field(0.2, ge=0, lt=1)
@@ -40,14 +42,15 @@ class CnnRnn(Encoder):
     def __init__(self, config: Config, spec: SignalSpec) -> None:
         super().__init__(spec, 2 * config.hidden)
         channels = spec.shape[1] if spec.kind == "clip" else 1
-        self.body = ResidualStack(2 * channels, config.width, config.stages, 1)
+        self.body = ResidualStack(2 * channels, config.width, config.stages, 1, stem=stem_for(spec.shape, config.stem))
         self.recur = nn.GRU(config.width * 2 ** (config.stages - 1) + 1, config.hidden, bidirectional=True, batch_first=True)
         self.dropout = nn.Dropout(config.dropout)
 
     @staticmethod
     def parameter_formula(config: Config, spec: SignalSpec) -> int:
         inner: int = config.width * 2 ** (config.stages - 1) + 1
-        body = ResidualStack.parameter_formula(2 * spec.shape[1], config.width, config.stages, 1)
+        stem = stem_for(spec.shape, config.stem)
+        body = ResidualStack.parameter_formula(2 * spec.shape[1], config.width, config.stages, 1, stem)
         return body + 2 * 3 * config.hidden * (inner + config.hidden + 2) + 2 * config.hidden
 
     def encode(self, signal: Signal) -> tuple[Tensor, Tensor, Tensor]:

@@ -53,6 +53,8 @@ for _name, _package in (("timm", "timm"), ("hf", "transformers")):
 VARIANTS: dict[str, list[dict[str, Any]]] = {
     "crnn": [{"cell": "lstm", "layers": 2}, {"stride": 2}],
     "conformer": [{"stride": 2}],
+    "cnn": [{"stem": 4}],
+    "cnn-rnn": [{"stem": 4}],
 }
 """Options besides that change what an encoder is built of."""
 CASES = [(name, kind) for name in NAMES for kind in SPECS if kind in registry.load("encoders", name).kinds]

@@ -119,3 +119,16 @@ def test_batches_of_any_size_train_in_channels_last(rows: int) -> None:
     single = ResidualStack(3, 8, 2, 1).train()
     for _ in range(5):
         single(grid.float().contiguous(memory_format=torch.channels_last)).square().sum().backward()
+
+
+@pytest.mark.parametrize(("size", "asked", "stride", "tokens"), [(64, 0, 4, 16), (47, 0, 2, 36), (64, 2, 2, 64), (32, 4, 4, 4)])
+def test_the_first_convolution_takes_every_fourth_pixel_of_large_pictures(
+    size: int, asked: int, stride: int, tokens: int
+) -> None:
+    config = CnnConfig(width=4, stem=asked)  # type: ignore[arg-type]
+    spec = SignalSpec(kind="grid", shape=(3, size, size))
+    encoder = Cnn(config, spec).eval()
+    assert encoder.body.stem.stride == (stride, stride)
+    made = encoder(Signal(torch.zeros(2, 3, size, size), torch.ones(2, dtype=torch.bool)))
+    assert made.tokens.shape == (2, tokens, 16)
+    assert parameter_count(encoder) == Cnn.parameter_formula(config, spec)

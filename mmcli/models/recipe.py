@@ -64,8 +64,11 @@ class Recipe:
         if "recipe" in config:
             return cls.from_dict(config["recipe"])
         member = Member(config["method"], config["fusion"], tuple(config["encoders"]), config["training"]["decisions"])
+        members = (member,) * len(config["seeds"])
+        if beside := config.get("beside"):
+            members += (Member(beside["method"], beside["fusion"], member.encoders),)
         dropout = float(config["training"]["modality_dropout"])  # tuning it further goes on taking inputs away
-        return cls(config["encoders"], (member,) * len(config["seeds"]), config["head"], dropout)
+        return cls(config["encoders"], members, config["head"], dropout)
 
     @classmethod
     def from_dict(cls, said: Mapping[str, Any]) -> Recipe:

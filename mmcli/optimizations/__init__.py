@@ -180,10 +180,13 @@ class Workbench:
         shares = [float(count) for count in trials.values()]
         if base:
             heads = load_fused(self.dataset, self.base).fusion_head
-            own = heads.each if isinstance(heads, AveragedHeads) else [heads]
             members += Recipe.of(self.base).members
-            weights += [{**head.state_dict(), "temperature": torch.ones(())} for head in own]
-            shares += [base / len(own)] * len(own)
+            if isinstance(heads, AveragedHeads):
+                weights += [head.state_dict() for head in heads.each]
+                shares += [base * share for share in heads.shares.tolist()]
+            else:
+                weights.append({**heads.state_dict(), "temperature": torch.ones(())})
+                shares.append(base)
         made = self.assembled(members, weights, like)
         averaged = made.network.fusion_head
         if isinstance(averaged, AveragedHeads):

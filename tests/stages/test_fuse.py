@@ -19,8 +19,11 @@ from mmcli.cli import app
 from mmcli.data.dataset import Dataset
 from mmcli.data.streaming import StreamedFeatures
 from mmcli.errors import ExitCode
+from mmcli.jobs import deciding
 from mmcli.jobs import fusion as fusion_job
 from mmcli.models import forward, loading
+from mmcli.models.networks import AveragedHeads
+from mmcli.models.recipe import Recipe
 from mmcli.selection import leaderboard
 from mmcli.selection.leaderboard import Entry
 from mmcli.signals import RaggedFeatures
@@ -337,3 +340,27 @@ def test_a_head_where_a_method_has_none_is_refused(root: Path) -> None:
     code, output = run("fuse", "--method", "late", "--head", "linear", "-a", root, *QUICK)
     assert code == ExitCode.USAGE
     assert "--head: late fuses the columns' own predictions" in output
+
+
+def test_the_columns_own_decisions_stand_beside_f_in_the_artifact(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def approve(member: Any, *_: Any) -> deciding.Beside:
+        member.temperature.fill_(3.0)
+        return deciding.Beside(0.4, 2.0, 0.1)
+
+    monkeypatch.setattr(deciding, "weigh", approve)
+    code, output = run("fuse", "--method", "gated", "--seeds", "2", "-a", root, *QUICK)
+    assert code == ExitCode.DONE, output
+    assert "what its columns decide by themselves, weighed on val, counts 40%" in output
+    dataset, fused = Dataset.open(root), store.read(root, "fusions/gated", "fusion", "")
+    assert [member.method for member in Recipe.of(fused).members] == ["gated", "gated", "late"]
+    network = loading.load_fused(dataset, fused)
+    heads = network.fusion_head
+    assert isinstance(heads, AveragedHeads)
+    torch.testing.assert_close(heads.shares, torch.tensor([0.3, 0.3, 0.4]))
+    assert [float(own.temperature) for own in heads.each] == [2.0, 2.0, 3.0]
+    everything = torch.arange(len(dataset.rows))
+    found = forward.outputs_for(network, dataset, everything, device.choose("cpu", "float32"))
+    torch.testing.assert_close(found, loading.outputs(fused, dataset), atol=0.02, rtol=0.02)  # embeddings are float16
+    # A method of decisions has nothing else: nothing is put beside it.
+    run("fuse", "--method", "late", "--seeds", "1", "-a", root, *QUICK)
+    assert "beside" not in store.read(root, "fusions/late", "fusion", "").config

@@ -5,8 +5,8 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Self
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -15,11 +15,11 @@ from mmcli.artifacts import store, tensors
 from mmcli.artifacts.store import Artifact, Draft
 from mmcli.data.dataset import Dataset
 from mmcli.encoders import parameter_count
-from mmcli.jobs import aligning, joint
+from mmcli.jobs import aligning, deciding, joint
 from mmcli.jobs import fusion as fusion_job
 from mmcli.jobs.fusion import Answers
 from mmcli.models import forward, loading
-from mmcli.models.networks import FusedModel, FusionHead, Heads, settle
+from mmcli.models.networks import AveragedHeads, FusedModel, FusionHead, Heads, settle
 from mmcli.models.recipe import averaged, build_head, encoder_choice, groups_of
 from mmcli.options.fuse import Options
 from mmcli.signals import FeatureTable
@@ -42,6 +42,7 @@ def make(plan: Plan, options: Options, dataset: Dataset, compute: Compute, conte
             return found
         context.console.note(f"{plan.name}: up to date")
         return found
+    late: dict[str, Any] = {}
     with store.writing(
         context.root,
         plan.name,
@@ -60,10 +61,14 @@ def make(plan: Plan, options: Options, dataset: Dataset, compute: Compute, conte
         seed=context.seed,
         parents=plan.parents,
         fingerprint=plan.fingerprint,
+        late=late,
         anew=context.force and say,
     ) as draft:
         started = time.monotonic()
-        (_train_through if options.train_encoders else _train)(plan, dataset, compute, context, draft)
+        (_train_through if options.train_encoders else _train)(plan, dataset, compute, context, draft, late)
+        if "beside" in late:
+            share = draft.metrics["beside"]["share"]
+            context.console.note(f"{plan.name}: what its columns decide by themselves, weighed on val, counts {share:.0%}")
         draft.metrics["seconds"] = round(time.monotonic() - started, 2)
     return store.read(context.root, plan.name, "fusion", plan.command)
 
@@ -76,7 +81,7 @@ def _head(plan: Plan, dims: Mapping[str, int], dataset: Dataset) -> FusionHead:
     return build_head(*own, training.modality_dropout, decisions=training.decisions, groups=groups)
 
 
-def _train(plan: Plan, dataset: Dataset, compute: Compute, context: Context, draft: Draft) -> None:
+def _train(plan: Plan, dataset: Dataset, compute: Compute, context: Context, draft: Draft, late: dict[str, Any]) -> None:
     """Trains F and its head on the embeddings, from each seed; keeps all of them, to be averaged."""
     embeddings = _Embeddings.of(plan, dataset)
     features = embeddings.features
@@ -92,10 +97,37 @@ def _train(plan: Plan, dataset: Dataset, compute: Compute, context: Context, dra
         score = dataset.task.score(own, dataset.targets[val])[dataset.task.primary_metric]
         scores.append(score if lead is None else _no_worse(head, score, lead, features, dataset, compute))
         members.append(head)
-    heads = averaged(members)
+    heads = _with_decisions(members, plan, features, dataset, compute, draft, late)
     saved = fusion_job.calibrated(heads, fusion_job.settled(heads, features, dataset, compute), dataset)
     draft.tensors[loading.WEIGHTS] = tensors.save(draft.path / loading.WEIGHTS, heads.state_dict())
     _keep(heads, saved, scores, trained, _latency_ms(heads, features, compute), dataset, draft)
+
+
+def _with_decisions(
+    members: list[FusionHead],
+    plan: Plan,
+    features: Mapping[str, FeatureTable],
+    dataset: Dataset,
+    compute: Compute,
+    draft: Draft,
+    late: dict[str, Any],
+) -> Heads:
+    """The mean of the members; of methods that fuse features, with the columns' own decisions as one more where val shows that
+    it pays: `late` then says so."""
+    heads, task = averaged(members), dataset.task
+    if not plan.reads_features or not plan.training.decisions or task.lacks("decision fusions") or task.compares_columns:
+        return heads
+    dims = {name: own.pooled.shape[1] for name, own in features.items()}
+    member = build_head(deciding.METHOD, deciding.OPTIONS, dims, plan.sources, task, plan.head)
+    fused = fusion_job.answers(heads, features, compute).outputs
+    found = deciding.weigh(member, features, fused, dataset.splits["val"], dataset.targets, task, plan.seeds[0])
+    if found is None:
+        return heads
+    for own in members:
+        own.temperature *= found.temperature
+    late["beside"] = {"method": deciding.METHOD, "fusion": deciding.OPTIONS}
+    draft.metrics["beside"] = asdict(found)
+    return AveragedHeads([*members, member.to(compute.device)], deciding.shares(len(members), found))
 
 
 @dataclass(frozen=True)
@@ -218,7 +250,14 @@ def _kept_whole(
     return replace(trained, best_epoch=0, val=scores[0])
 
 
-def _train_through(plan: Plan, dataset: Dataset, compute: Compute, context: Context, draft: Draft) -> None:
+def _train_through(
+    plan: Plan,
+    dataset: Dataset,
+    compute: Compute,
+    context: Context,
+    draft: Draft,
+    late: dict[str, Any],  # noqa: ARG001 - its columns decide otherwise by now
+) -> None:
     """Trains F and its head on the embeddings, then them and the encoders together."""
     seed = device.derive_seed(plan.seeds[0], "fuse", plan.method)
     columns = loading.load_encoders(dataset, plan.encoders)

@@ -1,0 +1,117 @@
+"""The sub-models' own decisions, weighed on val, as a member beside F: where F has learnt too little, or the wrong thing, from
+few rows, what its columns say by themselves still counts.
+
+Its weights, and how much it counts, are chosen on val alone, and it is taken in only where rows that did not choose show that
+it pays: val is parted, and each part judged by what the others chose.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mmcli.models.networks import FusionHead
+from mmcli.signals import Features, FeatureTable
+from mmcli.tasks import Task
+
+METHOD, OPTIONS = "late", {"mode": "product"}
+"""How decisions are joined."""
+SHARES = (0.25, 0.5, 0.75, 1.0)
+"""How much the member may count: all of it means that F adds nothing."""
+PARTS = 5
+LEAST_ROWS = 40
+"""Val rows below which nothing is shown by them."""
+PRIOR = 1.0
+"""How strongly weights are held to be equal, in rows."""
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What val approves of."""
+
+    share: float
+    """How much the member counts."""
+    temperature: float
+    """By which what F says is divided before."""
+    gain: float
+    """By how much the loss on val rows that did not choose is lower for it."""
+
+
+def weigh(
+    member: FusionHead, features: Mapping[str, FeatureTable], fused: Any, val: Tensor, targets: Tensor, task: Task, seed: int
+) -> Beside | None:
+    """Sets the weights of `member`, a fusion of decisions, on the rows `val`, and says how much it is to count beside what F
+    answers to all rows, `fused` [N, ...]; None where that is nothing."""
+    width = task.decision.width
+    if len(val) < LEAST_ROWS:
+        return None
+    rows = {name: own.gather(val).float() for name, own in features.items()}
+    other, right = fused[val][:, :width].float(), targets[val]
+    parts = torch.randperm(len(val), generator=torch.Generator().manual_seed(seed)).chunk(PARTS)
+    alone, beside = torch.zeros_like(other), torch.zeros_like(other)
+    for number, part in enumerate(parts):
+        kept = torch.cat([own for place, own in enumerate(parts) if place != number])
+        cool = _fit(member, _of(rows, kept), other[kept], right[kept], task)
+        alone[part], beside[part] = other[part] / cool, _said(member, _of(rows, part), width)
+
+    def whole(own: Tensor) -> Tensor:
+        decide = task.decision_head()
+        task.settle(decide, decide(own), right)
+        made: Tensor = decide(own)
+        return made
+
+    mixed = {share: whole((1 - share) * alone + share * beside) for share in SHARES}
+    best = min(SHARES, key=lambda share: task.score(mixed[share], right)["loss"])
+    gain = task.gain(mixed[best], whole(alone), right, seed, metric="loss")
+    sign = 1 if task.primary_higher_is_better else -1
+    scores = [sign * task.score(own, right)[task.primary_metric] for own in (mixed[best], whole(alone))]
+    if gain.low <= 0 or scores[0] < scores[1]:
+        return None
+    return Beside(best, _fit(member, rows, other, right, task), gain.value)
+
+
+def _of(rows: Mapping[str, Features], index: Tensor) -> dict[str, Features]:
+    return {name: own.gather(index) for name, own in rows.items()}
+
+
+def _said(member: FusionHead, rows: Mapping[str, Features], width: int) -> Tensor:
+    with torch.no_grad():
+        outputs: Tensor = member.eval()(rows).outputs
+        return outputs[:, :width]
+
+
+def _fit(member: FusionHead, rows: Mapping[str, Features], fused: Tensor, right: Tensor, task: Task) -> float:
+    """Sets the member's weights and temperature to those of least loss on the rows; gives the temperature for F's outputs."""
+    member.eval()
+    member.temperature.fill_(1.0)
+    preference = member.fusion.get_parameter("preference")
+    weights = torch.zeros_like(preference, requires_grad=True)
+    heat = torch.zeros(2, requires_grad=True)
+    free = task.decision.link != "identity"
+    decide = task.decision_head()
+    optimizer = torch.optim.LBFGS([weights, *([heat] if free else [])], max_iter=60, line_search_fn="strong_wolfe")
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        own = torch.func.functional_call(member, {"fusion.preference": weights}, (rows,)).outputs[:, : fused.shape[1]]
+        losses = [task.loss(decide(said / warm.exp()), right) for said, warm in zip((own, fused), heat, strict=True)]
+        loss = losses[0] + losses[1] + (PRIOR * weights.square().sum() + 0.01 * heat.square().sum()) / len(right)
+        loss.backward()
+        return loss
+
+    with torch.enable_grad():
+        optimizer.step(closure)
+    found = weights.detach()
+    with torch.no_grad():
+        preference.copy_(found if bool(found.isfinite().all()) else torch.zeros_like(found))
+        member.temperature.fill_(float(heat[0].exp()))
+    return float(heat.detach()[1].exp())
+
+
+def shares(count: int, own: Beside) -> Sequence[float]:
+    """Of `count` members that F is, and of the one beside them."""
+    return [*[(1 - own.share) / count] * count, own.share]

@@ -51,6 +51,9 @@ def command(
     outcome = preprocess.run(source.table, table, replace(context, to_the_end=True))
     data["preprocess"] = outcome.data
     count = folds.count_of(options.folds, options.preset, outcome.data)
+    if count > 1:
+        why = "" if options.folds else ", since labelled rows are few (--folds none for a single pipeline)"
+        context.console.note(f"{count} folds of train and val: the model is to be their average{why}")
     if context.dry_run:
         return replace(outcome, data=data)
     share, of_fold = (1.0, 1.0) if count == 1 else (2 / (count + 1), 1 / (count + 1))  # the first one has the races too

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +27,13 @@ from mmcli.models.networks import AveragedHeads
 from mmcli.models.recipe import Recipe
 from mmcli.optimizations import Candidate
 from mmcli.options import optimize as optimizing
+from mmcli.options.columns import Roles
 from mmcli.reporting.console import Console
 from mmcli.reporting.metrics import Interval
-from mmcli.stages import Context, folds, fuse, optimize
+from mmcli.stages import Context, folds, fuse, optimize, preprocess, train_encoder
 from mmcli.stages.folds.dealing import folds_of
 from mmcli.training import device
-from tests.conftest import ENCODERS, shared
+from tests.conftest import ENCODERS, shared, write_csv
 
 pytestmark = pytest.mark.slow
 RUN = ("--folds", "3", "--method", "gated", "--method", "late", "--seeds", "2", "--preset", "fast", "--image-size", "16")
@@ -344,3 +346,82 @@ def test_the_average_is_taken_unless_its_folds_fall_behind_beyond_noise(others: 
     arguments = (torch.zeros(10), Scored(), 0)
     assert averaging.no_worse(single, average, [val, rest], *arguments) is taken  # type: ignore[arg-type]
     assert averaging.no_worse(single, average, [val], *arguments) is (others > 0.65)  # type: ignore[arg-type]
+
+
+def in_folds(table: Path, root: Path, roles: Roles, keep_val: bool) -> Context:
+    """A pipeline of three folds over a number and a word, by `late` and one seed."""
+    settings = Settings({"encoder": {"bag": {"buckets": 512, "dim": 16}, "mlp": {"hidden": 8, "members": 1}}})
+    context = replace(context_of(root), settings=replace(settings, values={**settings.values, "training": {"epochs": 8}}))
+    preprocess.run(table, preprocess.Options(roles=roles), context)
+    encoders, fusion = train_encoder.Options(architectures=("mlp", "bag")), fuse.Options(methods=("late",), seeds=1)
+    train_encoder.run(encoders, context)
+    fuse.run(fusion, context)
+    folds.deal(3, keep_val, context)
+    taken = folds.taken_over(("late",), context)
+    assert {name: list(own) for name, own in taken.encoders.items()} == {"size": ["mlp"], "word": ["bag"]}, taken
+    for number in (2, 3):
+        own = folds.context_of(number, 3, context)
+        train_encoder.run(replace(encoders, columns=taken.owners, chosen=taken.of_owners), own)
+        fuse.run(replace(fusion, encoders=taken.encoders, board=False), own)
+        assert not store.exists(own.root, layout.BASELINES)
+    folds.run(3, keep_val, taken, context)
+    return context
+
+
+def written(path: Path) -> Path:
+    """90 rows in groups of three: a number, a word; their sum, and labels for each."""
+    rows = []
+    for i in range(90):
+        size, word = i * 7 % 10, ("up", "down")[i // 3 % 2]
+        labels = "|".join([*(["big"] if size > 4 else []), *(["high"] if word == "up" else []), "any"])
+        split = ("train", "train", "train", "train", "val", "test")[i // 3 % 6]
+        rows.append(
+            [str(size), f"it goes {word}, {i:02d} of them", f"g{i // 3}", split, f"{size + 5 * (word == 'up')}.5", labels]
+        )
+    return write_csv(path, ["size", "word", "group", "split", "amount", "labels"], rows)
+
+
+def test_labels_have_thresholds_by_all_rows_and_groups_stay_whole(tmp_path: Path) -> None:
+    roles = Roles(target=("labels",), group="group", ignore=("amount",), task="multilabel", label_separator="|")
+    context = in_folds(written(tmp_path / "data.csv"), tmp_path / "a", roles, keep_val=False)
+    dataset, artifact = Dataset.open(context.root), read_folded(context.root)
+    of_row, group = folds_of(dataset, 3, keep_val=False, seed=0), dataset.rows["group"].tolist()
+    for number in (2, 3):
+        judged = {name for name, own in zip(group, of_row.tolist(), strict=True) if own == number}
+        assert judged.isdisjoint(name for name, own in zip(group, of_row.tolist(), strict=True) if own not in {number})
+    network = loading.load_fused(dataset, artifact)
+    heads = network.fusion_head
+    assert isinstance(heads, AveragedHeads)
+    labels = len(dataset.task.labels)  # type: ignore[attr-defined]
+    outputs = loading.outputs(artifact, dataset)
+    thresholds = outputs[:, labels:] * heads.temperature
+    torch.testing.assert_close(thresholds, thresholds[:1].expand_as(thresholds), msg="one set of thresholds for all folds")
+    judged = (of_row > 0).nonzero()[:, 0]
+    logits, right = (outputs * heads.temperature)[judged, :labels], dataset.targets[judged]
+    wanted = dataset.task._thresholds(logits.double().numpy(), right.double().numpy())  # type: ignore[attr-defined]
+    torch.testing.assert_close(thresholds[0].double(), torch.from_numpy(wanted), atol=1e-4, rtol=1e-4)
+
+
+def test_numbers_are_averaged_and_val_that_is_kept_is_judged_by_the_average(tmp_path: Path) -> None:
+    roles = Roles(target=("amount",), ignore=("labels", "group"))
+    context = in_folds(written(tmp_path / "data.csv"), tmp_path / "a", roles, keep_val=True)
+    dataset, artifact = Dataset.open(context.root), read_folded(context.root)
+    of_row, val = folds_of(dataset, 3, keep_val=True, seed=0), dataset.splits["val"]
+    each = torch.stack(
+        [
+            forward.outputs_for(
+                loading.load_fused(Dataset.open(own), store.read(own, "fusions/late", "fusion", "")),
+                Dataset.open(own),
+                torch.arange(90),
+                device.choose("cpu", "float32", 1),
+            )
+            for own in (layout.fold(context.root, number) for number in (1, 2, 3))
+        ]
+    )
+    outputs = loading.outputs(artifact, dataset)
+    torch.testing.assert_close(outputs[val], each.mean(0)[val], atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(outputs[of_row == 2], each[1][of_row == 2], atol=1e-4, rtol=1e-4)
+    assert artifact.metrics["rows"] == 75
+    squared = (outputs[val] - dataset.targets[val].reshape(len(val), -1)).square().mean()
+    singly = (each[:, val] - dataset.targets[val].reshape(1, len(val), -1)).square().mean()
+    assert squared <= singly + 1e-6, "the average loses no more than its members on average"

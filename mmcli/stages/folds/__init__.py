@@ -112,8 +112,9 @@ def context_of(number: int, count: int, context: Context) -> Context:
     """The context of one fold; what was typed for parts that lost a race is not held against it."""
     metrics = store.read(layout.fold(context.root, number), layout.PREPROCESS, "preprocess", "mmcli run TABLE").metrics
     context.console.note(f"fold {number} of {count}: {metrics['train']:,} rows train, {metrics['val']:,} others are val")
+    console = context.console if context.console.verbose else Console(quiet=True)
     settings = replace(context.settings, typed=())
-    return replace(context, root=layout.fold(context.root, number), console=Console(quiet=True), settings=settings)
+    return replace(context, root=layout.fold(context.root, number), console=console, settings=settings)
 
 
 def run(count: int, keep_val: bool, taken: Taken, context: Context) -> Outcome:

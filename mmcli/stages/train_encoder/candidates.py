@@ -87,7 +87,7 @@ def candidates_of(columns: Sequence[str], bench: Bench) -> dict[str, list[Candid
     given = ", ".join(options.architectures)
     if options.columns:
         for own in found.values():
-            for architecture in options.architectures:
+            for architecture in options.chosen.get(own.name, options.architectures):
                 if not _reads(architecture, own):
                     raise ConfigError(f"--arch {_unfit(architecture, own)}", _instead(own))
         return {column: candidates_for(column, bench) for column in columns}

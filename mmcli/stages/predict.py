@@ -8,11 +8,13 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TextIO
 
 import pandas as pd
 
+from mmcli.artifacts.lock import alone
 from mmcli.errors import ConfigError, DataError
 from mmcli.models import predictor, runners
 from mmcli.models.predictor import Model
@@ -51,7 +53,8 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
     started = time.monotonic()
     name = Path("predictions.csv") if options.output == STDIN else options.output
     rejects = _Rejects(name.with_name(f"{name.stem}.rejects.csv"), options.raw)
-    rows, remarks, replaced, formulas = _predict(table, loaded, options, rejects, words)
+    with nullcontext() if options.output == STDIN else alone(_until_whole(options.output), str(options.output)):
+        rows, remarks, replaced, formulas = _predict(table, loaded, options, rejects, words)
     if words is not None and words.without:
         context.console.warn(
             f"{words.without:,} rows have no sound: their words are read off another column and have no times, the first: row "
@@ -180,13 +183,17 @@ def _texts(table: Table, parts: list[Rows]) -> Iterator[pd.DataFrame]:
         yield part.frame
 
 
+def _until_whole(output: Path) -> Path:
+    """The name of a file until it is whole."""
+    return output.with_name(f".{output.name}.partial")
+
+
 def _opened(output: Path, table: Table, raw: bool) -> tuple[Writer, Path | None]:
     """What writes the predictions, and the name of the file until it is whole; none on standard output."""
     if output == STDIN:
         text = io.TextIOWrapper(sys.stdout.buffer, "utf-8", newline="")
         return CsvWriter(text, table, raw=raw, close=text.detach), None
-    temporary = output.with_name(f".{output.name}.partial")
-    output.parent.mkdir(parents=True, exist_ok=True)
+    temporary = _until_whole(output)
     return writer(temporary, output.suffix.lower(), table, raw), temporary
 
 

@@ -117,7 +117,7 @@ def test_a_refused_connection_and_one_without_an_answer(server: Server, monkeypa
         own.bind(("127.0.0.1", 0))
         port = own.getsockname()[1]
     assert rejected(f"http://127.0.0.1:{port}/a.png") == f"http://127.0.0.1:{port}/a.png: the connection was refused"
-    monkeypatch.setattr(addresses, "TIMEOUT_S", 0.2)
+    monkeypatch.setitem(addresses._waiting, "seconds", 0.2)
     assert rejected(at(server, "/silent.png")) == f"{at(server, '/silent.png')} did not answer in 0.2 s"
 
 

@@ -1,4 +1,4 @@
-"""A kernel file lock for each artifact: a second writer ends at once, naming the first."""
+"""A kernel file lock for each artifact, and for each file while it is written: a second writer ends at once."""
 
 from __future__ import annotations
 
@@ -12,6 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import filelock
+
+try:
+    import fcntl
+except ImportError:  # Windows, where a file that is open cannot be written by another
+    fcntl = None  # type: ignore[assignment]
 
 from mmcli.errors import BusyError
 
@@ -42,6 +47,44 @@ def locked(root: Path, name: str) -> Iterator[None]:
     finally:
         holder_file.unlink(missing_ok=True)
         lock.release()
+
+
+@contextmanager
+def alone(path: Path, what: str) -> Iterator[None]:
+    """Holds a file that is being written, under the name that it has until it is whole; it is there from now on.
+
+    Raises:
+        BusyError: another process is writing it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if fcntl is None:
+        yield
+        return
+    while True:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(handle)
+            raise BusyError(
+                f"{what} is being written by another process", "Wait for it to end, or write to another file with -o."
+            ) from None
+        except OSError:  # a file system without locks
+            break
+        if _is(path, handle):
+            break
+        os.close(handle)  # the one that had it has just ended: the name is another file's by now
+    try:
+        yield
+    finally:
+        os.close(handle)
+
+
+def _is(path: Path, handle: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(handle))
+    except FileNotFoundError:
+        return False
 
 
 def _holder(file: Path) -> str:

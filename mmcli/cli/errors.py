@@ -12,9 +12,11 @@ from typing import Any, NoReturn
 import typer
 from typer.core import TyperCommand
 
+from mmcli.cli.troubles import drop, log_of, trouble_of
 from mmcli.errors import ChangedError, ExitCode, MmcliError
 
 JSON = "--json"
+INTERRUPTED = "interrupted", "What is complete is kept; the same command goes on from the last checkpoint."
 UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 """What Typer raises of wrong flags; it has the class by no public name of its own."""
 
@@ -33,7 +35,7 @@ class Command(TyperCommand):
             _name_the_values(self, error)
             if as_json:
                 said: Any = error
-                _echo(said.format_message(), f"See {ctx.command_path} --help", ExitCode.USAGE)
+                typer.echo(_as_json(said.format_message(), f"See {ctx.command_path} --help", ExitCode.USAGE))
             raise
 
 
@@ -56,40 +58,60 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
                 command(**typed)
             except ChangedError:  # an artifact was replaced while it was read: nothing has been written yet
                 command(**typed)
+            sys.stdout.flush()  # here, where it can still be told that nobody takes it
         except MmcliError as error:
             fail(error.message, error.remedy, error.code, as_json)
         except KeyboardInterrupt:
-            remedy = "What is complete is kept; the same command goes on from the last checkpoint."
-            fail("interrupted", remedy, ExitCode.INTERRUPTED, as_json)
-        except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise typer.Exit(ExitCode.FAILED) from None
+            fail(*INTERRUPTED, ExitCode.INTERRUPTED, as_json)
         except (typer.Exit, typer.Abort):
             raise
-        except OSError as error:
-            fail(str(error), "Check the path, the permissions and the space on the disk.", ExitCode.FAILED, as_json)
         except Exception as error:
-            if os.environ.get("MMCLI_DEBUG"):
-                raise
-            remedy = "Please report it with the output of the same command under MMCLI_DEBUG=1."
-            fail(f"this is a bug in mmcli: {type(error).__name__}: {error}", remedy, ExitCode.FAILED, as_json)
+            failed(error, as_json)
 
     return inner
 
 
+def failed(error: Exception, as_json: bool = False) -> NoReturn:
+    """Says what is wrong with the machine, or else that it is a bug, and where its log lies; ends with code 1."""
+    found = trouble_of(error)
+    if found is not None:
+        fail(*found, ExitCode.FAILED, as_json)
+    if isinstance(error, OSError):
+        fail(str(error), "Check the path, the permissions and the space on the disk.", ExitCode.FAILED, as_json)
+    if os.environ.get("MMCLI_DEBUG"):
+        raise error
+    log = log_of(error)
+    where = f"Its log lies at {log}: please report it with that" if log else "Please report it with what MMCLI_DEBUG=1 shows"
+    remedy = f"{where}, as docs/security.md says (the same command under MMCLI_DEBUG=1 shows the traceback)."
+    fail(f"this is a bug in mmcli: {type(error).__name__}: {error}", remedy, ExitCode.FAILED, as_json)
+
+
 def fail(message: str, remedy: str, code: ExitCode, as_json: bool) -> NoReturn:
-    """Says on standard error what is wrong and what to do, as JSON on standard output where asked for, and ends."""
+    """Says on standard error what is wrong and what to do, as JSON on standard output where asked for, and ends. Where standard
+    error takes nothing, it is said on standard output."""
     from rich.console import Console
     from rich.markup import escape
 
-    console = Console(stderr=True, highlight=False)
-    console.print(f"[bold red]error:[/] {escape(message)}", soft_wrap=True)
-    if remedy:
-        console.print(escape(remedy), soft_wrap=True)
+    try:
+        console = Console(stderr=True, highlight=False)
+        console.print(f"[bold red]error:[/] {escape(message)}", soft_wrap=True)
+        if remedy:
+            console.print(escape(remedy), soft_wrap=True)
+    except OSError:
+        drop(sys.stderr)
+        if not as_json:
+            _said_on_output(f"error: {message}\n{remedy}")
     if as_json:
-        _echo(message, remedy, code)
+        _said_on_output(_as_json(message, remedy, code))
     raise typer.Exit(code) from None
 
 
-def _echo(message: str, remedy: str, code: ExitCode) -> None:
-    typer.echo(json.dumps({"error": message, "hint": remedy, "code": int(code)}, ensure_ascii=False, indent=1))
+def _said_on_output(text: str) -> None:
+    try:
+        typer.echo(text)
+    except OSError:  # nor is there anybody there
+        drop(sys.stdout)
+
+
+def _as_json(message: str, remedy: str, code: ExitCode) -> str:
+    return json.dumps({"error": message, "hint": remedy, "code": int(code)}, ensure_ascii=False, indent=1)

@@ -11,7 +11,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -82,7 +82,9 @@ def write_shards(
         _quick_switching(),
         console.progress("preprocess: shards", total) as progress,
         ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool,
+        ExitStack() as stack,
     ):
+        stack.callback(lambda: [future.cancel() for _, _, future in pending])  # what an error or an end leaves undone
         for chunk in table.chunks(CHUNK_ROWS, list(modalities)):
             for name, modality in modalities.items():
                 for first in range(0, len(chunk), modality.shard_rows):

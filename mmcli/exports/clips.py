@@ -45,12 +45,12 @@ class Clips:
     def _read(self, path: str) -> frames.Shown[Array]:
         found = files.source(path)
         clip = frames.index(found)
-        if clip.width * clip.height > self.config["max_pixels"]:
-            raise ValueError(f"{clip.width} x {clip.height} is over max_pixels = {self.config['max_pixels']}")
-        return frames.pick(found, clip, self.config["frames"], self.config["max_decoded"], self._squared)
+        most = frames.bounded(clip, self.config["max_pixels"], self.config["max_decoded"])
+        return frames.pick(found, clip, self.config["frames"], most, self._squared)
 
     def _squared(self, frame: Any) -> Array:
         """uint8 [3, size, size], upright."""
+        frames.checked(frame, self.config["max_pixels"])
         turns, size = round((frame.rotation or 0) / 90) % 4, self.config["size"]
         shrink = min(frame.width, frame.height) // (2 * size)
         if shrink >= 2:  # towards twice the size by area, in the decoder's own colours

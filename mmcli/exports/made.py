@@ -27,8 +27,6 @@ MAKERS = {
 """Modality -> what makes its tensors, in a module beside this one; only those of the model's columns are loaded."""
 Rejects = list[tuple[int, str]]
 """(position among the cells, why it could not be read)."""
-UNREADABLE = (OSError, ValueError, SyntaxError, MemoryError, ImportError)
-"""What decoders raise over a file."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +66,7 @@ def each(cells: Cells, read: Callable[[int, str], None], what: str) -> tuple[Arr
         try:
             read(position, cell)
             present[position] = True
-        except UNREADABLE as error:
+        except Exception as error:  # decoders raise whatever damaged files lead them to
             rejects.append((position, files.reason(error, what)))
     return present, rejects
 

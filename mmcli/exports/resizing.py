@@ -19,15 +19,34 @@ def square(pixels_HWC: Array, size: int, fit: str, fill: int) -> Array:
         top, left = (height - side) // 2, (width - side) // 2
         pixels_HWC = pixels_HWC[top : top + side, left : left + side]
     elif fit == "pad":
+        pixels_HWC = _shorter(pixels_HWC, size)
+        height, width = pixels_HWC.shape[:2]
         side = max(height, width)
         top, left = (side - height) // 2, (side - width) // 2
         around = ((top, side - height - top), (left, side - width - left), (0, 0))
         pixels_HWC = np.pad(pixels_HWC, around, constant_values=fill)
+    return _resized(pixels_HWC, size, size)
+
+
+LONGEST_PADDED = 8192
+
+
+def _shorter(pixels_HWC: Array, size: int) -> Array:
+    """A picture that is too long to be padded as it is, at eight times the size wanted; all others as they are."""
+    height, width = pixels_HWC.shape[:2]
+    if max(height, width) <= max(LONGEST_PADDED, 8 * size):
+        return pixels_HWC
+    share = 8 * size / max(height, width)
+    return _resized(pixels_HWC, max(round(height * share), 1), max(round(width * share), 1)).transpose(1, 2, 0)
+
+
+def _resized(pixels_HWC: Array, height: int, width: int) -> Array:
+    """uint8 [3, height, width]."""
     grid = np.ascontiguousarray(pixels_HWC.transpose(2, 0, 1))
-    if grid.shape[2] != size:
-        grid = _along_last(grid, size)
-    if grid.shape[1] != size:
-        grid = _along_last(grid.transpose(0, 2, 1), size).transpose(0, 2, 1)
+    if grid.shape[2] != width:
+        grid = _along_last(grid, width)
+    if grid.shape[1] != height:
+        grid = _along_last(grid.transpose(0, 2, 1), height).transpose(0, 2, 1)
     return np.ascontiguousarray(grid)
 
 

@@ -1,10 +1,14 @@
 """Files of other machines and of archives, by address: `https://` as it is, all else through fsspec.
 
 What a server or a store answers is told as it was: a refused connection, a status, a time that ran out, a missing package.
+No answer is waited for longer than `wait` says, however it dawdles: its head, and each way that it leads elsewhere, count too.
 """
 
 from __future__ import annotations
 
+import contextlib
+import io
+import os
 import re
 import time
 import urllib.error
@@ -12,19 +16,32 @@ import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.client import HTTPException
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from typing import Any
 
 MAX_BYTES = 1 << 30
 """The largest file that is fetched."""
-TIMEOUT_S = 20.0
-"""How long an answer is waited for."""
 LONGEST_S = 600.0
 """How long one file may take."""
+SLOWEST = 4096
+"""Bytes a second below which a server is given up, once the time to wait is over."""
+_BOMB_BYTES, _BOMB_TIMES = 1 << 26, 100
+"""Members of archives that are larger, and so many times larger than all of the archive, are not unpacked."""
+_waiting = {"seconds": 10.0}
 _PACKAGES = {"s3": "remote", "s3a": "remote", "http": "remote", "https": "remote"}
 """Scheme -> the extra of mmcli that reads it."""
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*(::[A-Za-z][A-Za-z0-9+.\-]*)*://")
 _NEAR = {"file", "zip", "tar", "memory", "local"}
+
+
+def wait(seconds: float) -> None:
+    """How long servers are waited for from now on, in this process (--fetch-timeout)."""
+    _waiting["seconds"] = seconds
+
+
+def timeout_s() -> float:
+    """How long servers are waited for, in seconds."""
+    return _waiting["seconds"]
 
 
 def is_address(path: str) -> bool:
@@ -71,16 +88,28 @@ def fetch(address: str, most: int = MAX_BYTES) -> bytes:
         FileNotFoundError: there is no such file.
         OSError, ValueError: it cannot be had; says what the address answered.
     """
-    parts, size, until = list[bytes](), 0, time.monotonic() + LONGEST_S
+    whole, begun = bytearray(), time.monotonic()
     with _opened(address) as file, _told(address):
-        while size <= most and (part := file.read1(1 << 20) if hasattr(file, "read1") else file.read(1 << 20)):
-            parts.append(part)
-            size += len(part)
-            if time.monotonic() > until:
-                raise OSError(f"{address} sent {size:,} bytes in {LONGEST_S:g} s and was not done")
-        if size <= most and _is_web(address) and file.length:
-            raise OSError(f"{address}: the answer broke off after {size:,} of {size + file.length:,} bytes")
-    return b"".join(parts)[: most + 1]
+        _check_size(address, file)
+        while len(whole) <= most and (part := file.read1(1 << 20) if hasattr(file, "read1") else file.read(1 << 20)):
+            whole += part
+            passed = time.monotonic() - begun
+            if passed > LONGEST_S or (_is_web(address) and passed > timeout_s() and len(whole) < SLOWEST * passed):
+                raise OSError(f"{address} sent {len(whole):,} bytes in {passed:.0f} s and was not done")
+        if len(whole) <= most and _is_web(address) and file.length:
+            raise OSError(f"{address}: the answer broke off after {len(whole):,} of {len(whole) + file.length:,} bytes")
+    return bytes(memoryview(whole)[: most + 1])
+
+
+def _check_size(address: str, file: Any) -> None:
+    """Raises ValueError where the member of an archive on this machine is a bomb, as its size tells."""
+    archive = address.rpartition("::")[2]
+    size = getattr(file, "size", 0)
+    if "::" not in address or not isinstance(size, int) or size <= _BOMB_BYTES or not os.path.isfile(archive):  # noqa: PTH113
+        return
+    packed = os.path.getsize(archive)  # noqa: PTH202
+    if size > _BOMB_TIMES * packed:
+        raise ValueError(f"unpacked it has {size:,} bytes, the archive {packed:,}: that is a bomb")
 
 
 @contextmanager
@@ -104,8 +133,71 @@ def _is_web(address: str) -> bool:
 def _answer(address: str, method: str) -> Iterator[Any]:
     quoted = urllib.parse.quote(address, safe="%/:=&?~#+!$,;'@()*[]")
     request = urllib.request.Request(quoted, method=method, headers={"User-Agent": "mmcli"})
-    with _told(address), urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:
+    with _told(address), _opener(time.monotonic() + timeout_s()).open(request, timeout=timeout_s()) as answer:
+        answer.until = time.monotonic() + LONGEST_S  # its head is there; how fast the rest comes is for `fetch` to see
         yield answer
+
+
+class _Answer(HTTPResponse):
+    """An answer that is read no longer than until a moment."""
+
+    until = float("inf")
+
+    def __init__(self, sock: Any, *arguments: Any, **named: Any) -> None:
+        super().__init__(sock, *arguments, **named)
+        self.fp: Any = io.BufferedReader(_Until(self, sock, self.fp))
+
+
+class _Until(io.RawIOBase):
+    """The bytes of a socket, each call waiting no longer than the answer has time."""
+
+    def __init__(self, answer: _Answer, sock: Any, file: Any) -> None:
+        self._answer, self._socket, self._file = answer, sock, file
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        left = self._answer.until - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        with contextlib.suppress(OSError):  # a socket that is closed already holds what was read
+            self._socket.settimeout(min(left, timeout_s()))
+        read: int | None = self._file.raw.readinto(buffer)
+        return read
+
+    def close(self) -> None:
+        if not self.closed:
+            self._file.close()
+        super().close()
+
+
+def _opener(until: float) -> urllib.request.OpenerDirector:
+    """What asks servers of the web, those that an answer leads to included, and nothing else; until a moment."""
+    answer = type("_AnswerUntil", (_Answer,), {"until": until})
+    plain: Any = type("_Plain", (HTTPConnection,), {"response_class": answer})
+    safe: Any = type("_Safe", (HTTPSConnection,), {"response_class": answer})
+
+    class _Http(urllib.request.HTTPHandler):
+        def http_open(self, req: Any) -> Any:
+            return self.do_open(plain, req)
+
+    class _Https(urllib.request.HTTPSHandler):
+        def https_open(self, req: Any) -> Any:
+            return self.do_open(safe, req)
+
+    opener = urllib.request.OpenerDirector()
+    for handler in (
+        urllib.request.ProxyHandler(),
+        urllib.request.UnknownHandler(),
+        urllib.request.HTTPDefaultErrorHandler(),
+        urllib.request.HTTPRedirectHandler(),
+        urllib.request.HTTPErrorProcessor(),
+        _Http(),
+        _Https(),
+    ):
+        opener.add_handler(handler)
+    return opener
 
 
 @contextmanager
@@ -115,11 +207,12 @@ def _told(address: str) -> Iterator[None]:
         yield
     except urllib.error.HTTPError as error:
         error.close()
+        said = " ".join(str(error.reason or error.msg).partition("\n")[0].split())
         if error.code in {404, 410}:
-            raise FileNotFoundError(f"{address} answered {error.code} {error.reason}: there is no such file") from None
-        raise OSError(f"{address} answered {error.code} {error.reason}") from None
+            raise FileNotFoundError(f"{address} answered {error.code} {said}: there is no such file") from None
+        raise OSError(f"{address} answered {error.code} {said}") from None
     except TimeoutError:
-        raise OSError(f"{address} did not answer in {TIMEOUT_S:g} s") from None
+        raise OSError(f"{address} did not answer in {timeout_s():g} s") from None
     except urllib.error.URLError as error:
         raise OSError(f"{address}: {_plain(error.reason)}") from None
     except HTTPException as error:
@@ -137,7 +230,7 @@ def _plain(why: object) -> str:
     if isinstance(why, ConnectionRefusedError):
         return "the connection was refused"
     if isinstance(why, TimeoutError):
-        return f"no answer in {TIMEOUT_S:g} s"
+        return f"no answer in {timeout_s():g} s"
     if isinstance(why, ConnectionError):
         return "the connection broke off"
     return " ".join(str(getattr(why, "strerror", None) or why).split()).lower()

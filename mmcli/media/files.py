@@ -34,6 +34,7 @@ _LONGEST_LIST = 16_384
 """Characters up to which a cell is looked at as several names; a longer one is words, or bytes."""
 _SHORTEST_WEAK = 400
 """Characters from which on base64 is believed where few bits tell what it holds."""
+_LONGEST_REASON = 300
 _REQUESTS_AT_ONCE = 16
 
 
@@ -82,6 +83,7 @@ def exists(path: str) -> bool:
 def shown(cell: str) -> str:
     """A cell as a person may read it: media that stand in it are cut short."""
     limit = 60
+    cell = cell.encode("utf-8", "backslashreplace").decode()  # halves of characters cannot be written
     if len(cell) <= 4 * limit or not (_is_data(cell.lstrip()) or _BASE64.match(cell)):
         return cell
     return f"{cell.strip()[:limit]}… ({len(cell):,} characters)"
@@ -153,8 +155,13 @@ def reason(error: BaseException, what: str) -> str:
         return text if " answered " in text else "there is no such file"
     if isinstance(error, PermissionError):
         return "there is no permission to read it"
+    if isinstance(error, MemoryError):
+        return "it takes more memory than there is"
     if isinstance(error, OSError) and error.errno is not None and error.strerror:
         return error.strerror.lower()
+    text = text if len(text) <= _LONGEST_REASON else f"{text[:_LONGEST_REASON]}…"
+    if not isinstance(error, OSError | ValueError | SyntaxError | ImportError):
+        return f"it is damaged ({type(error).__name__}{f': {text}' if text else ''})"
     return text or f"not {what}"
 
 

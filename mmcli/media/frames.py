@@ -28,6 +28,8 @@ _CODECS = (
 _TIMED = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"}
 """Containers that hold the time of every frame, and an index of where decoding can start."""
 _MAX_PACKETS = 1_000_000
+_MOST_DECODED = {"gif": 8}
+"""How many times `max_pixels` are decoded of a clip at most, by its container."""
 _MOST_LOST = 0.1
 """The share of frames that a damaged clip may lack."""
 
@@ -48,6 +50,8 @@ class Index:
     """Whether the moments are those that decoding will give."""
     cut_off: int = 0
     """Frames at the beginning that cannot be decoded: the clip was cut between two places where decoding can start."""
+    form: str = ""
+    """Its container, as FFmpeg calls it."""
 
     @property
     def times(self) -> list[float]:
@@ -103,12 +107,35 @@ def index(found: Any) -> Index:
     cut_off = 0 if first_key is None else sum(moment < first_key for moment in moments)
     alone = len(set(moments)) == len(moments) and not cut_off
     seekable = timed and alone and (form in _TIMED or (form == "avi" and plain and not late))
-    return Index(moments, starts, base, width, height, seekable, cut_off)
+    return Index(moments, starts, base, width, height, seekable, cut_off, form)
 
 
 def packet_is_shown(packet: Any) -> bool:
     """Whether a packet of VP8 is more than a frame to predict others from (RFC 6386, 9.1: the bit `show_frame`)."""
     return bool(memoryview(packet)[0] & 0x10)
+
+
+def bounded(clip: Index, max_pixels: int, max_decoded: int) -> int:
+    """How many frames of a clip may be decoded, each of no more than `max_pixels`: `max_decoded` unless they are large.
+
+    Raises:
+        ValueError: its frames are too large, or too many of them would have to be decoded.
+    """
+    area = max(clip.width * clip.height, 1)
+    if area > max_pixels:
+        raise ValueError(f"{clip.width} x {clip.height} is over max_pixels = {max_pixels}")
+    times = _MOST_DECODED.get(clip.form, 100)
+    most = min(max_decoded, max(times * max_pixels // area, 1))
+    if len(clip.moments) > most and len(clip.starts) == 1 and most < max_decoded:
+        size = f"{len(clip.moments):,} frames of {clip.width} x {clip.height}"
+        raise ValueError(f"{size}, to be decoded one after the other, are over {times} * max_pixels = {max_pixels}")
+    return most
+
+
+def checked(frame: Any, max_pixels: int) -> None:
+    """Raises ValueError where a frame has more than `max_pixels`, whatever the clip's header says."""
+    if frame.width * frame.height > max_pixels:
+        raise ValueError(f"it holds a frame of {frame.width} x {frame.height}, over max_pixels = {max_pixels}")
 
 
 def pick(found: Any, clip: Index, count: int, most: int, keep: Callable[[Any], T]) -> Shown[T]:

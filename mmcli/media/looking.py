@@ -69,7 +69,7 @@ def look(cells: Sequence[str], root: str) -> Look:
         looked += 1
         try:
             kind = magic.kind_of(media.head(path))
-        except (OSError, ValueError):
+        except Exception:  # decoders raise whatever damaged files lead them to; told where the cell is read for good
             continue
         family = kind.family
         if family == "container" or kind.name == "GIF":
@@ -90,7 +90,7 @@ def _held(path: str, kind: magic.Kind) -> str:
             return "video" if len(frames.index(source).moments) > 1 else "image"
         with frames.opened(source):
             return "video"
-    except (OSError, ValueError):
+    except Exception:  # as above
         pass
     if kind.name == "GIF":
         return "image"
@@ -100,7 +100,7 @@ def _held(path: str, kind: magic.Kind) -> str:
 def _has_sound(path: str) -> bool:
     try:
         sound.read(path, 0.1)
-    except (OSError, ValueError):
+    except Exception:  # as above
         return False
     return True
 

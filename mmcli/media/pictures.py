@@ -38,6 +38,13 @@ _READ = "JPEG PNG GIF BMP WEBP TIFF PPM ICO TGA JPEG2000 AVIF DIB PCX SGI PSD QO
 _FORMATS = tuple(form for form in _READ.split() if form in PillowImage.OPEN)
 """Decoders that Pillow may use: none that runs a program, or reads another file."""
 _MOST_JPEG_BYTES = 1 << 28
+_MOST_SCANS = 20
+"""Scans of a progressive JPEG that has `max_pixels`; a smaller picture may have more."""
+_LONGEST_SIDE = 1 << 20
+_BYTES_OF_A_PIXEL = 4
+"""What `max_pixels` allow for each: what a colour picture of eight bits takes."""
+_BYTES = {"floats": {1: 12}, "32 bits": {1: 12}, "16 bits": {1: 7, 3: 16, 4: 20}}
+"""Depth -> channels -> what a pixel takes until it has eight bits."""
 _TURNS = {
     2: PillowImage.Transpose.FLIP_LEFT_RIGHT,
     3: PillowImage.Transpose.ROTATE_180,
@@ -67,7 +74,7 @@ def read(path: str, enough: int, max_pixels: int, levels: Levels) -> Picture:
     """The picture in a file, in full where `enough` is 0, else at a scale that leaves at least so many pixels a side.
 
     Raises:
-        OSError, ValueError, SyntaxError: it cannot be read, or has more than `max_pixels`.
+        OSError, ValueError, SyntaxError: it cannot be read, or takes more than `max_pixels` of eight bits in colour do.
     """
     found = media.source(path)
     plain = _plain_jpeg(found, enough, max_pixels)
@@ -75,8 +82,9 @@ def read(path: str, enough: int, max_pixels: int, levels: Levels) -> Picture:
         return Picture(plain)
     try:
         with opened(found) as image:
-            if image.width * image.height > max_pixels:
-                raise ValueError(f"{image.width} x {image.height} is over max_pixels = {max_pixels}")
+            _check_size(image, max_pixels)
+            if image.format in {"JPEG", "MPO"}:
+                _check_scans(_all_bytes(found), image.width, image.height, max_pixels)
             if enough:
                 image.draft(None, (enough, enough))
             return _upright(image, found, enough, levels)
@@ -113,10 +121,12 @@ def depth(path: str, max_pixels: int) -> tuple[str, float, float] | None:
             return None
         with opened(found) as image:
             kind = _depth_of(image)
-            if not kind or image.width * image.height > max_pixels:
+            if not kind:
                 return None
+            _check_size(image, max_pixels)
             values = _deep(image, found)[..., :3]
-            return kind, float(np.nanmin(values)), float(np.nanmax(values))
+            low, high = float(np.fmin.reduce(values, axis=None)), float(np.fmax.reduce(values, axis=None))
+            return None if np.isnan([low, high]).any() else (kind, low, high)
     except Exception:  # what cannot be read is told where it is read for good
         return None
 
@@ -149,20 +159,55 @@ def _range(kind: str, low: float, high: float) -> tuple[float, float]:
     return 0.0, float((1 << bits) - 1)
 
 
+def _check_size(image: Any, max_pixels: int) -> None:
+    """Raises ValueError where the picture would take too much, decoded."""
+    size = f"{image.width} x {image.height}"
+    if image.width * image.height > max_pixels:
+        raise ValueError(f"{size} is over max_pixels = {max_pixels}")
+    if max(image.width, image.height) > _LONGEST_SIDE:
+        raise ValueError(f"{size} has a side of more than {_LONGEST_SIDE:,} pixels")
+    kind = _depth_of(image)
+    of_a_pixel = _BYTES[kind].get(len(image.getbands()), 20) if kind else 7 if image.mode in {"RGBA", "LA", "PA"} else 4
+    taken = image.width * image.height * of_a_pixel
+    if taken > max_pixels * _BYTES_OF_A_PIXEL:
+        said = f"{kind} a channel" if kind == "16 bits" else kind or "with transparency"
+        raise ValueError(f"{size}, {said}, takes {taken:,} bytes, over {_BYTES_OF_A_PIXEL} * max_pixels = {max_pixels}")
+
+
+def _check_scans(data: bytes, width: int, height: int, max_pixels: int) -> None:
+    """Raises ValueError where a progressive JPEG goes over its pixels too often."""
+    scans = data.count(b"\xff\xda")
+    if scans * width * height > _MOST_SCANS * max_pixels:
+        raise ValueError(f"{scans:,} scans of {width} x {height} are over {_MOST_SCANS} * max_pixels = {max_pixels}")
+
+
+def _all_bytes(found: str | BytesIO) -> bytes:
+    if isinstance(found, str):
+        with open(found, "rb") as file:  # noqa: PTH123 - many of these
+            return file.read(_MOST_JPEG_BYTES)
+    return found.getvalue()
+
+
 def _plain_jpeg(found: str | BytesIO, enough: int, max_pixels: int) -> Bytes | None:
     """[H, W, 3] of an upright grey or colour JPEG, by libjpeg-turbo in one call; None for everything else, and for what it
     finds fault with: that is Pillow's to read or to refuse."""
     with open(found, "rb") if isinstance(found, str) else nullcontext(found) as file:  # noqa: PTH123 - a million of these
         data = file.read(3)
-        if data != b"\xff\xd8\xff" or (isinstance(found, str) and os.fstat(file.fileno()).st_size > _MOST_JPEG_BYTES):
+        if data != b"\xff\xd8\xff":
             return None
+        if isinstance(found, str) and os.fstat(file.fileno()).st_size > _MOST_JPEG_BYTES:
+            raise ValueError(f"a JPEG of more than {_MOST_JPEG_BYTES:,} bytes")
         data += file.read()
     if _may_be_turned(data):
         return None
     try:
         height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
-        if colours not in {"RGB", "YCbCr", "Gray"} or height * width > max_pixels:
-            return None
+    except ValueError:
+        return None
+    if colours not in {"RGB", "YCbCr", "Gray"} or height * width > max_pixels:
+        return None
+    _check_scans(data, width, height, max_pixels)
+    try:
         pixels: Bytes = simplejpeg.decode_jpeg(data, min_height=enough, min_width=enough, min_factor=1)
     except ValueError:
         return None
@@ -223,7 +268,7 @@ def _depth_of(image: Any) -> str:
 
 
 def _deep(image: PillowImage.Image, found: str | BytesIO) -> np.ndarray[Any, Any]:
-    """[H, W, 1], [H, W, 3] or, with transparency, [H, W, 4], of the depth of the file."""
+    """[H, W, 1], [H, W, 3] or, with transparency, [H, W, 4], of the depth of the file; of colours as the file orders bytes."""
     if image.mode not in {"RGB", "RGBA"}:
         return np.asarray(image)[..., None]
     import av
@@ -232,31 +277,42 @@ def _deep(image: PillowImage.Image, found: str | BytesIO) -> np.ndarray[Any, Any
         found.seek(0)
     with av.open(found, mode="r", format=_PIPES[str(image.format)], options={"protocol_whitelist": "file"}) as container:
         frame = next(container.decode(video=0))
-        form = "rgba64le" if image.mode == "RGBA" else "rgb48le"
-        return frame.reformat(format=form).to_ndarray(format=form)
+    channels = 4 if image.mode == "RGBA" else 3
+    form = "rgba64le" if channels == 4 else "rgb48le"
+    if frame.format.name.removesuffix("be") != form.removesuffix("le"):
+        frame = frame.reformat(format=form)
+    plane: Any = frame.planes[0]
+    kind = ">u2" if frame.format.name.endswith("be") else "<u2"
+    rows: np.ndarray[Any, Any] = np.frombuffer(plane, dtype=kind).reshape(
+        frame.height, plane.line_size // 2
+    )  # no copy: they take much
+    return rows[:, : frame.width * channels].reshape(frame.height, frame.width, channels)
 
 
 def _scaled(values: np.ndarray[Any, Any], kind: str, levels: Levels) -> tuple[PillowImage.Image, tuple[str, ...]]:
     """Eight bits of deep values: by the column's levels, else by what their type allows."""
-    opaque = values[..., :3].astype(np.float64)
-    if not np.isfinite(opaque).all():
+    opaque = values[..., :3]
+    low, high = float(opaque.min()), float(opaque.max())
+    if not np.isfinite([low, high]).all():
         raise ValueError("it holds values that are not finite numbers")
     if kind in levels:
         black, white = levels[kind]
         span = f"{black:g} (black) to {white:g} (white)"
         told = [f"of {kind}, whose values from {span} are kept"]
-        if opaque.min() < black or opaque.max() > white:
+        if low < black or high > white:
             told.append(f"of {kind}, with values beyond {black:g} to {white:g}, cut to it")
     elif kind == "floats":
         raise ValueError("its pixels are floating-point numbers of unknown range; save it with 8 or 16 bits")
     else:
-        black, white, told = 0.0, 255.0 if kind == "32 bits" and opaque.max() <= 255 else 65535.0, []
-    grey = ((opaque - black) * (255 / (white - black))).round().clip(0, 255).astype(np.uint8)
-    if grey.shape[2] == 1:
-        return PillowImage.fromarray(grey[..., 0]), tuple(told)
-    if values.shape[2] == 4:
-        grey = np.concatenate([grey, (values[..., 3:] // 257).astype(np.uint8)], axis=2)
-    return PillowImage.fromarray(grey), tuple(told)
+        black, white, told = 0.0, 255.0 if kind == "32 bits" and high <= 255 else 65535.0, []
+    grey = np.empty(values.shape, dtype=np.uint8)
+    rows = max((1 << 20) // max(values[0].size, 1), 1)
+    for top in range(0, len(values), rows):  # some at a time: in float64 all of them would take much
+        part = slice(top, top + rows)
+        own = opaque[part].astype(np.float64)
+        grey[part, :, :3] = ((own - black) * (255 / (white - black))).round().clip(0, 255)
+        grey[part, :, 3:] = values[part, :, 3:] // 257
+    return PillowImage.fromarray(grey[..., 0] if grey.shape[2] == 1 else grey), tuple(told)
 
 
 def _rgb(image: PillowImage.Image, enough: int) -> Bytes:
@@ -267,10 +323,19 @@ def _rgb(image: PillowImage.Image, enough: int) -> Bytes:
     if image.mode == "La":
         image = image.convert("LA")
     if image.has_transparency_data:
-        rgba = image.convert("RGBA")
-        image = PillowImage.new("RGBA", rgba.size, "white")
-        image.alpha_composite(rgba)
+        return _on_white(image)
     return np.array(image if image.mode == "RGB" else image.convert("RGB"))
+
+
+def _on_white(image: PillowImage.Image) -> Bytes:
+    """[H, W, 3], some rows at a time: all at once would take much."""
+    pixels, rows = np.empty((image.height, image.width, 3), dtype=np.uint8), max((1 << 20) // max(image.width, 1), 1)
+    for top in range(0, image.height, rows):
+        part = image.crop((0, top, image.width, min(top + rows, image.height))).convert("RGBA")
+        white = PillowImage.new("RGBA", part.size, "white")
+        white.alpha_composite(part)
+        pixels[top : top + rows] = np.array(white.convert("RGB"))
+    return pixels
 
 
 def _head(found: str | BytesIO) -> bytes:

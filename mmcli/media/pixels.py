@@ -19,6 +19,8 @@ def square(grid_BCHW: Tensor, size: int, fit: Fit, fill: int) -> Tensor:
         top, left = (height - side) // 2, (width - side) // 2
         grid_BCHW = grid_BCHW[..., top : top + side, left : left + side]
     elif fit == "pad":
+        grid_BCHW = _shorter(grid_BCHW, size)
+        height, width = grid_BCHW.shape[-2:]
         side = max(height, width)
         top, left = (side - height) // 2, (side - width) // 2
         grid_BCHW = F.pad(grid_BCHW, (left, side - width - left, top, side - height - top), value=fill)
@@ -26,6 +28,22 @@ def square(grid_BCHW: Tensor, size: int, fit: Fit, fill: int) -> Tensor:
         return grid_BCHW
     resized: Tensor = F.interpolate(grid_BCHW, (size, size), mode="bicubic", antialias=True)
     return resized
+
+
+LONGEST_PADDED = 8192
+"""Pixels of a side from which on a picture is made smaller before it is padded: the whole square would take much."""
+
+
+def _shorter(grid_BCHW: Tensor, size: int) -> Tensor:
+    """A picture that is too long to be padded as it is, at eight times the size wanted; all others as they are."""
+    height, width = grid_BCHW.shape[-2:]
+    if max(height, width) <= max(LONGEST_PADDED, 8 * size):
+        return grid_BCHW
+    share = 8 * size / max(height, width)
+    small: Tensor = F.interpolate(
+        grid_BCHW, (max(round(height * share), 1), max(round(width * share), 1)), mode="bicubic", antialias=True
+    )
+    return small
 
 
 def affine(values: Tensor, theta: Tensor) -> Tensor:

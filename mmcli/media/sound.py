@@ -13,14 +13,30 @@ import numpy as np
 from mmcli.media import files as media
 
 Array = np.ndarray[Any, np.dtype[np.float32]]
+MOST_HZ = 4_000_000
+"""Samples a second that no recording has more of: headers that say so are damaged."""
+LOUDEST = 1e12
+"""Samples beyond it are no sound, and their powers no numbers."""
+_BLOCK = 1 << 22
+"""Samples of all channels that are held at a time."""
 
 
 def read(path: str, seconds: float) -> tuple[Array, int]:
     """The first seconds of a file, mono, at its own rate: libsndfile's formats by it, the others by FFmpeg.
 
     Raises:
-        OSError, ValueError: neither can read it, or it holds no samples.
+        OSError, ValueError: neither can read it, it holds no samples, or some that are no sound.
     """
+    samples, rate = _read(path, seconds)
+    if not np.isfinite(samples).all():
+        raise ValueError("it holds samples that are not finite numbers")
+    loudest = float(np.abs(samples).max())
+    if loudest > LOUDEST:
+        raise ValueError(f"it holds samples of {loudest:.0e}, where 1 is the loudest")
+    return samples, rate
+
+
+def _read(path: str, seconds: float) -> tuple[Array, int]:
     import soundfile  # loads a library; text and tables need none of it
 
     found = media.source(path)
@@ -29,17 +45,40 @@ def read(path: str, seconds: float) -> tuple[Array, int]:
         return plain
     try:
         with soundfile.SoundFile(found) as file:
-            rate = int(file.samplerate)
-            wanted = max(int(seconds * rate) + 1, 1)
-            samples = file.read(min(wanted, max(file.frames, 0)), dtype="float32", always_2d=True)
+            rate = _checked(int(file.samplerate))
+            wanted = min(max(int(seconds * rate) + 1, 1), max(file.frames, 0))
+            samples = _mono(file, wanted)
     except soundfile.LibsndfileError:
         if not isinstance(found, str):
             found.seek(0)
         samples, rate = _read_with_ffmpeg(found, seconds)
     if not len(samples):
         raise ValueError("it holds no samples")
-    mono = samples[:, 0] if samples.shape[1] == 1 else samples.mean(1)
-    return np.ascontiguousarray(mono, dtype=np.float32), rate
+    return np.ascontiguousarray(samples, dtype=np.float32), rate
+
+
+def _checked(rate: int) -> int:
+    """The rate itself.
+
+    Raises:
+        ValueError: no recording has it.
+    """
+    if rate <= 0:
+        raise ValueError("it does not say how many samples a second it holds")
+    if rate > MOST_HZ:
+        raise ValueError(f"it claims {rate:,} samples a second; no recording has more than {MOST_HZ:,}")
+    return rate
+
+
+def _mono(file: Any, wanted: int) -> Any:
+    """The mean of the channels [wanted], or fewer where the file ends; some at a time, as many channels would take much."""
+    if file.channels == 1:
+        return file.read(wanted, dtype="float32")
+    parts, left, block = [], wanted, max(_BLOCK // file.channels, 1)
+    while left and len(part := file.read(min(left, block), dtype="float32", always_2d=True)):
+        parts.append(part.mean(1))
+        left -= len(part)
+    return np.concatenate(parts) if parts else np.zeros(0, dtype=np.float32)
 
 
 def _plain_wave(found: str | BytesIO, seconds: float) -> tuple[Array, int] | None:
@@ -55,6 +94,7 @@ def _plain_wave(found: str | BytesIO, seconds: float) -> tuple[Array, int] | Non
         length = int.from_bytes(head[40:44], "little")
         if (size, form, channels, bits) != (16, 1, 1, 16) or not rate or not length:
             return None
+        _checked(rate)
         if os.fstat(file.fileno()).st_size - 44 not in {length, length + length % 2}:
             return None
         data = file.read(min(length // 2, int(seconds * rate) + 1) * 2)
@@ -80,9 +120,7 @@ def _read_with_ffmpeg(source: Any, seconds: float) -> tuple[Any, int]:
             stream = container.streams.audio[0]
             if stream.codec_context is None:
                 raise ValueError("it does not say how its sound is coded, or there is no decoder for that")
-            rate, parts, count = int(stream.rate or 0), [], 0
-            if rate <= 0:
-                raise ValueError("it does not say how many samples a second it holds")
+            rate, parts, count = _checked(int(stream.rate or 0)), [], 0
             for frame in container.decode(stream):
                 array = frame.to_ndarray()
                 channels = len(frame.layout.channels)
@@ -97,7 +135,7 @@ def _read_with_ffmpeg(source: Any, seconds: float) -> tuple[Any, int]:
     except av.FFmpegError as error:
         raise ValueError(f"not a recording that can be decoded ({error.strerror})") from None
     samples = np.concatenate(parts)[: int(seconds * rate) + 1] if parts else np.zeros(0, dtype=np.float32)
-    return samples[:, None], rate
+    return samples, rate
 
 
 def resampled(samples: Array, rate: int, wanted: int) -> Array:

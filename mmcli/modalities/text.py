@@ -21,7 +21,7 @@ from torch import Tensor
 
 from mmcli.config import Config as BaseConfig
 from mmcli.errors import ConfigError
-from mmcli.modalities import Encoded, Guess, Modality, Partial
+from mmcli.modalities import Encoded, Guess, Modality, Partial, Reject
 from mmcli.signals import Column, SignalSpec
 from mmcli.text.units import byte_of_char, without_blanks
 
@@ -95,7 +95,11 @@ class Text(Modality):
 
     def transform(self, cells: Sequence[str | None]) -> Encoded:
         """Ids int32 [sum of lengths] with offsets; what is longer than `max_tokens` is cut and counted."""
-        found = [(position, cell) for position, cell in enumerate(cells) if cell is not None]
+        there = [(position, cell) for position, cell in enumerate(cells) if cell is not None]
+        half = "it holds half a character (a surrogate without its other half)"
+        rejects = [Reject(position, cell, half) for position, cell in there if not _is_whole(cell)]
+        gone = {reject.position for reject in rejects}
+        found = [(position, cell) for position, cell in there if position not in gone]
         encodings = self._encode([cell for _, cell in found])
         ids: list[int] = []
         lengths = torch.zeros(len(cells), dtype=torch.int64)
@@ -111,7 +115,7 @@ class Text(Modality):
             lengths[position] = len(kept)
             present[position] = True
         offsets = torch.cat([torch.zeros(1, dtype=torch.int64), lengths.cumsum(0)])
-        return Encoded(Column(torch.tensor(ids, dtype=torch.int32), present, offsets), remarks=remarks)
+        return Encoded(Column(torch.tensor(ids, dtype=torch.int32), present, offsets), rejects, remarks)
 
     def _encode(self, cells: Sequence[str]) -> list[Any]:
         """The tokens of each cell, of huge ones no more than can be kept, and some: enough to tell that there are more."""
@@ -219,13 +223,22 @@ class Text(Modality):
 
 def _pieces_of(cells: Iterable[str], limit: int) -> Iterator[str]:
     """The beginnings of cells, cut where a word would never end."""
-    for cell in cells:
+    for cell in filter(_is_whole, cells):
         head, start = cell[:limit], 0
         if len(head) > _LONGEST_WORD:
             for match in _NO_BREAK.finditer(head):
                 yield head[start : match.end()]
                 start = match.end()
         yield head[start:]
+
+
+def _is_whole(cell: str) -> bool:
+    """Whether it holds no half of a character, as a JSON may: such texts cannot be written."""
+    try:
+        cell.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _read_tokenizer(path: Path) -> Tokenizer:

@@ -65,7 +65,7 @@ class Vector(Modality):
             try:
                 array = _read(media.resolve(cell, media_root), Config())
                 return Guess(0.99, f"{reason}; {media.shown(cell)} holds {' x '.join(map(str, array.shape))} numbers")
-            except (OSError, ValueError):
+            except Exception:  # whatever damaged files lead to; told where the cell is read for good
                 continue
         return Guess(0.9 if share >= 0.5 else 0.0, reason)
 
@@ -81,7 +81,7 @@ class Vector(Modality):
         for cell in islice(cells, _FIT_SAMPLE):
             try:
                 array = _read(cell, config)
-            except (OSError, ValueError):
+            except Exception:  # as above
                 continue
             if first is None:
                 first, total, squares = array, np.zeros(array.shape[-1]), np.zeros(array.shape[-1])
@@ -108,7 +108,7 @@ class Vector(Modality):
                     cut += len(found) > self.config.max_steps
                     array = (found[: self.config.max_steps] - self.mean) / self.std
                     present[position] = True
-                except (OSError, ValueError) as error:
+                except Exception as error:
                     rejects.append(Reject(position, cell, media.reason(error, "a list of numbers or a .npy file")))
             arrays.append(array)
         values = torch.from_numpy(np.concatenate(arrays) if arrays else np.zeros((0, width), dtype=np.float32))

@@ -61,7 +61,7 @@ class Config(BaseConfig):
     fit: Literal["stretch", "crop", "pad"] = "stretch"
     """What becomes of frames that are not square: stretched, cropped at the centre, or padded with black."""
     max_pixels: int = Field(40_000_000, ge=1)
-    """Clips with more pixels to a frame are rejected."""
+    """Clips with more pixels to a frame are rejected, and animations with more than eight times as many in all."""
     mean: tuple[float, float, float] = (0.43216, 0.394666, 0.37645)
     """Mean of each colour, from 0 to 1: by default that of Kinetics-400, as torchvision's video models expect."""
     std: tuple[float, float, float] = (0.22803, 0.22145, 0.216989)
@@ -91,7 +91,7 @@ class Video(Modality):
         for cell in named[:20] if share >= 0.5 else ():
             try:
                 clip = frames.index(media.source(media.resolve(cell, media_root)))
-            except (OSError, ValueError):
+            except Exception:  # as above: told where the cell is read for good
                 continue
             if looking.suffix(cell) == ".gif" and len(clip.moments) < 2:
                 return Guess(0.0, "GIFs that do not move are images")
@@ -122,7 +122,7 @@ class Video(Modality):
                     [] if shown.exact else [f"whose nearest keyframes were taken (max_decoded = {config.max_decoded})"]
                 )
                 remarks.update(["with damaged frames, in whose place the ones before them stand"] if shown.lost else [])
-            except (OSError, ValueError, MemoryError) as error:
+            except Exception as error:  # decoders raise whatever damaged files lead them to
                 rejects.append(Reject(position, cell, media.reason(error, "a clip that can be decoded")))
         mean, std = _statistics(config)
         values = torch.zeros(pixels.shape, dtype=torch.float16)
@@ -203,13 +203,13 @@ def decode(path: str, config: Config) -> tuple[Tensor, Tensor, bool]:
 def _read(path: str, config: Config) -> frames.Shown[Tensor]:
     found = media.source(path)
     clip = frames.index(found)
-    if clip.width * clip.height > config.max_pixels:
-        raise ValueError(f"{clip.width} x {clip.height} is over max_pixels = {config.max_pixels}")
-    return frames.pick(found, clip, config.frames, config.max_decoded, lambda frame: _squared(frame, config))
+    most = frames.bounded(clip, config.max_pixels, config.max_decoded)
+    return frames.pick(found, clip, config.frames, most, lambda frame: _squared(frame, config))
 
 
 def _squared(frame: Any, config: Config) -> Tensor:
     """uint8 [3, size, size], upright."""
+    frames.checked(frame, config.max_pixels)
     turns = round((frame.rotation or 0) / 90) % 4
     shrink = min(frame.width, frame.height) // (2 * config.size)
     if shrink >= 2:  # towards twice the size by area, in the decoder's own colours

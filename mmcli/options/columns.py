@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from mmcli import registry
 from mmcli.errors import ConfigError
+from mmcli.media import addresses
 from mmcli.options.flags import Flag, one_of
 from mmcli.tables.finding import require_file
 
@@ -150,9 +151,27 @@ class Source:
         Flag("", "The table: .csv, .tsv, .json, .jsonl, .parquet or .xlsx.", metavar="TABLE", show_default=False),
     ]
 
+    fetch_timeout: Annotated[
+        float,
+        Flag(
+            "--fetch-timeout",
+            "Seconds for which a server that a cell names is waited for.",
+            metavar="SECONDS",
+            panel=COLUMNS,
+            envvar="MMCLI_FETCH_TIMEOUT",
+            min=0.1,
+            max=3600,
+        ),
+    ] = 10.0
+
     def check(self) -> None:
-        """Raises DataError, before anything that reads is imported, where there is no such file."""
+        """Lets servers be waited for as long as was said.
+
+        Raises:
+            DataError: before anything that reads is imported, where there is no such file.
+        """
         require_file(self.table)
+        addresses.wait(self.fetch_timeout)
 
 
 @dataclass(frozen=True, kw_only=True)

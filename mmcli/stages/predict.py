@@ -6,7 +6,8 @@ import io
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import pandas as pd
 from torch import Tensor
 
+from mmcli.artifacts.lock import alone
 from mmcli.errors import ConfigError, DataError
 from mmcli.models import gallery, predictor, runners
 from mmcli.models.labels import Labels
@@ -56,7 +58,8 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
     started = time.monotonic()
     name = Path("predictions.csv") if options.output == STDIN else options.output
     rejects = Rejects(name.with_name(f"{name.stem}.rejects.csv"), options.raw)
-    rows, remarks, replaced, formulas = _predict(table, loaded, options, rejects, words, decode, besides)
+    with nullcontext() if options.output == STDIN else alone(_until_whole(options.output), str(options.output)):
+        rows, remarks, replaced, formulas = _predict(table, loaded, options, rejects, words, decode, besides)
     if words is not None and words.without:
         context.console.warn(
             f"{words.without:,} rows have no sound: their words are read off another column and have no times, the first: row "
@@ -213,11 +216,15 @@ def _texts(table: Table, parts: list[Rows], besides: str | None) -> Iterator[pd.
         yield part.frame if besides is None else part.frame.drop(columns=besides, errors="ignore")
 
 
+def _until_whole(output: Path) -> Path:
+    """The name of a file until it is whole."""
+    return output.with_name(f".{output.name}.partial")
+
+
 def _opened(output: Path, table: Table, raw: bool) -> tuple[Writer, Path | None]:
     """What writes the predictions, and the name of the file until it is whole; none on standard output."""
     if output == STDIN:
         text = io.TextIOWrapper(sys.stdout.buffer, "utf-8", newline="")
         return CsvWriter(text, table, raw=raw, close=text.detach), None
-    temporary = output.with_name(f".{output.name}.partial")
-    output.parent.mkdir(parents=True, exist_ok=True)
+    temporary = _until_whole(output)
     return writer(temporary, output.suffix.lower(), table, raw), temporary

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.faults.forked import Stage, child, say, stages, warm_up
+from tests.faults.forked import Stage, child, say, stages, stages_of, warm_up
 from tests.faults.kills import CHANGES
 from tests.faults.tiny import STAGES
 
@@ -89,12 +89,12 @@ def failing(root: Path, number: int, code: int, counter: Path | None = None) -> 
     return prepare
 
 
-def run(folder: Path, count: int, names: list[str], seed: int = 0) -> tuple[int, list[str]]:
+def run(folder: Path, count: int, names: list[str], seed: int = 0, chain: Path | None = None) -> tuple[int, list[str]]:
     """Lets the disk fail at so many writes of each stage (all of them, where there are fewer); gives how often, and what is
     wrong."""
     draw, done, wrong = random.Random(seed), 0, list[str]()
     warm_up(names)
-    for stage in stages(folder, names):
+    for stage in stages_of(chain, folder, names) if chain else stages(folder, names):
         root, counter = folder / "root", folder / "counter"
         counter.write_bytes(b"")
         code, output = child(stage.begin(root), failing(root, -1, 0, counter))

@@ -18,7 +18,8 @@ def main() -> None:
         found = {"flips": flips.fast(Path(sys.argv[1]))}
         for name, script, count in (("kills", kills, 3), ("disk", disk, 4)):
             (folder / name).mkdir()
-            found[name] = script.run(folder / name, count, ["preprocess", "fuse"] if name == "kills" else ["preprocess"])
+            names = ["preprocess", "fuse"] if name == "kills" else ["preprocess"]
+            found[name] = script.run(folder / name, count, names, chain=Path(sys.argv[1]))
     say(json.dumps(found))
 
 

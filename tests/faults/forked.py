@@ -75,6 +75,26 @@ class Stage:
         return found + [f"{self.name}: {name} came out otherwise" for name, own in self.wanted.items() if now.get(name) != own]
 
 
+OF_STAGES = {"preprocess": ("preprocess",), "train-encoder": ("encoders",), "fuse": ("baselines", "fusions", "leaderboard")}
+"""Stage -> the folders that it makes, of those that a chain can be cut into."""
+
+
+def stages_of(chain: Path, folder: Path, names: list[str]) -> list[Stage]:
+    """Stages of a chain that is there already, up to `fuse`."""
+    found, before = [], list[str]()
+    for name, made in OF_STAGES.items():
+        if name in names:
+            stage = Stage(name, folder / f"before-{name}", chain.parent / "data.csv")
+            stage.before.mkdir()
+            for own in before:
+                shutil.copytree(chain / own, stage.before / own)
+            there = {*before, *made}
+            stage.wanted = {own: said for own, said in hashes(chain).items() if own.partition("/")[0] in there}
+            found.append(stage)
+        before += [own for own in made if (chain / own).exists()]
+    return found
+
+
 def stages(folder: Path, names: list[str]) -> list[Stage]:
     """The stages by name, after all of them were run once."""
     table, root = write_table(folder / "data.csv"), folder / "artifacts"

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.faults.forked import Stage, child, say, stages, warm_up
+from tests.faults.forked import Stage, child, say, stages, stages_of, warm_up
 from tests.faults.tiny import STAGES
 
 CHANGES = ("fsync", "rename", "replace", "mkdir", "link", "unlink")
@@ -90,11 +90,11 @@ def killed(stage: Stage, root: Path, prepare: Callable[[], None]) -> tuple[bool,
     return code < 0, wrong + stage.mended(root)
 
 
-def run(folder: Path, count: int, names: list[str], seed: int = 0) -> tuple[int, list[str]]:
+def run(folder: Path, count: int, names: list[str], seed: int = 0, chain: Path | None = None) -> tuple[int, list[str]]:
     """Kills each stage so often; gives how many were killed in all, and what is wrong."""
     draw, done, wrong = random.Random(seed), 0, list[str]()
     warm_up(names)
-    for stage in stages(folder, names):
+    for stage in stages_of(chain, folder, names) if chain else stages(folder, names):
         root = folder / "root"
         changes, seconds = changes_of(stage, root)
         for number in range(count):

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from mmcli import registry
-from mmcli.artifacts import layout, store
+from mmcli.artifacts import layout, processes, store
 from mmcli.artifacts.store import Artifact
 from mmcli.config.settings import TAKERS_OF_TRAINING, spellings
 from mmcli.data.dataset import Dataset
@@ -208,7 +208,7 @@ def side_by_side(plans: Sequence[Plan], options: Options, context: Context) -> I
     command += ["--workers", "1", "--no-board", "--seed", str(context.seed), "--device", context.device]
     command += ["--precision", context.precision]
     groups = [[plan.method for plan in due[place::cores]] for place in range(1, cores)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment = {**processes.environment(), "OMP_NUM_THREADS": "1"}
     if registry.trusted():
         environment["MMCLI_TRUST"] = os.pathsep.join(map(str, registry.trusted()))
     children = [

@@ -21,12 +21,17 @@ from dataclasses import asdict, dataclass, field
 from typing import IO
 
 from mmcli import registry
+from mmcli.artifacts import processes
 from mmcli.data.dataset import Dataset
 from mmcli.options.train_encoder import Options
 from mmcli.reporting.console import Replay
 from mmcli.stages import Context
 from mmcli.training import device
 
+_WORK = (
+    "from mmcli.artifacts import processes; processes.follow(); from mmcli.stages.train_encoder import worker; worker.main()"
+)
+"""It follows this process before it imports anything that takes long."""
 DONE = "done"
 """The event that ends an input."""
 
@@ -115,13 +120,13 @@ def _start(options: Options, context: Context) -> subprocess.Popen[str]:
         "options": asdict(options),
     }
     child = subprocess.Popen(
-        [sys.executable, "-m", "mmcli.stages.train_encoder.worker"],
+        [sys.executable, "-c", _WORK],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
         encoding="utf-8",
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUTF8": "1"},
+        env={**processes.environment(), "OMP_NUM_THREADS": "1", "PYTHONUTF8": "1"},
     )
     with contextlib.suppress(OSError):  # one that is gone already takes no inputs
         _say(child, order)

@@ -50,7 +50,3 @@ def main() -> None:
         except MmcliError:
             return  # the other process does it, and says what is wrong
         console.tell(DONE)
-
-
-if __name__ == "__main__":
-    main()

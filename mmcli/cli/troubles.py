@@ -1,0 +1,152 @@
+"""What is wrong with the machine rather than with mmcli: a full disk, too little memory, output that nobody takes; in words."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import os
+import platform
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from mmcli import __version__
+
+_STREAMS = {"standard output": "stdout", "standard error": "stderr"}
+_FULL = ("no space left on device", "database or disk is full", "disk quota exceeded", "file too large")
+_BROKEN = ("input/output error", "disk i/o error")
+_MEMORY = (
+    "can't allocate memory",
+    "cannot allocate memory",
+    "not enough memory",
+    "out of memory",
+    "unable to allocate",
+    "bad_alloc",
+    "can't start new thread",
+    "failed to map segment",
+    "resource temporarily unavailable",
+)
+"""What libraries say, in small letters, whatever class their errors are of."""
+
+
+def open_streams() -> str:
+    """Opens those standard streams that the caller closed, so that no file takes their place, and gives which those are; lets
+    errors of all say which stream they are of."""
+    closed = [number for number in range(3) if not _is_open(number)]
+    for _ in closed:
+        os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
+    for number, (said, name) in enumerate(_STREAMS.items(), 1):
+        own: Any = getattr(sys, name) or io.TextIOWrapper(io.BytesIO(), "utf-8")
+        file = io.BufferedWriter(_Stream(number, said))
+        how = {"line_buffering": own.line_buffering, "write_through": own.write_through}
+        setattr(sys, name, io.TextIOWrapper(file, own.encoding, own.errors, **how))
+    return " and ".join(said for number, said in enumerate(_STREAMS, 1) if number in closed)
+
+
+class _Stream(io.FileIO):
+    """A standard stream whose errors say which it is: nothing else tells them from those of files."""
+
+    def __init__(self, number: int, said: str) -> None:
+        super().__init__(number, "w", closefd=False)
+        self._said = said
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data)
+        except OSError as error:
+            error.filename = self._said
+            raise
+
+
+def _is_open(number: int) -> bool:
+    try:
+        os.fstat(number)
+    except OSError:
+        return False
+    return True
+
+
+def trouble_of(error: BaseException) -> tuple[str, str] | None:
+    """What is wrong and what to do; None where it is something else."""
+    chain = list(_chain(error))
+    stream = next((found for own in chain if (found := _of_streams(own))), None)
+    if stream:
+        return stream
+    for own in chain:
+        said, number = " ".join(str(own).split()), getattr(own, "errno", None)
+        text, where = said.lower(), _where(own)
+        if number in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG} or any(words in text for words in _FULL):
+            remedy = "Make room (df -h tells how much there is), then give the same command: it goes on from what is complete."
+            return f"the disk is full{where}: {said}", remedy
+        if number == errno.EIO or any(words in text for words in _BROKEN):
+            remedy = "Look after the disk, or write elsewhere with --artifacts DIR; the same command goes on from there."
+            return f"the disk does not work{where}: {said}", remedy
+        if number in {errno.EMFILE, errno.ENFILE}:
+            return f"too many files are open: {said}", "Allow more (ulimit -n), then give the same command."
+        if isinstance(own, MemoryError) or number == errno.ENOMEM or any(words in text for words in _MEMORY):
+            remedy = (
+                "Allow more (ulimit -v tells a limit), or ask for less: --threads 1, --workers 1, a smaller "
+                "--set training.batch_size; the same command goes on from what is complete."
+            )
+            return f"there is too little memory: {said or type(own).__name__}", remedy
+    return None
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """The error, and those that it came of."""
+    seen = set[int]()
+    found: BaseException | None = error
+    while found is not None and id(found) not in seen:
+        seen.add(id(found))
+        yield found
+        found = found.__cause__ or found.__context__
+
+
+def _where(error: BaseException) -> str:
+    name = getattr(error, "filename", None)
+    return f" where {name} lies" if name else ""
+
+
+def _of_streams(error: BaseException) -> tuple[str, str] | None:
+    name = error.filename if isinstance(error, OSError) else None
+    if not isinstance(error, OSError) or name not in _STREAMS:
+        return None
+    if name == "standard output":  # the other one is tried again, to say so
+        drop(sys.stdout)
+    if error.errno == errno.EPIPE:
+        return (
+            f"{name} is a broken pipe: what reads it ended before all was said",
+            "Read all of it, or let it go to a file: > FILE",
+        )
+    remedy = "Let it go elsewhere, or nowhere: " + ("> /dev/null" if name.endswith("output") else "2> /dev/null")
+    return f"{name} cannot be written to: {error.strerror}", remedy
+
+
+def drop(stream: Any) -> None:
+    """Lets all that is still to be written to a stream vanish: nobody takes it."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+
+
+def log_of(error: BaseException) -> Path | None:
+    """Writes down what is needed to mend a bug, where there is room for it."""
+    base = os.environ.get("MMCLI_CACHE") or Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "mmcli"
+    said = [
+        f"mmcli {__version__}, Python {platform.python_version()}, {platform.platform()}",
+        f"command: {' '.join(sys.argv)}",
+        *traceback.format_exception(error),
+    ]
+    for folder in (Path(base), Path(tempfile.gettempdir())):
+        path = folder / f"bug-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
+        with contextlib.suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True)
+            path.write_text("\n".join(said), encoding="utf-8", errors="backslashreplace")
+            return path
+    return None

@@ -8,8 +8,7 @@ single members, and so speak cautiously of the average: cross-validation+ (Barbe
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -130,23 +129,20 @@ def picked(outputs: Mapping[str, Tensor], targets: Tensor, task: Task) -> str:
     return max(outputs, key=lambda name: (sign * scores[name][task.primary_metric], -scores[name]["loss"]))
 
 
-def no_worse(single: Tensor, average: Tensor, rows: Sequence[Tensor], targets: Tensor, task: Task, seed: int) -> bool:
-    """Whether the average of folds may be taken for the single pipeline.
+def no_worse(average: Tensor, folds: Folds, dataset: Dataset) -> bool:
+    """Whether the average of folds may be taken for the single pipeline, by its outputs [N, C] of every row, out of fold.
 
-    By the loss it cannot fall behind the mean of its members (it is convex in the outputs), so that it is taken unless a fold
-    has gone wrong: unless its members fall behind the first fold's, which is the single pipeline, beyond noise.
-
-    Args:
-        single, average: outputs [N, C] of every row, of the single pipeline and out of fold.
-        rows: the val rows, and those that other folds judge. Where there are none of the first that the single pipeline alone
-            has not been trained on (--keep-val), only the val rows: then both are judged by the same, in pairs.
-        targets: [N, ...], of every row.
+    By the loss it cannot fall behind the mean of its members, since that is convex in the outputs: so it is taken unless a fold
+    has gone wrong, which is one whose loss on its own rows is no less than that of a constant, though that of the first fold,
+    which is the single pipeline, is. The scores of folds are not held against one another: they are of other rows, some harder
+    than others, and the first fold's method was chosen by its own.
     """
-    val, *others = rows
-    primary, sign = task.primary_metric, 1.0 if task.primary_higher_is_better else -1.0
-    if not others:
-        return task.gain(average[val], single[val], targets[val], seed, cautious=True).high >= 0
-    one = task.intervals(single[val], targets[val], seed)[primary]
-    rest = task.intervals(average[others[0]], targets[others[0]], seed)[primary]
-    noise = math.hypot((one.high - one.low) / 2, (rest.high - rest.low) / 2)
-    return not sign * (one.value - rest.value) > noise  # where a metric is not defined, nothing speaks against it
+    task, targets = dataset.task, dataset.targets
+    constant = task.constant_baseline(targets[dataset.splits["train"]], len(targets))
+
+    def learnt(rows: Tensor) -> bool:
+        losses = [task.score(own[rows], targets[rows])["loss"] for own in (average, constant)]
+        return losses[0] < losses[1]
+
+    others = [learnt(folds.of_row == number) for number in set(folds.members) - {1}]
+    return all(others) or not learnt(dataset.splits["val"])

@@ -29,7 +29,6 @@ from mmcli.optimizations import Candidate
 from mmcli.options import optimize as optimizing
 from mmcli.options.columns import Roles
 from mmcli.reporting.console import Console
-from mmcli.reporting.metrics import Interval
 from mmcli.stages import Context, folds, fuse, optimize, preprocess, train_encoder
 from mmcli.stages.folds.dealing import folds_of
 from mmcli.training import device
@@ -325,27 +324,16 @@ def test_too_few_rows_or_groups_for_folds_say_so(copy: Path) -> None:
         folds.deal(40, False, context_of(copy))
 
 
-class Scored:
-    """A task whose score of outputs [N, 1] is their mean, its interval .1 to each side."""
-
-    primary_metric, primary_higher_is_better = "score", True
-
-    def intervals(self, outputs: Tensor, targets: Tensor, seed: int) -> dict[str, Interval]:
-        value = float(outputs.mean())
-        return {"score": Interval(value, value - 0.1, value + 0.1, len(targets))}
-
-    def gain(self, outputs: Tensor, other: Tensor, targets: Tensor, seed: int, cautious: bool) -> Interval:
-        value = float(outputs.mean() - other.mean())
-        return Interval(value, value - 0.1, value + 0.1, len(targets))
-
-
-@pytest.mark.parametrize(("others", "taken"), [(0.9, True), (0.75, True), (0.6, False)])
-def test_the_average_is_taken_unless_its_folds_fall_behind_beyond_noise(others: float, taken: bool) -> None:
-    val, rest = torch.arange(4), torch.arange(4, 10)
-    single, average = torch.full((10, 1), 0.8), torch.full((10, 1), others)
-    arguments = (torch.zeros(10), Scored(), 0)
-    assert averaging.no_worse(single, average, [val, rest], *arguments) is taken  # type: ignore[arg-type]
-    assert averaging.no_worse(single, average, [val], *arguments) is (others > 0.65)  # type: ignore[arg-type]
+def test_the_average_is_taken_unless_a_fold_has_learnt_nothing(folded: Path) -> None:
+    dataset = Dataset.open(folded)
+    own = Folds((1, 2, 3), folds_of(dataset, 3, keep_val=False, seed=0))
+    right = torch.nn.functional.one_hot(dataset.targets, 4).float() * 3
+    assert averaging.no_worse(right, own, dataset)
+    harder = torch.where((own.of_row == 2)[:, None], right / 4, right)
+    assert averaging.no_worse(harder, own, dataset), "rows may be harder than others"
+    gone_wrong = torch.where((own.of_row == 2)[:, None], -right, right)
+    assert not averaging.no_worse(gone_wrong, own, dataset)
+    assert averaging.no_worse(-right, own, dataset), "nor has the single pipeline learnt anything"
 
 
 def in_folds(table: Path, root: Path, roles: Roles, keep_val: bool) -> Context:

@@ -192,8 +192,7 @@ def _tell(
 ) -> None:
     """The scores, whether the average is taken, what it costs beside the single pipeline, the table of methods."""
     dataset, task, judged, seed = case.dataset, case.dataset.task, case.judged, case.context.seed
-    val, single = dataset.splits["val"], loading.outputs(first[1], dataset)
-    others = [judged[case.of_row[judged] > 1]] if bool((case.of_row == 1).any()) else []
+    val, members = dataset.splits["val"], tuple(case.fused[first[1].config["method"]])
     scores = task.intervals(outputs[judged], dataset.targets[judged], seed, dataset.groups(judged))
     networks = {"average": network, "single": first[0].to(compute.device)}
     costs = {
@@ -210,7 +209,7 @@ def _tell(
         folds=[own.metrics["val"][task.primary_metric] for own in fused.values()],
         out_of_fold={name: own.as_dict() for name, own in scores.items()},
         rows=len(judged),
-        chosen=averaging.no_worse(single, outputs, [val, *others], dataset.targets, task, seed),
+        chosen=averaging.no_worse(outputs, Folds(members, case.of_row), dataset),
         best_epochs=[own.metrics["best_epochs"] for own in fused.values()],
         parameters=parameter_count(network),
         cost=costs,
@@ -240,8 +239,8 @@ def _say(found: Artifact, dataset: Dataset, context: Context) -> None:
     )
     if not metrics["chosen"]:
         context.console.warn(
-            f"the folds fall behind the single pipeline beyond noise, so that {found.config['base']} stays the model; a fold "
-            f"may have gone wrong: mmcli status -a {context.root / layout.FOLDS / '2'}"
+            f"a fold has gone wrong: on its own rows it tells less than a constant, so that {found.config['base']} stays the "
+            f"model: mmcli status -a {context.root / layout.FOLDS / '2'}"
         )
 
 

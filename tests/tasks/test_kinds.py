@@ -30,7 +30,7 @@ WHAT_LACKS: dict[str, set[str]] = {
     "multilabel": {"calibration by class", "McNemar's test", "doubtful targets"},
     "regression": {"calibration", "calibration by class", "McNemar's test", "doubtful targets"},
     "match": {"calibration by class"},
-    "text": set(get_args(Ability)),
+    "text": set(get_args(Ability)) - {"distillation"},
     "identify": set(get_args(Ability)) - {"linear baseline"},
     "contrastive": set(get_args(Ability)) - {"linear baseline"},
 }

@@ -105,7 +105,13 @@ def test_signals_end_like_ctrl_c(tmp_path: Path, number: int) -> None:
         "def run(*_): print('begun', flush=True); time.sleep(60)\n"
         f"status.run = run\nsys.argv = ['mmcli', 'status', '-a', {str(tmp_path)!r}]\nmain()"
     )
-    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", program],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # where nohup runs the tests it is ignored, as it should be
+    )
     assert process.stdout is not None
     assert process.stdout.readline() == "begun\n"
     process.send_signal(number)

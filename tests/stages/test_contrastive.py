@@ -222,7 +222,8 @@ def test_a_batch_in_parts_has_the_gradient_of_the_whole(trained: Path, tmp_path:
         gradient(made, batch, parts)
         found.append([own.grad.clone() for own in made.module.parameters() if own.grad is not None])
     for one, other in zip(*found, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+        assert (one - other).norm() <= 1e-4 * one.norm()  # sums in another order tell most where they are nearly nought
+    assert sum(float(one.norm()) for one in found[0]) > 0.1
 
 
 def test_rows_of_one_group_are_known_and_those_of_none_are_their_own(tmp_path: Path) -> None:

@@ -186,6 +186,7 @@ class _OfFolded(_OfFusion):
 
 class _ScoresOfFolded(_Scores):
     chosen: bool
+    wrong: list[int]
     out_of_fold: dict[str, Any]
 
 
@@ -196,6 +197,7 @@ class _OfGallery(_Shape):
     columns: list[str]
     removed: list[str]
     index: bool
+    told: list[list[str]] = []
 
 
 class _FiguresOfGallery(_Shape):

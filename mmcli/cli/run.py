@@ -50,7 +50,8 @@ def command(
     data, started = {}, time.monotonic()
     outcome = preprocess.run(source.table, table, replace(context, to_the_end=True))
     data["preprocess"] = outcome.data
-    count = folds.count_of(options.folds, options.preset, outcome.data)
+    count = folds.count_of(options.folds, options.preset, outcome.data, table.split_by_time)
+    count = count if context.dry_run else folds.feasible(count, options.folds is not None, options.keep_val, context)
     if count > 1:
         why = "" if options.folds else ", since labelled rows are few (--folds none for a single pipeline)"
         context.console.note(f"{count} folds of train and val: the model is to be their average{why}")
@@ -65,6 +66,8 @@ def command(
         data["folds"] = _in_folds(count, options.keep_val, *in_fold, context)
     elif options.folds == 1:
         folds.leave_out(context)
+    else:
+        folds.said_of(context)
     if not options.no_optimize:
         data["optimize"] = optimize.run(choices, context).data
     outcome = evaluate.run(proof, context)
@@ -92,4 +95,5 @@ def _in_folds(
         own = folds.context_of(number, count, context)
         train_encoder.run(encoders, own)
         fuse.run(fusion, own)
+        folds.say_of_time(number, context)
     return folds.run(count, keep_val, taken, context).data

@@ -29,7 +29,6 @@ _MEMORY = (
     "bad_alloc",
     "can't start new thread",
     "failed to map segment",
-    "resource temporarily unavailable",
 )
 """What libraries say, in small letters, whatever class their errors are of."""
 
@@ -104,7 +103,9 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
     while found is not None and id(found) not in seen:
         seen.add(id(found))
         yield found
-        found = found.__cause__ or found.__context__
+        if isinstance(found, NameError | AttributeError | TypeError | AssertionError):
+            return  # a bug, whatever it was that was being handled
+        found = found.__cause__ or (None if found.__suppress_context__ else found.__context__)
 
 
 def _where(error: BaseException) -> str:

@@ -149,11 +149,20 @@ def plan(path: Path, options: Options, settings: Settings, seed: int, needs_test
         raise DataError(f"no row of {path} is test: run would have nothing to show in the end", warnings.NO_TEST_ROWS)
     task = _fit_task(rows, found, kind, task_config)
     configs = {item.name: configs[item.name] for item in found.columns}
+    config = _told(path, table, found, configs, task, options)
+    contents = [store.file_digest(path), table.encoding, table.delimiter, media]
+    sources = [registry.source_digest(own) for own in (kind, *(registry.load("modalities", c.modality) for c in found.columns))]
+    fingerprint = store.digest([config, seed, contents, *filter(None, sources)])
+    return Plan(table, found, rows, task, configs, fingerprint, config, notes, doubts)
+
+
+def _told(path: Path, table: Table, found: Schema, configs: dict[str, Any], task: Task, options: Options) -> dict[str, Any]:
+    """What the manifest says of a plan."""
     told: dict[str, Any] = {**asdict(found), "announcements": [], "warnings": []}
-    config = {
+    return {
         "table": str(path),
         "schema": told if found.shares else {key: own for key, own in told.items() if key != "shares"},
-        "na": [sorted(table.na), roles.keep_na],
+        "na": [sorted(table.na), options.roles.keep_na],
         "modalities": {name: config.model_dump() for name, config in configs.items()},
         "for": options.encoders,
         "task": {"name": registry.name_of(type(task)), "config": task.config.model_dump()},
@@ -162,10 +171,6 @@ def plan(path: Path, options: Options, settings: Settings, seed: int, needs_test
         **({"split_by_time": options.split_by_time} if options.split_by_time else {}),
         "max_bad": 0.0 if options.strict else options.max_bad,
     }
-    contents = [store.file_digest(path), table.encoding, table.delimiter, media]
-    sources = [registry.source_digest(own) for own in (kind, *(registry.load("modalities", c.modality) for c in found.columns))]
-    fingerprint = store.digest([config, seed, contents, *filter(None, sources)])
-    return Plan(table, found, rows, task, configs, fingerprint, config, notes, doubts)
 
 
 def _wrong_shares(options: Options) -> list[MmcliError]:
@@ -365,7 +370,10 @@ def _split(
     else:
         kept = draw_splits(strata, groups, options.val, options.test, seed)
     few = len(set(groups)) if groups is not None and not found.split else 0
-    check_splits(kept, options.val, f": the {few} groups of {found.group!r} are too few to fill every split" if few else "")
+    why = f": the {few} groups of {found.group!r} are too few to fill every split" if few else ""
+    if options.split_by_time:
+        why = f": rows of one {options.split_by_time!r} are not divided, and the last ones are many: a larger --test and --val"
+    check_splits(kept, options.val, why)
     drawn = iter(kept)
     return [next(drawn) if here else UNLABELLED for here in labelled]
 

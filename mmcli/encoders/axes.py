@@ -7,7 +7,6 @@ semantic analysis, Deerwester 1990).
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,11 +18,10 @@ from torch import Tensor
 from mmcli.config import Config as BaseConfig
 from mmcli.encoders import Encoder
 from mmcli.exports.ngrams import hash_ngrams
+from mmcli.layers.ngrams import by_kind, of_two_kinds, rarity, spelt
 from mmcli.signals import Column, Kind, Signal, SignalSpec, Source
 
 TRAINING = {"epochs": 2, "learning_rate": 1e-3, "batch_size": 64, "weight_decay": 0.05}
-WORD_SHARE = 0.7
-"""Length of a row's words, where that of its letters is one."""
 
 
 class Config(BaseConfig):
@@ -60,12 +58,9 @@ class Axes(Encoder):
 
     def prepare(self, column: Source) -> Column:
         """From token ids to n-gram buckets, int32, ragged: the text is spelt out and its n-grams hashed."""
-        assert isinstance(column, Column)
-        assert column.offsets is not None
-        ids, ends = column.values.tolist(), column.offsets.tolist()
-        texts = [b"".join(self.pieces[i] for i in ids[a:b]).decode("utf-8", "replace").lower() for a, b in pairwise(ends)]
+        texts = spelt(column, self.pieces)
         buckets, offsets = hash_ngrams(texts, self.config.char_ngrams, self.config.word_ngrams, self.config.buckets)
-        device = column.values.device
+        device = column.present.device
         return Column(torch.from_numpy(buckets).to(device), column.present, torch.from_numpy(offsets).to(device))
 
     def preparation(self) -> dict[str, Any]:
@@ -79,27 +74,24 @@ class Axes(Encoder):
 
         assert isinstance(column, Column)
         assert column.offsets is not None
-        rows = torch.repeat_interleave(torch.arange(len(column)), column.offsets.diff().cpu())
-        pairs = torch.unique(rows * self.config.buckets + column.values.long().cpu())
-        frequency = torch.bincount(pairs % self.config.buckets, minlength=self.config.buckets)
-        idf = ((1 + len(column)) / (1 + frequency)).log() + 1
-        self.idf.copy_(torch.where(frequency > 0, idf, 0.0))
-        whole = column.gather(torch.arange(len(column), device=column.present.device))
-        weights = self._weights(whole).cpu().numpy()
-        held = whole.mask().cpu().numpy()
-        places = (np.nonzero(held)[0], whole.values.cpu().numpy()[held])
-        counted = csr_matrix((weights[held].astype(np.float64), places), shape=(len(column), self.config.buckets))
-        count = min(self.config.dim, len(column) - 1, self.config.buckets - 1)
+        size = self.config.buckets
+        buckets, offsets = column.values.cpu().numpy().astype(np.int64), column.offsets.cpu().numpy()
+        rows = np.repeat(np.arange(len(column)), np.diff(offsets))
+        frequency = np.bincount(np.unique(rows * size + buckets) % size, minlength=size)
+        self.idf.copy_(rarity(torch.from_numpy(frequency), len(column)))
+        counted = csr_matrix(
+            (by_kind(self.idf.cpu().numpy()[buckets], buckets, rows, size), buckets, offsets), (len(column), size)
+        )
+        count = min(self.config.dim, len(column) - 1, size - 1)
         if count > 0 and counted.nnz:
-            axes = TruncatedSVD(count, random_state=0).fit(counted).components_
+            axes = TruncatedSVD(count, random_state=0).fit(counted.astype(np.float64)).components_
             self.axes[:, : len(axes)] = torch.from_numpy(axes.T).to(self.axes)
 
     def _weights(self, signal: Signal) -> Tensor:
         """[B, T]: of each n-gram."""
         buckets = signal.values.long()
         weights = self.idf[buckets] * signal.mask()
-        words = buckets >= self.config.buckets // 2
-        return F.normalize(weights * ~words, dim=1) + WORD_SHARE * F.normalize(weights * words, dim=1)
+        return of_two_kinds(weights, buckets >= self.config.buckets // 2)
 
     def encode(self, signal: Signal) -> tuple[Tensor, Tensor, Tensor]:
         pooled = F.embedding_bag(signal.values.long(), self.axes, per_sample_weights=self._weights(signal), mode="sum")

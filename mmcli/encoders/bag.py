@@ -10,7 +10,6 @@ words are not told apart by blanks, what stands between signs counts as one.
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Any, ClassVar
 
 import numpy as np
@@ -22,12 +21,11 @@ from torch import Tensor, nn
 from mmcli.config import Config as BaseConfig
 from mmcli.encoders import Encoder
 from mmcli.exports.ngrams import count_ngrams
+from mmcli.layers.ngrams import by_kind, of_two_kinds, rarity, spelt
 from mmcli.signals import Column, Kind, Signal, SignalSpec, Source
 
 TRAINING = {"epochs": 60, "learning_rate": 5e-3, "batch_size": 64, "weight_decay": 0.0, "patience": 12, "clip_norm": 0}
 AUGMENT = {"none": {"ngram_dropout": 0.0}, "strong": {"ngram_dropout": 0.5}}
-WORD_SHARE = 0.7
-"""Length of a row's words, where that of its characters is one."""
 MOST_DIM = 256
 """The widest table that comes of itself: so many classes are told apart as the linear model does, more nearly so."""
 
@@ -75,12 +73,9 @@ class Bag(Encoder):
 
     def prepare(self, column: Source) -> Column:
         """From token ids to n-gram buckets and their counts, int32, ragged: the text is spelt out, its n-grams hashed."""
-        assert isinstance(column, Column)
-        assert column.offsets is not None
-        ids, ends = column.values.tolist(), column.offsets.tolist()
-        texts = [b"".join(self.pieces[i] for i in ids[a:b]).decode("utf-8", "replace").lower() for a, b in pairwise(ends)]
+        texts = spelt(column, self.pieces)
         counted, offsets = count_ngrams(texts, self.config.char_ngrams, self.config.word_ngrams, self.config.buckets)
-        device = column.values.device
+        device = column.present.device
         return Column(torch.from_numpy(counted).to(device), column.present, torch.from_numpy(offsets).to(device))
 
     def preparation(self) -> dict[str, Any]:
@@ -92,8 +87,7 @@ class Bag(Encoder):
         assert isinstance(column, Column)
         buckets = self.config.buckets
         frequency = torch.bincount(column.values.long().cpu() % buckets, minlength=buckets)
-        idf = ((1 + len(column)) / (1 + frequency)).log() + 1
-        self.idf.copy_(torch.where(frequency > 0, idf, 0.0))
+        self.idf.copy_(rarity(frequency, len(column)))
 
     def encode(self, signal: Signal) -> tuple[Tensor, Tensor, Tensor]:
         counted, mask = signal.values.long(), signal.mask()
@@ -102,9 +96,7 @@ class Bag(Encoder):
         weights = self.idf[buckets] * (1 + times.float().log()) * mask
         if self.training and self.config.ngram_dropout:
             weights = weights * (torch.rand_like(weights) >= self.config.ngram_dropout)
-        # Each kind by itself, since there are ten times as many runs of characters.
-        words = buckets >= self.config.buckets // 2
-        weights = F.normalize(weights * ~words, dim=1) + WORD_SHARE * F.normalize(weights * words, dim=1)
+        weights = of_two_kinds(weights, buckets >= self.config.buckets // 2)
         pooled = self.dropout(F.embedding_bag(buckets, self.table, per_sample_weights=weights, mode="sum"))
         return pooled, pooled[:, None], torch.ones(pooled.shape[0], 1, dtype=torch.bool, device=pooled.device)
 
@@ -117,10 +109,7 @@ class Bag(Encoder):
         counted, offsets, size = column.values.cpu().numpy(), column.offsets.cpu().numpy(), self.config.buckets
         buckets, rows = counted % size, np.repeat(np.arange(len(column)), np.diff(offsets))
         values = self.idf.cpu().numpy()[buckets] * (1 + np.log(counted // size + 1)).astype(np.float32)
-        words = buckets >= size // 2
-        for kind, length in ((~words, 1.0), (words, WORD_SHARE)):
-            sums = np.bincount(rows[kind], np.square(values[kind], dtype=np.float64), minlength=len(column))
-            values[kind] *= (length / np.maximum(np.sqrt(sums), 1e-12))[rows[kind]].astype(np.float32)
+        values = by_kind(values, buckets, rows, size)
         made = csr_matrix((values, buckets, offsets), shape=(len(column), size))
         made.eliminate_zeros()
         return made

@@ -82,6 +82,14 @@ def _refuse(model: Model, options: argparse.Namespace) -> None:
         raise TableError("--gallery: name a table too, or --find FILE")
     if (options.compare or options.find) and options.table is not None:
         raise TableError("both a table and files: leave one out")
+    if options.compare and (options.find or options.gallery is not None):
+        raise TableError("--compare looks at two files alone: leave --find and --gallery out")
+    if options.threshold is not None and not wanted:
+        raise TableError("--threshold goes with --gallery, --compare or --find")
+    if options.k < 1:
+        raise TableError(f"-k {options.k}: one row or more")
+    if (options.compare or options.find) and options.output is not None:
+        raise TableError("--output is of a table: what files are is told on the console")
 
 
 def _of_files(model: Model, held: lookup.Gallery | None, options: argparse.Namespace) -> int:

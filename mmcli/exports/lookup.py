@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -27,18 +28,18 @@ class Gallery:
             TableError: it is no such file, it is empty, or it is of another model.
         """
         try:
-            with np.load(path, allow_pickle=False) as found:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as found:
                 self.vectors = found["vectors"]
                 rows, told = (json.loads(found[name].tobytes()) for name in ("rows", "about"))
+            model, self.ids, self.names = told["model"], [own[0] for own in rows], [own[1] for own in rows]
         except FileNotFoundError:
             raise TableError(f"{path}: there is no such file") from None
-        except (OSError, ValueError, KeyError, EOFError) as error:
+        except (OSError, ValueError, KeyError, EOFError, TypeError, IndexError, zipfile.BadZipFile) as error:
             raise TableError(f"{path} is no gallery: make it by mmcli export --gallery NAME --format npz ({error})") from None
-        if told["model"] != about["model"]:
+        if model != about["model"]:
             raise TableError(f"{path} holds vectors of another model: export both from the same artifacts")
         if self.vectors.ndim != 2 or len(rows) != len(self.vectors) or not rows:
             raise TableError(f"{path} holds {len(self.vectors)} vectors of {len(rows)} rows")
-        self.ids, self.names = [own[0] for own in rows], [own[1] for own in rows]
 
     def nearest(self, queries: Array, k: int) -> tuple[Array, Array]:
         """Of each query [Q, D] the places [Q, K] of the most alike rows, of equals the first, and their cosines."""

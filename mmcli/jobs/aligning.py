@@ -202,7 +202,7 @@ def _candidates(
     """What a fusion may start at, with these shares of the encoders and columns in these spaces."""
     scaled = [_scaled(x, share, parts) for (x, _), share, parts in zip(seen, shares, fusion.parts, strict=True)]
     views = [together.View(x, here, space) for x, (_, here), space in zip(scaled, seen, spaces, strict=True)]
-    centres = [x[here].double().mean(0) for x, here in seen]
+    centres = [x[here].double().mean(0) if here.any() else x.new_zeros(x.shape[1]).double() for x, here in seen]
     for found in together.candidates(views, fusion.config.dim, shrinkages):
         each = zip((found.directions[space] for space in spaces), shares, fusion.parts, strict=True)
         yield (centres, [_scaled(own.T, share, parts).T for own, share, parts in each]), found

@@ -69,7 +69,7 @@ def weigh(
     gain = task.gain(mixed[best], whole(alone), right, seed, metric="loss")
     sign = 1 if task.primary_higher_is_better else -1
     scores = [sign * task.score(own, right)[task.primary_metric] for own in (mixed[best], whole(alone))]
-    if gain.low <= 0 or scores[0] < scores[1]:
+    if not (gain.low > 0 and scores[0] >= scores[1]):  # nor where something is not a number
         return None
     return Beside(best, _fit(member, rows, other, right, task), gain.value)
 

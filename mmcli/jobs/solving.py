@@ -56,8 +56,7 @@ def _decides(task: Task) -> bool:
 
 
 def _chosen_on(job: Job) -> Array:
-    val = job.rows.splits["val"]
-    return np.asarray((val if len(val) else job.rows.splits["train"]).cpu().numpy())
+    return np.asarray(job.rows.splits["val"].cpu().numpy())
 
 
 @dataclass(frozen=True)

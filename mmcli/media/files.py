@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import base64
 import binascii
+import errno
 import json
 import os
 import re
 import stat
+import traceback
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
@@ -148,8 +150,27 @@ def head(path: str) -> bytes:
         return file.read(magic.HEAD_BYTES)
 
 
+def is_of_cell(error: BaseException) -> bool:
+    """Whether a cell is to blame: not where the machine has too little of something, nor where mmcli itself is wrong. Such
+    errors must not become rejects, which are kept."""
+    if isinstance(error, OSError) and error.errno in {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC}:
+        return False
+    if isinstance(error, RuntimeError) and "allocate memory" in str(error):
+        return False
+    if not isinstance(error, NameError | AttributeError) or error.__traceback__ is None:
+        return True
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    return str(frame.f_globals.get("__name__", "")).partition(".")[0] != "mmcli"
+
+
 def reason(error: BaseException, what: str) -> str:
-    """Why a file could not be read, for a person; `what` is what was expected, e.g. `an image that Pillow can read`."""
+    """Why a file could not be read, for a person; `what` is what was expected, e.g. `an image that Pillow can read`.
+
+    Raises:
+        The error itself, where it is not of the cell.
+    """
+    if not is_of_cell(error):
+        raise error
     text = " ".join(str(error).split())
     if isinstance(error, FileNotFoundError):
         return text if " answered " in text else "there is no such file"

@@ -28,7 +28,8 @@ _CODECS = (
 _TIMED = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"}
 """Containers that hold the time of every frame, and an index of where decoding can start."""
 _MAX_PACKETS = 1_000_000
-_MOST_DECODED = {"gif": 8}
+_MORE = "--set modality.video.max_pixels=... allows more"
+_MOST_DECODED = {"gif": 24}
 """How many times `max_pixels` are decoded of a clip at most, by its container."""
 _MOST_LOST = 0.1
 """The share of frames that a damaged clip may lack."""
@@ -123,12 +124,12 @@ def bounded(clip: Index, max_pixels: int, max_decoded: int) -> int:
     """
     area = max(clip.width * clip.height, 1)
     if area > max_pixels:
-        raise ValueError(f"{clip.width} x {clip.height} is over max_pixels = {max_pixels}")
+        raise ValueError(f"{clip.width} x {clip.height} is over max_pixels = {max_pixels} ({_MORE})")
     times = _MOST_DECODED.get(clip.form, 100)
     most = min(max_decoded, max(times * max_pixels // area, 1))
     if len(clip.moments) > most and len(clip.starts) == 1 and most < max_decoded:
         size = f"{len(clip.moments):,} frames of {clip.width} x {clip.height}"
-        raise ValueError(f"{size}, to be decoded one after the other, are over {times} * max_pixels = {max_pixels}")
+        raise ValueError(f"{size}, to be decoded one after the other, are over {times} * max_pixels = {max_pixels} ({_MORE})")
     return most
 
 

@@ -45,6 +45,8 @@ _BYTES_OF_A_PIXEL = 4
 """What `max_pixels` allow for each: what a colour picture of eight bits takes."""
 _BYTES = {"floats": {1: 12}, "32 bits": {1: 12}, "16 bits": {1: 7, 3: 16, 4: 20}}
 """Depth -> channels -> what a pixel takes until it has eight bits."""
+_SEGMENT = re.compile(rb"\xff[\xc0-\xcf\xd9-\xfe]")
+"""What ends the coded pixels of a scan: no stuffed byte, and no restart."""
 _TURNS = {
     2: PillowImage.Transpose.FLIP_LEFT_RIGHT,
     3: PillowImage.Transpose.ROTATE_180,
@@ -91,6 +93,8 @@ def read(path: str, enough: int, max_pixels: int, levels: Levels) -> Picture:
     except (OSError, ValueError, SyntaxError, MemoryError):
         raise
     except Exception as error:  # decoders raise whatever damaged files lead them to
+        if not media.is_of_cell(error):
+            raise
         raise ValueError(f"it is damaged ({type(error).__name__}: {error})") from None
 
 
@@ -163,7 +167,7 @@ def _check_size(image: Any, max_pixels: int) -> None:
     """Raises ValueError where the picture would take too much, decoded."""
     size = f"{image.width} x {image.height}"
     if image.width * image.height > max_pixels:
-        raise ValueError(f"{size} is over max_pixels = {max_pixels}")
+        raise ValueError(f"{size} is over max_pixels = {max_pixels} (--max-pixels allows more)")
     if max(image.width, image.height) > _LONGEST_SIDE:
         raise ValueError(f"{size} has a side of more than {_LONGEST_SIDE:,} pixels")
     kind = _depth_of(image)
@@ -171,14 +175,41 @@ def _check_size(image: Any, max_pixels: int) -> None:
     taken = image.width * image.height * of_a_pixel
     if taken > max_pixels * _BYTES_OF_A_PIXEL:
         said = f"{kind} a channel" if kind == "16 bits" else kind or "with transparency"
-        raise ValueError(f"{size}, {said}, takes {taken:,} bytes, over {_BYTES_OF_A_PIXEL} * max_pixels = {max_pixels}")
+        raise ValueError(
+            f"{size}, {said}, takes {taken:,} bytes, over {_BYTES_OF_A_PIXEL} * max_pixels = {max_pixels} (--max-pixels "
+            "allows more)"
+        )
 
 
 def _check_scans(data: bytes, width: int, height: int, max_pixels: int) -> None:
     """Raises ValueError where a progressive JPEG goes over its pixels too often."""
-    scans = data.count(b"\xff\xda")
-    if scans * width * height > _MOST_SCANS * max_pixels:
-        raise ValueError(f"{scans:,} scans of {width} x {height} are over {_MOST_SCANS} * max_pixels = {max_pixels}")
+    most = _MOST_SCANS * max_pixels // max(width * height, 1)
+    if data.count(b"\xff\xda") > most and (scans := _scans(data)) > most:  # the mark may stand in what follows the picture
+        raise ValueError(
+            f"{scans:,} scans of {width} x {height} are over {_MOST_SCANS} * max_pixels = {max_pixels} (--max-pixels allows "
+            "more)"
+        )
+
+
+def _scans(data: bytes) -> int:
+    """How many scans the first picture of a JPEG has, by its segments (ITU T.81, B.1): what stands behind its end, and within
+    segments, is none."""
+    place, scans = 2, 0
+    while place + 4 <= len(data) and data[place] == 0xFF:
+        marker = data[place + 1]
+        if marker == 0xFF:
+            place += 1
+        elif marker == 0xD9:
+            break
+        elif marker == 0x01 or 0xD0 <= marker <= 0xD8:
+            place += 2
+        else:
+            place += 2 + int.from_bytes(data[place + 2 : place + 4], "big")
+            if marker == 0xDA:
+                scans += 1
+                found = _SEGMENT.search(data, place)
+                place = found.start() if found else len(data)
+    return scans
 
 
 def _all_bytes(found: str | BytesIO) -> bytes:

@@ -129,8 +129,9 @@ def picked(outputs: Mapping[str, Tensor], targets: Tensor, task: Task) -> str:
     return max(outputs, key=lambda name: (sign * scores[name][task.primary_metric], -scores[name]["loss"]))
 
 
-def no_worse(average: Tensor, folds: Folds, dataset: Dataset) -> bool:
-    """Whether the average of folds may be taken for the single pipeline, by its outputs [N, C] of every row, out of fold.
+def gone_wrong(own: Tensor, folds: Folds, dataset: Dataset) -> list[int]:
+    """The folds that speak against taking the average for the single pipeline, by what each fold itself answers [N, C] to the
+    rows that are its val, before anything is settled over all of them.
 
     By the loss it cannot fall behind the mean of its members, since that is convex in the outputs: so it is taken unless a fold
     has gone wrong, which is one whose loss on its own rows is no less than that of a constant, though that of the first fold,
@@ -141,8 +142,9 @@ def no_worse(average: Tensor, folds: Folds, dataset: Dataset) -> bool:
     constant = task.constant_baseline(targets[dataset.splits["train"]], len(targets))
 
     def learnt(rows: Tensor) -> bool:
-        losses = [task.score(own[rows], targets[rows])["loss"] for own in (average, constant)]
+        losses = [task.score(each[rows], targets[rows])["loss"] for each in (own, constant)]
         return losses[0] < losses[1]
 
-    others = [learnt(folds.of_row == number) for number in set(folds.members) - {1}]
-    return all(others) or not learnt(dataset.splits["val"])
+    if not learnt(dataset.splits["val"]):
+        return []
+    return [number for number in sorted(set(folds.members) - {1}) if not learnt(folds.of_row == number)]

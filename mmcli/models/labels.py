@@ -39,6 +39,12 @@ class Labels:
         self.names = list(names)
         table = pd.DataFrame({self.column: [template.replace("{}", name) for name in names]}, dtype=object)
         found = list(embedding.embedded(loaded, iter([table]), "."))
+        unread = [name for name, here in zip(names, torch.cat([own.here for own in found]).tolist(), strict=True) if not here]
+        if unread:
+            raise ConfigError(
+                f"--labels: {unread[0]!r} says nothing to {loaded.artifact.name}: it counts as a missing cell",
+                "Say it in other words, or by a --template.",
+            )
         self._nearest = Nearest(torch.cat([own.values for own in found]))
 
     def decode(self, outputs: Any, here: Tensor) -> dict[str, list[Any]]:

@@ -228,7 +228,7 @@ def fresh_folded(root: Path) -> Artifact | None:
 
 def fresh_models(root: Path) -> list[Artifact]:
     """What `optimize` and `evaluate` may begin with, the best first: the average of folds, where there is one and its own folds
-    do not speak against it (see `mmcli.models.folds.no_worse`), then the fusions."""
+    do not speak against it (see `mmcli.models.folds.gone_wrong`), then the fusions."""
     folded = fresh_folded(root)
     return [*([folded] if folded is not None and folded.metrics["chosen"] else []), *fresh_fusions(root)]
 

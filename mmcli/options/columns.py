@@ -142,6 +142,20 @@ def _shares(texts: list[str]) -> dict[str, str]:
     return pairs
 
 
+FetchTimeout = Annotated[
+    float,
+    Flag(
+        "--fetch-timeout",
+        "Seconds for which a web server that a cell names is waited for.",
+        metavar="SECONDS",
+        panel=COLUMNS,
+        envvar="MMCLI_FETCH_TIMEOUT",
+        min=0.1,
+        max=3600,
+    ),
+]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Source:
     """The table that a command reads."""
@@ -151,18 +165,7 @@ class Source:
         Flag("", "The table: .csv, .tsv, .json, .jsonl, .parquet or .xlsx.", metavar="TABLE", show_default=False),
     ]
 
-    fetch_timeout: Annotated[
-        float,
-        Flag(
-            "--fetch-timeout",
-            "Seconds for which a server that a cell names is waited for.",
-            metavar="SECONDS",
-            panel=COLUMNS,
-            envvar="MMCLI_FETCH_TIMEOUT",
-            min=0.1,
-            max=3600,
-        ),
-    ] = 10.0
+    fetch_timeout: FetchTimeout = 10.0
 
     def check(self) -> None:
         """Lets servers be waited for as long as was said.

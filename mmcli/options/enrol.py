@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Annotated
 
 from mmcli.errors import ConfigError
-from mmcli.options.columns import COLUMNS, AllowMissing, Delimiter, Encoding, MediaRoot
+from mmcli.media import addresses
+from mmcli.options.columns import COLUMNS, AllowMissing, Delimiter, Encoding, FetchTimeout, MediaRoot
 from mmcli.options.common import Common
 from mmcli.options.flags import Flag
 from mmcli.options.gallery import Gallery, IdColumn, OwnModel, SomeColumns
@@ -50,16 +51,33 @@ class Options:
     media_root: MediaRoot = None
     encoding: Encoding = None
     delimiter: Delimiter = None
+    fetch_timeout: FetchTimeout = 10.0
 
-    def beside(self, common: Common) -> None:  # noqa: ARG002 - as all options are asked
+    def beside(self, common: Common) -> None:
         """Looks at what the options say together.
 
         Raises:
             ConfigError: there is nothing to enrol, or both to enrol and to remove.
             DataError: there is no such table.
         """
-        if self.remove and (self.tables or self.replace or self.index):
-            raise ConfigError("--remove takes rows out, without a table, --replace or --index", "Do one, then the other.")
+        addresses.wait(self.fetch_timeout)
+        beside = {
+            "a table": self.tables,
+            "--replace": self.replace,
+            "--index": self.index,
+            "--force": common.force,
+            "--id": self.id,
+            "--name": self.name,
+            "--column": self.columns,
+            "--model": self.model,
+            "--allow-missing": self.allow_missing,
+            "--media-root": self.media_root,
+            "--encoding": self.encoding,
+            "--delimiter": self.delimiter,
+        }
+        idle = [flag for flag, value in beside.items() if value]
+        if self.remove and idle:
+            raise ConfigError(f"--remove takes rows out: {idle[0]} has nothing to do there", "Do one, then the other.")
         if not self.remove and not self.tables:
             raise ConfigError("there is nothing to enrol", "Give a table, or --remove ID.")
         if len(set(self.tables)) < len(self.tables):

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Annotated
 
 from mmcli.errors import ConfigError, unknown
-from mmcli.options.columns import AllowMissing, MediaRoot
+from mmcli.media import addresses
+from mmcli.options.columns import AllowMissing, FetchTimeout, MediaRoot
 from mmcli.options.common import All
 from mmcli.options.flags import Flag
 from mmcli.options.made import columns_of, require_fused
@@ -51,6 +52,8 @@ class Options:
     all: All = False
     media_root: MediaRoot = None
     allow_missing: AllowMissing = False
+    fetch_timeout: FetchTimeout = 10.0
+    """Of the media of a new table."""
 
     def foresee(self, root: Path) -> None:
         """Looks for a model, and for the columns to slice by, before torch is imported.
@@ -79,6 +82,7 @@ class Options:
                 raise ConfigError(f"{flag.split()[0]} is for a new table", f"E.g. mmcli evaluate new.csv {flag}")
             return
         require_file(self.new)
+        addresses.wait(self.fetch_timeout)
         if self.quick or self.compare is not None or self.contrast:
             flag = "--quick" if self.quick else "--contrast" if self.contrast else "--compare"
             raise ConfigError(f"{flag} is not for a new table: {self.new}", "Leave one of them out.")

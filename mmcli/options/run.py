@@ -104,6 +104,11 @@ class Options:
                 f"--trials {choices.trials}: only the preset best searches for better fusions",
                 "Add --preset best, or run mmcli optimize --trials afterwards.",
             )
+        if choices.trials is not None and (self.folds or 1) > 1:
+            raise ConfigError(
+                f"--trials {choices.trials}: fusions are not searched for an average of folds",
+                "Add --folds none, or leave --trials out.",
+            )
         if self.keep_val and (self.folds == 1 or (self.folds is None and self.preset != "best")):
             raise ConfigError("--keep-val is for folds, of which there are none", "Add --folds 5, or leave it out.")
 
@@ -120,7 +125,7 @@ LEFT_OUT: dict[type, tuple[str, ...]] = {
     train_encoder.Options: ("columns", "tokens", "time_budget", "profile", "folds", "chosen"),
     fuse.Options: ("inputs", "encoders", "time_budget", "align", "order", "explain", "workers", "board"),
     optimize.Options: ("method", "max_drop", "pick", "ensemble", "coverage", "time_budget", "join", "skip", "only", "more"),
-    evaluate.Options: ("new", "slices", "quick", "compare", "media_root", "allow_missing"),
+    evaluate.Options: ("new", "slices", "quick", "compare", "media_root", "allow_missing", "fetch_timeout"),
 }
 """Class -> its options that `run` does not take."""
 MEANS: dict[Preset, dict[type, dict[str, Any]]] = {

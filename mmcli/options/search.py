@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Annotated
 
 from mmcli.errors import ConfigError
-from mmcli.options.columns import AllowMissing, Delimiter, Encoding, MediaRoot
+from mmcli.media import addresses
+from mmcli.options.columns import AllowMissing, Delimiter, Encoding, FetchTimeout, MediaRoot
 from mmcli.options.common import Common
 from mmcli.options.flags import Flag
 from mmcli.options.gallery import Gallery, IdColumn, OwnModel, SomeColumns
@@ -81,6 +82,7 @@ class Options:
     media_root: MediaRoot = None
     encoding: Encoding = None
     delimiter: Delimiter = None
+    fetch_timeout: FetchTimeout = 10.0
 
     @property
     def kinds(self) -> dict[str, str]:
@@ -95,10 +97,21 @@ class Options:
             ConfigError: there is nothing to look up, or both a table and a row.
             DataError: there is no such table.
         """
+        addresses.wait(self.fetch_timeout)
         one = bool(self.kinds or self.value)
         if one and self.table is not None:
             raise ConfigError(f"both a table, {self.table}, and a row of its own are to be looked up", "Leave one out.")
         if not one and self.table is None:
             raise ConfigError("there is nothing to look up", "Give a table, or --image, --text, --audio or --value COL=CELL.")
+        table_only = {
+            "--column": self.columns,
+            "--id": self.id,
+            "--allow-missing": self.allow_missing,
+            "--encoding": self.encoding,
+            "--delimiter": self.delimiter,
+        }
+        idle = [flag for flag, value in table_only.items() if value]
+        if one and idle:
+            raise ConfigError(f"{idle[0]} is for a table, and one row is looked up", "Leave it out.")
         if self.table is not None:
             require_file(self.table)

@@ -64,8 +64,8 @@ def page(
     optimizing = _optimizing(best, task) if best.manifest["kind"] == "optimized" else {}
     ranked = _ranked(entries, summary, dataset)
     classes = [ClassScore(own["name"], own["rows"], own["predicted"], own["hits"]) for own in summary["classes"]]
-    rows = {name: dataset.artifact.metrics[name] for name in ("train", "val", "test", "unlabelled")}
-    rejects = dataset.artifact.metrics["rejects"]
+    metrics = dataset.artifact.metrics
+    rows, rejects = {name: metrics[name] for name in ("train", "val", "test", "unlabelled")}, metrics["rejects"]
     values = {
         "title": "What belongs together" if task.aligns_columns else f"Predicting {dataset.target}",
         "subtitle": f"{len(dataset.rows):,} rows of {table_name(dataset)}; the model reads {words.together(summary['inputs'])}",
@@ -89,8 +89,7 @@ def page(
         "pairs": _pairs(summary["trust"]["pairs"], dataset),
         "called": _called(dataset),
         "duplicates": _duplicates(summary["trust"]["duplicates"], dataset),
-        "rows": rows,
-        "rejects": rejects,
+        **{"rows": rows, "rejects": rejects},
         "method": fused.config["method"],
         "seed": best.manifest["seed"],
         "version": __version__,

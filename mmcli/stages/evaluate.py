@@ -32,7 +32,7 @@ from mmcli.reporting import html
 from mmcli.reporting.metrics import shown
 from mmcli.selection.leaderboard import MOST
 from mmcli.stages import Context, Outcome
-from mmcli.tasks import Ability
+from mmcli.tasks import Ability, Task
 from mmcli.training import device
 
 METRICS = "metrics.json"
@@ -195,17 +195,17 @@ def _extra_slices(case: _Case) -> dict[str, list[str]]:
     return {name: [table[name].get(row) or "missing" for row in test] for name in case.options.slices}
 
 
+def _best_column(entries: Sequence[Entry], task: Task) -> Entry | None:
+    sign = 1 if task.primary_higher_is_better else -1
+    columns = [entry for entry in entries if entry.kind == "column"]
+    return max(columns, key=lambda entry: sign * entry.scores[task.primary_metric].value, default=None)
+
+
 def _write(entries: list[Entry], case: _Case, extra: Mapping[str, Sequence[str]], draft: Draft) -> None:
     dataset, context = case.dataset, case.context
     task, test = dataset.task, dataset.splits["test"]
-    primary = task.primary_metric
-    top = entries[0]
-    sign = 1 if task.primary_higher_is_better else -1
-
-    def key(entry: Entry) -> float:
-        return sign * entry.scores[primary].value
-
-    single = max((e for e in entries if e.kind == "column"), key=key, default=None)
+    primary, top = task.primary_metric, entries[0]
+    single = _best_column(entries, task)
     reference = next(e for e in entries if e.name == task.reference_baseline and e.kind == "baseline")
     targets, groups = dataset.targets[test], dataset.groups(test)
     others = [e for e in entries[1:] if e.kind != "without"]
@@ -227,13 +227,12 @@ def _write(entries: list[Entry], case: _Case, extra: Mapping[str, Sequence[str]]
     nested |= finding.told(dataset, entries, groups, context.seed) if task.aligns_columns else _what_matters(case)
     if case.contrast:
         nested["contrast"] = contrast.told(dataset, top.outputs, case.contrast, context.seed)
+    averaged = _of_folds(entries, case)
     if single is None:
         said = finding.verdict(top, reference, gains[reference.name], primary, nested["retrieval"])
     else:
         said = verdict(top, single, reference, fused, gains, primary, lost, alone=len(case.columns) == 1)
-        said += looked_at(nested, primary)
-        found = _of_folds(entries, case)
-        said += folds.said(found, primary) if found else ""
+        said += looked_at(nested, primary) + (folds.said(averaged, primary) if averaged else "")
     summary = {
         "task": registry.name_of(type(task)),
         "primary_metric": primary,
@@ -245,7 +244,7 @@ def _write(entries: list[Entry], case: _Case, extra: Mapping[str, Sequence[str]]
         "reference": reference.name,
         "inputs": {name: list(dataset.input(name).members) for name in loading.inputs_of(case.best)},
         "test": nested,
-        **({"folds": found} if found else {}),
+        **({"folds": averaged} if averaged else {}),
         "gain": {name: gain.as_dict() for name, gain in gains.items()},
         "paired": paired,
         "worse": lost,

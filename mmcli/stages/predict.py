@@ -7,7 +7,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,8 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
     table = open_table(path, options.encoding, options.delimiter)
     say_of_table(table, context)
     loaded, decode, besides = _loaded(options, context)
-    missing = loaded.require_inputs(table.columns, called(path), context.console.warn)
+    looked = [name for name in table.columns if name != besides]
+    missing = loaded.require_inputs(looked, called(path), context.console.warn if besides is None else lambda _: None)
     way = loaded.artifact.config.get("way", runners.TORCH)
     by = f"run as {way}" if way != runners.TORCH and not (options.embeddings or options.explain) else f"on {loaded.compute}"
     context.console.note(f"predict: {loaded.artifact.name}, {by}")
@@ -192,15 +193,16 @@ def _predict(
             rows += len(part.frame)
         if not rows:
             raise DataError(f"{called(table.path)} has a header but no rows", "There is nothing to predict.")
+        out.close()  # here, since the disk may be full only then
     except BaseException:
-        out.close()
+        with suppress(OSError):
+            out.close()
+        if temporary:
+            temporary.unlink(missing_ok=True)
         rejects.close(keep=False)
         if words:
             words.close(keep=False)
-        if temporary:
-            temporary.unlink(missing_ok=True)
         raise
-    out.close()
     rejects.close(keep=True)
     if words:
         words.close(keep=True)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from mmcli.artifacts.lock import alone
 from mmcli.errors import ConfigError, DataError
 from mmcli.models import embedding, gallery
 from mmcli.models.gallery import ID, NAME, Gallery
@@ -16,7 +18,7 @@ from mmcli.models.predictor import Model
 from mmcli.options.search import Options
 from mmcli.stages import Context, Outcome, say_of_table
 from mmcli.tables.lines import Lines
-from mmcli.tables.reading import open_table
+from mmcli.tables.reading import Table, open_table
 from mmcli.tables.rejected import Rejects
 from mmcli.tables.source import called
 
@@ -52,13 +54,32 @@ def _of_table(path: Path, held: Gallery, loaded: Model, options: Options, contex
     absent = loaded.require_inputs(looked, called(path), (lambda _: None) if options.columns else context.console.warn)
     named = gallery.id_column(loaded, table.columns, options.id)
     output = options.output or Path("hits.csv")
+    if output.resolve() == path.resolve():
+        raise ConfigError(f"the hits would be written over the table itself, {output}", "Choose another name: -o FILE.")
+    with alone(output.with_name(f".{output.name}.partial"), str(output)):
+        return _written(table, path, named, output, absent, held, loaded, options, context)
+
+
+def _written(
+    table: Table,
+    path: Path,
+    named: str | None,
+    output: Path,
+    absent: list[str],
+    held: Gallery,
+    loaded: Model,
+    options: Options,
+    context: Context,
+) -> Outcome:
     out = Lines(output, COLUMNS, options.raw)
     rejects = Rejects(output.with_name(f"{output.stem}.rejects.csv"), options.raw)
-    queries, empty = 0, list[int]()
+    queries, empty, remarks = 0, list[int](), dict[str, Counter[str]]()
     try:
         root = options.media_root or str(path.parent)
         for part in embedding.embedded(loaded, table.chunks(), root, options.allow_missing, options.columns):
             rejects.write(part.rejects)
+            for column, said in part.remarks.items():
+                remarks.setdefault(column, Counter()).update(said)
             cells = part.rows[named] if named is not None else part.rows.index + 1
             here = part.here.tolist()
             queries += len(here)
@@ -74,7 +95,7 @@ def _of_table(path: Path, held: Gallery, loaded: Model, options: Options, contex
         raise
     out.close(keep=True)
     rejects.close(keep=True)
-    _say(rejects, empty, context)
+    _say(rejects, empty, remarks, context)
     context.console.note(f"{output}: {out.count:,} hits of {queries - len(empty):,} rows")
     data = {"output": str(output), "queries": queries, "hits": out.count, "rejects": rejects.count, "empty": len(empty)}
     return Outcome({**data, "gallery": options.gallery, "model": loaded.artifact.name, "absent": absent}, f"look at {output}")
@@ -88,7 +109,10 @@ def _hits(held: Gallery, queries: Any, k: int) -> Iterator[list[tuple[int, str, 
         yield [(rank, ids[row], names[row], round(own, 6)) for rank, (row, own) in enumerate(zip(rows, alike, strict=True), 1)]
 
 
-def _say(rejects: Rejects, empty: list[int], context: Context) -> None:
+def _say(rejects: Rejects, empty: list[int], remarks: dict[str, Counter[str]], context: Context) -> None:
+    for column, said in remarks.items():
+        for what, count in said.items():
+            context.console.note(f"column {column!r}: {count:,} cells {what}")
     if rejects.first is not None:
         row, column, cell, reason = rejects.first
         context.console.warn(
@@ -138,5 +162,7 @@ def _row(loaded: Model, options: Options) -> dict[str, str]:
             many = f"at several: {', '.join(columns)}" if columns else "at no such column"
             remedy = f"Say which: --value {columns[0]}=CELL" if columns else f"It looks at: {told}; --value COL=CELL."
             raise ConfigError(f"--{kind}: {loaded.artifact.name} looks {many}", remedy)
+        if columns[0] in row:
+            raise ConfigError(f"--{kind} and --value both say what is in {columns[0]!r}", "Leave one out.")
         row[columns[0]] = cell
     return row

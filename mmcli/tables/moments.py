@@ -18,7 +18,6 @@ def moments(cells: Sequence[str | None], rows: Sequence[int], column: str) -> li
     there = [cell for cell in cells if cell is not None]
     study = numbers.study(there)
     form = dates.study(there).form if study.share < 1 else None
-    values = iter(study.values)
     found = []
     for cell, row in zip(cells, rows, strict=True):
         if cell is None:
@@ -27,11 +26,12 @@ def moments(cells: Sequence[str | None], rows: Sequence[int], column: str) -> li
                 "Fill it in, or leave such rows out of the table.",
             )
         moment = dates.date(cell, form) if form else None
-        if moment is None and study.share < 1:
+        value = dates.days(moment) if moment else None if form else study.format.value(cell)
+        if value is None:
             wanted = f"date written {form}" if form else "date or a number"
             raise DataError(
                 f"row {row}, column {column!r}: {cell[:60]!r} is not a {wanted}, and rows are to be split by it",
                 "Mend the cell, or split by another column.",
             )
-        found.append(dates.days(moment) if moment else float(next(values)))
+        found.append(float(value))
     return found

@@ -124,7 +124,8 @@ def _deal_groups(
     names = [list(counts)[i] for i in generator.permutation(len(counts))]
     dealt: dict[str, str] = {}
     for group in sorted(names, key=lambda name: -counts[name].sum()):
-        split = max(lacking, key=lambda name: float(counts[group] / total @ lacking[name]))
+        # Where two lack as much of its classes, the one that lacks more of all rows: else one may get nothing at all.
+        split = max(lacking, key=lambda name: (round(float(counts[group] / total @ lacking[name]), 9), lacking[name].sum()))
         lacking[split] -= counts[group]
         dealt[group] = split
     return [dealt[group] for group in groups]
@@ -162,7 +163,10 @@ def deal(strata: Sequence[str], groups: Sequence[str] | None, parts: int, seed: 
     generator = np.random.default_rng(seed)
     if groups is not None:
         shares = {str(part): 1 / parts for part in range(parts)}
-        return [int(part) for part in _deal_groups(strata, groups, shares, generator)]
+        parts_of = [int(part) for part in _deal_groups(strata, groups, shares, generator)]
+        if len(set(parts_of)) < parts:
+            raise ConfigError(f"{units} groups of train cannot be dealt into {parts} parts", "Ask for fewer --folds.")
+        return parts_of
     rows_of: dict[str, list[int]] = {}
     for row, stratum in enumerate(strata):
         rows_of.setdefault(stratum, []).append(row)

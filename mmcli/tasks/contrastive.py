@@ -20,7 +20,7 @@ from mmcli.reporting.svg import Figure
 from mmcli.signals import Outputs
 from mmcli.tasks import Ability, Cells, Evidence, Likeness, Task
 from mmcli.vectors import plain
-from mmcli.vectors.aligned import Aligned, PerColumn, found_by
+from mmcli.vectors.aligned import Aligned, PerColumn, found_by, kin
 
 OPTIMIZED = False
 """No step of `optimize` takes such answers: for `status`, which imports no task."""
@@ -107,7 +107,7 @@ class Contrastive(Task):
         """`kinship` of rows with these cells, one to a column."""
         numbers: dict[str, int] = {}
         each = [[-1 if own is None else numbers.setdefault(str(own), len(numbers)) for own in row] for row in cells]
-        known = torch.tensor(each, dtype=torch.int64).reshape(len(each), -1)
+        known = torch.tensor(each, dtype=torch.int64).reshape(len(each), len(each[0]) if each else len(self.columns))
         return self.kinship(known.T, None)
 
     def kinship(self, cells: Tensor, groups: Array | None) -> Tensor:
@@ -247,8 +247,8 @@ class Contrastive(Task):
             (asks, _), (answers, there) = outputs.of(query), outputs.of(sought)
             for row in ranks.nan_to_num(0.0).argsort(descending=True, stable=True)[:most].tolist():
                 if ranks[row] > 1:
-                    alike = (answers @ asks[row]).masked_fill(~there, -2.0)
-                    alike[row] = -2.0
+                    out = ~there | kin(targets, torch.tensor([row], device=targets.device), query, sought)[0]
+                    alike = (answers @ asks[row]).masked_fill(out, -2.0)  # kin are no wrong answers, nor is the row itself
                     said = (
                         f"{direction.words}: its own comes {int(ranks[row])}. of {int(there.sum())}; first comes the second's"
                     )

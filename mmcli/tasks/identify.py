@@ -238,11 +238,11 @@ class Identify(Task):
         return Embedded(drawn[:rows], drawn[rows:], targets, torch.ones(()))
 
     def nearest_baseline(self, features: Any, targets: Tensor, train: Tensor) -> Embedded:
-        return _enrolled(_dense(features), targets, train)
+        return _enrolled(_dense(features, train), targets, train)
 
     def linear_baseline(self, features: Any, targets: Tensor, train: Tensor, val: Tensor) -> Any:
         """Fisherfaces, the shrinkage chosen among four on val."""
-        dense, best, chosen = _dense(features), None, (float("-inf"), 0.0)
+        dense, best, chosen = _dense(features, train), None, (float("-inf"), 0.0)
         sign = 1 if self.primary_higher_is_better else -1
         axes = discriminant.principal(dense[train])
         projected = axes.of(dense)
@@ -277,13 +277,14 @@ def _enrolled(features: Tensor, targets: Tensor, train: Tensor) -> Embedded:
     return Embedded(values, values[train], targets[train], torch.ones(()))
 
 
-def _dense(features: Any) -> Tensor:
-    """As a tensor, sparse ones on their first 256 axes."""
+def _dense(features: Any, train: Tensor) -> Tensor:
+    """As a tensor, sparse ones on their first 256 axes, those of the rows `train`."""
     if hasattr(features, "toarray"):
         from sklearn.decomposition import TruncatedSVD
 
-        axes = max(min(256, min(features.shape) - 1), 1)
-        features = TruncatedSVD(axes, random_state=0).fit_transform(features)
+        taught = features[train.numpy()]
+        axes = max(min(256, min(taught.shape) - 1), 1)
+        features = TruncatedSVD(axes, random_state=0).fit(taught).transform(features)
     return torch.from_numpy(np.asarray(features)).float()
 
 

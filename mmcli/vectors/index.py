@@ -61,6 +61,9 @@ class Index:
         most = min(k, len(kept))
         if not len(queries_QD) or not most:
             return kept.search(queries_QD, k)
+        if len(queries_QD) > kept.at_once(k):
+            parts = [self.search(kept, own, k) for own in queries_QD.split(kept.at_once(k))]
+            return Hits(np.concatenate([own.rows for own in parts]), np.concatenate([own.similarities for own in parts]))
         found = self._index.search(queries_QD.half().numpy(), most)
         rows: NDArray[np.int64] = np.asarray(found.keys).astype(np.int64).reshape(len(queries_QD), -1)
         counts = np.asarray(getattr(found, "counts", [len(found)]))

@@ -18,6 +18,8 @@ HELD = 1 << 30
 """Bytes that vectors may take in single precision; more are brought to it block by block, for each block of queries."""
 GROUP = 128
 """Rows of which the most alike stands for all, until it is among the first."""
+LOOKED_AT = 1 << 28
+"""Bytes that the hits of the queries looked up together may take."""
 MORE = 8
 """Rows beyond those asked for that are looked at once more, to double precision."""
 NEAR = 4e-6
@@ -54,10 +56,15 @@ class Nearest:
         """The `k` most alike of each query, brought to length one. What is found is as if every similarity were computed in
         double precision."""
         queries = _units(queries_QD)
-        found = [self._of_some(own, k) for own in queries.split(BLOCK_QUERIES)]
+        found = [self._of_some(own, k) for own in queries.split(self.at_once(k))]
         most = min(k, len(self))
         rows = [own.rows for own in found] or [np.empty((0, most), np.int64)]
         return Hits(np.concatenate(rows), np.concatenate([own.similarities for own in found] or [np.empty((0, most))]))
+
+    def at_once(self, k: int) -> int:
+        """Queries that are looked up together, so that their `k` hits in double precision stay within `LOOKED_AT` bytes."""
+        width = self._kept.shape[1] if self._kept.dim() > 1 else 1
+        return max(1, min(BLOCK_QUERIES, LOOKED_AT // (20 * max(width, 1) * (min(k, len(self)) + MORE))))
 
     def _of_some(self, queries: Tensor, k: int) -> Hits:
         first, best = 0, Hits(np.empty((len(queries), 0), np.int64), np.empty((len(queries), 0)))

@@ -65,3 +65,13 @@ def test_what_is_no_gallery_of_the_model_is_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "pickled.npz", vectors=np.array([{}], dtype=object), rows=as_bytes([]), about=as_bytes(ABOUT))
     with pytest.raises(TableError, match="is no gallery"):
         Gallery(tmp_path / "pickled.npz", ABOUT)
+
+
+def test_half_a_file_is_no_gallery(tmp_path: Path) -> None:
+    whole = written(tmp_path / "whole.npz").read_bytes()
+    (tmp_path / "half.npz").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(TableError, match="is no gallery"):
+        Gallery(tmp_path / "half.npz", ABOUT)
+    np.savez(tmp_path / "list.npz", vectors=np.ones((1, 2)), rows=as_bytes([["a", "b"]]), about=as_bytes(["no object"]))
+    with pytest.raises(TableError, match="is no gallery"):
+        Gallery(tmp_path / "list.npz", ABOUT)

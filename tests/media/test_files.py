@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import fsspec
@@ -67,3 +68,24 @@ def test_a_stamp_changes_with_the_file(tmp_path: Path) -> None:
 def test_a_store_that_is_not_installed_says_what_to_install() -> None:
     rejects = Image.fit(Config(), []).transform(["gcs://bucket/a.png"]).rejects
     assert "gcsfs" in rejects[0].reason
+
+
+def test_what_is_no_fault_of_a_cell_is_no_reject() -> None:
+    for error in (OSError(errno.EMFILE, "too many open files"), RuntimeError("DefaultCPUAllocator: can't allocate memory")):
+        assert not media.is_of_cell(error)
+        with pytest.raises(type(error)):
+            media.reason(error, "an image")
+    assert media.reason(ValueError("no header"), "an image") == "no header"
+    assert media.reason(OSError(errno.EISDIR, "Is a directory"), "an image") == "is a directory"
+
+
+def test_a_bug_of_ours_is_no_reject_and_one_of_a_library_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    def of(module: str) -> BaseException:
+        space: dict[str, object] = {"__name__": module}
+        exec("def f():\n    return nothing_of_that_name", space)
+        with pytest.raises(NameError) as caught:
+            space["f"]()  # type: ignore[operator]
+        return caught.value
+
+    assert not media.is_of_cell(of("mmcli.media.pixels"))
+    assert media.is_of_cell(of("PIL.Image"))

@@ -106,7 +106,7 @@ def test_too_many_pixels_are_rejected_before_decoding(tmp_path: Path) -> None:
     path = save(tmp_path, Pillow.new("1", (4000, 4000)))
     modality = Image.fit(Config(size=8, max_pixels=1_000_000), iter([]))
     reject = modality.transform([str(path)]).rejects[0]
-    assert reject.reason == "4000 x 4000 is over max_pixels = 1000000"
+    assert reject.reason == "4000 x 4000 is over max_pixels = 1000000 (--max-pixels allows more)"
 
 
 @pytest.mark.parametrize(

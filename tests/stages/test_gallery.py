@@ -412,3 +412,50 @@ def test_a_gallery_of_some_columns(people: Path, tmp_path: Path, monkeypatch: py
     assert "--column pictur: unknown input 'pictur'. Did you mean 'picture'?" in run(
         "search", people / "alone.csv", "--gallery", "some", "--column", "pictur", "-a", root, code=2
     )
+
+
+def test_what_would_be_lost_or_ignored_is_refused(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copy("door.csv", "hits.csv")
+    before = Path("hits.csv").read_bytes()
+    assert "written over the table itself" in run("search", "hits.csv", "--gallery", "staff", code=2)
+    assert Path("hits.csv").read_bytes() == before
+    both = ("--image", "a0-0.png", "--value", "picture=a0-1.png")
+    assert "both say what is in 'picture'" in run("search", "--gallery", "staff", *both, code=2)
+    assert "--id is for a table" in run("search", "--gallery", "staff", "--image", "x.png", "--id", "note", code=2)
+    for flag in (("--column", "picture"), ("--force",), ("--encoding", "utf-8")):
+        said = run("enrol", "--gallery", "staff", "--remove", "p0", *flag, code=2)
+        assert f"{flag[0]} has nothing to do there" in said
+    assert len(rows_of()) == 12
+    write_csv(Path("one.csv"), COLUMNS[:3], [[f"{own}-0.png", "dark", f"p{own}"] for own in range(4)])
+    run("enrol", "one.csv", "--gallery", "once", "--id", "person", "--name", "person")
+    assert [row["id"] for row in rows_of(name="once")] == [row["name"] for row in rows_of(name="once")]
+
+
+def test_the_command_that_makes_a_gallery_again_reads_the_tables_as_they_were_read(here: Path) -> None:
+    Path("chinese.csv").write_bytes("picture,person,工号\n0-2.png,张三,一\n0-3.png,张三,二\n".encode("gb18030"))
+    run("enrol", "chinese.csv", "--gallery", "zh", "--encoding", "gb18030", "--id", "工号")
+    write_csv(Path("more2.csv"), ["picture", "person", "工号"], [["1-2.png", "李四", "三"]], encoding="gb18030")
+    run("enrol", "more2.csv", "--gallery", "zh", "--encoding", "gb18030")
+    command = gallery.read(Path("artifacts"), "zh").artifact.manifest["command"]
+    assert command == "mmcli enrol chinese.csv more2.csv --gallery zh --id '工号' --encoding gb18030"
+
+
+def test_a_gallery_that_changed_meanwhile_is_read_anew(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process enrols between the first look and the lock: nothing of what it did is lost."""
+    from mmcli.stages import enrol
+
+    held, begun = enrol.check_ids, []
+
+    def meanwhile(*given: Any) -> set[str]:
+        found = held(*given)
+        if not begun:
+            begun.append(True)
+            run("enrol", "more.csv", "--gallery", "staff")
+        return found
+
+    monkeypatch.setattr(enrol, "check_ids", meanwhile)
+    write_csv(Path("late.csv"), COLUMNS[:3], [["7-0.png", "dark", "p7"]])
+    run("enrol", "late.csv", "--gallery", "staff")
+    config = gallery.read(Path("artifacts"), "staff").artifact.config
+    assert config["tables"] == ["staff.csv", "more.csv", "late.csv"]
+    assert {row["name"] for row in rows_of()} == {f"p{own}" for own in range(8)}

@@ -95,3 +95,17 @@ def test_a_group_is_of_one_part() -> None:
     assert sorted(Counter(parts).values()) == [25, 25, 25, 25]
     with pytest.raises(ConfigError, match="20 groups of train cannot be dealt into 21 parts"):
         deal(["a"] * 100, groups, 21, seed=0)
+
+
+def test_groups_of_one_class_each_fill_every_part() -> None:
+    """Where parts lack as much of a class, the one that has least of all is given to."""
+    strata = [f"c{i // 15}" for i in range(150)]
+    groups = [f"g{i // 5}" for i in range(150)]  # thirty groups, three of each class
+    assert sorted(Counter(deal(strata, groups, 4, seed=0)).values()) == [30, 40, 40, 40]
+    with pytest.raises(ConfigError, match="3 groups of train cannot be dealt into 4 parts"):
+        deal(["a"] * 6, ["x", "x", "y", "y", "z", "z"], 4, seed=0)
+
+
+def test_the_cell_that_is_no_number_is_named_not_the_first() -> None:
+    with pytest.raises(DataError, match="row 3, column 'step': 'x' is not a date or a number"):
+        moments(["1", "2", "x"], [1, 2, 3], "step")

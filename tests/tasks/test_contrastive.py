@@ -116,3 +116,11 @@ def test_the_worst_rows_stand_beside_what_was_found_instead() -> None:
 def test_one_column_belongs_to_nothing() -> None:
     with pytest.raises(DataError, match="there is one input, image"):
         task().over({"image": "image"})
+
+
+def test_a_row_with_the_same_cell_is_no_wrong_answer() -> None:
+    """The likest other row has the same picture as the one that asks: what is shown is the next, which is wrong."""
+    own, outputs = task(), found(0.1, 1.1, 3.1, 2.1)
+    same = APART.clone()
+    same[3, 1] = same[2, 1]
+    assert all((row, other) != (2, 3) for row, other, _ in own.worst_pairs(outputs, same, 8))

@@ -87,3 +87,10 @@ def test_no_more_than_a_block_is_compared_at_a_time(monkeypatch: pytest.MonkeyPa
     same(searched.search(drawn(7, 25), 4), kept, drawn(7, 25), 4)
     sizes = [(queries, rows) for queries in (10, 10, 5) for rows in (100, 100, 50)]
     assert seen == [(*own, torch.float32) for own in sizes]
+
+
+def test_many_hits_are_looked_at_few_queries_at_a_time() -> None:
+    kept = Nearest(torch.nn.functional.normalize(torch.randn(50_000, 128, generator=torch.Generator().manual_seed(0)), dim=1))
+    assert kept.at_once(5) == nearest.BLOCK_QUERIES
+    assert kept.at_once(20_000) == 5
+    assert kept.at_once(10**9) == 2

@@ -10,18 +10,16 @@ from pathlib import Path
 import torch
 
 from mmcli.artifacts import layout, store
-from mmcli.errors import ArtifactError, ConfigError, DataError, unknown
+from mmcli.errors import ArtifactError, ChangedError, ConfigError, DataError, unknown
 from mmcli.models import embedding, gallery, loading, predictor
 from mmcli.models.gallery import ID, NAME, Gallery
 from mmcli.models.predictor import Model
 from mmcli.options.enrol import Options
 from mmcli.stages import Context, Outcome, say_of_table
 from mmcli.stages.enrol.rows import LONGEST, New, Source, check_ids, embed, joined, lines
-from mmcli.stages.enrol.writing import writing
+from mmcli.stages.enrol.writing import again, writing
 from mmcli.tables.reading import open_table
 from mmcli.tables.source import called
-
-"""Characters of a cell that is kept beside the vectors; longer ones are media."""
 
 
 def run(options: Options, context: Context) -> Outcome:
@@ -48,7 +46,7 @@ def _enrol(options: Options, context: Context) -> Outcome:
         context.console.note(f"dry run: {name} was not written")
         return Outcome({"gallery": options.gallery, "model": loaded.artifact.name}, context.command)
     with writing(options, context, old, loaded.artifact.parent(), loaded.artifact.name, options.tables) as (draft, late):
-        old = _again(old, options, context, loaded)  # as it is now that nobody else can write it
+        old = _again(old, options, context)  # as it is now that nobody else can write it
         known = check_ids(sources, old, options)
         new = New()
         for source in sources:
@@ -90,7 +88,8 @@ def _held(options: Options, context: Context) -> tuple[Gallery | None, Model]:
 
 
 def _anew(old: Gallery) -> str:
-    return f'to change over: "{old.artifact.manifest["command"]} --force"'
+    name = old.name.partition("/")[2]
+    return f'to change over: "{again(old.artifact.config, name, old.artifact.root, model=False)} --force"'
 
 
 def _warn_of_removed(options: Options, context: Context) -> None:
@@ -104,13 +103,18 @@ def _warn_of_removed(options: Options, context: Context) -> None:
             )
 
 
-def _again(old: Gallery | None, options: Options, context: Context, loaded: Model) -> Gallery | None:
-    """The gallery as it is by now: another process may have written it since it was read."""
-    if context.force or not store.exists(context.root, layout.gallery(options.gallery)):
+def _again(old: Gallery | None, options: Options, context: Context) -> Gallery | None:
+    """The gallery as it was read.
+
+    Raises:
+        ChangedError: another process has written it since; what was decided is of the old one, and is to be decided anew.
+    """
+    if context.force:
         return None
-    now = gallery.read(context.root, options.gallery)
-    if old is None or now.artifact.hash != old.artifact.hash:
-        gallery.require_same_model(now, loaded)
+    there = store.exists(context.root, layout.gallery(options.gallery))
+    now = gallery.read(context.root, options.gallery) if there else None
+    if (now and now.artifact.hash) != (old and old.artifact.hash):
+        raise ChangedError(f"another process has changed galleries/{options.gallery} meanwhile", "Do it once more.")
     return now
 
 
@@ -154,7 +158,7 @@ def _remove(options: Options, context: Context) -> Outcome:
         return Outcome({"gallery": options.gallery, "removed": counts}, context.command)
     parents, model = found.artifact.manifest["parents"], found.artifact.config["model"]
     with writing(options, context, found, parents, model, ()) as (draft, late):
-        found = gallery.read(context.root, options.gallery)
+        found = _again(found, options, context) or found
         gone, counts = _gone(found, options)
         kept = [place for place in range(len(found.rows)) if place not in gone]
         late["removed"] = [*dict.fromkeys([*found.artifact.config["removed"], *options.remove])]

@@ -52,7 +52,7 @@ class Source:
     @property
     def columns(self) -> list[str]:
         """Those that name rows."""
-        return [own for own in (self.id, self.name) if own is not None]
+        return [*dict.fromkeys(own for own in (self.id, self.name) if own is not None)]
 
     def ids(self, rows: pd.DataFrame) -> list[str]:
         """What rows are called.
@@ -123,7 +123,7 @@ def embed(source: Source, loaded: Model, options: Options, columns: Sequence[str
         told = pd.DataFrame({ID: ids, NAME: names}, dtype=object)
         for column in table.columns:
             if column not in source.columns:
-                told[_unused(column)] = [_short(cell, column, new.long) for cell in part.rows[column]]
+                told[_unused(column, told)] = [_short(cell, column, new.long) for cell in part.rows[column]]
         new.rows.append(told.iloc[kept])
         new.vectors.append(part.values[kept].half())
 
@@ -132,9 +132,11 @@ def _name(cell: str | None, na: frozenset[str]) -> str | None:
     return None if cell is None or cell.strip() in na else tidy(cell)
 
 
-def _unused(column: str) -> str:
+def _unused(column: str, told: pd.DataFrame) -> str:
     """What a column of the table is called in the gallery, whose own columns come first."""
-    return f"{column}_" if column in {ID, NAME} else column
+    while column in told:
+        column += "_"
+    return column
 
 
 def _short(cell: str | None, column: str, long: Counter[str]) -> str | None:

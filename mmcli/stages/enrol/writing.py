@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from mmcli.artifacts import disk, layout, store
 from mmcli.artifacts.store import Draft
@@ -13,6 +14,31 @@ from mmcli.models import gallery
 from mmcli.models.gallery import Gallery
 from mmcli.options.enrol import Options
 from mmcli.stages import Context
+
+
+def again(config: dict[str, Any], name: str, root: Path, model: bool = True) -> str:
+    """The command that makes a gallery of that config again, by the model that it was told, or by the best."""
+    words = ["mmcli", "enrol", *config["tables"], "--gallery", name]
+    words += [word for own in config.get("told", []) if model or own[0] != "--model" for word in own]
+    words += [word for own in config["columns"] for word in ("--column", own)]
+    words += ["--index"] * bool(config["index"]) + ["-a", str(root)] * (root != Path("artifacts"))
+    return shlex.join(words)
+
+
+def _told(options: Options, before: dict[str, Any]) -> list[list[str]]:
+    """The flags that tables were read by, with their values: the last that was said of each."""
+    said = {
+        "--id": options.id,
+        "--name": options.name,
+        "--media-root": options.media_root,
+        "--model": options.model,
+        "--encoding": options.encoding,
+        "--delimiter": options.delimiter,
+    }
+    found = {own[0]: own for own in before.get("told", [])}
+    found |= {flag: [flag, str(value)] for flag, value in said.items() if value is not None}
+    found |= {"--allow-missing": ["--allow-missing"]} if options.allow_missing else {}
+    return list(found.values())
 
 
 @contextmanager
@@ -26,16 +52,12 @@ def writing(
         "model": model,
         "width": before.get("width", 0),
         "tables": tables,
-        "columns": [*(before.get("columns") or options.columns)],
+        "columns": [*(before["columns"] if before else options.columns)],
         "removed": before.get("removed", []),
         "index": options.index or before.get("index", False),
+        "told": _told(options, before),
     }
-    told = [("--id", options.id), ("--name", options.name), ("--media-root", options.media_root), ("--model", options.model)]
-    words = ["mmcli", "enrol", *tables, "--gallery", options.gallery]
-    words += [word for flag, value in told if value is not None for word in (flag, str(value))]
-    words += [word for own in config["columns"] for word in ("--column", own)]
-    words += ["--index"] * bool(config["index"]) + ["-a", str(context.root)] * (context.root != Path("artifacts"))
-    command = shlex.join(words) if more else old.artifact.manifest["command"] if old else ""
+    command = again(config, options.gallery, context.root)
     fingerprint = store.digest([options.gallery, parents, config])
     late = dict[str, object]()
     with store.writing(

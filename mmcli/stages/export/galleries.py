@@ -30,7 +30,7 @@ def run(name: str, options: Options, context: Context) -> Outcome:
         ArtifactError: there is no such gallery, or it is damaged.
         ConfigError: what it would write is there already, or a package is missing.
     """
-    held, form = gallery.read(context.root, name), options.format or OF_GALLERIES[0]
+    held, form = gallery.read(context.root, name), _format(options)
     to = options.output or Path(f"{name}.{form}")
     written = to / f"{name}.lance" if form == "lancedb" else to
     if written.exists() and not context.force:
@@ -53,6 +53,19 @@ def run(name: str, options: Options, context: Context) -> Outcome:
     said = f"{written}: {len(held.rows):,} rows, vectors of {held.vectors.shape[1]} numbers of length one"
     context.console.note(f"{said}: compare them by their inner product")
     return Outcome({"file": str(written), "rows": len(held.rows), "width": held.vectors.shape[1]}, f"look at {written}")
+
+
+def _format(options: Options) -> str:
+    """As told, or as the file is called.
+
+    Raises:
+        ConfigError: the two are not the same.
+    """
+    suffix = "" if options.output is None else options.output.suffix.lower().removeprefix(".")
+    named = suffix if suffix in OF_GALLERIES else None
+    if options.format and named and named != options.format:
+        raise ConfigError(f"-o {options.output} is called .{named}, --format is {options.format}", "Leave one out.")
+    return options.format or named or OF_GALLERIES[0]
 
 
 def _table(held: Gallery) -> pa.Table:

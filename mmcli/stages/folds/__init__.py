@@ -24,7 +24,7 @@ from mmcli.stages.folds.dealing import deal_one, folds_of
 from mmcli.stages.folds.joining import join
 from mmcli.tasks import Task
 
-__all__ = ["Taken", "context_of", "count_of", "deal", "leave_out", "run", "taken_over"]
+__all__ = ["Taken", "context_of", "count_of", "deal", "feasible", "leave_out", "run", "said_of", "say_of_time", "taken_over"]
 
 MOST_METHODS = 6
 """Methods that are trained in every fold, the best on val, where more were trained."""
@@ -46,9 +46,9 @@ class Taken:
         return tuple(self.of_owners)
 
 
-def count_of(asked: int | None, preset: Preset, table: Mapping[str, Any]) -> int:
+def count_of(asked: int | None, preset: Preset, table: Mapping[str, Any], time: str | None = None) -> int:
     """How many folds there are to be, 1 being none beside the root, for what `preprocess` said of the table. Where nothing was
-    asked: of the preset `best`, on few rows with decisions to make.
+    asked: of the preset `best`, on few rows with decisions to make that are not split by `time`.
 
     Raises:
         ConfigError: they were asked for, and cannot be had of such a target.
@@ -56,12 +56,32 @@ def count_of(asked: int | None, preset: Preset, table: Mapping[str, Any]) -> int
     if asked == 1 or (asked is None and preset != "best"):
         return 1
     why = _unfit(registry.load("tasks", table["task"]))
+    if time is not None:
+        why = f"rows are split by {time!r}, and a fold would learn from what comes after its val"
     if asked is None:
         few = table["rows"]["train"] + table["rows"]["val"] < FEW_ROWS
         return AUTO_FOLDS if few and not why else 1
     if why:
         raise ConfigError(f"--folds {asked}: {why}", "Leave it out, or say --folds none.")
     return asked
+
+
+def feasible(count: int, asked: bool, keep_val: bool, context: Context) -> int:
+    """The count, if the rows of train can be dealt so; where it was not asked for and they cannot, 1, which is said.
+
+    Raises:
+        ConfigError: it was asked for.
+    """
+    if count == 1:
+        return 1
+    try:
+        folds_of(Dataset.open(context.root), count, keep_val, context.seed)
+    except ConfigError as error:
+        if asked:
+            raise
+        context.console.note(f"no folds: {error.message}")
+        return 1
+    return count
 
 
 def _unfit(kind: type[Task]) -> str:
@@ -84,6 +104,7 @@ def deal(count: int, keep_val: bool, context: Context) -> None:
         deal_one(number, count, of_row, keep_val, dataset, context)
     for folder in (context.root / layout.FOLDS).glob("*"):
         if folder.name.isdecimal() and int(folder.name) > count:
+            context.console.note(f"{folder} is taken away: there are {count} folds now")
             disk.removed(folder)
 
 
@@ -94,6 +115,17 @@ def leave_out(context: Context) -> None:
             disk.removed(context.root / layout.FOLDED)
         said = f"its folds stay in {context.root / layout.FOLDS}, and are joined again at once"
         context.console.note(f"{layout.FOLDED} is taken away, since no folds are wanted; {said}")
+
+
+def said_of(context: Context) -> None:
+    """Says what becomes of an average of folds that is there, where a run makes none."""
+    if not store.exists(context.root, layout.FOLDED):
+        return
+    stays = loading.fresh_folded(context.root) is not None
+    context.console.note(
+        f"{layout.FOLDED}, the average of folds, {'stays the model' if stays else 'is out of date, and no longer the model'}: "
+        + ("--folds none for the single pipeline" if stays else "--folds K makes it again")
+    )
 
 
 def taken_over(methods: Sequence[str], context: Context) -> Taken:
@@ -115,6 +147,16 @@ def context_of(number: int, count: int, context: Context) -> Context:
     console = context.console if context.console.verbose else Console(quiet=True)
     settings = replace(context.settings, typed=())
     return replace(context, root=layout.fold(context.root, number), console=console, settings=settings)
+
+
+def say_of_time(number: int, context: Context) -> None:
+    """Says which encoders of a fold had no time for all their epochs: its own console says nothing."""
+    root = layout.fold(context.root, number)
+    names = [name for name in layout.encoder_names(root) if store.exists(root, name)]
+    read = [store.read(root, name, "encoder", "mmcli run TABLE --folds") for name in names]
+    cut = [str(own.name) for own in read if own.metrics["cut_by_time"]]
+    if cut:
+        context.console.note(f"fold {number}: the share of --time-budget was over before all epochs were: {', '.join(cut)}")
 
 
 def run(count: int, keep_val: bool, taken: Taken, context: Context) -> Outcome:

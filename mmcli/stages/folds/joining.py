@@ -192,14 +192,18 @@ def _tell(
 ) -> None:
     """The scores, whether the average is taken, what it costs beside the single pipeline, the table of methods."""
     dataset, task, judged, seed = case.dataset, case.dataset.task, case.judged, case.context.seed
-    val, members = dataset.splits["val"], tuple(case.fused[first[1].config["method"]])
+    method = first[1].config["method"]
+    fused, val = case.fused[method], dataset.splits["val"]
+    members = tuple(fused)
     scores = task.intervals(outputs[judged], dataset.targets[judged], seed, dataset.groups(judged))
     networks = {"average": network, "single": first[0].to(compute.device)}
     costs = {
         name: asdict(runners.cost(runners.runner(runners.TORCH, own, compute, None), dataset, compute))
         for name, own in networks.items()
     }
-    fused = case.fused[first[1].config["method"]]
+    raw = case.outputs(method)
+    raw[val] = loading.outputs(fused[1], dataset)[val]  # with --keep-val too: what the first fold itself says of its val
+    wrong = averaging.gone_wrong(raw, Folds(members, case.of_row), dataset)
     draft.measured.add("cost")
     draft.metrics.update(
         primary_metric=task.primary_metric,
@@ -209,7 +213,8 @@ def _tell(
         folds=[own.metrics["val"][task.primary_metric] for own in fused.values()],
         out_of_fold={name: own.as_dict() for name, own in scores.items()},
         rows=len(judged),
-        chosen=averaging.no_worse(outputs, Folds(members, case.of_row), dataset),
+        chosen=not wrong,
+        wrong=wrong,
         best_epochs=[own.metrics["best_epochs"] for own in fused.values()],
         parameters=parameter_count(network),
         cost=costs,
@@ -238,9 +243,10 @@ def _say(found: Artifact, dataset: Dataset, context: Context) -> None:
         f"{cost['single']['p50_ms_1']:.2f}, {cost['average']['size_mb']:.1f} MB where it takes {cost['single']['size_mb']:.1f}"
     )
     if not metrics["chosen"]:
+        first = layout.fold(context.root, metrics["wrong"][0])
         context.console.warn(
-            f"a fold has gone wrong: on its own rows it tells less than a constant, so that {found.config['base']} stays the "
-            f"model: mmcli status -a {context.root / layout.FOLDS / '2'}"
+            f"fold {' and '.join(map(str, metrics['wrong']))} went wrong: on its own rows it tells less than a constant, so "
+            f"that {found.config['base']} stays the model: mmcli status -a {first}"
         )
 
 

@@ -111,6 +111,10 @@ def _plan(method: str, encoders: dict[str, Artifact], dataset: Dataset, options:
     training = _training(options, through) if options.train_encoders else on_embeddings
     if options.align is not None:
         training = training.model_copy(update={"align": options.align})
+    if training.balance and dataset.task.compares_rows:
+        raise ConfigError(
+            "training.balance: it weighs the columns' own losses, and here rows are compared with one another", "Leave it out."
+        )
     together = [key for key in ("balance", "anchor", "align") if getattr(training, key)]
     if together and not options.train_encoders:
         raise ConfigError(

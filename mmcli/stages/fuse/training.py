@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmcli.artifacts import store, tensors
 from mmcli.artifacts.store import Artifact, Draft
 from mmcli.data.dataset import Dataset
 from mmcli.encoders import parameter_count
-from mmcli.jobs import aligning, deciding, joint
+from mmcli.jobs import deciding, joint
 from mmcli.jobs import fusion as fusion_job
+from mmcli.jobs.aligning import better, kept
 from mmcli.jobs.fusion import Answers
 from mmcli.models import forward, loading
 from mmcli.models.networks import AveragedHeads, FusedModel, FusionHead, Heads, settle
@@ -90,12 +91,13 @@ def _train(plan: Plan, dataset: Dataset, compute: Compute, context: Context, dra
     trained: list[Trained] = []
     for seed in plan.seeds:
         label = plan.name if len(plan.seeds) == 1 else f"{plan.name}, seed {seed}"
-        head, how, lead = _on_embeddings(plan, seed, embeddings, dataset, compute, context, draft, label)
+        head, how, judged = _on_embeddings(plan, seed, embeddings, dataset, compute, context, draft, label)
         trained.append(how)
-        fusion_job.fit_cosines(head, features, dataset, trained=True)
-        own = fusion_job.settled(head, features, dataset, compute).of(val)
-        score = dataset.task.score(own, dataset.targets[val])[dataset.task.primary_metric]
-        scores.append(score if lead is None else _no_worse(head, score, lead, features, dataset, compute))
+        if not judged:
+            fusion_job.fit_cosines(head, features, dataset, trained=True)
+            own = fusion_job.settled(head, features, dataset, compute).of(val)
+            judged = dataset.task.score(own, dataset.targets[val])
+        scores.append(judged[dataset.task.primary_metric])
         members.append(head)
     heads = _with_decisions(members, plan, features, dataset, compute, draft, late)
     saved = fusion_job.calibrated(heads, fusion_job.settled(heads, features, dataset, compute), dataset)
@@ -158,9 +160,10 @@ def _on_embeddings(
     context: Context,
     draft: Draft,
     label: str,
-) -> tuple[FusionHead, Trained, dict[str, Tensor] | None]:
-    """F and its head, trained from one seed while the encoders stand still; and the weights with which they answer as the first
-    column does, where they began so."""
+) -> tuple[FusionHead, Trained, dict[str, float]]:
+    """F and its head, trained from one seed while the encoders stand still. Where they began as something that is known (the
+    first column, or what columns have in common in closed form), they are no worse than that, and their scores on val are given
+    too."""
     own_seed = device.derive_seed(seed, "fuse", plan.method)
     device.seed_everything(own_seed)
     head = _head(plan, {name: own.pooled.shape[1] for name, own in embeddings.features.items()}, dataset)
@@ -172,52 +175,42 @@ def _on_embeddings(
     job = fusion_job.job(
         head, embeddings.taught, dataset, plan.on_embeddings, compute, seed=own_seed, folder=folder, label=label
     )
-    lead = copy.deepcopy(head.state_dict()) if begins else None
-    start = aligning.kept(head) if head.fusion.aligns else {}
+    start = kept(head) if begins or head.fusion.aligns else {}
     trained = train(replace(job, seconds=plan.seconds and plan.seconds / len(plan.seeds)), context.console)
-    if start:
-        trained = _kept_start(head, start, trained, embeddings.features, dataset, compute)
-    return head, trained, lead
+    if not start:
+        return head, trained, {}
 
+    def answers() -> Any:
+        return fusion_job.settled(head, embeddings.features, dataset, compute).of(dataset.splits["val"])
 
-def _kept_start(
-    head: FusionHead,
-    start: Mapping[str, Tensor],
-    trained: Trained,
-    features: Mapping[str, FeatureTable],
-    dataset: Dataset,
-    compute: Compute,
-) -> Trained:
-    """What was trained; or what it began as, where val rows are found no better since."""
-    val, task = dataset.splits["val"], dataset.task
-    after, own = aligning.kept(head), fusion_job.answers(head, features, compute).of(val)
-    head.load_state_dict(start)
-    before = fusion_job.answers(head, features, compute).of(val)
-    scores = [task.score(each, dataset.targets[val]) for each in (before, own)]
-    if not aligning.better(task, *scores):
-        return replace(trained, best_epoch=0, val=scores[0])
-    head.load_state_dict(after)
-    return trained
+    trained = _no_worse(head, start, trained, answers, dataset, label, context)
+    return head, trained, trained.val
 
 
 def _no_worse(
-    head: FusionHead,
-    score: float,
-    lead: Mapping[str, Tensor],
-    features: Mapping[str, FeatureTable],
+    module: nn.Module,
+    start: Mapping[str, Tensor],
+    trained: Trained,
+    answers: Callable[[], Any],
     dataset: Dataset,
-    compute: Compute,
-) -> float:
-    """Takes back what was trained where val, searched as texts are searched in the end, is not better for it than by the first
-    column as it was; gives the score on val of what is kept."""
-    trained, task, val = copy.deepcopy(head.state_dict()), dataset.task, dataset.splits["val"]
-    head.load_state_dict(dict(lead))
-    own = fusion_job.settled(head, features, dataset, compute).of(val)
-    before = task.score(own, dataset.targets[val])[task.primary_metric]
-    if (score > before) if task.primary_higher_is_better else (score < before):
-        head.load_state_dict(trained)
-        return score
-    return before
+    label: str,
+    context: Context,
+) -> Trained:
+    """What was trained; or what it began as, where the `answers` of val rows are no better since, which is said."""
+    task, targets, scores = dataset.task, dataset.targets[dataset.splits["val"]], []
+    after = kept(module)
+    for state in (start, after):
+        module.load_state_dict(dict(state))
+        scores.append(task.score(answers(), targets))
+    if better(task, *scores):
+        return replace(trained, val=scores[1])
+    module.load_state_dict(dict(start))
+    before, since = (own[task.primary_metric] for own in scores)
+    context.console.note(
+        f"{label}: on val training makes it no better ({task.primary_metric} {before:.3f} as it began, {since:.3f} after): it "
+        "stays as it began"
+    )
+    return replace(trained, best_epoch=0, val=scores[0], soup=[])
 
 
 def _begins_as_the_lead(head: FusionHead, plan: Plan, dataset: Dataset) -> bool:
@@ -233,21 +226,6 @@ def _begins_as_the_lead(head: FusionHead, plan: Plan, dataset: Dataset) -> bool:
     if begins:
         head.head.load_state_dict(weights)
     return begins
-
-
-def _kept_whole(
-    network: FusedModel, start: Mapping[str, Tensor], trained: Trained, dataset: Dataset, compute: Compute
-) -> Trained:
-    """The same of encoders and F together."""
-    val, after = dataset.splits["val"], aligning.kept(network)
-    targets, scores = dataset.targets[val], []
-    for state in (start, after):
-        network.load_state_dict(state)
-        scores.append(dataset.task.score(forward.outputs_for(network, dataset, val, compute), targets))
-    if aligning.better(dataset.task, *scores):
-        return trained
-    network.load_state_dict(start)
-    return replace(trained, best_epoch=0, val=scores[0])
 
 
 def _train_through(
@@ -282,12 +260,14 @@ def _train_through(
         teachers=cached,
     )
     draft.volatile.add(LOG)
-    start = aligning.kept(network) if head.fusion.aligns else {}
+    start, val = kept(network) if head.fusion.aligns else {}, dataset.splits["val"]
     trained = train(replace(job, seconds=plan.seconds and plan.seconds * (1 - ALONE)), context.console)
-    trained = _kept_whole(network, start, trained, dataset, compute) if start else trained
-    everything, val = torch.arange(len(dataset.rows)), dataset.splits["val"]
-    outputs = forward.outputs_for(network, dataset, everything, compute)
-    settle(head, dataset.task.outputs.gather(outputs, val), dataset.targets[val])
+    if start:
+        trained = _no_worse(
+            network, start, trained, lambda: forward.outputs_for(network, dataset, val, compute), dataset, plan.name, context
+        )
+    everything = torch.arange(len(dataset.rows))
+    settle(head, forward.outputs_for(network, dataset, val, compute), dataset.targets[val])
     saved = Answers(dataset.task, forward.outputs_for(network, dataset, everything, compute))
     saved = fusion_job.calibrated(head, saved, dataset)
     draft.tensors[loading.WEIGHTS] = tensors.save(draft.path / loading.WEIGHTS, network.state_dict())

@@ -93,6 +93,13 @@ def run(options: Options, context: Context) -> Outcome:
     artifact = store.read(context.root, layout.OPTIMIZED, "optimized", "mmcli optimize")
     say(artifact, dataset, context, options.max_drop)
     refuse_unknown(options.pick, measured(artifact))
+    model = loading.best(context.root).name
+    if model == layout.FOLDED:
+        context.console.warn(
+            f"the model stays {model}, the average of folds, and what was optimized of it has made room for this: predict "
+            f"--model {artifact.path} takes this one, mmcli optimize makes that again, mmcli run TABLE --folds none leaves the "
+            "average out"
+        )
     return Outcome(artifact.metrics, "mmcli evaluate")
 
 

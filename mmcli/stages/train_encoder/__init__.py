@@ -45,6 +45,12 @@ def _run(options: Options, dataset: Dataset, several: bool, context: Context) ->
     """Where there are several inputs, each computes on one thread, alone or not: the bits are those of any number of cores."""
     own = replace(context, threads=1) if several else context
     bench = Bench(options, dataset, device.choose(own.device, own.precision, own.threads), own)
+    if options.folds and (not dataset.task.outputs.decides or dataset.task.gives_embeddings):
+        raise ConfigError(
+            f"--folds {options.folds}: it is for --method stacking, which fuses decisions, and these answers are "
+            f"{dataset.task.outputs.words}",
+            "Leave it out.",
+        )
     candidates = candidates_of(_owners(options, dataset, context), bench)
     columns = tuple(candidates)
     every = [c for own in candidates.values() for c in own]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -71,15 +72,7 @@ def _shared(candidate: Candidate, bench: Bench, folder: Path) -> tuple[SharedMod
     network = SharedModel(encoder, readers, heads, Pair() if dataset.task.compares_columns else None)
     encoder.start()
     network.to(compute.device)
-    prepared = {name: encoder.prepare(dataset.column(name)) for name in readers}
-    taught = [own.select(dataset.splits["train"]) for own in prepared.values()]
-    held = [own for own in taught if isinstance(own, Column)]
-    encoder.fit(Column.concatenate(held) if len(held) == len(taught) else taught[0])
-    encoder.apart = True
-    if bench.options.unlabelled:
-        bench.context.console.note(f"{candidate.name}: no warm start, {len(readers)} inputs share it")
-    if candidate.training.recompute:
-        recomputing.recompute(encoder)
+    prepared = _learnt(encoder, readers, candidate, bench, f"{len(readers)} inputs share it")
     job = shared_job.job(
         network, prepared, dataset, candidate.training, compute, seed=seed, folder=folder, label=candidate.name
     )
@@ -99,17 +92,25 @@ def _among_others(candidate: Candidate, bench: Bench, folder: Path) -> tuple[Tow
     align = build_fusion(task.default_fusion, {}, dims, task, [readers])
     network = TowerModel(encoder, readers, align, build_answer(candidate.head, task, align.dim))
     network.to(compute.device)
+    prepared = _learnt(encoder, readers, candidate, bench, "all its rows are learnt from")
+    job = aligning.job(network, prepared, dataset, candidate.training, compute, seed=seed, folder=folder, label=candidate.name)
+    return network, _computed(job, bench)
+
+
+def _learnt(encoder: Encoder, readers: Sequence[str], candidate: Candidate, bench: Bench, no_start: str) -> dict[str, Source]:
+    """What the encoder makes ready of each of its readers, once it has learnt its statistics on all of them; `no_start` is why
+    there is no warm start."""
+    dataset = bench.dataset
     prepared = {name: encoder.prepare(dataset.column(name)) for name in readers}
     taught = [own.select(dataset.splits["train"]) for own in prepared.values()]
     held = [own for own in taught if isinstance(own, Column)]
     encoder.fit(Column.concatenate(held) if len(held) == len(taught) else taught[0])
     encoder.apart = True
     if bench.options.unlabelled:
-        bench.context.console.note(f"{candidate.name}: no warm start, all its rows are learnt from")
+        bench.context.console.note(f"{candidate.name}: no warm start, {no_start}")
     if candidate.training.recompute:
         recomputing.recompute(encoder)
-    job = aligning.job(network, prepared, dataset, candidate.training, compute, seed=seed, folder=folder, label=candidate.name)
-    return network, _computed(job, bench)
+    return prepared
 
 
 def _computed(job: Job, bench: Bench) -> Job:

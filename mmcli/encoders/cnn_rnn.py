@@ -56,7 +56,7 @@ class CnnRnn(Encoder):
     def encode(self, signal: Signal) -> tuple[Tensor, Tensor, Tensor]:
         frames = signal.values.float()
         B, T = frames.shape[:2]
-        change = torch.cat([torch.zeros_like(frames[:, :1]), frames.diff(dim=1)], 1)
+        change = torch.cat([torch.zeros_like(frames[:, :1]), frames[:, 1:] - frames[:, :-1]], 1)
         grid = torch.cat([frames, change], 2).flatten(0, 1)
         features_BTD = self.body(grid).mean((2, 3)).unflatten(0, (B, T))
         times_BT = torch.zeros(B, T, device=frames.device) if signal.times is None else signal.times.float()

@@ -68,8 +68,8 @@ class Gradients(Encoder):
         low = place.floor()
         share, first = place - low, low.long() % count
         each = grey_BHW.new_zeros(grey_BHW.shape[0], count, *grey_BHW.shape[1:])
-        each.scatter_(1, first[:, None], (strength * (1 - share))[:, None])
-        each.scatter_add_(1, ((first + 1) % count)[:, None], (strength * share)[:, None])
+        each = each.scatter(1, first[:, None], (strength * (1 - share))[:, None])
+        each = each.scatter_add(1, ((first + 1) % count)[:, None], (strength * share)[:, None])
         histograms = F.adaptive_avg_pool2d(each, cells)
         energy = histograms.square().sum(1, keepdim=True)
         around = F.avg_pool2d(energy, 3, 1, 1, count_include_pad=False) * 9

@@ -80,8 +80,7 @@ class Decoder(Head):
             tokens = fused.pooled[:, None]
             mask = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
         else:
-            first = torch.zeros_like(mask)
-            first[:, 0] = ~mask.any(1)
+            first = (torch.arange(mask.shape[1], device=mask.device)[None] == 0) & ~mask.any(1, keepdim=True)
             tokens, mask = torch.where(first[:, :, None], fused.pooled[:, None], tokens), mask | first
         return tokens, mask, self._limits(mask.sum(1))
 

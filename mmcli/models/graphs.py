@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from mmcli.errors import ConfigError
-from mmcli.layers import recurrent  # noqa: F401 - its operator, which is looked up by name
+from mmcli.models import onnx_words
 from mmcli.models.networks import AveragedHeads, FusedModel
 from mmcli.pretrained.hub import need
 from mmcli.signals import Column, Signal
@@ -215,19 +215,36 @@ def write_onnx(program: torch.export.ExportedProgram, names: list[str], path: Pa
         RuntimeError: it holds what ONNX cannot say.
     """
     need("onnxscript", "ONNX", extra="export")
+    answers = list(answers) or [OUTPUTS, STEPS][: len(program.graph_signature.user_outputs)]
     with quiet():
-        made = torch.onnx.export(
+        made = _translated(program, names, answers)
+        _simplify(made.model)
+        made.save(str(path), external_data=False)
+
+
+def _translated(program: torch.export.ExportedProgram, names: list[str], answers: Sequence[str]) -> Any:
+    """The graph in ONNX's words: as it is, if it has words for all of it; else taken apart first, which takes three times as
+    long."""
+
+    def translated() -> Any:
+        return torch.onnx.export(
             program,
             input_names=names,
-            output_names=list(answers) or [OUTPUTS, STEPS][: len(program.graph_signature.user_outputs)],
+            output_names=list(answers),
             dynamo=True,
             verbose=False,
             optimize=False,
-            custom_translation_table={torch.ops.mmcli.recurrent_layer.default: _recurrent_layer},
+            custom_translation_table=dict(onnx_words.own()),
         )
-        assert made is not None
-        _simplify(made.model)
-        made.save(str(path), external_data=False)
+
+    program.graph.eliminate_dead_code()  # such as what a fusion says of its weights
+    schemas = [getattr(node.target, "_schema", None) for node in program.graph.nodes]
+    if not any(schema is not None and schema.is_mutable for schema in schemas):
+        program.run_decompositions = lambda *_: program
+        with contextlib.suppress(torch.onnx.OnnxExporterError):
+            return translated()
+        del program.run_decompositions
+    return translated()
 
 
 def _simplify(model: Any) -> None:
@@ -246,17 +263,6 @@ def _simplify(model: Any) -> None:
         common.RemoveUnusedNodesPass(),
     ):
         simplify(model)
-
-
-def _recurrent_layer(values: Any, inner: Any, across: Any, bias: Any, lengths: Any, hidden: int, lstm: bool) -> Any:
-    """`layers.recurrent`'s operator as ONNX's own operator, which knows lengths."""
-    op: Any = need("onnxscript", "ONNX", extra="export").opset18
-
-    run = op.LSTM if lstm else op.GRU
-    options: dict[str, Any] = {"hidden_size": hidden, "direction": "bidirectional" if inner.shape[0] == 2 else "forward"}
-    options |= {} if lstm else {"linear_before_reset": 1}
-    found = run(values, inner, across, bias, op.Cast(lengths, to=6), **options)
-    return found[0], found[1]
 
 
 class Session:

@@ -313,8 +313,7 @@ def settle(heads: Heads, outputs: Any, targets: Tensor) -> None:
 def _filled(features: Features, absent: Tensor) -> Features:
     """With the embedding where the input is absent: as the pooled features and as the only token; it decides nothing."""
     here, absent = features.present, absent.to(features.pooled.dtype)
-    only_first = torch.zeros_like(features.mask)
-    only_first[:, 0] = True
+    only_first = torch.arange(features.mask.shape[1], device=here.device)[None] == 0
     return Features(
         torch.where(here[:, None], features.pooled, absent),
         torch.where(here[:, None, None], features.tokens, absent),

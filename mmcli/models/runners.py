@@ -126,6 +126,9 @@ def write(way: str, network: FusedModel, signals: Mapping[str, Signal], file: Pa
         RuntimeError: the model cannot be traced, or compiled here, or gives other answers on rows of other lengths.
     """
     host = {name: signal.to(torch.device("cpu")) for name, signal in signals.items()}
+    if way in {ONNX, ONNX_INT8}:  # before anything is traced, which takes long
+        need("onnxscript", "ONNX", extra="export")
+        need("onnxruntime", "running ONNX", extra="export")
     if way in {ONNX, ONNX_INT8} and writers.writes(network):
         _write_two(way, network, host, file, whole)
         writers.check(network, host, file, file.with_name(writers.STEP), exact=way == ONNX)
@@ -247,18 +250,22 @@ class Cost:
     """Its size, and how far the process's memory rises while it runs 32 rows; on Linux, else its size alone."""
 
 
+CALLS, FEWEST, ENOUGH_S = {32: 15, 1: 40}, 7, 0.5
+"""By rows of a batch how often a model is called to be timed; a slow one fewer times, once it was called so long."""
+
+
 def cost(own: Runner, dataset: Dataset, compute: Compute) -> Cost:
     """Measured on val rows that lie on the device, in turns of one row and of 32."""
     timed = {}
     peak = own.size
-    for batch, calls in ((32, 15), (1, 40)):
+    for batch, calls in CALLS.items():
         signals = batch_of(own.network, dataset, batch, compute)
         own.run(signals)
         if batch == 32:
             peak += _rise(lambda signals=signals: own.run(signals))  # type: ignore[misc]
-        times = []
+        times = list[float]()
         with compute.threading():
-            for _ in range(calls):
+            while len(times) < calls and (len(times) < FEWEST or sum(times) < ENOUGH_S):
                 started = time.perf_counter()
                 own.run(signals)
                 times.append(time.perf_counter() - started)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -73,6 +74,16 @@ def test_int8_is_made_from_the_graph_that_is_there(
     )
     assert torch.equal(made, alone)
     assert (tmp_path / "whole.onnx").is_file()
+
+
+@pytest.mark.parametrize("way", [ONNX, ONNX_INT8])
+def test_what_needs_a_package_is_refused_before_anything_is_traced(
+    way: str, network: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    monkeypatch.setattr(runners.graphs, "traced", lambda *_: pytest.fail("the model was traced"))
+    with pytest.raises(ConfigError, match="onnxscript"):
+        runners.write(way, network, signals(network, KINDS, [0, 1, 3]), tmp_path / "m.onnx")
 
 
 def test_int8_weights_are_counted_as_int8(network: Any) -> None:

@@ -7,14 +7,18 @@ import json
 import os
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 from typer.testing import CliRunner
 
+from mmcli import registry
 from mmcli.artifacts import store, tensors
 from mmcli.cli import app
 from mmcli.errors import ExitCode
+from mmcli.signals import Field
 from mmcli.stages.train_encoder import side_by_side
 from tests.conftest import ENCODERS, write_csv
 
@@ -115,6 +119,24 @@ def test_inputs_side_by_side_are_the_same_bits_as_one_after_the_other(root: Path
     assert run("train-encoder", "-a", other, "--threads", "2", "--force", *TINY)[0] == ExitCode.DONE
     assert (other / "encoders" / "picture" / "cnn" / "artifact.json").stat().st_mtime_ns > before
     assert hashes(root) == hashes(other)
+
+
+def test_what_takes_longest_is_dealt_first() -> None:
+    """A form of few bytes that a large network reads a hundred times before a clip that is read twice."""
+    form = SimpleNamespace(spec=SimpleNamespace(kind="fields", shape=(3,), fields=(Field("a"), Field("b"), Field("c"))))
+    clip = SimpleNamespace(spec=SimpleNamespace(kind="sequence"))
+    bytes_of = {"form": 1000, "clip": 50_000, "sound": 60_000}
+    dataset: Any = SimpleNamespace(
+        input=lambda name: form if name == "form" else clip, bytes_of=bytes_of.get, splits={"train": torch.arange(200)}
+    )
+
+    def asked(epochs: int, architecture: str = "cnn-rnn") -> Any:
+        config = registry.config_of(registry.load("encoders", architecture))()
+        return SimpleNamespace(architecture=architecture, config=config, training=SimpleNamespace(epochs=epochs))
+
+    every = {"form": [asked(100, "mlp")], "clip": [asked(1), asked(1)], "sound": [asked(1)]}
+    assert side_by_side.by_work(every, dataset) == ["form", "clip", "sound"]
+    assert side_by_side.by_work(every | {"form": [asked(0, "mlp")]}, dataset) == ["clip", "sound", "form"]
 
 
 @pytest.mark.slow

@@ -76,7 +76,10 @@ def _run(options: Options, dataset: Dataset, several: bool, context: Context) ->
         if candidate.note and candidate.column in due:
             context.console.note(f"{candidate.name}: {candidate.note}")
     if at_once > 1 and len(due) > 1:
-        with context.console.side_by_side(), helped(due, dataset, options, context) as queue:
+        with (
+            context.console.side_by_side(),
+            helped({name: candidates[name] for name in due}, dataset, options, context) as queue,
+        ):
             working(queue, lambda name, seconds: train_input(candidates[name], replace(bench, seconds=seconds)))
         working(queue, lambda name, seconds: train_input(candidates[name], replace(bench, seconds=seconds)))
         bench = replace(bench, context=replace(own, force=False))

@@ -5,6 +5,8 @@ as often as asked, whatever the model, for rows that come as those of val did.
     classes:  score = 1 - p(right class);  set = every class with p >= 1 - q, and the most probable one
     labels:   score = 1 - the least p of the right labels;  set = every label with p >= 1 - q
     numbers:  score = |predicted - right|;  interval = predicted +- q, for each target
+
+What they promise is of rows, each counting as one, whatever weights rows have.
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ def check(task: Task, found: dict[str, Any], outputs: Tensor, targets: Tensor) -
     if task.decision.link == "identity":
         return {"coverage": float((scores <= thresholds).mean()), "size": float(2 * thresholds.mean())}
     inside = sets(task, found, outputs)
-    right = targets.cpu().numpy()
+    right = task.parted(targets)[0].cpu().numpy()
     held = inside[np.arange(len(right)), right] if right.ndim == 1 else (inside | (right < 0.5)).all(1)
     return {"coverage": float(held.mean()), "size": float(inside.sum(1).mean())}
 
@@ -84,7 +86,7 @@ def _scores(task: Task, outputs: Tensor, targets: Tensor) -> np.ndarray[Any, np.
         predicted, right = task.readings(outputs, targets)
         distance: np.ndarray[Any, np.dtype[np.float64]] = np.abs(predicted - right)
         return distance
-    probabilities, right = _probabilities(task, outputs), targets.cpu().numpy()
+    probabilities, right = _probabilities(task, outputs), task.parted(targets)[0].cpu().numpy()
     if right.ndim == 1:
         missed: np.ndarray[Any, np.dtype[np.float64]] = 1 - probabilities[np.arange(len(right)), right]
         return missed

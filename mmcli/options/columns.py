@@ -317,6 +317,16 @@ class Roles:
         str | None,
         Flag("--group", "Rows that share its value never straddle splits.", metavar="COL", panel=COLUMNS, complete="columns"),
     ] = None
+    weight: Annotated[
+        str | None,
+        Flag(
+            "--weight",
+            "How much each row counts, in learning and in scores: a column of numbers from 0 up, which is no input.",
+            metavar="COL",
+            panel=COLUMNS,
+            complete="columns",
+        ),
+    ] = None
     id: Annotated[
         str | None, Flag("--id", "The column that names a row.", metavar="COL", panel=COLUMNS, complete="columns")
     ] = None

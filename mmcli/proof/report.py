@@ -68,7 +68,9 @@ def page(
     rows, rejects = {name: metrics[name] for name in ("train", "val", "test", "unlabelled")}, metrics["rejects"]
     values = {
         "title": "What belongs together" if task.aligns_columns else f"Predicting {dataset.target}",
-        "subtitle": f"{len(dataset.rows):,} rows of {table_name(dataset)}; the model reads {words.together(summary['inputs'])}",
+        "subtitle": f"{len(dataset.rows):,} rows of {table_name(dataset)}"
+        + (f", which count by {summary['weight']!r}" if "weight" in summary else "")
+        + f"; the model reads {words.together(summary['inputs'])}",
         "verdict": summary["verdict"],
         "figures": _figures(entries, summary, best, dataset),
         "captions": _captions(entries, dataset),

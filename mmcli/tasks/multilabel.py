@@ -46,6 +46,7 @@ class Multilabel(Task):
     """Binary cross-entropy for each label."""
 
     constant_name: ClassVar[str] = "frequencies"
+    weighable: ClassVar[bool] = True
 
     def __init__(
         self, config: Config, labels: Sequence[str], counts: Sequence[int], left_out: Sequence[str], lists: bool = False
@@ -135,10 +136,14 @@ class Multilabel(Task):
         """The thresholds that give the best F1 on val: one for all labels, and one each for labels frequent there."""
         assert isinstance(decide, _Thresholds)
         logits = outputs[:, : len(self.labels)].double().cpu().numpy()
-        decide.thresholds.copy_(torch.from_numpy(self._thresholds(logits, targets.double().cpu().numpy())))
+        decide.thresholds.copy_(torch.from_numpy(self._thresholds(logits, targets)))
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        return F.binary_cross_entropy_with_logits(outputs[:, : len(self.labels)].float(), targets)
+        """The mean over rows and labels, each row times its weight where it has one."""
+        logits, (right, weights) = outputs[:, : len(self.labels)].float(), self.parted(targets)
+        if weights is None:
+            return F.binary_cross_entropy_with_logits(logits, right)
+        return (F.binary_cross_entropy_with_logits(logits, right, reduction="none").mean(1) * weights).mean()
 
     def measures(self) -> dict[str, Metric]:
         return {"loss": metrics.label_log_loss, **{name: metric for name, (metric, _) in metrics.MULTILABEL.items()}}
@@ -146,7 +151,7 @@ class Multilabel(Task):
     def readings(self, outputs: Tensor, targets: Tensor) -> tuple[Array, Array]:
         """Margins over the thresholds beside logits, float64 [N, 2 K]."""
         logits, thresholds = outputs.double().cpu().chunk(2, dim=1)
-        return torch.cat([logits - thresholds, logits], 1).numpy(), targets.double().cpu().numpy()
+        return torch.cat([logits - thresholds, logits], 1).numpy(), self.parted(targets)[0].double().cpu().numpy()
 
     def disputed(self) -> tuple[Array, Array, Array]:
         """A row with the first label, which is found or is not."""
@@ -185,9 +190,11 @@ class Multilabel(Task):
         return counted(margins[:, : len(self.labels)] > 0, right > 0, self.labels)
 
     def constant_baseline(self, targets: Tensor, rows: int) -> Tensor:
-        share = targets.double().mean(0).clamp(1e-6, 1 - 1e-6)
+        right, weights = self.parted(targets)
+        share = right.double().mean(0) if weights is None else weights.double() @ right.double() / weights.double().sum()
+        share = share.clamp(1e-6, 1 - 1e-6)
         logits = share.log() - (1 - share).log()
-        thresholds = torch.from_numpy(self._thresholds(logits.expand(len(targets), -1).numpy(), targets.double().numpy()))
+        thresholds = torch.from_numpy(self._thresholds(logits.expand(len(targets), -1).numpy(), targets))
         return torch.cat([logits, thresholds]).expand(rows, -1).clone()
 
     def linear_baseline(self, features: Any, targets: Tensor, train: Tensor, val: Tensor) -> Tensor:
@@ -195,14 +202,15 @@ class Multilabel(Task):
         from sklearn.linear_model import LogisticRegression
 
         chosen_on = val if len(val) else train
-        right, best, best_score = targets.double().numpy(), None, -1.0
+        (right, weights), best, best_score = self.parted(targets[train]), None, -1.0
+        own = None if weights is None else weights.double().numpy()
         for strength in (0.3, 3.0, 30.0, 300.0):
             logits = np.zeros((features.shape[0], len(self.labels)))
             for place in range(len(self.labels)):
                 model = LogisticRegression(C=strength, max_iter=300, tol=1e-3)
-                model.fit(features[train.numpy()], right[train.numpy(), place])
+                model.fit(features[train.numpy()], right[:, place].numpy(), sample_weight=own)
                 logits[:, place] = model.decision_function(features)
-            thresholds = self._thresholds(logits[chosen_on.numpy()], right[chosen_on.numpy()])
+            thresholds = self._thresholds(logits[chosen_on.numpy()], targets[chosen_on])
             outputs = torch.from_numpy(np.hstack([logits, np.broadcast_to(thresholds, logits.shape)]))
             score = self.score(outputs[chosen_on], targets[chosen_on])["map"]
             if best is None or score > best_score:
@@ -222,11 +230,12 @@ class Multilabel(Task):
         learnt = (state["labels"], state["counts"], state["left_out"])
         return cls(Config(**state["config"]), *learnt, lists=state.get("lists", False))
 
-    def _thresholds(self, logits: Array, right: Array) -> Array:
-        shared = _best_threshold(logits.ravel(), right.ravel())
+    def _thresholds(self, logits: Array, targets: Tensor) -> Array:
+        right, counting = self.parted(targets)[0].double().cpu().numpy(), self.counting(targets)[0]
+        shared = _best_threshold(logits.ravel(), right.ravel(), np.repeat(counting, right.shape[1]))
         thresholds = np.full(logits.shape[1], shared)
         for place in np.flatnonzero(right.sum(0) >= self.config.own_threshold_from):
-            thresholds[place] = _best_threshold(logits[:, place], right[:, place])
+            thresholds[place] = _best_threshold(logits[:, place], right[:, place], counting)
         return thresholds
 
 
@@ -278,11 +287,11 @@ def _are_lists(cells: Cells, told: bool = False) -> bool:
     return told or not all(is_number(name) for names in lists for name in names)
 
 
-def _best_threshold(logits: Array, right: Array) -> float:
-    """The threshold between two neighbouring logits, at most 4 and at least -6, with the best F1."""
+def _best_threshold(logits: Array, right: Array, counting: Array) -> float:
+    """The threshold between two neighbouring logits, at most 4 and at least -6, with the best F1, each counting as told."""
     order = np.argsort(-logits, kind="stable")
-    ranked, hits = logits[order], np.cumsum(right[order])
-    f1 = 2 * hits / (np.arange(1, len(ranked) + 1) + right.sum())
+    ranked, hits = logits[order], np.cumsum((right * counting)[order])
+    f1 = 2 * hits / np.maximum(np.cumsum(counting[order]) + right @ counting, 1e-12)
     f1[:-1][ranked[:-1] == ranked[1:]] = -1.0  # equal logits cannot be told apart
     best = int(f1.argmax())
     below = ranked[best + 1] if best + 1 < len(ranked) else ranked[best] - 1.0

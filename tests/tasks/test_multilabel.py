@@ -52,9 +52,9 @@ def test_metrics_agree_with_scikit_learn() -> None:
 
 
 def test_the_best_threshold_is_between_two_scores() -> None:
-    assert _best_threshold(np.array([3.0, 2.0, 1.0, 0.0]), np.array([1.0, 1.0, 0.0, 0.0])) == 1.5
-    assert _best_threshold(np.array([1.0, 1.0, 0.0]), np.array([1.0, 1.0, 1.0])) == -0.5
-    assert _best_threshold(np.array([0.5, 0.5, 0.5]), np.array([1.0, 0.0, 0.0])) == 0.0
+    assert _best_threshold(np.array([3.0, 2.0, 1.0, 0.0]), np.array([1.0, 1.0, 0.0, 0.0]), np.ones(4)) == 1.5
+    assert _best_threshold(np.array([1.0, 1.0, 0.0]), np.array([1.0, 1.0, 1.0]), np.ones(3)) == -0.5
+    assert _best_threshold(np.array([0.5, 0.5, 0.5]), np.array([1.0, 0.0, 0.0]), np.ones(3)) == 0.0
 
 
 def test_thresholds_are_set_on_val_and_shared_by_the_rare() -> None:

@@ -35,7 +35,7 @@ class Joined:
 
 def join(network: nn.Module, job: Job) -> Joined | None:
     """Solves the linear model on the train rows, and makes the encoder's table and its head of it and of what they are; None
-    where encoder, head or task are not for that."""
+    where encoder, head or task are not for that, or each label has weights of its own."""
     task: Any = job.task
     if not isinstance(network, ColumnModel) or network.head.affine() is None or not _decides(task):
         return None
@@ -51,7 +51,10 @@ def join(network: nn.Module, job: Job) -> Joined | None:
 
 
 def _decides(task: Task) -> bool:
-    return task.outputs.decides and not task.gives_embeddings and not task.compares_columns
+    if not task.outputs.decides or task.gives_embeddings:
+        return False
+    own = task.decision.link == "sigmoid" and getattr(task.config, "class_weights", "none") != "none"
+    return not task.compares_columns and not own
 
 
 def _chosen_on(job: Job) -> Array:

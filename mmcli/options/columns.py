@@ -23,6 +23,7 @@ CALLED_ELSEWHERE = {
     **dict.fromkeys(("multi-label", "multi_label", "tags", "labels", "set"), "multilabel"),
 }
 """What other tools call tasks."""
+CLASS_WEIGHTS = ("balanced", "none")
 UNITS, NORMALIZE = ("char", "word", "bpe"), ("nfkc", "case", "all")
 METRICS = ("wer", "cer", "bleu", "chrf", "exact")
 TASK_FLAGS = {
@@ -33,6 +34,7 @@ TASK_FLAGS = {
     "metric": "--metric",
     "far": "--far",
     "lm_text": "--lm-text",
+    "class_weights": "--class-weight",
 }
 """Option of a task -> the flag that says it."""
 COLUMNS, READING = "Columns", "Reading the table"
@@ -105,6 +107,10 @@ def _normalize(text: str) -> str:
 
 def _metric(text: str) -> str:
     return one_of("--metric", "metric", text.lower(), METRICS, {"chrf2": "chrf", "accuracy": "exact", "edit_distance": "cer"})
+
+
+def _class_weight(text: str) -> str:
+    return one_of("--class-weight", "way", text, CLASS_WEIGHTS, {"auto": "balanced", "equal": "balanced", "off": "none"})
 
 
 def _types(texts: list[str]) -> dict[str, str]:
@@ -264,6 +270,18 @@ class Roles:
             panel=COLUMNS,
         ),
     ] = None
+    class_weight: Annotated[
+        str | None,
+        Flag(
+            "--class-weight",
+            "balanced: each class counts alike in the loss, however rare, and balanced accuracy chooses; of labels each by "
+            "itself, and macro F1. Default: none.",
+            metavar="HOW",
+            panel=COLUMNS,
+            parse=_class_weight,
+            complete=CLASS_WEIGHTS,
+        ),
+    ] = None
     inputs: Annotated[
         tuple[str, ...],
         Flag(
@@ -345,7 +363,8 @@ class Roles:
         text = {"units": self.target_units, "vocab": self.target_vocab, "normalize": self.normalize, "metric": self.metric}
         text["lm_text"] = str(self.lm_text) if self.lm_text else None
         said: dict[str, dict[str, Any]] = {
-            "multilabel": {"separator": self.label_separator},
+            "classification": {"class_weights": self.class_weight},
+            "multilabel": {"separator": self.label_separator, "class_weights": self.class_weight},
             "text": text,
             "match": {"far": self.far},
         }

@@ -290,9 +290,14 @@ def mean_average_precision(predicted: Array, targets: Array, weights: Array) -> 
 
 def label_log_loss(predicted: Array, targets: Array, weights: Array) -> Array:
     """Mean over labels of the binary log loss, in nats."""
+    return _weighted_mean(weights, label_losses(predicted, targets).mean(1))
+
+
+def label_losses(predicted: Array, targets: Array) -> Array:
+    """[N, K]: the binary log loss of each label of each row."""
     logits = predicted[:, targets.shape[1] :]
-    losses = np.logaddexp(0, logits) - logits * targets
-    return _weighted_mean(weights, losses.mean(1))
+    losses: Array = np.logaddexp(0, logits) - logits * targets
+    return losses
 
 
 def samples_f1(predicted: Array, targets: Array, weights: Array) -> Array:

@@ -146,7 +146,7 @@ class Classification(Task):
         return columns
 
     def summary(self) -> str:
-        return f"{len(self.classes)} classes"
+        return f"{len(self.classes)} classes" + (", which count alike" if self.config.class_weights != "none" else "")
 
     def draw(self, outputs: Tensor, targets: Tensor) -> dict[str, tuple[Figure, str]]:
         """The confusion matrix, in rows, and the reliability diagram."""

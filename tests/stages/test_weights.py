@@ -117,3 +117,20 @@ def test_a_whole_chain_counts_by_weights_and_tables_are_scored_by_them(tmp_path:
     said = invoke("evaluate", bare, "-a", root)
     assert "has no column 'w', by which rows counted (--weight): here all count alike" in said
     invoke("predict", bare, "-a", root, "-o", tmp_path / "p.csv")
+
+
+def test_class_weight_is_for_classes_and_labels(tmp_path: Path) -> None:
+    path, root = table(tmp_path / "t.csv", list(range(ROWS))), ("-a", tmp_path / "a")
+    said = invoke("preprocess", path, "-t", "label", "--ignore", "w", "--class-weight", "balanced", *root)
+    assert "2 classes, which count alike" in said
+    task = Dataset.open(tmp_path / "a").task
+    assert (task.config.class_weights, task.primary_metric) == ("balanced", "balanced_accuracy")
+    said = invoke("preprocess", path, "-t", "w", "--class-weight", "balanced", *root, code=ExitCode.USAGE)
+    assert "--class-weight: for the task classification, and the task is regression" in said
+    said = invoke("preprocess", path, "-t", "label", "--class-weight", "rare", *root, code=ExitCode.USAGE)
+    assert "--class-weight" in said
+    labels = [[row, "p|q" if n % 2 else "q|s" if n % 3 else "p", str(n % 5)] for n, row in enumerate(["x", "y"] * 40)]
+    path = write_csv(tmp_path / "l.csv", ["note", "tags", "size"], labels)
+    asked = ("-t", "tags", "--label-separator", "|", "--class-weight", "balanced", "-a", tmp_path / "b")
+    assert "3 labels, of which each counts alike with it and without" in invoke("preprocess", path, *asked)
+    assert Dataset.open(tmp_path / "b").task.primary_metric == "macro_f1"

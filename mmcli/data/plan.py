@@ -18,7 +18,7 @@ import pandas as pd
 from mmcli import registry
 from mmcli.artifacts import store
 from mmcli.config.settings import Settings
-from mmcli.data import schema, sharding, targets, warnings, weighing
+from mmcli.data import schema, sharding, skew, targets, warnings, weighing
 from mmcli.data.dataset import cells_of, target_columns
 from mmcli.data.schema import Schema
 from mmcli.data.survey import Survey
@@ -155,6 +155,8 @@ def plan(path: Path, options: Options, settings: Settings, seed: int, needs_test
     doubts += warnings.of_table(found, survey, kind, usable, rows["split"].tolist(), table.head(schema.SAMPLE_ROWS))
     if needs_test and TEST not in set(rows["split"]):
         raise DataError(f"no row of {path} is test: run would have nothing to show in the end", warnings.NO_TEST_ROWS)
+    task_config, scaled = skew.settled(kind, task_config, table, found, rows, seed)
+    notes += scaled
     task = _fit_task(rows, found, kind, task_config)
     configs = {item.name: configs[item.name] for item in found.columns}
     config = _told(path, table, found, configs, task, options)

@@ -24,6 +24,8 @@ CALLED_ELSEWHERE = {
 }
 """What other tools call tasks."""
 CLASS_WEIGHTS = ("balanced", "none")
+SCALES = {"auto": "auto", "none": "linear", "log": "log"}
+"""What --target-transform says -> the scale on which a number is learnt."""
 UNITS, NORMALIZE = ("char", "word", "bpe"), ("nfkc", "case", "all")
 METRICS = ("wer", "cer", "bleu", "chrf", "exact")
 TASK_FLAGS = {
@@ -35,6 +37,7 @@ TASK_FLAGS = {
     "far": "--far",
     "lm_text": "--lm-text",
     "class_weights": "--class-weight",
+    "scale": "--target-transform",
 }
 """Option of a task -> the flag that says it."""
 COLUMNS, READING = "Columns", "Reading the table"
@@ -111,6 +114,10 @@ def _metric(text: str) -> str:
 
 def _class_weight(text: str) -> str:
     return one_of("--class-weight", "way", text, CLASS_WEIGHTS, {"auto": "balanced", "equal": "balanced", "off": "none"})
+
+
+def _scale(text: str) -> str:
+    return SCALES[one_of("--target-transform", "way", text, tuple(SCALES), {"log1p": "log", "linear": "none", "off": "none"})]
 
 
 def _types(texts: list[str]) -> dict[str, str]:
@@ -282,6 +289,18 @@ class Roles:
             complete=CLASS_WEIGHTS,
         ),
     ] = None
+    target_transform: Annotated[
+        str | None,
+        Flag(
+            "--target-transform",
+            "On which scale a number is learnt: none, log (log(1 + y)), or auto: log where it is skewed and train shows a "
+            "gain. Predictions and scores are in the table's units. Default: auto.",
+            metavar="HOW",
+            panel=COLUMNS,
+            parse=_scale,
+            complete=tuple(SCALES),
+        ),
+    ] = None
     inputs: Annotated[
         tuple[str, ...],
         Flag(
@@ -367,6 +386,7 @@ class Roles:
             "multilabel": {"separator": self.label_separator, "class_weights": self.class_weight},
             "text": text,
             "match": {"far": self.far},
+            "regression": {"scale": self.target_transform},
         }
         given = {task: {key: value for key, value in own.items() if value} for task, own in said.items()}
         return {task: own for task, own in given.items() if own}

@@ -145,6 +145,11 @@ class Task(ABC):
         """For each row what should be spread evenly over the splits: its class, or the like."""
 
     @classmethod
+    def amounts(cls, config: Any, cells: Cells) -> Array | None:  # noqa: ARG003 - for those that have some
+        """Where cells are the amounts of one thing, whose scale may be chosen: float64 [N]."""
+        return None
+
+    @classmethod
     @abstractmethod
     def fit(cls, config: Any, cells: Cells, names: Sequence[str]) -> Self:
         """Learns what must be learnt from the targets of the train split; `names` are the target columns.

@@ -31,8 +31,9 @@ class Config(BaseConfig):
     """Of the standardised error: squared up to `delta` and straight, with slope one, beyond; squared; or absolute."""
     delta: float = Field(0.1, gt=0)
     """Where the Huber loss turns straight, in standard deviations of the target."""
-    scale: Literal["linear", "log"] = "linear"
-    """`log` learns sign(y) log(1 + |y|), for targets over several orders of magnitude."""
+    scale: Literal["auto", "linear", "log"] = "auto"
+    """`log` learns sign(y) log(1 + |y|), for targets over several orders of magnitude; `auto` does where the target is skewed
+    and train rows show a gain (--target-transform)."""
     decimal: Literal["auto", "point", "comma"] = "auto"
     """What stands before the decimals; by default what the cells of the column show."""
 
@@ -95,6 +96,16 @@ class Regression(Task):
         form = study(column, config.mark).format
         values = np.asarray([float(form.value(cell) or 0.0) for cell in column])
         return [str(place) for place in np.searchsorted(np.quantile(values, np.arange(0.1, 1, 0.1)), values)]
+
+    @classmethod
+    def amounts(cls, config: Config, cells: Cells) -> Array | None:
+        if not cells or len(cells[0]) > 1:
+            return None
+        found = study((str(cell) for (cell,) in cells), config.mark)
+        values = [found.format.value(str(cell)) for (cell,) in cells]
+        if any(value is None or abs(value) >= EXACT for value in values):
+            return None
+        return np.asarray(values, dtype=np.float64)
 
     @classmethod
     def fit(cls, config: Config, cells: Cells, names: Sequence[str]) -> Self:
@@ -167,6 +178,16 @@ class Regression(Task):
             scaled = np.sign(scaled) * np.expm1(np.minimum(np.abs(scaled), 700.0))
         result: Array = scaled
         return result
+
+    def strayed(self, outputs: Tensor, targets: Tensor) -> Array:
+        """How far off outputs are on the scale that is learnt, float64 [N, K]."""
+        result: Array = ((outputs.double() - self.parted(targets)[0].double()).abs() * torch.from_numpy(self.std)).cpu().numpy()
+        return result
+
+    def around(self, outputs: Tensor, distance: Array) -> tuple[Array, Array]:
+        """The ends in the table's units, [N, K] each, of what lies so near [K] to outputs on the scale that is learnt."""
+        wide = torch.from_numpy(distance / self.std)
+        return self.values(outputs.double().cpu() - wide), self.values(outputs.double().cpu() + wide)
 
     def decode(self, outputs: Tensor) -> dict[str, list[Any]]:
         """The number, or one column for each target."""

@@ -65,6 +65,11 @@ def head_and_loss(subject: Subject) -> None:
     loss.backward()
     found = [float(own.grad.abs().sum()) for own in head.parameters() if own.grad is not None]
     assert any(found), "no gradient of the loss reaches the outputs"
+    if task.weighable:
+        every = torch.ones(len(targets))
+        once, twice = (own.item() for own in (loss, head.loss(outputs, fused, task.weigh(targets, torch.full_like(every, 2)))))
+        close = math.isclose(twice, 2 * once, rel_tol=1e-4)
+        assert close, f"the loss is {once:g}, and {twice:g} where each row has the weight 2 (see Task.parted)"
 
 
 def _right_size(what: str, outputs: Any, task: Task, rows: int) -> None:

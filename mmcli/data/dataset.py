@@ -168,9 +168,21 @@ class Dataset:
         return {split: torch.from_numpy((names == split).nonzero()[0]) for split in SPLITS}
 
     @cached_property
+    def weights(self) -> Tensor | None:
+        """float64 [N]: how much each row counts, one on average over train; None where the table names no weights, or all are
+        the same."""
+        if "weight" not in self.rows:
+            return None
+        told = self.rows["weight"]
+        if told.dropna().nunique() < 2:
+            return None
+        own = torch.from_numpy(told.fillna(0.0).to_numpy(np.float64, copy=True))
+        return own / own[self.splits["train"]].mean()
+
+    @cached_property
     def targets(self) -> Tensor:
-        """Encoded targets of all rows; those without one (their split is `unlabelled`) hold zeros. Where columns are aligned,
-        what is known of the rows: see `Task.kinship`."""
+        """Encoded targets of all rows, with their weights where these differ (see `Task.weigh`); those without one (their split
+        is `unlabelled`) hold zeros. Where columns are aligned, what is known of the rows: see `Task.kinship`."""
         if self.task.aligns_columns:
             cells = same_cells([self.column(name) for name in self.task.columns])
             groups = self.groups(torch.arange(len(self.rows)))
@@ -184,7 +196,7 @@ class Dataset:
             encoded = task.encode([cells for cells, here in zip(self.cells, labelled, strict=True) if here])
         targets = torch.zeros(len(self.rows), *encoded.shape[1:], dtype=encoded.dtype)
         targets[torch.from_numpy(labelled)] = encoded
-        return targets
+        return targets if self.weights is None else task.weigh(targets, self.weights)
 
     def input(self, name: str) -> Input:
         """An input with its columns' modalities, as fitted.

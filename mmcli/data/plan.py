@@ -18,7 +18,7 @@ import pandas as pd
 from mmcli import registry
 from mmcli.artifacts import store
 from mmcli.config.settings import Settings
-from mmcli.data import schema, sharding, targets, warnings
+from mmcli.data import schema, sharding, skew, targets, warnings, weighing
 from mmcli.data.dataset import cells_of, target_columns
 from mmcli.data.schema import Schema
 from mmcli.data.survey import Survey
@@ -97,7 +97,13 @@ class Plan:
             },
             "inputs": found.inputs,
             **({"shares": found.shares} if found.shares else {}),
-            "roles": {"split": found.split, "group": found.group, "id": found.id, "ignored": found.ignored},
+            "roles": {
+                "split": found.split,
+                "group": found.group,
+                "id": found.id,
+                **({"weight": found.weight} if found.weight else {}),
+                "ignored": found.ignored,
+            },
             "na": sorted(self.table.na),
             "rows": len(self.rows),
         }
@@ -136,9 +142,11 @@ def plan(path: Path, options: Options, settings: Settings, seed: int, needs_test
     task_config = kind.suited(task_config, [item.modality for item in found.columns])
     settings.refuse_unused("tasks", [registry.name_of(kind)], "preprocess")
     targets.check_shared(kind, found.shares)
+    weighing.check(kind, found.weight)
     notes += [*([why] if why else []), *(tidied if kind.has_classes else [])]
     labelled = _labelled(rows, found, kind, task_config, notes, doubts)
     rows["split"] = _split(rows, labelled, found, kind, task_config, options, seed, notes)
+    notes += weighing.weigh(rows, found.weight)
     found = _usable(found, table, survey, rows, roles.each, doubts)
     usable = [row for row, here in zip(cells, labelled, strict=True) if here]
     notes += [] if roles.task else targets.suggested(kind, usable, found.shares, found.targets)
@@ -147,6 +155,8 @@ def plan(path: Path, options: Options, settings: Settings, seed: int, needs_test
     doubts += warnings.of_table(found, survey, kind, usable, rows["split"].tolist(), table.head(schema.SAMPLE_ROWS))
     if needs_test and TEST not in set(rows["split"]):
         raise DataError(f"no row of {path} is test: run would have nothing to show in the end", warnings.NO_TEST_ROWS)
+    task_config, scaled = skew.settled(kind, task_config, table, found, rows, seed)
+    notes += scaled
     task = _fit_task(rows, found, kind, task_config)
     configs = {item.name: configs[item.name] for item in found.columns}
     config = _told(path, table, found, configs, task, options)
@@ -161,7 +171,7 @@ def _told(path: Path, table: Table, found: Schema, configs: dict[str, Any], task
     told: dict[str, Any] = {**asdict(found), "announcements": [], "warnings": []}
     return {
         "table": str(path),
-        "schema": told if found.shares else {key: own for key, own in told.items() if key != "shares"},
+        "schema": {key: own for key, own in told.items() if own or key not in {"shares", "weight"}},
         "na": [sorted(table.na), options.roles.keep_na],
         "modalities": {name: config.model_dump() for name, config in configs.items()},
         "for": options.encoders,
@@ -251,7 +261,7 @@ def _check_order(found: Schema, options: Options) -> None:
 
 def _scan(table: Table, found: Schema, keep_na: bool, time: str | None) -> tuple[pd.DataFrame, str, Survey]:
     """The columns with a role, a digest of the size and time of every media file named, and what the inputs hold."""
-    roles = {"id": found.id, "group": found.group, "given_split": found.split, "when": time}
+    roles = {"id": found.id, "group": found.group, "given_split": found.split, "when": time, "weight": found.weight}
     roles |= dict(zip(target_columns(found.targets), found.targets, strict=True))
     kinds = {c.name: registry.load("modalities", c.modality) for c in found.columns}
     media = [name for name, kind in kinds.items() if kind.reads_files]

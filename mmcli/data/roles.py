@@ -51,12 +51,14 @@ class Found:
     id: str | None
     left_out: list[str] = field(default_factory=list)
     """Columns with a role that nothing needs: a second id, a row index."""
+    weight: str | None = None
+    """Only where it is told: many a table has weights of other things."""
     said: list[str] = field(default_factory=list)
 
     @property
     def taken(self) -> set[str]:
         """All columns with a role."""
-        return {name for name in (self.split, self.group, self.id, *self.left_out) if name}
+        return {name for name in (self.split, self.group, self.id, self.weight, *self.left_out) if name}
 
 
 def find(table: Table, sample: pd.DataFrame, roles: Roles) -> Found:
@@ -65,9 +67,9 @@ def find(table: Table, sample: pd.DataFrame, roles: Roles) -> Found:
     Raises:
         DataError: a column called split does not name splits.
     """
-    told = {*roles.target, *roles.inputs, *roles.ignore, roles.split, roles.group, roles.id}
+    told = {*roles.target, *roles.inputs, *roles.ignore, roles.split, roles.group, roles.id, roles.weight}
     free = [name for name in table.columns if name not in told]
-    found = Found(roles.split, roles.group, roles.id)
+    found = Found(roles.split, roles.group, roles.id, weight=roles.weight)
     if found.split is None:
         found.split = _split(sample, free, found.said)
     free = [name for name in free if name != found.split]

@@ -71,6 +71,8 @@ class Schema:
     """The mark before decimals that the columns prove together, for those that prove none."""
     shares: dict[str, str] = field(default_factory=dict)
     """Input -> the input whose modality and encoder it reads."""
+    weight: str | None = None
+    """The column that says how much each row counts."""
 
     @property
     def kinds(self) -> dict[str, str]:
@@ -114,11 +116,12 @@ def infer(table: Table, roles: Roles) -> Schema:
         beside = f" beside the target {targets[0]!r}" if targets else ""
         raise DataError(f"{table.path} has no input column{beside}", "Name some with --input.")
     _check_media(columns, sample, media_root)
-    used = {*targets, own.split, own.group, own.id, *(c.name for c in columns)}
+    used = {*targets, own.split, own.group, own.id, own.weight, *(c.name for c in columns)}
     ignored = [name for name in table.columns if name not in used]
     groups = grouped(columns, table, roles.each)
     shared = _shares(columns, roles, said)
-    return Schema(targets, columns, groups, own.split, own.group, own.id, ignored, media_root, said, doubts, decimal, shared)
+    named = (own.split, own.group, own.id)
+    return Schema(targets, columns, groups, *named, ignored, media_root, said, doubts, decimal, shared, own.weight)
 
 
 def _shares(columns: Sequence[InputColumn], roles: Roles, said: list[str]) -> dict[str, str]:

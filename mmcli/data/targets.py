@@ -106,7 +106,10 @@ def choose(
     likeness = {name: kind.sniff(config, full) for name, (kind, config) in kinds.items()}
     best = max(likeness, key=lambda name: likeness[name].confidence)
     for name in sorted(set(options) - {best}):
-        flags = ", ".join(TASK_FLAGS.get(option, option) for option in options[name])
+        foreign = [option for option in options[name] if option not in options.get(best, {})]  # some are of several tasks
+        if not foreign:
+            continue
+        flags = ", ".join(TASK_FLAGS.get(option, option) for option in foreign)
         raise ConfigError(f"{flags}: for the task {name}, and the task is {best}", f"Add --task {name}, or leave it out.")
     others = " or ".join(name for name in registry.parts("tasks") if name != best)
     why = "" if told else f"task: {best}, since the target has {likeness[best].reason} (--task {others} to change)"

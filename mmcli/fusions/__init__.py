@@ -93,8 +93,13 @@ class Fusion(nn.Module, ABC):
             own_masks = [features[column].mask for column in self.columns]
         return replace(fused, tokens=torch.cat(made, 1), mask=torch.cat(own_masks, 1))
 
-    def penalty(self, fused: Fused, targets: Tensor) -> Tensor | None:  # noqa: ARG002 - most have none
-        """What training adds to the task's loss, a scalar."""
+    def penalty(
+        self,
+        fused: Fused,  # noqa: ARG002 - most have none
+        targets: Tensor,  # noqa: ARG002
+        weights: Tensor | None = None,  # noqa: ARG002
+    ) -> Tensor | None:
+        """What training adds to the task's loss, a scalar; `weights` [B] are those of rows that do not count alike."""
         return None
 
 

@@ -75,13 +75,13 @@ class Evidential(Fusion):
         alpha = belief * classes / doubt + 1
         return Fused(logits, weights=weights, logits=logits, extras={"each": evidence_BMC + 1, "whole": alpha})
 
-    def penalty(self, fused: Fused, targets: Tensor) -> Tensor | None:
+    def penalty(self, fused: Fused, targets: Tensor, weights: Tensor | None = None) -> Tensor | None:
         if self.training:
             self.steps += 1
         growing = min(1.0, float(self.steps) / self.config.anneal)
-        whole = evidential_loss(fused.extras["whole"], targets, growing)
+        whole = evidential_loss(fused.extras["whole"], targets, growing, weights)
         each_BMC = fused.extras["each"]
-        each = sum(evidential_loss(each_BMC[:, m], targets, growing) for m in range(each_BMC.shape[1]))
+        each = sum(evidential_loss(each_BMC[:, m], targets, growing, weights) for m in range(each_BMC.shape[1]))
         return self.config.weight * (whole + each) / (1 + each_BMC.shape[1])
 
 
@@ -92,8 +92,9 @@ def combined(belief: Tensor, doubt: Tensor, other: Tensor, other_doubt: Tensor) 
     return scale * (belief * other + belief * other_doubt + other * doubt), scale * doubt * other_doubt
 
 
-def evidential_loss(alpha_BC: Tensor, targets: Tensor, growing: float) -> Tensor:
-    """The expected cross-entropy under Dirichlet(alpha), and `growing` times its divergence on wrong classes."""
+def evidential_loss(alpha_BC: Tensor, targets: Tensor, growing: float, weights: Tensor | None = None) -> Tensor:
+    """The expected cross-entropy under Dirichlet(alpha), and `growing` times its divergence on wrong classes: the mean over
+    the rows, each times its weight where it has one."""
     right = F.one_hot(targets, alpha_BC.shape[1]).to(alpha_BC.dtype)
     strength = alpha_BC.sum(1, keepdim=True)
     fit = (right * (torch.digamma(strength) - torch.digamma(alpha_BC))).sum(1)
@@ -101,4 +102,5 @@ def evidential_loss(alpha_BC: Tensor, targets: Tensor, growing: float) -> Tensor
     total, classes = wrong.sum(1), float(alpha_BC.shape[1])
     divergence = torch.lgamma(total) - torch.lgamma(torch.tensor(classes)) - torch.lgamma(wrong).sum(1)
     divergence = divergence + ((wrong - 1) * (torch.digamma(wrong) - torch.digamma(total[:, None]))).sum(1)
-    return (fit + growing * divergence / classes).mean()
+    losses = fit + growing * divergence / classes
+    return losses.mean() if weights is None else (losses * weights).mean()

@@ -65,7 +65,12 @@ class Moe(Fusion):
         each_BEH = self.experts(joined).relu().unflatten(1, (self.config.experts, self.dim))
         return Fused(self.dropout((gates_BE[..., None].to(each_BEH.dtype) * each_BEH).sum(1)), extras={"gates": gates_BE})
 
-    def penalty(self, fused: Fused, targets: Tensor) -> Tensor | None:  # noqa: ARG002 - of the gates alone
+    def penalty(
+        self,
+        fused: Fused,
+        targets: Tensor,  # noqa: ARG002 - of the gates alone
+        weights: Tensor | None = None,  # noqa: ARG002
+    ) -> Tensor | None:
         """The squared coefficient of variation of how much each expert is used over the batch."""
         used = fused.extras["gates"].mean(0)
         return self.config.balance * used.var(unbiased=False) / used.mean().square()

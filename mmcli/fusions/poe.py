@@ -65,7 +65,12 @@ class Poe(Fusion):
         shares = certain_BM / certain_BM.sum(1, keepdim=True)
         return Fused(drawn, weights=shares, extras={"mean": mean, "variance": variance})
 
-    def penalty(self, fused: Fused, targets: Tensor) -> Tensor | None:  # noqa: ARG002 - of the features alone
+    def penalty(
+        self,
+        fused: Fused,
+        targets: Tensor,  # noqa: ARG002 - of the features alone
+        weights: Tensor | None = None,  # noqa: ARG002
+    ) -> Tensor | None:
         """KL(N(h, s^2) || N(0, 1)), the mean over rows and units."""
         mean, variance = fused.extras["mean"], fused.extras["variance"]
         return self.beta * 0.5 * (mean.square() + variance - 1 - variance.log()).sum(1).mean()

@@ -35,7 +35,7 @@ class Joined:
 
 def join(network: nn.Module, job: Job) -> Joined | None:
     """Solves the linear model on the train rows, and makes the encoder's table and its head of it and of what they are; None
-    where encoder, head or task are not for that, or classes are to be weighed."""
+    where encoder, head or task are not for that, or each label has weights of its own."""
     task: Any = job.task
     if not isinstance(network, ColumnModel) or network.head.affine() is None or not _decides(task):
         return None
@@ -51,8 +51,10 @@ def join(network: nn.Module, job: Job) -> Joined | None:
 
 
 def _decides(task: Task) -> bool:
-    weighed = getattr(task.config, "class_weights", "none") != "none"
-    return task.outputs.decides and not task.gives_embeddings and not task.compares_columns and not weighed
+    if not task.outputs.decides or task.gives_embeddings:
+        return False
+    own = task.decision.link == "sigmoid" and getattr(task.config, "class_weights", "none") != "none"
+    return not task.compares_columns and not own
 
 
 def _chosen_on(job: Job) -> Array:
@@ -86,9 +88,11 @@ class _Joining:
     def _solution(self) -> tuple[float, Array, Array, Tensor]:
         """The strength that is best on val, weights, bias, and what they say there."""
         link, width = self.task.decision.link, self.task.decision.width
-        right, best, found = self.targets.numpy()[self.train], None, None
+        taught, best, found = self.targets[torch.from_numpy(self.train)], None, None
+        right, pressing = self.task.parted(taught)[0].numpy(), self.task.pressing(taught)
+        counting = None if pressing is None else pressing.double().numpy()
         sign = 1 if self.task.primary_higher_is_better else -1
-        for strength, weights, bias in solved.path(self.features[self.train], right, link, width):
+        for strength, weights, bias in solved.path(self.features[self.train], right, link, width, counting=counting):
             said = torch.from_numpy(self.features[self.val] @ weights + bias)
             score = self._score(said)
             rank = (sign * score[self.task.primary_metric], -score["loss"])
@@ -108,10 +112,11 @@ class _Joining:
         from scipy.optimize import minimize
 
         measure, decide, right = self.task.measures()["loss"], self.task.decision_head(), self.targets[self.val]
+        counting = self.task.counting(right)
 
         def loss(factors: Any) -> float:
             own = decide(float(factors[0]) * said + float(factors[1]) * trained)
-            return float(measure(*self.task.readings(own, right), np.ones((1, len(right))))[0])
+            return float(measure(*self.task.readings(own, right), counting)[0])
 
         if self.task.decision.link == "identity":
             shares = np.linspace(0, 1, 11)

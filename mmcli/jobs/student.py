@@ -76,16 +76,22 @@ class _Step(Step):
             targets = torch.where(theirs, self.taught[batch.row_ids], batch.targets)
             return self.network.fusion_head.loss(output, targets)
         own = self.network.fusion_head.loss(output, batch.targets)
-        return TARGETS * own + (1 - TARGETS) * divergence(output.outputs, self.taught[batch.row_ids], self.network.task)
+        pressing = self.network.task.pressing(batch.targets)
+        theirs = divergence(output.outputs, self.taught[batch.row_ids], self.network.task, pressing)
+        return TARGETS * own + (1 - TARGETS) * theirs
 
 
-def divergence(outputs: Tensor, teacher: Tensor, task: Task) -> Tensor:
-    """How far outputs are from the teacher's: cross-entropy of softened probabilities, or the squared difference of numbers."""
+def divergence(outputs: Tensor, teacher: Tensor, task: Task, weights: Tensor | None = None) -> Tensor:
+    """How far outputs are from the teacher's: cross-entropy of softened probabilities, or the squared difference of numbers;
+    rows counting as `weights` [B] say, where there are some."""
     width, link = task.decision.width, task.decision.link
     own, right = outputs.float()[:, :width], teacher.float()[:, :width]
+    how = "mean" if weights is None else "none"
     if link == "softmax":
         softened = (right / TEMPERATURE).softmax(1)
-        return F.cross_entropy(own / TEMPERATURE, softened) * TEMPERATURE**2
-    if link == "sigmoid":
-        return F.binary_cross_entropy_with_logits(own, torch.sigmoid(right))
-    return F.mse_loss(own, right)
+        far = F.cross_entropy(own / TEMPERATURE, softened, reduction=how) * TEMPERATURE**2
+    elif link == "sigmoid":
+        far = F.binary_cross_entropy_with_logits(own, torch.sigmoid(right), reduction=how)
+    else:
+        far = F.mse_loss(own, right, reduction=how)
+    return far if weights is None else (far.reshape(len(far), -1).mean(1) * weights).mean()

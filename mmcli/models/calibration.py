@@ -35,7 +35,7 @@ class Vector(nn.Module):
         return outputs * self.scale + self.shift
 
     @classmethod
-    def fitted(cls, outputs: Tensor, targets: Tensor) -> Vector:
+    def fitted(cls, outputs: Tensor, targets: Tensor, weights: Tensor | None = None) -> Vector:
         """The scales and shifts of least cross-entropy, held near a common temperature by a small penalty."""
         made = cls(outputs.shape[1])
         outputs = outputs.double()
@@ -45,7 +45,7 @@ class Vector(nn.Module):
 
         def closure() -> Tensor:
             optimizer.zero_grad()
-            loss = F.cross_entropy(outputs * scale + shift, targets)
+            loss = _cross_entropy(outputs * scale + shift, targets, weights)
             loss = loss + 1e-2 * ((scale - scale.mean()).square().mean() + shift.square().mean())
             loss.backward()
             return loss
@@ -81,7 +81,7 @@ class Isotonic(nn.Module):
         return (risen / risen.sum(1, keepdim=True)).log()
 
     @classmethod
-    def fitted(cls, outputs: Tensor, targets: Tensor) -> Isotonic:
+    def fitted(cls, outputs: Tensor, targets: Tensor, weights: Tensor | None = None) -> Isotonic:
         """By scikit-learn, one class against the rest."""
         from sklearn.isotonic import IsotonicRegression
 
@@ -89,7 +89,8 @@ class Isotonic(nn.Module):
         made = cls(outputs.shape[1], KNOTS)
         for c in range(outputs.shape[1]):
             curve = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip")
-            curve.fit(probabilities[:, c], (targets == c).double().numpy())
+            own = None if weights is None else weights.double().numpy()
+            curve.fit(probabilities[:, c], (targets == c).double().numpy(), sample_weight=own)
             x, y = np.asarray(curve.X_thresholds_), np.asarray(curve.y_thresholds_)
             if len(x) > KNOTS + 1:
                 kept = np.unique(np.linspace(0, len(x) - 1, KNOTS + 1).round().astype(int))
@@ -108,14 +109,23 @@ def temperature(outputs: Tensor, targets: Tensor, task: Task, lowest: float = 0.
     them (after Platt 1999): val has been chosen on, and where all its rows are right, none should be certain."""
     grid = torch.logspace(math.log10(lowest), math.log10(highest), 200)
     softened = task.decision.link == "softmax"
+    right, pressing = task.parted(targets)[0], task.pressing(targets)
 
     def loss(scaled: Tensor) -> float:
         if not softened:
             return task.score(scaled, targets)["loss"]
-        return float(F.cross_entropy(scaled.double(), targets, label_smoothing=1 / (len(targets) + 2)))
+        return float(_cross_entropy(scaled.double(), right, pressing, 1 / (len(right) + 2)))
 
     losses = [loss(outputs / own) for own in grid]
     return float(grid[losses.index(min(losses))])
+
+
+def _cross_entropy(outputs: Tensor, targets: Tensor, weights: Tensor | None, smoothing: float = 0.0) -> Tensor:
+    """The mean over the rows, each counting as `weights` [N] say, where there are some."""
+    if weights is None:
+        return F.cross_entropy(outputs, targets, label_smoothing=smoothing)
+    losses = F.cross_entropy(outputs, targets, reduction="none", label_smoothing=smoothing)
+    return (losses * weights).sum() / weights.sum()
 
 
 KINDS: dict[str, Any] = {"vector": Vector, "isotonic": Isotonic}

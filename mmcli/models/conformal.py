@@ -4,7 +4,10 @@ as often as asked, whatever the model, for rows that come as those of val did.
     q = the ceil((n + 1) coverage) / n quantile of the val rows' scores
     classes:  score = 1 - p(right class);  set = every class with p >= 1 - q, and the most probable one
     labels:   score = 1 - the least p of the right labels;  set = every label with p >= 1 - q
-    numbers:  score = |predicted - right|;  interval = predicted +- q, for each target
+    numbers:  score = |predicted - right|;  interval = predicted +- q, for each target, on the scale on which it is learnt:
+              of a log scale the interval widens as the number grows
+
+What they promise is of rows, each counting as one, whatever weights rows have.
 """
 
 from __future__ import annotations
@@ -28,16 +31,19 @@ def fit(task: Task, outputs: Tensor, targets: Tensor, coverage: float) -> dict[s
     if rank > len(scores):
         return {}
     thresholds = np.sort(scores, 0)[rank - 1]
-    return {"coverage": coverage, "thresholds": np.atleast_1d(thresholds).tolist(), "rows": len(scores)}
+    found = {"coverage": coverage, "thresholds": np.atleast_1d(thresholds).tolist(), "rows": len(scores)}
+    return found | ({"scale": "log"} if _on_log(task) else {})
 
 
 def check(task: Task, found: dict[str, Any], outputs: Tensor, targets: Tensor) -> dict[str, float]:
     """How often the sets hold the truth on these rows, and how large they are: classes, or the width of the interval."""
-    scores, thresholds = _scores(task, outputs, targets), np.asarray(found["thresholds"])
     if task.decision.link == "identity":
-        return {"coverage": float((scores <= thresholds).mean()), "size": float(2 * thresholds.mean())}
+        logged, thresholds = found.get("scale") == "log", np.asarray(found["thresholds"])
+        low, high = _ends(task, found, outputs) if logged else (0.0, 2 * thresholds)
+        within = _distances(task, outputs, targets, logged) <= thresholds
+        return {"coverage": float(within.mean()), "size": float(np.mean(high - low))}
     inside = sets(task, found, outputs)
-    right = targets.cpu().numpy()
+    right = task.parted(targets)[0].cpu().numpy()
     held = inside[np.arange(len(right)), right] if right.ndim == 1 else (inside | (right < 0.5)).all(1)
     return {"coverage": float(held.mean()), "size": float(inside.sum(1).mean())}
 
@@ -60,15 +66,27 @@ def columns(task: Task, found: dict[str, Any], outputs: Tensor) -> dict[str, lis
                 "|".join(name for name, here in zip(names, row, strict=True) if here) for row in sets(task, found, outputs)
             ]
         }
-    predicted, _ = task.readings(outputs, torch.zeros(len(outputs), task.decision.width))
-    own = list(task.decode(outputs[:1]))
+    own, ends = list(task.decode(outputs[:1])), _ends(task, found, outputs)
     written = getattr(task, "written", lambda values, _: values.round(6).tolist())  # a task of one's own may have no say
     result: dict[str, list[Any]] = {}
-    for place, name in enumerate(own[: predicted.shape[1]]):
-        for end, sign in (("_low", -1), ("_high", 1)):
-            values = predicted[:, place] + sign * found["thresholds"][place]
-            result[name + end] = written(values, place)
+    for place, name in enumerate(own[: task.decision.width]):
+        for end, values in zip(("_low", "_high"), ends, strict=True):
+            result[name + end] = written(values[:, place], place)
     return result
+
+
+def _on_log(task: Task) -> bool:
+    return getattr(task.config, "scale", "") == "log" and hasattr(task, "strayed")
+
+
+def _ends(task: Task, found: dict[str, Any], outputs: Tensor) -> tuple[Any, Any]:
+    """The ends [N, K] of the intervals of numbers, as their thresholds were set: on a log scale, or in the table's units."""
+    thresholds = np.asarray(found["thresholds"])
+    if found.get("scale") == "log":
+        low, high = task.around(outputs, thresholds)  # type: ignore[attr-defined]
+        return low, high
+    predicted, _ = task.readings(outputs, torch.zeros(len(outputs), task.decision.width))
+    return predicted - thresholds, predicted + thresholds
 
 
 def _probabilities(task: Task, outputs: Tensor) -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -81,12 +99,19 @@ def _probabilities(task: Task, outputs: Tensor) -> np.ndarray[Any, np.dtype[np.f
 
 def _scores(task: Task, outputs: Tensor, targets: Tensor) -> np.ndarray[Any, np.dtype[np.float64]]:
     if task.decision.link == "identity":
-        predicted, right = task.readings(outputs, targets)
-        distance: np.ndarray[Any, np.dtype[np.float64]] = np.abs(predicted - right)
-        return distance
-    probabilities, right = _probabilities(task, outputs), targets.cpu().numpy()
+        return _distances(task, outputs, targets, _on_log(task))
+    probabilities, right = _probabilities(task, outputs), task.parted(targets)[0].cpu().numpy()
     if right.ndim == 1:
         missed: np.ndarray[Any, np.dtype[np.float64]] = 1 - probabilities[np.arange(len(right)), right]
         return missed
     least: np.ndarray[Any, np.dtype[np.float64]] = 1 - np.where(right > 0.5, probabilities, 1.0).min(1)
     return least
+
+
+def _distances(task: Task, outputs: Tensor, targets: Tensor, logged: bool) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """How far off numbers are: on a log scale, or in the table's units."""
+    if logged:
+        return task.strayed(outputs, targets)  # type: ignore[attr-defined, no-any-return]
+    predicted, right = task.readings(outputs, targets)
+    distance: np.ndarray[Any, np.dtype[np.float64]] = np.abs(predicted - right)
+    return distance

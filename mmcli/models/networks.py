@@ -198,7 +198,7 @@ class FusionHead(nn.Module):
     def loss(self, output: Output, targets: Tensor) -> Tensor:
         """What training minimises: the head's loss, and what the method adds to it."""
         error = self.head.loss(output.outputs if output.own is None else output.own, output.fused, targets)
-        penalty = self.fusion.penalty(output.fused, targets)
+        penalty = _penalty(self.fusion, output.fused, targets, self.task)
         return error if penalty is None else error + penalty
 
     def fused(self, features: Mapping[str, Features]) -> Fused:
@@ -283,7 +283,8 @@ class AveragedHeads(nn.Module):
         if self.task.gives_embeddings:
             return torch.stack([own.loss(made, targets) for own, made in zip(self.each, output.members, strict=True)]).mean()
         error = self.each[0].head.loss(output.outputs, output.fused, targets)
-        found = [m.fusion.penalty(own.fused, targets) for m, own in zip(self.each, output.members, strict=True)]
+        pairs = zip(self.each, output.members, strict=True)
+        found = [_penalty(member.fusion, own.fused, targets, self.task) for member, own in pairs]
         kept = [own for own in found if own is not None]
         return error + torch.stack(kept).mean() if kept else error
 
@@ -308,6 +309,12 @@ def settle(heads: Heads, outputs: Any, targets: Tensor) -> None:
     """Sets what heads decide by (thresholds), all members alike, from the val outputs of the whole."""
     for member in heads.each if isinstance(heads, AveragedHeads) else [heads]:
         member.settle(outputs, targets)
+
+
+def _penalty(fusion: Fusion, fused: Fused, targets: Tensor, task: Task) -> Tensor | None:
+    """What a method adds to the loss."""
+    (right, _), weights = task.parted(targets), task.pressing(targets)
+    return fusion.penalty(fused, right) if weights is None else fusion.penalty(fused, right, weights)
 
 
 def _filled(features: Features, absent: Tensor) -> Features:

@@ -58,7 +58,7 @@ class Calibrate(Optimization):
         if method == "temperature":
             calibrated.fusion_head.temperature *= self._temperature(outputs, targets, task)
         else:
-            layer = calibration.KINDS[method].fitted(outputs, targets)
+            layer = calibration.KINDS[method].fitted(outputs, task.parted(targets)[0], task.pressing(targets))
             calibrated.calibration = layer.to(bench.compute.device)
             kind, shape = calibration.described(layer)
             recipe = replace(recipe, calibration=kind, calibration_shape=shape)
@@ -85,7 +85,8 @@ class Calibrate(Optimization):
                 if method == "temperature":
                     found = outputs[held] / self._temperature(outputs[kept], targets[kept], task)
                 else:
-                    found = calibration.KINDS[method].fitted(outputs[kept], targets[kept])(outputs[held])
+                    right, pressing = task.parted(targets[kept])[0], task.pressing(targets[kept])
+                    found = calibration.KINDS[method].fitted(outputs[kept], right, pressing)(outputs[held])
                 losses[method] += task.score(found, targets[held])["loss"] * len(held)
         return min(losses, key=losses.__getitem__)
 

@@ -23,6 +23,9 @@ CALLED_ELSEWHERE = {
     **dict.fromkeys(("multi-label", "multi_label", "tags", "labels", "set"), "multilabel"),
 }
 """What other tools call tasks."""
+CLASS_WEIGHTS = ("balanced", "none")
+SCALES = {"auto": "auto", "none": "linear", "log": "log"}
+"""What --target-transform says -> the scale on which a number is learnt."""
 UNITS, NORMALIZE = ("char", "word", "bpe"), ("nfkc", "case", "all")
 METRICS = ("wer", "cer", "bleu", "chrf", "exact")
 TASK_FLAGS = {
@@ -33,6 +36,8 @@ TASK_FLAGS = {
     "metric": "--metric",
     "far": "--far",
     "lm_text": "--lm-text",
+    "class_weights": "--class-weight",
+    "scale": "--target-transform",
 }
 """Option of a task -> the flag that says it."""
 COLUMNS, READING = "Columns", "Reading the table"
@@ -105,6 +110,14 @@ def _normalize(text: str) -> str:
 
 def _metric(text: str) -> str:
     return one_of("--metric", "metric", text.lower(), METRICS, {"chrf2": "chrf", "accuracy": "exact", "edit_distance": "cer"})
+
+
+def _class_weight(text: str) -> str:
+    return one_of("--class-weight", "way", text, CLASS_WEIGHTS, {"auto": "balanced", "equal": "balanced", "off": "none"})
+
+
+def _scale(text: str) -> str:
+    return SCALES[one_of("--target-transform", "way", text, tuple(SCALES), {"log1p": "log", "linear": "none", "off": "none"})]
 
 
 def _types(texts: list[str]) -> dict[str, str]:
@@ -264,6 +277,30 @@ class Roles:
             panel=COLUMNS,
         ),
     ] = None
+    class_weight: Annotated[
+        str | None,
+        Flag(
+            "--class-weight",
+            "balanced: each class counts alike in the loss, however rare, and balanced accuracy chooses; of labels each by "
+            "itself, and macro F1. Default: none.",
+            metavar="HOW",
+            panel=COLUMNS,
+            parse=_class_weight,
+            complete=CLASS_WEIGHTS,
+        ),
+    ] = None
+    target_transform: Annotated[
+        str | None,
+        Flag(
+            "--target-transform",
+            "On which scale a number is learnt: none, log (log(1 + y)), or auto: log where it is skewed and train shows a "
+            "gain. Predictions and scores are in the table's units. Default: auto.",
+            metavar="HOW",
+            panel=COLUMNS,
+            parse=_scale,
+            complete=tuple(SCALES),
+        ),
+    ] = None
     inputs: Annotated[
         tuple[str, ...],
         Flag(
@@ -317,6 +354,16 @@ class Roles:
         str | None,
         Flag("--group", "Rows that share its value never straddle splits.", metavar="COL", panel=COLUMNS, complete="columns"),
     ] = None
+    weight: Annotated[
+        str | None,
+        Flag(
+            "--weight",
+            "How much each row counts, in learning and in scores: a column of numbers from 0 up, which is no input.",
+            metavar="COL",
+            panel=COLUMNS,
+            complete="columns",
+        ),
+    ] = None
     id: Annotated[
         str | None, Flag("--id", "The column that names a row.", metavar="COL", panel=COLUMNS, complete="columns")
     ] = None
@@ -335,9 +382,11 @@ class Roles:
         text = {"units": self.target_units, "vocab": self.target_vocab, "normalize": self.normalize, "metric": self.metric}
         text["lm_text"] = str(self.lm_text) if self.lm_text else None
         said: dict[str, dict[str, Any]] = {
-            "multilabel": {"separator": self.label_separator},
+            "classification": {"class_weights": self.class_weight},
+            "multilabel": {"separator": self.label_separator, "class_weights": self.class_weight},
             "text": text,
             "match": {"far": self.far},
+            "regression": {"scale": self.target_transform},
         }
         given = {task: {key: value for key, value in own.items() if value} for task, own in said.items()}
         return {task: own for task, own in given.items() if own}

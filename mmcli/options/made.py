@@ -43,7 +43,8 @@ def columns_of(root: Path) -> list[str]:
     """The columns of the table that was preprocessed."""
     schema = schema_of(root)
     roles = schema["roles"]
-    known = [*schema["targets"], *schema["columns"], roles["split"], roles["group"], roles["id"], *roles["ignored"]]
+    own = [roles["split"], roles["group"], roles["id"], roles.get("weight")]
+    known = [*schema["targets"], *schema["columns"], *own, *roles["ignored"]]
     return list(dict.fromkeys(name for name in known if name))
 
 
@@ -80,7 +81,7 @@ def wrong_names(table: Table, roles: Roles, time: str | None = None) -> list[Mmc
     from mmcli.media import files as media
 
     flags: list[tuple[str, str | None]] = [("--split", roles.split), ("--group", roles.group), ("--id", roles.id)]
-    flags += [("--split-by-time", time)]
+    flags += [("--split-by-time", time), ("--weight", roles.weight)]
     flags += [("--target", name) for name in roles.target]
     flags += [("--input", name) for name in roles.inputs] + [("--ignore", name) for name in roles.ignore]
     flags += [("--type", name) for name in roles.types]
@@ -100,6 +101,12 @@ def wrong_names(table: Table, roles: Roles, time: str | None = None) -> list[Mmc
         ConfigError(f"--target {name} is also an --input", "A model would only copy it.")
         for name in roles.target
         if name in roles.inputs
+    ]
+    taken = {"--target": roles.target, "--input": roles.inputs, "--split": (roles.split,), "--group": (roles.group,)}
+    errors += [
+        ConfigError(f"--weight {roles.weight} is also {flag}", "A column that says how much rows count says nothing else.")
+        for flag, names in taken.items()
+        if roles.weight in names and roles.weight
     ]
     if roles.media_root and not addresses.is_address(roles.media_root) and not media.exists(roles.media_root):
         errors.append(ConfigError(f"--media-root {roles.media_root}: there is no such folder"))

@@ -13,7 +13,6 @@ from functools import cached_property
 from itertools import combinations
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -108,7 +107,7 @@ class Analysis:
         """What is shared out among the inputs: the metric that the task names, higher being better."""
         task = self.dataset.task
         predicted, right = task.attributed(outputs, self.targets)
-        value = float(task.measures()[task.attributed_by](predicted, right, np.ones((1, len(right))))[0])
+        value = float(task.measures()[task.attributed_by](predicted, right, task.counting(self.targets))[0])
         return value if task.metrics.get(task.attributed_by, False) else -value
 
     @cached_property
@@ -136,8 +135,9 @@ class Analysis:
         for kept in wanted:
             outputs = self.values[frozenset(kept)] if exact else self.only(kept)
             predicted, right = task.attributed(outputs, self.targets)
-            weights = metrics.resample_weights(len(right), seed=self.seed)
-            interval = metrics.interval(task.measures()[task.attributed_by], predicted, right, weights)
+            own = task.counting(self.targets)
+            weights = metrics.resample_weights(len(right), seed=self.seed) * own
+            interval = metrics.interval(task.measures()[task.attributed_by], predicted, right, weights, own)
             found.append({"inputs": list(kept), **interval.as_dict()})
         return found
 

@@ -68,7 +68,7 @@ def page(
     rows, rejects = {name: metrics[name] for name in ("train", "val", "test", "unlabelled")}, metrics["rejects"]
     values = {
         "title": "What belongs together" if task.aligns_columns else f"Predicting {dataset.target}",
-        "subtitle": f"{len(dataset.rows):,} rows of {table_name(dataset)}; the model reads {words.together(summary['inputs'])}",
+        "subtitle": _subtitle(summary, dataset),
         "verdict": summary["verdict"],
         "figures": _figures(entries, summary, best, dataset),
         "captions": _captions(entries, dataset),
@@ -106,6 +106,11 @@ def page(
     values["sections"] = _sections(values)
     _keep_drawings(values, folder / "plots")
     return values
+
+
+def _subtitle(summary: Mapping[str, Any], dataset: Dataset) -> str:
+    counting = f", which count by {summary['weight']!r}" if "weight" in summary else ""
+    return f"{len(dataset.rows):,} rows of {table_name(dataset)}{counting}; the model reads {words.together(summary['inputs'])}"
 
 
 def _tried(summary: Mapping[str, Any], best: Entry, dataset: Dataset) -> dict[str, Any]:

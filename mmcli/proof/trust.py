@@ -99,15 +99,16 @@ def confident_errors(task: Task, outputs: Any, targets: Tensor, most: int = 12) 
     told = task.worst_rows(outputs, targets, most)
     if told is not None:
         return told
+    right_of = task.parted(targets)[0]
     if task.decision.link == "softmax":
         shares = outputs.double().softmax(1)
         sure, chosen = shares.max(1)
-        sure = torch.where(chosen == targets, -1.0, sure)
+        sure = torch.where(chosen == right_of, -1.0, sure)
         order = sure.argsort(descending=True)[:most].tolist()
         return [(row, f"{sure[row]:.0%} sure") for row in order if sure[row] > 0]
     if task.decision.link == "sigmoid":
         width = task.decision.width
-        losses = F.binary_cross_entropy_with_logits(outputs[:, :width].double(), targets.double(), reduction="none").sum(1)
+        losses = F.binary_cross_entropy_with_logits(outputs[:, :width].double(), right_of.double(), reduction="none").sum(1)
         return [(row, f"loss {losses[row]:.2f}") for row in losses.argsort(descending=True)[:most].tolist()]
     predicted, right = task.readings(outputs, targets)
     distance = np.abs(predicted - right).mean(1)
@@ -120,6 +121,7 @@ def suspects(task: Task, outputs: Tensor, targets: Tensor, most: int = 10) -> li
     average where it is right, and the own one less. (row, probability of the own class, the other class); of classes alone."""
     if task.lacks("doubtful targets"):
         return []
+    targets, _ = task.parted(targets)
     shares = outputs.double().softmax(1)
     own = shares[torch.arange(len(targets)), targets]
     usual = torch.stack(
@@ -184,6 +186,7 @@ def mcnemar(task: Task, one: Tensor, other: Tensor, targets: Tensor) -> dict[str
         return {}
     from scipy.stats import binomtest
 
+    targets, _ = task.parted(targets)
     right = [outputs.argmax(1) == targets for outputs in (one, other)]
     first, second = int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())
     p_value = float(binomtest(first, first + second, 0.5).pvalue) if first + second else 1.0

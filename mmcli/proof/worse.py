@@ -20,7 +20,7 @@ def beyond_noise(
     two, _ = task.readings(other, targets)
     measures, sure = task.measures(), {}
     for name, higher in task.metrics.items():
-        found = metrics.difference(measures[name], one, two, right, weights)
+        found = metrics.difference(measures[name], one, two, right, weights, own=task.counting(targets))
         if found.high < 0 if higher else found.low > 0:
             sure[name] = higher
     return worsened(task.score(other, targets), task.score(outputs, targets), sure, task.primary_metric)

@@ -55,11 +55,14 @@ def resample_weights(rows: int, resamples: int = 1000, seed: int = 0, groups: Ar
     return generator.multinomial(rows, np.full(rows, 1 / rows), size=resamples).astype(np.float64)
 
 
-def interval(metric: Metric, probabilities: Array, targets: Array, weights: Array) -> Interval:
-    """The metric with its interval over the resamples `weights`; not a number where it is undefined."""
+def interval(metric: Metric, probabilities: Array, targets: Array, weights: Array, own: Array | None = None) -> Interval:
+    """The metric with its interval over the resamples `weights`; not a number where it is undefined. Rows count alike, or as
+    `own` [1, N] says, as they then do in `weights`."""
     rows = len(targets)
-    value = metric(probabilities, targets, np.ones((1, rows)))
-    return interval_of(np.concatenate([value, metric(probabilities, targets, weights)]), rows)
+    with np.errstate(invalid="ignore", divide="ignore"):  # of a slice whose rows all weigh nothing
+        value = metric(probabilities, targets, np.ones((1, rows)) if own is None else own)
+        resampled = metric(probabilities, targets, weights)
+    return interval_of(np.concatenate([value, resampled]), rows)
 
 
 def interval_of(values: Array, rows: int) -> Interval:
@@ -77,16 +80,18 @@ def difference(
     weights: Array,
     unseen: tuple[Array, Array, Array] | None = None,
     seed: int = 0,
+    own: Array | None = None,
 ) -> Interval:
-    """How much more the metric is for `one` than for `other`, resampled in pairs: the same rows for both.
+    """How much more the metric is for `one` than for `other`, resampled in pairs: the same rows for both. Rows count alike, or
+    as `own` [1, N] says, as they then do in `weights`.
 
     With a row `unseen` (what reads it rightly, what wrongly, its targets), the resamples hold on average half a row that the
     first alone has right, and half a row that the other alone has: two models that never differed may still do so (a
     bootstrap's form of the correction of Agresti and Min 2005).
     """
     rows = len(targets)
-    ones = np.ones((1, rows))
-    value = float(metric(one, targets, ones)[0] - metric(other, targets, ones)[0])
+    each = np.ones((1, rows)) if own is None else own
+    value = float(metric(one, targets, each)[0] - metric(other, targets, each)[0])
     if unseen is not None:
         right, wrong, target = unseen
         one, other = np.concatenate([one, right, wrong]), np.concatenate([other, wrong, right])
@@ -285,9 +290,14 @@ def mean_average_precision(predicted: Array, targets: Array, weights: Array) -> 
 
 def label_log_loss(predicted: Array, targets: Array, weights: Array) -> Array:
     """Mean over labels of the binary log loss, in nats."""
+    return _weighted_mean(weights, label_losses(predicted, targets).mean(1))
+
+
+def label_losses(predicted: Array, targets: Array) -> Array:
+    """[N, K]: the binary log loss of each label of each row."""
     logits = predicted[:, targets.shape[1] :]
-    losses = np.logaddexp(0, logits) - logits * targets
-    return _weighted_mean(weights, losses.mean(1))
+    losses: Array = np.logaddexp(0, logits) - logits * targets
+    return losses
 
 
 def samples_f1(predicted: Array, targets: Array, weights: Array) -> Array:

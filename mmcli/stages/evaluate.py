@@ -238,6 +238,7 @@ def _write(entries: list[Entry], case: _Case, extra: Mapping[str, Sequence[str]]
         "primary_metric": primary,
         "higher_is_better": task.primary_higher_is_better,
         "target": dataset.target,
+        **({"weight": dataset.schema["roles"]["weight"]} if dataset.weights is not None else {}),
         "model": case.best.name,
         "verdict": said,
         "best_column": "" if single is None else single.name,

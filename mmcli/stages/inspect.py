@@ -12,7 +12,7 @@ from rich.cells import cell_len, set_cell_size
 
 from mmcli import registry
 from mmcli.artifacts import store
-from mmcli.data import preview, schema, sharding, targets
+from mmcli.data import preview, schema, sharding, targets, weighing
 from mmcli.data import warnings as warnings_of
 from mmcli.data.schema import InputColumn, Schema
 from mmcli.data.survey import Survey
@@ -26,6 +26,7 @@ from mmcli.tables.finding import STDIN
 from mmcli.tables.names import tidy
 from mmcli.tables.reading import Table, open_table
 from mmcli.tables.splitting import SPLITS, spelled_splits, train_or_other
+from mmcli.tables.weights import weights
 from mmcli.tasks import Cells, Task
 
 EXAMPLES = 3
@@ -52,7 +53,7 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
     say_of_table(table, context)
     found = schema.infer(table, roles)
     context.settings.refuse_unused("modalities", [column.modality for column in found.columns], "inspect")
-    tallies, cells, given, survey = _count(table, found, roles.keep_na)
+    tallies, cells, given, survey, told = _count(table, found, roles.keep_na)
     rows, splits = survey.rows, Counter(given)
     notes = [*found.announcements, *warnings_of.of_words(survey)]
     if not roles.keep_na:
@@ -63,8 +64,11 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
     config = kind.suited(config, [item.modality for item in found.columns])
     settings.refuse_unused("tasks", [registry.name_of(kind)], "inspect")
     targets.check_shared(kind, found.shares)
+    weighing.check(kind, found.weight)
     labelled = [(row, own) for row, own in enumerate(cells, 1) if kind.is_labelled(config, own)]
     targets.check(kind, config, found.targets, labelled)
+    if found.weight:
+        weights([told[row - 1] for row, _ in labelled], [row for row, _ in labelled], found.weight)
     usable = [own for _, own in labelled]
     notes += [] if roles.task else targets.suggested(kind, usable, found.shares, found.targets)
     task = kind.fit(config, usable, found.targets).over(found.kinds)
@@ -160,13 +164,13 @@ def _write_page(table: Table, found: Schema, options: Options, context: Context)
 
 def _count(
     table: Table, found: Schema, keep_na: bool
-) -> tuple[dict[str, _Tally], list[tuple[str | None, ...]], list[str], Survey]:
-    """Each column's tally, the target cells, the splits that a column tells, and what the inputs hold."""
+) -> tuple[dict[str, _Tally], list[tuple[str | None, ...]], list[str], Survey, list[str | None]]:
+    """Each column's tally, the target cells, the splits that a column tells, what the inputs hold, and the cells of weights."""
     tallies = {name: _Tally() for name in table.columns}
     kinds: dict[str, type[Modality]] = {c.name: registry.load("modalities", c.modality) for c in found.columns}
     files = {name: kind for name, kind in kinds.items() if kind.reads_files}
     cells: list[tuple[str | None, ...]] = []
-    splits: list[str] = []
+    splits, told = list[str](), list[str | None]()
     survey = Survey(found, keep_na)
     for chunk in table.chunks():
         for name in table.columns:
@@ -182,10 +186,11 @@ def _count(
         cells += zip(*own, strict=True) if own else [()] * len(chunk)
         given = chunk[found.split].tolist() if found.split else None
         splits += given or []
+        told += chunk[found.weight].tolist() if found.weight else []
         survey.add(chunk, None if given is None else [train_or_other(cell) for cell in given])
     for item in found.columns:
         tallies[item.name].missing = int((~survey.present(item.name)).sum())
-    return tallies, cells, spelled_splits(splits, found.split) if found.split else [], survey
+    return tallies, cells, spelled_splits(splits, found.split) if found.split else [], survey, told
 
 
 def _warnings(found: Schema, labelled: Cells, tallies: dict[str, _Tally], rows: int) -> list[str]:

@@ -117,7 +117,8 @@ def _write(plan: Plan, options: Options, context: Context, draft: Draft) -> None
     reasons = [[row, f"no {' or '.join(found.targets)}"] for row in dropped["row"]]
     _write_csv(draft.path / DROPPED, ["row", "reason"], reasons)
     _judge(plan, made, context, draft)
-    kept = ["row", "id", "split", *target_columns(found.targets), *(["group"] if found.group else [])]
+    kept = ["row", "id", "split", *target_columns(found.targets)]
+    kept += [role for role, name in (("group", found.group), ("weight", found.weight)) if name]
     plan.rows[kept].to_parquet(draft.path / ROWS, index=False)
     draft.write_json(layout.SCHEMA, plan.described())
     draft.write_json(TASK, {"task": plan.task_name, "state": plan.task.state()})

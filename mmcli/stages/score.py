@@ -23,6 +23,7 @@ from mmcli.stages import Context, Outcome, say_of_table
 from mmcli.tables.names import tidy
 from mmcli.tables.reading import open_table
 from mmcli.tables.source import called
+from mmcli.tables.weights import weights
 from mmcli.tasks import Cells, Task
 
 Rows = list[tuple[str | None, ...]]
@@ -50,7 +51,8 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
         table.require(name, "--slice")
     loaded.require_inputs(table.columns, called(path), context.console.warn)
     frames, outputs, rejects = [], [], []
-    keep = list(dict.fromkeys([*names, *options.slices]))
+    weight = _weight(loaded, table.columns, path, context)
+    keep = list(dict.fromkeys([*names, *options.slices, *([weight] if weight else [])]))
     parts = table.chunks(columns=list(dict.fromkeys([*(c for c in loaded.columns if c in table.columns), *keep])))
     for prediction in loaded.predict_chunks(parts, options.media_root or str(path.parent), allow_missing=options.allow_missing):
         frames.append(prediction.rows)
@@ -69,7 +71,22 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
     cells, kept = _scorable(loaded, rows, names, context)
     task, index = loaded.task, torch.tensor(kept)
     made = task.outputs.gather(task.outputs.join(outputs), index)
-    return _told(path, loaded, made, cells, rows.iloc[kept], options, context)
+    right = task.encode(cells)
+    if weight:
+        own = weights([_cell(cell, loaded.na) for cell in rows[weight].iloc[kept]], [row + 1 for row in kept], weight)
+        if not sum(own) > 0:
+            raise DataError(f"column {weight!r}: all rows have the weight 0", "Give some a weight above 0.")
+        right = task.weigh(right, torch.tensor(own, dtype=torch.float64) / (sum(own) / len(own)))
+    return _told(path, loaded, made, right, rows.iloc[kept], options, context)
+
+
+def _weight(loaded: Model, columns: list[str], path: Path, context: Context) -> str | None:
+    """The column by which rows count, where the model was made with one and the table has it; says what it lacks."""
+    found: str | None = loaded.dataset.schema["roles"].get("weight")
+    if found is None or found in columns:
+        return found
+    context.console.warn(f"{called(path)} has no column {found!r}, by which rows counted (--weight): here all count alike")
+    return None
 
 
 def _say_seen(loaded: Model, rows: pd.DataFrame, root: str, context: Context) -> None:
@@ -146,11 +163,10 @@ def _cell(cell: Any, na: frozenset[str]) -> str | None:
 
 
 def _told(
-    path: Path, loaded: Model, outputs: Any, cells: Rows, rows: pd.DataFrame, options: Options, context: Context
+    path: Path, loaded: Model, outputs: Any, right: torch.Tensor, rows: pd.DataFrame, options: Options, context: Context
 ) -> Outcome:
     """Scores with intervals, of all rows and of each value of the columns to slice by."""
     task, seed = loaded.task, context.seed
-    right = task.encode(cells)
     known = loaded.dataset
     constant = task.constant_baseline(known.targets[known.splits["train"]], len(right))
     scores = {"model": task.intervals(outputs, right, seed, more=True)}
@@ -169,6 +185,7 @@ def _told(
         "table": str(path),
         "model": loaded.artifact.name,
         "rows": len(right),
+        **({"weight": loaded.dataset.schema["roles"]["weight"]} if task.parted(right)[1] is not None else {}),
         "primary_metric": primary,
         "scores": {name: {metric: own.as_dict() for metric, own in each.items()} for name, each in scores.items()},
         "slices": {

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from mmcli.reporting import metrics
@@ -105,6 +106,8 @@ class Task(ABC):
     """What its baselines are, by name, where they are not what those of other tasks are."""
     constant_name: ClassVar[str] = "majority"
     """What the baseline that sees no input is called."""
+    weighable: ClassVar[bool] = False
+    """Whether rows may count for more or less than others (--weight): see `weigh`."""
     config: Any
 
     @classmethod
@@ -140,6 +143,11 @@ class Task(ABC):
     @abstractmethod
     def strata(cls, config: Any, cells: Cells) -> list[str]:
         """For each row what should be spread evenly over the splits: its class, or the like."""
+
+    @classmethod
+    def amounts(cls, config: Any, cells: Cells) -> Array | None:  # noqa: ARG003 - for those that have some
+        """Where cells are the amounts of one thing, whose scale may be chosen: float64 [N]."""
+        return None
 
     @classmethod
     @abstractmethod
@@ -184,6 +192,31 @@ class Task(ABC):
     @abstractmethod
     def loss(self, outputs: Any, targets: Tensor) -> Tensor:
         """What training minimises: a scalar."""
+
+    def weigh(self, targets: Tensor, weights: Tensor) -> Tensor:
+        """Encoded targets that hold the weight of each row [N] besides, as a last column: float32 [N, K + 1], of classes
+        [N, 2]. All that takes targets takes such as well: a row goes nowhere without its weight."""
+        rows = targets[:, None] if targets.dim() == 1 else targets
+        return torch.cat([rows.float(), weights.float()[:, None]], 1)
+
+    def parted(self, targets: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Targets as `encode` gives them, and the weight of each row [N]; None where they hold no weights."""
+        if not self.weighable:
+            return targets, None
+        classes = self.decision.link == "softmax"
+        if targets.dim() == 1 or (not classes and targets.shape[1] == self.decision.width):
+            return targets, None
+        return (targets[:, 0].long() if classes else targets[:, :-1]), targets[:, -1]
+
+    def counting(self, targets: Tensor) -> Array:
+        """How much each row counts in metrics: float64 [1, N], ones where targets hold no weights."""
+        _, weights = self.parted(targets)
+        found: Array = np.ones((1, len(targets))) if weights is None else weights.double().cpu().numpy()[None]
+        return found
+
+    def pressing(self, targets: Tensor) -> Tensor | None:
+        """How much each row counts in the loss, and in whatever else is fitted, [N]; None where all count alike."""
+        return self.parted(targets)[1]
 
     @abstractmethod
     def measures(self) -> dict[str, Metric]:
@@ -329,8 +362,8 @@ class Task(ABC):
     def score(self, outputs: Any, targets: Tensor) -> dict[str, float]:
         """Every metric, and `loss`."""
         predicted, right = self.readings(outputs, targets)
-        ones = np.ones((1, len(right)))
-        return {name: float(metric(predicted, right, ones)[0]) for name, metric in self.measures().items()}
+        counting = self.counting(targets)
+        return {name: float(metric(predicted, right, counting)[0]) for name, metric in self.measures().items()}
 
     def more_metrics(self) -> dict[str, tuple[Metric, bool]]:
         """What `evaluate` tells besides `metrics`: name -> (metric, whether higher is better)."""
@@ -366,12 +399,19 @@ class Task(ABC):
         measures = self.measures()
         found = {name: measures[name] for name in self.metrics}
         found |= {name: metric for name, (metric, _) in self.more_metrics().items()} if more else {}
-        return {name: metrics.interval(metric, predicted, right, weights) for name, metric in found.items()}
+        own = self.counting(targets)
+        return {name: metrics.interval(metric, predicted, right, weights, own) for name, metric in found.items()}
 
     def resamples(self, targets: Tensor, seed: int = 0, groups: Array | None = None) -> Array:
-        """How often each row is drawn in each bootstrap resample: [R, N]."""
+        """How much each row counts in each bootstrap resample, [R, N]: how often it is drawn, times its weight where it has
+        one. A resample in which no row counts for anything is left out."""
         groups = self.draws(targets) if groups is None else groups
-        return metrics.resample_weights(len(targets), seed=seed, groups=groups)
+        drawn = metrics.resample_weights(len(targets), seed=seed, groups=groups)
+        if self.parted(targets)[1] is None:
+            return drawn
+        drawn = drawn * self.counting(targets)
+        counted: Array = drawn[drawn.sum(1) > 0]
+        return counted
 
     def within(
         self, outputs: Any, targets: Tensor, index: Tensor, seed: int = 0, groups: Array | None = None
@@ -416,7 +456,8 @@ class Task(ABC):
         two, _ = self.readings(other, targets)
         one, two = (one, two) if self.metrics.get(metric or self.primary_metric, False) else (two, one)
         unseen = self.disputed() if cautious else None
-        return metrics.difference(self.measures()[metric or self.primary_metric], one, two, right, weights, unseen, seed)
+        measure, own = self.measures()[metric or self.primary_metric], self.counting(targets)
+        return metrics.difference(measure, one, two, right, weights, unseen, seed, own)
 
     @property
     def primary_higher_is_better(self) -> bool:

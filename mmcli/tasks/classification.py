@@ -29,13 +29,15 @@ class Config(BaseConfig):
     label_smoothing: float = Field(0.05, ge=0, lt=1)
     """Share of the target's probability spread over all classes."""
     class_weights: Literal["none", "balanced"] = "none"
-    """`balanced` weighs each class by the inverse of its frequency."""
+    """`balanced` has each class count alike in the loss, however many rows it has (--class-weight), and the model chosen by
+    balanced accuracy."""
 
 
 class Classification(Task):
     """Softmax cross-entropy. Outputs are logits, one to a class."""
 
     has_classes: ClassVar[bool] = True
+    weighable: ClassVar[bool] = True
 
     def __init__(self, config: Config, classes: Sequence[str], counts: Sequence[int]) -> None:
         self.config = config
@@ -74,7 +76,7 @@ class Classification(Task):
 
     @property
     def primary_metric(self) -> str:
-        return "accuracy"
+        return "accuracy" if self.config.class_weights == "none" else "balanced_accuracy"
 
     @property
     def decision(self) -> Decision:
@@ -92,19 +94,40 @@ class Classification(Task):
         return torch.tensor([index[name] for name in targets], dtype=torch.int64)
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        return F.cross_entropy(
-            outputs.float(), targets, weight=self._weights(outputs.device), label_smoothing=self.config.label_smoothing
-        )
+        """The mean over the rows of weight times cross-entropy: weights are one on average over train, not over a batch, so
+        that a batch's gradient is an unbiased estimate of that of all rows."""
+        (right, _), weights, smoothing = self.parted(targets), self.pressing(targets), self.config.label_smoothing
+        if weights is None:
+            return F.cross_entropy(outputs.float(), right, label_smoothing=smoothing)
+        return (F.cross_entropy(outputs.float(), right, reduction="none", label_smoothing=smoothing) * weights).mean()
+
+    def pressing(self, targets: Tensor) -> Tensor | None:
+        """The weights of the rows, each times that of its class where classes are balanced: N / (C N_c), of the N_c rows of it
+        among the N of train (King and Zeng 2001)."""
+        right, weights = self.parted(targets)
+        if self.config.class_weights == "none":
+            return weights
+        own = self._class_weights.to(right.device)[right]
+        return own if weights is None else own * weights
+
+    @property
+    def _class_weights(self) -> Tensor:
+        counts = torch.tensor(self.counts, dtype=torch.float32)
+        return counts.sum() / (len(counts) * counts)
 
     def probabilities(self, outputs: Tensor) -> Any:
         """float64 [N, C]."""
         return outputs.double().softmax(dim=1).cpu().numpy()
 
     def measures(self) -> dict[str, Metric]:
-        return {"loss": metrics.log_loss, **{name: metric for name, (metric, _) in metrics.CLASSIFICATION.items()}}
+        found = {"loss": metrics.log_loss, **{name: metric for name, (metric, _) in metrics.CLASSIFICATION.items()}}
+        if self.config.class_weights == "none":
+            return found
+        of_class = self._class_weights.double().numpy()
+        return found | {"loss": lambda shares, right, weights: metrics.log_loss(shares, right, weights * of_class[right])}
 
     def readings(self, outputs: Tensor, targets: Tensor) -> tuple[Array, Array]:
-        return self.probabilities(outputs), targets.cpu().numpy()
+        return self.probabilities(outputs), self.parted(targets)[0].cpu().numpy()
 
     def disputed(self) -> tuple[Array, Array, Array]:
         """The first class, taken for itself and for the second."""
@@ -123,18 +146,18 @@ class Classification(Task):
         return columns
 
     def summary(self) -> str:
-        return f"{len(self.classes)} classes"
+        return f"{len(self.classes)} classes" + (", which count alike" if self.config.class_weights != "none" else "")
 
     def draw(self, outputs: Tensor, targets: Tensor) -> dict[str, tuple[Figure, str]]:
-        """The confusion matrix and the reliability diagram."""
-        probabilities, right = self.probabilities(outputs), targets.cpu().numpy()
+        """The confusion matrix, in rows, and the reliability diagram."""
+        probabilities, right = self.readings(outputs, targets)
         matrix = metrics.confusion(probabilities, right)
         wrong = matrix.sum(0) + matrix.sum(1) - 2 * matrix.diagonal()
         kept = np.sort(np.argsort(-wrong, kind="stable")[: charts.MOST_CLASSES])
         few = f" The {len(kept)} of {len(self.classes)} classes with the most errors." if len(kept) < len(self.classes) else ""
         figure = charts.confusion(matrix[np.ix_(kept, kept)], [self.classes[place] for place in kept])
         correct = (probabilities.argmax(1) == right).astype(float)
-        error = metrics.ece(probabilities, right, np.ones((1, len(right))))[0]
+        error = metrics.ece(probabilities, right, self.counting(targets))[0]
         return {
             "confusion": (figure, f"Where the classes are mistaken for each other: rows by their right class.{few}"),
             "reliability": (
@@ -144,27 +167,36 @@ class Classification(Task):
         }
 
     def by_class(self, outputs: Tensor, targets: Tensor) -> list[ClassScore]:
-        return one_of(outputs.argmax(1).cpu().numpy(), targets.cpu().numpy(), self.classes)
+        return one_of(outputs.argmax(1).cpu().numpy(), self.parted(targets)[0].cpu().numpy(), self.classes)
 
     def constant_baseline(self, targets: Tensor, rows: int) -> Tensor:
-        share = torch.bincount(targets, minlength=self.num_outputs).double() / max(len(targets), 1)
-        return share.clamp(min=1e-12).log().expand(rows, -1).clone()
+        (right, weights), pressing = self.parted(targets), self.pressing(targets)
+        if pressing is None:
+            share = torch.bincount(right, minlength=self.num_outputs).double() / max(len(right), 1)
+            return share.clamp(min=1e-12).log().expand(rows, -1).clone()
+        share = torch.bincount(right, pressing.double(), self.num_outputs) / pressing.double().sum()
+        if self.config.class_weights != "none":  # all but equal: then the commonest class is the answer
+            common = torch.bincount(right, None if weights is None else weights.double(), self.num_outputs)
+            share = share + 1e-3 * common / common.sum()
+        return (share / share.sum()).clamp(min=1e-12).log().expand(rows, -1).clone()
 
     def linear_baseline(self, features: Any, targets: Tensor, train: Tensor, val: Tensor) -> Tensor:
-        """Multinomial logistic regression, its regularisation chosen among four on val by accuracy, then log loss."""
+        """Multinomial logistic regression, its regularisation chosen among four on val by the primary metric, then the loss."""
         from sklearn.linear_model import LogisticRegression
 
         best, best_score = None, (-1.0, 0.0)
+        right, weights = self.parted(targets[train])[0].numpy(), self._sample_weight(targets[train])
         for strength in (0.3, 3.0, 30.0, 300.0):
             model = LogisticRegression(C=strength, max_iter=300, tol=1e-3)
-            model.fit(features[train.numpy()], targets[train].numpy())
+            model.fit(features[train.numpy()], right, sample_weight=weights)
             outputs = torch.full((features.shape[0], self.num_outputs), -30.0, dtype=torch.float64)
             shares = torch.from_numpy(model.predict_proba(features)).clamp(min=1e-13)
             outputs[:, torch.from_numpy(model.classes_)] = shares.log()
             chosen_on = val if len(val) else train
             score = self.score(outputs[chosen_on], targets[chosen_on])
-            if best is None or (score["accuracy"], -score["log_loss"]) > best_score:
-                best, best_score = outputs, (score["accuracy"], -score["log_loss"])
+            rank = (score[self.primary_metric], -score["loss"])
+            if best is None or rank > best_score:
+                best, best_score = outputs, rank
         assert best is not None
         return best
 
@@ -177,13 +209,14 @@ class Classification(Task):
         from sklearn.ensemble import HistGradientBoostingClassifier
 
         best, least = None, float("inf")
+        right, weights = self.parted(targets[train])[0].numpy(), self._sample_weight(targets[train])
         for rate in (0.03, 0.1):
             model = HistGradientBoostingClassifier(learning_rate=rate, max_iter=300, early_stopping=True, random_state=0)
             try:
-                model.fit(features[train.numpy()], targets[train].numpy())
+                model.fit(features[train.numpy()], right, sample_weight=weights)
             except ValueError:  # a class with one row cannot be held out
                 model.set_params(early_stopping=False, max_iter=100)
-                model.fit(features[train.numpy()], targets[train].numpy())
+                model.fit(features[train.numpy()], right, sample_weight=weights)
             outputs = torch.full((len(features), self.num_outputs), -30.0, dtype=torch.float64)
             outputs[:, torch.from_numpy(model.classes_)] = (
                 torch.from_numpy(model.predict_proba(features)).clamp(min=1e-13).log()
@@ -201,8 +234,7 @@ class Classification(Task):
     def from_state(cls, state: dict[str, Any]) -> Self:
         return cls(Config(**state["config"]), state["classes"], state["counts"])
 
-    def _weights(self, device: torch.device) -> Tensor | None:
-        if self.config.class_weights == "none":
-            return None
-        counts = torch.tensor(self.counts, dtype=torch.float32, device=device)
-        return counts.sum() / (len(counts) * counts)
+    def _sample_weight(self, targets: Tensor) -> Array | None:
+        """What scikit-learn is told of rows; None where all count alike."""
+        found = self.pressing(targets)
+        return None if found is None else found.double().numpy()

@@ -38,6 +38,9 @@ class Config(BaseConfig):
     """Train rows that a label must have to be learnt; rarer ones are named and left out."""
     empty: Literal["none", "unlabelled"] = "none"
     """Whether an empty cell says that the row has none of the labels, or that nobody has labelled it."""
+    class_weights: Literal["none", "balanced"] = "none"
+    """`balanced` has the rows with a label count as much in its loss as those without, however few they are (--class-weight),
+    and the model chosen by macro F1."""
     own_threshold_from: int = Field(15, ge=1)
     """Val rows that a label must have for a threshold of its own; rarer ones share one."""
 
@@ -46,9 +49,16 @@ class Multilabel(Task):
     """Binary cross-entropy for each label."""
 
     constant_name: ClassVar[str] = "frequencies"
+    weighable: ClassVar[bool] = True
 
     def __init__(
-        self, config: Config, labels: Sequence[str], counts: Sequence[int], left_out: Sequence[str], lists: bool = False
+        self,
+        config: Config,
+        labels: Sequence[str],
+        counts: Sequence[int],
+        left_out: Sequence[str],
+        lists: bool = False,
+        rows: int = 0,
     ) -> None:
         self.config = config
         self.labels = list(labels)
@@ -56,6 +66,8 @@ class Multilabel(Task):
         self.left_out = list(left_out)
         self.lists = lists
         """Whether cells are lists, as predictions are then."""
+        self.rows = rows
+        """Of train; known where labels are balanced."""
 
     @classmethod
     def sniff(cls, config: Config, cells: Cells) -> Likeness:
@@ -100,7 +112,7 @@ class Multilabel(Task):
                 f"no label has {config.min_count} train rows or more (and is absent from another): nothing can be learnt",
                 f"Check --target and --label-separator {config.separator!r}.",
             )
-        return cls(config, kept, [counts[label] for label in kept], sorted(set(counts) - set(kept)), lists)
+        return cls(config, kept, [counts[label] for label in kept], sorted(set(counts) - set(kept)), lists, len(cells))
 
     @property
     def metrics(self) -> dict[str, bool]:
@@ -108,7 +120,7 @@ class Multilabel(Task):
 
     @property
     def primary_metric(self) -> str:
-        return "micro_f1"
+        return "micro_f1" if self.config.class_weights == "none" else "macro_f1"
 
     @property
     def num_outputs(self) -> int:
@@ -135,18 +147,42 @@ class Multilabel(Task):
         """The thresholds that give the best F1 on val: one for all labels, and one each for labels frequent there."""
         assert isinstance(decide, _Thresholds)
         logits = outputs[:, : len(self.labels)].double().cpu().numpy()
-        decide.thresholds.copy_(torch.from_numpy(self._thresholds(logits, targets.double().cpu().numpy())))
+        decide.thresholds.copy_(torch.from_numpy(self._thresholds(logits, targets)))
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        return F.binary_cross_entropy_with_logits(outputs[:, : len(self.labels)].float(), targets)
+        """The mean over rows and labels, each row times its weight where it has one."""
+        logits, (right, weights) = outputs[:, : len(self.labels)].float(), self.parted(targets)
+        balance = self._balance(right)
+        if weights is None and balance is None:
+            return F.binary_cross_entropy_with_logits(logits, right)
+        losses = F.binary_cross_entropy_with_logits(logits, right, weight=balance, reduction="none").mean(1)
+        return (losses if weights is None else losses * weights).mean()
+
+    def _balance(self, right: Tensor) -> Tensor | None:
+        """How much each label of each row counts, [N, K]: N / (2 N_k) with a label that N_k of the N train rows have, and
+        N / (2 (N - N_k)) without; None where all count alike."""
+        if self.config.class_weights == "none":
+            return None
+        counts = torch.tensor(self.counts, dtype=right.dtype, device=right.device)
+        return self.rows / 2 * (right / counts + (1 - right) / (self.rows - counts))
 
     def measures(self) -> dict[str, Metric]:
-        return {"loss": metrics.label_log_loss, **{name: metric for name, (metric, _) in metrics.MULTILABEL.items()}}
+        found = {"loss": metrics.label_log_loss, **{name: metric for name, (metric, _) in metrics.MULTILABEL.items()}}
+        if self.config.class_weights == "none":
+            return found
+
+        def loss(predicted: Array, right: Array, weights: Array) -> Array:
+            balance = self._balance(torch.from_numpy(right))
+            assert balance is not None
+            result: Array = weights @ (metrics.label_losses(predicted, right) * balance.numpy()).mean(1) / weights.sum(1)
+            return result
+
+        return found | {"loss": loss}
 
     def readings(self, outputs: Tensor, targets: Tensor) -> tuple[Array, Array]:
         """Margins over the thresholds beside logits, float64 [N, 2 K]."""
         logits, thresholds = outputs.double().cpu().chunk(2, dim=1)
-        return torch.cat([logits - thresholds, logits], 1).numpy(), targets.double().cpu().numpy()
+        return torch.cat([logits - thresholds, logits], 1).numpy(), self.parted(targets)[0].double().cpu().numpy()
 
     def disputed(self) -> tuple[Array, Array, Array]:
         """A row with the first label, which is found or is not."""
@@ -171,7 +207,8 @@ class Multilabel(Task):
 
     def summary(self) -> str:
         rare = f" ({len(self.left_out)} too rare to learn: {', '.join(self.left_out[:5])}" if self.left_out else ""
-        return f"{len(self.labels)} labels{rare}{', ...)' if len(self.left_out) > 5 else ')' if rare else ''}"
+        alike = ", of which each counts alike with it and without" if self.config.class_weights != "none" else ""
+        return f"{len(self.labels)} labels{alike}{rare}{', ...)' if len(self.left_out) > 5 else ')' if rare else ''}"
 
     def draw(self, outputs: Tensor, targets: Tensor) -> dict[str, tuple[Figure, str]]:
         """F1 of each label, the commonest first."""
@@ -185,9 +222,13 @@ class Multilabel(Task):
         return counted(margins[:, : len(self.labels)] > 0, right > 0, self.labels)
 
     def constant_baseline(self, targets: Tensor, rows: int) -> Tensor:
-        share = targets.double().mean(0).clamp(1e-6, 1 - 1e-6)
+        right, weights = self.parted(targets)
+        share = right.double().mean(0) if weights is None else weights.double() @ right.double() / weights.double().sum()
+        share = share.clamp(1e-6, 1 - 1e-6)
         logits = share.log() - (1 - share).log()
-        thresholds = torch.from_numpy(self._thresholds(logits.expand(len(targets), -1).numpy(), targets.double().numpy()))
+        if self.config.class_weights != "none":
+            logits = 1e-3 * logits  # all but even: the commonest labels are the first to be told
+        thresholds = torch.from_numpy(self._thresholds(logits.expand(len(targets), -1).numpy(), targets))
         return torch.cat([logits, thresholds]).expand(rows, -1).clone()
 
     def linear_baseline(self, features: Any, targets: Tensor, train: Tensor, val: Tensor) -> Tensor:
@@ -195,14 +236,19 @@ class Multilabel(Task):
         from sklearn.linear_model import LogisticRegression
 
         chosen_on = val if len(val) else train
-        right, best, best_score = targets.double().numpy(), None, -1.0
+        (right, weights), best, best_score = self.parted(targets[train]), None, -1.0
+        own = None if weights is None else weights.double().numpy()[:, None]
+        balance = self._balance(right.double())
+        if balance is not None:
+            own = balance.numpy() * (1.0 if own is None else own)
         for strength in (0.3, 3.0, 30.0, 300.0):
             logits = np.zeros((features.shape[0], len(self.labels)))
             for place in range(len(self.labels)):
                 model = LogisticRegression(C=strength, max_iter=300, tol=1e-3)
-                model.fit(features[train.numpy()], right[train.numpy(), place])
+                counting = None if own is None else own[:, place if balance is not None else 0]
+                model.fit(features[train.numpy()], right[:, place].numpy(), sample_weight=counting)
                 logits[:, place] = model.decision_function(features)
-            thresholds = self._thresholds(logits[chosen_on.numpy()], right[chosen_on.numpy()])
+            thresholds = self._thresholds(logits[chosen_on.numpy()], targets[chosen_on])
             outputs = torch.from_numpy(np.hstack([logits, np.broadcast_to(thresholds, logits.shape)]))
             score = self.score(outputs[chosen_on], targets[chosen_on])["map"]
             if best is None or score > best_score:
@@ -215,18 +261,20 @@ class Multilabel(Task):
 
     def state(self) -> dict[str, Any]:
         learnt = {"labels": self.labels, "counts": self.counts, "left_out": self.left_out, "lists": self.lists}
-        return {"config": self.config.model_dump(), **learnt}
+        rows = {"rows": self.rows} if self.config.class_weights != "none" else {}
+        return {"config": self.config.model_dump(), **learnt, **rows}
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Self:
         learnt = (state["labels"], state["counts"], state["left_out"])
-        return cls(Config(**state["config"]), *learnt, lists=state.get("lists", False))
+        return cls(Config(**state["config"]), *learnt, lists=state.get("lists", False), rows=state.get("rows", 0))
 
-    def _thresholds(self, logits: Array, right: Array) -> Array:
-        shared = _best_threshold(logits.ravel(), right.ravel())
+    def _thresholds(self, logits: Array, targets: Tensor) -> Array:
+        right, counting = self.parted(targets)[0].double().cpu().numpy(), self.counting(targets)[0]
+        shared = _best_threshold(logits.ravel(), right.ravel(), np.repeat(counting, right.shape[1]))
         thresholds = np.full(logits.shape[1], shared)
         for place in np.flatnonzero(right.sum(0) >= self.config.own_threshold_from):
-            thresholds[place] = _best_threshold(logits[:, place], right[:, place])
+            thresholds[place] = _best_threshold(logits[:, place], right[:, place], counting)
         return thresholds
 
 
@@ -278,11 +326,11 @@ def _are_lists(cells: Cells, told: bool = False) -> bool:
     return told or not all(is_number(name) for names in lists for name in names)
 
 
-def _best_threshold(logits: Array, right: Array) -> float:
-    """The threshold between two neighbouring logits, at most 4 and at least -6, with the best F1."""
+def _best_threshold(logits: Array, right: Array, counting: Array) -> float:
+    """The threshold between two neighbouring logits, at most 4 and at least -6, with the best F1, each counting as told."""
     order = np.argsort(-logits, kind="stable")
-    ranked, hits = logits[order], np.cumsum(right[order])
-    f1 = 2 * hits / (np.arange(1, len(ranked) + 1) + right.sum())
+    ranked, hits = logits[order], np.cumsum((right * counting)[order])
+    f1 = 2 * hits / np.maximum(np.cumsum(counting[order]) + right @ counting, 1e-12)
     f1[:-1][ranked[:-1] == ranked[1:]] = -1.0  # equal logits cannot be told apart
     best = int(f1.argmax())
     below = ranked[best + 1] if best + 1 < len(ranked) else ranked[best] - 1.0

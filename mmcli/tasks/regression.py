@@ -31,8 +31,9 @@ class Config(BaseConfig):
     """Of the standardised error: squared up to `delta` and straight, with slope one, beyond; squared; or absolute."""
     delta: float = Field(0.1, gt=0)
     """Where the Huber loss turns straight, in standard deviations of the target."""
-    scale: Literal["linear", "log"] = "linear"
-    """`log` learns sign(y) log(1 + |y|), for targets over several orders of magnitude."""
+    scale: Literal["auto", "linear", "log"] = "auto"
+    """`log` learns sign(y) log(1 + |y|), for targets over several orders of magnitude; `auto` does where the target is skewed
+    and train rows show a gain (--target-transform)."""
     decimal: Literal["auto", "point", "comma"] = "auto"
     """What stands before the decimals; by default what the cells of the column show."""
 
@@ -47,6 +48,7 @@ class Regression(Task):
     of several target columns, whose units differ, the mean R2."""
 
     constant_name: ClassVar[str] = "mean"
+    weighable: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -96,6 +98,16 @@ class Regression(Task):
         return [str(place) for place in np.searchsorted(np.quantile(values, np.arange(0.1, 1, 0.1)), values)]
 
     @classmethod
+    def amounts(cls, config: Config, cells: Cells) -> Array | None:
+        if not cells or len(cells[0]) > 1:
+            return None
+        found = study((str(cell) for (cell,) in cells), config.mark)
+        values = [found.format.value(str(cell)) for (cell,) in cells]
+        if any(value is None or abs(value) >= EXACT for value in values):
+            return None
+        return np.asarray(values, dtype=np.float64)
+
+    @classmethod
     def fit(cls, config: Config, cells: Cells, names: Sequence[str]) -> Self:
         found = [study((str(row[place]) for row in cells), config.mark) for place in range(len(names))]
         least = [min(one.values, default=0.0) for one in found]
@@ -127,9 +139,14 @@ class Regression(Task):
         return torch.from_numpy((self._transformed(self._numbers(cells)) - self.mean) / self.std).float()
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """The mean over rows and targets, each row times its weight where it has one."""
+        right, weights = self.parted(targets)
+        how = "mean" if weights is None else "none"
         if self.config.loss == "huber":
-            return F.smooth_l1_loss(outputs.float(), targets, beta=self.config.delta)
-        return (F.mse_loss if self.config.loss == "squared" else F.l1_loss)(outputs.float(), targets)
+            losses = F.smooth_l1_loss(outputs.float(), right, beta=self.config.delta, reduction=how)
+        else:
+            losses = (F.mse_loss if self.config.loss == "squared" else F.l1_loss)(outputs.float(), right, reduction=how)
+        return losses if weights is None else (losses.mean(1) * weights).mean()
 
     def measures(self) -> dict[str, Metric]:
         def own(place: int) -> Metric:
@@ -152,7 +169,7 @@ class Regression(Task):
 
     def readings(self, outputs: Tensor, targets: Tensor) -> tuple[Array, Array]:
         """In the table's units, float64 [N, K]; `bases` are left off, which no float could hold beside the digits."""
-        return self.values(outputs), self.values(targets)
+        return self.values(outputs), self.values(self.parted(targets)[0])
 
     def values(self, standardised: Tensor) -> Array:
         """The numbers that outputs or encoded targets stand for."""
@@ -161,6 +178,16 @@ class Regression(Task):
             scaled = np.sign(scaled) * np.expm1(np.minimum(np.abs(scaled), 700.0))
         result: Array = scaled
         return result
+
+    def strayed(self, outputs: Tensor, targets: Tensor) -> Array:
+        """How far off outputs are on the scale that is learnt, float64 [N, K]."""
+        result: Array = ((outputs.double() - self.parted(targets)[0].double()).abs() * torch.from_numpy(self.std)).cpu().numpy()
+        return result
+
+    def around(self, outputs: Tensor, distance: Array) -> tuple[Array, Array]:
+        """The ends in the table's units, [N, K] each, of what lies so near [K] to outputs on the scale that is learnt."""
+        wide = torch.from_numpy(distance / self.std)
+        return self.values(outputs.double().cpu() - wide), self.values(outputs.double().cpu() + wide)
 
     def decode(self, outputs: Tensor) -> dict[str, list[Any]]:
         """The number, or one column for each target."""
@@ -202,7 +229,10 @@ class Regression(Task):
         return found
 
     def constant_baseline(self, targets: Tensor, rows: int) -> Tensor:
-        return targets.double().mean(0).expand(rows, -1).clone()
+        right, weights = self.parted(targets)
+        if weights is None:
+            return right.double().mean(0).expand(rows, -1).clone()
+        return (weights.double() @ right.double() / weights.double().sum()).expand(rows, -1).clone()
 
     def linear_baseline(self, features: Any, targets: Tensor, train: Tensor, val: Tensor) -> Tensor:
         """Ridge regression, its strength chosen among six on val by the primary metric."""
@@ -210,9 +240,10 @@ class Regression(Task):
 
         best, best_score = None, -np.inf
         sign = 1 if self.primary_higher_is_better else -1
+        right, weights = self._taught(targets[train])
         for strength in (0.03, 0.1, 0.3, 1.0, 3.0, 10.0):
             model = Ridge(alpha=strength, solver="auto" if isinstance(features, np.ndarray) else "sparse_cg")
-            model.fit(features[train.numpy()], targets[train].double().numpy())
+            model.fit(features[train.numpy()], right, sample_weight=weights)
             outputs = torch.from_numpy(np.asarray(model.predict(features)).reshape(features.shape[0], -1))
             chosen_on = val if len(val) else train
             score = sign * self.score(outputs[chosen_on], targets[chosen_on])[self.primary_metric]
@@ -231,13 +262,14 @@ class Regression(Task):
         from sklearn.ensemble import HistGradientBoostingRegressor
 
         best, least = None, float("inf")
+        right, weights = self._taught(targets[train])
         for rate in (0.03, 0.1):
             columns = []
-            for place in range(targets.shape[1]):
+            for place in range(right.shape[1]):
                 model = HistGradientBoostingRegressor(
                     loss="absolute_error", learning_rate=rate, max_iter=300, early_stopping=True, random_state=0
                 )
-                model.fit(features[train.numpy()], targets[train, place].numpy())
+                model.fit(features[train.numpy()], right[:, place], sample_weight=weights)
                 columns.append(model.predict(features))
             outputs = torch.from_numpy(np.stack(columns, 1))
             chosen_on = val if len(val) else train
@@ -254,6 +286,11 @@ class Regression(Task):
     def from_state(cls, state: dict[str, Any]) -> Self:
         forms = [NumberFormat.from_state(form) for form in state["formats"]]
         return cls(Config(**state["config"]), state["names"], state["mean"], state["std"], forms, state["bases"])
+
+    def _taught(self, targets: Tensor) -> tuple[Array, Array | None]:
+        """What scikit-learn is told of rows: float64 [N, K], and their weights where they have some."""
+        right, weights = self.parted(targets)
+        return right.double().numpy(), None if weights is None else weights.double().numpy()
 
     def _numbers(self, cells: Cells) -> Array:
         rows = []

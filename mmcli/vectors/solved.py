@@ -2,6 +2,7 @@
 
     minimises  mean over rows of loss(x W + b, y)  +  |W|^2 / (2 C N)
 
+or, where rows have weights w, (sum of w loss) / S + |W|^2 / (2 C S), S being their sum: a row of weight 2 is the row twice;
 by L-BFGS (Liu and Nocedal 1989) on all rows, in float32: no step size, no epochs, the same bits each time. C is the strength
 of scikit-learn's `LogisticRegression`, and 1 / alpha of its `Ridge`; the bias is free.
 """
@@ -28,16 +29,21 @@ MOST_WEIGHTS = 8_000_000
 
 
 def path(
-    features: Any, targets: Array, link: Link, width: int, strengths: Sequence[float] = STRENGTHS
+    features: Any,
+    targets: Array,
+    link: Link,
+    width: int,
+    strengths: Sequence[float] = STRENGTHS,
+    counting: Array | None = None,
 ) -> Iterator[tuple[float, Array, Array]]:
     """Of each strength C: it, W [F, width] and b [width], for `features` [N, F], scipy's CSR in float32. Targets are class
-    numbers [N] of a softmax, else numbers [N, width]."""
+    numbers [N] of a softmax, else numbers [N, width]; `counting` are the weights of the rows [N], where they have some."""
     across = features.T.tocsr()
     steps = int(np.clip(WORK / (4.0 * max(features.nnz, 1) * width * len(strengths)), 10, MOST_STEPS))
     weights = np.zeros((features.shape[1] + 1, width), dtype=np.float32)
     right = targets if link == "softmax" else targets.astype(np.float32)
     for strength in strengths:
-        weights = _minimum(features, across, right, link, strength, weights, steps)
+        weights = _minimum(features, across, right, link, strength, weights, steps, counting)
         yield strength, weights[:-1], weights[-1]
 
 
@@ -52,18 +58,29 @@ def frequent(features: Any, width: int) -> Array:
     return kept
 
 
-def _minimum(features: Any, across: Any, right: Array, link: Link, strength: float, start: Array, steps: int) -> Array:
+def _minimum(
+    features: Any,
+    across: Any,
+    right: Array,
+    link: Link,
+    strength: float,
+    start: Array,
+    steps: int,
+    counting: Array | None,
+) -> Array:
     """The weights [F + 1, C], the bias last."""
-    rows = features.shape[0]
+    rows = features.shape[0] if counting is None else float(counting.sum())
     decay = np.float32(1 / (strength * rows))
+    shares = None if counting is None else (counting / rows).astype(np.float32)[:, None]
 
     def value(weights: Array) -> tuple[float, Array]:
         losses, slopes = _losses(features @ weights[:-1] + weights[-1], right, link)
-        slopes = slopes / np.float32(rows)
+        slopes = slopes / np.float32(rows) if shares is None else slopes * shares
         gradient = np.empty_like(weights)
         gradient[:-1] = across @ slopes + decay * weights[:-1]
         gradient[-1] = slopes.sum(0)
-        return float(losses.mean()) + 0.5 * float(decay) * float(np.vdot(weights[:-1], weights[:-1])), gradient
+        loss = float(losses.mean() if counting is None else losses @ counting / rows)
+        return loss + 0.5 * float(decay) * float(np.vdot(weights[:-1], weights[:-1])), gradient
 
     weights, (now, gradient) = start, value(start)
     known: deque[tuple[Array, Array, float]] = deque(maxlen=MEMORY)

@@ -108,7 +108,7 @@ WRONG = [
         "the_loss",
         "no",
     ),
-    ("focal", ").mean()", ")", "head_and_loss", "not a finite number"),
+    ("focal", "losses.mean()", "losses", "head_and_loss", "not a finite number"),
     ("focal", 'Config(**state["config"])', "Config(gamma=1)", "state_is_json", "it has other options"),
     ("shrink", "copy.deepcopy(candidate.network)", "candidate.network", "the_model_given_stays", "it changes the model"),
     ("shrink", '"accuracy"', '"better"', "it_says_what_it_is_for", "'better', not one of accuracy, smaller, runtime"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from mmcli.models.networks import ColumnModel
 from mmcli.tasks import Task
 from mmcli.tasks.classification import Classification
 from mmcli.tasks.classification import Config as ClassConfig
+from mmcli.tasks.match import Config as MatchConfig
+from mmcli.tasks.match import Match
 from mmcli.tasks.multilabel import Config as LabelConfig
 from mmcli.tasks.multilabel import Multilabel
 from mmcli.tasks.regression import Config as NumberConfig
@@ -111,10 +114,22 @@ def test_more_classes_than_features_keep_what_tells_them_best(tmp_path: Path) ->
 
 
 def test_what_is_no_linear_decision_stays_as_it_is(tmp_path: Path) -> None:
-    texts, targets = table()[0], [(CLASSES[row % 3],) for row in range(120)]
-    assert len(texts) == len(targets)
-    task = Classification.fit(ClassConfig(class_weights="balanced"), targets, ["y"])
-    network, job = made(task, task.encode(targets), tmp_path)
+    task, targets = tasks()["classes"]
+    network, job = made(task, targets, tmp_path)
+    pairs = Match.fit(MatchConfig(), [("1",), ("0",)], ["y"])
     kept = network.encoder.table.detach().clone()
-    assert solving.join(network, job) is None
+    assert solving.join(network, replace(job, task=pairs)) is None
     assert torch.equal(network.encoder.table, kept)
+
+
+def test_balanced_classes_are_solved_balanced(tmp_path: Path) -> None:
+    targets = [(CLASSES[0] if row % 6 else CLASSES[1],) for row in range(120)]
+    scores = {}
+    for how in ("none", "balanced"):
+        task = Classification.fit(ClassConfig(class_weights=how), targets, ["y"])
+        network, job = made(task, task.encode(targets), tmp_path)
+        assert solving.join(network.eval(), job) is not None
+        outputs = network(job.rows.inputs["text"].gather(torch.arange(80, 120))).detach()
+        scores[how] = outputs.softmax(1).mean(0)  # texts say nothing of these: what is left is how often classes are
+    assert scores["none"][1] < 0.3
+    assert 0.35 < scores["balanced"][1] < 0.65

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+import pytest
 import torch
 
 from mmcli.models import conformal
@@ -63,3 +65,19 @@ def test_labels() -> None:
     outputs = torch.cat([logits, torch.zeros(3000, 2)], 1)
     found = conformal.fit(task, outputs[:1500], targets[:1500], 0.9)
     assert abs(conformal.check(task, found, outputs[1500:], targets[1500:])["coverage"] - 0.9) < 0.03
+
+
+def test_on_a_log_scale_intervals_widen_with_the_number() -> None:
+    task = Regression.fit(NumberConfig(scale="log"), [("0",), ("9",), ("99",), ("9999",)], ["y"])
+    right = task.encode([(str(10**power - 1),) for power in (0, 1, 2, 3)] * 10)
+    outputs = right.double() - np.log(2) / task.std[0]  # each half of what it should be, counted from -1
+    found = conformal.fit(task, outputs, right, 0.9)
+    assert found["scale"] == "log"
+    assert found["thresholds"] == pytest.approx([np.log(2)], rel=1e-4)
+    named = conformal.columns(task, found, right[:4].double())
+    assert named["_high"] == pytest.approx([1, 19, 199, 1999], rel=1e-3)
+    assert named["_low"] == pytest.approx([-1, 4, 49, 499], rel=1e-3)
+    checked = conformal.check(task, found, right.double(), right)
+    assert checked == {"coverage": 1.0, "size": pytest.approx(np.mean([2, 15, 150, 1500]), rel=1e-3)}
+    older = {name: own for name, own in found.items() if name != "scale"}  # made before: in the units of the table
+    assert conformal.columns(task, older, right[2:3].double())["_high"] == pytest.approx([99 + np.log(2)], rel=1e-4)

@@ -117,3 +117,46 @@ def test_a_gain_by_the_loss_is_above_zero_where_the_loss_is_lower() -> None:
     assert gain.value == pytest.approx(expected, abs=1e-6)
     assert gain.low > 0
     assert fitted.gain(right, right / 2, targets).value == 0  # the accuracy is the same
+
+
+def test_balanced_classes_choose_by_balanced_accuracy_and_weigh_every_loss() -> None:
+    cells_ = cells(*["a"] * 9, "b")
+    fitted = Classification.fit(Config(label_smoothing=0, class_weights="balanced"), cells_, ["y"])
+    plain = Classification.fit(Config(label_smoothing=0), cells_, ["y"])
+    assert (plain.primary_metric, fitted.primary_metric) == ("accuracy", "balanced_accuracy")
+    targets = fitted.encode(cells_)
+    assert plain.pressing(targets) is None
+    pressing = fitted.pressing(targets)
+    assert pressing is not None
+    torch.testing.assert_close(pressing, torch.tensor([10 / 18] * 9 + [5.0]))
+    assert float(pressing.mean()) == pytest.approx(1)
+    logits = torch.tensor([[2.0, 0.0]]).repeat(10, 1)
+    log_p = torch.log_softmax(logits[0], 0).tolist()
+    scores = fitted.score(logits, targets)
+    assert scores["loss"] == pytest.approx(-(log_p[0] + log_p[1]) / 2)
+    assert scores["loss"] == pytest.approx(float(fitted.loss(logits, targets)), rel=1e-6)
+    assert scores["log_loss"] == pytest.approx(-(9 * log_p[0] + log_p[1]) / 10)  # metrics stay what they are
+    assert (scores["accuracy"], scores["balanced_accuracy"]) == (pytest.approx(0.9), pytest.approx(0.5))
+    constant = fitted.constant_baseline(targets, 2).softmax(1)
+    torch.testing.assert_close(constant, torch.full_like(constant, 0.5), atol=1e-3, rtol=0)
+    assert constant[0].argmax() == 0  # of even chances the commoner class
+    weighed = fitted.weigh(targets, torch.tensor([2.0] + [1.0] * 9))
+    own = fitted.pressing(weighed)
+    assert own is not None
+    assert own[:2].tolist() == pytest.approx([20 / 18, 10 / 18])
+
+
+def test_the_linear_baseline_finds_a_rare_class_where_classes_are_balanced() -> None:
+    draw = np.random.default_rng(0)
+    right = np.r_[np.zeros(380, dtype=int), np.ones(20, dtype=int)]
+    features = draw.normal(size=(400, 2)) + 1.5 * right[:, None]
+    cells_ = cells(*("ab"[n] for n in right))
+    order = torch.from_numpy(draw.permutation(400))
+    found = {}
+    for how in ("none", "balanced"):
+        fitted = Classification.fit(Config(class_weights=how), cells_, ["y"])
+        targets = fitted.encode(cells_)
+        outputs = fitted.linear_baseline(features, targets, order[:250], order[250:])
+        found[how] = fitted.score(outputs, targets)
+    assert found["balanced"]["balanced_accuracy"] > found["none"]["balanced_accuracy"] + 0.1
+    assert found["balanced"]["accuracy"] < found["none"]["accuracy"]

@@ -52,9 +52,9 @@ def test_metrics_agree_with_scikit_learn() -> None:
 
 
 def test_the_best_threshold_is_between_two_scores() -> None:
-    assert _best_threshold(np.array([3.0, 2.0, 1.0, 0.0]), np.array([1.0, 1.0, 0.0, 0.0])) == 1.5
-    assert _best_threshold(np.array([1.0, 1.0, 0.0]), np.array([1.0, 1.0, 1.0])) == -0.5
-    assert _best_threshold(np.array([0.5, 0.5, 0.5]), np.array([1.0, 0.0, 0.0])) == 0.0
+    assert _best_threshold(np.array([3.0, 2.0, 1.0, 0.0]), np.array([1.0, 1.0, 0.0, 0.0]), np.ones(4)) == 1.5
+    assert _best_threshold(np.array([1.0, 1.0, 0.0]), np.array([1.0, 1.0, 1.0]), np.ones(3)) == -0.5
+    assert _best_threshold(np.array([0.5, 0.5, 0.5]), np.array([1.0, 0.0, 0.0]), np.ones(3)) == 0.0
 
 
 def test_thresholds_are_set_on_val_and_shared_by_the_rare() -> None:
@@ -94,3 +94,25 @@ def test_a_cautious_gain_is_not_certain_where_no_row_differs() -> None:
     assert gain.value == 0
     assert -0.05 < gain.low < -0.005
     assert 0.005 < gain.high < 0.05
+
+
+def test_balanced_labels_count_as_much_with_them_as_without() -> None:
+    written = cells(*["a"] * 6, "a|b", "b", "", "")
+    fitted = Multilabel.fit(Config(separator="|", min_count=1, class_weights="balanced"), written, ["flags"])
+    assert (fitted.labels, fitted.counts, fitted.rows) == (["a", "b"], [7, 2], 10)
+    assert fitted.primary_metric == "macro_f1"
+    again = Multilabel.from_state(fitted.state())
+    targets, outputs = fitted.encode(written), torch.tensor([[1.0, -1.0, 0.0, 0.0]]).repeat(10, 1)
+    on, off = np.log1p(np.exp(-1.0)), np.log1p(np.exp(1.0))
+    # a: seven rows with it, told rightly, three without; b: two with it, told wrongly, eight without
+    expected = ((on + off) / 2 + (off + on) / 2) / 2
+    for task_ in (fitted, again):
+        assert float(task_.loss(outputs, targets)) == pytest.approx(expected)
+        assert task_.score(outputs, targets)["loss"] == pytest.approx(expected)
+    assert fitted.score(outputs, targets)["log_loss"] == pytest.approx((7 * on + 3 * off + 2 * off + 8 * on) / 20)
+    twice = fitted.weigh(targets, torch.full((10,), 2.0))
+    assert float(fitted.loss(outputs, twice)) == pytest.approx(2 * expected)
+    constant = fitted.constant_baseline(targets, 1)[0, :2]
+    assert constant.abs().max() < 0.01
+    assert constant[0] > constant[1]
+    assert "rows" not in task().state()

@@ -21,7 +21,7 @@ from mmcli.proof.examples import raw_cells
 from mmcli.reporting.metrics import Interval, shown
 from mmcli.stages import Context, Outcome, say_of_table
 from mmcli.tables.names import tidy
-from mmcli.tables.reading import open_table
+from mmcli.tables.reading import marked, open_table
 from mmcli.tables.source import called
 from mmcli.tasks import Cells, Task
 
@@ -51,7 +51,8 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
     loaded.require_inputs(table.columns, called(path), context.console.warn)
     frames, outputs, rejects = [], [], []
     keep = list(dict.fromkeys([*names, *options.slices]))
-    parts = table.chunks(columns=list(dict.fromkeys([*(c for c in loaded.columns if c in table.columns), *keep])))
+    seen = [name for name in loaded.with_faces(loaded.columns) if name in table.columns]
+    parts = table.chunks(columns=list(dict.fromkeys([*seen, *keep])))
     for prediction in loaded.predict_chunks(parts, options.media_root or str(path.parent), allow_missing=options.allow_missing):
         frames.append(prediction.rows)
         outputs.append(prediction.outputs)
@@ -89,7 +90,8 @@ def _say_seen(loaded: Model, rows: pd.DataFrame, root: str, context: Context) ->
         return tuple(media.resolve(cell, where) if cell and name in files else cell for name, cell in said.items())
 
     known = {key({name: cells[name].get(row) for name in columns}, old) for row in taught}
-    seen = [row for row, values in enumerate(rows[columns].to_dict("records"), 1) if key(values, root) in known]
+    new = marked(rows, loaded.faces)
+    seen = [row for row, values in enumerate(new[columns].to_dict("records"), 1) if key(values, root) in known]
     if seen:
         context.console.warn(
             f"{len(seen):,} of {len(rows):,} rows have the inputs of rows that the model was made from (the first: row "

@@ -25,6 +25,8 @@ def description(form: str, loaded: Model, dataset: Dataset, signals: Mapping[str
     inputs = {}
     for name, found in loaded.inputs.items():
         members = {column: {"modality": kind(own), "state": own.state()} for column, own in found.members.items()}
+        for column in set(members) & set(loaded.faces):
+            members[column]["faces"] = loaded.faces[column].as_dict()
         inputs[name] = {"kind": found.spec.kind, "columns": members}
     encoders = {}
     for name, choice in recipe.encoders.items():

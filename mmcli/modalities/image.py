@@ -163,7 +163,7 @@ class Image(Modality):
         total, squares, count = torch.zeros(3, dtype=torch.float64), torch.zeros(3, dtype=torch.float64), 0
         for cell in islice(chain(first, cells), _FIT_SAMPLE):
             try:
-                pixels = own._decode(cell)[0].double() / 255
+                pixels = _decode(cell, config, levels, own._framing)[0].double() / 255
             except Exception:  # told where the cell is read for good
                 continue
             total += pixels.mean((1, 2))
@@ -185,7 +185,7 @@ class Image(Modality):
             if cell is None:
                 continue
             try:
-                pixels[position], told = self._decode(cell)
+                pixels[position], told = _decode(cell, self.config, self.levels, self._framing)
                 remarks.update(told)
                 present[position] = True
             except Exception as error:  # decoders raise whatever damaged files lead them to
@@ -273,13 +273,6 @@ class Image(Modality):
                 f"--detector {self.config.detector}: {error}", "Give YuNet's, e.g. face_detection_yunet_2023mar.onnx."
             ) from None
 
-    def _decode(self, path: str) -> tuple[Tensor, tuple[str, ...]]:
-        """uint8 [3, size, size], and what was done that a user may want to know."""
-        own = self.config
-        picture = faces.read(path, 0 if own.exact else 2 * own.size, own.max_pixels, self.levels, self._framing)
-        pixels_BCHW = torch.from_numpy(picture.pixels).permute(2, 0, 1)[None]
-        return square(pixels_BCHW, own.size, own.fit, fill=255)[0], picture.told
-
     def _normalize(self, pixels: Tensor, present: Tensor) -> Tensor:
         mean, std = self._statistics(pixels.device)
         values = torch.empty(pixels.shape, dtype=torch.float16, device=pixels.device)
@@ -299,7 +292,7 @@ def decode(path: str, config: Config) -> Tensor:
     Raises:
         OSError, ValueError, SyntaxError: it cannot be read, or has more than `max_pixels`.
     """
-    return Image(config, IMAGENET_MEAN, IMAGENET_STD)._decode(path)[0]
+    return _decode(path, config, {}, Framing(config.size, config.face_margin))[0]
 
 
 def _shape(paths: Sequence[str], detected: bool) -> float:
@@ -312,6 +305,12 @@ def _shape(paths: Sequence[str], detected: bool) -> float:
         except Exception:  # decoders raise whatever damaged files lead them to; it is told where the cell is read for good
             continue
     return round(float(np.median(found)), 3) if found else 1.0
+
+
+def _decode(path: str, config: Config, levels: pictures.Levels, framing: Framing) -> tuple[Tensor, tuple[str, ...]]:
+    picture = faces.read(path, 0 if config.exact else 2 * config.size, config.max_pixels, levels, framing)
+    pixels_BCHW = torch.from_numpy(picture.pixels).permute(2, 0, 1)[None]
+    return square(pixels_BCHW, config.size, config.fit, fill=255)[0], picture.told
 
 
 def _read_detector(config: Config) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from mmcli.errors import ConfigError, MmcliError, did_you_mean
 from mmcli.media import boxes as telling
@@ -15,8 +15,7 @@ MISSING = (telling.REJECT, telling.WHOLE, telling.DETECT)
 _EXPECTED = {BOXES: (1, 4), LANDMARKS: (1, 4, 10)}
 
 
-@dataclass(frozen=True)
-class Named:
+class Named(NamedTuple):
     """What one flag says."""
 
     picture: str | None

@@ -15,7 +15,7 @@ PLACES = np.array(TEMPLATE / TEMPLATE_SIDE)
 """Where it says that the landmarks are, in shares of the square."""
 
 
-def write(path: Path, side: int | str = "side", lacking: str = "") -> Path:
+def write(path: Path, side: int | str = "side", lacking: str = "", licence: str = "") -> Path:
     """A stride sees squares twice its size, centred on a cell: how red the square is, less how red it is around it."""
     import onnx
     from onnx import TensorProto, helper, numpy_helper
@@ -65,6 +65,7 @@ def write(path: Path, side: int | str = "side", lacking: str = "") -> Path:
     known = [numpy_helper.from_array(value, name) for name, value in constants.items()]
     graph = helper.make_graph(nodes, "squares", taken, outputs, known)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    helper.set_model_props(model, {"license": licence} if licence else {})
     onnx.checker.check_model(model)
     path.write_bytes(model.SerializeToString())
     return path

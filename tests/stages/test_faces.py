@@ -247,7 +247,9 @@ def squares(folder: Path) -> tuple[Path, Path]:
             own.append((100, 4, 16))
         yunet.scene(folder / f"{number}.png", own, tint=tint)
         rows.append([f"{number}.png", ("train", "train", "val", "test")[number // 2 % 4], "light" if tint else "dark"])
-    return write_csv(folder / "squares.csv", ["photo", "split", "label"], rows), yunet.write(folder / "yunet.onnx")
+    return write_csv(folder / "squares.csv", ["photo", "split", "label"], rows), yunet.write(
+        folder / "yunet.onnx", licence="MIT"
+    )
 
 
 def test_a_detector_finds_the_faces_and_says_how_many(tmp_path: Path) -> None:
@@ -257,6 +259,7 @@ def test_a_detector_finds_the_faces_and_says_how_many(tmp_path: Path) -> None:
     options = ("preprocess", table, "--image-size", "32", "--max-bad", "10%", "-a", root)
     said = run(*options, "--detector", detector)
     assert "column 'photo': 16 cells hold one face" in said
+    assert "weights of others: yunet.onnx, which finds faces, licence: MIT" in said
     assert "column 'photo': 4 cells hold more faces than one, of which the largest is taken" in said
     assert "2 cells of column 'photo' cannot be read" in said
     assert [(row, reason) for row, _, _, reason in rejects(root)] == [
@@ -291,6 +294,11 @@ def test_a_detector_goes_along_into_predictions_and_exports(tmp_path: Path) -> N
     assert torch.equal(pixels_of(root, table), dataset.column("photo").select(torch.arange(22)).values)
     run("export", "-a", root, "--to", tmp_path / "out")
     assert (tmp_path / "out" / "detectors" / "1.onnx").is_file()
+    assert "- yunet.onnx, licence: MIT" in (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    run("evaluate", "--quick", "-a", root)
+    for page in ("report.html", "report.md"):
+        told = (root / "evaluation" / page).read_text(encoding="utf-8")
+        assert "yunet.onnx, licence: MIT" in told
     said = run("predict", table, "-a", root, "-o", tmp_path / "wanted.csv", "--precision", "float32")
     assert "16 cells hold one face" in said
     done = run_alone(tmp_path / "out", table, "-o", tmp_path / "found.csv")

@@ -48,6 +48,10 @@ class Detector:
         self._lock = threading.Lock()
         self._session: Any = None
 
+    def __reduce__(self) -> tuple[type[Detector], tuple[bytes, float]]:
+        """Copies make their own session."""
+        return Detector, (self.data, self.score)
+
     def load(self) -> Any:
         """What runs it.
 

@@ -305,3 +305,57 @@ def test_a_detector_goes_along_into_predictions_and_exports(tmp_path: Path) -> N
     assert done.returncode == 0, done.stderr
     assert "no face was found" in done.stderr
     check_same(tmp_path / "found.csv", tmp_path / "wanted.csv")
+
+
+@pytest.mark.slow
+def test_embeddings_of_others_take_part_like_any_encoder(tmp_path: Path) -> None:
+    """An ONNX file of others reads faces that boxes tell; its artifact stands alone; who cannot run it says why."""
+    pytest.importorskip("onnxscript")
+    pytest.importorskip("onnxruntime")
+    from tests.encoders import faces
+    from tests.stages.test_export import run_alone
+
+    table, root = groups(tmp_path), tmp_path / "artifacts"
+    network = faces.write(tmp_path / "arcface.onnx", licence="MIT")
+    frame = pd.read_csv(table)
+    frame["note"] = [f"{name} thing {row % 5}" for row, name in enumerate(frame["label"])]
+    frame.to_csv(table, index=False)
+    run("preprocess", table, "--face-boxes", "face", "--for", f"photo=onnx:{network}", "--type", "note=text", "-a", root)
+    assert Dataset.open(root).input("photo").spec.shape == (3, 32, 32)
+    said = run("train-encoder", "photo", "--arch", f"onnx:{network}", "--epochs", "20", "-a", root)
+    assert "weights of others, arcface.onnx, licence: MIT" in said
+    run("train-encoder", "note", "--arch", "bag", *ENCODERS, "--epochs", "5", "-a", root)
+    network.unlink()
+    run("fuse", "--method", "concat", "--seeds", "1", "--epochs", "10", "-a", root)
+    evaluated = run("evaluate", "--quick", "-a", root)
+    assert "arcface.onnx, licence: MIT" in (root / "evaluation" / "report.md").read_text(encoding="utf-8"), evaluated
+    run("predict", table, "-a", root, "-o", tmp_path / "found.csv")
+    found = pd.read_csv(tmp_path / "found.csv")
+    assert (found["label_predicted"] == found["label"]).all()
+    skipped = [word for step in ("distill", "finetune", "prune", "search", "aot", "ensemble") for word in ("--skip", step)]
+    run("optimize", *skipped, *ENCODERS, "-a", root)
+    tried = json.loads((root / "optimized" / "tradeoff.json").read_text())
+    assert any(own["way"] == "onnx" and "score" in own for own in tried["rows"])
+    said = run("export", "-a", root, "--to", tmp_path / "out")
+    assert "will not take tables, only tensors: the encoder photo prepares its input in a way that only it knows" in said
+    done = run_alone(tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert "largest difference from PyTorch" in done.stdout
+
+
+@pytest.mark.slow
+def test_a_column_of_vectors_is_embeddings_of_others(tmp_path: Path) -> None:
+    drawn, rows, root = np.random.default_rng(0), list[list[str]](), tmp_path / "artifacts"
+    for person in range(18):
+        own = drawn.normal(size=8)
+        for view in range(4):
+            values = [round(float(value), 4) for value in own + 0.3 * drawn.normal(size=8)]
+            split = "train" if person < 10 else "val" if person < 14 else "test"
+            rows.append([json.dumps(values), f"p{person:02}", split, f"{view}"])
+    table = write_csv(tmp_path / "people.csv", ["vector", "person", "split", "view"], rows)
+    run("preprocess", table, "--task", "identify", "--target", "person", "--ignore", "view", "-a", root)
+    run("train-encoder", "--epochs", "5", *ENCODERS, "-a", root)
+    run("fuse", "--method", "concat", "--seeds", "1", "--epochs", "5", "-a", root)
+    run("evaluate", "--quick", "-a", root)
+    told = json.loads((root / "evaluation" / "metrics.json").read_text())
+    assert told["test"]["fused"]["rank1"]["value"] > 0.8

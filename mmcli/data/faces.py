@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmcli.errors import ConfigError, unknown
 from mmcli.media.boxes import DETECT, Told
+from mmcli.modalities.image import check_detector
 from mmcli.options.faces import Named
 
 if TYPE_CHECKING:
@@ -81,6 +82,8 @@ def with_detectors(found: Schema, options: Options) -> dict[str, str]:
         raise ConfigError("--detector-score: there is no detector", "Leave it out, or add --detector FILE.onnx.")
     if "face_margin" in said and not asked and not found.faces:
         raise ConfigError("--face-margin: nothing tells where faces are", "Leave it out, or add --face-boxes COL.")
+    for file in dict.fromkeys(asked.values()):
+        check_detector(file)
     return asked
 
 

@@ -18,6 +18,7 @@ from torch import Tensor
 from mmcli.config import Config as BaseConfig
 from mmcli.encoders import Encoder
 from mmcli.errors import ConfigError, unknown
+from mmcli.media import onnxfiles
 from mmcli.pretrained import hub, licences
 from mmcli.pretrained.licences import Origin
 from mmcli.signals import Column, Kind, Signal, SignalSpec, Source
@@ -180,15 +181,11 @@ def _read(config: Config) -> tuple[bytes, Path]:
 
 
 def _session(data: bytes, config: Config) -> Any:
-    onnxruntime = hub.need("onnxruntime", f"--arch onnx:{config.model}", "export")
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    options.log_severity_level = 3
+    hub.need("onnxruntime", f"--arch onnx:{config.model}", "export")
     try:
-        return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # of a type of its own for each fault
-        why = " ".join(str(error).split())[:200]
-        raise ConfigError(f"--arch onnx:{config.model}: ONNX Runtime cannot read it ({why})") from None
+        return onnxfiles.session(data, torch.get_num_threads())
+    except ValueError as error:
+        raise ConfigError(f"--arch onnx:{config.model}: {error}") from None
 
 
 def _described(session: Any, config: Config) -> dict[str, Any]:
@@ -212,7 +209,7 @@ def _described(session: Any, config: Config) -> dict[str, Any]:
         raise ConfigError(f"{name}: {unknown('output', config.output, known)}")
     try:
         made = dict(zip(known, session.run(known, {taken[0].name: zeros}), strict=True))
-    except Exception as error:  # as above
+    except Exception as error:  # of a type of its own for each fault
         why = " ".join(str(error).split())[:200]
         raise ConfigError(f"{name} cannot be run on pictures of {height} x {width} ({why})") from None
     fit = [own for own, value in made.items() if value.ndim >= 2 and len(value) == len(zeros) and value[0].size > 1]

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from mmcli.media import onnxfiles
+
 Array = np.ndarray[Any, np.dtype[Any]]
 STRIDES = (8, 16, 32)
 OUTPUTS = tuple(f"{kind}_{stride}" for kind in ("cls", "obj", "bbox", "kps") for stride in STRIDES)
@@ -128,15 +130,7 @@ def _apart(boxes: Array, order: Array) -> list[int]:
 
 
 def _session(data: bytes) -> Any:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1  # cells are the parallelism
-    options.log_severity_level = 3
-    try:
-        session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # of a type of its own for each fault
-        raise ValueError(f"ONNX Runtime cannot read it ({' '.join(str(error).split())[:200]})") from None
+    session = onnxfiles.session(data, threads=1)  # cells are the parallelism
     given = [own.name for own in session.get_outputs()]
     lacking = [name for name in OUTPUTS if name not in given]
     if lacking:

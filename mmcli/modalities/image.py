@@ -24,7 +24,7 @@ from pydantic import Field
 from torch import Tensor
 
 from mmcli.config import Config as BaseConfig
-from mmcli.errors import ConfigError
+from mmcli.errors import ConfigError, MissingPackageError
 from mmcli.media import addresses, faces, pictures
 from mmcli.media import files as media
 from mmcli.media.detecting import MOST_BYTES, Detector
@@ -156,7 +156,7 @@ class Image(Modality):
         levels, shape = pictures.learnt_levels(near, config.max_pixels), _shape(near, bool(config.detector))
         given = config.normalize == "given"
         mean, std = (config.mean, config.std) if given else (IMAGENET_MEAN, IMAGENET_STD)
-        own = cls(config, mean, std, levels, shape, _read_detector(config) if config.detector else b"")
+        own = cls(config, mean, std, levels, shape, _read_detector(config.detector) if config.detector else b"")
         own._load_detector()
         if config.normalize != "train":
             return own
@@ -260,18 +260,8 @@ class Image(Modality):
 
     def _load_detector(self) -> None:
         """Raises ConfigError where there is a detector that cannot be run: no cell is to blame for that."""
-        if self._framing.detector is None:
-            return
-        try:
-            self._framing.detector.load()
-        except ImportError:
-            raise ConfigError(
-                "a detector of faces takes one more package, onnxruntime", "Install it: pip install 'mmcli[export]'"
-            ) from None
-        except ValueError as error:
-            raise ConfigError(
-                f"--detector {self.config.detector}: {error}", "Give YuNet's, e.g. face_detection_yunet_2023mar.onnx."
-            ) from None
+        if self._framing.detector is not None:
+            _load(self._framing.detector, self.config.detector)
 
     def _normalize(self, pixels: Tensor, present: Tensor) -> Tensor:
         mean, std = self._statistics(pixels.device)
@@ -313,8 +303,25 @@ def _decode(path: str, config: Config, levels: pictures.Levels, framing: Framing
     return square(pixels_BCHW, config.size, config.fit, fill=255)[0], picture.told
 
 
-def _read_detector(config: Config) -> bytes:
-    path = Path(config.detector)
+def check_detector(file: str) -> None:
+    """Raises ConfigError where a file cannot find faces."""
+    _load(Detector(_read_detector(file)), file)
+
+
+def _load(detector: Detector, file: str) -> None:
+    try:
+        detector.load()
+    except ImportError:
+        raise MissingPackageError(
+            "a detector of faces needs the package onnxruntime, which is not installed",
+            "Where mmcli was installed from: pip install '.[export]'",
+        ) from None
+    except ValueError as error:
+        raise ConfigError(f"--detector {file}: {error}", "Give YuNet's, e.g. face_detection_yunet_2023mar.onnx.") from None
+
+
+def _read_detector(file: str) -> bytes:
+    path = Path(file)
     if not path.is_file():
         raise ConfigError(f"--detector {path}: there is no such file", "Give an ONNX file with YuNet's outputs.")
     if not 0 < path.stat().st_size <= MOST_BYTES:

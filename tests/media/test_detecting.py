@@ -110,6 +110,17 @@ def test_faces_of_a_picture_that_is_made_smaller_are_where_they_are(tmp_path: Pa
     assert found.box == pytest.approx((80, 48, 64, 64))
 
 
+def test_a_file_whose_weights_lie_elsewhere_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an artifact holds must not read what lies where a command happens to run."""
+    pytest.importorskip("onnxruntime")
+    onnx = pytest.importorskip("onnx")
+    model = onnx.load(yunet.write(tmp_path / "a.onnx"))
+    monkeypatch.chdir(tmp_path)
+    onnx.save(model, "apart.onnx", save_as_external_data=True, location="weights.bin", size_threshold=0)
+    with pytest.raises(ValueError, match="its weights lie in another file"):
+        Detector(Path("apart.onnx").read_bytes()).load()
+
+
 def test_what_is_no_detector_is_refused(tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
     pytest.importorskip("onnx")

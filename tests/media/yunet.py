@@ -28,7 +28,6 @@ def write(path: Path, side: int | str = "side", lacking: str = "", licence: str 
         "one": np.array(1.0, dtype=np.float32),
         "zero": np.array(0.0, dtype=np.float32),
         "four": np.array(4 / 3, dtype=np.float32),
-        "third": np.array(4 / 3, dtype=np.float32),
         "box": np.array([[[0.5, 0.5, math.log(2), math.log(2)]]], dtype=np.float32),
         "kps": (2 * PLACES - 0.5).reshape(1, 1, 10).astype(np.float32),
     }

@@ -359,3 +359,38 @@ def test_a_column_of_vectors_is_embeddings_of_others(tmp_path: Path) -> None:
     run("evaluate", "--quick", "-a", root)
     told = json.loads((root / "evaluation" / "metrics.json").read_text())
     assert told["test"]["fused"]["rank1"]["value"] > 0.8
+
+
+@pytest.mark.slow
+def test_a_gallery_keeps_and_finds_faces_of_group_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two people on each picture: which of them is looked for is told by a column, or by the cell itself."""
+    from tests.stages.test_identify import _draw
+
+    _draw(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    rows, split_of = list[list[str]](), ["train"] * 4 + ["val"] * 2 + ["test"] * 2
+    for person in range(0, 8, 2):
+        for number in range(8):
+            group = Image.new("L", (80, 48), 128)
+            for place in (0, 1):
+                group.paste(Image.open(f"{person + place}-{number}.png"), (4 + 40 * place, 8))
+                box = json.dumps([4 + 40 * place, 8, 32, 32])
+                rows.append([f"g{person}-{number}.png", box, f"p{person + place}", split_of[number]])
+            group.save(f"g{person}-{number}.png")
+    header = ["picture", "face", "person", "split"]
+    write_csv(tmp_path / "groups.csv", header, rows)
+    write_csv(tmp_path / "staff.csv", header[:3], [row[:3] for row in rows if row[3] == "train"])
+    write_csv(tmp_path / "door.csv", header[:3], [row[:3] for row in rows if row[3] == "test"])
+    run("preprocess", "groups.csv", "--task", "identify", "--face-boxes", "face", "--face-margin", "0", "--image-size", "32")
+    run("train-encoder", "--arch", "gradients", *ENCODERS, "--epochs", "4")
+    run("fuse", "--method", "concat", "--seeds", "1", "--epochs", "10")
+    run("enrol", "staff.csv", "--gallery", "staff")
+    run("search", "door.csv", "--gallery", "staff", "-k", "1", "-o", "hits.csv")
+    hits = pd.read_csv("hits.csv")
+    assert (hits["name"] == [row[2] for row in rows if row[3] == "test"]).mean() > 0.9
+    for place, box in enumerate(("4,8,32,32", "44,8,32,32")):
+        found = CliRunner().invoke(
+            app, ["search", "--gallery", "staff", "--image", f"g2-7.png#xywh={box}", "-k", "1", "--json"]
+        )
+        assert json.loads(found.stdout)["hits"][0]["name"] == f"p{2 + place}"
+    assert "no face box" in run("search", "--gallery", "staff", "--image", "g2-7.png", code=3)

@@ -132,7 +132,8 @@ class Table:
             DataError: naming the row and line of what cannot be read.
         """
         wanted = self.columns if columns is None else columns
-        besides = [name for own, told in self.faces.items() if own in wanted for name in told.columns if name not in wanted]
+        told = [name for own, found in self.faces.items() if own in wanted for name in found.columns]
+        besides = [name for name in told if name not in wanted and name in self.columns]
         names = [*wanted, *dict.fromkeys(besides)]
         records, start = self._cells(names), 0
         while block := list(islice(records, rows)):

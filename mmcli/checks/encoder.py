@@ -63,6 +63,7 @@ class Subject:
         torch.manual_seed(seed)
         part: Any = self.part
         encoder: Encoder = part(config or self.config, SPECS[kind or self.kind])
+        encoder.start()
         return encoder
 
     def features(self, encoder: Encoder, index: Tensor | None = None, fit: bool = True) -> Features:

@@ -17,10 +17,11 @@ from torch import Tensor
 from mmcli import registry
 from mmcli.artifacts import layout, store, tensors
 from mmcli.artifacts.store import Artifact
-from mmcli.data import memory
+from mmcli.data import faces, memory
 from mmcli.data.identities import same_cells
 from mmcli.data.inputs import Input
 from mmcli.data.streaming import STREAMABLE, Streamed
+from mmcli.media.boxes import Told
 from mmcli.modalities import Modality
 from mmcli.reporting.metrics import Array
 from mmcli.signals import Column, Features
@@ -80,6 +81,8 @@ def checked_schema(schema: Any) -> dict[str, Any]:
     for reader, owner in schema.get("shares", {}).items():
         if not {reader, owner} <= set(schema["inputs"]) or reader == owner or owner in schema["shares"]:
             raise ValueError(f"the input {reader!r} cannot read the encoder of {owner!r}")
+    if not set(faces.told_in(schema)) <= set(columns):
+        raise ValueError("faces are told of columns that it has not")
     for name, column in columns.items():
         if type(column["shards"]) is not int or not 0 <= column["shards"] < 10_000_000:
             raise ValueError(f"the column {name!r} has {column['shards']!r} shards")
@@ -119,6 +122,11 @@ class Dataset:
     def shares(self) -> dict[str, str]:
         """Input -> the input whose modality and encoder it reads, where it has none of its own."""
         return dict(self.schema.get("shares", {}))
+
+    @property
+    def faces(self) -> dict[str, Told]:
+        """Column of pictures -> the columns that tell where its faces are."""
+        return faces.told_in(self.schema)
 
     def owner(self, name: str) -> str:
         """The input whose encoder an input reads: itself, unless it shares another's."""

@@ -19,10 +19,11 @@ from mmcli import registry
 from mmcli.artifacts import store
 from mmcli.config.settings import Settings
 from mmcli.data import schema, sharding, skew, targets, warnings, weighing
+from mmcli.data.configured import modality_configs
 from mmcli.data.dataset import cells_of, target_columns
 from mmcli.data.schema import Schema
 from mmcli.data.survey import Survey
-from mmcli.errors import ConfigError, DataError, MmcliError, combine, unknown
+from mmcli.errors import ConfigError, DataError, MmcliError, combine
 from mmcli.options import made
 from mmcli.options.preprocess import Options
 from mmcli.tables import missing
@@ -97,6 +98,7 @@ class Plan:
             },
             "inputs": found.inputs,
             **({"shares": found.shares} if found.shares else {}),
+            **({"faces": {name: own.as_dict() for name, own in found.faces.items()}} if found.faces else {}),
             "roles": {
                 "split": found.split,
                 "group": found.group,
@@ -127,8 +129,9 @@ def plan(path: Path, options: Options, settings: Settings, seed: int, needs_test
     if errors:
         raise combine(errors)
     found = schema.infer(table, roles)
+    table = replace(table, faces=found.faces)
     own = settings.for_stage("preprocess")
-    configs = _modality_configs(found, options, settings)
+    configs = modality_configs(found, options, settings)
     _check_order(found, options)
     rows, media, survey = _scan(table, found, roles.keep_na, options.split_by_time)
     tidied = _tidy(rows, found)
@@ -161,6 +164,8 @@ def plan(path: Path, options: Options, settings: Settings, seed: int, needs_test
     configs = {item.name: configs[item.name] for item in found.columns}
     config = _told(path, table, found, configs, task, options)
     contents = [store.file_digest(path), table.encoding, table.delimiter, media]
+    detectors = sorted({own.detector for own in configs.values() if getattr(own, "detector", "")})
+    contents += [store.file_digest(Path(file)) for file in detectors]
     sources = [registry.source_digest(own) for own in (kind, *(registry.load("modalities", c.modality) for c in found.columns))]
     fingerprint = store.digest([config, seed, contents, *filter(None, sources)])
     return Plan(table, found, rows, task, configs, fingerprint, config, notes, doubts)
@@ -171,7 +176,7 @@ def _told(path: Path, table: Table, found: Schema, configs: dict[str, Any], task
     told: dict[str, Any] = {**asdict(found), "announcements": [], "warnings": []}
     return {
         "table": str(path),
-        "schema": {key: own for key, own in told.items() if own or key not in {"shares", "weight"}},
+        "schema": {key: own for key, own in told.items() if own or key not in {"shares", "weight", "faces"}},
         "na": [sorted(table.na), options.roles.keep_na],
         "modalities": {name: config.model_dump() for name, config in configs.items()},
         "for": options.encoders,
@@ -190,62 +195,6 @@ def _wrong_shares(options: Options) -> list[MmcliError]:
         for flag, share in shares
         if not 0 <= share < 1
     ]
-
-
-def _modality_configs(found: Schema, options: Options, settings: Settings) -> dict[str, Any]:
-    """Column -> the options of its modality: defaults, what a pretrained encoder wants, the config file, flags."""
-    for unused in sorted(set(options.modality_options) - {item.modality for item in found.columns}):
-        flags = ", ".join(options.modality_options[unused])
-        raise ConfigError(f"the option {flags} is for {unused} columns, the table has none", "Leave it out.")
-    settings.refuse_unused("modalities", [item.modality for item in found.columns], "preprocess")
-    taken, own = _taken_over(found, options, settings), settings.for_stage("preprocess")
-    configs = {}
-    for item in found.columns:
-        config = own.part("modalities", item.modality, **{**item.options, **taken.get(item.name, {})})
-        said = {**options.modality_options.get(item.modality, {})}
-        if options.roles.keep_na and "missing_words" in type(config).model_fields:
-            said["missing_words"] = False
-        configs[item.name] = type(config)(**{**config.model_dump(), **said})
-    for reader, owner in found.shares.items():
-        if configs[reader] != configs[owner]:
-            raise ConfigError(
-                f"{reader!r} and {owner!r} share an encoder, but are to be preprocessed in two ways", "Say the same of both."
-            )
-    return configs
-
-
-def _taken_over(found: Schema, options: Options, settings: Settings) -> dict[str, dict[str, Any]]:
-    """Column -> the options of its modality that a pretrained encoder wants.
-
-    Raises:
-        ConfigError: there is no such column or kind of column, the encoder is for another kind, or a flag contradicts it.
-    """
-    own = settings.for_stage("train-encoder")
-    wanted: dict[str, dict[str, Any]] = {}
-    for name, encoder in options.encoders.items():
-        columns = [item for item in found.columns if name in {item.name, item.modality}]
-        if not columns:
-            known = {part for item in found.columns for part in (item.name, item.modality)}
-            raise ConfigError(f"--for {name}={encoder}: {unknown('column or modality', name, known)}")
-        registry.trust(encoder)
-        kind = registry.load("encoders", encoder)
-        wants = kind.preprocessing(own.part("encoders", encoder))
-        for item in columns:
-            if item.modality not in wants:
-                what = f"is for {' and '.join(wants)}" if wants else "wants no preprocessing of its own"
-                raise ConfigError(
-                    f"--for {name}={encoder}: column {item.name!r} is {item.modality}, the encoder {what}",
-                    "--for is for pretrained networks, e.g. --for image=timm:resnet18; the encoder is chosen later: mmcli "
-                    "train-encoder --arch.",
-                )
-            said = options.modality_options.get(item.modality, {})
-            for option, value in wants[item.modality].items():
-                if option in said and said[option] != value:
-                    raise ConfigError(
-                        f"--for {name}={encoder} wants {option} = {value}, a flag says {said[option]}", "Drop one."
-                    )
-            wanted[item.name] = wants[item.modality]
-    return wanted
 
 
 def _check_order(found: Schema, options: Options) -> None:
@@ -309,7 +258,9 @@ def _usable(found: Schema, table: Table, survey: Survey, rows: pd.DataFrame, eac
     gone = {item.name for item in found.columns} - {item.name for item in kept}
     ignored = [name for name in table.columns if name in gone or name in found.ignored]
     shares = {reader: owner for reader, owner in found.shares.items() if not {reader, owner} & gone}
-    return replace(found, columns=kept, inputs=schema.grouped(kept, table, each), ignored=ignored, shares=shares)
+    faces = {name: told for name, told in found.faces.items() if name not in gone}
+    inputs = schema.grouped(kept, table, each)
+    return replace(found, columns=kept, inputs=inputs, ignored=ignored, shares=shares, faces=faces)
 
 
 def _tidy(rows: pd.DataFrame, found: Schema) -> list[str]:

@@ -7,20 +7,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
 import pandas as pd
 
 from mmcli import registry
-from mmcli.data import inputs, shares
+from mmcli.data import faces, inputs, shares
 from mmcli.data import roles as naming
 from mmcli.errors import ConfigError, DataError, combine
 from mmcli.media import addresses, looking
 from mmcli.media import files as media
+from mmcli.media.boxes import REJECT, Told
 from mmcli.media.looking import Look
 from mmcli.modalities import Guess, Modality
+from mmcli.options import faces as face_options
 from mmcli.options import made
 from mmcli.options.columns import Roles
 from mmcli.tables import missing
@@ -73,6 +75,8 @@ class Schema:
     """Input -> the input whose modality and encoder it reads."""
     weight: str | None = None
     """The column that says how much each row counts."""
+    faces: dict[str, Told] = field(default_factory=dict)
+    """Column of pictures -> the columns that tell where its faces are."""
 
     @property
     def kinds(self) -> dict[str, str]:
@@ -98,6 +102,8 @@ def infer(table: Table, roles: Roles) -> Schema:
             f"--target {roles.target[0]}: --task {roles.task} learns from the columns themselves, and has no target",
             "Leave --target out; --ignore takes a column out that is to take no part.",
         )
+    named = face_options.named(roles.face_boxes, roles.face_landmarks, roles.face_missing or REJECT, table.columns)
+    roles = replace(roles, ignore=(*roles.ignore, *(name for each in named for name in each.told.columns)))
     own = naming.find(table, sample, roles)
     said, doubts = own.said, list[str]()
     told = {*roles.inputs, *roles.ignore}
@@ -120,8 +126,11 @@ def infer(table: Table, roles: Roles) -> Schema:
     ignored = [name for name in table.columns if name not in used]
     groups = grouped(columns, table, roles.each)
     shared = _shares(columns, roles, said)
-    named = (own.split, own.group, own.id)
-    return Schema(targets, columns, groups, *named, ignored, media_root, said, doubts, decimal, shared, own.weight)
+    of_pictures = faces.of_columns(named, {item.name: item.modality for item in columns}, said)
+    roles_of = (own.split, own.group, own.id)
+    return Schema(
+        targets, columns, groups, *roles_of, ignored, media_root, said, doubts, decimal, shared, own.weight, of_pictures
+    )
 
 
 def _shares(columns: Sequence[InputColumn], roles: Roles, said: list[str]) -> dict[str, str]:

@@ -16,8 +16,10 @@ from torch import Tensor, nn
 from mmcli import registry
 from mmcli.errors import ConfigError
 from mmcli.layers.blocks import bounded_tokens
+from mmcli.pretrained import licences
 from mmcli.pretrained import weights as pretrained
 from mmcli.pretrained.config import BackboneConfig
+from mmcli.pretrained.licences import Origin
 from mmcli.signals import Column, Features, Kind, Signal, SignalSpec, Source
 
 
@@ -70,6 +72,10 @@ class Encoder(nn.Module, ABC):
 
     def start(self) -> None:
         """Takes over pretrained weights, where the config names some, before the first step."""
+
+    def origin(self) -> Origin | None:
+        """Whose weights these are, and their licence, once it has started; None where nobody else's."""
+        return None
 
     def learning_rates(self) -> dict[str, float]:
         """Beginning of parameter names -> factor on the learning rate; 1 for the others."""
@@ -182,6 +188,9 @@ class Backbone(Encoder):
     def start(self) -> None:
         if self.config.weights != "none":
             self.load(self.config.weights)
+
+    def origin(self) -> Origin | None:
+        return licences.origin(self.config)
 
     def train(self, mode: bool = True) -> Self:
         super().train(mode)

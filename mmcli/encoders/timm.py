@@ -13,9 +13,10 @@ from torch import Tensor, nn
 
 from mmcli.encoders import Backbone
 from mmcli.errors import ConfigError, unknown
-from mmcli.pretrained import hub
+from mmcli.pretrained import hub, licences
 from mmcli.pretrained import weights as pretrained
 from mmcli.pretrained.config import BackboneConfig
+from mmcli.pretrained.licences import Origin
 from mmcli.signals import Kind, Signal, SignalSpec
 
 TRAINING = {"epochs": 30, "learning_rate": 1e-3, "batch_size": 16, "weight_decay": 0.05, "patience": 10}
@@ -75,13 +76,18 @@ class Timm(Backbone):
     def load(self, weights: str) -> None:
         path = hub.local(weights) if weights != "default" else None
         if path is None:
-            timm = _timm(self.config)
-            wants = timm.get_pretrained_cfg(self.config.model)
-            name = getattr(wants, "hf_hub_id", None)
-            if not name:
-                raise ConfigError(f"timm publishes no weights of {self.config.model}", "Give --weights PATH.")
-            path = hub.fetch(name, ("model.safetensors",))
+            path = hub.fetch(self._repository(), ("model.safetensors", hub.CARD))
         pretrained.put(pretrained.read(path), self.body, str(path))
+
+    def origin(self) -> Origin | None:
+        return licences.of_hub(self._repository()) if self.config.weights == "default" else super().origin()
+
+    def _repository(self) -> str:
+        """Where timm publishes its weights on the hub."""
+        name = getattr(_timm(self.config).get_pretrained_cfg(self.config.model), "hf_hub_id", None)
+        if not name:
+            raise ConfigError(f"timm publishes no weights of {self.config.model}", "Give --weights PATH.")
+        return str(name)
 
     def run(self, signal: Signal) -> tuple[Tensor, Tensor, Tensor]:
         grid = self.body.forward_features(signal.values.float())  # type: ignore[operator]

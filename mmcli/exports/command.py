@@ -138,7 +138,8 @@ def predict(
         for batch in table.batches(BATCH_ROWS):
             told = _columns(table, batch)
             cells = {name: [tables.cell(own) for own in column] for name, column in told.items()}
-            wanted_cells = {name: _without(cells.get(name, [None] * len(batch)), model.about["na"]) for name in model.columns}
+            looked = [*model.columns, *model.besides]
+            wanted_cells = {name: _without(cells.get(name, [None] * len(batch)), model.about["na"]) for name in looked}
             outputs, rejects = model.outputs(wanted_cells, media_root, rows + 1)
             for row, column, cell, why in rejects:
                 _say(f"row {row}, column {column!r}, {cell!r}: {why}")

@@ -17,6 +17,7 @@ from mmcli.exports import answers, writing
 from mmcli.exports.made import MAKERS, Array, Made, Maker, padded
 from mmcli.exports.ngrams import count_ngrams
 from mmcli.media import files
+from mmcli.media.boxes import Told
 
 OUTPUTS, STEPS = "outputs", "steps"
 Reject = tuple[int, str, str, str]
@@ -37,6 +38,9 @@ class Model:
         """Texts that are followed at once while writing; 0 where none are written so."""
         self._members: dict[str, dict[str, Maker]] = {}
         self._pieces: dict[str, list[bytes]] = {}
+        members = [own for found in self.about["inputs"].values() for own in found["columns"].items()]
+        self.faces = {name: Told.from_dict(own["faces"]) for name, own in members if "faces" in own}
+        """Column of pictures -> the columns that tell where its faces are."""
         self.remarks: dict[str, Counter[str]] = {}
         """Column -> what was done to how many cells."""
         self.here: Array = np.zeros(0, dtype=np.bool_)
@@ -63,6 +67,11 @@ class Model:
     def columns(self) -> list[str]:
         """The columns of a table that it looks at."""
         return [column for found in self.about["inputs"].values() for column in found["columns"]]
+
+    @property
+    def besides(self) -> list[str]:
+        """The columns that tell where the faces on pictures are."""
+        return [*dict.fromkeys(name for told in self.faces.values() for name in told.columns)]
 
     def outputs(
         self, cells: Mapping[str, Sequence[str | None]], media_root: str, first: int
@@ -107,6 +116,9 @@ class Model:
         parts = []
         for column, maker in members.items():
             own = cells[column]
+            if column in self.faces:
+                where = self.faces[column].columns
+                own = self.faces[column].over(own, [cells.get(name, [None] * len(own)) for name in where])
             told = self.remarks.setdefault(column, Counter())
             names = [cell if cell is not None and maker.names_file(cell) else None for cell in own]
             several = sum(name is not None and files.is_several(name, media_root) for name in names)

@@ -11,14 +11,20 @@ import numpy as np
 
 from mmcli.exports.made import Array, Cells, Made, each
 from mmcli.exports.resizing import square
-from mmcli.media import pictures
+from mmcli.media import faces
+from mmcli.media.detecting import Detector
 
 
 class Images:
     """Paths -> float32 [B, 3, size, size], rounded to float16 as in training."""
 
-    def __init__(self, state: Mapping[str, Any], folder: Path) -> None:  # noqa: ARG002 - no file beside the state
+    def __init__(self, state: Mapping[str, Any], folder: Path) -> None:
         self.config = state["config"]
+        detector = None
+        if state.get("detector"):
+            detector = Detector((folder / state["detector"]).read_bytes(), self.config["detector_score"])
+            detector.load()  # what is wrong with it is no fault of the cells
+        self.framing = faces.Framing(self.config["size"], self.config["face_margin"], detector)
         self.levels = {kind: (black, white) for kind, (black, white) in state.get("levels", {}).items()}
         self.mean, self.std = (np.array(state[name], dtype=np.float32).reshape(3, 1, 1) for name in ("mean", "std"))
 
@@ -31,7 +37,7 @@ class Images:
         values, remarks = np.zeros((len(cells), 3, size, size), dtype=np.float32), Counter[str]()
 
         def read(position: int, cell: str) -> None:
-            picture = pictures.read(cell, enough, self.config["max_pixels"], self.levels)
+            picture = faces.read(cell, enough, self.config["max_pixels"], self.levels, self.framing)
             values[position] = normalised(square(picture.pixels, size, fit, fill=255), self.mean, self.std)
             remarks.update(picture.told)
 

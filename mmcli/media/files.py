@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, unquote_to_bytes
 
-from mmcli.media import addresses, magic
+from mmcli.media import addresses, magic, marks
 from mmcli.media.addresses import is_address
 
 MAX_REMOTE_BYTES = addresses.MAX_BYTES
@@ -41,12 +41,14 @@ _REQUESTS_AT_ONCE = 16
 
 
 def resolve(cell: str, root: str) -> str:
-    """The path, address or data URI that a cell means, relative paths under `root`; of several the first."""
-    return _resolve_one(cell if _is_plain(cell) else parts(cell, root)[0], root)
+    """The path, address or data URI that a cell means, relative paths under `root`; of several the first. A mark stays."""
+    cell, mark = marks.parted(cell)
+    return _resolve_one(cell if _is_plain(cell) else parts(cell, root)[0], root) + mark
 
 
 def is_several(cell: str, root: str) -> bool:
     """Whether a cell names several files."""
+    cell, _ = marks.parted(cell)
     return not _is_plain(cell) and len(parts(cell, root)) > 1
 
 
@@ -72,6 +74,7 @@ def parts(cell: str, root: str) -> list[str]:
 
 def exists(path: str) -> bool:
     """Whether there is something at that path or address, or in the data URI."""
+    path, _ = marks.parted(path)
     if _is_data(path):
         return True
     if is_address(path):
@@ -85,6 +88,9 @@ def exists(path: str) -> bool:
 def shown(cell: str) -> str:
     """A cell as a person may read it: media that stand in it are cut short."""
     limit = 60
+    name, mark = marks.parted(cell)
+    if mark.startswith(marks.NONE):
+        cell = name  # why is told beside it
     cell = cell.encode("utf-8", "backslashreplace").decode()  # halves of characters cannot be written
     if len(cell) <= 4 * limit or not (_is_data(cell.lstrip()) or _BASE64.match(cell)):
         return cell
@@ -95,6 +101,7 @@ def stamp(path: str | None) -> list[Any] | None:
     """Size and time of change (or what a store gives for it) of a file; None if it is not there, or stands in the cell."""
     if path is None or _is_data(path):
         return None
+    path, _ = marks.parted(path)
     try:
         if is_address(path):
             return addresses.stamp(path)
@@ -119,6 +126,7 @@ def source(path: str) -> str | BytesIO:
         FileNotFoundError: there is no such file.
         OSError, ValueError: it is no plain file, is empty, or is too large to be fetched.
     """
+    path, _ = marks.parted(path)
     if _is_data(path):
         data = _data(path)
         if not data:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-from mmcli.media import addresses, frames, magic, sound
+from mmcli.media import addresses, frames, magic, marks, sound
 from mmcli.media import files as media
 
 MOST_CELLS = 20
@@ -107,7 +107,7 @@ def _has_sound(path: str) -> bool:
 
 def suffix(cell: str) -> str:
     """How the name of a file ends, in small letters: of an address without its query, of an archive the inner name."""
-    name = cell.strip()
+    name = marks.parted(cell.strip())[0]
     if len(name) > _LONGEST_NAME:
         return ""
     if addresses.is_address(name):

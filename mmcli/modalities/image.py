@@ -1,17 +1,19 @@
 """Pictures: any format that Pillow reads, to normalised RGB tensors of one size.
 
-How files become pixels is `mmcli.pictures`' to know; of pictures deeper than 8 bits the levels of the column are learnt from
-the train split. JPEGs are decoded at the smallest scale that is at least twice the size wanted, unless `exact`. Resizing is
-torchvision's antialiased bicubic, on bytes.
+How files become pixels is `media.pictures`' to know, how faces are taken out of them `media.faces`'; of pictures deeper than
+8 bits the levels of the column are learnt from the train split. JPEGs are decoded at the smallest scale that is at least
+twice the size wanted, unless `exact`. Resizing is torchvision's antialiased bicubic, on bytes.
 """
 
 from __future__ import annotations
 
+import base64
 import io
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain, islice
+from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -22,8 +24,11 @@ from pydantic import Field
 from torch import Tensor
 
 from mmcli.config import Config as BaseConfig
-from mmcli.media import addresses, pictures
+from mmcli.errors import ConfigError, MissingPackageError
+from mmcli.media import addresses, faces, pictures
 from mmcli.media import files as media
+from mmcli.media.detecting import MOST_BYTES, Detector
+from mmcli.media.faces import Framing
 from mmcli.media.pixels import affine, erase, square, trivial_augment
 from mmcli.modalities import Encoded, Guess, Modality, Reject, Strength, by_files
 from mmcli.signals import Column, Signal, SignalSpec
@@ -83,6 +88,13 @@ class Config(BaseConfig):
     """Decode JPEGs in full before resizing: slower, within about one grey level of the default (--exact)."""
     max_pixels: int = Field(100_000_000, ge=1)
     """Pictures with more pixels are not decoded but rejected, and deep ones that take more bytes than so many in colour do."""
+    face_margin: float | None = Field(None, ge=0, le=1)
+    """Shares of a face's width and height that are taken besides, on each side (--face-margin). Default: 0.2 of boxes; 0 of
+    faces that are aligned."""
+    detector: str = ""
+    """Path of an ONNX file with YuNet's outputs that finds the face on each picture (--detector)."""
+    detector_score: float = Field(0.6, gt=0, lt=1)
+    """From which score on the detector sees a face (--detector-score)."""
     flip: bool = False
     """Whether augmentation may mirror a picture: wrong for writing, right for most photographs."""
 
@@ -106,6 +118,7 @@ class Image(Modality):
         std: Sequence[float],
         levels: pictures.Levels | None = None,
         shape: float = 1.0,
+        detector: bytes = b"",
     ) -> None:
         self.config = config
         self.mean = tuple(mean)
@@ -113,6 +126,8 @@ class Image(Modality):
         self.levels = dict(levels or {})
         self.shape = shape
         """Width to height of the train pictures, the median."""
+        found = Detector(detector, config.detector_score) if detector else None
+        self._framing = Framing(config.size, config.face_margin, found)
 
     @property
     def text_encoders(self) -> tuple[str, ...]:  # type: ignore[override]
@@ -138,22 +153,26 @@ class Image(Modality):
         the train split."""
         first = list(islice(cells, _FIT_DEPTHS))
         near = [cell for cell in first if not addresses.is_far(cell)] or first[:8]
-        levels, shape = pictures.learnt_levels(near, config.max_pixels), _shape(near)
+        levels, shape = pictures.learnt_levels(near, config.max_pixels), _shape(near, bool(config.detector))
+        given = config.normalize == "given"
+        mean, std = (config.mean, config.std) if given else (IMAGENET_MEAN, IMAGENET_STD)
+        own = cls(config, mean, std, levels, shape, _read_detector(config.detector) if config.detector else b"")
+        own._load_detector()
         if config.normalize != "train":
-            given = config.normalize == "given"
-            return cls(config, config.mean if given else IMAGENET_MEAN, config.std if given else IMAGENET_STD, levels, shape)
+            return own
         total, squares, count = torch.zeros(3, dtype=torch.float64), torch.zeros(3, dtype=torch.float64), 0
         for cell in islice(chain(first, cells), _FIT_SAMPLE):
             try:
-                pixels = _decode(cell, config, levels)[0].double() / 255
+                pixels = _decode(cell, config, levels, own._framing)[0].double() / 255
             except Exception:  # told where the cell is read for good
                 continue
             total += pixels.mean((1, 2))
             squares += pixels.square().mean((1, 2))
             count += 1
-        mean = total / max(count, 1)
-        std = (squares / max(count, 1) - mean.square()).clamp(min=1e-4).sqrt()
-        return cls(config, mean.tolist(), std.tolist(), levels, shape)
+        average = total / max(count, 1)
+        own.mean = tuple(average.tolist())
+        own.std = tuple((squares / max(count, 1) - average.square()).clamp(min=1e-4).sqrt().tolist())
+        return own
 
     def transform(self, cells: Sequence[str | None]) -> Encoded:
         """Values [N, 3, size, size]: float16 normalised, or uint8 with `store = "uint8"`."""
@@ -161,11 +180,12 @@ class Image(Modality):
         pixels = torch.zeros(len(cells), 3, size, size, dtype=torch.uint8)
         present = torch.zeros(len(cells), dtype=torch.bool)
         rejects, remarks = [], Counter[str]()
+        self._load_detector()
         for position, cell in enumerate(cells):
             if cell is None:
                 continue
             try:
-                pixels[position], told = _decode(cell, self.config, self.levels)
+                pixels[position], told = _decode(cell, self.config, self.levels, self._framing)
                 remarks.update(told)
                 present[position] = True
             except Exception as error:  # decoders raise whatever damaged files lead them to
@@ -191,12 +211,15 @@ class Image(Modality):
     def state(self) -> dict[str, Any]:
         levels = {kind: list(ends) for kind, ends in self.levels.items()}
         own = {"config": self.config.model_dump(), "mean": list(self.mean), "std": list(self.std), "levels": levels}
-        return {**own, "shape": self.shape}
+        found = self._framing.detector
+        detector = {"detector": base64.b64encode(found.data).decode("ascii")} if found else {}
+        return {**own, "shape": self.shape, **detector}
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Self:
         levels = {kind: (black, white) for kind, (black, white) in state.get("levels", {}).items()}
-        return cls(Config(**state["config"]), state["mean"], state["std"], levels, state.get("shape", 1.0))
+        detector = base64.b64decode(state.get("detector", ""), validate=True)
+        return cls(Config(**state["config"]), state["mean"], state["std"], levels, state.get("shape", 1.0), detector)
 
     def linear_features(self, column: Column, train: Tensor) -> Any:  # noqa: ARG002 - pixels need no fitting
         """Pixels at 16 x 16: [N, 768]."""
@@ -235,6 +258,11 @@ class Image(Modality):
         values = affine(values, _moves(len(values), values.device, self.config.flip))
         return Signal(erase(_jitter(values), 1.0 if strength == "strong" else 0.5), signal.present, signal.lengths)
 
+    def _load_detector(self) -> None:
+        """Raises ConfigError where there is a detector that cannot be run: no cell is to blame for that."""
+        if self._framing.detector is not None:
+            _load(self._framing.detector, self.config.detector)
+
     def _normalize(self, pixels: Tensor, present: Tensor) -> Tensor:
         mean, std = self._statistics(pixels.device)
         values = torch.empty(pixels.shape, dtype=torch.float16, device=pixels.device)
@@ -254,25 +282,51 @@ def decode(path: str, config: Config) -> Tensor:
     Raises:
         OSError, ValueError, SyntaxError: it cannot be read, or has more than `max_pixels`.
     """
-    return _decode(path, config, {})[0]
+    return _decode(path, config, {}, Framing(config.size, config.face_margin))[0]
 
 
-def _shape(paths: Sequence[str]) -> float:
+def _shape(paths: Sequence[str], detected: bool) -> float:
     """Width to height, the median of those that can be opened; 1 where none can."""
     found = []
     for path in paths:
         try:
             with pictures.opened(media.source(path)) as image:
-                found.append(image.width / max(image.height, 1))
+                found.append(faces.shape(path, image.width, image.height, detected))
         except Exception:  # decoders raise whatever damaged files lead them to; it is told where the cell is read for good
             continue
     return round(float(np.median(found)), 3) if found else 1.0
 
 
-def _decode(path: str, config: Config, levels: pictures.Levels) -> tuple[Tensor, tuple[str, ...]]:
-    picture = pictures.read(path, 0 if config.exact else 2 * config.size, config.max_pixels, levels)
+def _decode(path: str, config: Config, levels: pictures.Levels, framing: Framing) -> tuple[Tensor, tuple[str, ...]]:
+    picture = faces.read(path, 0 if config.exact else 2 * config.size, config.max_pixels, levels, framing)
     pixels_BCHW = torch.from_numpy(picture.pixels).permute(2, 0, 1)[None]
     return square(pixels_BCHW, config.size, config.fit, fill=255)[0], picture.told
+
+
+def check_detector(file: str) -> None:
+    """Raises ConfigError where a file cannot find faces."""
+    _load(Detector(_read_detector(file)), file)
+
+
+def _load(detector: Detector, file: str) -> None:
+    try:
+        detector.load()
+    except ImportError:
+        raise MissingPackageError(
+            "a detector of faces needs the package onnxruntime, which is not installed",
+            "Where mmcli was installed from: pip install '.[export]'",
+        ) from None
+    except ValueError as error:
+        raise ConfigError(f"--detector {file}: {error}", "Give YuNet's, e.g. face_detection_yunet_2023mar.onnx.") from None
+
+
+def _read_detector(file: str) -> bytes:
+    path = Path(file)
+    if not path.is_file():
+        raise ConfigError(f"--detector {path}: there is no such file", "Give an ONNX file with YuNet's outputs.")
+    if not 0 < path.stat().st_size <= MOST_BYTES:
+        raise ConfigError(f"--detector {path} has {path.stat().st_size:,} bytes: expected up to {MOST_BYTES:,}, and some")
+    return path.read_bytes()
 
 
 def _moves(rows: int, device: torch.device, flip: bool) -> Tensor:

@@ -48,7 +48,9 @@ def embedded(
     require_vectors(loaded)
     require_columns(loaded, columns)
     parts = list[pd.DataFrame]()
-    for read in loaded.read_chunks(_some(chunks, columns or loaded.columns, parts), media_root, allow_missing):
+    for read in loaded.read_chunks(
+        _some(chunks, loaded.with_faces(columns or loaded.columns), parts), media_root, allow_missing
+    ):
         vectors = vectors_of(loaded.task.outputs.plain(loaded.outputs(read.columns)))
         yield Embedding(parts.pop(), vectors.cpu(), read.here, read.rejects, read.remarks)
 

@@ -175,7 +175,7 @@ def write(draft: Draft, rows: pd.DataFrame, vectors: Tensor, seed: int, indexed:
 
 def id_column(loaded: Model, columns: Sequence[str], told: str | None) -> str | None:
     """The column whose cells name rows: the one told, that of the preprocessed table, one called `id`, or the only one whose
-    cells are files; none where rows are named by their number."""
+    cells are files, each of one row; none where rows are named by their number."""
     own_target = set(loaded.dataset.schema["targets"])
     known = [told, loaded.dataset.schema["roles"]["id"], ID if ID not in own_target else None]
     found: str | None = next((name for name in known if name is not None and name in columns), None)
@@ -187,7 +187,7 @@ def id_column(loaded: Model, columns: Sequence[str], told: str | None) -> str | 
         for name, own_kind in item.members.items()
         if own_kind.reads_files and name in columns
     ]
-    return files[0] if len(files) == 1 else None
+    return files[0] if len(files) == 1 and files[0] not in loaded.faces else None  # of one picture, faces are several rows
 
 
 def name_column(loaded: Model, columns: Sequence[str], told: str | None) -> str | None:

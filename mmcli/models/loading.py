@@ -19,6 +19,7 @@ from mmcli.errors import ArtifactError
 from mmcli.models.networks import ColumnModel, FusedModel
 from mmcli.models.recipe import Recipe, build_answer, build_encoder
 from mmcli.options import made
+from mmcli.pretrained import licences
 
 WEIGHTS = "weights.safetensors"
 EMBEDDINGS = "embeddings.safetensors"
@@ -179,6 +180,12 @@ def encoders_of(fused: Artifact) -> dict[str, Artifact]:
         )
         for name, own in fused.config["encoders"].items()
     }
+
+
+def weights_of_others(best: Artifact, dataset: Dataset) -> list[dict[str, str]]:
+    """Name and licence of what others have trained, each once: of what finds faces, and of encoders."""
+    told = [entry for own in (dataset.artifact, *encoders_of(best).values()) for entry in own.metrics.get(licences.OTHERS, [])]
+    return [dict(own) for own in dict.fromkeys(tuple(entry.items()) for entry in told)]
 
 
 def inputs_of(fused: Artifact) -> list[str]:

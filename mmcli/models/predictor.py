@@ -93,6 +93,8 @@ class Model:
         way = artifact.config.get("way", runners.TORCH)
         self._runner = None if way == runners.TORCH else _runner(artifact, way, self.network, compute)
         self.inputs = {name: dataset.input(name) for name in self.network.inputs}
+        self.faces = {name: told for name, told in dataset.faces.items() if name in self.columns}
+        """Column of pictures -> the columns that tell where its faces are."""
         self.na = frozenset(dataset.schema["na"])
         """Cells that mean missing, as the user told preprocess."""
 
@@ -100,6 +102,11 @@ class Model:
     def columns(self) -> list[str]:
         """The columns of a table that the model looks at."""
         return [column for found in self.inputs.values() for column in found.members]
+
+    def with_faces(self, columns: Sequence[str]) -> list[str]:
+        """The columns of a table, and those that tell where the faces on them are."""
+        told = [own for name, found in self.faces.items() if name in columns for own in found.columns]
+        return [*dict.fromkeys([*columns, *told])]
 
     def absent_columns(self, columns: Sequence[str]) -> list[str]:
         """Those that a table with these columns lacks: they count as absent in every row."""
@@ -117,6 +124,13 @@ class Model:
             raise DataError(none, f"Its columns: {', '.join(columns)}.")
         if missing:
             warn(f"{table} lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}: absent in every row")
+        for name, told in self.faces.items():
+            gone = [own for own in told.columns if own not in columns]
+            if gone and name not in missing:
+                warn(
+                    f"{table} lacks {', '.join(map(repr, gone))}, by which faces on {name!r} are found; its cells may tell "
+                    "them: picture.jpg#xywh=left,top,width,height"
+                )
         return missing
 
     @property
@@ -284,6 +298,9 @@ class Model:
             stored = {}
             for column, modality in found.members.items():
                 cells, named = _told_missing(_text_cells(chunk, column), self.na)
+                if column in self.faces:
+                    told = self.faces[column]
+                    cells = told.over(cells, [_told_missing(_text_cells(chunk, own), self.na)[0] for own in told.columns])
                 paths = resolved(cells, media_root, modality)
                 encoded = modality.transform(paths)
                 stored[column] = encoded.column

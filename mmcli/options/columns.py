@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from mmcli import registry
 from mmcli.errors import ConfigError
 from mmcli.media import addresses
+from mmcli.options import faces
 from mmcli.options.flags import Flag, one_of
 from mmcli.tables.finding import require_file
 
@@ -40,7 +41,7 @@ TASK_FLAGS = {
     "scale": "--target-transform",
 }
 """Option of a task -> the flag that says it."""
-COLUMNS, READING = "Columns", "Reading the table"
+COLUMNS, READING, FACES = "Columns", "Reading the table", "Faces on pictures"
 
 MediaRoot = Annotated[
     str | None,
@@ -118,6 +119,10 @@ def _class_weight(text: str) -> str:
 
 def _scale(text: str) -> str:
     return SCALES[one_of("--target-transform", "way", text, tuple(SCALES), {"log1p": "log", "linear": "none", "off": "none"})]
+
+
+def _face_missing(text: str) -> str:
+    return one_of("--face-missing", "way", text, faces.MISSING)
 
 
 def _types(texts: list[str]) -> dict[str, str]:
@@ -366,6 +371,37 @@ class Roles:
     ] = None
     id: Annotated[
         str | None, Flag("--id", "The column that names a row.", metavar="COL", panel=COLUMNS, complete="columns")
+    ] = None
+    face_boxes: Annotated[
+        tuple[str, ...],
+        Flag(
+            faces.BOXES,
+            "The column that holds the box of the face on each picture, [x, y, w, h] in pixels, or x,y,w,h: a column for each. "
+            "Repeat for each column of pictures.",
+            metavar="[IMAGE=]COL",
+            panel=FACES,
+        ),
+    ] = ()
+    face_landmarks: Annotated[
+        tuple[str, ...],
+        Flag(
+            faces.LANDMARKS,
+            "The column that holds where the eyes are, [[x, y], [x, y]], or eyes, nose and corners of the mouth: faces are "
+            "aligned by them. Repeat.",
+            metavar="[IMAGE=]COL",
+            panel=FACES,
+        ),
+    ] = ()
+    face_missing: Annotated[
+        str | None,
+        Flag(
+            "--face-missing",
+            "Where these tell nothing of a picture: reject, whole (take it all) or detect (by the detector). Default: reject.",
+            metavar="WAY",
+            panel=FACES,
+            parse=_face_missing,
+            complete=faces.MISSING,
+        ),
     ] = None
     media_root: MediaRoot = None
     na: Annotated[

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from mmcli import registry
 from mmcli.artifacts import layout
 from mmcli.errors import ArtifactError, ConfigError, MmcliError, combine, unknown
+from mmcli.options import faces
 from mmcli.tables.finding import STDIN
 
 if TYPE_CHECKING:
@@ -93,6 +94,11 @@ def wrong_names(table: Table, roles: Roles, time: str | None = None) -> list[Mmc
                 table.require(name, flag)
             except MmcliError as error:
                 errors.append(error)
+    try:
+        own = faces.named(roles.face_boxes, roles.face_landmarks, roles.face_missing or faces.MISSING[0], table.columns)
+        errors += faces.wrong(own, roles.target, roles.inputs)
+    except ConfigError as error:
+        errors.append(error)
     for column, kind in roles.types.items():
         errors += _wrong_part("modalities", kind, f"--type {column}={kind}:")
     if roles.task:

@@ -9,7 +9,8 @@ from typing import Annotated, Any
 
 from mmcli import registry
 from mmcli.errors import ConfigError
-from mmcli.options.columns import COLUMNS, Delimiter, Encoding, Roles
+from mmcli.options.columns import COLUMNS, FACES, Delimiter, Encoding, Roles
+from mmcli.options.faces import detectors
 from mmcli.options.flags import Flag, Group
 
 IMAGES, TEXT, SOUND, QUALITY = "Images", "Text", "Sound and clips", "Unreadable cells and speed"
@@ -32,6 +33,21 @@ class OfModalities:
     exact: Annotated[bool, Flag("--exact", "Decode JPEGs in full before resizing: slower.", panel=IMAGES)] = False
     max_pixels: Annotated[
         int | None, Flag("--max-pixels", "Pictures with more pixels are rejected. Default: 100000000.", panel=IMAGES)
+    ] = None
+    face_margin: Annotated[
+        float | None,
+        Flag(
+            "--face-margin",
+            "Shares of a face's width and height that are taken besides, on each side. Default: 0.2 of boxes, 0 of aligned "
+            "faces.",
+            min=0,
+            max=1,
+            panel=FACES,
+        ),
+    ] = None
+    detector_score: Annotated[
+        float | None,
+        Flag("--detector-score", "From which score on the detector sees a face. Default: 0.6.", min=0, max=1, panel=FACES),
     ] = None
     vocab_size: Annotated[int | None, Flag("--vocab-size", "Most tokens to learn. Default: 8000.", panel=TEXT)] = None
     max_tokens: Annotated[int | None, Flag("--max-tokens", "Tokens kept of a cell. Default: 256.", panel=TEXT)] = None
@@ -59,6 +75,8 @@ class OfModalities:
                 "store": self.store,
                 "exact": self.exact or None,
                 "max_pixels": self.max_pixels,
+                "face_margin": self.face_margin,
+                "detector_score": self.detector_score,
             },
             "text": {
                 "vocab_size": self.vocab_size,
@@ -118,6 +136,19 @@ class Options:
         default_factory=dict
     )
     """Options given by flags, by modality: they win over the config file."""
+    detectors: Annotated[
+        Mapping[str, str],
+        Flag(
+            "--detector",
+            "An ONNX file with YuNet's outputs that finds the largest face on each picture; the face is aligned. Repeat for "
+            "files of their own for columns.",
+            metavar="[IMAGE=]FILE",
+            panel=FACES,
+            many=True,
+            parse=detectors,
+        ),
+    ] = field(default_factory=dict)
+    """Column of pictures (empty: all) -> the file that finds faces on it."""
     max_bad: Annotated[
         float,
         Flag(

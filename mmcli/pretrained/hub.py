@@ -17,7 +17,9 @@ from mmcli.errors import ConfigError, MissingPackageError
 PICKLES = frozenset([".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"])
 CONNECT_S = 1.5
 """How long the hub may take to answer at all."""
-FILES = ("*.safetensors", "*.json", "*.txt", "*.model")
+CARD = "README.md"
+"""Where a repository tells its licence."""
+FILES = ("*.safetensors", "*.json", "*.txt", "*.model", CARD, "LICENSE*")
 """What is fetched of a repository."""
 
 
@@ -90,6 +92,19 @@ def fetch(name: str, patterns: tuple[str, ...] = FILES) -> Path:
         f"{name} is not on this machine and cannot be downloaded from {endpoint}: {reason}",
         f"On a machine with a network: hf download {name} --local-dir DIR; copy DIR here and name it instead of {name}.",
     )
+
+
+def cached(name: str) -> Path | None:
+    """The folder of a repository in the hub's cache; None where it is not there."""
+    try:
+        import huggingface_hub
+        import huggingface_hub.errors as errors
+    except ImportError:
+        return None
+    try:
+        return Path(huggingface_hub.snapshot_download(name, local_files_only=True))
+    except (errors.LocalEntryNotFoundError, errors.HFValidationError, OSError):
+        return None
 
 
 def _unreachable(endpoint: str) -> str:

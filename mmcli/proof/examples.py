@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import mimetypes
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ def raw_cells(
     """Column -> row (from 0) -> cell, from the table that was preprocessed, and all its columns; None and the reason where it
     cannot be read any more."""
     try:
-        table = open_table(Path(str(dataset.artifact.config["table"])))
+        table = replace(open_table(Path(str(dataset.artifact.config["table"]))), faces=dataset.faces)
         wanted, kept = set(rows), [name for name in columns if name in table.columns]
         found: dict[str, dict[int, str | None]] = {name: {} for name in kept}
         for chunk in table.chunks(columns=kept) if kept else ():

@@ -99,6 +99,7 @@ def page(
         "advice": advice.advice(summary, classes, rows, rejects, bool(optimizing), best.root, task.gives_embeddings),
         "left_out": [f"{ability} ({why})" for ability, why in summary["left_out"].items()],
         "made": provenance.of(made_from, *made_by),
+        "others": [f"{own['name']}, licence: {own['licence']}" for own in loading.weights_of_others(best, dataset)],
         "target": dataset.target,
         "task": task.summary(),
     }

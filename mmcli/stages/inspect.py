@@ -52,6 +52,7 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
     table = replace(open_table(path, options.encoding, options.delimiter), na=missing.spellings(roles.na))
     say_of_table(table, context)
     found = schema.infer(table, roles)
+    table = replace(table, faces=found.faces)
     context.settings.refuse_unused("modalities", [column.modality for column in found.columns], "inspect")
     tallies, cells, given, survey, told = _count(table, found, roles.keep_na)
     rows, splits = survey.rows, Counter(given)

@@ -26,6 +26,8 @@ from mmcli.data.sharding import Sharded
 from mmcli.errors import ArtifactError, ConfigError, DataError
 from mmcli.modalities import Modality
 from mmcli.options.preprocess import Options
+from mmcli.pretrained import licences
+from mmcli.pretrained.licences import Origin
 from mmcli.stages import Context, Outcome
 from mmcli.tables.splitting import SPLITS, TRAIN, UNLABELLED
 
@@ -124,6 +126,17 @@ def _write(plan: Plan, options: Options, context: Context, draft: Draft) -> None
     draft.write_json(TASK, {"task": plan.task_name, "state": plan.task.state()})
     draft.parts.update(parts_of({"inputs": found.inputs, "shares": found.shares}))
     draft.metrics.update(plan.counts, rejects=len(made.rejects))
+    _say_detectors(plan, context, draft)
+
+
+def _say_detectors(plan: Plan, context: Context, draft: Draft) -> None:
+    """Whose the files are that find faces, and under which licence."""
+    files = dict.fromkeys(own.detector for own in plan.modalities.values() if getattr(own, "detector", ""))
+    found = [Origin(Path(file).name, licences.licence(Path(file))) for file in files]
+    for own in found:
+        context.console.note(f"weights of others: {own.name}, which finds faces, licence: {own.licence}")
+    if found:
+        draft.metrics[licences.OTHERS] = [own.as_dict() for own in found]
 
 
 def _check_names(plan: Plan, draft: Draft) -> None:

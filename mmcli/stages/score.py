@@ -21,7 +21,7 @@ from mmcli.proof.examples import raw_cells
 from mmcli.reporting.metrics import Interval, shown
 from mmcli.stages import Context, Outcome, say_of_table
 from mmcli.tables.names import tidy
-from mmcli.tables.reading import open_table
+from mmcli.tables.reading import marked, open_table
 from mmcli.tables.source import called
 from mmcli.tables.weights import weights
 from mmcli.tasks import Cells, Task
@@ -53,7 +53,8 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
     frames, outputs, rejects = [], [], []
     weight = _weight(loaded, table.columns, path, context)
     keep = list(dict.fromkeys([*names, *options.slices, *([weight] if weight else [])]))
-    parts = table.chunks(columns=list(dict.fromkeys([*(c for c in loaded.columns if c in table.columns), *keep])))
+    seen = [name for name in loaded.with_faces(loaded.columns) if name in table.columns]
+    parts = table.chunks(columns=list(dict.fromkeys([*seen, *keep])))
     for prediction in loaded.predict_chunks(parts, options.media_root or str(path.parent), allow_missing=options.allow_missing):
         frames.append(prediction.rows)
         outputs.append(prediction.outputs)
@@ -106,7 +107,8 @@ def _say_seen(loaded: Model, rows: pd.DataFrame, root: str, context: Context) ->
         return tuple(media.resolve(cell, where) if cell and name in files else cell for name, cell in said.items())
 
     known = {key({name: cells[name].get(row) for name in columns}, old) for row in taught}
-    seen = [row for row, values in enumerate(rows[columns].to_dict("records"), 1) if key(values, root) in known]
+    new = marked(rows, loaded.faces)
+    seen = [row for row, values in enumerate(new[columns].to_dict("records"), 1) if key(values, root) in known]
     if seen:
         context.console.warn(
             f"{len(seen):,} of {len(rows):,} rows have the inputs of rows that the model was made from (the first: row "

@@ -10,8 +10,8 @@ from __future__ import annotations
 import json
 import shlex
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -22,6 +22,7 @@ import pandas as pd
 import pyarrow as pa
 
 from mmcli.errors import DataError, did_you_mean
+from mmcli.media.boxes import Told
 from mmcli.tables import delimited, objects, workbook
 from mmcli.tables.cells import as_text
 from mmcli.tables.columnar import NAMELESS, Columnar
@@ -72,6 +73,8 @@ class Table:
     """What was guessed."""
     na: frozenset[str] = frozenset()
     """Cells that the user says mean missing; a chunk's `attrs["na"]` counts them by (column, cell)."""
+    faces: Mapping[str, Told] = field(default_factory=dict)
+    """Column -> other columns, by which chunks mark its cells."""
 
     @property
     def described(self) -> str:
@@ -129,9 +132,13 @@ class Table:
             DataError: naming the row and line of what cannot be read.
         """
         wanted = self.columns if columns is None else columns
-        records, start = self._cells(wanted), 0
+        told = [name for own, found in self.faces.items() if own in wanted for name in found.columns]
+        besides = [name for name in told if name not in wanted and name in self.columns]
+        names = [*wanted, *dict.fromkeys(besides)]
+        records, start = self._cells(names), 0
         while block := list(islice(records, rows)):
-            yield self._chunk(block, wanted, start)
+            chunk = marked(self._chunk(block, names, start), self.faces)
+            yield chunk[wanted] if besides else chunk
             start += len(block)
 
     def _chunk(self, block: list[list[str | None]], columns: list[str], start: int) -> pd.DataFrame:
@@ -154,7 +161,7 @@ class Table:
             size += sum(len(cell) for cell in record if cell is not None)
             if size > _HEAD_CHARS:
                 break
-        return self._chunk(block, self.columns, 0)
+        return marked(self._chunk(block, self.columns, 0), self.faces)
 
     def parts(self, rows: int = CHUNK_ROWS) -> Iterator[Rows]:
         """Consecutive parts of the table, as text and as it has them itself.
@@ -188,6 +195,16 @@ class Table:
             return
         for values in self.reader.records():
             yield [as_text(values[place]) for place in places]
+
+
+def marked(chunk: pd.DataFrame, faces: Mapping[str, Told]) -> pd.DataFrame:
+    """Cells as text, those of pictures with marks by what other columns tell of their faces."""
+    made = {}
+    for name, told in faces.items():
+        if name in chunk:
+            cells = [chunk[own].tolist() if own in chunk else [None] * len(chunk) for own in told.columns]
+            made[name] = pd.Series(told.over(chunk[name].tolist(), cells), index=chunk.index, dtype=object)
+    return chunk.assign(**made) if made else chunk
 
 
 def open_table(path: Path, encoding: str | None = None, delimiter: str | None = None) -> Table:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -39,15 +42,24 @@ _HF = {
 """Networks of transformers, as their config.json would define them."""
 
 
+@functools.cache
+def _onnx_file() -> Path:
+    from tests.encoders import faces
+
+    return faces.write(Path(tempfile.mkdtemp()) / "faces.onnx", side="side")
+
+
 def small(name: str, kind: str) -> dict[str, Any]:
     """Options that make an encoder of that kind of signal small."""
     if name == "hf":
         return {"model": "made-here", "weights": "none", "definition": {**_SHAPE, **_HF.get(kind, {})}}
+    if name == "onnx":
+        return {"model": str(_onnx_file())}
     return SMALL.get(name, {})
 
 
-for _name, _package in (("timm", "timm"), ("hf", "transformers")):
-    if importlib.util.find_spec(_package) is None:
+for _name, _packages in (("timm", ["timm"]), ("hf", ["transformers"]), ("onnx", ["onnx", "onnxruntime"])):
+    if any(importlib.util.find_spec(package) is None for package in _packages):
         NAMES.remove(_name)
 
 VARIANTS: dict[str, list[dict[str, Any]]] = {

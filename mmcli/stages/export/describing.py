@@ -9,10 +9,11 @@ from typing import Any
 
 from mmcli import __version__, registry
 from mmcli.data.dataset import Dataset
-from mmcli.models import graphs, writers
+from mmcli.models import graphs, loading, writers
 from mmcli.models.networks import FusedModel
 from mmcli.models.predictor import Model
 from mmcli.models.recipe import Recipe
+from mmcli.reporting.markdown import escaped
 from mmcli.signals import Signal
 
 FILES = {"onnx": "model.onnx", "onnx-int8": "model.onnx", "torch-export": "model.pt2", "safetensors": "model.safetensors"}
@@ -25,6 +26,8 @@ def description(form: str, loaded: Model, dataset: Dataset, signals: Mapping[str
     inputs = {}
     for name, found in loaded.inputs.items():
         members = {column: {"modality": kind(own), "state": own.state()} for column, own in found.members.items()}
+        for column in set(members) & set(loaded.faces):
+            members[column]["faces"] = loaded.faces[column].as_dict()
         inputs[name] = {"kind": found.spec.kind, "columns": members}
     encoders = {}
     for name, choice in recipe.encoders.items():
@@ -46,6 +49,7 @@ def description(form: str, loaded: Model, dataset: Dataset, signals: Mapping[str
         "encoders": encoders,
         "network": recipe.as_dict(),
         "conformal": loaded.conformal,
+        "weights_of_others": loading.weights_of_others(loaded.artifact, dataset),
         "largest_difference_from_pytorch": error,
     }
 
@@ -127,6 +131,9 @@ def about(form: str, found: Mapping[str, Any], needs: Sequence[str]) -> str:
             "  `task.threshold` on, which val settled, one is taken for the other. Who is known is no part of the model:",
             "  galleries come beside it.",
         ]
+    if found["weights_of_others"]:
+        lines += ["", "It holds weights of others, whose licences go with them:", ""]
+        lines += [f"- {escaped(own['name'])}, licence: {escaped(own['licence'])}" for own in found["weights_of_others"]]
     if form == "torch-export":
         lines += [
             "",

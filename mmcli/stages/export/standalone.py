@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
@@ -13,8 +14,8 @@ from mmcli.models.predictor import Model
 from mmcli.stages.export.describing import SCRIPT, as_json, kind
 from mmcli.tables.dates import FREE
 
-TOKENIZERS = "tokenizers"
-FOLDERS = (bundling.PACKAGE, TOKENIZERS)
+TOKENIZERS, DETECTORS = "tokenizers", "detectors"
+FOLDERS = (bundling.PACKAGE, TOKENIZERS, DETECTORS)
 _SCRIPT = '''"""Predicts a table: python run.py TABLE.csv -o predictions.csv (--help for more); needs {needs}."""
 
 import sys
@@ -43,7 +44,8 @@ def why_not(loaded: Model) -> str:
 
 
 def take_out(description: dict[str, Any], loaded: Model, folder: Path) -> None:
-    """Moves tokenizers out of the description into files of their own, and writes how the ids of a bag are spelt."""
+    """Moves tokenizers and detectors out of the description into files, and writes how the ids of a bag are spelt."""
+    _take_out_detectors(description, folder)
     (folder / TOKENIZERS).mkdir()
     count = 0
     for found in description["inputs"].values():
@@ -62,6 +64,18 @@ def take_out(description: dict[str, Any], loaded: Model, folder: Path) -> None:
             own["ngrams"] = {**own["ngrams"], "pieces": name}
     if not count:
         (folder / TOKENIZERS).rmdir()
+
+
+def _take_out_detectors(description: dict[str, Any], folder: Path) -> None:
+    files = dict[str, str]()
+    for found in description["inputs"].values():
+        for own in found["columns"].values():
+            data = own["state"].get("detector") if own["modality"] == "image" else None
+            if data:
+                (folder / DETECTORS).mkdir(exist_ok=True)
+                name = files.setdefault(data, f"{DETECTORS}/{len(files) + 1}.onnx")
+                (folder / name).write_bytes(base64.b64decode(data))
+                own["state"] = {**own["state"], "detector": name}
 
 
 def write_script(description: Mapping[str, Any], folder: Path) -> list[str]:

@@ -27,6 +27,7 @@ from mmcli.layers.blocks import bounded_tokens
 from mmcli.models import loading
 from mmcli.models.networks import ColumnModel, SharedModel
 from mmcli.models.towers import TowerModel
+from mmcli.pretrained import licences
 from mmcli.reporting.metrics import shown
 from mmcli.signals import Features
 from mmcli.stages.train_encoder.candidates import Bench, Candidate, short_name
@@ -140,6 +141,10 @@ def _train(candidate: Candidate, bench: Bench, draft: Draft) -> None:
     draft.volatile.update({LOG, BATCH_SIZE, CHOICE})
     draft.measured.add("compute")
     _settle(network, job)
+    origin = encoder.origin()
+    if origin is not None:
+        draft.metrics[licences.OTHERS] = [origin.as_dict()]
+        bench.context.console.note(f"{candidate.name}: weights of others, {origin.name}, licence: {origin.licence}")
     task = dataset.task
     outputs = {reader: _outputs(job, reader, dataset) for reader in dataset.readers(column)}
     alone = {reader: _scores(own, dataset) for reader, own in outputs.items()}

@@ -77,7 +77,9 @@ def ensure(dataset: Dataset, columns: Sequence[str], console: Console) -> Artifa
 def models(artifact: Artifact, dataset: Dataset) -> dict[str, Solved]:
     """The baselines that may be members of a fused model, by what a recipe calls them: linear, and trees."""
     found = {}
-    for method, choices in artifact.config["solved"].items():
+    with artifact.understood("solved"):
+        named_choices = dict(artifact.config["solved"])
+    for method, choices in named_choices.items():
         named = tensors.of(artifact, file_of(method))
         with artifact.understood(file_of(method)):
             found[method] = Solved.load(choices, named, dataset)

@@ -59,8 +59,15 @@ class _Choice(_Shape):
     owner: str = ""
     architecture: str
     encoder: dict[str, Any]
-    head: _Part
+    head: _Part | None = None
+    solved: bool = False
     fold: int = Field(1, ge=1, le=999)
+
+    @model_validator(mode="after")
+    def _a_head_unless_solved(self) -> Self:
+        if (self.head is None) != self.solved:
+            raise ValueError("head: one of those that are not solved, and of no other")
+        return self
 
 
 class _Member(_Shape):
@@ -161,6 +168,7 @@ class _OfFusion(_Shape):
     encoders: dict[str, _Choice] = Field(min_length=1)
     head: _Part
     trained_encoders: bool
+    solved: dict[str, dict[str, _Choice]] = {}
     training: _Training
     seeds: list[int] = Field(min_length=1)
 

@@ -36,11 +36,15 @@ class Config(BaseConfig):
     dim: int = Field(64, ge=1)
     """Width of the embeddings; where it is not given and the target has more classes or labels, as many as these, up to 256."""
     buckets: int = Field(131072, ge=16, le=2**23)
-    """Rows of the embedding table; different n-grams may share one."""
+    """Where n-grams fall; different ones may share a bucket."""
+    rows: int = Field(0, ge=0)
+    """Rows of the embedding table beside the first, each for a bucket that is kept; others weigh nothing. 0: one a bucket."""
     char_ngrams: int = Field(4, ge=0, le=12)
     """Longest run of characters counted; 0 leaves characters out."""
     word_ngrams: int = Field(2, ge=0, le=6)
     """Longest run of words counted; 0 leaves words out."""
+    word_share: float = Field(0.7, gt=0)
+    """Length of a row's words, where that of its runs of characters is one."""
     ngram_dropout: float = Field(0.3, ge=0, lt=1)
     """Share of n-grams hidden while training."""
     dropout: float = Field(0.2, ge=0, lt=1)
@@ -58,10 +62,13 @@ class Bag(Encoder):
         self.config = config
         self.pieces = spec.pieces
         # Small, so that an n-gram seen once says what was learnt of it and not what it was born with.
-        self.table = nn.Parameter(torch.randn(config.buckets, config.dim) * 0.01)
+        rows = _rows(config)
+        self.table = nn.Parameter(torch.randn(rows, config.dim) * 0.01)
         self.dropout = nn.Dropout(config.dropout)
         self.idf: Tensor
-        self.register_buffer("idf", torch.ones(config.buckets))
+        self.register_buffer("idf", torch.ones(rows))
+        self.place: Tensor | None
+        self.register_buffer("place", torch.zeros(config.buckets, dtype=torch.int32) if config.rows else None)
 
     @classmethod
     def suited(cls, config: Config, width: int) -> Config:
@@ -69,7 +76,7 @@ class Bag(Encoder):
 
     @staticmethod
     def parameter_formula(config: Config, spec: SignalSpec) -> int:  # noqa: ARG004 - whatever the vocabulary
-        return (config.buckets + 1) * config.dim
+        return (_rows(config) + 1) * config.dim
 
     def prepare(self, column: Source) -> Column:
         """From token ids to n-gram buckets and their counts, int32, ragged: the text is spelt out, its n-grams hashed."""
@@ -85,19 +92,32 @@ class Bag(Encoder):
     def fit(self, column: Source) -> None:
         """Inverse document frequencies of the train rows; zero for what none of them has."""
         assert isinstance(column, Column)
-        buckets = self.config.buckets
-        frequency = torch.bincount(column.values.long().cpu() % buckets, minlength=buckets)
-        self.idf.copy_(rarity(frequency, len(column)))
+        counted = self._places(column.values.long().cpu() % self.config.buckets)
+        self.idf.copy_(rarity(torch.bincount(counted, minlength=len(self.idf)), len(column)))
+        if self.place is not None:
+            self.idf[0] = 0.0
+
+    def keep(self, buckets: Tensor) -> None:
+        """Gives these buckets, `config.rows` of them at most, the rows of the table from the second on; the first is everyone
+        else's, and weighs nothing."""
+        assert self.place is not None
+        self.place.zero_()
+        self.place[buckets] = torch.arange(1, len(buckets) + 1, dtype=torch.int32, device=self.place.device)
+
+    def _places(self, buckets: Tensor) -> Tensor:
+        """The rows of the table that these buckets have."""
+        return buckets if self.place is None else self.place.to(buckets.device)[buckets].long()
 
     def encode(self, signal: Signal) -> tuple[Tensor, Tensor, Tensor]:
         counted, mask = signal.values.long(), signal.mask()
         buckets = counted % self.config.buckets
         times = torch.div(counted, self.config.buckets, rounding_mode="floor") + 1
-        weights = self.idf[buckets] * (1 + times.float().log()) * mask
+        places = self._places(buckets)
+        weights = self.idf[places] * (1 + times.float().log()) * mask
         if self.training and self.config.ngram_dropout:
             weights = weights * (torch.rand_like(weights) >= self.config.ngram_dropout)
-        weights = of_two_kinds(weights, buckets >= self.config.buckets // 2)
-        pooled = self.dropout(F.embedding_bag(buckets, self.table, per_sample_weights=weights, mode="sum"))
+        weights = of_two_kinds(weights, buckets >= self.config.buckets // 2, self.config.word_share)
+        pooled = self.dropout(F.embedding_bag(places, self.table, per_sample_weights=weights, mode="sum"))
         return pooled, pooled[:, None], torch.ones(pooled.shape[0], 1, dtype=torch.bool, device=pooled.device)
 
     def sparse(self, column: Source) -> Any:
@@ -108,8 +128,14 @@ class Bag(Encoder):
         assert column.offsets is not None
         counted, offsets, size = column.values.cpu().numpy(), column.offsets.cpu().numpy(), self.config.buckets
         buckets, rows = counted % size, np.repeat(np.arange(len(column)), np.diff(offsets))
-        values = self.idf.cpu().numpy()[buckets] * (1 + np.log(counted // size + 1)).astype(np.float32)
-        values = by_kind(values, buckets, rows, size)
-        made = csr_matrix((values, buckets, offsets), shape=(len(column), size))
+        places = self._places(torch.from_numpy(buckets)).numpy()
+        values = self.idf.cpu().numpy()[places] * (1 + np.log(counted // size + 1)).astype(np.float32)
+        values = by_kind(values, buckets, rows, size, self.config.word_share)
+        made = csr_matrix((values, places, offsets), shape=(len(column), len(self.idf)))
         made.eliminate_zeros()
         return made
+
+
+def _rows(config: Config) -> int:
+    """How many rows the table has: one for all that have none of their own is the first of those that are asked for."""
+    return config.rows + 1 if config.rows else config.buckets

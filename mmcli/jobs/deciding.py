@@ -1,19 +1,21 @@
-"""The sub-models' own decisions, weighed on val, as a member beside F: where F has learnt too little, or the wrong thing, from
-few rows, what its columns say by themselves still counts.
+"""What decides without F, weighed on val, as members beside it: the sub-models' own decisions, and the plain model. Where F
+has learnt too little, or the wrong thing, from few rows, what its columns say by themselves still counts, and so does what a
+linear model says.
 
-Its weights, and how much it counts, are chosen on val alone, and it is taken in only where rows that did not choose show that
-it pays: val is parted, and each part judged by what the others chose.
+A member's weights, and how much it counts, are chosen on val alone, and it is taken in only where rows that did not choose
+show that it pays: val is parted, and each part judged by what the others chose.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from mmcli.models.calibration import temperature
 from mmcli.models.networks import FusionHead
 from mmcli.signals import Features, FeatureTable
 from mmcli.tasks import Task
@@ -47,16 +49,46 @@ def weigh(
     """Sets the weights of `member`, a fusion of decisions, on the rows `val`, and says how much it is to count beside what F
     answers to all rows, `fused` [N, ...]; None where that is nothing."""
     width = task.decision.width
-    if len(val) < LEAST_ROWS:
-        return None
     rows = {name: own.gather(val).float() for name, own in features.items()}
     other, right = fused[val][:, :width].float(), targets[val]
-    parts = torch.randperm(len(val), generator=torch.Generator().manual_seed(seed)).chunk(PARTS)
+
+    def fit(kept: Tensor) -> float:
+        return _fit(member, _of(rows, kept), other[kept], right[kept], task)
+
+    return _weighed(fit, lambda part: _said(member, _of(rows, part), width), other, right, task, seed)
+
+
+def weigh_known(
+    member: FusionHead, features: Mapping[str, FeatureTable], fused: Any, val: Tensor, targets: Tensor, task: Task, seed: int
+) -> Beside | None:
+    """The same of a member that has been solved on train, whose temperature alone is set."""
+    width, free = task.decision.width, task.decision.link != "identity"
+    member.eval()
+    member.temperature.fill_(1.0)
+    own = _said(member, {name: found.gather(val).float() for name, found in features.items()}, width)
+    other, right = fused[val][:, :width].float(), targets[val]
+    decide = task.decision_head()
+
+    def fit(kept: Tensor) -> float:
+        warm, cool = (temperature(decide(said[kept]), right[kept], task) if free else 1.0 for said in (own, other))
+        member.temperature.fill_(warm)
+        return cool
+
+    return _weighed(fit, lambda part: own[part] / member.temperature, other, right, task, seed)
+
+
+def _weighed(
+    fit: Callable[[Tensor], float], said: Callable[[Tensor], Tensor], other: Tensor, right: Tensor, task: Task, seed: int
+) -> Beside | None:
+    """How much what is `said` of val rows by position, [B, C], counts beside what F says of all of them, `other` [V, C]. `fit`
+    sets what says it by some of the rows, and gives F's temperature by them."""
+    if len(right) < LEAST_ROWS:
+        return None
+    parts = torch.randperm(len(right), generator=torch.Generator().manual_seed(seed)).chunk(PARTS)
     alone, beside = torch.zeros_like(other), torch.zeros_like(other)
     for number, part in enumerate(parts):
-        kept = torch.cat([own for place, own in enumerate(parts) if place != number])
-        cool = _fit(member, _of(rows, kept), other[kept], right[kept], task)
-        alone[part], beside[part] = other[part] / cool, _said(member, _of(rows, part), width)
+        cool = fit(torch.cat([own for place, own in enumerate(parts) if place != number]))
+        alone[part], beside[part] = other[part] / cool, said(part)
 
     def whole(own: Tensor) -> Tensor:
         decide = task.decision_head()
@@ -71,7 +103,7 @@ def weigh(
     scores = [sign * task.score(own, right)[task.primary_metric] for own in (mixed[best], whole(alone))]
     if not (gain.low > 0 and scores[0] >= scores[1]):  # nor where something is not a number
         return None
-    return Beside(best, _fit(member, rows, other, right, task), gain.value)
+    return Beside(best, fit(torch.arange(len(right))), gain.value)
 
 
 def _of(rows: Mapping[str, Features], index: Tensor) -> dict[str, Features]:
@@ -112,6 +144,6 @@ def _fit(member: FusionHead, rows: Mapping[str, Features], fused: Tensor, right:
     return float(heat.detach()[1].exp())
 
 
-def shares(count: int, own: Beside) -> Sequence[float]:
-    """Of `count` members that F is, and of the one beside them."""
-    return [*[(1 - own.share) / count] * count, own.share]
+def shares(before: Sequence[float], own: Beside) -> Sequence[float]:
+    """Of the members that F is, which had these, and of the one beside them."""
+    return [*[(1 - own.share) * share for share in before], own.share]

@@ -30,17 +30,17 @@ def rarity(frequency: Tensor, rows: int) -> Tensor:
     return torch.where(frequency > 0, ((1 + rows) / (1 + frequency)).log() + 1, 0.0)
 
 
-def of_two_kinds(weights: Tensor, words: Tensor) -> Tensor:
+def of_two_kinds(weights: Tensor, words: Tensor, share: float = WORD_SHARE) -> Tensor:
     """Weights [B, T], characters and words (bool [B, T]) scaled to a length each: there are ten times as many runs of
     characters."""
-    return F.normalize(weights * ~words, dim=1) + WORD_SHARE * F.normalize(weights * words, dim=1)
+    return F.normalize(weights * ~words, dim=1) + share * F.normalize(weights * words, dim=1)
 
 
-def by_kind(weights: Array, buckets: Array, rows: Array, size: int) -> Array:
+def by_kind(weights: Array, buckets: Array, rows: Array, size: int, share: float = WORD_SHARE) -> Array:
     """The same of a ragged column, float32 [n-grams], by the weight, the bucket and the row of each; words have the upper half
     of the `size` buckets."""
     made, words, count = weights.astype(np.float32), buckets >= size // 2, int(rows.max()) + 1 if len(rows) else 0
-    for kind, length in ((~words, 1.0), (words, WORD_SHARE)):
+    for kind, length in ((~words, 1.0), (words, share)):
         sums = np.bincount(rows[kind], np.square(made[kind], dtype=np.float64), minlength=count)
         made[kind] *= (length / np.maximum(np.sqrt(sums), 1e-12))[rows[kind]].astype(np.float32)
     return made

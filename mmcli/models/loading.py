@@ -17,7 +17,7 @@ from mmcli.artifacts.store import Artifact
 from mmcli.data.dataset import Dataset
 from mmcli.errors import ArtifactError
 from mmcli.models.networks import ColumnModel, FusedModel
-from mmcli.models.recipe import Recipe, build_answer, build_encoder
+from mmcli.models.recipe import Recipe, build_answer, build_encoder, is_solved
 from mmcli.options import made
 from mmcli.pretrained import licences
 
@@ -26,6 +26,8 @@ EMBEDDINGS = "embeddings.safetensors"
 TOKENS = "tokens.safetensors"
 """The tokens of all rows, where each is kept: beside the other embeddings, since they may be too large for memory."""
 OUTPUTS = "outputs.safetensors"
+SOLVED = "solved."
+"""How the weights of solved models' terms begin, which stand with those of F and its head."""
 
 
 def load_encoder(dataset: Dataset, artifact: Artifact) -> ColumnModel:
@@ -85,7 +87,11 @@ def load_fused(dataset: Dataset, artifact: Artifact) -> FusedModel:
     if artifact.config["trained_encoders"]:
         with artifact.understood():
             return built(recipe, dataset, weights)
-    every: dict[str, Tensor] = {f"fusion_head.{name}": tensor for name, tensor in weights.items()}
+    every = {f"fusion_head.{name}": tensor for name, tensor in weights.items() if not name.startswith(SOLVED)}
+    for name, choice in recipe.encoders.items():
+        if is_solved(choice):
+            own_weights = _under(solved_under(name), weights)
+            every |= {f"encoders.{places[name]}.{key}": tensor for key, tensor in own_weights.items()}
     for place, (name, own) in enumerate(encoders_of(artifact).items()):
         found = _of_reader(tensors.of(own, WEIGHTS), own)
         every |= {f"encoders.{places[name]}.{key}": tensor for key, tensor in _under("encoder.", found).items()}
@@ -93,6 +99,11 @@ def load_fused(dataset: Dataset, artifact: Artifact) -> FusedModel:
         every |= own_head if decides else {}
     with artifact.understood():
         return built(recipe, dataset, every)
+
+
+def solved_under(name: str) -> str:
+    """How the weights of that term begin."""
+    return f"{SOLVED}{name}."
 
 
 def built(recipe: Recipe, dataset: Dataset, weights: Mapping[str, Tensor]) -> FusedModel:
@@ -173,12 +184,14 @@ def reader_file(file: str, reader: str) -> str:
 
 
 def encoders_of(fused: Artifact) -> dict[str, Artifact]:
-    """The encoders that a fused model was made from, by their name in it; those of folds from the folds' roots."""
+    """The encoders that a fused model was made from, by their name in it, but for terms of solved models, which were made
+    for it alone; those of folds from the folds' roots."""
     return {
         name: read_encoder(
             layout.fold(fused.root, own.get("fold", 1)), own["input"], own["architecture"], own.get("owner", own["input"])
         )
         for name, own in fused.config["encoders"].items()
+        if not is_solved(own)
     }
 
 

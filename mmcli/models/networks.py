@@ -368,7 +368,8 @@ class FusedModel(nn.Module):
         self.places = {name: next(i for i, own in enumerate(unique) if own is encoder) for name, encoder in encoders.items()}
         """Name -> where its encoder lies: one that several inputs share lies there once."""
         self.encoders = nn.ModuleList(unique)
-        self.heads = nn.ModuleList([] if heads is None else [heads[name] for name in encoders])
+        self.deciding = [name for name in encoders if name in (heads or {})]
+        self.heads = nn.ModuleList([] if heads is None else [heads[name] for name in self.deciding])
         self.fusion_head = fusion_head
         self.calibration = calibration or nn.Identity()
         """From outputs to outputs whose probabilities mean what they say."""
@@ -395,7 +396,7 @@ class FusedModel(nn.Module):
 
     def own_heads(self) -> dict[str, Head]:
         """The columns' own heads by encoder; empty where F does not look at what they say."""
-        return {name: head for name, head in zip(self.names, self.heads, strict=False) if isinstance(head, Head)}
+        return {name: head for name, head in zip(self.deciding, self.heads, strict=True) if isinstance(head, Head)}
 
     def prepare(self, columns: Mapping[str, Source]) -> dict[str, Source]:
         """What each encoder computes once of its input's column, by encoder."""
@@ -403,7 +404,7 @@ class FusedModel(nn.Module):
 
     def features(self, signals: Mapping[str, Signal]) -> dict[str, Features]:
         made: dict[str, Features] = {name: self.encoder(name)(signals[name]) for name in self.names}
-        for name, head in zip(self.names, self.heads, strict=False):
+        for name, head in zip(self.deciding, self.heads, strict=True):
             made[name] = replace(made[name], outputs=own_outputs(head, made[name]))
         return made
 

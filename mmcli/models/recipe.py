@@ -18,8 +18,10 @@ from mmcli.encoders import Encoder
 from mmcli.errors import ConfigError
 from mmcli.fusions import Fusion
 from mmcli.heads import Decisions, Head
-from mmcli.models import calibration
+from mmcli.models import calibration, plain
 from mmcli.models.networks import AveragedHeads, FusedModel, FusionHead, Heads
+from mmcli.models.trees import Config as TreesConfig
+from mmcli.models.trees import Trees
 from mmcli.signals import Alignment, SignalSpec
 from mmcli.tasks import Task
 from mmcli.vectors.beside import Beside
@@ -47,7 +49,8 @@ class Recipe:
 
     encoders: dict[str, dict[str, Any]]
     """Name -> input, architecture, encoder (its `Config`), head (that of the column by itself); and the `owner` of its
-    weights, where that is another input; the `fold` that it is of, where that is not the first."""
+    weights, where that is another input; the `fold` that it is of, where that is not the first. A term of a linear model or of
+    boosted trees has no head and is `solved`."""
     members: tuple[Member, ...]
     head: dict[str, Any]
     """The head over F: its name and its `Config`."""
@@ -67,8 +70,11 @@ class Recipe:
         members = (member,) * len(config["seeds"])
         if beside := config.get("beside"):
             members += (Member(beside["method"], beside["fusion"], member.encoders),)
+        solved: dict[str, dict[str, dict[str, Any]]] = config.get("solved", {})
+        members += tuple(Member(method, {}, tuple(terms)) for method, terms in solved.items())
         dropout = float(config["training"]["modality_dropout"])  # tuning it further goes on taking inputs away
-        return cls(config["encoders"], members, config["head"], dropout)
+        encoders = {name: choice for terms in (config["encoders"], *solved.values()) for name, choice in terms.items()}
+        return cls(encoders, members, config["head"], dropout)
 
     @classmethod
     def from_dict(cls, said: Mapping[str, Any]) -> Recipe:
@@ -101,23 +107,12 @@ class Recipe:
         """The model, freshly initialised, or with `weights` and ready to predict."""
         encoders = self._encoders(dataset)
         dims = {name: encoder.dim for name, encoder in encoders.items()}
-        heads = [
-            build_head(
-                member.method,
-                member.fusion,
-                {name: dims[name] for name in member.encoders},
-                {name: self.sources[name] for name in member.encoders},
-                dataset.task,
-                self.head,
-                self.modality_dropout,
-                decisions=member.decisions,
-                groups=groups_of(self.encoders, member.encoders),
-            )
-            for member in self.members
-        ]
+        heads = [self._member(member, dims, dataset.task) for member in self.members]
         decides = any(head.reads_outputs for head in heads)
         own_heads = {
-            name: build_answer(self.encoders[name]["head"], dataset.task, dim) for name, dim in dims.items() if decides
+            name: build_answer(self.encoders[name]["head"], dataset.task, dim)
+            for name, dim in dims.items()
+            if decides and not is_solved(self.encoders[name])
         }
         layer = calibration.build(self.calibration, self.calibration_shape)
         network = FusedModel(encoders, averaged(heads), own_heads or None, layer)
@@ -127,6 +122,14 @@ class Recipe:
             fit_shapes(network, weights)
         network.load_state_dict(dict(weights))
         return network.eval()
+
+    def _member(self, member: Member, dims: Mapping[str, int], task: Task) -> FusionHead:
+        own, sources = {name: dims[name] for name in member.encoders}, {name: self.sources[name] for name in member.encoders}
+        if member.method in {plain.METHOD, plain.TREES}:
+            return plain.build(own, sources, task)
+        groups = groups_of(self.encoders, member.encoders)
+        how = (member.method, member.fusion, own, sources, task, self.head, self.modality_dropout)
+        return build_head(*how, decisions=member.decisions, groups=groups)
 
     def _encoders(self, dataset: Dataset) -> dict[str, Encoder]:
         """The encoders by name, freshly initialised; one that several inputs share is built once."""
@@ -141,6 +144,11 @@ class Recipe:
         return made
 
 
+def is_solved(choice: Mapping[str, Any]) -> bool:
+    """Whether an encoder is a term of a solved model: its weights stand with the fused model's own, and it has no head."""
+    return bool(choice.get("solved"))
+
+
 def _weights_of(choice: Mapping[str, Any]) -> tuple[str, str, int]:
     """The input whose encoder it is, of which architecture, and of which fold."""
     return str(choice.get("owner", choice["input"])), str(choice["architecture"]), int(choice.get("fold", 1))
@@ -148,6 +156,8 @@ def _weights_of(choice: Mapping[str, Any]) -> tuple[str, str, int]:
 
 def build_encoder(architecture: str, config: Mapping[str, Any], spec: SignalSpec) -> Encoder:
     """An encoder for signals of that shape, freshly initialised."""
+    if architecture == plain.TREES:
+        return Trees(validate(TreesConfig, config, "encoder.trees"), spec)
     encoder: Encoder = _build("encoders", architecture, config, spec)
     return encoder
 

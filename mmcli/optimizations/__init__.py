@@ -27,7 +27,7 @@ from mmcli.models.folds import Folds
 from mmcli.models.forward import outputs_for
 from mmcli.models.loading import load_encoder, load_fused, outputs
 from mmcli.models.networks import AveragedHeads, FusedModel
-from mmcli.models.recipe import Member, Recipe, encoder_choice
+from mmcli.models.recipe import Member, Recipe, encoder_choice, is_solved
 from mmcli.models.runners import FILES, TORCH
 from mmcli.reporting.console import Console
 from mmcli.reporting.metrics import Interval
@@ -150,8 +150,9 @@ class Workbench:
 
     @property
     def choices(self) -> dict[str, dict[str, Any]]:
-        """All encoders that there are, as a recipe names them."""
-        return {name: encoder_choice(own.config) for name, own in self.encoders.items()}
+        """All encoders that there are, as a recipe names them; terms of a plain model that is a member of the base too."""
+        solved = {name: own for name, own in Recipe.of(self.base).encoders.items() if is_solved(own)}
+        return {name: encoder_choice(own.config) for name, own in self.encoders.items()} | solved
 
     def assembled(self, members: Sequence[Member], heads: Sequence[Mapping[str, Tensor]], like: Recipe) -> Candidate:
         """A model of fusions trained on the embeddings, their weights given, over the encoders as they were trained."""
@@ -161,11 +162,16 @@ class Workbench:
         own_heads = network.fusion_head
         for head, weights in zip(own_heads.each if isinstance(own_heads, AveragedHeads) else [own_heads], heads, strict=True):
             head.load_state_dict(dict(weights))
-        for place, encoder in enumerate(network.names):
+        solved = load_fused(self.dataset, self.base) if set(network.names) - set(self.encoders) else None
+        for encoder in network.names:
+            if encoder not in self.encoders:
+                assert solved is not None
+                network.encoder(encoder).load_state_dict(solved.encoder(encoder).state_dict())
+                continue
             own = load_encoder(self.dataset, self.encoders[encoder])
             network.encoder(encoder).load_state_dict(own.encoder.state_dict())
-            if network.heads:
-                network.heads[place].load_state_dict(own.head.state_dict())
+            if encoder in network.own_heads():
+                network.own_heads()[encoder].load_state_dict(own.head.state_dict())
         return Candidate(recipe.methods, network.to(self.compute.device).eval(), recipe)
 
     def base_outputs(self) -> Any:

@@ -51,7 +51,7 @@ class Finetune(Optimization):
         heads.modality_dropout = training.modality_dropout
         job = joint.job(
             tuned,
-            {name: copy.deepcopy(bench.heads[name]) for name in tuned.names},
+            {name: copy.deepcopy(bench.heads[name]) for name in tuned.names if name in bench.heads},
             bench.dataset,
             training,
             bench.compute,

@@ -292,13 +292,13 @@ class Analysis:
         encoders = [encoder for encoder in self.network.names if self.network.sources[encoder] == name]
         with torch.no_grad(), self.compute.autocast():
             for encoder in encoders:
-                place = self.network.names.index(encoder)
+                head = self.network.own_heads().get(encoder)
                 prepared = self.network.encoder(encoder).prepare(column).to(self.compute.device)
                 parts = []
                 for part in torch.arange(len(column), device=self.compute.device).split(256):
                     made = self.network.encoder(encoder)(prepared.gather(part))
-                    if self.network.heads:
-                        made = replace(made, outputs=own_outputs(self.network.heads[place], made))
+                    if head is not None:
+                        made = replace(made, outputs=own_outputs(head, made))
                     parts.append(made)
                 own[encoder] = _together(parts)
         return own

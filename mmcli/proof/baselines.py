@@ -15,15 +15,16 @@ from torch import Tensor
 from mmcli.artifacts import layout, store, tensors
 from mmcli.artifacts.store import Artifact
 from mmcli.data.dataset import Dataset
+from mmcli.jobs.plain import Solved, grow, solve
 from mmcli.layers.pairs import grey_pixels
-from mmcli.models import loading
+from mmcli.models import loading, plain
 from mmcli.proof.examples import raw_cells
 from mmcli.reporting.console import Console
 from mmcli.signals import Column, Signal, Source
 from mmcli.tasks import Evidence, Task
 
 OUTPUTS = "outputs.safetensors"
-VERSION = 3
+VERSION = 4
 DESCRIBED = {
     "linear": "a linear model on the same inputs",
     "nearest": "the target of the train row whose inputs are most alike",
@@ -46,6 +47,7 @@ def ensure(dataset: Dataset, columns: Sequence[str], console: Console) -> Artifa
     found = store.up_to_date(root, layout.BASELINES, fingerprint)
     if found:
         return found
+    late: dict[str, Any] = {}
     with store.writing(
         root,
         layout.BASELINES,
@@ -55,20 +57,38 @@ def ensure(dataset: Dataset, columns: Sequence[str], console: Console) -> Artifa
         seed=0,
         parents=parents,
         fingerprint=fingerprint,
+        late=late,
     ) as draft:
         started = time.monotonic()
-        outputs, kind = _outputs(dataset, columns, console), dataset.task.outputs
+        outputs, solved = _outputs(dataset, columns, console)
+        kind = dataset.task.outputs
+        late["solved"] = {method: own.choices for method, own in solved.items()}
+        for method, own in solved.items():
+            draft.tensors[file_of(method)] = tensors.save(draft.path / file_of(method), own.save())
         named = {key: tensor for name, own in outputs.items() for key, tensor in kind.save(own, name).items()}
         draft.tensors[OUTPUTS] = tensors.save(draft.path / OUTPUTS, named)
         val = dataset.splits["val"]
-        for name, own in outputs.items():
-            draft.metrics[name] = {"val": dataset.task.score(kind.gather(own, val), dataset.targets[val])}
+        for name, each in outputs.items():
+            draft.metrics[name] = {"val": dataset.task.score(kind.gather(each, val), dataset.targets[val])}
         console.note(f"baselines: {', '.join(outputs)} on {', '.join(columns)} in {time.monotonic() - started:.1f} s")
     return store.read(root, layout.BASELINES, "baselines", "mmcli fuse")
 
 
-TREES = "trees"
-"""Boosted trees on the numbers and categories, where there are some and the task has such a baseline."""
+def models(artifact: Artifact, dataset: Dataset) -> dict[str, Solved]:
+    """The baselines that may be members of a fused model, by what a recipe calls them: linear, and trees."""
+    found = {}
+    with artifact.understood("solved"):
+        named_choices = dict(artifact.config["solved"])
+    for method, choices in named_choices.items():
+        named = tensors.of(artifact, file_of(method))
+        with artifact.understood(file_of(method)):
+            found[method] = Solved.load(choices, named, dataset)
+    return found
+
+
+def file_of(method: str) -> str:
+    """Where such a baseline itself lies; the config says what it is of."""
+    return f"{method}.safetensors"
 
 
 COSINE = "cosine"
@@ -97,9 +117,25 @@ def outputs(artifact: Artifact, dataset: Dataset) -> dict[str, Any]:
         return {name: loading.answers(kind.load(named, name), dataset) for name in names(artifact)}
 
 
-def _outputs(dataset: Dataset, columns: Sequence[str], console: Console) -> dict[str, Any]:
-    task, train, val = dataset.task, dataset.splits["train"], dataset.splits["val"]
+def _outputs(dataset: Dataset, columns: Sequence[str], console: Console) -> tuple[dict[str, Any], dict[str, Solved]]:
+    """Of each baseline its outputs for all rows; and those that may be members, as models."""
+    task, train, solved = dataset.task, dataset.splits["train"], dict[str, Solved]()
     found = {task.constant_name: task.constant_baseline(dataset.targets[train], len(dataset.rows))}
+    if task.lacks("plain member"):
+        found |= _by_features(dataset, columns, console)
+    else:
+        solved[plain.METHOD], found["linear"] = solve(dataset, columns)
+    grown = grow(dataset, columns)
+    if grown is not None:
+        model, found[plain.TREES] = grown
+        solved |= {} if model is None else {plain.TREES: model}
+    return found, solved
+
+
+def _by_features(dataset: Dataset, columns: Sequence[str], console: Console) -> dict[str, Any]:
+    """Those that read what modalities say a linear model sees."""
+    task, train, val = dataset.task, dataset.splits["train"], dataset.splits["val"]
+    found: dict[str, Any] = {}
     blocks = [_scaled(dataset.linear_features(name, train), train.numpy()) for name in columns]
     features = blocks[0] if len(blocks) == 1 else _beside(blocks)
     nearest = task.nearest_baseline(features, dataset.targets, train)
@@ -114,12 +150,6 @@ def _outputs(dataset: Dataset, columns: Sequence[str], console: Console) -> dict
     cosine = _cosine(dataset, columns) if task.compares_columns else None
     if cosine is not None and (alike := task.cosine_baseline(cosine, dataset.targets, val)) is not None:
         found[COSINE] = alike
-    fields = [dataset.column(name) for name in columns if dataset.input(name).spec.kind == "fields"]
-    if fields:
-        table = np.hstack([column.values.double().numpy() for column in fields if isinstance(column, Column)])
-        trees = task.trees_baseline(table, dataset.targets, train, val)
-        if trees is not None:
-            found[TREES] = trees
     return found
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from mmcli.proof.report import Entry
 from mmcli.reporting.metrics import Interval, shown
-from mmcli.reporting.words import meaning, signed, together
+from mmcli.reporting.words import difference, meaning, signed, together
 
 
 def verdict(
@@ -48,17 +48,24 @@ def verdict(
         said += f"Fusing is level with that input ({change}): use {single.name} alone, or give more rows."
     else:
         said += f"Fusing does not help here ({change}): use {single.name} alone, or give more rows."
-    behind = -gains[reference.name].value
-    if behind == 0:
-        said += f" The {reference.name} model is level with it."
-    elif behind > 0:
-        said += f" The {reference.name} model is as good or better (by {_least(behind)})."
+    said += _plainly(reference, gains[reference.name])
     if fused is not None and gains["fused"].value < 0:
         said += f" Before it was optimized, the model reaches {fused.scores[metric]} ({_told(gains['fused'])})"
         place = fused.name if fused.kind == "folded" else f"fusions/{fused.name}"
         told = f": predict and export take it with --model, from {place} under the artifacts."
         said += told if lost else ", which is within noise."
     return said + _by_other_measures(metric, single, gains, worse or {})
+
+
+def _plainly(reference: Entry, gain: Interval) -> str:
+    """Whether something plain does as well on the same rows, or better; `gain` is how much better the model is."""
+    if reference.name == "linear" and gain.low <= 0 <= round(gain.high, 6):  # what float32 leaves of a tie is one
+        what = f"{reference.what[:1].upper()}{reference.what[1:]}"
+        return f" {what} does as well (difference {difference(gain)}): where simplicity counts, it is all that is needed."
+    behind = -gain.value
+    if behind == 0:
+        return f" The {reference.name} model is level with it."
+    return f" The {reference.name} model is as good or better (by {_least(behind)})." if behind > 0 else ""
 
 
 def _by_other_measures(metric: str, single: Entry, gains: Mapping[str, Interval], worse: Mapping[str, Sequence[str]]) -> str:

@@ -20,6 +20,7 @@ from mmcli.reporting.metrics import Array, Interval, Metric
 from mmcli.reporting.svg import Figure
 from mmcli.signals import NUMBERS, Decision, Kind, Outputs, Source
 from mmcli.text.words import Timed
+from mmcli.vectors.trees import Forest
 
 Ability = Literal[
     "calibration",
@@ -28,6 +29,7 @@ Ability = Literal[
     "decision fusions",
     "EMAP",
     "linear baseline",
+    "plain member",
     "prediction sets",
     "McNemar's test",
     "doubtful targets",
@@ -43,6 +45,27 @@ MADE_FOR: dict[Ability, tuple[tuple[str, ...], str]] = {
 
 Cells = Sequence[tuple[str | None, ...]]
 """The target cells of some rows, one to a target column."""
+
+
+@dataclass(frozen=True)
+class Linear:
+    """A linear model of some features: decisions are `x weights + bias`."""
+
+    outputs: Tensor
+    """Of all rows, as the task scores them."""
+    weights: Array
+    """[F, C]."""
+    bias: Array
+    """[C]."""
+
+
+@dataclass(frozen=True)
+class Boosted:
+    """Boosted trees on numbers."""
+
+    outputs: Tensor
+    """Of all rows, as the task scores them."""
+    forest: Forest
 
 
 @dataclass(frozen=True)
@@ -296,7 +319,20 @@ class Task(ABC):
 
     def linear_baseline(self, features: Any, targets: Tensor, train: Tensor, val: Tensor) -> Tensor:
         """Outputs of a linear model for all rows of `features` [N, F], fitted on `train`, its strength chosen on `val`."""
-        raise NotImplementedError(self.lacks("linear baseline"))
+        found = self.linear_model(features, targets, train, val)
+        if found is None:
+            raise NotImplementedError(self.lacks("linear baseline"))
+        return found.outputs
+
+    def linear_model(
+        self,
+        features: Any,  # noqa: ARG002
+        targets: Tensor,  # noqa: ARG002
+        train: Tensor,  # noqa: ARG002
+        val: Tensor,  # noqa: ARG002
+    ) -> Linear | None:
+        """The same with its weights, so that it may be a member of a fused model; None where it cannot be one."""
+        return None
 
     def nearest_baseline(self, features: Any, targets: Tensor, train: Tensor) -> Any:  # noqa: ARG002
         """Outputs for all rows that are the target of the most alike row of `train`, by `features` [N, F]; None where the task
@@ -319,9 +355,14 @@ class Task(ABC):
         `train`, what is chosen by `val`. A name that looks at one input ends in a colon and the input."""
         return {}
 
-    def trees_baseline(self, features: Any, targets: Tensor, train: Tensor, val: Tensor) -> Tensor | None:  # noqa: ARG002
+    def trees_baseline(self, features: Any, targets: Tensor, train: Tensor, val: Tensor) -> Tensor | None:
         """Outputs of boosted trees for all rows of `features` [N, F], not a number where a cell is missing; None where the task
         has no such baseline."""
+        found = self.trees_model(features, targets, train, val)
+        return None if found is None else found.outputs
+
+    def trees_model(self, features: Any, targets: Tensor, train: Tensor, val: Tensor) -> Boosted | None:  # noqa: ARG002
+        """The same with the trees, so that they may be a member of a fused model."""
         return None
 
     @abstractmethod
@@ -348,6 +389,10 @@ class Task(ABC):
         if not self.outputs.decides or self.gives_embeddings:
             answers = "vectors to compare" if self.gives_embeddings else self.outputs.words
             return f"it is made for classes, labels and numbers, and these answers are {answers}"
+        if ability == "plain member" and self.compares_columns:
+            return "columns are compared, and what a linear model says of each adds up to nothing of that kind"
+        if ability == "plain member" and type(self).linear_model is Task.linear_model:
+            return f"{type(self).__name__} has no linear model that says what its weights are"
         links, why = MADE_FOR.get(ability, ((), ""))
         return why if links and self.decision.link not in links else ""
 

@@ -20,7 +20,8 @@ from mmcli.reporting.metrics import Array, Metric
 from mmcli.reporting.svg import Figure
 from mmcli.signals import Decision
 from mmcli.tables.names import tidy
-from mmcli.tasks import Cells, Likeness, Task
+from mmcli.tasks import Boosted, Cells, Likeness, Linear, Task
+from mmcli.vectors.trees import Forest
 
 
 class Config(BaseConfig):
@@ -180,7 +181,7 @@ class Classification(Task):
             share = share + 1e-3 * common / common.sum()
         return (share / share.sum()).clamp(min=1e-12).log().expand(rows, -1).clone()
 
-    def linear_baseline(self, features: Any, targets: Tensor, train: Tensor, val: Tensor) -> Tensor:
+    def linear_model(self, features: Any, targets: Tensor, train: Tensor, val: Tensor) -> Linear | None:
         """Multinomial logistic regression, its regularisation chosen among four on val by the primary metric, then the loss."""
         from sklearn.linear_model import LogisticRegression
 
@@ -196,15 +197,25 @@ class Classification(Task):
             score = self.score(outputs[chosen_on], targets[chosen_on])
             rank = (score[self.primary_metric], -score["loss"])
             if best is None or rank > best_score:
-                best, best_score = outputs, rank
+                best, best_score = Linear(outputs, *self._all_classes(model)), rank
         assert best is not None
         return best
+
+    def _all_classes(self, model: Any) -> tuple[Array, Array]:
+        """Weights [F, C] and bias [C] of a fitted logistic regression, which has one row of two classes, and none of classes
+        that no train row has: these are as good as impossible."""
+        own, bias = model.coef_, model.intercept_
+        if len(own) == 1:  # the log-odds of the second of two classes
+            own, bias = np.concatenate([np.zeros_like(own), own]), np.concatenate([np.zeros_like(bias), bias])
+        weights, every = np.zeros((own.shape[1], self.num_outputs)), np.full(self.num_outputs, -30.0)
+        weights[:, model.classes_], every[model.classes_] = own.T, bias
+        return weights, every
 
     def more_metrics(self) -> dict[str, tuple[Metric, bool]]:
         found = metrics.MORE_OF_TWO if len(self.classes) == 2 else metrics.MORE_OF_MANY
         return {name: own for name, own in found.items() if name != "top_3" or len(self.classes) > 4}
 
-    def trees_baseline(self, features: Any, targets: Tensor, train: Tensor, val: Tensor) -> Tensor | None:
+    def trees_model(self, features: Any, targets: Tensor, train: Tensor, val: Tensor) -> Boosted | None:
         """Histogram gradient boosting, its learning rate chosen on val by the log loss, rounds by early stopping on a tenth."""
         from sklearn.ensemble import HistGradientBoostingClassifier
 
@@ -224,8 +235,15 @@ class Classification(Task):
             chosen_on = val if len(val) else train
             loss = self.score(outputs[chosen_on], targets[chosen_on])["loss"]
             if loss < least:
-                best, least = outputs, loss
+                best, least = Boosted(outputs, self._forest(model)), loss
         return best
+
+    def _forest(self, model: Any) -> Forest:
+        """The trees of fitted boosting, which of two classes tells the second; classes that no train row has are impossible."""
+        known = [int(own) for own in model.classes_]
+        bias = np.full(self.num_outputs, -30.0)
+        bias[known] = 0.0
+        return Forest.of([model], [known if len(known) > 2 else known[1:]], bias)
 
     def state(self) -> dict[str, Any]:
         return {"config": self.config.model_dump(), "classes": self.classes, "counts": self.counts}

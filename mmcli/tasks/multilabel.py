@@ -26,7 +26,7 @@ from mmcli.reporting.svg import Figure
 from mmcli.signals import Decision
 from mmcli.tables.names import listed, tidy
 from mmcli.tables.numbers import is_number
-from mmcli.tasks import Cells, Likeness, Task
+from mmcli.tasks import Cells, Likeness, Linear, Task
 
 
 class Config(BaseConfig):
@@ -231,7 +231,7 @@ class Multilabel(Task):
         thresholds = torch.from_numpy(self._thresholds(logits.expand(len(targets), -1).numpy(), targets))
         return torch.cat([logits, thresholds]).expand(rows, -1).clone()
 
-    def linear_baseline(self, features: Any, targets: Tensor, train: Tensor, val: Tensor) -> Tensor:
+    def linear_model(self, features: Any, targets: Tensor, train: Tensor, val: Tensor) -> Linear | None:
         """Logistic regression of each label, its regularisation chosen among four on val by mean average precision."""
         from sklearn.linear_model import LogisticRegression
 
@@ -242,17 +242,18 @@ class Multilabel(Task):
         if balance is not None:
             own = balance.numpy() * (1.0 if own is None else own)
         for strength in (0.3, 3.0, 30.0, 300.0):
-            logits = np.zeros((features.shape[0], len(self.labels)))
+            matrix, bias = np.zeros((features.shape[1], len(self.labels))), np.zeros(len(self.labels))
             for place in range(len(self.labels)):
                 model = LogisticRegression(C=strength, max_iter=300, tol=1e-3)
                 counting = None if own is None else own[:, place if balance is not None else 0]
                 model.fit(features[train.numpy()], right[:, place].numpy(), sample_weight=counting)
-                logits[:, place] = model.decision_function(features)
+                matrix[:, place], bias[place] = model.coef_[0], model.intercept_[0]
+            logits = features @ matrix + bias
             thresholds = self._thresholds(logits[chosen_on.numpy()], targets[chosen_on])
             outputs = torch.from_numpy(np.hstack([logits, np.broadcast_to(thresholds, logits.shape)]))
             score = self.score(outputs[chosen_on], targets[chosen_on])["map"]
             if best is None or score > best_score:
-                best, best_score = outputs, score
+                best, best_score = Linear(outputs, matrix, bias), score
         assert best is not None
         return best
 

@@ -21,7 +21,8 @@ from mmcli.reporting.metrics import Array, Metric
 from mmcli.reporting.svg import Figure
 from mmcli.signals import Decision
 from mmcli.tables.numbers import EXACT, NumberFormat, is_number, span, study
-from mmcli.tasks import Cells, Likeness, Task
+from mmcli.tasks import Boosted, Cells, Likeness, Linear, Task
+from mmcli.vectors.trees import Forest
 
 
 class Config(BaseConfig):
@@ -234,7 +235,7 @@ class Regression(Task):
             return right.double().mean(0).expand(rows, -1).clone()
         return (weights.double() @ right.double() / weights.double().sum()).expand(rows, -1).clone()
 
-    def linear_baseline(self, features: Any, targets: Tensor, train: Tensor, val: Tensor) -> Tensor:
+    def linear_model(self, features: Any, targets: Tensor, train: Tensor, val: Tensor) -> Linear | None:
         """Ridge regression, its strength chosen among six on val by the primary metric."""
         from sklearn.linear_model import Ridge
 
@@ -248,7 +249,8 @@ class Regression(Task):
             chosen_on = val if len(val) else train
             score = sign * self.score(outputs[chosen_on], targets[chosen_on])[self.primary_metric]
             if best is None or score > best_score:
-                best, best_score = outputs, score
+                matrix, bias = np.asarray(model.coef_).reshape(-1, features.shape[1]).T, np.ravel(model.intercept_)
+                best, best_score = Linear(outputs, matrix, bias), score
         assert best is not None
         return best
 
@@ -257,25 +259,27 @@ class Regression(Task):
             return {name: own for name, own in metrics.MORE_OF_NUMBERS.items() if name != "mape"}
         return metrics.MORE_OF_NUMBERS
 
-    def trees_baseline(self, features: Any, targets: Tensor, train: Tensor, val: Tensor) -> Tensor | None:
+    def trees_model(self, features: Any, targets: Tensor, train: Tensor, val: Tensor) -> Boosted | None:
         """Histogram gradient boosting on the absolute error, one model for each target, its learning rate chosen on val."""
         from sklearn.ensemble import HistGradientBoostingRegressor
 
         best, least = None, float("inf")
         right, weights = self._taught(targets[train])
         for rate in (0.03, 0.1):
-            columns = []
+            columns, models = [], []
             for place in range(right.shape[1]):
                 model = HistGradientBoostingRegressor(
                     loss="absolute_error", learning_rate=rate, max_iter=300, early_stopping=True, random_state=0
                 )
                 model.fit(features[train.numpy()], right[:, place], sample_weight=weights)
                 columns.append(model.predict(features))
+                models.append(model)
             outputs = torch.from_numpy(np.stack(columns, 1))
             chosen_on = val if len(val) else train
             error = self.score(outputs[chosen_on], targets[chosen_on])[self.primary_metric]
             if error < least:
-                best, least = outputs, error
+                forest = Forest.of(models, [[place] for place in range(len(models))], np.zeros(len(models)))
+                best, least = Boosted(outputs, forest), error
         return best
 
     def state(self) -> dict[str, Any]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
 
 from mmcli.jobs import deciding
+from mmcli.models import plain
 from mmcli.models.networks import AveragedHeads, FusionHead
 from mmcli.models.recipe import build_head
 from mmcli.signals import Features
@@ -92,11 +95,58 @@ def test_few_val_rows_show_nothing() -> None:
 
 def test_the_shares_sum_to_one_and_f_is_divided_by_its_temperature() -> None:
     own = deciding.Beside(0.25, 2.0, 0.1)
-    assert deciding.shares(3, own) == pytest.approx([0.25, 0.25, 0.25, 0.25])
-    assert sum(deciding.shares(2, deciding.Beside(0.5, 1.0, 0.1))) == pytest.approx(1)
+    assert deciding.shares([1 / 3] * 3, own) == pytest.approx([0.25, 0.25, 0.25, 0.25])
+    assert deciding.shares([0.3, 0.3, 0.4], deciding.Beside(0.5, 1.0, 0.1)) == pytest.approx([0.15, 0.15, 0.2, 0.5])
     task, _, good = of_classes()
     one, two = member(task), member(task)
     one.temperature.fill_(own.temperature)
     given = {name: column.float() for name, column in features(task, good).items()}
     mean = AveragedHeads([one, two], [0.75, 0.25])(given).outputs
     torch.testing.assert_close(mean, 0.75 * two(given).outputs / 2 + 0.25 * two(given).outputs)
+
+
+def known(task: Task, good: Tensor) -> tuple[FusionHead, dict[str, Features]]:
+    """A member that is solved: the sum of two terms, of which one is what is right, made too certain."""
+    terms = {"right": good * (20 if task.decision.link != "identity" else 1), "nothing": torch.zeros_like(good)}
+    own = plain.build(dict.fromkeys(terms, good.shape[1]), {name: name for name in terms}, task)
+    here = torch.ones(N, dtype=torch.bool)
+    return own, {name: Features(term, term[:, None], here[:, None], here) for name, term in terms.items()}
+
+
+@pytest.mark.parametrize("made", [of_classes, of_labels, of_numbers], ids=lambda own: own.__name__)
+def test_a_known_member_is_taken_where_f_has_learnt_nothing_and_only_its_temperature_is_set(made: object) -> None:
+    task, right, good = made()  # type: ignore[operator]
+    noisy = good + (1.5 if task.decision.link != "identity" else 0.5) * torch.randn(
+        good.shape, generator=torch.Generator().manual_seed(3)
+    )
+    own, terms = known(task, noisy)
+    before = {name: tensor.clone() for name, tensor in own.state_dict().items() if name != "temperature"}
+    nothing = task.decision_head()(torch.randn(good.shape, generator=torch.Generator().manual_seed(2)))
+    found = deciding.weigh_known(own, terms, nothing, torch.arange(0, N, 2), right, task, 0)
+    assert found is not None and found.share >= 0.75
+    assert float(own.temperature) == 1.0 if task.decision.link == "identity" else float(own.temperature) > 1.2
+    assert all(torch.equal(tensor, before[name]) for name, tensor in own.state_dict().items() if name != "temperature")
+
+
+@pytest.mark.parametrize("made", [of_classes, of_labels, of_numbers], ids=lambda own: own.__name__)
+def test_a_known_member_is_not_taken_where_f_knows_as_much(made: object) -> None:
+    task, right, good = made()  # type: ignore[operator]
+    own, terms = known(task, good + torch.randn(good.shape, generator=torch.Generator().manual_seed(3)))
+    knows = task.decision_head()(good * (2 if task.decision.link != "identity" else 1))
+    assert deciding.weigh_known(own, terms, knows, torch.arange(N), right, task, 0) is None
+    assert deciding.weigh_known(own, terms, task.decision_head()(good * 0), torch.arange(30), right, task, 0) is None
+
+
+def test_terms_as_wide_as_the_decision_add_up_with_what_stands_for_an_absent_input() -> None:
+    task, _, good = of_classes()
+    own, terms = known(task, good)
+    with torch.no_grad():
+        own.absent[0].copy_(torch.tensor([5.0, 0.0, 1.0]))
+        own.fusion.get_parameter("bias").copy_(torch.tensor([1.0, 2.0, 3.0]))
+    gone = {**terms, "right": replace(terms["right"], present=torch.zeros(N, dtype=torch.bool))}
+    torch.testing.assert_close(own(gone).outputs, torch.tensor([6.0, 2.0, 4.0]).expand(N, 3))
+    torch.testing.assert_close(own(terms).outputs, good * 20 + torch.tensor([1.0, 2.0, 3.0]))
+    assert sum(tensor.numel() for tensor in own.fusion.parameters()) == plain.Sum.parameter_formula(None, {"right": 3})
+    assert not own.reads_outputs
+    with pytest.raises(ValueError, match=r"are as wide, not \[2, 3\]"):
+        plain.build({"a": 2, "b": 3}, {"a": "a", "b": "b"}, task)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import pytest
 import torch
 
 from mmcli.proof.report import Entry
@@ -13,11 +16,13 @@ def entry(kind: str, name: str, value: float) -> Entry:
     return Entry(kind, name, torch.empty(0), "", {"macro_f1": Interval(value, value - 0.05, value + 0.05, 146)})
 
 
-SINGLE, LINEAR, FUSED = entry("column", "photo", 0.85), entry("baseline", "linear", 0.80), entry("fused", "gated", 0.93)
+SINGLE, FUSED = entry("column", "photo", 0.85), entry("fused", "gated", 0.93)
+LINEAR = replace(entry("baseline", "linear", 0.80), what="a linear model on the same inputs")
+BETTER = Interval(0.1, 0.02, 0.2, 146)
 
 
-def said(top: Entry, over_column: Interval, over_fused: Interval | None = None, over_linear: float = 0.1) -> str:
-    gains = {"best_column": over_column, "linear": Interval(over_linear, 0, 0.2, 146)}
+def said(top: Entry, over_column: Interval, over_fused: Interval | None = None, over_linear: Interval = BETTER) -> str:
+    gains = {"best_column": over_column, "linear": over_linear}
     gains |= {} if over_fused is None else {"fused": over_fused}
     return verdict(top, SINGLE, LINEAR, FUSED if over_fused else None, gains, "macro_f1")
 
@@ -29,10 +34,28 @@ def test_beyond_noise_within_it_and_not_at_all() -> None:
     )
     assert "Fusing helps (0.080 better, 95% interval +0.020 to +0.140 in macro F1" in helps
     assert "within the noise" in said(FUSED, Interval(0.02, -0.01, 0.05, 146))
-    fails = said(FUSED, Interval(-0.02, -0.05, 0.01, 146), over_linear=-0.03)
+    assert "linear model does" not in helps and "all that is needed" not in helps
+    fails = said(FUSED, Interval(-0.02, -0.05, 0.01, 146), over_linear=Interval(-0.03, -0.06, -0.01, 146))
     assert "Fusing does not help here (0.020 worse, 95% interval -0.050 to +0.010" in fails
     assert "use photo alone" in fails
-    assert "linear model is as good or better (by 0.030)" in fails
+    assert "The linear model is as good or better (by 0.030)" in fails and "all that is needed" not in fails
+
+
+@pytest.mark.parametrize("gain", [Interval(0.003, -0.012, 0.018, 146), Interval(-0.003, -0.012, 0.0, 146)])
+def test_where_a_linear_model_does_as_well_within_noise_it_is_all_that_is_needed(gain: Interval) -> None:
+    sign = "+" if gain.value > 0 else "-"
+    told = said(FUSED, Interval(0.08, 0.02, 0.14, 146), over_linear=gain)
+    assert f" A linear model on the same inputs does as well (difference {sign}0.003 [-0.012, " in told
+    assert "]): where simplicity counts, it is all that is needed." in told
+    assert "as good or better" not in told
+
+
+def test_of_a_baseline_that_is_no_linear_model_and_of_no_number_it_is_not_said() -> None:
+    other, near = entry("baseline", "copy", 0.9), Interval(0.01, -0.05, 0.05, 9)
+    told = verdict(FUSED, SINGLE, other, None, {"best_column": BETTER, "copy": near}, "macro_f1")
+    assert "all that is needed" not in told
+    nan = float("nan")
+    assert "all that is needed" not in said(FUSED, BETTER, over_linear=Interval(nan, nan, nan, 9))
 
 
 def test_what_optimizing_lost_is_told() -> None:
@@ -48,11 +71,11 @@ def test_what_optimizing_lost_is_told() -> None:
 
 
 def test_a_tie_is_called_a_tie() -> None:
-    level = said(FUSED, Interval(0.0, -0.02, 0.02, 146), over_linear=0.0)
+    level = said(FUSED, Interval(0.0, -0.02, 0.02, 146), over_linear=Interval(0.0, -0.02, 0.02, 146))
     assert "Fusing is level with that input (level, 95% interval -0.020 to +0.020 in macro F1" in level
-    assert "The linear model is level with it." in level
+    assert "does as well (difference level [-0.020, +0.020])" in level
     assert "as good or better" not in level and "-0.000" not in level and "0.000 better" not in level
-    near = said(FUSED, Interval(0.0001, -0.02, 0.02, 146), over_linear=-0.0002)
+    near = said(FUSED, Interval(0.0001, -0.02, 0.02, 146), over_linear=Interval(-0.0002, -0.0003, -0.0001, 146))
     assert "(less than 0.001 better, 95% interval -0.020 to +0.020" in near
     assert "as good or better (by less than 0.001)" in near
 

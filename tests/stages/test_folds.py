@@ -351,7 +351,8 @@ def in_folds(table: Path, root: Path, roles: Roles, keep_val: bool) -> Context:
         own = folds.context_of(number, 3, context)
         train_encoder.run(replace(encoders, columns=taken.owners, chosen=taken.of_owners), own)
         fuse.run(replace(fusion, encoders=taken.encoders, board=False), own)
-        assert not store.exists(own.root, layout.BASELINES)
+        assert not store.exists(own.root, layout.LEADERBOARD)
+        assert store.exists(own.root, layout.BASELINES), "of its own train rows: a member may be made of them"
     folds.run(3, keep_val, taken, context)
     return context
 

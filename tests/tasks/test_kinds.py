@@ -29,7 +29,7 @@ WHAT_LACKS: dict[str, set[str]] = {
     "classification": set(),
     "multilabel": {"calibration by class", "McNemar's test", "doubtful targets"},
     "regression": {"calibration", "calibration by class", "McNemar's test", "doubtful targets"},
-    "match": {"calibration by class"},
+    "match": {"calibration by class", "plain member"},
     "text": set(get_args(Ability)) - {"distillation"},
     "identify": set(get_args(Ability)) - {"linear baseline"},
     "contrastive": set(get_args(Ability)) - {"linear baseline"},

@@ -22,6 +22,7 @@ from mmcli.errors import ConfigError
 from mmcli.models.recipe import build_head, encoder_choice, groups_of, head_of
 from mmcli.options.fuse import ALL, Options
 from mmcli.options.training import asked
+from mmcli.proof import baselines
 from mmcli.selection.leaderboard import Entry
 from mmcli.stages import Context
 from mmcli.training import device
@@ -151,6 +152,7 @@ def _plan(method: str, encoders: dict[str, Artifact], dataset: Dataset, options:
     parts = (registry.load("fusions", method), registry.load("heads", head["name"]))
     sources = filter(None, map(registry.source_digest, parts))
     said += [["time", options.time_budget]] if options.time_budget else []
+    said += [] if dataset.task.lacks("plain member") else [["plain", baselines.VERSION]]
     fingerprint = store.digest([plan.parents, list(encoders), said, context.device, context.precision, *sources])
     return replace(plan, command=_command(method, options, context), fingerprint=fingerprint)
 

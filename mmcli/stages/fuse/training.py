@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import torch
@@ -15,16 +15,18 @@ from mmcli.artifacts import store, tensors
 from mmcli.artifacts.store import Artifact, Draft
 from mmcli.data.dataset import Dataset
 from mmcli.encoders import parameter_count
-from mmcli.jobs import deciding, joint
 from mmcli.jobs import fusion as fusion_job
+from mmcli.jobs import joint
 from mmcli.jobs.aligning import better, kept
 from mmcli.jobs.fusion import Answers
+from mmcli.jobs.plain import Solved
 from mmcli.models import forward, loading
-from mmcli.models.networks import AveragedHeads, FusedModel, FusionHead, Heads, settle
-from mmcli.models.recipe import averaged, build_head, encoder_choice, groups_of
+from mmcli.models.networks import FusedModel, FusionHead, Heads, settle
+from mmcli.models.recipe import build_head, encoder_choice, groups_of
 from mmcli.options.fuse import Options
 from mmcli.signals import FeatureTable
 from mmcli.stages import Context
+from mmcli.stages.fuse.beside import told, with_decisions, with_solved
 from mmcli.stages.fuse.plans import Plan
 from mmcli.training import device
 from mmcli.training.device import Compute
@@ -35,8 +37,18 @@ ALONE = 0.2
 """Where encoders train too: share of the time in which F trains while they stand still."""
 
 
-def make(plan: Plan, options: Options, dataset: Dataset, compute: Compute, context: Context, *, say: bool = True) -> Artifact:
-    """The artifact of the plan: the one that is there, if it is up to date, or a new one."""
+def make(
+    plan: Plan,
+    solved: Mapping[str, Solved],
+    options: Options,
+    dataset: Dataset,
+    compute: Compute,
+    context: Context,
+    *,
+    say: bool = True,
+) -> Artifact:
+    """The artifact of the plan: the one that is there, if it is up to date, or a new one. `solved` are models of
+    the same inputs that need no training here, and may become members of it."""
     found = store.up_to_date(context.root, plan.name, plan.fingerprint)
     if found and not (context.force and say):
         if not say:
@@ -66,10 +78,9 @@ def make(plan: Plan, options: Options, dataset: Dataset, compute: Compute, conte
         anew=context.force and say,
     ) as draft:
         started = time.monotonic()
-        (_train_through if options.train_encoders else _train)(plan, dataset, compute, context, draft, late)
-        if "beside" in late:
-            share = draft.metrics["beside"]["share"]
-            context.console.note(f"{plan.name}: what its columns decide by themselves, weighed on val, counts {share:.0%}")
+        (_train_through if options.train_encoders else _train)(plan, solved, dataset, compute, context, draft, late)
+        for said in told(draft.metrics):
+            context.console.note(f"{plan.name}: {said}")
         draft.metrics["seconds"] = round(time.monotonic() - started, 2)
     return store.read(context.root, plan.name, "fusion", plan.command)
 
@@ -82,7 +93,15 @@ def _head(plan: Plan, dims: Mapping[str, int], dataset: Dataset) -> FusionHead:
     return build_head(*own, training.modality_dropout, decisions=training.decisions, groups=groups)
 
 
-def _train(plan: Plan, dataset: Dataset, compute: Compute, context: Context, draft: Draft, late: dict[str, Any]) -> None:
+def _train(
+    plan: Plan,
+    solved: Mapping[str, Solved],
+    dataset: Dataset,
+    compute: Compute,
+    context: Context,
+    draft: Draft,
+    late: dict[str, Any],
+) -> None:
     """Trains F and its head on the embeddings, from each seed; keeps all of them, to be averaged."""
     embeddings = _Embeddings.of(plan, dataset)
     features = embeddings.features
@@ -95,41 +114,24 @@ def _train(plan: Plan, dataset: Dataset, compute: Compute, context: Context, dra
         trained.append(how)
         if not judged:
             fusion_job.fit_cosines(head, features, dataset, trained=True)
-            own = fusion_job.settled(head, features, dataset, compute).of(val)
-            judged = dataset.task.score(own, dataset.targets[val])
+            answers = fusion_job.settled(head, features, dataset, compute).of(val)
+            judged = dataset.task.score(answers, dataset.targets[val])
         scores.append(judged[dataset.task.primary_metric])
         members.append(head)
-    heads = _with_decisions(members, plan, features, dataset, compute, draft, late)
+    heads = with_decisions(members, plan, features, dataset, compute, draft, late)
+    fused = fusion_job.answers(heads, features, compute).outputs if solved else None
+    heads, taken = with_solved(heads, solved, fused, plan, dataset, draft, late)
+    heads, weights = heads.to(compute.device), dict[str, Tensor]()
+    for own in taken:
+        features = {**features, **own.features}
+        weights |= {
+            f"{loading.solved_under(name)}{key}": tensor
+            for name, encoder in own.encoders.items()
+            for key, tensor in encoder.state_dict().items()
+        }
     saved = fusion_job.calibrated(heads, fusion_job.settled(heads, features, dataset, compute), dataset)
-    draft.tensors[loading.WEIGHTS] = tensors.save(draft.path / loading.WEIGHTS, heads.state_dict())
+    draft.tensors[loading.WEIGHTS] = tensors.save(draft.path / loading.WEIGHTS, {**heads.state_dict(), **weights})
     _keep(heads, saved, scores, trained, _latency_ms(heads, features, compute), dataset, draft)
-
-
-def _with_decisions(
-    members: list[FusionHead],
-    plan: Plan,
-    features: Mapping[str, FeatureTable],
-    dataset: Dataset,
-    compute: Compute,
-    draft: Draft,
-    late: dict[str, Any],
-) -> Heads:
-    """The mean of the members; of methods that fuse features, with the columns' own decisions as one more where val shows that
-    it pays: `late` then says so."""
-    heads, task = averaged(members), dataset.task
-    if not plan.reads_features or not plan.training.decisions or task.lacks("decision fusions") or task.compares_columns:
-        return heads
-    dims = {name: own.pooled.shape[1] for name, own in features.items()}
-    member = build_head(deciding.METHOD, deciding.OPTIONS, dims, plan.sources, task, plan.head)
-    fused = fusion_job.answers(heads, features, compute).outputs
-    found = deciding.weigh(member, features, fused, dataset.splits["val"], dataset.targets, task, plan.seeds[0])
-    if found is None:
-        return heads
-    for own in members:
-        own.temperature *= found.temperature
-    late["beside"] = {"method": deciding.METHOD, "fusion": deciding.OPTIONS}
-    draft.metrics["beside"] = asdict(found)
-    return AveragedHeads([*members, member.to(compute.device)], deciding.shares(len(members), found))
 
 
 @dataclass(frozen=True)
@@ -230,13 +232,15 @@ def _begins_as_the_lead(head: FusionHead, plan: Plan, dataset: Dataset) -> bool:
 
 def _train_through(
     plan: Plan,
+    solved: Mapping[str, Solved],
     dataset: Dataset,
     compute: Compute,
     context: Context,
     draft: Draft,
-    late: dict[str, Any],  # noqa: ARG001 - its columns decide otherwise by now
+    late: dict[str, Any],
 ) -> None:
-    """Trains F and its head on the embeddings, then them and the encoders together."""
+    """Trains F and its head on the embeddings, then them and the encoders together. What columns decide by themselves is not
+    put beside them: they decide otherwise by now."""
     seed = device.derive_seed(plan.seeds[0], "fuse", plan.method)
     columns = loading.load_encoders(dataset, plan.encoders)
     embeddings = _Embeddings.of(plan, dataset)
@@ -266,13 +270,19 @@ def _train_through(
         trained = _no_worse(
             network, start, trained, lambda: forward.outputs_for(network, dataset, val, compute), dataset, plan.name, context
         )
-    everything = torch.arange(len(dataset.rows))
-    settle(head, forward.outputs_for(network, dataset, val, compute), dataset.targets[val])
+    everything, whole = torch.arange(len(dataset.rows)), cached
+    fused = forward.outputs_for(network, dataset, everything, compute) if solved else None
+    whole_heads, taken = with_solved(head, solved, fused, plan, dataset, draft, late)
+    for own in taken:
+        whole, encoders = {**whole, **own.features}, {**encoders, **own.encoders}
+    if taken:
+        network = FusedModel(encoders, whole_heads, network.own_heads() or None).to(compute.device)
+    settle(whole_heads, forward.outputs_for(network, dataset, val, compute), dataset.targets[val])
     saved = Answers(dataset.task, forward.outputs_for(network, dataset, everything, compute))
-    saved = fusion_job.calibrated(head, saved, dataset)
+    saved = fusion_job.calibrated(whole_heads, saved, dataset)
     draft.tensors[loading.WEIGHTS] = tensors.save(draft.path / loading.WEIGHTS, network.state_dict())
     score = trained.val[dataset.task.primary_metric]
-    _keep(head, saved, [score], [trained], _latency_ms(head, cached, compute), dataset, draft)
+    _keep(whole_heads, saved, [score], [trained], _latency_ms(whole_heads, whole, compute), dataset, draft)
 
 
 @torch.no_grad()

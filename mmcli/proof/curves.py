@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from mmcli.artifacts.store import Artifact
 from mmcli.proof.steps import in_hand
@@ -29,20 +29,22 @@ class Curve:
 
 def learnt(encoders: Mapping[str, Artifact], fused: Artifact, best: Artifact) -> list[Curve]:
     """Of each sub-model, of F, and of the steps of optimizing that trained and are kept."""
-    logs = [(f"sub-model {name}", log) for name, own in encoders.items() for log in _logs(own.path)]
-    logs += [(f"F ({fused.config['method']}){_part(log, fused.path)}", log) for log in _logs(fused.path)]
+    logs = [(f"sub-model {name}", own, log) for name, own in encoders.items() for log in _logs(own)]
+    logs += [(f"F ({fused.config['method']}){_part(log)}", fused, log) for log in _logs(fused)]
     if best is not fused and "picked" in best.metrics:
-        logs += [(f"optimize: {step}", log) for step in in_hand(best.metrics) for log in _logs(best.path / step)]
-    return [curve for name, log in logs[:MOST] if (curve := _curve(name, log)) is not None]
+        logs += [(f"optimize: {step}", best, log) for step in in_hand(best.metrics) for log in _logs(best, step)]
+    return [curve for name, own, log in logs[:MOST] if (curve := _curve(name, own.file(log))) is not None]
 
 
-def _logs(folder: Path) -> list[Path]:
-    return sorted(folder.rglob(LOG)) if folder.is_dir() else []
+def _logs(artifact: Artifact, folder: str = "") -> list[str]:
+    """Those that the manifest vouches for, by their place in the artifact, or in a folder of it."""
+    names = map(PurePosixPath, artifact.manifest["files"])
+    return sorted(str(name) for name in names if name.name == LOG and name.is_relative_to(folder))
 
 
-def _part(log: Path, folder: Path) -> str:
+def _part(log: str) -> str:
     """Which of several trainings: `, seed 1`."""
-    part = log.parent.relative_to(folder).as_posix()
+    part = PurePosixPath(log).parent.as_posix()
     return "" if part == "." else f", {part.replace('-', ' ')}"
 
 

@@ -11,6 +11,7 @@ import torch
 
 from mmcli.artifacts import store
 from mmcli.artifacts.store import Artifact
+from mmcli.errors import ArtifactError
 from mmcli.models import loading
 from mmcli.models.runners import Cost
 from mmcli.proof import curves, provenance, report, tables
@@ -122,18 +123,32 @@ def test_where_a_model_comes_from(tmp_path: Path) -> None:
     assert [provenance.lasted(seconds) for seconds in (0.2, 59.7, 125)] == ["0.2 s", "1 min 0 s", "2 min 5 s"]
 
 
+def sealed(artifact: Artifact) -> None:
+    """Has the manifest vouch for what lies there."""
+    files = [path for path in artifact.path.rglob("*") if path.is_file()]
+    artifact.manifest["files"] = {
+        path.relative_to(artifact.path).as_posix(): {"bytes": path.stat().st_size, "sha256": store.file_digest(path)}
+        for path in files
+    }
+
+
 def test_logs_are_drawn_and_those_that_are_not_there_are_passed_over(tmp_path: Path) -> None:
-    fused = Artifact(tmp_path, "fusions/gated", {"config": {"method": "gated"}})
+    fused = Artifact(tmp_path, "fusions/gated", {"config": {"method": "gated"}, "command": "mmcli fuse"})
     for seed in (0, 1):
         (fused.path / f"seed-{seed}").mkdir(parents=True)
         rows = "1,2.0,1.5\n2,1.0,1.25\n3,0.5,1.4\n"
         (fused.path / f"seed-{seed}" / "log.csv").write_text(f"epoch,train_loss,val_loss\n{rows}")
     (fused.path / "seed-2").mkdir()
     (fused.path / "seed-2" / "log.csv").write_text("epoch,train_loss\n1,2.0\n")
-    found = curves.learnt({"word": Artifact(tmp_path, "encoders/word/bag", {})}, fused, fused)
+    sealed(fused)
+    found = curves.learnt({"word": Artifact(tmp_path, "encoders/word/bag", {"files": {}})}, fused, fused)
     assert [own.name for own in found] == ["F (gated), seed 0", "F (gated), seed 1"]
     assert found[0].said == "F (gated), seed 0: 3 epochs; least val loss 1.250 after epoch 2."
     assert found[0].figure.legend == (("s7 d1", "train"), ("s0", "val"))
+    log = fused.path / "seed-1" / "log.csv"
+    log.write_text(log.read_text().replace("1.25", "1.05"))
+    with pytest.raises(ArtifactError, match="seed-1"):
+        curves.learnt({}, fused, fused)
 
 
 def test_a_leaderboard_has_as_many_tables_as_it_takes() -> None:

@@ -17,6 +17,7 @@ def main() -> None:
     from mmcli.cli import troubles
 
     processes.follow()
+    processes.wait_asleep()
     for name in ("SIGTERM", "SIGHUP"):  # as Ctrl-C; those that nohup lets be ignored stay so
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) == signal.SIG_DFL:

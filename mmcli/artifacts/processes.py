@@ -24,6 +24,12 @@ def follow() -> None:
         threading.Thread(target=_watch, args=(int(parent),), daemon=True, name="follows its parent").start()
 
 
+def wait_asleep() -> None:
+    """Has threads that wait for one another sleep, as long as the user wants nothing else. By default they spin: on cores that
+    others use too, the one waits out its share of the time while that which it waits for gets none. Before torch is imported."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
 def _watch(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(_LOOK_EVERY_S)

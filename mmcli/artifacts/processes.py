@@ -25,8 +25,8 @@ def follow() -> None:
 
 
 def wait_asleep() -> None:
-    """Has threads that wait for one another sleep, as long as the user wants nothing else. By default they spin: on cores that
-    others use too, the one waits out its share of the time while that which it waits for gets none. Before torch is imported."""
+    """Has threads that wait for one another sleep, unless the user wants otherwise. By default they spin: on cores that others
+    use too, the one waits out its share of the time while that which it waits for gets none. Before torch is imported."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 

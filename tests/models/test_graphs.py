@@ -122,10 +122,18 @@ def signals(network: FusedModel, kinds: dict[str, str], index: list[int]) -> dic
     return {name: own.gather(torch.tensor(index)) for name, own in prepared.items()}
 
 
-def check(network: FusedModel, kinds: dict[str, str], path: Path) -> None:
+def check(network: FusedModel, kinds: dict[str, str], path: Path, apart: bool = False) -> None:
+    """`apart`: whether it is to be taken apart before it is translated, which takes three times as long."""
     traced = signals(network, kinds, [0, 1, 2, 3])
     program = graphs.exported(network, traced)
-    graphs.write_onnx(program, list(graphs.tensors_of(traced)), path)
+    taken = []
+    with pytest.MonkeyPatch.context() as patch:
+        plain = torch.export.ExportedProgram.run_decompositions
+        patch.setattr(
+            torch.export.ExportedProgram, "run_decompositions", lambda own, table: taken.append(own) or plain(own, table)
+        )
+        graphs.write_onnx(program, list(graphs.tensors_of(traced)), path)
+    assert bool(taken) == apart
     found = graphs.OnnxModel(path)
     for index in ([0, 1, 2, 3], [4], [2], [5, 3, 0], [0, 1, 2, 3, 4, 5]):
         batch = signals(network, kinds, index)
@@ -154,6 +162,29 @@ def test_fusions(method: str, tmp_path: Path) -> None:
     kinds = {"v": "vector", "t": "sequence"}
     network = model({"v": Plain("vector"), "t": Plain("sequence")}, method)
     check(network, kinds, tmp_path / "m.onnx")
+
+
+class Unheard(Plain):
+    """With an operator that nothing here has a word of ONNX for, and one that changes a tensor in place."""
+
+    def __init__(self, kind: Kind, in_place: bool) -> None:
+        super().__init__(kind)
+        self.in_place = in_place
+
+    def encode(self, signal: Signal) -> tuple[Tensor, Tensor, Tensor]:
+        values = signal.values.nan_to_num()
+        if self.in_place:
+            values = values * 1.0
+            values[:, 0] = 0.0
+        else:
+            values = torch.nn.functional.pad(values.diff(dim=-1), (1, 0))
+        return super().encode(replace(signal, values=values))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("in_place", [True, False])
+def test_what_onnx_has_no_word_for_is_taken_apart(in_place: bool, tmp_path: Path) -> None:
+    check(model({"v": Unheard("vector", in_place)}), {"v": "vector"}, tmp_path / "m.onnx", apart=True)
 
 
 @pytest.mark.slow

@@ -32,6 +32,7 @@ class Category(Modality):
     corruptions: ClassVar[tuple[str, ...]] = ("unknown",)
     joins: ClassVar[bool] = True
     encoders: ClassVar[tuple[str, ...]] = ("mlp", "ft-transformer")
+    more_encoders: ClassVar[tuple[tuple[str, int], ...]] = (("tabm", 1000),)
 
     def __init__(self, config: Config, names: Sequence[str]) -> None:
         self.config = config

@@ -41,6 +41,7 @@ class Date(Modality):
     passes_missing_words: ClassVar[bool] = True
     joins: ClassVar[bool] = True
     encoders: ClassVar[tuple[str, ...]] = ("mlp", "ft-transformer")
+    more_encoders: ClassVar[tuple[tuple[str, int], ...]] = (("tabm", 1000),)
 
     def __init__(self, config: Config, form: str, centre: float, spread: float) -> None:
         self.config = config

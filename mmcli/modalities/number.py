@@ -51,6 +51,7 @@ class Number(Modality):
     passes_missing_words: ClassVar[bool] = True
     joins: ClassVar[bool] = True
     encoders: ClassVar[tuple[str, ...]] = ("mlp", "ft-transformer")
+    more_encoders: ClassVar[tuple[tuple[str, int], ...]] = (("tabm", 1000),)
 
     def __init__(self, config: Config, centre: float, spread: float, form: NumberFormat | None = None, base: int = 0) -> None:
         self.config = config

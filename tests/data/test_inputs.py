@@ -52,6 +52,14 @@ def test_fields_stand_side_by_side_and_know_their_column() -> None:
     assert column.present.tolist() == [True, True, False]
 
 
+def test_where_rows_are_many_tabm_races_too() -> None:
+    found, _ = joined()
+    for own in (found, *(Input(name, {name: member}) for name, member in found.members.items())):
+        assert own.fitting_encoders(999, False) == own.fitting_encoders(199, True) == ["mlp", "ft-transformer"]
+        assert own.fitting_encoders(1000, False) == own.fitting_encoders(200, True) == ["mlp", "ft-transformer", "tabm"]
+        assert own.known_encoders == ["mlp", "ft-transformer", "tabm"]
+
+
 def test_one_member_can_be_taken_away() -> None:
     found, cells = joined()
     column = found.join({name: found.members[name].transform(own).column for name, own in cells.items()})

@@ -27,6 +27,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "transformer": {"dim": 8, "heads": 2, "layers": 2},
     "conformer": {"dim": 8, "heads": 2, "layers": 2, "kernel": 3, "channels": 3},
     "mlp": {"members": 2, "hidden": 10, "bins": 4},
+    "tabm": {"members": 3, "hidden": 10, "bins": 4},
     "ft-transformer": {"dim": 8, "heads": 2, "bins": 4},
     "cnn-rnn": {"width": 4, "stages": 2, "hidden": 6},
 }

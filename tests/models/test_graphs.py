@@ -45,6 +45,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "crnn": {"width": 4, "hidden": 8},
     "cnn-rnn": {"width": 4, "hidden": 8, "stages": 2},
     "mlp": {"members": 2, "hidden": 16},
+    "tabm": {"members": 3, "hidden": 16},
     "ft-transformer": {},
     "transformer": {"dim": 16, "heads": 2},
     "conformer": {"dim": 16, "heads": 2, "layers": 1, "channels": 4, "kernel": 3},

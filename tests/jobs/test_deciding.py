@@ -100,3 +100,16 @@ def test_the_shares_sum_to_one_and_f_is_divided_by_its_temperature() -> None:
     given = {name: column.float() for name, column in features(task, good).items()}
     mean = AveragedHeads([one, two], [0.75, 0.25])(given).outputs
     torch.testing.assert_close(mean, 0.75 * two(given).outputs / 2 + 0.25 * two(given).outputs)
+
+
+def test_what_is_told_is_put_as_it_was_weighed() -> None:
+    task, right, good = of_classes()
+    given, own, other = features(task, good), member(task), member(task)
+    found = deciding.weigh(own, given, torch.randn(good.shape), torch.arange(N), right, task, 0)
+    assert found is not None
+    preference = own.fusion.get_parameter("preference").detach().tolist()
+    told = deciding.Told(found.share, found.temperature, float(own.temperature), preference)
+    put = told.put(other)
+    assert (put.share, put.temperature) == (found.share, found.temperature)
+    rows = {name: column.float() for name, column in given.items()}
+    torch.testing.assert_close(other.eval()(rows).outputs, own.eval()(rows).outputs)

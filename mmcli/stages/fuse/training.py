@@ -121,8 +121,11 @@ def _with_decisions(
         return heads
     dims = {name: own.pooled.shape[1] for name, own in features.items()}
     member = build_head(deciding.METHOD, deciding.OPTIONS, dims, plan.sources, task, plan.head)
-    fused = fusion_job.answers(heads, features, compute).outputs
-    found = deciding.weigh(member, features, fused, dataset.splits["val"], dataset.targets, task, plan.seeds[0])
+    if plan.fixed is not None:
+        found = None if plan.fixed.beside is None else deciding.Told(**plan.fixed.beside).put(member)
+    else:
+        fused = fusion_job.answers(heads, features, compute).outputs
+        found = deciding.weigh(member, features, fused, dataset.splits["val"], dataset.targets, task, plan.seeds[0])
     if found is None:
         return heads
     for own in members:
@@ -147,8 +150,11 @@ class _Embeddings:
         if plan.out_of_fold:
             taught = {name: fusion_job.embeddings(own, dataset, out_of_fold=True) for name, own in plan.encoders.items()}
             return cls(features, taught, {})
-        shares = {name: fusion_job.swap_share(own, dataset) for name, own in features.items()}
-        return cls(features, features, shares if plan.on_embeddings.swap else {})
+        if not plan.on_embeddings.swap:
+            return cls(features, features, {})
+        if plan.fixed is not None:
+            return cls(features, features, dict(plan.fixed.swap))
+        return cls(features, features, {name: fusion_job.swap_share(own, dataset) for name, own in features.items()})
 
 
 def _on_embeddings(
@@ -176,7 +182,8 @@ def _on_embeddings(
         head, embeddings.taught, dataset, plan.on_embeddings, compute, seed=own_seed, folder=folder, label=label
     )
     start = kept(head) if begins or head.fusion.aligns else {}
-    trained = train(replace(job, seconds=plan.seconds and plan.seconds / len(plan.seeds)), context.console)
+    stop = None if plan.fixed is None else plan.fixed.epochs
+    trained = train(replace(job, seconds=plan.seconds and plan.seconds / len(plan.seeds), stop=stop), context.console)
     if not start:
         return head, trained, {}
 

@@ -23,6 +23,8 @@ from mmcli.errors import ConfigError, ExitCode
 from mmcli.jobs import fusion as fusion_job
 from mmcli.models import calibration, loading
 from mmcli.options.columns import Roles
+from mmcli.reporting.metrics import shown
+from mmcli.selection.tradeoff import unjudged
 from mmcli.stages import Context, folds, fuse, train_encoder
 from mmcli.stages.folds.dealing import folds_of
 from mmcli.stages.folds.refitting import beside_of, fixed_by, rounded
@@ -112,6 +114,33 @@ def test_evaluate_has_it_beside_the_average(refitted: Path) -> None:
     assert own["cost"]["size_mb"] < summary["folds"]["cost"]["average"]["size_mb"] / 2
     assert "The refit, one pipeline trained on all 75 rows, reaches" in summary["verdict"]
     assert "trained on all 75 rows of train and val" in (refitted / "evaluation" / "report.html").read_text(encoding="utf-8")
+
+
+def test_optimize_has_its_cost_and_marks_its_score(refitted: Path, tmp_path: Path) -> None:
+    root = tmp_path / "a"
+    shutil.copytree(refitted, root)
+    code, output = invoke("optimize", "-a", root, "--only", "calibrate")
+    assert code == ExitCode.DONE, output
+    metrics = read(root).metrics
+    assert "by name" in output
+    assert f"about {shown(metrics['estimated'])}" in output
+    assert "is one pipeline, trained on all 75 rows, so that they cannot judge it" in output
+    code, output = invoke("optimize", "-a", root, "--pick", "refit")
+    assert code == ExitCode.USAGE, output
+    assert "--pick refit: that is a model of its own" in output
+    cells = unjudged("refit", metrics)
+    assert cells[:4] == ["refit", "by name", f"about {shown(metrics['estimated'])}", "not known"]
+    assert cells[8] == f"{metrics['cost']['size_mb']:.1f}"
+    judged = {**metrics, "val": {"mae": 2.5, "loss": 1.0}}
+    assert unjudged("refit", judged)[2:4] == [shown(2.5), "by val alone"]
+
+
+def test_it_is_exported_by_name(refitted: Path, tmp_path: Path) -> None:
+    to = tmp_path / "out"
+    code, output = invoke("export", "-a", refitted, "--model", refitted / "refit", "--format", "safetensors", "--to", to)
+    assert code == ExitCode.DONE, output
+    assert "export: refit as safetensors" in output
+    assert any(own.suffix == ".safetensors" for own in to.iterdir())
 
 
 def test_it_stands_alone_and_predicts_by_name(refitted: Path) -> None:

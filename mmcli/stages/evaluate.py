@@ -75,7 +75,7 @@ def run(options: Options, context: Context) -> Outcome:
     dataset = Dataset.open(context.root)
     best = loading.best(context.root)
     fused, folded = _under(best)
-    refit = loading.fresh_refit(context.root) if folded is not None else None
+    refit = loading.fresh_refit(context.root)
     if not len(dataset.splits["test"]):
         raise DataError("the table has no test rows", "Preprocess with --test 0.15, or a --split column that names some.")
     encoders = loading.encoders_of(fused)

@@ -27,7 +27,7 @@ from mmcli.reporting.metrics import shown
 from mmcli.selection.tradeoff import unjudged
 from mmcli.stages import Context, folds, fuse, train_encoder
 from mmcli.stages.folds.dealing import folds_of
-from mmcli.stages.folds.refitting import beside_of, fixed_by, rounded
+from mmcli.stages.folds.refitting import beside_of, fixed_by, rounded, sound
 from tests.conftest import shared
 from tests.stages.test_folds import context_of, in_folds, invoke, written
 
@@ -208,6 +208,10 @@ def test_what_it_decides_by_and_how_it_swaps_comes_of_the_folds(tmp_path: Path) 
     told = fixed.encoders["encoders/word/bag"]["linear"]
     assert told["strength"] == sorted(own["strength"] for own in linear)[1]
     assert told["solved"] == pytest.approx(fmean(own["solved"] for own in linear))
+    folded = store.read(context.root, layout.FOLDED, "folded", "")
+    assert set(sound(folded, 3, context)) == {1, 2, 3}
+    wrong = replace(folded, manifest={**folded.manifest, "metrics": {**folded.metrics, "wrong": [2]}})
+    assert fixed_by(sound(wrong, 3, context)) == fixed_by({1: fused[1], 3: fused[3]}) != fixed
     artifact, dataset = in_refit(context, keep_val=False), Dataset.open(context.root)
     assert loading.encoders_of(artifact)["word"].metrics["linear"] == pytest.approx(told)
     of_row, labels = folds_of(dataset, 3, keep_val=False, seed=0), len(dataset.task.labels)  # type: ignore[attr-defined]

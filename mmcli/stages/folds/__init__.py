@@ -23,8 +23,8 @@ from mmcli.options.run import AUTO_FOLDS, FEW_ROWS, Preset
 from mmcli.reporting.console import Console
 from mmcli.stages import Context, Outcome
 from mmcli.stages.folds.dealing import deal_one, folds_of
-from mmcli.stages.folds.joining import fusion_of, join
-from mmcli.stages.folds.refitting import fixed_by, refit
+from mmcli.stages.folds.joining import join
+from mmcli.stages.folds.refitting import fixed_by, refit, sound
 from mmcli.tasks import Task
 from mmcli.training.config import TrainingConfig
 
@@ -191,8 +191,8 @@ def deal_refit(count: int, keep_val: bool, taken: Taken, context: Context) -> tu
     """
     dataset = Dataset.open(context.root)
     deal_one(0, count, folds_of(dataset, count, keep_val, context.seed), keep_val, dataset, context)
-    method = store.read(context.root, layout.FOLDED, "folded", loading.WHOLE[layout.FOLDED]).config["method"]
-    fixed = fixed_by({number: fusion_of(number, method, context) for number in range(1, count + 1)})
+    folded = store.read(context.root, layout.FOLDED, "folded", loading.WHOLE[layout.FOLDED])
+    method, fixed = folded.config["method"], fixed_by(sound(folded, count, context))
     longest = max(own["epochs"] for own in fixed.encoders.values())
     rows = store.read(layout.fold(context.root, 0), layout.PREPROCESS, "preprocess", "mmcli run TABLE").metrics["train"]
     context.console.note(

@@ -56,6 +56,12 @@ def fixed_by(fused: Mapping[int, Artifact]) -> Fixed:
     return Fixed(by_name, epochs, {name: fmean(own) for name, own in swap.items()}, beside_of(list(fused.values())))
 
 
+def sound(folded: Artifact, count: int, context: Context) -> dict[int, Artifact]:
+    """By number, the folds' fusions of the method that they were joined by, but for folds that went wrong: they have no say."""
+    numbers = [number for number in range(1, count + 1) if number not in folded.metrics["wrong"]]
+    return {number: fusion_of(number, folded.config["method"], context) for number in numbers}
+
+
 def rounded(epochs: Sequence[int]) -> int:
     """The mean, halves up, and at least one."""
     return max(math.floor(fmean(epochs) + 0.5), 1)
@@ -97,8 +103,10 @@ def refit(count: int, keep_val: bool, context: Context) -> Outcome:
     fingerprint = store.digest([parents, count, keep_val, context.seed, str(compute)])
     found = None if context.force else store.up_to_date(context.root, layout.REFIT, fingerprint)
     if found is None:
-        fused = {number: fusion_of(number, method, context) for number in range(1, count + 1)}
-        found = _made(own, fused, folded, parents, fingerprint, keep_val, dataset, compute, context)
+        of_row = folds_of(dataset, count, keep_val, context.seed)
+        of_row[dataset.splits["val"]] = 1  # where it is kept too: the first fold has not been trained on it
+        fused = sound(folded, count, context)
+        found = _made(own, fused, of_row, folded, parents, fingerprint, keep_val, dataset, compute, context)
     else:
         context.console.note(f"{layout.REFIT}: up to date")
     _say(found, folded, context)
@@ -108,6 +116,7 @@ def refit(count: int, keep_val: bool, context: Context) -> Outcome:
 def _made(
     own: Artifact,
     fused: Mapping[int, Artifact],
+    of_row: Tensor,
     folded: Artifact,
     parents: Mapping[str, str],
     fingerprint: str,
@@ -139,7 +148,7 @@ def _made(
         anew=context.force,
     ) as draft:
         network = loading.load_fused(Dataset.open(own.root), own).to(compute.device)
-        _settle(network, fused, folds_of(dataset, len(fused), keep_val, context.seed), dataset)
+        _settle(network, fused, of_row, dataset)
         outputs = forward.outputs_for(network, dataset, torch.arange(len(dataset.rows)), compute)
         draft.tensors[loading.WEIGHTS] = tensors.save(draft.path / loading.WEIGHTS, network.state_dict())
         draft.tensors[loading.OUTPUTS] = tensors.save(draft.path / loading.OUTPUTS, dataset.task.outputs.save(outputs))
@@ -151,7 +160,7 @@ def _made(
 def _settle(network: FusedModel, fused: Mapping[int, Artifact], of_row: Tensor, dataset: Dataset) -> None:
     """Sets what it decides by and its temperature, from what each fold answers to the rows that it was not trained on, each
     fold's own temperature taken off."""
-    task, index = dataset.task, (of_row > 0).nonzero()[:, 0]
+    task, index = dataset.task, torch.isin(of_row, torch.tensor(list(fused))).nonzero()[:, 0]
     found = torch.zeros_like(loading.outputs(fused[1], dataset))
     for number, own in fused.items():
         rows = of_row == number

@@ -18,6 +18,8 @@ FOLDED = "folded"
 """The average of the pipelines of all folds."""
 FOLDS = "folds"
 """Where the folds beside the root itself, which is the first, lie: each an artifacts root, by its number."""
+REFIT = "refit"
+"""One pipeline that is trained on all labelled rows; and, in `FOLDS`, its root."""
 LEADERBOARD = "leaderboard"
 EVALUATION = "evaluation"
 GALLERIES = "galleries"
@@ -90,14 +92,14 @@ def fusion(method: str) -> str:
 
 
 def fold(root: Path, number: int) -> Path:
-    """The artifacts root of a fold, counted from 1: the first is the root itself."""
-    return root if number == 1 else root / FOLDS / str(number)
+    """The artifacts root of a fold, counted from 1: the first is the root itself; 0 is that of the refit."""
+    return root if number == 1 else root / FOLDS / (str(number) if number else REFIT)
 
 
 def in_fold(name: str) -> tuple[int, str]:
     """The fold, and the name in its root, of an artifact as the root above names it: `folds/2/fusions/late`."""
-    found = re.fullmatch(rf"{FOLDS}/([1-9]\d{{0,2}})/(.+)", name)
-    return (int(found[1]), found[2]) if found else (1, name)
+    found = re.fullmatch(rf"{FOLDS}/([1-9]\d{{0,2}}|{REFIT})/(.+)", name)
+    return (0 if found[1] == REFIT else int(found[1]), found[2]) if found else (1, name)
 
 
 def encoders(root: Path) -> list[tuple[str, str]]:

@@ -61,7 +61,7 @@ class _Choice(_Shape):
     encoder: dict[str, Any]
     head: _Part | None = None
     solved: bool = False
-    fold: int = Field(1, ge=1, le=999)
+    fold: int = Field(1, ge=0, le=999)
 
     @model_validator(mode="after")
     def _a_head_unless_solved(self) -> Self:
@@ -198,6 +198,27 @@ class _ScoresOfFolded(_Scores):
     out_of_fold: dict[str, Any]
 
 
+class _OfRefit(_OfFusion):
+    base: str
+    recipe: _Recipe
+
+
+class _FiguresOfRefit(_Shape):
+    primary_metric: str
+    higher_is_better: bool
+    val: dict[str, float]
+    """Empty where all rows of val were trained on."""
+    estimated: float
+    rows: int = Field(ge=1)
+    cost: dict[str, float]
+
+    @model_validator(mode="after")
+    def _all_or_nothing(self) -> Self:
+        if self.val and (missing := {self.primary_metric, "loss"} - set(self.val)):
+            raise ValueError(f"val lacks {sorted(missing)[0]!r}")
+        return self
+
+
 class _OfGallery(_Shape):
     model: str
     width: int = Field(ge=1)
@@ -218,6 +239,7 @@ CONFIGS: Mapping[str, type[_Shape]] = {
     "encoder": _OfEncoder,
     "fusion": _OfFusion,
     "folded": _OfFolded,
+    "refit": _OfRefit,
     "optimized": _OfOptimized,
     "gallery": _OfGallery,
 }
@@ -225,6 +247,7 @@ METRICS: Mapping[str, type[_Shape]] = {
     "encoder": _ScoresOfEncoder,
     "fusion": _Scores,
     "folded": _ScoresOfFolded,
+    "refit": _FiguresOfRefit,
     "optimized": _OfTuned,
     "gallery": _FiguresOfGallery,
 }

@@ -82,7 +82,7 @@ class Artifact:
 
     def parent(self, part: str = "", fold: int = 1) -> dict[str, str]:
         """This artifact, or a part of it, as an entry of another's `parents`; of a root above, where it lies in a fold's."""
-        name = self.name if fold == 1 else f"{layout.FOLDS}/{fold}/{self.name}"
+        name = self.name if fold == 1 else f"{layout.FOLDS}/{fold or layout.REFIT}/{self.name}"
         return {f"{name}#{part}": self.manifest["parts"][part]} if part else {name: self.hash}
 
     @property

@@ -55,15 +55,21 @@ def command(
     if count > 1:
         why = "" if options.folds else ", since labelled rows are few (--folds none for a single pipeline)"
         context.console.note(f"{count} folds of train and val: the model is to be their average{why}")
+    if options.refit and count == 1:
+        context.console.note("no refit: there are no folds to say for how long")
+    refit = options.refit and count > 1
+    if refit:
+        folds.check_refit(fusion, context)
     if context.dry_run:
         return replace(outcome, data=data)
-    share, of_fold = (1.0, 1.0) if count == 1 else (2 / (count + 1), 1 / (count + 1))  # the first one has the races too
+    parts = count + 1 + refit  # the first one has the races too
+    share, of_fold = (1.0, 1.0) if count == 1 else (2 / parts, 1 / parts)
     data["train-encoder"] = train_encoder.run(of_stage(encoders, options, share), context).data
     fusion = with_late(of_stage(fusion, options, share), count)
     data["fuse"] = fuse.run(fusion, context).data
     if count > 1:
         in_fold = of_stage(encoders, options, of_fold), of_stage(fusion, options, of_fold)
-        data["folds"] = _in_folds(count, options.keep_val, *in_fold, context)
+        data["folds"] = _in_folds(count, options.keep_val, refit, *in_fold, context)
     elif options.folds == 1:
         folds.leave_out(context)
     else:
@@ -82,9 +88,9 @@ def command(
 
 
 def _in_folds(
-    count: int, keep_val: bool, encoders: training.Options, fusion: fusing.Options, context: Context
+    count: int, keep_val: bool, refit: bool, encoders: training.Options, fusion: fusing.Options, context: Context
 ) -> dict[str, Any]:
-    """The further folds, one after the other, with what the root has come to; then their average."""
+    """The further folds, one after the other, with what the root has come to; then their average, and the refit."""
     from mmcli.stages import folds, fuse, train_encoder
 
     folds.deal(count, keep_val, context)
@@ -96,4 +102,11 @@ def _in_folds(
         train_encoder.run(encoders, own)
         fuse.run(fusion, own)
         folds.say_of_time(number, context)
-    return folds.run(count, keep_val, taken, context).data
+    data = folds.run(count, keep_val, taken, context).data
+    if not refit:
+        return data
+    taken, own = folds.deal_refit(count, keep_val, taken, context)
+    train_encoder.run(encoders, own)
+    fuse.run(replace(fusion, methods=taken.methods), own)
+    folds.say_of_time(0, context)
+    return {**data, "refit": folds.refit(count, keep_val, context).data}

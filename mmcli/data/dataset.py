@@ -25,7 +25,7 @@ from mmcli.media.boxes import Told
 from mmcli.modalities import Modality
 from mmcli.reporting.metrics import Array
 from mmcli.signals import Column, Features
-from mmcli.tables.splitting import SPLITS
+from mmcli.tables.splitting import BOTH, SPLITS, TRAIN, VAL
 from mmcli.tasks import Task
 from mmcli.vectors import plain
 
@@ -171,9 +171,10 @@ class Dataset:
 
     @cached_property
     def splits(self) -> dict[str, Tensor]:
-        """Split -> int64 positions in the table."""
+        """Split -> int64 positions in the table. In the root of a refit all rows of val may be rows of train."""
         names = self.rows["split"].to_numpy()
-        return {split: torch.from_numpy((names == split).nonzero()[0]) for split in SPLITS}
+        both = {TRAIN: names == BOTH, VAL: names == BOTH}
+        return {split: torch.from_numpy(((names == split) | both.get(split, False)).nonzero()[0]) for split in SPLITS}
 
     @cached_property
     def weights(self) -> Tensor | None:

@@ -40,7 +40,27 @@ class Beside:
     temperature: float
     """By which what F says is divided before."""
     gain: float
-    """By how much the loss on val rows that did not choose is lower for it."""
+    """By how much the loss on val rows that did not choose is lower for it; 0 where that is not known."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """The same where it is known beforehand, the means over folds."""
+
+    share: float
+    temperature: float
+    own_temperature: float
+    """That of the decisions themselves."""
+    preference: Any
+    """The weights of the decisions, nested lists of numbers."""
+
+    def put(self, member: FusionHead) -> Beside:
+        """Sets the weights and the temperature of `member`."""
+        preference = member.fusion.get_parameter("preference")
+        with torch.no_grad():
+            preference.copy_(torch.tensor(self.preference))
+            member.temperature.fill_(self.own_temperature)
+        return Beside(self.share, self.temperature, 0.0)
 
 
 def weigh(

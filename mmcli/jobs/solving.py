@@ -33,7 +33,7 @@ class Joined:
     """Factor on what the table says as it was trained."""
 
 
-def join(network: nn.Module, job: Job) -> Joined | None:
+def join(network: nn.Module, job: Job, told: Joined | None = None) -> Joined | None:
     """Solves the linear model on the train rows, and makes the encoder's table and its head of it and of what they are; None
     where encoder, head or task are not for that, or each label has weights of its own."""
     task: Any = job.task
@@ -47,7 +47,7 @@ def join(network: nn.Module, job: Job) -> Joined | None:
     kept = solved.frequent(features[train], task.decision.width)
     features = features[:, kept].tocsr()
     with torch.no_grad():
-        return _Joining(network, task, features, kept, job.rows.targets.cpu(), train, _chosen_on(job)).run()
+        return _Joining(network, task, features, kept, job.rows.targets.cpu(), train, _chosen_on(job)).run(told)
 
 
 def _decides(task: Task) -> bool:
@@ -73,27 +73,31 @@ class _Joining:
     train: Array
     val: Array
 
-    def run(self) -> Joined:
+    def run(self, told: Joined | None) -> Joined:
         layer = self.network.head.affine()
         assert layer is not None
         table, own_bias = self.network.encoder.table.detach().cpu(), layer.bias.detach().cpu()
         own = table[self.kept] @ layer.weight.detach().cpu().T
         trained = torch.from_numpy(self.features[self.val] @ own.numpy()) + own_bias
-        strength, weights, bias, said = self._solution()
-        solved_by, trained_by = self._factors(said, trained)
+        strength, weights, bias, said = self._solution(told)
+        solved_by, trained_by = self._factors(said, trained) if told is None else (told.solved, told.trained)
         together = solved_by * torch.from_numpy(weights) + trained_by * own
         self._put(together, solved_by * torch.from_numpy(bias) + trained_by * own_bias, trained_by)
         return Joined(strength, solved_by, trained_by)
 
-    def _solution(self) -> tuple[float, Array, Array, Tensor]:
-        """The strength that is best on val, weights, bias, and what they say there."""
+    def _solution(self, told: Joined | None) -> tuple[float, Array, Array, Tensor]:
+        """The strength that is best on val, or told; weights, bias, and what they say on val."""
         link, width = self.task.decision.link, self.task.decision.width
         taught, best, found = self.targets[torch.from_numpy(self.train)], None, None
         right, pressing = self.task.parted(taught)[0].numpy(), self.task.pressing(taught)
         counting = None if pressing is None else pressing.double().numpy()
         sign = 1 if self.task.primary_higher_is_better else -1
-        for strength, weights, bias in solved.path(self.features[self.train], right, link, width, counting=counting):
+        strengths = [own for own in solved.STRENGTHS if told is None or own <= told.strength]
+        for strength, weights, bias in solved.path(self.features[self.train], right, link, width, strengths, counting):
             said = torch.from_numpy(self.features[self.val] @ weights + bias)
+            if told is not None:
+                found = (strength, weights, bias, said)
+                continue
             score = self._score(said)
             rank = (sign * score[self.task.primary_metric], -score["loss"])
             if best is None or rank > best:

@@ -110,7 +110,8 @@ def averaged(parts: Mapping[int, tuple[FusedModel, Recipe]], dataset: Dataset) -
         for member in own.each if isinstance(own, AveragedHeads) else [own]:
             copy = next(each)
             copy.load_state_dict(member.state_dict())
-            copy.temperature.fill_(1.0)
+            if own is member:  # what it was calibrated by; those of a mean's members are part of what was weighed
+                copy.temperature.fill_(1.0)
         of_members = own.shares.tolist() if isinstance(own, AveragedHeads) else [1.0]
         shares += [share / len(parts) for share in of_members]
         for name, own_head in part.own_heads().items():

@@ -30,6 +30,14 @@ SOLVED = "solved."
 """How the weights of solved models' terms begin, which stand with those of F and its head."""
 
 
+WHOLE = {
+    layout.OPTIMIZED: "mmcli optimize",
+    layout.FOLDED: "mmcli run TABLE --folds 5",
+    layout.REFIT: "mmcli run TABLE --folds 5 --refit",
+}
+"""Models beside the fusions, which hold all their weights, and what makes them."""
+
+
 def load_encoder(dataset: Dataset, artifact: Artifact) -> ColumnModel:
     """The column's encoder and head, with their trained weights.
 
@@ -242,7 +250,15 @@ def fresh_folded(root: Path) -> Artifact | None:
     """The average of folds, if it is complete and fresh, whether or not it is the better model."""
     if not store.exists(root, layout.FOLDED):
         return None
-    artifact = store.read(root, layout.FOLDED, "folded", "mmcli run TABLE --folds 5")
+    artifact = store.read(root, layout.FOLDED, "folded", WHOLE[layout.FOLDED])
+    return artifact if store.stale_parent(artifact) is None else None
+
+
+def fresh_refit(root: Path) -> Artifact | None:
+    """The one pipeline of all labelled rows, if it is complete and fresh."""
+    if not store.exists(root, layout.REFIT):
+        return None
+    artifact = store.read(root, layout.REFIT, "refit", WHOLE[layout.REFIT])
     return artifact if store.stale_parent(artifact) is None else None
 
 

@@ -27,7 +27,7 @@ from mmcli.heads import Head
 from mmcli.media import files as media
 from mmcli.models import conformal, runners, writers
 from mmcli.models.forward import forward_columns, forward_explained, forward_whole, likeness
-from mmcli.models.loading import best, load_fused
+from mmcli.models.loading import WHOLE, best, load_fused
 from mmcli.models.networks import FusedModel
 from mmcli.models.timing import Clock
 from mmcli.signals import Column, Source
@@ -368,7 +368,7 @@ def load(
     threads: int = 0,
     trust: Sequence[str | Path] = (),
 ) -> Model:
-    """The model at `path`: an artifacts root (then the best model in it), a fusion's folder, `folded` or `optimized`.
+    """The model at `path`: an artifacts root (then the best model in it), a fusion's folder, `folded`, `refit` or `optimized`.
 
     `trust` names files with parts of your own; nothing in a file that only the artifact names is run.
 
@@ -381,13 +381,15 @@ def load(
     manifest = folder / store.MANIFEST
     if not manifest.is_file():
         return store.read_again(lambda: _model(folder, best(folder), device_name, precision, threads))
-    alone = {layout.OPTIMIZED: ("optimized", "mmcli optimize"), layout.FOLDED: ("folded", "mmcli run TABLE --folds 5")}
-    kind, made_by = alone.get(folder.resolve().name, ("fusion", f"mmcli fuse --method {folder.resolve().name}"))
-    depth = 2 if kind == "fusion" else 1
     whole = folder.resolve()
+    kind = whole.name if whole.name in WHOLE else "fusion"
+    made_by = WHOLE.get(kind, f"mmcli fuse --method {whole.name}")
+    depth = 2 if kind == "fusion" else 1
     root, name = whole.parents[depth - 1], "/".join(whole.parts[-depth:])
     if kind == "fusion" and whole.parent.name != layout.FUSIONS:
-        raise ConfigError(f"{folder} holds no fused model", "Give the artifacts root, a fusion, `folded` or `optimized`.")
+        raise ConfigError(
+            f"{folder} holds no fused model", "Give the artifacts root, a fusion, `folded`, `refit` or `optimized`."
+        )
 
     def read() -> Model:
         return _model(root, store.require_fresh(store.read(root, name, kind, made_by)), device_name, precision, threads)

@@ -165,11 +165,18 @@ class Options:
         """Finds, before torch is imported, a model to pick that was not measured.
 
         Raises:
-            ConfigError: nothing was optimized under `root`, or no model of that name.
+            ConfigError: nothing was optimized under `root`, no model of that name, or the refit, which none is measured with.
         """
         if self.pick is None:
             require_fused(root)
             return
+        if self.pick == layout.REFIT:
+            there = (root / layout.REFIT).is_dir()
+            made = f"Take it by its folder, e.g. mmcli predict --model {root / layout.REFIT}."
+            raise ConfigError(
+                f"--pick {self.pick}: that is a model of its own, trained on the rows that models are judged by here",
+                made if there else "mmcli run TABLE --folds 5 --refit makes it.",
+            )
         if not (root / layout.OPTIMIZED).is_dir():
             raise ConfigError(
                 f"--pick {self.pick}: there are no models yet in {root} to pick from",

@@ -15,9 +15,7 @@ from mmcli.options.gallery import gallery_name
 
 ModelFolder = Annotated[
     Path | None,
-    Flag(
-        "--model", "A fusion's folder, artifacts/folded or artifacts/optimized. Default: the best so far.", show_default=False
-    ),
+    Flag("--model", "A fusion's folder, artifacts/folded, refit or optimized. Default: the best so far.", show_default=False),
 ]
 
 

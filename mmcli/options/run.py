@@ -91,6 +91,15 @@ class Options:
             "--keep-val", "With --folds: rows that are val are never trained on; parts of train rotate alone.", panel=TRAINING
         ),
     ] = False
+    refit: Annotated[
+        bool,
+        Flag(
+            "--refit",
+            "With --folds: one more pipeline, trained on all rows of train and val for as many epochs as the folds on average: "
+            "artifacts/refit, which costs what one does. No row is left to judge it by but those of test.",
+            panel=TRAINING,
+        ),
+    ] = False
     no_optimize: Annotated[bool, Flag("--no-optimize", "Leave the stage optimize out.", panel="Models")] = False
 
     def check(self, choices: optimize.Options) -> None:
@@ -109,8 +118,9 @@ class Options:
                 f"--trials {choices.trials}: fusions are not searched for an average of folds",
                 "Add --folds none, or leave --trials out.",
             )
-        if self.keep_val and (self.folds == 1 or (self.folds is None and self.preset != "best")):
-            raise ConfigError("--keep-val is for folds, of which there are none", "Add --folds 5, or leave it out.")
+        for flag, asked in (("--keep-val", self.keep_val), ("--refit", self.refit)):
+            if asked and (self.folds == 1 or (self.folds is None and self.preset != "best")):
+                raise ConfigError(f"{flag} is for folds, of which there are none", "Add --folds 5, or leave it out.")
 
 
 STAGES: tuple[type, ...] = (

@@ -34,7 +34,7 @@ class Entry:
     """One model on the test split."""
 
     kind: str
-    """fused, folded, optimized, column, baseline or without."""
+    """fused, folded, refit, optimized, column, baseline or without."""
     name: str
     outputs: Tensor
     what: str

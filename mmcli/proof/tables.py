@@ -23,7 +23,7 @@ FOUND_INSTEAD = "Rows whose own is found late, each with the row whose cell is f
 
 def leaderboard(entries: Sequence[Mapping[str, Any]], metrics: Sequence[str], primary: str, judged: str) -> list[Grid]:
     """Every model with the primary metric, how much better the `judged` one is, and the others; as many tables as it takes."""
-    strong = [place for place, entry in enumerate(entries) if entry["kind"] in {"fused", "folded", "optimized"}]
+    strong = [place for place, entry in enumerate(entries) if entry["kind"] in {"fused", "folded", "refit", "optimized"}]
     columns: Columns = [
         (meaning(name).name, [_score(entry["metrics"][name]) for entry in entries])
         for name in (primary, *(name for name in metrics if name != primary))

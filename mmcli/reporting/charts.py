@@ -79,7 +79,7 @@ def leaderboard(entries: Sequence[tuple[str, str, Interval]], metric: str) -> Fi
     """Dots with 95% intervals: (label, kind, interval), the first on top."""
     own = meaning(metric)
     bars = [
-        Bar(name, score.value, score.low, score.high, kind in {"fused", "folded", "optimized"}, str(score))
+        Bar(name, score.value, score.low, score.high, kind in {"fused", "folded", "refit", "optimized"}, str(score))
         for name, kind, score in entries
     ]
     values = [value for bar in bars for value in (bar.value, bar.low, bar.high) if value is not None]

@@ -78,7 +78,7 @@ def leaderboard(entries: Sequence[tuple[str, str, Interval]], metric: str, path:
     figure, axes = _figure(7.2, 0.36 * len(entries) + 1.2)
     labels = readable([label for label, _, _ in entries])
     for place, (_, kind, interval) in enumerate(entries):
-        colour = ACCENT if kind in {"fused", "folded", "optimized"} else MUTED
+        colour = ACCENT if kind in {"fused", "folded", "refit", "optimized"} else MUTED
         axes.plot([interval.low, interval.high], [place, place], color=colour, linewidth=2.2, solid_capstyle="round")
         axes.plot([interval.value], [place], "o", color=colour, markersize=7, clip_on=False)
         axes.annotate(

@@ -155,22 +155,27 @@ def table(rows: Sequence[Row], metric: str, picked: str) -> tuple[list[str], lis
         sure = row.gain is not None and row.gain.high < 0
         fails = "" if row.superseded else "drops too much" if sure else "may drop too much"
         marks = "picked" if row.name == picked else "best trade" if row.front else "" if row.allowed else fails
-        cost = row.cost
-        cells.append(
-            [
-                row.name,
-                marks,
-                shown(row.score),
-                gain,
-                f"{cost.p50_ms_1:.2f}",
-                f"{cost.p95_ms_1:.2f}",
-                f"{cost.p50_ms_32:.1f}",
-                f"{cost.rows_per_s:,.0f}",
-                f"{cost.size_mb:.1f}",
-                f"{cost.peak_mb:.0f}",
-            ]
-        )
+        cells.append([row.name, marks, shown(row.score), gain, *_costs(row.cost)])
     return header, cells
+
+
+def unjudged(name: str, metrics: Mapping[str, Any]) -> list[str]:
+    """The cells of a model that stands beside the table, since no row is left that could judge it as the others are: what it
+    may be worth, which is marked as that, or what val alone says; and its cost, as its artifact's `metrics` tell them."""
+    known, cost = metrics["val"], Cost(**metrics["cost"])
+    score = shown(known[metrics["primary_metric"]]) if known else f"about {shown(metrics['estimated'])}"
+    return [name, "by name", score, "by val alone" if known else "not known", *_costs(cost)]
+
+
+def _costs(cost: Cost) -> list[str]:
+    return [
+        f"{cost.p50_ms_1:.2f}",
+        f"{cost.p95_ms_1:.2f}",
+        f"{cost.p50_ms_32:.1f}",
+        f"{cost.rows_per_s:,.0f}",
+        f"{cost.size_mb:.1f}",
+        f"{cost.peak_mb:.0f}",
+    ]
 
 
 def _apart(gain: Interval) -> str:

@@ -11,6 +11,7 @@ from mmcli.reporting.console import Console
 
 if TYPE_CHECKING:
     from mmcli.tables.reading import Table
+    from mmcli.training.fixed import Fixed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +31,8 @@ class Context:
     dry_run: bool = False
     to_the_end: bool = False
     """Whether all stages follow, so that what the last one needs must be there from the first."""
+    fixed: Fixed | None = None
+    """What val would decide, where there is none: see `folds`."""
     command: str = ""
     """The command line as typed, for messages that say what to run again."""
 

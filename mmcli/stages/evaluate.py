@@ -49,6 +49,8 @@ class _Case:
     """The single pipeline that it is or comes of."""
     folded: Artifact | None
     """The average of folds that it is or comes of."""
+    refit: Artifact | None
+    """The one pipeline of all labelled rows beside that."""
     columns: Mapping[str, Artifact]
     """Of each input the best encoder."""
     reference: Artifact
@@ -73,12 +75,14 @@ def run(options: Options, context: Context) -> Outcome:
     dataset = Dataset.open(context.root)
     best = loading.best(context.root)
     fused, folded = _under(best)
+    refit = loading.fresh_refit(context.root)
     if not len(dataset.splits["test"]):
         raise DataError("the table has no test rows", "Preprocess with --test 0.15, or a --split column that names some.")
     encoders = loading.encoders_of(fused)
     columns = loading.best_by_input(encoders)
     reference = baselines.ensure(dataset, list(columns), context.console)
     parents = dict(best.parent()) | dict(fused.parent()) | dict(reference.parent())
+    parents |= refit.parent() if refit is not None else {}
     for artifact in encoders.values():
         parents |= artifact.parent()
     fingerprint = store.digest([parents, context.seed, options.slices, options.contrast, options.quick, __version__])
@@ -93,6 +97,7 @@ def run(options: Options, context: Context) -> Outcome:
             best,
             fused,
             folded,
+            refit,
             columns,
             reference,
             dataset,
@@ -150,6 +155,11 @@ def _entries(case: _Case) -> list[Entry]:
     if case.folded is not None:
         what = f"average of {len(case.folded.metrics['folds'])} folds of {case.folded.config['method']}"
         entries.append(entry("folded", case.folded.name, _kept(case.folded, dataset, test), what))
+    if case.refit is not None:
+        what = (
+            f"one pipeline, {case.refit.config['method']}, trained on all {case.refit.metrics['rows']:,} rows of train and val"
+        )
+        entries.append(entry("refit", case.refit.name, _kept(case.refit, dataset, test), what))
     what = f"{fused.config['method']} fusion of {', '.join(loading.inputs_of(fused))}"
     entries.append(entry("fused", fused.config["method"], _kept(fused, dataset, test), what))
     for column, artifact in columns.items() if not dataset.task.aligns_columns else ():  # one alone finds nothing
@@ -280,12 +290,17 @@ def _of_folds(entries: Sequence[Entry], case: _Case) -> dict[str, Any]:
     test, primary = dataset.splits["test"], task.primary_metric
     average, single = (next(own for own in entries if own.kind == kind) for kind in ("folded", "fused"))
     gain = task.gain(average.outputs, single.outputs, dataset.targets[test], case.context.seed, dataset.groups(test))
-    return folds.described(case.folded, single.scores[primary], average.scores[primary], gain, primary)
+    refit = None
+    if case.refit is not None:
+        own = next(own for own in entries if own.kind == "refit")
+        over = task.gain(average.outputs, own.outputs, dataset.targets[test], case.context.seed, dataset.groups(test))
+        refit = case.refit, own.scores[primary], over
+    return folds.described(case.folded, single.scores[primary], average.scores[primary], gain, primary, refit)
 
 
 def _made_from(case: _Case) -> list[Artifact]:
     """What is behind the model in hand, in the order in which it was made."""
-    last = {own.name: own for own in (case.fused, case.folded, case.best) if own is not None}
+    last = {own.name: own for own in (case.fused, case.folded, case.refit, case.best) if own is not None}
     return [case.dataset.artifact, *loading.encoders_of(case.best).values(), case.reference, *last.values()]
 
 
@@ -359,7 +374,7 @@ def _predictions(top: Entry, dataset: Dataset) -> pd.DataFrame:
 def _say(summary: Mapping[str, Any], every: bool, context: Context) -> None:
     primary, test = summary["primary_metric"], summary["test"]
     sign = -1 if summary["higher_is_better"] else 1
-    named = [(kind, test[kind]) for kind in ("optimized", "folded", "fused") if kind in test]
+    named = [(kind, test[kind]) for kind in ("optimized", "folded", "refit", "fused") if kind in test]
     columns = [(f"column: {name}", own) for name, own in test.get("columns", {}).items()]
     named += sorted(columns, key=lambda own: sign * own[1][primary]["value"])[:1]
     named += [(f"baseline: {name}", own) for name, own in test["baselines"].items()]

@@ -54,7 +54,7 @@ def history(context: Context) -> Outcome:
 def _names(root: Path) -> list[str]:
     names = [layout.PREPROCESS]
     names += [*layout.encoder_names(root), layout.BASELINES, *layout.fusion_names(root)]
-    names += [layout.LEADERBOARD, layout.FOLDED, layout.OPTIMIZED, layout.EVALUATION]
+    names += [layout.LEADERBOARD, layout.FOLDED, layout.REFIT, layout.OPTIMIZED, layout.EVALUATION]
     names += [layout.gallery(name) for name in layout.galleries(root)]
     partial = {p.relative_to(root).as_posix() for p in root.glob("**/.*.partial")} if root.is_dir() else set()
     unfinished = {path.replace("/.", "/").removeprefix(".").removesuffix(".partial") for path in partial}
@@ -84,6 +84,8 @@ def _state(above: Path, called: str) -> dict[str, Any]:
 
 def _score(artifact: Artifact) -> str:
     metrics = artifact.metrics
+    if artifact.manifest["kind"] == "refit" and not metrics["val"]:
+        return f"{metrics['primary_metric']} about {shown(metrics['estimated'])}, as its folds"
     if "primary_metric" in metrics:
         return f"val {metrics['primary_metric']} {shown(metrics['val'][metrics['primary_metric']])}"
     if artifact.manifest["kind"] == "preprocess":

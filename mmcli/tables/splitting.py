@@ -15,6 +15,8 @@ from mmcli.errors import ConfigError, DataError
 
 TRAIN, VAL, TEST, UNLABELLED = "train", "val", "test", "unlabelled"
 SPLITS = (TRAIN, VAL, TEST)
+BOTH = "train and val"
+"""Where nothing is left to be val: rows that are trained on, and looked at while training as well, which proves nothing."""
 _SPELLINGS = {
     "train": TRAIN,
     "training": TRAIN,

@@ -92,6 +92,14 @@ class Job:
     """Told the history after each epoch; True ends the training, the best epoch being kept."""
     watched: str = ""
     """What is said when that ends it; nothing where empty."""
+    stop: int | None = None
+    """After how many epochs it ends whatever val says, the rate's descent being that of all its epochs; the last one's weights
+    are kept. Where rows of val are trained on, this is known beforehand."""
+
+    @property
+    def last_epoch(self) -> int:
+        """How many epochs there are at most."""
+        return self.config.epochs if self.stop is None else min(self.stop, self.config.epochs)
 
     @property
     def module(self) -> nn.Module:

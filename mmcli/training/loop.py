@@ -74,13 +74,13 @@ def train(job: Job, console: Console) -> Trained:
     seed_everything(job.seed)
     state = _State(job, console)
     config, position = job.config, state.position
-    with job.compute.threading(), console.progress(job.label, config.epochs, position.epoch) as progress:
-        while position.epoch < config.epochs and not state.out_of_patience():
+    with job.compute.threading(), console.progress(job.label, job.last_epoch, position.epoch) as progress:
+        while position.epoch < job.last_epoch and not state.out_of_patience():
             state.run_epoch()
             progress.advance(state.said())
     if state.cut():
-        console.note(f"{job.label}: its share of --time-budget was over after {position.epoch} of {config.epochs} epochs")
-    if job.watched and position.epoch < config.epochs and job.watch(position.history):
+        console.note(f"{job.label}: its share of --time-budget was over after {position.epoch} of {job.last_epoch} epochs")
+    if job.watched and job.stop is None and position.epoch < config.epochs and job.watch(position.history):
         console.note(f"{job.label}: {job.watched} in {position.epoch} of {config.epochs} epochs: it ends here")
     return state.finish()
 
@@ -215,6 +215,8 @@ class _State:
         position = self.position
         if not position.epoch:
             return False
+        if self.job.stop is not None:
+            return self.time_share() >= 1
         if self.job.watch(position.history) or self.time_share() >= 1:
             return True
         if self.job.config.keep == "last":
@@ -229,7 +231,7 @@ class _State:
 
     def cut(self) -> bool:
         """Whether time was over before the epochs were."""
-        return self.time_share() >= 1 and self.position.epoch < self.job.config.epochs
+        return self.time_share() >= 1 and self.position.epoch < self.job.last_epoch
 
     def finish(self) -> Trained:
         job, position = self.job, self.position
@@ -251,6 +253,8 @@ class _State:
     def _last_will_do(self) -> bool:
         """Whether the last epoch's weights are to be kept, and val cannot tell the best ones from them."""
         job = self.job
+        if job.stop is not None:
+            return True
         if job.config.keep == "best" or self.position.best_epoch == len(self.position.history) - 1:
             return False
         index = job.rows.splits["val"]

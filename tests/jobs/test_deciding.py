@@ -150,3 +150,16 @@ def test_terms_as_wide_as_the_decision_add_up_with_what_stands_for_an_absent_inp
     assert not own.reads_outputs
     with pytest.raises(ValueError, match=r"are as wide, not \[2, 3\]"):
         plain.build({"a": 2, "b": 3}, {"a": "a", "b": "b"}, task)
+
+
+def test_what_is_told_is_put_as_it_was_weighed() -> None:
+    task, right, good = of_classes()
+    given, own, other = features(task, good), member(task), member(task)
+    found = deciding.weigh(own, given, torch.randn(good.shape), torch.arange(N), right, task, 0)
+    assert found is not None
+    preference = own.fusion.get_parameter("preference").detach().tolist()
+    told = deciding.Told(found.share, found.temperature, float(own.temperature), preference)
+    put = told.put(other)
+    assert (put.share, put.temperature) == (found.share, found.temperature)
+    rows = {name: column.float() for name, column in given.items()}
+    torch.testing.assert_close(other.eval()(rows).outputs, own.eval()(rows).outputs)

@@ -133,3 +133,18 @@ def test_balanced_classes_are_solved_balanced(tmp_path: Path) -> None:
         scores[how] = outputs.softmax(1).mean(0)  # texts say nothing of these: what is left is how often classes are
     assert scores["none"][1] < 0.3
     assert 0.35 < scores["balanced"][1] < 0.65
+
+
+@pytest.mark.parametrize("kind", ["classes", "labels", "numbers"])
+def test_what_is_told_is_not_chosen_by_val(kind: str, tmp_path: Path) -> None:
+    task, targets = tasks()[kind]
+    outputs = []
+    for told in (solving.Joined(3.0, 0.75, 0.5), solving.Joined(3.0, 0.75, 0.5), None):
+        network, job = made(task, targets, tmp_path)
+        if len(outputs) == 1:  # other val rows, the same answers
+            job = replace(job, rows=replace(job.rows, splits={**job.rows.splits, "val": torch.arange(100, 110)}))
+        joined = solving.join(network, job, told)
+        assert (joined == told) is (told is not None)
+        outputs.append(network.encoder.table.detach().clone())
+    assert torch.equal(outputs[0], outputs[1])
+    assert not torch.allclose(outputs[0], outputs[2])

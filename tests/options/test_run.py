@@ -80,6 +80,9 @@ def test_folds_are_a_number_or_words() -> None:
             gather(Options, {"folds": text})
     with pytest.raises(ConfigError, match="--keep-val is for folds, of which there are none"):
         Options(keep_val=True).check(optimize.Options())
+    with pytest.raises(ConfigError, match="--refit is for folds, of which there are none"):
+        Options(refit=True, folds=1).check(optimize.Options())
+    Options(refit=True, folds=3).check(optimize.Options())
     Options(keep_val=True, preset="best").check(optimize.Options())
     Options(keep_val=True, folds=3).check(optimize.Options())
 

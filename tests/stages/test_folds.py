@@ -387,7 +387,7 @@ def test_labels_have_thresholds_by_all_rows_and_groups_stay_whole(tmp_path: Path
     torch.testing.assert_close(thresholds, thresholds[:1].expand_as(thresholds), msg="one set of thresholds for all folds")
     judged = (of_row > 0).nonzero()[:, 0]
     logits, right = (outputs * heads.temperature)[judged, :labels], dataset.targets[judged]
-    wanted = dataset.task._thresholds(logits.double().numpy(), right.double().numpy())  # type: ignore[attr-defined]
+    wanted = dataset.task._thresholds(logits.double().numpy(), right)  # type: ignore[attr-defined]
     torch.testing.assert_close(thresholds[0].double(), torch.from_numpy(wanted), atol=1e-4, rtol=1e-4)
 
 

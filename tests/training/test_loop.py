@@ -422,3 +422,23 @@ def test_a_soup_is_taken_only_where_val_is_better_for_it(tmp_path: Path) -> None
     assert (after["accuracy"], -after["loss"]) > (before["accuracy"], -before["loss"])
     val = ours.rows.splits["val"]
     assert TASK.score(loop.outputs_of(ours, val), ours.rows.targets[val])["loss"] == pytest.approx(after["loss"], abs=1e-6)
+
+
+def test_a_stop_that_is_told_ends_it_whatever_val_says(tmp_path: Path) -> None:
+    """The last of the epochs that are told is kept, averaged, the rate coming down as it would in all of them."""
+    whole = train(job(tmp_path / "whole", epochs=20, patience=1, learning_rate=0.3), Console(quiet=True))
+    assert len(whole.history) < 13, "val alone would end it before"
+    stopped = replace(job(tmp_path / "told", epochs=20, patience=1, learning_rate=0.3), stop=13, watch=lambda _: True)
+    found = train(stopped, Console(quiet=True))
+    assert found.best_epoch == len(found.history) == 13
+    assert found.history[: len(whole.history)] == whole.history
+    rates = [row["learning_rate"] for row in found.history]
+    assert rates[-1] == pytest.approx(0.3 * 0.5 * (1 + math.cos(math.pi * (13 * 5 - 1 - 10) / 90)))
+    longer = replace(job(tmp_path / "longer", epochs=6), stop=60)
+    assert len(train(longer, Console(quiet=True)).history) == 6
+    plain = job(tmp_path / "plain", epochs=9, patience=20, keep="last")
+    last = replace(job(tmp_path / "last", epochs=9, patience=20), stop=9)
+    train(last, Console(quiet=True))
+    kept = train(plain, Console(quiet=True))
+    assert kept.best_epoch == 9
+    assert bits(last.module) == bits(plain.module)

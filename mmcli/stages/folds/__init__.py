@@ -2,7 +2,8 @@
 
 The first fold is the root itself. Each further one is an artifacts root of its own, `folds/2/` and so on, with the same tensors
 and other splits, in which the stages run as ever: they are dealt here (`deal`), trained by whoever runs the stages, and joined
-here (`run`) into `folded/`. Test rows stay what they are.
+here (`run`) into `folded/`. Test rows stay what they are. With a refit one more pipeline, `folds/refit/`, is trained on all
+labelled rows for as long as the folds were (`deal_refit`), and becomes `refit/` (`refit`).
 """
 
 from __future__ import annotations
@@ -17,14 +18,31 @@ from mmcli.artifacts.lock import locked
 from mmcli.data.dataset import Dataset
 from mmcli.errors import ConfigError
 from mmcli.models import loading
+from mmcli.options.fuse import Options as FuseOptions
 from mmcli.options.run import AUTO_FOLDS, FEW_ROWS, Preset
 from mmcli.reporting.console import Console
 from mmcli.stages import Context, Outcome
 from mmcli.stages.folds.dealing import deal_one, folds_of
 from mmcli.stages.folds.joining import join
+from mmcli.stages.folds.refitting import fixed_by, refit, sound
 from mmcli.tasks import Task
+from mmcli.training.config import TrainingConfig
 
-__all__ = ["Taken", "context_of", "count_of", "deal", "feasible", "leave_out", "run", "said_of", "say_of_time", "taken_over"]
+__all__ = [
+    "Taken",
+    "check_refit",
+    "context_of",
+    "count_of",
+    "deal",
+    "deal_refit",
+    "feasible",
+    "leave_out",
+    "refit",
+    "run",
+    "said_of",
+    "say_of_time",
+    "taken_over",
+]
 
 MOST_METHODS = 6
 """Methods that are trained in every fold, the best on val, where more were trained."""
@@ -109,7 +127,10 @@ def deal(count: int, keep_val: bool, context: Context) -> None:
 
 
 def leave_out(context: Context) -> None:
-    """Takes the average away, so that the single pipeline is the model; the folds themselves stay."""
+    """Takes the average away, and the refit, so that the single pipeline is the model; the folds themselves stay."""
+    if store.exists(context.root, layout.REFIT):
+        with locked(context.root, layout.REFIT):
+            disk.removed(context.root / layout.REFIT)
     if store.exists(context.root, layout.FOLDED):
         with locked(context.root, layout.FOLDED):
             disk.removed(context.root / layout.FOLDED)
@@ -144,6 +165,45 @@ def context_of(number: int, count: int, context: Context) -> Context:
     """The context of one fold; what was typed for parts that lost a race is not held against it."""
     metrics = store.read(layout.fold(context.root, number), layout.PREPROCESS, "preprocess", "mmcli run TABLE").metrics
     context.console.note(f"fold {number} of {count}: {metrics['train']:,} rows train, {metrics['val']:,} others are val")
+    return _quietly(number, context)
+
+
+def check_refit(fusion: FuseOptions, context: Context) -> None:
+    """Looks at what is to be trained, before it is.
+
+    Raises:
+        ConfigError: it chooses by val in a way that folds cannot stand for.
+    """
+    if fusion.train_encoders:
+        said = "encoders and F train together for as long as val says, in two parts"
+        raise ConfigError(f"--refit with --train-encoders: {said}", "Leave one of them out.")
+    for stage in ("train-encoder", "fuse"):
+        if TrainingConfig.of(context.settings.for_stage(stage)).soup:
+            raise ConfigError("--refit with training.soup: it picks epochs by val", "Leave one of them out.")
+
+
+def deal_refit(count: int, keep_val: bool, taken: Taken, context: Context) -> tuple[Taken, Context]:
+    """Makes the preprocessed table in which all labelled rows are train; gives the method that is trained there, the one that
+    folds were joined by, and the context, which says what the folds have come to.
+
+    Raises:
+        ArtifactError: the folds are not complete, or not joined.
+    """
+    dataset = Dataset.open(context.root)
+    deal_one(0, count, folds_of(dataset, count, keep_val, context.seed), keep_val, dataset, context)
+    folded = store.read(context.root, layout.FOLDED, "folded", loading.WHOLE[layout.FOLDED])
+    method, fixed = folded.config["method"], fixed_by(sound(folded, count, context))
+    longest = max(own["epochs"] for own in fixed.encoders.values())
+    rows = store.read(layout.fold(context.root, 0), layout.PREPROCESS, "preprocess", "mmcli run TABLE").metrics["train"]
+    context.console.note(
+        f"refit: all {rows:,} rows train, for as many epochs as the folds' best have on average: encoders up to {longest}, "
+        f"{layout.short(method)} {fixed.epochs}"
+    )
+    return replace(taken, methods=(method,)), replace(_quietly(0, context), fixed=fixed)
+
+
+def _quietly(number: int, context: Context) -> Context:
+    """In a fold's root, with little said."""
     console = context.console if context.console.verbose else Console(quiet=True)
     settings = replace(context.settings, typed=())
     return replace(context, root=layout.fold(context.root, number), console=console, settings=settings)
@@ -156,7 +216,8 @@ def say_of_time(number: int, context: Context) -> None:
     read = [store.read(root, name, "encoder", "mmcli run TABLE --folds") for name in names]
     cut = [str(own.name) for own in read if own.metrics["cut_by_time"]]
     if cut:
-        context.console.note(f"fold {number}: the share of --time-budget was over before all epochs were: {', '.join(cut)}")
+        called = f"fold {number}" if number else layout.REFIT
+        context.console.note(f"{called}: the share of --time-budget was over before all epochs were: {', '.join(cut)}")
 
 
 def run(count: int, keep_val: bool, taken: Taken, context: Context) -> Outcome:

@@ -12,7 +12,7 @@ from torch import Tensor
 from mmcli.artifacts import layout, store
 from mmcli.data.dataset import ROWS, Dataset, parts_of
 from mmcli.stages import Context
-from mmcli.tables.splitting import SPLITS, TRAIN, UNLABELLED, VAL, deal
+from mmcli.tables.splitting import BOTH, SPLITS, TRAIN, UNLABELLED, VAL, deal
 from mmcli.training import device
 
 KEPT = "kept"
@@ -39,9 +39,10 @@ def folds_of(dataset: Dataset, count: int, keep_val: bool, seed: int) -> Tensor:
 
 
 def deal_one(number: int, count: int, of_row: Tensor, keep_val: bool, dataset: Dataset, context: Context) -> None:
-    """The preprocessed table of one fold, in its own root."""
+    """The preprocessed table of one fold, in its own root; of the refit, where `number` is 0."""
     whole, root = dataset.artifact, layout.fold(context.root, number)
     fingerprint = store.digest([whole.hash, number, count, keep_val, context.seed])
+    of = {"number": number, "of": count} if number else {"refit": True}
     if not context.force and store.up_to_date(root, layout.PREPROCESS, fingerprint):
         return
     with store.writing(
@@ -49,7 +50,7 @@ def deal_one(number: int, count: int, of_row: Tensor, keep_val: bool, dataset: D
         layout.PREPROCESS,
         kind="preprocess",
         command=context.command or str(whole.manifest["command"]),
-        config={**whole.config, "fold": {"number": number, "of": count, "keep_val": keep_val}},
+        config={**whole.config, "fold": {**of, "keep_val": keep_val}},
         seed=context.seed,
         parents={},
         fingerprint=fingerprint,
@@ -65,15 +66,19 @@ def deal_one(number: int, count: int, of_row: Tensor, keep_val: bool, dataset: D
         draft.parts.update(parts_of(dataset.schema))
         counts = rows["split"].value_counts()
         draft.metrics.update({name: int(counts.get(name, 0)) for name in (*SPLITS, UNLABELLED)})
+        draft.metrics[TRAIN] += int(counts.get(BOTH, 0))
         draft.metrics["rejects"] = whole.metrics["rejects"]
 
 
 def _splits(splits: list[str], of_row: list[int], number: int, keep_val: bool) -> list[str]:
-    """The splits as a fold has them: its part is val, and all else that teaches is train."""
+    """The splits as a fold has them: its part is val, and all else that teaches is train. In the refit, number 0, all teach;
+    val is what is kept, or the same rows again, for stages that want some."""
     found = []
     for split, own in zip(splits, of_row, strict=True):
         if split not in {TRAIN, VAL}:
             found.append(split)
+        elif number == 0:
+            found.append(split if keep_val else BOTH)
         elif split == VAL and keep_val:
             found.append(KEPT)
         else:

@@ -61,7 +61,7 @@ def join(count: int, keep_val: bool, methods: Sequence[str], context: Context) -
     """See `mmcli.stages.folds.run`."""
     dataset = Dataset.open(context.root)
     numbers = range(1, count + 1)
-    fused = {method: {number: _fusion(number, method, context) for number in numbers} for method in methods}
+    fused = {method: {number: fusion_of(number, method, context) for number in numbers} for method in methods}
     of_row = folds_of(dataset, count, keep_val, context.seed)
     judged = torch.cat([dataset.splits["train"], dataset.splits["val"]]).sort().values
     case = _Case(dataset, of_row, judged, fused, context)
@@ -80,8 +80,8 @@ def join(count: int, keep_val: bool, methods: Sequence[str], context: Context) -
     return Outcome(found.metrics, "mmcli optimize")
 
 
-def _fusion(number: int, method: str, context: Context) -> Artifact:
-    """A method's fusion in a fold, fresh."""
+def fusion_of(number: int, method: str, context: Context) -> Artifact:
+    """A method's fusion in a fold, or, of number 0, in the refit, fresh."""
     root, command = layout.fold(context.root, number), context.command or "mmcli run TABLE --folds"
     return store.require_fresh(store.read(root, layout.fusion(method), "fusion", command))
 

@@ -53,8 +53,11 @@ def with_decisions(
         return heads
     dims = {name: own.pooled.shape[1] for name, own in features.items()}
     member = build_head(deciding.METHOD, deciding.OPTIONS, dims, plan.sources, task, plan.head)
-    fused = fusion_job.answers(heads, features, compute).outputs
-    found = deciding.weigh(member, features, fused, dataset.splits["val"], dataset.targets, task, plan.seeds[0])
+    if plan.fixed is not None:
+        found = None if plan.fixed.beside is None else deciding.Told(**plan.fixed.beside).put(member)
+    else:
+        fused = fusion_job.answers(heads, features, compute).outputs
+        found = deciding.weigh(member, features, fused, dataset.splits["val"], dataset.targets, task, plan.seeds[0])
     if found is None:
         return heads
     late[OWN] = {"method": deciding.METHOD, "fusion": deciding.OPTIONS}

@@ -27,6 +27,7 @@ from mmcli.selection.leaderboard import Entry
 from mmcli.stages import Context
 from mmcli.training import device
 from mmcli.training.config import TrainingConfig
+from mmcli.training.fixed import Fixed
 
 TRAINING = {"epochs": 60, "learning_rate": 1e-3, "batch_size": 64, "weight_decay": 0.05, "patience": 15}
 
@@ -60,6 +61,8 @@ class Plan:
     fingerprint: str
     seconds: float | None = None
     """How long all its seeds may train together."""
+    fixed: Fixed | None = None
+    """What val would decide, where there is none."""
 
     @property
     def name(self) -> str:
@@ -153,8 +156,9 @@ def _plan(method: str, encoders: dict[str, Artifact], dataset: Dataset, options:
     sources = filter(None, map(registry.source_digest, parts))
     said += [["time", options.time_budget]] if options.time_budget else []
     said += [] if dataset.task.lacks("plain member") else [["plain", baselines.VERSION]]
+    said += [] if context.fixed is None else [["fixed", context.fixed.as_dict()]]
     fingerprint = store.digest([plan.parents, list(encoders), said, context.device, context.precision, *sources])
-    return replace(plan, command=_command(method, options, context), fingerprint=fingerprint)
+    return replace(plan, command=_command(method, options, context), fingerprint=fingerprint, fixed=context.fixed)
 
 
 def _lead_head(method: str, encoders: Mapping[str, Artifact], dataset: Dataset) -> tuple[str, dict[str, Any]] | None:

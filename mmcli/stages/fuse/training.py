@@ -149,8 +149,11 @@ class _Embeddings:
         if plan.out_of_fold:
             taught = {name: fusion_job.embeddings(own, dataset, out_of_fold=True) for name, own in plan.encoders.items()}
             return cls(features, taught, {})
-        shares = {name: fusion_job.swap_share(own, dataset) for name, own in features.items()}
-        return cls(features, features, shares if plan.on_embeddings.swap else {})
+        if not plan.on_embeddings.swap:
+            return cls(features, features, {})
+        if plan.fixed is not None:
+            return cls(features, features, dict(plan.fixed.swap))
+        return cls(features, features, {name: fusion_job.swap_share(own, dataset) for name, own in features.items()})
 
 
 def _on_embeddings(
@@ -178,7 +181,8 @@ def _on_embeddings(
         head, embeddings.taught, dataset, plan.on_embeddings, compute, seed=own_seed, folder=folder, label=label
     )
     start = kept(head) if begins or head.fusion.aligns else {}
-    trained = train(replace(job, seconds=plan.seconds and plan.seconds / len(plan.seeds)), context.console)
+    stop = None if plan.fixed is None else plan.fixed.epochs
+    trained = train(replace(job, seconds=plan.seconds and plan.seconds / len(plan.seeds), stop=stop), context.console)
     if not start:
         return head, trained, {}
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from mmcli.artifacts import tensors
+from mmcli.artifacts import layout, tensors
 from mmcli.artifacts.store import Artifact
 from mmcli.data.dataset import Dataset
 from mmcli.encoders import parameter_count
@@ -104,7 +104,14 @@ def say(artifact: Artifact, dataset: Dataset, context: Context, max_drop: float)
         rows.append([entry["step"], said, detail, shown(entry["val"][primary]), shown(entry["val"]["loss"]), seconds])
     context.console.table(["accuracy", " result", " what", f"val {primary}", "val loss", "s"], rows)
     tried, picked = measured(artifact), metrics["picked"]
-    context.console.table(*tradeoff.table(tried, primary, picked))
+    header, cells = tradeoff.table(tried, primary, picked)
+    refit = loading.fresh_refit(context.root) if metrics["base"] == layout.FOLDED else None
+    context.console.table(header, [*cells, *([] if refit is None else [tradeoff.unjudged(layout.REFIT, refit.metrics)])])
+    if refit is not None:
+        context.console.note(
+            f"{layout.REFIT} is one pipeline, trained on all {refit.metrics['rows']:,} rows, so that they cannot judge it: its "
+            f"score is {_known(refit)}; predict --model {refit.path} takes it"
+        )
     for said in tradeoff.left_out(tried):
         context.console.note(f"not run: {said}")
     before, after = metrics["before"], metrics["after"]
@@ -132,6 +139,11 @@ def say(artifact: Artifact, dataset: Dataset, context: Context, max_drop: float)
     if found:
         context.console.note(f"prediction sets are made to hold the truth in {found['coverage']:.0%} of rows: predict --sets")
     context.console.note(f"the models tried: {artifact.path / TABLE}, {artifact.path / FIGURE}")
+
+
+def _known(refit: Artifact) -> str:
+    """What its score is."""
+    return "that of val alone" if refit.metrics["val"] else "the mean of single folds' on rows they were not trained on"
 
 
 def tried_on(artifact: Artifact, dataset: Dataset) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,6 +59,8 @@ class Candidate:
     fingerprint: str
     note: str = ""
     """What was decided that is to be said."""
+    fixed: Mapping[str, Any] | None = None
+    """What val would decide of it, where there is none: see `training.fixed.Fixed`."""
 
     @property
     def name(self) -> str:
@@ -178,10 +180,12 @@ def _candidate(column: str, name: str, races: bool, found: Input, bench: Bench) 
     said += [computed] if computed else []
     said += ["batch size auto"] if options.batch_size == 0 else []
     said += [["time", options.time_budget]] if options.time_budget else []
+    fixed = None if context.fixed is None else dict(context.fixed.encoders[layout.encoder(column, name)])
+    said += [] if fixed is None else [["fixed", fixed]]
     sources = filter(None, map(registry.source_digest, (kind, registry.load("heads", head["name"]))))
     placed = [context.seed, context.device, context.precision, *sources]
     digest = store.digest([parent, said, placed])
-    return Candidate(column, name, config, head, training, tokens, races, digest, note)
+    return Candidate(column, name, config, head, training, tokens, races, digest, note, fixed)
 
 
 def _seconds(column: str, bench: Bench) -> float:

@@ -135,6 +135,7 @@ def _start(options: Options, context: Context) -> subprocess.Popen[str]:
         "precision": context.precision,
         "seed": context.seed,
         "force": context.force,
+        "fixed": None if context.fixed is None else context.fixed.as_dict(),
         "command": context.command,
         "trust": list(map(str, registry.trusted())),
         "options": asdict(options),

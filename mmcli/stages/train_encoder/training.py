@@ -131,12 +131,13 @@ def _train(candidate: Candidate, bench: Bench, draft: Draft) -> None:
     started = time.monotonic()
     dataset, compute, column = bench.dataset, bench.compute, candidate.column
     network, job = job_for(candidate, bench, draft.path)
-    job = replace(job, seconds=bench.seconds and bench.seconds / (1 + bench.options.folds))
+    fixed = candidate.fixed or {}
+    job = replace(job, seconds=bench.seconds and bench.seconds / (1 + bench.options.folds), stop=fixed.get("epochs"))
     encoder = network.encoder
     short = say_too_short(candidate.name, network, job.rows.inputs[column], dataset, bench.context.console)
     trained = train(job, bench.context.console)
     encoder.apart = False
-    joined = solving.join(network, job)
+    joined = solving.join(network, job, solving.Joined(**fixed["linear"]) if "linear" in fixed else None)
     shutil.rmtree(draft.path / "warm-start", ignore_errors=True)
     draft.volatile.update({LOG, BATCH_SIZE, CHOICE})
     draft.measured.add("compute")

@@ -19,6 +19,7 @@ from mmcli.stages.train_encoder.candidates import Bench, candidates_for
 from mmcli.stages.train_encoder.side_by_side import DONE
 from mmcli.stages.train_encoder.training import train_input
 from mmcli.training import device
+from mmcli.training.fixed import Fixed
 
 
 def main() -> None:
@@ -40,6 +41,7 @@ def main() -> None:
         threads=1,
         seed=order["seed"],
         force=order["force"],
+        fixed=None if order["fixed"] is None else Fixed.from_dict(order["fixed"]),
         command=order["command"],
     )
     bench = Bench(options, Dataset.open(context.root), device.choose(context.device, context.precision, 1), context)

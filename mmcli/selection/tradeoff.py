@@ -145,8 +145,10 @@ def pick(rows: Sequence[Row], goal: Goal, sign: int) -> Row:
 
 
 def table(rows: Sequence[Row], metric: str, picked: str) -> tuple[list[str], list[list[str]]]:
-    """Header and cells of the models that could be run."""
+    """Header and cells of the models that could be run; of vectors to compare also how many numbers a row's has."""
     header = ["model", " ", f"val {metric}", "95% vs best", "p50 ms, 1 row", "p95", "p50 ms, 32", "rows/s", "MB", "peak MB"]
+    vectors = any("numbers" in row.extra for row in rows)
+    header += ["numbers"] * vectors
     cells = []
     for row in rows:
         if row.cost is None:
@@ -168,6 +170,7 @@ def table(rows: Sequence[Row], metric: str, picked: str) -> tuple[list[str], lis
                 f"{cost.rows_per_s:,.0f}",
                 f"{cost.size_mb:.1f}",
                 f"{cost.peak_mb:.0f}",
+                *([str(row.extra.get("numbers", ""))] if vectors else []),
             ]
         )
     return header, cells

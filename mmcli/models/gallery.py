@@ -188,9 +188,11 @@ def remade(gallery: Gallery) -> str:
 def kept_by_eight(new_ND: Tensor, seed: int, before: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """What eight bits cost: of the ten rows most alike to a row in half precision, the share that is found in eight bits,
     measured on some of those enrolled now, among these: others are there in eight bits alone. What was measured among more
-    rows before stays."""
+    rows before stays; empty where there are so few that all are among the ten."""
     if before and before["among"] >= len(new_ND):
         return dict(before)
+    if len(new_ND) <= RECALL_AT + 1:
+        return {}
     found = recall(Nearest(new_ND), Nearest(Eight.of(new_ND)).search, new_ND, seed)
     return {RECALL: found, "among": len(new_ND), "drawn": min(DRAWN, len(new_ND))}
 

@@ -526,6 +526,8 @@ def test_a_gallery_stays_in_eight_bits(here: Path) -> None:
     )
     run("enrol", "staff.csv", "--gallery", "small", "--force")
     assert eight()["vectors"].dtype == torch.float16
+    few = run("enrol", "more.csv", "--gallery", "small", "--force", "--vectors", "int8")
+    assert "int8: half the size; there are too few rows to measure what it misses" in few
 
 
 def test_eight_bits_without_their_scales_are_refused(here: Path) -> None:
@@ -533,6 +535,7 @@ def test_eight_bits_without_their_scales_are_refused(here: Path) -> None:
     kept = eight()
     shape = (12, kept["vectors"].shape[1])
     assert gallery.kind_of({"vectors": "int8"}) == "int8" and gallery.kind_of({}) == "float16"
+    assert gallery.kept_by_eight(torch.eye(11), 0) == {}
     with pytest.raises(ValueError, match="no scales"):
         gallery._kept({"vectors": kept["vectors"]}, shape, "int8")
     with pytest.raises(ValueError, match="in float16"):

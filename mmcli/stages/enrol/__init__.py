@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -228,12 +229,18 @@ def _say(new: New, context: Context, root: Path) -> None:
 def _told(figures: dict[str, object], options: Options, context: Context, done: str) -> Outcome:
     name = layout.gallery(options.gallery)
     context.console.note(f"{name}: {done}; {figures['rows']:,} rows of {figures['names']:,} names in all")
-    if isinstance(of_int8 := figures.get(gallery.OF_INT8), dict) and "enrolled" in figures:
-        context.console.note(
-            f"int8: {of_int8[gallery.RECALL]:.1%} of the 10 nearest are those of float16, half the size; measured on "
-            f"{of_int8['drawn']:,} of {of_int8['among']:,} rows"
-        )
+    measured = figures.get(gallery.OF_INT8)
+    if isinstance(measured, dict) and "enrolled" in figures:
+        context.console.note(f"int8: {_of_int8(measured)}")
     if gallery.RECALL in figures:
         context.console.note(f"recall@10 of the index, on rows of its own: {figures[gallery.RECALL]:.3f}")
     data = {key: value for key, value in figures.items() if key != gallery.MADE_HERE}
     return Outcome({"gallery": options.gallery, **data}, shlex.join(["mmcli", "search", "--gallery", options.gallery, "TABLE"]))
+
+
+def _of_int8(measured: dict[str, Any]) -> str:
+    """What eight bits miss, in words."""
+    if not measured:
+        return "half the size; there are too few rows to measure what it misses"
+    share = f"{measured[gallery.RECALL]:.1%} of the 10 nearest are those of float16, half the size"
+    return f"{share}; measured on {measured['drawn']:,} of {measured['among']:,} rows"

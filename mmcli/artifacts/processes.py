@@ -24,10 +24,16 @@ def follow() -> None:
         threading.Thread(target=_watch, args=(int(parent),), daemon=True, name="follows its parent").start()
 
 
+SPINS = "10000"
+"""Turns for which a thread looks whether the others are there before it sleeps: enough where they are, tens of microseconds."""
+
+
 def wait_asleep() -> None:
-    """Has threads that wait for one another sleep, unless the user wants otherwise. By default they spin: on cores that others
-    use too, the one waits out its share of the time while that which it waits for gets none. Before torch is imported."""
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    """Has threads that wait for one another sleep soon, unless the user wants otherwise. By default they spin thirty times as
+    long: on cores that others use too, the one waits out its share of the time while that which it waits for gets none. To be
+    called before torch is imported."""
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
 
 
 def _watch(parent: int) -> None:

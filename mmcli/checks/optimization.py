@@ -73,7 +73,7 @@ class Subject:
         with _bench() as bench:
             given = Candidate("fused", loading.load_fused(bench.dataset, bench.base), Recipe.of(bench.base))
             before = {key: value.clone() for key, value in given.network.state_dict().items()}
-            reason, made = part.unfit(given, bench), list[Candidate]()
+            reason, made = part.lacking(given, bench), list[Candidate]()
             if not reason:
                 try:
                     made = list(islice(part.proposals(given, bench), MOST))

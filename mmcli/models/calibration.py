@@ -1,5 +1,6 @@
 """Layers that make probabilities mean what they say, fitted to the outputs for val rows; where one number (a temperature) does
-not do. Graphs can hold them: they are sums of clipped lines, no search.
+not do. Graphs can hold them: they are sums of clipped lines, no search. And the layer in the same place, behind the outputs, by
+which vectors to compare have fewer numbers.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmcli.tasks import Task
+from mmcli.vectors.narrowed import Narrowed
 
 KNOTS = 32
 """Most corners of an isotonic curve."""
@@ -129,11 +131,13 @@ def _cross_entropy(outputs: Tensor, targets: Tensor, weights: Tensor | None, smo
 
 
 KINDS: dict[str, Any] = {"vector": Vector, "isotonic": Isotonic}
+"""Those that are fitted to outputs for val rows."""
+LAYERS: dict[str, Any] = {**KINDS, "axes": Narrowed}
 
 
 def build(kind: str, shape: Sequence[int]) -> nn.Module:
     """A layer of that kind and shape, to be filled with what was fitted; the identity where there is none."""
-    made: nn.Module = KINDS[kind](*shape) if kind else nn.Identity()
+    made: nn.Module = LAYERS[kind](*shape) if kind else nn.Identity()
     return made
 
 
@@ -141,4 +145,6 @@ def described(layer: nn.Module) -> tuple[str, tuple[int, ...]]:
     """The reverse of `build`."""
     if isinstance(layer, Vector):
         return "vector", tuple(layer.scale.shape)
+    if isinstance(layer, Narrowed):
+        return "axes", layer.shape
     return ("isotonic", tuple(layer.starts.shape)) if isinstance(layer, Isotonic) else ("", ())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from io import BytesIO
@@ -21,8 +21,9 @@ from mmcli.errors import ArtifactError, ConfigError, DataError
 from mmcli.models import embedding, predictor
 from mmcli.models.predictor import Model
 from mmcli.options.made import require_gallery
-from mmcli.vectors.index import RECALL_AT, Index
-from mmcli.vectors.nearest import Hits, Nearest
+from mmcli.vectors.eight import Eight, Kept
+from mmcli.vectors.index import Index
+from mmcli.vectors.nearest import DRAWN, RECALL_AT, Hits, Nearest, recall
 
 KIND = "gallery"
 VECTORS, ROWS, INDEX, REJECTS = "vectors.safetensors", "rows.parquet", "index.usearch", "rejects.csv"
@@ -32,7 +33,12 @@ EXPONENT = 0x7C00
 """Bits of a number in half precision that are all set where it is none, or without bound."""
 MADE_HERE = "index_made_here"
 """In the metrics: sha256 of the index -> its keyed digest, by which this user's mmcli knows it again. See `artifacts.own`."""
+OF_INT8 = "int8"
+"""In the metrics: see `kept_by_eight`."""
 RECALL = f"recall_at_{RECALL_AT}"
+INT8 = "int8"
+KINDS = ("float16", INT8)
+"""How vectors are kept; the first where nothing is said."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +48,8 @@ class Gallery:
     artifact: Artifact
     rows: pd.DataFrame
     """Text: `ID`, which no two rows share, `NAME`, and whatever else the tables told."""
-    vectors: Tensor
-    """float16 [N, D]."""
+    vectors: Kept
+    """[N, D], in half precision or in eight bits."""
     index: Index | None = field(default=None, compare=False)
     """What finds rows faster, and may miss some."""
 
@@ -95,23 +101,50 @@ def read(root: Path, name: str, exact: bool = True) -> Gallery:
     """
     require_gallery(root, name)
     artifact = store.read(root, layout.gallery(name), KIND, f"mmcli enrol TABLE --gallery {name}")
-    vectors = tensors.of(artifact, VECTORS).get("vectors")
+    found = tensors.of(artifact, VECTORS)
     file = artifact.file(ROWS)
     with artifact.understood():
         table = pyarrow.parquet.read_table(file)
         rows = pd.DataFrame({name: table.column(name).to_numpy() for name in table.column_names}, dtype=object)
         width = int(artifact.config["width"])
-        if vectors is None or vectors.shape != (len(rows), width) or vectors.dtype != torch.float16:
-            raise ValueError(f"its vectors are not [{len(rows)}, {width}] in half precision")
-        if bool((vectors.view(torch.int16) & EXPONENT == EXPONENT).any()):
-            raise ValueError("its vectors hold what is no number")
+        vectors = _kept(found, (len(rows), width), kind_of(artifact.config))
         if not {ID, NAME} <= set(rows.columns) or not rows[ID].is_unique or rows[[ID, NAME]].isna().any(axis=None):
             raise ValueError(f"its rows lack {ID!r} or {NAME!r}, or two of them have one {ID!r}")
     index = None if exact or not artifact.config["index"] or not len(rows) else _index(artifact, vectors)
     return Gallery(artifact, rows, vectors, index)
 
 
-def _index(artifact: Artifact, vectors: Tensor) -> Index:
+def kind_of(config: Mapping[str, Any]) -> str:
+    """How a gallery of that config keeps its vectors; those of older versions in half precision."""
+    return str(config.get("vectors", KINDS[0]))
+
+
+def as_kept(vectors_ND: Tensor, kind: str) -> Kept:
+    """Vectors of any precision as a gallery of that kind keeps them."""
+    return Eight.of(vectors_ND) if kind == INT8 else vectors_ND.half()
+
+
+def _kept(found: Mapping[str, Tensor], shape: tuple[int, int], kind: str) -> Kept:
+    """The vectors of a file.
+
+    Raises:
+        ValueError: they are others, or no numbers.
+    """
+    vectors, scales = found.get("vectors"), found.get("scales")
+    wanted = {"float16": torch.float16, INT8: torch.int8}.get(kind)
+    if vectors is None or vectors.shape != shape or vectors.dtype != wanted:
+        raise ValueError(f"its vectors are not {list(shape)} in {kind}")
+    numbers = vectors
+    if kind == INT8:
+        if scales is None or scales.shape != shape[:1] or scales.dtype != torch.float16:
+            raise ValueError(f"its vectors in {kind} have no scales [{shape[0]}] in half precision")
+        numbers = scales
+    if bool((numbers.view(torch.int16) & EXPONENT == EXPONENT).any()):
+        raise ValueError("its vectors hold what is no number")
+    return vectors if scales is None or kind != INT8 else Eight(vectors, scales)
+
+
+def _index(artifact: Artifact, vectors: Kept) -> Index:
     """The index of its file, where this user made that; else made anew, since the library trusts its files."""
     path, known = artifact.file(INDEX), artifact.metrics.get(MADE_HERE)
     sha256 = store.file_digest(path)
@@ -152,13 +185,26 @@ def remade(gallery: Gallery) -> str:
     return f'Make it again: "{gallery.artifact.manifest["command"]} --force".'
 
 
-def write(draft: Draft, rows: pd.DataFrame, vectors: Tensor, seed: int, indexed: bool) -> None:
+def kept_by_eight(new_ND: Tensor, seed: int, before: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """What eight bits cost: of the ten rows most alike to a row in half precision, the share that is found in eight bits,
+    measured on some of those enrolled now, among these: others are there in eight bits alone. What was measured among more
+    rows before stays; empty where there are so few that all are among the ten."""
+    if before and before["among"] >= len(new_ND):
+        return dict(before)
+    if len(new_ND) <= RECALL_AT + 1:
+        return {}
+    found = recall(Nearest(new_ND), Nearest(Eight.of(new_ND)).search, new_ND, seed)
+    return {RECALL: found, "among": len(new_ND), "drawn": min(DRAWN, len(new_ND))}
+
+
+def write(draft: Draft, rows: pd.DataFrame, vectors: Kept, seed: int, indexed: bool) -> None:
     """The files of a gallery and their figures.
 
     Raises:
         MissingPackageError: it is to be indexed, and usearch is not installed.
     """
-    draft.tensors[VECTORS] = tensors.save(draft.path / VECTORS, {"vectors": vectors})
+    whole = {"vectors": vectors.values, "scales": vectors.scales} if isinstance(vectors, Eight) else {"vectors": vectors}
+    draft.tensors[VECTORS] = tensors.save(draft.path / VECTORS, whole)
     file = BytesIO()
     cells = {str(name): pa.array(rows[name].tolist(), pa.string()) for name in rows.columns}
     pyarrow.parquet.write_table(pa.table(cells), file)

@@ -372,7 +372,7 @@ class FusedModel(nn.Module):
         self.heads = nn.ModuleList([] if heads is None else [heads[name] for name in self.deciding])
         self.fusion_head = fusion_head
         self.calibration = calibration or nn.Identity()
-        """From outputs to outputs whose probabilities mean what they say."""
+        """From outputs to outputs whose probabilities mean what they say; or to vectors of fewer numbers."""
         self.to(memory_format=torch.channels_last)
 
     @property

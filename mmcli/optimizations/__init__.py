@@ -214,6 +214,8 @@ class Optimization(ABC):
     """Whether it is also for answers that are no vectors of decisions: texts, say."""
     for_decisions: ClassVar[bool] = True
     """Whether it is for those that are. What is not is left out there without a word, unless it is asked for."""
+    for_vectors: ClassVar[bool] = False
+    """Whether it is for answers that are vectors to compare, and for no others."""
     for_folds: ClassVar[bool] = False
     """Whether it is also for an average of folds: it neither trains it nor looks at val rows but by `Workbench.val_outputs`."""
     config: Any
@@ -224,9 +226,11 @@ class Optimization(ABC):
     def lacking(self, candidate: Candidate, bench: Workbench) -> str:
         """Why it has nothing to do here, the kind of answer included; empty where it has."""
         task = bench.dataset.task
-        if task.gives_embeddings:
-            return "answers that are vectors to compare are not made better or smaller yet"
-        if not self.for_any_answer and not task.outputs.decides:
+        if task.gives_embeddings and not self.for_vectors:
+            return "it is not for answers that are vectors to compare"
+        if self.for_vectors and not task.gives_embeddings:
+            return f"it is for answers that are vectors to compare, and these are {task.outputs.words}"
+        if not self.for_vectors and not self.for_any_answer and not task.outputs.decides:
             return f"it is for classes, labels and numbers, and these answers are {task.outputs.words}"
         if bench.folds is not None and not self.for_folds:
             return OF_FOLDS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from mmcli.errors import ConfigError
 from mmcli.media import addresses
@@ -13,6 +13,8 @@ from mmcli.options.common import Common
 from mmcli.options.flags import Flag
 from mmcli.options.gallery import Gallery, IdColumn, OwnModel, SomeColumns
 from mmcli.tables.finding import STDIN, require_file
+
+Vectors = Literal["float16", "int8"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +35,14 @@ class Options:
         bool,
         Flag("--index", "Make an index too, which searches many rows faster and may miss some: its recall is measured."),
     ] = False
+    vectors: Annotated[
+        Vectors | None,
+        Flag(
+            "--vectors",
+            "How numbers are kept: int8 takes half the room, what it misses is measured. Default: float16; or as it was begun.",
+            show_default=False,
+        ),
+    ] = None
     name: Annotated[
         str | None,
         Flag(
@@ -65,6 +75,7 @@ class Options:
             "a table": self.tables,
             "--replace": self.replace,
             "--index": self.index,
+            "--vectors": self.vectors,
             "--force": common.force,
             "--id": self.id,
             "--name": self.name,

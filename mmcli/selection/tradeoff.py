@@ -145,8 +145,10 @@ def pick(rows: Sequence[Row], goal: Goal, sign: int) -> Row:
 
 
 def table(rows: Sequence[Row], metric: str, picked: str) -> tuple[list[str], list[list[str]]]:
-    """Header and cells of the models that could be run."""
+    """Header and cells of the models that could be run; of vectors to compare also how many numbers a row's has."""
     header = ["model", " ", f"val {metric}", "95% vs best", "p50 ms, 1 row", "p95", "p50 ms, 32", "rows/s", "MB", "peak MB"]
+    vectors = any("numbers" in row.extra for row in rows)
+    header += ["numbers"] * vectors
     cells = []
     for row in rows:
         if row.cost is None:
@@ -155,7 +157,8 @@ def table(rows: Sequence[Row], metric: str, picked: str) -> tuple[list[str], lis
         sure = row.gain is not None and row.gain.high < 0
         fails = "" if row.superseded else "drops too much" if sure else "may drop too much"
         marks = "picked" if row.name == picked else "best trade" if row.front else "" if row.allowed else fails
-        cells.append([row.name, marks, shown(row.score), gain, *_costs(row.cost)])
+        numbers = [str(row.extra.get("numbers", ""))] if vectors else []
+        cells.append([row.name, marks, shown(row.score), gain, *_costs(row.cost), *numbers])
     return header, cells
 
 

@@ -7,16 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from mmcli.errors import MissingPackageError
-from mmcli.vectors.nearest import Hits, Nearest
+from mmcli.vectors.eight import Kept
+from mmcli.vectors.nearest import Hits, Nearest, recall
 
-DRAWN = 500
-"""Rows by which recall is measured, drawn by a seed."""
-RECALL_AT = 10
 LINKS, ADDING, SEARCHING = 16, 128, 128
 """Links of a row; candidates that are followed while a row is added, and while one is sought."""
 
@@ -28,7 +25,7 @@ class Index:
         self._index = index
 
     @classmethod
-    def of(cls, vectors_ND: Tensor) -> Index:
+    def of(cls, vectors_ND: Kept) -> Index:
         """Made anew. Which rows it misses may differ from time to time.
 
         Raises:
@@ -39,7 +36,7 @@ class Index:
         return cls(made)
 
     @classmethod
-    def load(cls, path: Path, vectors_ND: Tensor) -> Index:
+    def load(cls, path: Path, vectors_ND: Kept) -> Index:
         """That of a file, which must be one that this user made: the library trusts what stands in it.
 
         Raises:
@@ -73,16 +70,9 @@ class Index:
         order = np.lexsort((rows, -alike), axis=1)
         return Hits(np.take_along_axis(rows, order, 1), np.take_along_axis(alike, order, 1))
 
-    def recall(self, kept: Nearest, vectors_ND: Tensor, seed: int = 0) -> float:
-        """Of the ten rows most alike to a row, itself aside, the share that is found: a mean over some rows. Rows that are as
-        alike as the tenth count as found."""
-        drawn = torch.randperm(len(vectors_ND), generator=torch.Generator().manual_seed(seed))[:DRAWN]
-        queries, most = vectors_ND[drawn].float(), min(RECALL_AT + 1, len(kept))
-        if most < 2:
-            return 1.0
-        exact, found = kept.search(queries, most), self.search(kept, queries, most)
-        enough = found.similarities >= exact.similarities[:, -1:] - 1e-9
-        return float((enough.sum(1) - 1).clip(0).mean() / (most - 1))
+    def recall(self, kept: Nearest, vectors_ND: Kept, seed: int = 0) -> float:
+        """The share of the ten rows most alike to a row that is found: see `nearest.recall`."""
+        return recall(kept, lambda queries, most: self.search(kept, queries, most), vectors_ND, seed)
 
 
 def _empty(width: int) -> Any:

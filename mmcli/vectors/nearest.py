@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from mmcli.vectors.eight import Kept
 
 BLOCK_ROWS = 131_072
 """Kept rows that are compared at a time."""
@@ -24,6 +26,9 @@ MORE = 8
 """Rows beyond those asked for that are looked at once more, to double precision."""
 NEAR = 4e-6
 """Similarities that single precision may confuse."""
+DRAWN = 500
+"""Rows by which recall is measured, drawn by a seed."""
+RECALL_AT = 10
 
 
 @dataclass(frozen=True)
@@ -39,10 +44,10 @@ class Hits:
 class Nearest:
     """Kept unit vectors, to be searched."""
 
-    def __init__(self, vectors_ND: Tensor) -> None:
+    def __init__(self, vectors_ND: Kept) -> None:
         """`vectors` [N, D] of any precision; they are brought to length one."""
         self._kept = vectors_ND
-        small = vectors_ND.numel() * 4 <= HELD
+        small = vectors_ND.shape.numel() * 4 <= HELD
         self._blocks = [_units(own) for own in vectors_ND.split(BLOCK_ROWS)] if small else None
 
     def __len__(self) -> int:
@@ -63,7 +68,7 @@ class Nearest:
 
     def at_once(self, k: int) -> int:
         """Queries that are looked up together, so that their `k` hits in double precision stay within `LOOKED_AT` bytes."""
-        width = self._kept.shape[1] if self._kept.dim() > 1 else 1
+        width = self._kept.shape[1] if len(self._kept.shape) > 1 else 1
         return max(1, min(BLOCK_QUERIES, LOOKED_AT // (20 * max(width, 1) * (min(k, len(self)) + MORE))))
 
     def _of_some(self, queries: Tensor, k: int) -> Hits:
@@ -76,6 +81,18 @@ class Nearest:
     def similarities(self, queries_QD: Tensor, rows: NDArray[np.int64]) -> NDArray[np.float64]:
         """[Q, K], in double precision, of rows [Q, K] that something else has found."""
         return _exact(_units(queries_QD), _units(self._kept[torch.from_numpy(rows)]))
+
+
+def recall(kept: Nearest, search: Callable[[Tensor, int], Hits], vectors_ND: Kept, seed: int = 0) -> float:
+    """Of the ten rows most alike to a row, itself aside, the share that another search finds: a mean over some of the rows,
+    whose vectors are given. Rows that are as alike as the tenth count as found."""
+    drawn = torch.randperm(len(vectors_ND), generator=torch.Generator().manual_seed(seed))[:DRAWN]
+    queries, most = vectors_ND[drawn].float(), min(RECALL_AT + 1, len(kept))
+    if most < 2:
+        return 1.0
+    exact, alike = kept.search(queries, most), kept.similarities(queries, search(queries, most).rows)
+    enough = alike >= exact.similarities[:, -1:] - 1e-9
+    return float((enough.sum(1) - 1).clip(0).mean() / (most - 1))
 
 
 def of_block(queries: Tensor, block: Tensor, k: int) -> Hits:
@@ -127,5 +144,5 @@ def _exact(queries_QD: Tensor, rows_QKD: Tensor) -> NDArray[np.float64]:
     return found
 
 
-def _units(vectors: Tensor) -> Tensor:
+def _units(vectors: Kept) -> Tensor:
     return torch.nn.functional.normalize(vectors.float(), dim=-1)

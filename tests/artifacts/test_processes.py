@@ -8,15 +8,19 @@ import sys
 
 import pytest
 
+from mmcli.artifacts.processes import SPINS
+
 ASK = (
     "import sys, mmcli.__main__ as m, mmcli.cli as c\n"
-    "c.app = lambda: print(__import__('os').environ['OMP_WAIT_POLICY'], 'torch' in sys.modules)\nm.main()"
+    "c.app = lambda: print(__import__('os').environ.get('GOMP_SPINCOUNT'), 'torch' in sys.modules)\nm.main()"
 )
 
 
-@pytest.mark.parametrize(("given", "wanted"), [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")])
+@pytest.mark.parametrize(
+    ("given", "wanted"), [({}, SPINS), ({"GOMP_SPINCOUNT": "5"}, "5"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "None")]
+)
 def test_threads_wait_asleep_unless_the_user_wants_otherwise(given: dict[str, str], wanted: str) -> None:
     """Told before torch, which reads it once."""
-    plain = {name: own for name, own in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    plain = {name: own for name, own in os.environ.items() if name not in {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"}}
     run = subprocess.run([sys.executable, "-c", ASK], capture_output=True, text=True, env=plain | given, check=True)
     assert run.stdout.split() == [wanted, "False"]

@@ -7,8 +7,9 @@ import pytest
 from mmcli import registry
 from mmcli.checks import optimization
 
-SILENT = {"aot", "beam", "prune"}
-"""Those that have nothing to do on the tiny model: one has to be asked for, one is for texts, one narrows convolutions."""
+SILENT = {"aot", "beam", "dim", "prune"}
+"""Those that have nothing to do on the tiny model: one has to be asked for, one is for texts, one for vectors, one narrows
+convolutions."""
 
 
 @pytest.mark.slow

@@ -14,13 +14,15 @@ from torch import Tensor
 
 from mmcli.errors import DataError
 from mmcli.models import embedding
-from mmcli.models.gallery import ID, NAME, Gallery
+from mmcli.models.gallery import ID, NAME, Gallery, as_kept
 from mmcli.models.predictor import Model
 from mmcli.options.enrol import Options
 from mmcli.tables.cells import BYTES
 from mmcli.tables.names import tidy
 from mmcli.tables.reading import Table
 from mmcli.tables.source import called
+from mmcli.vectors import eight
+from mmcli.vectors.eight import Kept
 
 LONGEST = 2000
 LONGEST_ID = 500
@@ -146,8 +148,8 @@ def _short(cell: str | None, column: str, long: Counter[str]) -> str | None:
     return None
 
 
-def joined(old: Gallery | None, new: New, name: str) -> tuple[pd.DataFrame, Tensor]:
-    """Rows and vectors of both; new ones take the place of those of their id, the others come last.
+def joined(old: Gallery | None, new: New, name: str, kind: str) -> tuple[pd.DataFrame, Kept]:
+    """Rows and vectors of both, kept as that kind is; new ones take the place of those of their id, the others come last.
 
     Raises:
         DataError: there is none that could be enrolled.
@@ -155,7 +157,7 @@ def joined(old: Gallery | None, new: New, name: str) -> tuple[pd.DataFrame, Tens
     if not sum(map(len, new.rows)):
         row, column, cell, why = (new.rejects or new.left_out)[0]
         raise DataError(f"no row can be enrolled in {name}; the first: row {row}, column {column!r}, {cell!r}: {why}")
-    vectors = torch.cat(new.vectors)
+    vectors = as_kept(torch.cat(new.vectors), kind)
     rows = _without_nan(pd.concat(new.rows, ignore_index=True))
     if old is None:
         return rows, vectors
@@ -167,7 +169,7 @@ def joined(old: Gallery | None, new: New, name: str) -> tuple[pd.DataFrame, Tens
         else:
             order.append(place)
     both = _without_nan(pd.concat([old.rows, rows], ignore_index=True)).iloc[order].reset_index(drop=True)
-    return both, torch.cat([old.vectors, vectors])[torch.tensor(order)]
+    return both, eight.joined(old.vectors, vectors)[torch.tensor(order)]
 
 
 def _without_nan(rows: pd.DataFrame) -> pd.DataFrame:

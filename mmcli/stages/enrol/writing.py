@@ -21,8 +21,14 @@ def again(config: dict[str, Any], name: str, root: Path, model: bool = True) -> 
     words = ["mmcli", "enrol", *config["tables"], "--gallery", name]
     words += [word for own in config.get("told", []) if model or own[0] != "--model" for word in own]
     words += [word for own in config["columns"] for word in ("--column", own)]
+    words += ["--vectors", gallery.INT8] * (gallery.kind_of(config) == gallery.INT8)
     words += ["--index"] * bool(config["index"]) + ["-a", str(root)] * (root != Path("artifacts"))
     return shlex.join(words)
+
+
+def kind_of(options: Options, old: Gallery | None) -> str:
+    """How vectors are to be kept: as they are, or as is told of a gallery that is begun."""
+    return options.vectors or gallery.kind_of({} if old is None else old.artifact.config)
 
 
 def _told(options: Options, before: dict[str, Any]) -> list[list[str]]:
@@ -55,6 +61,7 @@ def writing(
         "columns": [*(before["columns"] if before else options.columns)],
         "removed": before.get("removed", []),
         "index": options.index or before.get("index", False),
+        "vectors": kind_of(options, old),
         "told": _told(options, before),
     }
     command = again(config, options.gallery, context.root)

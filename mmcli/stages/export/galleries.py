@@ -82,7 +82,7 @@ def _arrays(held: Gallery) -> dict[str, Any]:
     (model,) = held.artifact.manifest["parents"].values()
     told = {"rows": held.rows[[gallery.ID, gallery.NAME]].to_numpy().tolist(), "about": {"model": model}}
     as_bytes = {name: np.frombuffer(json.dumps(own, ensure_ascii=False).encode(), np.uint8) for name, own in told.items()}
-    return {"vectors": held.vectors.numpy(), **as_bytes}
+    return {"vectors": held.vectors.half().numpy(), **as_bytes}
 
 
 def _lancedb() -> Any:

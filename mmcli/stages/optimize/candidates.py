@@ -44,6 +44,8 @@ def measure(candidate: Candidate, work: Work, *steps: str) -> Row:
     row.extra["val"] = score
     row.extra["parameters"] = parameter_count(candidate.network)
     row.extra["encoders"] = list(candidate.recipe.encoders)
+    if bench.dataset.task.gives_embeddings:
+        row.extra["numbers"] = outputs.values.shape[-1]
     row.extra["steps"] = [step for step in steps if step]
     work.found[candidate.name] = (candidate, own)
     work.rows.append(row)

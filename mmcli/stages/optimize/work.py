@@ -20,7 +20,7 @@ from mmcli.training.loop import LOG
 ACCURACY = ("search", "ensemble", "finetune", "calibrate")
 
 
-SMALLER = ("beam", "member", "inputs", "prune", "distill")
+SMALLER = ("beam", "member", "inputs", "prune", "distill", "dim")
 
 
 RUNTIME = ("onnx", "quantize", "precision", "aot")

@@ -22,6 +22,7 @@ from mmcli.config import Config as BaseConfig
 from mmcli.encoders import Encoder
 from mmcli.exports.ngrams import count_ngrams
 from mmcli.layers.ngrams import by_kind, of_two_kinds, rarity, spelt
+from mmcli.layers.starting import drawn
 from mmcli.signals import Column, Kind, Signal, SignalSpec, Source
 
 TRAINING = {"epochs": 60, "learning_rate": 5e-3, "batch_size": 64, "weight_decay": 0.0, "patience": 12, "clip_norm": 0}
@@ -63,7 +64,7 @@ class Bag(Encoder):
         self.pieces = spec.pieces
         # Small, so that an n-gram seen once says what was learnt of it and not what it was born with.
         rows = _rows(config)
-        self.table = nn.Parameter(torch.randn(rows, config.dim) * 0.01)
+        self.table = nn.Parameter(drawn(rows, config.dim, std=0.01))
         self.dropout = nn.Dropout(config.dropout)
         self.idf: Tensor
         self.register_buffer("idf", torch.ones(rows))

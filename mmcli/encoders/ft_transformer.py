@@ -18,6 +18,7 @@ from mmcli.encoders import Encoder
 from mmcli.errors import ConfigError
 from mmcli.layers.blocks import TransformerBlock
 from mmcli.layers.forms import FieldEmbedding
+from mmcli.layers.starting import drawn
 from mmcli.signals import Column, Kind, Signal, SignalSpec, Source
 
 TRAINING = {"epochs": 80, "learning_rate": 1e-3, "batch_size": 64, "weight_decay": 0.05, "keep": "last"}
@@ -82,8 +83,8 @@ class _Member(nn.Module):
         super().__init__()
         self.field_dropout = config.field_dropout
         self.embed = FieldEmbedding(spec.fields, config.dim, config.bins)
-        self.place = nn.Parameter(torch.randn(len(spec.fields), config.dim) * 0.1)
-        self.first = nn.Parameter(torch.randn(config.dim) * 0.1)
+        self.place = nn.Parameter(drawn(len(spec.fields), config.dim, std=0.1))
+        self.first = nn.Parameter(drawn(config.dim, std=0.1))
         self.blocks = nn.ModuleList([TransformerBlock(config.dim, config.heads, config.dropout) for _ in range(config.layers)])
         self.norm = nn.LayerNorm(config.dim)
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from mmcli.config import Config as BaseConfig
 from mmcli.encoders import Encoder
+from mmcli.layers.starting import drawn
 from mmcli.signals import Kind, Signal, SignalSpec, Source
 
 TRAINING = {"epochs": 60, "learning_rate": 1e-2, "batch_size": 64, "weight_decay": 0.01, "patience": 12}
@@ -46,7 +47,7 @@ class Plain(Encoder):
         super().__init__(spec, config.dim)
         self.config, self.spec = config, spec
         width = _width(config, spec)
-        self.weights = nn.Parameter(torch.randn(width, config.dim))
+        self.weights = nn.Parameter(drawn(width, config.dim))
         self.mean: Tensor
         self.scale: Tensor
         self.register_buffer("mean", torch.zeros(width))

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from mmcli.config import Config as BaseConfig
 from mmcli.encoders import Encoder
 from mmcli.layers.forms import Fields
+from mmcli.layers.starting import drawn
 from mmcli.signals import Column, Kind, Signal, SignalSpec, Source
 
 TRAINING = {"epochs": 100, "learning_rate": 2e-3, "batch_size": 64, "weight_decay": 0.05, "keep": "last"}
@@ -111,8 +112,8 @@ class _Fields(Fields):
         numbers, categories = len(self.number_at) * (1 + config.bins), sum(field.categories for field in spec.fields)
         scale = 0.6 * max(numbers + categories, 1) ** -0.5
         self.field_dropout = config.field_dropout
-        self.weight = nn.Parameter(torch.randn(numbers, dim) * scale)
-        self.table = nn.Parameter(torch.randn(categories, dim) * scale)
+        self.weight = nn.Parameter(drawn(numbers, dim, std=scale))
+        self.table = nn.Parameter(drawn(categories, dim, std=scale))
         self.missing = nn.Parameter(torch.zeros(len(spec.fields), dim))
         self.before_numbers = nn.Parameter(_signs(members, numbers))
         self.before_categories = nn.Parameter(_signs(members, categories))

@@ -18,6 +18,7 @@ from mmcli.config import Config as BaseConfig
 from mmcli.encoders import Encoder
 from mmcli.errors import ConfigError
 from mmcli.layers.blocks import TransformerBlock, masked_mean
+from mmcli.layers.starting import drawn
 from mmcli.signals import Kind, Signal, SignalSpec
 
 TRAINING = {"epochs": 60, "learning_rate": 1e-3, "batch_size": 32, "weight_decay": 0.05, "patience": 15}
@@ -60,7 +61,7 @@ class Transformer(Encoder):
             if spec.kind == "ids"
             else nn.Linear(spec.shape[-1] * self.piece, config.dim)
         )
-        self.first = nn.Parameter(torch.randn(config.dim) * 0.1)
+        self.first = nn.Parameter(drawn(config.dim, std=0.1))
         self.dropout = nn.Dropout(config.dropout)
         self.blocks = nn.ModuleList([TransformerBlock(config.dim, config.heads, config.dropout) for _ in range(config.layers)])
         self.norm = nn.LayerNorm(config.dim)

@@ -17,6 +17,7 @@ from torch import nn
 from mmcli.config import Config as BaseConfig
 from mmcli.fusions import Fusion, masks, owners, shares
 from mmcli.layers.blocks import TokenProjections
+from mmcli.layers.starting import drawn
 from mmcli.signals import Features, Fused
 
 ABOUT = {
@@ -50,7 +51,7 @@ class Attention(Fusion):
         super().__init__(dims, config.hidden)
         self.project = TokenProjections(list(dims.values()), config.hidden, config.dropout)
         self.keys = nn.Linear(config.hidden, config.hidden)
-        self.questions = nn.Parameter(torch.randn(config.questions, config.hidden) * config.hidden**-0.5)
+        self.questions = nn.Parameter(drawn(config.questions, config.hidden, std=config.hidden**-0.5))
         self.out = nn.Linear(config.questions * config.hidden, config.hidden)
         self.dropout = nn.Dropout(config.dropout)
 

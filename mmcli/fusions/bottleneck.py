@@ -19,6 +19,7 @@ from mmcli.config import Config as BaseConfig
 from mmcli.errors import ConfigError
 from mmcli.fusions import Fusion, masks
 from mmcli.layers.blocks import TokenProjections, TransformerBlock
+from mmcli.layers.starting import drawn
 from mmcli.signals import Features, Fused
 
 ABOUT = {
@@ -57,7 +58,7 @@ class Bottleneck(Fusion):
             raise ConfigError(f"fusion.bottleneck: heads = {config.heads} does not divide hidden = {config.hidden}")
         super().__init__(dims, config.hidden)
         self.project = TokenProjections(list(dims.values()), config.hidden, config.dropout)
-        self.shared = nn.Parameter(torch.randn(config.tokens, config.hidden) * 0.1)
+        self.shared = nn.Parameter(drawn(config.tokens, config.hidden, std=0.1))
         self.blocks = nn.ModuleList(
             [TransformerBlock(config.hidden, config.heads, config.dropout) for _ in range(config.layers * len(dims))]
         )

@@ -18,6 +18,7 @@ from mmcli.config import Config as BaseConfig
 from mmcli.errors import ConfigError
 from mmcli.fusions import Fusion, masks
 from mmcli.layers.blocks import CrossAttention, TokenProjections, TransformerBlock
+from mmcli.layers.starting import drawn
 from mmcli.signals import Features, Fused
 
 ABOUT = {
@@ -57,7 +58,7 @@ class Perceiver(Fusion):
         super().__init__(dims, config.hidden)
         self.repeats = config.repeats
         self.project = TokenProjections(list(dims.values()), config.hidden, config.dropout)
-        self.latents = nn.Parameter(torch.randn(config.latents, config.hidden) * 0.1)
+        self.latents = nn.Parameter(drawn(config.latents, config.hidden, std=0.1))
         self.ask = CrossAttention(config.hidden, config.heads, config.dropout)
         self.think = TransformerBlock(config.hidden, config.heads, config.dropout)
         self.norm = nn.LayerNorm(config.hidden)

@@ -19,6 +19,7 @@ from mmcli.config import Config as BaseConfig
 from mmcli.errors import ConfigError
 from mmcli.fusions import Fusion, masks
 from mmcli.layers.blocks import TokenProjections, TransformerBlock
+from mmcli.layers.starting import drawn
 from mmcli.signals import Features, Fused
 
 ABOUT = {
@@ -55,7 +56,7 @@ class Transformer(Fusion):
             raise ConfigError(f"fusion.transformer: heads = {config.heads} does not divide hidden = {config.hidden}")
         super().__init__(dims, config.hidden)
         self.project = TokenProjections(list(dims.values()), config.hidden, config.dropout)
-        self.first = nn.Parameter(torch.randn(config.hidden) * 0.1)
+        self.first = nn.Parameter(drawn(config.hidden, std=0.1))
         self.blocks = nn.ModuleList(
             [TransformerBlock(config.hidden, config.heads, config.dropout) for _ in range(config.layers)]
         )

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmcli.layers.starting import drawn
+
 
 class Projections(nn.Module):
     """Each column's features, normalised and brought to one width: [B, D_m] for all m -> [B, M, H].
@@ -40,7 +42,7 @@ class TokenProjections(nn.Module):
         super().__init__()
         self.norms = nn.ModuleList([nn.LayerNorm(dim) for dim in dims])
         self.linears = nn.ModuleList([nn.Linear(dim, hidden) for dim in dims])
-        self.column = nn.Parameter(torch.randn(len(dims), hidden) * 0.1)
+        self.column = nn.Parameter(drawn(len(dims), hidden, std=0.1))
         self.dropout = nn.Dropout(dropout)
 
     @staticmethod

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmcli.layers.starting import drawn
 from mmcli.signals import Column, Field
 
 
@@ -90,10 +91,10 @@ class FieldEmbedding(Fields):
     def __init__(self, fields: tuple[Field, ...], dim: int, bins: int) -> None:
         super().__init__(fields, bins)
         numbers = len(self.number_at)
-        self.weight = nn.Parameter(torch.randn(numbers, 1 + bins, dim) * (1 + bins) ** -0.5)
+        self.weight = nn.Parameter(drawn(numbers, 1 + bins, dim, std=(1 + bins) ** -0.5))
         self.bias = nn.Parameter(torch.zeros(numbers, dim))
-        self.table = nn.Parameter(torch.randn(sum(field.categories for field in fields), dim) * 0.5)
-        self.missing = nn.Parameter(torch.randn(len(fields), dim) * 0.5)
+        self.table = nn.Parameter(drawn(sum(field.categories for field in fields), dim, std=0.5))
+        self.missing = nn.Parameter(drawn(len(fields), dim, std=0.5))
 
     @staticmethod
     def parameter_formula(fields: tuple[Field, ...], dim: int, bins: int) -> int:
@@ -122,8 +123,8 @@ class FieldLinear(Fields):
         super().__init__(fields, bins)
         numbers, categories = len(self.number_at), sum(field.categories for field in fields)
         scale = 0.6 * max(numbers * (1 + bins) + categories, 1) ** -0.5
-        self.weight = nn.Parameter(torch.randn(numbers * (1 + bins), dim) * scale)
-        self.table = nn.Parameter(torch.randn(categories, dim) * scale)
+        self.weight = nn.Parameter(drawn(numbers * (1 + bins), dim, std=scale))
+        self.table = nn.Parameter(drawn(categories, dim, std=scale))
         self.missing = nn.Parameter(torch.zeros(len(fields), dim))
         self.bias = nn.Parameter(torch.zeros(dim))
 

@@ -16,6 +16,7 @@ from mmcli.artifacts import layout, store, tensors
 from mmcli.artifacts.store import Artifact
 from mmcli.data.dataset import Dataset
 from mmcli.errors import ArtifactError
+from mmcli.layers.starting import unfilled
 from mmcli.models.networks import ColumnModel, FusedModel
 from mmcli.models.recipe import Recipe, build_answer, build_encoder, is_solved
 from mmcli.options import made
@@ -54,7 +55,8 @@ def load_encoder(dataset: Dataset, artifact: Artifact) -> ColumnModel:
 
     with artifact.understood():
         fits(build, weights)
-        model = build()
+        with unfilled():
+            model = build()
         model.load_state_dict(weights)
         return model.eval()
 
@@ -87,7 +89,7 @@ def load_fused(dataset: Dataset, artifact: Artifact) -> FusedModel:
     Raises:
         ArtifactError: what the artifact says makes no model, or its weights are those of another.
     """
-    with artifact.understood(), torch.device("meta"):
+    with artifact.understood(), torch.device("meta"), unfilled():
         recipe = Recipe.of(artifact)
         whole = recipe.build(dataset)
         places, decides = whole.places, bool(whole.heads)
@@ -121,7 +123,8 @@ def built(recipe: Recipe, dataset: Dataset, weights: Mapping[str, Tensor]) -> Fu
         ConfigError, ValueError, RuntimeError: it is no model, or the weights are those of another.
     """
     fits(lambda: recipe.build(dataset), weights, slim=recipe.slim)
-    return recipe.build(dataset, weights)
+    with unfilled():
+        return recipe.build(dataset, weights)
 
 
 MUCH = 100
@@ -134,7 +137,7 @@ def fits(build: Callable[[], nn.Module], weights: Mapping[str, Tensor], slim: bo
     Raises:
         ValueError: the weights are not those of such a network.
     """
-    with torch.device("meta"):
+    with torch.device("meta"), unfilled():
         empty = build().state_dict()
     wanted = {name: tensor.shape for name, tensor in empty.items()}
     if missing := sorted(set(wanted) ^ set(weights)):

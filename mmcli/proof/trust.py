@@ -15,7 +15,7 @@ from torch import Tensor
 from mmcli.data.dataset import Dataset
 from mmcli.data.streaming import Streamed
 from mmcli.reporting import metrics
-from mmcli.reporting.metrics import Interval
+from mmcli.reporting.metrics import Interval, sign_test
 from mmcli.signals import Column, FeatureTable
 from mmcli.tasks import Task
 
@@ -184,10 +184,7 @@ def mcnemar(task: Task, one: Tensor, other: Tensor, targets: Tensor) -> dict[str
     empty for other tasks."""
     if task.lacks("McNemar's test"):
         return {}
-    from scipy.stats import binomtest
-
     targets, _ = task.parted(targets)
     right = [outputs.argmax(1) == targets for outputs in (one, other)]
     first, second = int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())
-    p_value = float(binomtest(first, first + second, 0.5).pvalue) if first + second else 1.0
-    return {"first_alone": first, "second_alone": second, "p_value": p_value}
+    return {"first_alone": first, "second_alone": second, "p_value": sign_test(first, second)}

@@ -72,6 +72,13 @@ def interval_of(values: Array, rows: int) -> Interval:
     return Interval(float(values[0]), float(low), float(high), rows)
 
 
+def sign_test(one: int, other: int) -> float:
+    """The exact two-sided p-value of as unequal a split of so many cases, each as likely to fall to the one as to the other."""
+    from scipy.special import bdtr
+
+    return min(1.0, 2 * float(bdtr(min(one, other), one + other, 0.5))) if one + other else 1.0
+
+
 def difference(
     metric: Metric,
     one: Array,

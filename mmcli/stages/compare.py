@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from scipy.stats import binomtest
 
 from mmcli.artifacts import layout, store
 from mmcli.artifacts.store import Artifact
 from mmcli.errors import ArtifactError, ConfigError
-from mmcli.reporting.metrics import shown
+from mmcli.reporting.metrics import shown, sign_test
 from mmcli.reporting.words import signed
 from mmcli.stages import Context, Outcome
 
@@ -85,7 +84,7 @@ def _same_rows(artifacts: list[Artifact], target: str, context: Context) -> dict
         return {"rows": len(both)}
     right = [both[f"{predicted}_{name}"] == both[target] for name in ("one", "other")]
     first, second = int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())
-    p_value = float(binomtest(first, first + second, 0.5).pvalue) if first + second else 1.0
+    p_value = sign_test(first, second)
     said = "within noise" if p_value >= 0.05 else "beyond noise"
     context.console.note(
         f"on the same {len(both)} test rows the first alone is right in {first}, the second alone in {second}: {said} "

@@ -88,3 +88,12 @@ def test_numbers_for_people() -> None:
         "54,321",
         "–",
     ]
+
+
+@pytest.mark.parametrize("split", [(0, 0), (1, 0), (3, 3), (3, 4), (2, 9), (40, 17), (300, 301)])
+def test_the_sign_test_is_that_of_scipy(split: tuple[int, int]) -> None:
+    from scipy.stats import binomtest
+
+    wanted = binomtest(split[0], sum(split), 0.5).pvalue if sum(split) else 1.0
+    assert metrics.sign_test(*split) == pytest.approx(wanted, rel=1e-9)
+    assert metrics.sign_test(*reversed(split)) == pytest.approx(wanted, rel=1e-9)

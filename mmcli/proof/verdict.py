@@ -57,10 +57,16 @@ def verdict(
     return said + _by_other_measures(metric, single, gains, worse or {})
 
 
+LEVEL = 1 / 8
+"""As a share of its interval how far above zero a gain may be to be called none."""
+
+
 def _plainly(reference: Entry, gain: Interval) -> str:
     """Whether something plain does as well on the same rows, or better; `gain` is how much better the model is."""
     if reference.name == "linear" and gain.low <= 0 <= round(gain.high, 6):  # what float32 leaves of a tie is one
         what = f"{reference.what[:1].upper()}{reference.what[1:]}"
+        if gain.value > LEVEL * (gain.high - gain.low):
+            return f" {what} is behind (difference {difference(gain)}), but within the noise of so few rows."
         return f" {what} does as well (difference {difference(gain)}): where simplicity counts, it is all that is needed."
     behind = -gain.value
     if behind == 0:

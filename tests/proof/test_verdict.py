@@ -50,6 +50,12 @@ def test_where_a_linear_model_does_as_well_within_noise_it_is_all_that_is_needed
     assert "as good or better" not in told
 
 
+def test_a_linear_model_that_is_well_behind_though_within_noise_is_not_called_as_good() -> None:
+    told = said(FUSED, Interval(0.3, 0.1, 0.5, 47), over_linear=Interval(0.128, -0.021, 0.277, 47))
+    said_so = "is behind (difference +0.128 [-0.021, +0.277]), but within the noise of so few rows."
+    assert told.endswith(f" A linear model on the same inputs {said_so}")
+
+
 def test_of_a_baseline_that_is_no_linear_model_and_of_no_number_it_is_not_said() -> None:
     other, near = entry("baseline", "copy", 0.9), Interval(0.01, -0.05, 0.05, 9)
     told = verdict(FUSED, SINGLE, other, None, {"best_column": BETTER, "copy": near}, "macro_f1")

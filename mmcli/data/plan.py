@@ -164,8 +164,8 @@ def plan(path: Path, options: Options, settings: Settings, seed: int, needs_test
     configs = {item.name: configs[item.name] for item in found.columns}
     config = _told(path, table, found, configs, task, options)
     contents = [store.file_digest(path), table.encoding, table.delimiter, media]
-    detectors = sorted({own.detector for own in configs.values() if getattr(own, "detector", "")})
-    contents += [store.file_digest(Path(file)) for file in detectors]
+    files = {getattr(own, option, "") for own in configs.values() for option in ("detector", "tokenizer")}
+    contents += [store.file_digest(Path(file)) for file in sorted(files - {""}) if Path(file).is_file()]
     sources = [registry.source_digest(own) for own in (kind, *(registry.load("modalities", c.modality) for c in found.columns))]
     fingerprint = store.digest([config, seed, contents, *filter(None, sources)])
     return Plan(table, found, rows, task, configs, fingerprint, config, notes, doubts)

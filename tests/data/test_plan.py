@@ -112,3 +112,22 @@ def test_splits_by_time_and_what_contradicts_them(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, [*asked[:-1], "days", "-a", root])
     assert "--split-by-time days" in done.output
     assert "day" in done.output
+
+
+def test_another_tokenizer_under_the_same_name_is_another_table(tmp_path: Path) -> None:
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    rows = [[f"{word} number {n}", "ab"[n % 2]] for n, word in enumerate(["red", "green", "blue"] * 20)]
+    table, root = write_csv(tmp_path / "t.csv", ["text", "y"], rows), tmp_path / "artifacts"
+    file, said = tmp_path / "tokenizer.json", []
+    for words in (["red", "green"], ["red", "blue"], ["red", "blue"]):
+        vocabulary = {word: place for place, word in enumerate(["[UNK]", *words])}
+        given = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+        given.pre_tokenizer = pre_tokenizers.Whitespace()
+        given.save(str(file))
+        result = CliRunner().invoke(
+            app, ["preprocess", str(table), "--type", "text=text", "--tokenizer", str(file), "-a", str(root)]
+        )
+        assert result.exit_code == ExitCode.DONE, result.output
+        said.append("up to date" in result.output)
+    assert said == [False, False, True]

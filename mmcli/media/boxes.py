@@ -101,6 +101,13 @@ def numbers(cell: str, points: bool = False) -> list[float]:
     text = cell.strip()
     if len(text) > _LONGEST:
         raise ValueError("it is too long")
+    found = _flat(text, points)
+    if points and len(found) == 4 and text.count("[") + text.count("(") < 2:
+        raise ValueError("four numbers may be a box: write two eyes as [[x, y], [x, y]], or give a box to --face-boxes")
+    return found
+
+
+def _flat(text: str, points: bool) -> list[float]:
     if not text.startswith(("[", "{", "(")):
         return [_number(own) for own in re.split(r"\s*[,;]\s*|\s+", text)]
     try:
@@ -110,7 +117,7 @@ def numbers(cell: str, points: bool = False) -> list[float]:
     if isinstance(found, dict) and not points:
         return _sides(found)
     if isinstance(found, list) and len(found) == 1 and isinstance(found[0], list | dict):
-        return numbers(json.dumps(found[0]), points)
+        return _flat(json.dumps(found[0]), points)
     if points and isinstance(found, list) and found and all(isinstance(own, list) and len(own) == 2 for own in found):
         found = [value for own in found for value in own]
     if isinstance(found, list) and not points and any(isinstance(own, list | dict) for own in found):

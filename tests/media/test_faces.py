@@ -213,7 +213,7 @@ def test_landmarks_in_their_forms() -> None:
     told = Told(("points",), points=True)
     assert marked("[[1, 2], [3, 4]]", told) == "a.png#points=1,2,3,4"
     assert marked("[1,2,3,4,5,6,7,8,9,10]", told) == "a.png#points=1,2,3,4,5,6,7,8,9,10"
-    assert marked("1 2 3 4", told) == "a.png#points=1,2,3,4"
+    assert "four numbers may be a box" in marks_reason(marked("1 2 3 4", told))
     assert marked("[[0.25, 0.5], [0.75, 0.5]]", told) == "a.png#points=percent:25,50,75,50"
     assert "2 points (the eyes) or 5" in marks_reason(marked("[[1, 2], [3, 4], [5, 6]]", told))
     assert "all at one place" in marks_reason(marked("[[5, 5], [5, 5]]", told))
@@ -253,3 +253,12 @@ def test_a_shape_is_that_of_the_face() -> None:
     assert faces.shape("a.png#points=1,2,3,4", 500, 400, False) == 1
     assert faces.shape("a.png", 500, 400, False) == 1.25
     assert faces.shape("a.png", 500, 400, True) == 1
+
+
+@pytest.mark.parametrize("cell", ["[16, 51, 48, 48]", "16 51 48 48", "(16, 51, 48, 48)"])
+def test_a_box_is_not_taken_for_two_eyes(cell: str) -> None:
+    assert boxes.numbers(cell) == [16, 51, 48, 48]
+    with pytest.raises(ValueError, match="--face-boxes"):
+        boxes.numbers(cell, points=True)
+    assert boxes.numbers("[[16, 51], [48, 48]]", points=True) == [16, 51, 48, 48]
+    assert len(boxes.numbers("1 2 3 4 5 6 7 8 9 10", points=True)) == 10

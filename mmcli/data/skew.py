@@ -16,6 +16,7 @@ import pandas as pd
 
 from mmcli.data.dataset import cells_of
 from mmcli.data.schema import Schema
+from mmcli.errors import ConfigError
 from mmcli.reporting.metrics import Array, shown
 from mmcli.tables import dates, numbers
 from mmcli.tables.reading import Table
@@ -64,7 +65,11 @@ def settled(task: type[Task], config: Any, table: Table, found: Schema, rows: pd
         return linear, [f"{said}, and learnt as it is: there are no {tell} {other.format('log')}"]
     weights = part["weight"].to_numpy(np.float64) if "weight" in part else np.ones(len(part))
     groups = part["group"].fillna("").tolist() if "group" in part else None
-    folds = np.asarray(deal(task.strata(linear, cells_of(part, found.targets)), groups, FOLDS, seed))
+    try:
+        folds = np.asarray(deal(task.strata(linear, cells_of(part, found.targets)), groups, FOLDS, seed))
+    except ConfigError:  # too few groups
+        tell = f"groups of train to try a log scale on in {FOLDS} parts"
+        return linear, [f"{said}, and learnt as it is: there are too few {tell} {other.format('log')}"]
     tried = compare(features, amounts, folds, weights)
     of = f"a linear model errs by {shown(tried.logged)} with log(1 + y), by {shown(tried.as_it_is)} without (out of fold)"
     if tried.surely > 2:

@@ -32,6 +32,10 @@ _CORNERS = (
     ("x_min", "y_min", "x_max", "y_max"),
 )
 _LONGEST = 2000
+_WHOLE_SIDE = 1.5
+"""As a share of the picture how far a box in fractions may reach, since detectors find faces that stand out of it."""
+_NOTHING = {"", "nan", "na", "n/a", "null", "none", "-", "[]", "{}"}
+"""What cells without a face hold."""
 _SHOWN = 60
 
 
@@ -54,7 +58,7 @@ class Told:
     def _marked(self, cell: str, row: Sequence[str | None]) -> str:
         if marks.parted(cell)[1]:
             return cell
-        if all(own is None or not own.strip() for own in row):
+        if all((own or "").strip().lower() in _NOTHING for own in row):
             if self.missing == REJECT:
                 what = "landmarks" if self.points else "box"
                 where = f"column{'s' * (len(self.columns) > 1)} {', '.join(map(repr, self.columns))}"
@@ -71,7 +75,12 @@ class Told:
 
     def _mark(self, row: Sequence[str | None]) -> str:
         values = numbers(row[0] or "", self.points) if len(row) == 1 else [_number(own) for own in row]
-        percent = all(0 <= value <= 1 for value in values)
+        if not self.points and min(values[2:4], default=0.0) > 0 and max(values[2:4]) <= _WHOLE_SIDE:
+            percent = all(abs(value) <= _WHOLE_SIDE for value in values)  # a box may stand out of the picture a little
+            if not percent:
+                raise ValueError("it is smaller than a pixel or two")
+        else:
+            percent = all(0 <= value <= 1 for value in values)
         values = [100 * value for value in values] if percent else values
         return marks.of_points(values, percent) if self.points else marks.of_box(values, percent)
 

@@ -195,9 +195,14 @@ def _scans(data: bytes) -> int:
     """How many scans the first picture of a JPEG has, by its segments (ITU T.81, B.1): what stands behind its end, and within
     segments, is none."""
     place, scans = 2, 0
-    while place + 4 <= len(data) and data[place] == 0xFF:
+    while place + 4 <= len(data):
+        if data[place] != 0xFF:  # what stands between segments is passed over, as libjpeg does
+            place = data.find(b"\xff", place)
+            if place < 0:
+                break
+            continue
         marker = data[place + 1]
-        if marker == 0xFF:
+        if marker in {0x00, 0xFF}:
             place += 1
         elif marker == 0xD9:
             break

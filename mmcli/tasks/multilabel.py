@@ -244,6 +244,9 @@ class Multilabel(Task):
         for strength in (0.3, 3.0, 30.0, 300.0):
             matrix, bias = np.zeros((features.shape[1], len(self.labels))), np.zeros(len(self.labels))
             for place in range(len(self.labels)):
+                if len(alike := right[:, place].unique()) < 2:  # in folds: no row of this train has the label, or each has
+                    bias[place] = 30.0 if float(alike[0]) > 0 else -30.0
+                    continue
                 model = LogisticRegression(C=strength, max_iter=300, tol=1e-3)
                 counting = None if own is None else own[:, place if balance is not None else 0]
                 model.fit(features[train.numpy()], right[:, place].numpy(), sample_weight=counting)

@@ -262,3 +262,21 @@ def test_a_box_is_not_taken_for_two_eyes(cell: str) -> None:
         boxes.numbers(cell, points=True)
     assert boxes.numbers("[[16, 51], [48, 48]]", points=True) == [16, 51, 48, 48]
     assert len(boxes.numbers("1 2 3 4 5 6 7 8 9 10", points=True)) == 10
+
+
+@pytest.mark.parametrize(
+    ("cell", "mark"),
+    [
+        ("-0.01 0.1 0.5 0.5", "#xywh=percent:-1,10,50,50"),
+        ('{"left": 0.5, "top": 0.1, "right": 1.001, "bottom": 0.6}', "#xywh=percent:50,10,50.1,50"),
+        ("120 80 1 1", "smaller than a pixel"),
+    ],
+)
+def test_a_face_that_stands_out_of_the_picture_a_little_is_told_in_fractions_still(cell: str, mark: str) -> None:
+    assert mark in Told(("face",)).over(["a.png"], [[cell]])[0]  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("cell", ["nan", "[]", "None", " - "])
+def test_cells_of_no_face_are_missing_ones(cell: str) -> None:
+    assert Told(("face",), missing=boxes.WHOLE).over(["a.png"], [[cell]]) == ["a.png#face=whole"]
+    assert Told(("face",), missing=boxes.DETECT).over(["a.png"], [[cell]]) == ["a.png"]

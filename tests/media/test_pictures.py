@@ -24,6 +24,9 @@ def test_scans_are_those_of_the_picture() -> None:
     many = pictures._scans(jpeg(progressive=True))
     assert many > 3
     assert pictures._scans(jpeg(progressive=True) + b"\xff\xda" * 1000) == many
+    first = jpeg(progressive=True)
+    behind = 4 + int.from_bytes(first[4:6], "big")
+    assert pictures._scans(first[:behind] + b"\0junk" + first[behind:]) == many  # libjpeg passes over it
 
 
 def test_a_photo_with_a_clip_behind_it_is_read(tmp_path: Path) -> None:

@@ -116,3 +116,13 @@ def test_balanced_labels_count_as_much_with_them_as_without() -> None:
     assert constant.abs().max() < 0.01
     assert constant[0] > constant[1]
     assert "rows" not in task().state()
+
+
+def test_a_label_that_train_lacks_is_as_good_as_impossible_to_the_linear_model() -> None:
+    task = Multilabel.fit(Config(separator=" ", min_count=1), [("a b",), ("a",), ("b",), ("c",)], ["y"])
+    targets = task.encode([("a",), ("b",), ("a b",), ("a",), ("b",), ("c",)])
+    train, val = torch.arange(5), torch.tensor([5])
+    found = task.linear_model(np.eye(6), targets, train, val)
+    assert found is not None
+    place = task.labels.index("c")
+    assert not found.weights[:, place].any() and found.bias[place] == -30.0

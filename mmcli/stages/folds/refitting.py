@@ -22,7 +22,7 @@ from mmcli.artifacts.store import Artifact, Draft
 from mmcli.data.dataset import Dataset
 from mmcli.encoders import parameter_count
 from mmcli.jobs import fusion as fusion_job
-from mmcli.models import forward, loading, runners
+from mmcli.models import forward, loading, plain, runners
 from mmcli.models.calibration import temperature
 from mmcli.models.networks import FusedModel, settle
 from mmcli.models.recipe import Recipe
@@ -33,6 +33,9 @@ from mmcli.stages.folds.joining import fusion_of
 from mmcli.training import device
 from mmcli.training.device import Compute
 from mmcli.training.fixed import Fixed
+
+SOLVED = (plain.METHOD, plain.TREES)
+"""Members of folds that the refit has none of."""
 
 
 def fixed_by(fused: Mapping[int, Artifact]) -> Fixed:
@@ -77,7 +80,9 @@ def beside_of(fused: Sequence[Artifact]) -> dict[str, Any] | None:
     weights = [tensors.of(own, loading.WEIGHTS) for own in having]
     members = [f"members.{len(own.config['seeds'])}" for own in having]
     preference = torch.stack([own[f"{name}.fusion.preference"] for own, name in zip(weights, members, strict=True)])
-    warm = [float(own[f"{name}.temperature"]) for own, name in zip(weights, members, strict=True)]
+    # Solved members that came in later have divided it, as all that was there before, by what was found for them.
+    later = [math.prod(own.metrics[key]["temperature"] for key in SOLVED if key in own.metrics) for own in having]
+    warm = [float(own[f"{name}.temperature"]) / cool for own, name, cool in zip(weights, members, later, strict=True)]
     return {
         "share": fmean(own["share"] for own in told),
         "temperature": math.exp(fmean(math.log(own["temperature"]) for own in told)),
@@ -106,6 +111,11 @@ def refit(count: int, keep_val: bool, context: Context) -> Outcome:
         of_row = folds_of(dataset, count, keep_val, context.seed)
         of_row[dataset.splits["val"]] = 1  # where it is kept too: the first fold has not been trained on it
         fused = sound(folded, count, context)
+        if any(key in own.metrics for own in fused.values() for key in SOLVED):
+            context.console.warn(
+                "refit: folds hold a linear model or trees beside F, which it has not: its temperature, thresholds and estimate "
+                "score are theirs, and fit it less well (--set fuse.training.decisions=false for folds without)"
+            )
         found = _made(own, fused, of_row, folded, parents, fingerprint, keep_val, dataset, compute, context)
     else:
         context.console.note(f"{layout.REFIT}: up to date")

@@ -18,7 +18,7 @@ from typing import Any
 from mmcli import __version__
 
 _STREAMS = {"standard output": "stdout", "standard error": "stderr"}
-_FULL = ("no space left on device", "database or disk is full", "disk quota exceeded", "file too large")
+_FULL = ("no space left on device", "disk quota exceeded", "file too large")
 _BROKEN = ("input/output error", "disk i/o error")
 _MEMORY = (
     "can't allocate memory",

@@ -21,11 +21,18 @@ def schema_of(root: Path) -> dict[str, Any]:
     """What `preprocess` found in the table.
 
     Raises:
-        ArtifactError: there is no preprocessed table.
+        ArtifactError: there is no preprocessed table, or its schema is no schema.
     """
     from mmcli.artifacts import store
 
-    schema: dict[str, Any] = store.read(root, layout.PREPROCESS, "preprocess", "mmcli preprocess TABLE").json(layout.SCHEMA)
+    artifact = store.read(root, layout.PREPROCESS, "preprocess", "mmcli preprocess TABLE")
+    schema: dict[str, Any] = artifact.json(layout.SCHEMA)
+    with artifact.understood(layout.SCHEMA):
+        roles, own = schema["roles"], ("inputs", "columns", "targets")
+        names = [*(name for key in own for name in schema[key]), *roles["ignored"]]
+        names += [roles[key] or "" for key in ("split", "group", "id")]
+        if not isinstance(schema["inputs"], dict) or not all(isinstance(name, str) for name in names):
+            raise ValueError("its inputs, columns, targets or roles are not what they should be")
     return schema
 
 

@@ -184,10 +184,10 @@ class Options:
             )
         try:
             rows = json.loads((root / layout.OPTIMIZED / layout.TRADEOFF).read_text(encoding="utf-8"))["rows"]
-            measured = [str(row["name"]) for row in rows if "cost" in row]
+            measured = [str(row["name"]) for row in list(rows) if "cost" in dict(row)]
         except (OSError, ValueError, LookupError, TypeError, RecursionError):  # the stage says what is wrong there
             return
-        if self.pick not in measured:
+        if measured and self.pick not in measured:
             near = did_you_mean(self.pick, measured)
             said = f"unknown model {self.pick!r}" + (f". {near}" if near.startswith("Did") else "")
             raise ConfigError(f"--pick {self.pick}: {said}", f"Those that were measured: {'; '.join(measured)}.")

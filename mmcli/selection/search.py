@@ -1,7 +1,7 @@
 """The search of Optuna over fusions on cached embeddings: trials in a study on disk, which processes may share and which goes
 on where a killed one left it.
 
-    <root>/search/study.db                     the study (SQLite)
+    <root>/search/<study>/study.log            the study: every step that was taken, sealed
     <root>/search/<study>/<number>.safetensors a trial's weights, and its outputs for every row
 
 A trial is one fusion from one seed. Its value is the primary metric on val, the loss breaking ties.
@@ -13,8 +13,7 @@ import shutil
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -116,45 +115,27 @@ class Search:
 
     @property
     def file(self) -> Path:
-        """The database, of all studies under a root."""
-        return self.root / FOLDER / "study.db"
+        """The study's log."""
+        return self.folder / "study.log"
 
     def study(self) -> Any:
         """The study on disk, made if need be, its defaults enqueued.
 
         Raises:
-            ArtifactError: what is on disk is no study.
+            ArtifactError: what is on disk is damaged.
         """
-        with alone(self.root / FOLDER), self._usable():
+        with alone(self.root / FOLDER):
             return self._study()
-
-    @contextmanager
-    def _usable(self) -> Iterator[None]:
-        """Raises ArtifactError where the database is damaged, or cannot be written."""
-        import optuna
-        import sqlalchemy
-
-        try:
-            yield
-        except (sqlalchemy.exc.DatabaseError, optuna.exceptions.StorageInternalError) as error:
-            why = getattr(error, "orig", None) or getattr(error.__cause__, "orig", None) or error
-            raise ArtifactError(
-                f"the study of the search, {self.file}, cannot be used: {why}",
-                "Free space if the disk is full; else begin the search anew: mmcli optimize --force.",
-            ) from None
 
     def _study(self) -> Any:
         import optuna
-        import sqlalchemy
+
+        from mmcli.selection.journal import SealedLog
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
         self.folder.mkdir(parents=True, exist_ok=True)
-        storage = optuna.storages.RDBStorage(
-            f"sqlite:///{self.file}",
-            # Closed after each use: a connection that is left to the garbage collector is a warning from Python 3.13 on.
-            engine_kwargs={"connect_args": {"timeout": 60}, "poolclass": sqlalchemy.NullPool},
-        )
+        storage = optuna.storages.JournalStorage(SealedLog(self.file))
         study = optuna.create_study(
             study_name=self.name, storage=storage, direction="maximize", load_if_exists=True, pruner=self._pruner(optuna)
         )
@@ -195,7 +176,7 @@ class Search:
         before = turns.finished()
         if before:
             console.note(f"search: {before} trials are there already")
-        with self._usable(), console.progress("search: trials", min(goal, 999), before) as progress:
+        with console.progress("search: trials", min(goal, 999), before) as progress:
             while time.monotonic() < deadline and turns.finished() < goal:
                 with turns.next(goal) as trial:
                     if trial is None:
@@ -220,25 +201,16 @@ class Search:
             study.tell(trial, value)
 
     def _begin_anew(self, console: Console) -> None:
-        """Throws the study away; with all others of its database, where that is damaged."""
-        import optuna
-
+        """Throws the study away, unless others are at work on it."""
         try:
-            study = self.study()
+            joined = Turns(self.study(), self.folder).running() > 0
         except ArtifactError:
             console.warn(f"{self.file} is damaged: the search begins anew, and what was tried before is thrown away")
-            with alone(self.root / FOLDER):
-                for path in (self.root / FOLDER).iterdir():
-                    if path.is_dir():
-                        shutil.rmtree(path)
-                    elif path.name.startswith(self.file.name):
-                        path.unlink()
-            return
-        if Turns(study, self.folder).running():
+            joined = False
+        if joined:
             console.warn("another process is at this search: it is joined, not begun anew")
             return
-        with alone(self.root / FOLDER), self._usable():
-            optuna.delete_study(study_name=self.name, storage=study._storage)
+        with alone(self.root / FOLDER):
             shutil.rmtree(self.folder)
 
     def _damaged(self, study: Any) -> str:

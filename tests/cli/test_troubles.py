@@ -50,7 +50,6 @@ def test_output_that_nobody_takes(line: str, says: str) -> None:
     ("error", "says", "remedy"),
     [
         (OSError(errno.ENOSPC, "No space left on device", "x/y"), "the disk is full where x/y lies", "df -h"),
-        (RuntimeError("(sqlite3.OperationalError) database or disk is full"), "the disk is full", "df -h"),
         (OSError(errno.EIO, "Input/output error"), "the disk does not work", "--artifacts"),
         (OSError(errno.EMFILE, "Too many open files"), "too many files are open", "ulimit -n"),
         (MemoryError(), "there is too little memory: MemoryError", "ulimit -v"),

@@ -2,8 +2,8 @@
 
     python -m tests.faults.disk [--count N] [--stage NAME]
 
-Every write of Python's files and every change of names counts as one; what libraries write by themselves (Parquet, SQLite) is
-not touched.
+Every write of Python's files and every change of names counts as one; what libraries write by themselves (Parquet) is not
+touched.
 """
 
 from __future__ import annotations

@@ -42,6 +42,14 @@ def test_a_hostile_artifact_runs_nothing_and_is_told(tiny: Path, tmp_path: Path,
     assert hostile.trouble(forgery, tiny, tmp_path, commands) == []
 
 
+@pytest.mark.parametrize(("part", "command"), [("tradeoff.json rows", "optimize"), ("schema.json inputs", "fuse")])
+def test_what_flags_are_held_against_is_not_trusted_either(tiny: Path, tmp_path: Path, part: str, command: str) -> None:
+    for number, forgery in enumerate(own for own in FORGERIES if part in own.name):
+        place = tmp_path / str(number)
+        place.mkdir()
+        assert hostile.trouble(forgery, tiny, place, {command: hostile.COMMANDS[command]}) == []
+
+
 def test_there_are_hostile_artifacts_enough() -> None:
     assert len({own.name for own in FORGERIES}) >= 200
 

@@ -246,10 +246,11 @@ def test_two_processes_share_a_search(copy: Path) -> None:
 
 def _trials(root: Path) -> list[Any]:
     import optuna
-    import sqlalchemy
 
-    url = f"sqlite:///{root / 'search' / 'study.db'}"
-    storage = optuna.storages.RDBStorage(url, engine_kwargs={"poolclass": sqlalchemy.NullPool})
+    from mmcli.selection.journal import SealedLog
+
+    (log,) = (root / "search").glob("*/study.log")
+    storage = optuna.storages.JournalStorage(SealedLog(log))
     (name,) = optuna.get_all_study_names(storage)
     found: list[Any] = optuna.load_study(study_name=name, storage=storage).trials
     return found
@@ -293,13 +294,16 @@ def test_what_would_change_nothing_is_refused(chain: Path, line: tuple[str, ...]
 
 
 def test_a_damaged_study_is_told_and_force_begins_anew(copy: Path) -> None:
-    file = copy / "search" / "study.db"
-    file.write_bytes(b"SQLite format 3" + bytes(range(200)) * 20)
-    code, output = invoke("optimize", "-a", copy, "--join", "--trials", "1")
+    (file,) = (copy / "search").glob("*/study.log")
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+    command = ("optimize", "-a", copy, "--join", "--trials", "1", "--set=optimize.training.epochs=2")
+    code, output = invoke(*command)
     assert code == ExitCode.ARTIFACT
-    assert "study.db, cannot be used" in output
+    assert "study.log, cannot be used: it is damaged after step" in " ".join(output.split())
     assert "mmcli optimize --force" in output
-    code, output = invoke("optimize", "-a", copy, "--join", "--trials", "1", "--force", "--set=optimize.training.epochs=2")
+    code, output = invoke(*command, "--force")
     assert code == ExitCode.DONE, output
     assert "is damaged: the search begins anew" in output
     assert [trial.state.name for trial in _trials(copy)].count("COMPLETE") == 1

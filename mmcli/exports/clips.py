@@ -43,7 +43,7 @@ class Clips:
         return Made(values, present, times=times, rejects=rejects, remarks=remarks)
 
     def _read(self, path: str) -> frames.Shown[Array]:
-        found = files.source(path)
+        found = files.unmarked(path)
         clip = frames.index(found)
         most = frames.bounded(clip, self.config["max_pixels"], self.config["max_decoded"])
         return frames.pick(found, clip, self.config["frames"], most, self._squared)

@@ -67,7 +67,7 @@ class Vectors:
         return single
 
     def _read_file(self, path: str) -> Array:
-        found = files.source(path)
+        found = files.unmarked(path)
         # Mapped, so that a false header cannot take memory.
         array = np.load(found, mmap_mode="r" if isinstance(found, str) else None, allow_pickle=False)
         if not isinstance(array, np.ndarray):

@@ -6,6 +6,7 @@ A box is `[x, y, w, h]`, `x y w h`, or an object with its sides by name, such as
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -119,10 +120,7 @@ def numbers(cell: str, points: bool = False) -> list[float]:
 def _flat(text: str, points: bool) -> list[float]:
     if not text.startswith(("[", "{", "(")):
         return [_number(own) for own in re.split(r"\s*[,;]\s*|\s+", text)]
-    try:
-        found = json.loads(text.replace("'", '"').replace("(", "[").replace(")", "]"))  # as Python prints it, too
-    except (ValueError, RecursionError):
-        raise ValueError("it is no JSON") from None
+    found = _listed(text)
     if isinstance(found, dict) and not points:
         return _sides(found)
     if isinstance(found, list) and len(found) == 1 and isinstance(found[0], list | dict):
@@ -134,6 +132,18 @@ def _flat(text: str, points: bool) -> list[float]:
     if not isinstance(found, list):
         raise ValueError("it is no list")
     return [_number(own) for own in found]
+
+
+def _listed(text: str) -> Any:
+    """What a cell says as JSON, or as Python prints it; tuples are lists."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        pass
+    try:
+        return json.loads(json.dumps(ast.literal_eval(text)))
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
+        raise ValueError("it is no JSON") from None
 
 
 def _sides(found: Mapping[str, Any]) -> list[float]:

@@ -147,6 +147,18 @@ def source(path: str) -> str | BytesIO:
     return path
 
 
+def unmarked(path: str) -> str | BytesIO:
+    """As `source`, of what has no faces.
+
+    Raises:
+        ValueError: a mark behind the name tells where one is.
+    """
+    _, mark = marks.parted(path)
+    if mark:
+        raise ValueError(f"{mark} tells where on a picture a face is, and this is none: name the file alone")
+    return source(path)
+
+
 def head(path: str) -> bytes:
     """The first bytes of what `source` opens; of an address no more than these are fetched."""
     if is_address(path):

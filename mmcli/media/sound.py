@@ -39,7 +39,7 @@ def read(path: str, seconds: float) -> tuple[Array, int]:
 def _read(path: str, seconds: float) -> tuple[Array, int]:
     import soundfile  # loads a library; text and tables need none of it
 
-    found = media.source(path)
+    found = media.unmarked(path)
     plain = _plain_wave(found, seconds)
     if plain is not None:
         return plain

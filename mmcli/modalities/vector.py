@@ -177,7 +177,7 @@ def _read(cell: str, config: Config) -> Array:
 
 
 def _read_file(path: str, config: Config) -> Array:
-    found = media.source(path)
+    found = media.unmarked(path)
     # Mapped, so that a false header cannot take memory.
     array = np.load(found, mmap_mode="r" if isinstance(found, str) else None, allow_pickle=False)
     if not isinstance(array, np.ndarray):

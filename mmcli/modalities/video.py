@@ -201,7 +201,7 @@ def decode(path: str, config: Config) -> tuple[Tensor, Tensor, bool]:
 
 
 def _read(path: str, config: Config) -> frames.Shown[Tensor]:
-    found = media.source(path)
+    found = media.unmarked(path)
     clip = frames.index(found)
     most = frames.bounded(clip, config.max_pixels, config.max_decoded)
     return frames.pick(found, clip, config.frames, most, lambda frame: _squared(frame, config))

@@ -38,10 +38,21 @@ def marked(cell: str | None, told: Told = ONE) -> str:
         "{'X': 10, 'Y': 20, 'Width': 30, 'Height': 40}",
         '{"left": 10, "top": 20, "right": 40, "bottom": 60, "score": 0.9}',
         '{"x1": 10, "y1": 20, "x2": 40, "y2": 60}',
+        """{"x": 10, "y": 20, "w": 30, "h": 40, "name": "O'Hara (left)"}""",
+        """{'x': 10, 'y': 20, 'w': 30, 'h': 40, 'name': "O'Hara (left)", 'seen': None}""",
     ],
 )
 def test_a_box_in_all_its_forms(cell: str) -> None:
     assert marked(cell) == "a.png#xywh=10,20,30,40"
+
+
+@pytest.mark.parametrize("mark", ["#xywh=1,2,3,4", "#points=1,2,3,4", "#face=whole", "#face=none,nobody"])
+def test_what_is_no_picture_has_no_mark(tmp_path: Path, mark: str) -> None:
+    file = tmp_path / "a#1.wav"
+    file.write_bytes(b"RIFF")
+    assert files.unmarked(str(file)) == str(file)
+    with pytest.raises(ValueError, match=r"tells where on a picture a face is, and this is none: name the file alone"):
+        files.unmarked(f"{file}{mark}")
 
 
 def test_fractions_and_a_column_for_each_number() -> None:

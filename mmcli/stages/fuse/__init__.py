@@ -55,15 +55,16 @@ def run(options: Options, context: Context) -> Outcome:
     if context.dry_run:
         context.console.note(f"dry run: would train {', '.join(plan.name for plan in plans)}")
         return Outcome({"methods": [plan.method for plan in plans]}, f"mmcli fuse --method {methods[0]}")
-    reference = baselines.ensure(dataset, list(_architectures(encoders)), context.console)
-    # Where val has been learnt from too, nothing shows what such a model adds: the refit of folds has none beside F.
-    solved = baselines.models(reference, dataset) if context.fixed is None else {}
+    # Where val has been learnt from too, nothing shows what a plain model adds: the refit of folds has none beside F.
+    alone = context.fixed is not None and not options.board
+    reference = None if alone else baselines.ensure(dataset, list(_architectures(encoders)), context.console)
+    solved = {} if reference is None or context.fixed is not None else baselines.models(reference, dataset)
     with side_by_side(plans, options, context) as own:
         seconds = options.time_budget and options.time_budget / max(len(own), 1)
         for plan in own:
             make(replace(plan, seconds=seconds), solved, options, dataset, compute, context)
     made = [make(plan, solved, options, dataset, compute, context, say=False) for plan in plans]
-    if not options.board:
+    if reference is None or not options.board:
         return Outcome({"fused": {layout.short(own.config["method"]): own.metrics for own in made}}, "")
     data = say(made, refused, encoders, reference, dataset, options, context)
     return Outcome(data, "mmcli evaluate" if dataset.task.gives_embeddings else "mmcli optimize")

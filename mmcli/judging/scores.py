@@ -10,7 +10,8 @@ from torch import Tensor
 from mmcli.judging.weights import Weighed
 from mmcli.reporting import metrics
 from mmcli.reporting.metrics import Array, Interval, Metric
-from mmcli.signals import NUMBERS, Outputs
+from mmcli.signals import Outputs
+from mmcli.vectors.numbers import NUMBERS
 
 
 class Judged(Weighed):

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from mmcli.encoders import Encoder
 from mmcli.heads import Head
 from mmcli.layers.pairs import cosines, fitted
-from mmcli.signals import Features, Fused, Signal, joined
+from mmcli.signals import Features, Fused, Signal
 from mmcli.vectors.embedded import Embedded
 
 
@@ -109,3 +109,23 @@ def own_outputs(head: nn.Module, features: Features) -> Tensor:
     answer = head(alone(features))
     found: Tensor = answer.values if isinstance(answer, Embedded) else answer
     return found
+
+
+def joined(signals: Sequence[Signal]) -> Signal:
+    """Batches of one kind of signal as one, in order, numbers in float32; ragged ones padded with zeros to the longest."""
+    longest = max(own.values.shape[1] for own in signals) if signals[0].lengths is not None else 0
+    values = [_padded(own.values, longest) for own in signals]
+    lengths = [own.lengths for own in signals if own.lengths is not None]
+    times = [own.times for own in signals if own.times is not None]
+    return Signal(
+        torch.cat(values),
+        torch.cat([own.present for own in signals]),
+        torch.cat(lengths) if lengths else None,
+        torch.cat(times) if times else None,
+    )
+
+
+def _padded(values: Tensor, steps: int) -> Tensor:
+    values = values.float() if values.is_floating_point() else values  # autocast cannot join halves
+    short = steps - values.shape[1] if steps else 0
+    return values if short <= 0 else torch.cat([values, values.new_zeros(len(values), short, *values.shape[2:])], 1)

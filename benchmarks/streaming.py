@@ -43,7 +43,7 @@ def child(root: Path, steps: int) -> dict[str, float]:
 
     from mmcli.data.dataset import Dataset
     from mmcli.jobs import encoder as encoder_job
-    from mmcli.models.networks import ColumnModel
+    from mmcli.models.columns import ColumnModel
     from mmcli.models.recipe import build_answer, build_encoder
     from mmcli.reporting.console import Console
     from mmcli.training import device

@@ -32,7 +32,7 @@ from torch.nn import functional as F
 from mmcli.config import validate
 from mmcli.data import memory
 from mmcli.jobs import encoder as encoder_job
-from mmcli.models.networks import ColumnModel
+from mmcli.models.columns import ColumnModel
 from mmcli.models.recipe import build_answer, build_encoder
 from mmcli.registry import config_of, load, resolve
 from mmcli.reporting.console import Console

@@ -316,7 +316,7 @@ def config_class(room: str, name: str) -> type[Any]:
 @cache
 def _config_from_source(path: Path, module_name: str) -> type[Any]:
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    light = {"typing", "pydantic", "mmcli.config", "mmcli.pretrained.config"}
+    light = {"typing", "pydantic", "mmcli.config", "mmcli.layers.config", "mmcli.pretrained.config"}
     body: list[ast.stmt] = [
         node
         for node in tree.body

@@ -85,26 +85,6 @@ class Signal(_Movable):
         return steps[None, :] < self.lengths[:, None]
 
 
-def joined(signals: Sequence[Signal]) -> Signal:
-    """Batches of one kind of signal as one, in order, numbers in float32; ragged ones padded with zeros to the longest."""
-    longest = max(own.values.shape[1] for own in signals) if signals[0].lengths is not None else 0
-    values = [_padded(own.values, longest) for own in signals]
-    lengths = [own.lengths for own in signals if own.lengths is not None]
-    times = [own.times for own in signals if own.times is not None]
-    return Signal(
-        torch.cat(values),
-        torch.cat([own.present for own in signals]),
-        torch.cat(lengths) if lengths else None,
-        torch.cat(times) if times else None,
-    )
-
-
-def _padded(values: Tensor, steps: int) -> Tensor:
-    values = values.float() if values.is_floating_point() else values  # autocast cannot join halves
-    short = steps - values.shape[1] if steps else 0
-    return values if short <= 0 else torch.cat([values, values.new_zeros(len(values), short, *values.shape[2:])], 1)
-
-
 class Source(Protocol):
     """A column of a whole table, whose rows are to be had as batches: in memory (`Column`) or on disk (`Streamed`)."""
 
@@ -314,27 +294,6 @@ class Decision:
 
 
 @dataclass(frozen=True)
-class Alignment:
-    """Which encoders read which column, for methods that give a vector for each column."""
-
-    inputs: tuple[str, ...]
-    """All columns of the task, in order."""
-    sources: Mapping[str, str]
-    """Encoder -> the column that it reads."""
-    groups: tuple[tuple[str, ...], ...] = ()
-    """Encoders that are one under several names."""
-
-    @classmethod
-    def each_its_own(cls, names: Sequence[str]) -> Alignment:
-        """One encoder to a column, named alike."""
-        return cls(tuple(names), {name: name for name in names})
-
-    def owner(self, encoder: str) -> str:
-        """The first name of an encoder."""
-        return next((group[0] for group in self.groups if encoder in group), encoder)
-
-
-@dataclass(frozen=True)
 class Batch:
     """Some rows: their inputs by column and, when training, their targets."""
 
@@ -410,40 +369,3 @@ class Outputs(ABC):
     def answered(self, outputs: Any) -> Any:
         """With all done that an answer takes, where they leave some of it until it is asked for."""
         return outputs
-
-
-class Numbers(Outputs):
-    """Vectors of decisions: a float tensor [N, C]."""
-
-    words = "numbers"
-    decides = True
-
-    def rows(self, outputs: Tensor) -> int:
-        return len(outputs)
-
-    def gather(self, outputs: Tensor, index: Tensor) -> Tensor:
-        return outputs[index]
-
-    def join(self, parts: Sequence[Tensor]) -> Tensor:
-        return torch.cat(list(parts))
-
-    def mean(self, each: Sequence[Tensor], shares: Tensor) -> Tensor:
-        return torch.einsum("k,kbn->bn", shares.to(each[0].dtype), torch.stack(list(each)))
-
-    def plain(self, outputs: Tensor) -> Tensor:
-        return outputs.detach().float()
-
-    def to(self, outputs: Tensor, device: torch.device) -> Tensor:
-        return outputs.to(device)
-
-    def save(self, outputs: Tensor, name: str = OUTPUTS) -> dict[str, Tensor]:
-        return {name: outputs}
-
-    def load(self, named: Mapping[str, Tensor], name: str = OUTPUTS) -> Tensor:
-        return named[name]
-
-    def tempered(self, outputs: Tensor, temperature: Tensor) -> Tensor:
-        return outputs / temperature
-
-
-NUMBERS = Numbers()

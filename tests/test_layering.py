@@ -13,6 +13,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("__init__", "errors", "media", "reporting", "signals"),
     ("artifacts", "registry", "tables"),
     ("config", "exports", "text", "vectors"),
+    ("judging",),
     ("modalities", "pretrained", "tasks"),
     ("layers", "options"),
     ("data",),

@@ -9,7 +9,7 @@ from typing import Any
 from mmcli import registry
 from mmcli.config.settings import Settings
 from mmcli.errors import ConfigError, DataError
-from mmcli.options.columns import TASK_FLAGS
+from mmcli.options.target import TASK_FLAGS
 from mmcli.tables import dates, missing
 from mmcli.tables.numbers import study
 from mmcli.tasks import Cells, Task

@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from mmcli.config import Config as BaseConfig
 from mmcli.encoders import Encoder
+from mmcli.layers.config import PerceptronConfig
 from mmcli.layers.forms import FieldLinear
 from mmcli.signals import Column, Kind, Signal, SignalSpec, Source
 
@@ -24,21 +24,13 @@ TRAINING = {"epochs": 100, "learning_rate": 2e-3, "batch_size": 64, "weight_deca
 AUGMENT = {"none": {"field_dropout": 0.0}, "strong": {"field_dropout": 0.35}}
 
 
-class Config(BaseConfig):
+class Config(PerceptronConfig):
     """How many, how wide and deep."""
 
     members: int = Field(8, ge=1, le=64)
     """Networks that are averaged."""
-    hidden: int = Field(192, ge=1)
-    """Width of the layers, and of the features."""
     layers: int = Field(2, ge=1)
     """Residual layers after the first."""
-    bins: int = Field(16, ge=1)
-    """Pieces of the encoding of a number."""
-    dropout: float = Field(0.25, ge=0, lt=1)
-    """Dropout in every layer."""
-    field_dropout: float = Field(0.1, ge=0, lt=1)
-    """Share of fields taken for missing while training."""
 
 
 class Mlp(Encoder):

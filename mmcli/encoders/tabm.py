@@ -6,8 +6,8 @@ members see other mixtures of the same fields and learn different things:
     l_k(x) = ((x * r_k) W) * s_k + b_k
 
 Numbers enter as they are and piecewise linearly, categories and missing cells as indicators, as in `mlp`. All members are
-computed at once, [B, K, H]; each is trained by its own loss (`apart`) on the same head, before which it has an r_k too, so that
-the mean of their features gives the mean of their outputs.
+computed at once, [B, K, H], each with other fields hidden while it trains; each is trained by its own loss (`apart`) on the
+same head, before which it has an r_k too, so that the mean of their features gives the mean of their outputs.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from mmcli.config import Config as BaseConfig
 from mmcli.encoders import Encoder
+from mmcli.layers.config import PerceptronConfig
 from mmcli.layers.forms import Fields
 from mmcli.layers.starting import drawn
 from mmcli.signals import Column, Kind, Signal, SignalSpec, Source
@@ -29,21 +29,13 @@ TRAINING = {"epochs": 100, "learning_rate": 2e-3, "batch_size": 64, "weight_deca
 AUGMENT = {"none": {"field_dropout": 0.0}, "strong": {"field_dropout": 0.35}}
 
 
-class Config(BaseConfig):
+class Config(PerceptronConfig):
     """How many, how wide and deep."""
 
     members: int = Field(16, ge=1, le=128)
     """Networks in one, that are averaged."""
-    hidden: int = Field(192, ge=1)
-    """Width of the layers, and of the features."""
     layers: int = Field(2, ge=0)
     """Layers after the first."""
-    bins: int = Field(16, ge=1)
-    """Pieces of the encoding of a number."""
-    dropout: float = Field(0.25, ge=0, lt=1)
-    """Dropout in every layer."""
-    field_dropout: float = Field(0.1, ge=0, lt=1)
-    """Share of fields taken for missing while training, by each member others."""
 
 
 class TabM(Encoder):

@@ -19,7 +19,7 @@ from __future__ import annotations
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 
@@ -31,6 +31,27 @@ from mmcli.signals import Decision, Features, Fused
 
 Family = Literal["feature", "token", "decision", "alignment"]
 Memory = Literal["columns", "lead", "latents", "pooled"]
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """Which encoders read which column, for methods that give a vector for each column."""
+
+    inputs: tuple[str, ...]
+    """All columns of the task, in order."""
+    sources: Mapping[str, str]
+    """Encoder -> the column that it reads."""
+    groups: tuple[tuple[str, ...], ...] = ()
+    """Encoders that are one under several names."""
+
+    @classmethod
+    def each_its_own(cls, names: Sequence[str]) -> Alignment:
+        """One encoder to a column, named alike."""
+        return cls(tuple(names), {name: name for name in names})
+
+    def owner(self, encoder: str) -> str:
+        """The first name of an encoder."""
+        return next((group[0] for group in self.groups if encoder in group), encoder)
 
 
 class Fusion(nn.Module, ABC):
@@ -173,6 +194,7 @@ def shares(weights_BS: Tensor, owner_S: Tensor, columns: int) -> Tensor:
 
 Contract = Fusion
 __all__ = [
+    "Alignment",
     "Contract",
     "Decision",
     "Family",

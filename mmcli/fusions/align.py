@@ -19,8 +19,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from mmcli.config import Config as BaseConfig
-from mmcli.fusions import Fusion
-from mmcli.signals import Alignment, Features, Fused
+from mmcli.fusions import Alignment, Fusion
+from mmcli.signals import Features, Fused
 
 ABOUT = {
     "family": "alignment",

@@ -12,7 +12,7 @@ from mmcli.data.dataset import Dataset
 from mmcli.encoders import Encoder
 from mmcli.errors import ConfigError
 from mmcli.modalities import Strength
-from mmcli.models.networks import ColumnModel
+from mmcli.models.columns import ColumnModel
 from mmcli.signals import Batch, Fused, Signal, Source
 from mmcli.text import lattice
 from mmcli.training.config import TrainingConfig

@@ -14,7 +14,8 @@ from mmcli.heads import Head
 from mmcli.jobs import balancing
 from mmcli.jobs.encoder import variation
 from mmcli.jobs.fusion import DECISIONS_RATE
-from mmcli.models.networks import FusedModel, FusionHead, alone
+from mmcli.models.columns import alone
+from mmcli.models.networks import FusedModel, FusionHead
 from mmcli.signals import Batch, Features, FeatureTable, Fused
 from mmcli.training.config import TrainingConfig
 from mmcli.training.data import Augment, Rows

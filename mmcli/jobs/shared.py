@@ -21,7 +21,7 @@ from mmcli.data import identities
 from mmcli.data.dataset import Dataset
 from mmcli.errors import ConfigError
 from mmcli.jobs.encoder import variation
-from mmcli.models.networks import SharedModel, alone, own_loss
+from mmcli.models.columns import SharedModel, alone, own_loss
 from mmcli.signals import Batch, Features, Fused, Source
 from mmcli.training.config import TrainingConfig
 from mmcli.training.data import Rows

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mmcli.models.networks import ColumnModel
+from mmcli.models.columns import ColumnModel
 from mmcli.reporting.metrics import Array
 from mmcli.tasks import Task
 from mmcli.training.job import Job

@@ -20,12 +20,13 @@ from mmcli.data.dataset import Dataset
 from mmcli.encoders import Encoder
 from mmcli.reporting.console import Console
 from mmcli.reporting.metrics import Interval
-from mmcli.signals import NUMBERS, Batch, Signal, Source
+from mmcli.signals import Batch, Signal, Source
 from mmcli.training.config import TrainingConfig
 from mmcli.training.data import Rows
 from mmcli.training.device import Compute, seed_everything
 from mmcli.training.job import Job, Step
 from mmcli.training.loop import train
+from mmcli.vectors.numbers import NUMBERS
 
 WEIGHTS = "encoder.safetensors"
 HIDDEN_SHARE = 0.15

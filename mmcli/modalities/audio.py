@@ -9,7 +9,6 @@ area; the natural logarithm, floored at 1e-8; each band standardised by the trai
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import cached_property
@@ -25,6 +24,7 @@ from mmcli.config import Config as BaseConfig
 from mmcli.media import files as media
 from mmcli.media import sound
 from mmcli.media.sound import Array
+from mmcli.media.spectrograms import mel_filters, runs, shifted, warped
 from mmcli.modalities import Encoded, Guess, Modality, Reject, Strength, by_files
 from mmcli.signals import Column, Signal, SignalSpec
 
@@ -283,7 +283,7 @@ class Audio(Modality):
         lengths = torch.where((lengths < own) & (lengths < least), own, lengths)
         anchor = (0.25 + 0.5 * torch.rand(own.shape, device=device)) * own
         moved = anchor + (torch.rand(own.shape, device=device) * 2 - 1) * WARP * own
-        return Signal(_warped(signal.values, own, lengths, anchor, moved), signal.present, lengths)
+        return Signal(warped(signal.values, own, lengths, anchor, moved), signal.present, lengths)
 
     def augment(self, signal: Signal, strength: Strength) -> Signal:
         """light: SpecAugment (Park 2019), two runs of bands and two of frames blanked; the level changes.
@@ -296,10 +296,10 @@ class Audio(Modality):
         B, T, M = values.shape
         most = 0.3 if strength == "strong" else 0.15
         if strength == "strong":
-            values = _shifted(values, signal.lengths, 0.1)
+            values = shifted(values, signal.lengths, 0.1)
         for _ in range(2):
-            bands = _runs(torch.full((B,), M, device=values.device), M, most)
-            steps = _runs(signal.lengths, T, most)
+            bands = runs(torch.full((B,), M, device=values.device), M, most)
+            steps = runs(signal.lengths, T, most)
             values = values.masked_fill(bands[:, None, :] | steps[:, :, None], 0.0)
         return Signal(values * signal.mask()[..., None], signal.present, signal.lengths)
 
@@ -314,25 +314,6 @@ def decode(path: str, config: Config) -> tuple[Array, bool]:
     wave = sound.resampled(samples, rate, config.sample_rate)
     kept = max(int(config.max_seconds * config.sample_rate), 1)
     return wave[:kept], len(samples) > int(config.max_seconds * rate)
-
-
-def mel_filters(sample_rate: int, points: int, bands: int) -> Tensor:
-    """float32 [points / 2 + 1, bands]: triangles of equal area, evenly spaced in mel from 0 Hz to half the rate."""
-    frequencies = torch.linspace(0, sample_rate / 2, points // 2 + 1, dtype=torch.float64)
-    edges = _hz(torch.linspace(0, float(_mel(sample_rate / 2)), bands + 2, dtype=torch.float64))
-    low, centre, high = edges[:-2], edges[1:-1], edges[2:]
-    rising = (frequencies[:, None] - low) / (centre - low)
-    falling = (high - frequencies[:, None]) / (high - centre)
-    triangles = torch.minimum(rising, falling).clamp(min=0)
-    return (triangles * (2 / (high - low))).float()
-
-
-def _mel(hz: float) -> float:
-    return hz / (200 / 3) if hz < 1000 else 15 + 27 * math.log(hz / 1000) / math.log(6.4)
-
-
-def _hz(mel: Tensor) -> Tensor:
-    return torch.where(mel < 15, mel * (200 / 3), 1000 * torch.exp((mel - 15) * (math.log(6.4) / 27)))
 
 
 def _window(config: Config) -> int:
@@ -359,38 +340,3 @@ def _grouped(blocks: Sequence[Tensor]) -> Iterable[list[Tensor]]:
 
 def _level(values: Tensor, low: float, high: float) -> Tensor:
     return torch.empty(len(values), 1, 1, device=values.device).uniform_(low, high)
-
-
-def _warped(values: Tensor, own: Tensor, lengths: Tensor, anchor: Tensor, moved: Tensor) -> Tensor:
-    """[B, T, M] brought to other lengths, frame `anchor` of each row's own to where `moved` would be at its own length: linear
-    between first frame, anchor and last frame, and between frames; zero behind the end."""
-    last = (own - 1).clamp(min=0).float()[:, None]
-    steps = torch.arange(max(int(lengths.max()), 1), device=own.device)[None]
-    place = steps * last / (lengths - 1).clamp(min=1)[:, None]
-    anchor, moved = (torch.minimum(at[:, None], last) for at in (anchor, moved))
-    behind = anchor + (place - moved) * (last - anchor) / (last - moved).clamp(min=1e-6)
-    place = torch.where(place < moved, place * anchor / moved.clamp(min=1e-6), behind)
-    place = torch.minimum(place.clamp(min=0), last)
-    low = place.floor().long()
-    high = torch.minimum(low + 1, last.long())
-    share = (place - low)[..., None]
-    rows = torch.arange(len(own), device=own.device)[:, None]
-    found = values[rows, low].float().lerp(values[rows, high].float(), share)
-    return found * (steps < lengths[:, None])[..., None]
-
-
-def _shifted(values: Tensor, lengths: Tensor, most: float) -> Tensor:
-    """[B, T, M] with each recording moved by up to that share of its length, its edge frames repeated."""
-    shift = ((torch.rand(len(lengths), device=lengths.device) * 2 - 1) * most * lengths).round().long()
-    place = torch.arange(values.shape[1], device=lengths.device)[None] + shift[:, None]
-    place = torch.minimum(place.clamp(min=0), (lengths - 1).clamp(min=0)[:, None])
-    return values.gather(1, place[..., None].expand_as(values))
-
-
-def _runs(lengths: Tensor, longest: int, share: float) -> Tensor:
-    """bool [B, longest]: in each row one run of up to `share` of its length, anywhere within it."""
-    rows = len(lengths)
-    size = (torch.rand(rows, device=lengths.device) * share * lengths).round()
-    start = torch.rand(rows, device=lengths.device) * (lengths - size)
-    place = torch.arange(longest, device=lengths.device)[None]
-    return (place >= start[:, None]) & (place < (start + size)[:, None])

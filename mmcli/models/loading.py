@@ -17,7 +17,8 @@ from mmcli.artifacts.store import Artifact
 from mmcli.data.dataset import Dataset
 from mmcli.errors import ArtifactError
 from mmcli.layers.starting import unfilled
-from mmcli.models.networks import ColumnModel, FusedModel
+from mmcli.models.columns import ColumnModel
+from mmcli.models.networks import FusedModel
 from mmcli.models.recipe import Recipe, build_answer, build_encoder, is_solved
 from mmcli.options import made
 from mmcli.pretrained import licences

@@ -1,118 +1,21 @@
-"""The networks: an encoder with its own head, F with its head, and the whole of them. Knows no artifacts and no disk."""
+"""The networks over columns: F with its head, several of them averaged, and the whole. Knows no artifacts and no disk."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmcli.encoders import Encoder
 from mmcli.fusions import Fusion
 from mmcli.heads import Head
-from mmcli.layers.pairs import cosines, fitted
-from mmcli.signals import Features, FeatureTable, Fused, Signal, Source, joined
+from mmcli.models.columns import own_outputs
+from mmcli.signals import Features, FeatureTable, Fused, Signal, Source
 from mmcli.tasks import Task
 from mmcli.vectors.beside import Beside
-from mmcli.vectors.embedded import Embedded
-
-
-class ColumnModel(nn.Module):
-    """One column's encoder with its own head."""
-
-    def __init__(self, encoder: Encoder, head: Head) -> None:
-        super().__init__()
-        self.encoder = encoder
-        self.head = head
-        self.to(memory_format=torch.channels_last)
-
-    def fused(self, signal: Signal) -> Fused:
-        """What its head reads."""
-        return alone(self.encoder(signal))
-
-    def forward(self, signal: Signal) -> Any:
-        """Outputs of B rows."""
-        return self.head(self.fused(signal))
-
-    def loss(self, outputs: Any, fused: Fused, targets: Tensor) -> Tensor:
-        """What training minimises."""
-        return own_loss(self.head, outputs, fused, targets)
-
-
-def own_loss(head: Head, outputs: Any, fused: Fused, targets: Tensor) -> Tensor:
-    """A column's own loss; of an encoder of many members while it trains, all of them on the same targets."""
-    members = len(fused.pooled) // len(targets)
-    return head.loss(outputs, fused, targets.repeat(members, *[1] * (targets.dim() - 1)))
-
-
-class SharedModel(nn.Module):
-    """One encoder that several inputs read, with a head for each; and, where the task compares them, what makes an answer of
-    how alike their features are. In a file the owner's head is `head.`, those of the others `heads.1.` and so on."""
-
-    def __init__(self, encoder: Encoder, readers: Sequence[str], heads: Sequence[Head], pair: Pair | None = None) -> None:
-        super().__init__()
-        self.encoder = encoder
-        self.readers = list(readers)
-        self.head = heads[0]
-        self.heads = nn.ModuleDict({str(place): head for place, head in enumerate(heads) if place})
-        self.pair = pair
-        self.to(memory_format=torch.channels_last)
-
-    def own_heads(self) -> dict[str, Head]:
-        """Reader -> its head."""
-        found = dict(zip(self.readers, [self.head, *self.heads.values()], strict=True))
-        return {name: head for name, head in found.items() if isinstance(head, Head)}
-
-    def features(self, signals: Mapping[str, Signal]) -> dict[str, Features]:
-        """Reader -> what the encoder makes of its signal: of all in one pass, as statistics of a batch want."""
-        together: Features = self.encoder(joined([signals[name] for name in self.readers]))
-        rows = len(signals[self.readers[0]].present)
-        index = torch.arange(len(together.present), device=together.present.device).reshape(-1, len(self.readers), rows)
-        return {name: together.gather(index[:, place].flatten()) for place, name in enumerate(self.readers)}
-
-
-class Pair(nn.Module):
-    """Log-odds that things belong together: their cosine, scaled and shifted (Zhai et al. 2023, equation 1)."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.scale = nn.Parameter(torch.tensor(math.log(10.0)))
-        self.shift = nn.Parameter(torch.tensor(-5.0))
-
-    def logits(self, pooled: Tensor) -> Tensor:
-        """[K, K] of K vectors [K, D] with one another."""
-        unit = F.normalize(pooled.float(), dim=1)
-        return self.scale.exp() * (unit @ unit.T) + self.shift
-
-    def forward(self, features: Sequence[Features]) -> Tensor:
-        """[B, 2]: 0 and the log-odds that all columns of a row do, by their mean cosine; 0 where fewer than two are there."""
-        cosine, enough = cosines(features)
-        logit = (self.scale.exp() * cosine + self.shift) * enough
-        return torch.stack([torch.zeros_like(logit), logit], 1)
-
-    @torch.no_grad()
-    def settle(self, outputs: Tensor, targets: Tensor) -> None:
-        """Sets scale and shift by the val rows, of which it gave `outputs`: those of train are known by heart."""
-        weights, shift = fitted(outputs[:, 1:], targets == 1)
-        if float(weights[0]) > 0:
-            self.shift.copy_(self.shift * weights[0].to(self.shift) + shift.to(self.shift))
-            self.scale.add_(weights[0].log().to(self.scale))
-
-
-def alone(features: Features) -> Fused:
-    """One column's features as they are to its own head."""
-    return Fused(features.pooled, features.tokens, features.mask)
-
-
-def own_outputs(head: nn.Module, features: Features) -> Tensor:
-    """What a column's own head answers, as F sees it: decisions, or the vectors by themselves."""
-    answer = head(alone(features))
-    found: Tensor = answer.values if isinstance(answer, Embedded) else answer
-    return found
 
 
 @dataclass(frozen=True)

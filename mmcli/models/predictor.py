@@ -13,26 +13,22 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import torch
 from torch import Tensor
 
 from mmcli import registry
 from mmcli.artifacts import layout, store
 from mmcli.artifacts.store import Artifact
 from mmcli.data.dataset import Dataset
-from mmcli.data.sharding import resolved, said_of_files
 from mmcli.data.there import FilesThere
 from mmcli.errors import ConfigError, DataError, unknown
 from mmcli.heads import Head
-from mmcli.media import files as media
 from mmcli.models import conformal, runners, writers
 from mmcli.models.forward import forward_columns, forward_explained, forward_whole, likeness
 from mmcli.models.loading import WHOLE, best, load_fused
 from mmcli.models.networks import FusedModel
+from mmcli.models.reading import Read, Reader
 from mmcli.models.timing import Clock
-from mmcli.signals import Column, Source
-from mmcli.tables import missing
-from mmcli.tables.cells import CUT_CHARACTER, as_text, surrogate
+from mmcli.signals import Source
 from mmcli.tables.reading import Rows, open_table
 from mmcli.text.words import Timed
 from mmcli.training import device
@@ -61,22 +57,6 @@ class Prediction:
         return self.rows.assign(**{name: pd.array(cells, dtype=None) for name, cells in self.columns.items()})
 
 
-@dataclass(frozen=True)
-class Read:
-    """Some rows as a model takes them."""
-
-    rows: pd.DataFrame
-    columns: dict[str, Column]
-    """By input."""
-    rejects: list[tuple[int, str, str, str]]
-    remarks: dict[str, Counter[str]]
-
-    @property
-    def here(self) -> Tensor:
-        """bool [n]: the rows of which anything is there."""
-        return torch.stack([own.present.cpu() for own in self.columns.values()]).any(0)
-
-
 class Model:
     """A trained model that takes tables."""
 
@@ -97,6 +77,7 @@ class Model:
         """Column of pictures -> the columns that tell where its faces are."""
         self.na = frozenset(dataset.schema["na"])
         """Cells that mean missing, as the user told preprocess."""
+        self._reader = Reader(self.inputs, self.faces, self.na)
 
     @property
     def columns(self) -> list[str]:
@@ -188,7 +169,7 @@ class Model:
     @property
     def has_weights(self) -> bool:
         """Whether its fusion says how much of each column entered."""
-        columns = {name: own.emptied() for name, own in self._columns(pd.DataFrame(index=[0]), ".")[0].items()}
+        columns = {name: own.emptied() for name, own in self._reader.read(pd.DataFrame(index=[0]), ".").columns.items()}
         return forward_explained(self.network, columns, self.compute)[1] is not None
 
     def clock(self) -> Clock:
@@ -252,10 +233,10 @@ class Model:
         """
         there = {} if allow_missing else {name: FilesThere(name) for name in self.columns}
         for chunk in chunks:
-            columns, rejects, remarks = self._columns(chunk, media_root, there)
+            read = self._reader.read(chunk, media_root, there)
             for files in there.values():
                 files.check()
-            yield Read(chunk, columns, rejects, remarks)
+            yield read
         for files in there.values():
             files.check(at_end=True)
 
@@ -274,7 +255,7 @@ class Model:
         wrong = next((name for name in columns if name not in self.inputs), None)
         if wrong is not None or not columns:
             raise ConfigError(unknown("column", str(wrong), self.inputs), f"It has vectors of {', '.join(self.inputs)}.")
-        outputs = self._forward(self._columns(chunk, media_root)[0], whole=False)[0]
+        outputs = self._forward(self._reader.read(chunk, media_root).columns, whole=False)[0]
         found: tuple[Tensor, Tensor] = outputs.of([self.task.columns.index(name) for name in columns])  # type: ignore[attr-defined]
         return found
 
@@ -290,58 +271,12 @@ class Model:
             return self._runner.outputs(columns, self.compute.device), None, None
         return forward_columns(self.network, columns, self.compute), None, None
 
-    def _columns(
-        self, chunk: pd.DataFrame, media_root: str, there: Mapping[str, FilesThere] | None = None
-    ) -> tuple[dict[str, Column], list[tuple[int, str, str, str]], dict[str, Counter[str]]]:
-        columns, rejects, remarks = {}, [], {}
-        for name, found in self.inputs.items():
-            stored = {}
-            for column, modality in found.members.items():
-                cells, named = _told_missing(_text_cells(chunk, column), self.na)
-                if column in self.faces:
-                    told = self.faces[column]
-                    cells = told.over(cells, [_told_missing(_text_cells(chunk, own), self.na)[0] for own in told.columns])
-                paths = resolved(cells, media_root, modality)
-                encoded = modality.transform(paths)
-                stored[column] = encoded.column
-                if there:
-                    there[column].count(cells, paths, encoded.rejects, modality)
-                remarks[column] = encoded.remarks + named + said_of_files(cells, media_root, modality)
-                for reject in encoded.rejects:
-                    row = int(chunk.index[reject.position]) + 1
-                    rejects.append((row, column, media.shown(str(cells[reject.position])), reject.reason))
-            columns[name] = found.join(stored)
-        return columns, rejects, remarks
-
 
 def _kept(parts: Iterator[Rows], own: list[pd.DataFrame]) -> Iterator[pd.DataFrame]:
     """The parts' cells as text; as they pass, their rows are added to `own` as the table has them."""
     for part in parts:
         own.append(part.typed())
         yield part.frame
-
-
-def _text_cells(chunk: pd.DataFrame, column: str) -> list[str | None]:
-    """The cells of a column as text, whatever a DataFrame holds.
-
-    Raises:
-        DataError: a text that no encoding can write.
-    """
-    if column not in chunk.columns:
-        return [None] * len(chunk)
-    empty = chunk[column].isna().tolist()
-    cells = [None if gone is True else as_text(cell) for cell, gone in zip(chunk[column], empty, strict=True)]
-    for row, cell in enumerate(cells, 1):
-        half = "" if cell is None or cell.isascii() else surrogate(cell)
-        if half:
-            raise DataError(f"row {row}, column {column!r} holds {half}, {CUT_CHARACTER}", "Mend or empty that cell.")
-    return cells
-
-
-def _told_missing(cells: list[str | None], na: frozenset[str]) -> tuple[list[str | None], Counter[str]]:
-    """The cells without those that mean missing, and how many of them say what."""
-    named = Counter(missing.remark(cell) for cell in cells if cell is not None and cell.strip() in na) if na else Counter[str]()
-    return [None if cell is not None and cell.strip() in na else cell for cell in cells] if named else cells, named
 
 
 def _runner(artifact: Artifact, way: str, network: FusedModel, compute: device.Compute) -> runners.Runner:

@@ -16,13 +16,13 @@ from mmcli.config.settings import Settings
 from mmcli.data.dataset import Dataset
 from mmcli.encoders import Encoder
 from mmcli.errors import ConfigError
-from mmcli.fusions import Fusion
+from mmcli.fusions import Alignment, Fusion
 from mmcli.heads import Decisions, Head
 from mmcli.models import calibration, plain
 from mmcli.models.networks import AveragedHeads, FusedModel, FusionHead, Heads
 from mmcli.models.trees import Config as TreesConfig
 from mmcli.models.trees import Trees
-from mmcli.signals import Alignment, SignalSpec
+from mmcli.signals import SignalSpec
 from mmcli.tasks import Task
 from mmcli.vectors.beside import Beside
 

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from mmcli.encoders import Encoder
 from mmcli.fusions import Fusion
 from mmcli.heads import Head
-from mmcli.signals import Features, Signal, joined
+from mmcli.models.columns import joined
+from mmcli.signals import Features, Signal
 
 
 class TowerModel(nn.Module):

@@ -8,10 +8,11 @@ from typing import Annotated, Literal
 
 from mmcli.errors import ConfigError
 from mmcli.media import addresses
-from mmcli.options.columns import COLUMNS, AllowMissing, Delimiter, Encoding, FetchTimeout, MediaRoot
+from mmcli.options.columns import AllowMissing, Delimiter, Encoding, FetchTimeout, MediaRoot
 from mmcli.options.common import Common
 from mmcli.options.flags import Flag
 from mmcli.options.gallery import Gallery, IdColumn, OwnModel, SomeColumns
+from mmcli.options.target import COLUMNS
 from mmcli.tables.finding import STDIN, require_file
 
 Vectors = Literal["float16", "int8"]

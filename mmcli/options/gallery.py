@@ -7,8 +7,8 @@ from typing import Annotated
 
 from mmcli.artifacts import layout
 from mmcli.errors import ConfigError
-from mmcli.options.columns import COLUMNS
 from mmcli.options.flags import Flag
+from mmcli.options.target import COLUMNS
 
 
 def gallery_name(text: str) -> str:

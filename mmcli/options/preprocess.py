@@ -9,9 +9,10 @@ from typing import Annotated, Any
 
 from mmcli import registry
 from mmcli.errors import ConfigError
-from mmcli.options.columns import COLUMNS, FACES, Delimiter, Encoding, Roles
+from mmcli.options.columns import FACES, Delimiter, Encoding, Roles
 from mmcli.options.faces import detectors
 from mmcli.options.flags import Flag, Group
+from mmcli.options.target import COLUMNS
 
 IMAGES, TEXT, SOUND, QUALITY = "Images", "Text", "Sound and clips", "Unreadable cells and speed"
 

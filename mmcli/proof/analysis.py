@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from mmcli.data.dataset import Dataset
-from mmcli.models.networks import FusedModel, own_outputs
+from mmcli.models.columns import own_outputs
+from mmcli.models.networks import FusedModel
 from mmcli.reporting import metrics
 from mmcli.reporting.metrics import Interval
 from mmcli.signals import Column, Features, Source

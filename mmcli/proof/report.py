@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from mmcli import __version__
@@ -15,8 +14,7 @@ from mmcli.artifacts import tensors
 from mmcli.artifacts.store import Artifact
 from mmcli.data.dataset import Dataset
 from mmcli.models import loading
-from mmcli.proof import advice, curves, differences, provenance, steps, tables, trials
-from mmcli.proof.examples import examples
+from mmcli.proof import advice, curves, differences, provenance, rows, steps, tables, trials
 from mmcli.reporting import charts, dots, words
 from mmcli.reporting.classes import ClassScore
 from mmcli.reporting.grid import Grid
@@ -65,7 +63,7 @@ def page(
     ranked = _ranked(entries, summary, dataset)
     classes = [ClassScore(own["name"], own["rows"], own["predicted"], own["hits"]) for own in summary["classes"]]
     metrics = dataset.artifact.metrics
-    rows, rejects = {name: metrics[name] for name in ("train", "val", "test", "unlabelled")}, metrics["rejects"]
+    counts, rejects = {name: metrics[name] for name in ("train", "val", "test", "unlabelled")}, metrics["rejects"]
     values = {
         "title": "What belongs together" if task.aligns_columns else f"Predicting {dataset.target}",
         "subtitle": _subtitle(summary, dataset),
@@ -74,10 +72,7 @@ def page(
         "captions": _captions(entries, dataset),
         "retrieval": tables.retrieval(summary["test"]) if task.aligns_columns else None,
         "paired_rows": tables.FOUND_INSTEAD if task.aligns_columns else tables.ALIKE,
-        "primary": words.meaning(primary).name,
-        "meanings": [own for name in told if (own := words.meaning(name)).said],
-        "lower_is_better": words.together(words.meaning(name).name for name, higher in told.items() if not higher),
-        "mcnemar": words.MCNEMAR if any("mcnemar" in own for own in summary["paired"].values()) else "",
+        **_meanings(told, primary, summary),
         "leaderboard": tables.leaderboard(ranked, list(told), primary, entries[0].label),
         "n": len(dataset.splits["test"]),
         "judged": entries[0].label,
@@ -85,18 +80,18 @@ def page(
         "shapley": f"{words.SHAPLEY} {'All' if _shapley(summary).get('exact') else 'Some'} orders were tried.",
         "weights": summary["test"].get("weights", {}),
         "conformal": _conformal(summary, dataset),
-        "examples": _examples(summary["trust"]["errors"], dataset, best),
-        "pairs": _pairs(summary["trust"]["pairs"], dataset),
-        "called": _called(dataset),
-        "duplicates": _duplicates(summary["trust"]["duplicates"], dataset),
-        **{"rows": rows, "rejects": rejects},
+        "examples": rows.worst(summary["trust"]["errors"], dataset, best),
+        "pairs": rows.pairs(summary["trust"]["pairs"], dataset),
+        "called": rows.called(dataset),
+        "duplicates": rows.duplicates(summary["trust"]["duplicates"], dataset),
+        **{"rows": counts, "rejects": rejects},
         "method": fused.config["method"],
         "seed": best.manifest["seed"],
         "version": __version__,
         "model_path": best.name,
         "optimizing": optimizing,
         "training": curves.learnt(read, fused, best),
-        "advice": advice.advice(summary, classes, rows, rejects, bool(optimizing), best.root, task.gives_embeddings),
+        "advice": advice.advice(summary, classes, counts, rejects, bool(optimizing), best.root, task.gives_embeddings),
         "left_out": [f"{ability} ({why})" for ability, why in summary["left_out"].items()],
         "made": provenance.of(made_from, *made_by),
         "others": [f"{own['name']}, licence: {own['licence']}" for own in loading.weights_of_others(best, dataset)],
@@ -107,6 +102,16 @@ def page(
     values["sections"] = _sections(values)
     _keep_drawings(values, folder / "plots")
     return values
+
+
+def _meanings(told: Mapping[str, bool], primary: str, summary: Mapping[str, Any]) -> dict[str, Any]:
+    """What the metrics that are told mean, in words."""
+    return {
+        "primary": words.meaning(primary).name,
+        "meanings": [own for name in told if (own := words.meaning(name)).said],
+        "lower_is_better": words.together(words.meaning(name).name for name, higher in told.items() if not higher),
+        "mcnemar": words.MCNEMAR if any("mcnemar" in own for own in summary["paired"].values()) else "",
+    }
 
 
 def _subtitle(summary: Mapping[str, Any], dataset: Dataset) -> str:
@@ -134,7 +139,7 @@ def _tables(
     test, trust, primary = summary["test"], summary["trust"], dataset.task.primary_metric
     first, more = tables.classes(classes, "class" if dataset.task.has_classes else "label").parts(MOST_CLASSES)
     slices, more_slices = tables.slices(trust["slices"], primary, summary["higher_is_better"]).parts(MOST_SLICES)
-    suspects = _suspects(trust["suspects"], dataset)
+    suspects = rows.suspects(trust["suspects"], dataset)
     drops, shares = test.get("permutation", {}), _shapley(summary).get("values", {})
     worth = [[name, shown(own), shown(drops[name]["drop"])] for name, own in shares.items()]
     return {
@@ -148,7 +153,7 @@ def _tables(
         "slices": slices if trust["slices"] else None,
         "more_slices": more_slices,
         "weakest_slices": sorted(trust["slices"], key=lambda own: own["value"], reverse=not summary["higher_is_better"])[:3],
-        "suspects": tables.suspects(suspects, _called(dataset)) if suspects else None,
+        "suspects": tables.suspects(suspects, rows.called(dataset)) if suspects else None,
         "inputs": tables.inputs([_input(own, dataset) for own in read.values()], primary),
     }
 
@@ -261,72 +266,6 @@ def _conformal(summary: Mapping[str, Any], dataset: Dataset) -> str:
     return (
         f"Prediction sets that were to hold the truth in {found['asked']:.0%} of rows hold it in {found['coverage']:.1%} of "
         f"the test rows; {size} (predict --sets)."
-    )
-
-
-def _examples(errors: Sequence[Sequence[Any]], dataset: Dataset, best: Artifact) -> list[dict[str, Any]]:
-    rows = [int(row) - 1 for row, _ in errors]
-    if not rows:
-        return []
-    outputs = dataset.task.outputs.gather(loading.outputs(best, dataset), torch.tensor(rows))
-    decoded = dataset.task.decode(outputs)
-    pieces = differences.pieces(dataset.task, outputs, dataset.targets[torch.tensor(rows)])
-    predicted = list(zip(*(cells for name, cells in decoded.items() if "probability" not in name), strict=True))
-    return [
-        {
-            "row": _row_name(row, dataset),
-            "said": said,
-            "right": ", ".join(cell or "" for cell in dataset.cells[row]),
-            "predicted": ", ".join(str(value) for value in predicted[place]),
-            "pieces": pieces[place],
-            "plain": differences.plain(pieces[place]),
-            "views": views,
-        }
-        for place, ((_, said), row, views) in enumerate(zip(errors, rows, examples(dataset, rows), strict=True))
-    ]
-
-
-def _pairs(found: Sequence[Sequence[Any]], dataset: Dataset) -> list[dict[str, Any]]:
-    """Pairs of rows that are wrongly taken for alike or unlike, each with what is seen of both."""
-    rows = [int(row) - 1 for pair in found for row in pair[:2]]
-    views = examples(dataset, rows) if rows else []
-    sides = [
-        {"row": _row_name(row, dataset), "right": ", ".join(cell or "" for cell in dataset.cells[row]), "views": own}
-        for row, own in zip(rows, views, strict=True)
-    ]
-    return [{"said": said, "sides": sides[2 * n : 2 * n + 2]} for n, (_, _, said) in enumerate(found)]
-
-
-def _suspects(found: Sequence[Sequence[Any]], dataset: Dataset) -> list[dict[str, Any]]:
-    names = getattr(dataset.task, "classes", [])
-    result = []
-    for row, share, other in found:
-        split = str(dataset.rows["split"].iloc[row - 1])
-        right = ", ".join(cell or "" for cell in dataset.cells[row - 1])
-        named = _row_name(row - 1, dataset)
-        result.append({"row": named, "split": split, "given": right, "share": share, "likely": names[other]})
-    return result
-
-
-def _called(dataset: Dataset) -> str:
-    """What the names of the rows are called: the id column, or `row`."""
-    return str(dataset.artifact.config["schema"].get("id") or "row")
-
-
-def _row_name(row: int, dataset: Dataset) -> str:
-    """A row (from 0) as the table names it: by its id, or its number from 1."""
-    return str(dataset.rows["id"].iloc[row])
-
-
-def _duplicates(found: Mapping[str, Any], dataset: Dataset) -> str:
-    """Which test rows are in train too."""
-    if not found["exact"] and not found["near"]:
-        return "No test row is in train too, neither exactly nor nearly."
-    near = f"; {found['near']} more are nearly the same to the encoders" if found["near"] else ""
-    pairs = [[_row_name(row - 1, dataset) for row in pair[:2]] for pair in (found["exact_pairs"] + found["near_pairs"])[:12]]
-    return (
-        f"{found['exact']} test rows are in train too, to the bit{near}: scores on them say little about new rows. Pairs of "
-        f"{_called(dataset)} (test and train): {'; '.join(f'{test} and {train}' for test, train in pairs)}."
     )
 
 

@@ -120,6 +120,12 @@ def edits(written: Sequence[str], right: Sequence[str]) -> int:
     return distance
 
 
+def worst(written: Sequence[str], right: Sequence[str], most: int) -> list[int]:
+    """The rows that are the most wrong, by their share of wrong characters; none that are right."""
+    wrong = [edits(one, other) / max(len(other), 1) for one, other in zip(written, right, strict=True)]
+    return [row for row in sorted(range(len(wrong)), key=lambda row: -wrong[row])[:most] if wrong[row] > 0]
+
+
 def wer(rows: Array, _targets: Array, weights: Array) -> Array:
     """Edits of words as a share of the right words; more than 1 where more is wrong than there is."""
     return _rate(_weighed(rows, WORD_EDITS, weights), _weighed(rows, WORDS, weights))

@@ -1,26 +1,25 @@
 """What is predicted: one kind of target a file, found by its name. Knows nothing of inputs.
 
-This file is their contract. A task turns target cells into tensors, gives the loss and the metrics, and writes predictions out.
+This file is their contract. A task turns target cells into tensors, gives the loss and the metrics, and writes predictions out;
+how answers are judged by them, and against what, stands in `mmcli.judging`.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self
 
-import numpy as np
-import torch
 from torch import Tensor, nn
 
-from mmcli.reporting import metrics
+from mmcli.judging.baselines import Baselined, Boosted, Evidence, Linear
+from mmcli.judging.scores import Judged
 from mmcli.reporting.classes import ClassScore
-from mmcli.reporting.metrics import Array, Interval, Metric
+from mmcli.reporting.metrics import Array
 from mmcli.reporting.svg import Figure
-from mmcli.signals import NUMBERS, Decision, Kind, Outputs, Source
+from mmcli.signals import Decision, Kind
 from mmcli.text.words import Timed
-from mmcli.vectors.trees import Forest
 
 Ability = Literal[
     "calibration",
@@ -48,27 +47,6 @@ Cells = Sequence[tuple[str | None, ...]]
 
 
 @dataclass(frozen=True)
-class Linear:
-    """A linear model of some features: decisions are `x weights + bias`."""
-
-    outputs: Tensor
-    """Of all rows, as the task scores them."""
-    weights: Array
-    """[F, C]."""
-    bias: Array
-    """[C]."""
-
-
-@dataclass(frozen=True)
-class Boosted:
-    """Boosted trees on numbers."""
-
-    outputs: Tensor
-    """Of all rows, as the task scores them."""
-    forest: Forest
-
-
-@dataclass(frozen=True)
 class Likeness:
     """How sure a task is that a target is its kind, from 0 to 1, and why."""
 
@@ -76,23 +54,9 @@ class Likeness:
     reason: str
 
 
-@dataclass(frozen=True)
-class Evidence:
-    """What a baseline may look at of an input, of all rows."""
-
-    features: Any
-    """[N, F], dense or sparse: what the linear baseline sees of it."""
-    texts: Sequence[str | None] | None = None
-    """The cells, where they are texts."""
-    frames: Source | None = None
-    """The signal, where it is sound in frames."""
-
-
-class Task(ABC):
+class Task(Judged, Baselined):
     """A kind of target, fitted to the train split. `outputs` are what the head gives, raw, of the kind that the task names."""
 
-    outputs: ClassVar[Outputs] = NUMBERS
-    """What kind of answer its heads give."""
     needs_target: ClassVar[bool] = True
     """Whether rows have a target; without one, all rows can be learnt from, and there is nothing to be encoded."""
     gives_embeddings: ClassVar[bool] = False
@@ -115,8 +79,6 @@ class Task(ABC):
     """Whether val and test may hold classes, or identities, that train lacks."""
     tokens: ClassVar[Literal["bounded", "whole"]] = "bounded"
     """Whether some tokens of a row are enough among the embeddings, or each is needed."""
-    reference_baseline: ClassVar[str] = "linear"
-    """The baseline that every model is held against."""
     has_classes: ClassVar[bool] = False
     """Whether each row has one of some classes, the stratum being the class."""
     target_names: ClassVar[tuple[str, ...]] = ()
@@ -125,12 +87,6 @@ class Task(ABC):
     """The heads that fit it, the first by default."""
     default_fusion: ClassVar[str] = "gated"
     """The method that fuses where none is named."""
-    baseline_words: ClassVar[dict[str, str]] = {}
-    """What its baselines are, by name, where they are not what those of other tasks are."""
-    constant_name: ClassVar[str] = "majority"
-    """What the baseline that sees no input is called."""
-    weighable: ClassVar[bool] = False
-    """Whether rows may count for more or less than others (--weight): see `weigh`."""
     config: Any
 
     @classmethod
@@ -194,16 +150,6 @@ class Task(ABC):
         the table names none), and the number of each cell, equal ones alike, -1 where it is absent; `cells` are [C, N]."""
         raise NotImplementedError(f"{type(self).__name__} learns from targets, of {cells.shape[1]} rows")
 
-    @property
-    @abstractmethod
-    def metrics(self) -> dict[str, bool]:
-        """Metric -> whether higher is better."""
-
-    @property
-    @abstractmethod
-    def primary_metric(self) -> str:
-        """The one that training and leaderboards go by."""
-
     @abstractmethod
     def encode(self, cells: Cells) -> Tensor:
         """Targets as a tensor [N, ...].
@@ -215,39 +161,6 @@ class Task(ABC):
     @abstractmethod
     def loss(self, outputs: Any, targets: Tensor) -> Tensor:
         """What training minimises: a scalar."""
-
-    def weigh(self, targets: Tensor, weights: Tensor) -> Tensor:
-        """Encoded targets that hold the weight of each row [N] besides, as a last column: float32 [N, K + 1], of classes
-        [N, 2]. All that takes targets takes such as well: a row goes nowhere without its weight."""
-        rows = targets[:, None] if targets.dim() == 1 else targets
-        return torch.cat([rows.float(), weights.float()[:, None]], 1)
-
-    def parted(self, targets: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Targets as `encode` gives them, and the weight of each row [N]; None where they hold no weights."""
-        if not self.weighable:
-            return targets, None
-        classes = self.decision.link == "softmax"
-        if targets.dim() == 1 or (not classes and targets.shape[1] == self.decision.width):
-            return targets, None
-        return (targets[:, 0].long() if classes else targets[:, :-1]), targets[:, -1]
-
-    def counting(self, targets: Tensor) -> Array:
-        """How much each row counts in metrics: float64 [1, N], ones where targets hold no weights."""
-        _, weights = self.parted(targets)
-        found: Array = np.ones((1, len(targets))) if weights is None else weights.double().cpu().numpy()[None]
-        return found
-
-    def pressing(self, targets: Tensor) -> Tensor | None:
-        """How much each row counts in the loss, and in whatever else is fitted, [N]; None where all count alike."""
-        return self.parted(targets)[1]
-
-    @abstractmethod
-    def measures(self) -> dict[str, Metric]:
-        """Each metric as a function of `readings`, and `loss`."""
-
-    @abstractmethod
-    def readings(self, outputs: Any, targets: Tensor) -> tuple[Array, Array]:
-        """Outputs and targets as the metrics want them."""
 
     @abstractmethod
     def decode(self, outputs: Any) -> dict[str, list[Any]]:
@@ -304,65 +217,9 @@ class Task(ABC):
         compared."""
         return []
 
-    def draws(self, targets: Tensor) -> Array | None:  # noqa: ARG002 - mostly rows are
-        """Which rows [N] are drawn together in a bootstrap where the table names no groups, by number; None: each by itself."""
-        return None
-
     def pairs(self, outputs: Any, targets: Tensor) -> tuple[list[tuple[list[str], list[str]]], str] | None:  # noqa: ARG002
         """Of each row the units that were written and the right ones, to be set against each other, and what stands between
         units; None where answers are no texts."""
-        return None
-
-    @abstractmethod
-    def constant_baseline(self, targets: Tensor, rows: int) -> Any:
-        """Outputs for so many rows of a model that has seen the train targets and no input."""
-
-    def linear_baseline(self, features: Any, targets: Tensor, train: Tensor, val: Tensor) -> Tensor:
-        """Outputs of a linear model for all rows of `features` [N, F], fitted on `train`, its strength chosen on `val`."""
-        found = self.linear_model(features, targets, train, val)
-        if found is None:
-            raise NotImplementedError(self.lacks("linear baseline"))
-        return found.outputs
-
-    def linear_model(
-        self,
-        features: Any,  # noqa: ARG002
-        targets: Tensor,  # noqa: ARG002
-        train: Tensor,  # noqa: ARG002
-        val: Tensor,  # noqa: ARG002
-    ) -> Linear | None:
-        """The same with its weights, so that it may be a member of a fused model; None where it cannot be one."""
-        return None
-
-    def nearest_baseline(self, features: Any, targets: Tensor, train: Tensor) -> Any:  # noqa: ARG002
-        """Outputs for all rows that are the target of the most alike row of `train`, by `features` [N, F]; None where the task
-        has no such baseline."""
-        return None
-
-    def cosine_baseline(self, cosine: Tensor, targets: Tensor, val: Tensor) -> Tensor | None:  # noqa: ARG002
-        """Outputs from how alike the plain features of columns that share an encoder are, [N], with a threshold from `val` and
-        nothing learnt; None where the task does not compare columns."""
-        return None
-
-    def more_baselines(
-        self,
-        inputs: Mapping[str, Evidence],  # noqa: ARG002
-        targets: Tensor,  # noqa: ARG002
-        train: Tensor,  # noqa: ARG002
-        val: Tensor,  # noqa: ARG002
-    ) -> dict[str, Any]:
-        """Name -> outputs for all rows of whatever else a model of this task should beat, from the inputs by name; fitted on
-        `train`, what is chosen by `val`. A name that looks at one input ends in a colon and the input."""
-        return {}
-
-    def trees_baseline(self, features: Any, targets: Tensor, train: Tensor, val: Tensor) -> Tensor | None:
-        """Outputs of boosted trees for all rows of `features` [N, F], not a number where a cell is missing; None where the task
-        has no such baseline."""
-        found = self.trees_model(features, targets, train, val)
-        return None if found is None else found.outputs
-
-    def trees_model(self, features: Any, targets: Tensor, train: Tensor, val: Tensor) -> Boosted | None:  # noqa: ARG002
-        """The same with the trees, so that they may be a member of a fused model."""
         return None
 
     @abstractmethod
@@ -404,110 +261,6 @@ class Task(ABC):
         """Sets what its `decision_head` decides by (thresholds), from val outputs and targets."""
         return
 
-    def score(self, outputs: Any, targets: Tensor) -> dict[str, float]:
-        """Every metric, and `loss`."""
-        predicted, right = self.readings(outputs, targets)
-        counting = self.counting(targets)
-        return {name: float(metric(predicted, right, counting)[0]) for name, metric in self.measures().items()}
-
-    def more_metrics(self) -> dict[str, tuple[Metric, bool]]:
-        """What `evaluate` tells besides `metrics`: name -> (metric, whether higher is better)."""
-        return {}
-
-    def untold(self, targets: Tensor) -> frozenset[str]:  # noqa: ARG002 - most tell all
-        """Which of `more_metrics` rows with these targets are too few for."""
-        return frozenset()
-
-    def operating_points(
-        self,
-        outputs: Any,  # noqa: ARG002 - for those that accept or refuse
-        targets: Tensor,  # noqa: ARG002
-        seed: int = 0,  # noqa: ARG002
-        groups: Array | None = None,  # noqa: ARG002
-    ) -> list[dict[str, float]]:
-        """Of each rate at which impostors may be accepted, `far`, for which rows are enough: the `threshold` on the score, the
-        `probability` that it is as `predict` writes it, and the true pairs accepted, `tar`, with a 95% interval: `low` and
-        `high`."""
-        return []
-
-    @property
-    def all_metrics(self) -> dict[str, bool]:
-        """Metric -> whether higher is better, of all that `evaluate` tells."""
-        return {**self.metrics, **{name: higher for name, (_, higher) in self.more_metrics().items()}}
-
-    def intervals(
-        self, outputs: Any, targets: Tensor, seed: int = 0, groups: Array | None = None, more: bool = False
-    ) -> dict[str, Interval]:
-        """Every metric with its 95% bootstrap interval, over whole groups where `groups` [N] are given; with `more_metrics`."""
-        predicted, right = self.readings(outputs, targets)
-        weights = self.resamples(targets, seed, groups)
-        measures = self.measures()
-        found = {name: measures[name] for name in self.metrics}
-        found |= {name: metric for name, (metric, _) in self.more_metrics().items()} if more else {}
-        own = self.counting(targets)
-        return {name: metrics.interval(metric, predicted, right, weights, own) for name, metric in found.items()}
-
-    def resamples(self, targets: Tensor, seed: int = 0, groups: Array | None = None) -> Array:
-        """How much each row counts in each bootstrap resample, [R, N]: how often it is drawn, times its weight where it has
-        one. A resample in which no row counts for anything is left out."""
-        groups = self.draws(targets) if groups is None else groups
-        drawn = metrics.resample_weights(len(targets), seed=seed, groups=groups)
-        if self.parted(targets)[1] is None:
-            return drawn
-        drawn = drawn * self.counting(targets)
-        counted: Array = drawn[drawn.sum(1) > 0]
-        return counted
-
-    def within(
-        self, outputs: Any, targets: Tensor, index: Tensor, seed: int = 0, groups: Array | None = None
-    ) -> dict[str, Interval]:
-        """The metrics of the rows `index`, a slice of those given: `intervals` of theirs, where a row is judged by itself."""
-        groups = None if groups is None else groups[index.numpy()]
-        return self.intervals(self.outputs.gather(outputs, index), targets[index], seed, groups)
-
-    def taught(self, outputs: Any) -> Any:
-        """Outputs of train rows as they are judged: not by what is kept of these very rows."""
-        return outputs
-
-    @property
-    def attributed_by(self) -> str:
-        """The metric that is shared out among the inputs: the primary one, unless it is slow to get."""
-        return self.primary_metric
-
-    def attributed(self, outputs: Any, targets: Tensor) -> tuple[Array, Array]:
-        """Outputs and targets as that metric wants them."""
-        return self.readings(outputs, targets)
-
-    def disputed(self) -> tuple[Array, Array, Array] | None:
-        """Readings of one row that are right, others that are wrong, and its targets; None where a model is never just right or
-        wrong, so that two that differ do so on any rows."""
-        return None
-
-    def gain(
-        self,
-        outputs: Any,
-        other: Any,
-        targets: Tensor,
-        seed: int = 0,
-        groups: Array | None = None,
-        cautious: bool = False,
-        metric: str = "",
-    ) -> Interval:
-        """How much better `outputs` are than `other` by the primary metric, or another (`loss`), in pairs; above zero is
-        better. A `cautious` interval counts that either may be right alone on rows that have not been seen, though these
-        few show none."""
-        weights = self.resamples(targets, seed, groups)
-        one, right = self.readings(outputs, targets)
-        two, _ = self.readings(other, targets)
-        one, two = (one, two) if self.metrics.get(metric or self.primary_metric, False) else (two, one)
-        unseen = self.disputed() if cautious else None
-        measure, own = self.measures()[metric or self.primary_metric], self.counting(targets)
-        return metrics.difference(measure, one, two, right, weights, unseen, seed, own)
-
-    @property
-    def primary_higher_is_better(self) -> bool:
-        return self.metrics[self.primary_metric]
-
 
 Contract = Task
-__all__ = ["Cells", "Contract", "Evidence", "Likeness", "Task"]
+__all__ = ["Ability", "Boosted", "Cells", "Contract", "Evidence", "Likeness", "Linear", "Task"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import unicodedata
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -22,12 +21,13 @@ from mmcli.reporting.metrics import Array, Metric
 from mmcli.reporting.svg import Figure
 from mmcli.signals import Column, Kind, Outputs
 from mmcli.tasks import Ability, Cells, Evidence, Likeness, Task
-from mmcli.text import beam, drawing, lattice, likely, linear, references, searching, writing
+from mmcli.text import drawing, lattice, likely, linear, references, searching, writing
 from mmcli.text import outputs as answers
 from mmcli.text.lattice import Search
 from mmcli.text.likely import Likely
 from mmcli.text.outputs import Answers, Texts
 from mmcli.text.spelled import Spelled, spelled
+from mmcli.text.targets import Judge, judging, padded, unpadded
 from mmcli.text.units import Units, fold, normalised, without_blanks
 from mmcli.text.words import Timed, timed
 from mmcli.text.writing import Writing
@@ -154,15 +154,11 @@ class Text(Task):
     def encode(self, cells: Cells) -> Tensor:
         """int64 [N, L], padded with -1: see `units`. A text is got back by `texts_of`."""
         ids = [self.units.ids(normalised(str(cell), self.config.normalize)) for (cell,) in cells]
-        longest = max(max(map(len, ids), default=1), self.units.longest, 1)
-        found = torch.full((len(ids), longest), -1, dtype=torch.int64)
-        for row, own in enumerate(ids):
-            found[row, : len(own)] = torch.tensor(own, dtype=torch.int64)
-        return found
+        return padded(ids, max(self.units.longest, 1))
 
     def texts_of(self, targets: Tensor) -> list[str]:
         """The texts of encoded targets."""
-        return [self.units.text(ids) for ids in _units_of(targets)]
+        return [self.units.text(ids) for ids in unpadded(targets)]
 
     def loss(self, outputs: Answers, targets: Tensor) -> Tensor:
         """Mean over the rows of the loss a unit."""
@@ -183,40 +179,20 @@ class Text(Task):
     def tuned(self, outputs: Column, targets: Tensor, width: int | None = None) -> Search:
         """The search that val lattices are the best with by the primary metric, of that width or the task's own; and how sure
         one may be of what it finds."""
-        right = _units_of(targets)
+        right = unpadded(targets)
         return searching.tuned(outputs, right, self.likely, width or self.config.beam, *self._judged(right))
 
     def length_exponent(self, outputs: Writing, targets: Tensor) -> float:
         """By which power of its length a log-probability is best divided: by the primary metric of at most 500 rows."""
-        index = torch.arange(0, len(outputs), max(-(-len(outputs) // writing.GLIMPSED), 1))
-        some, right = writing.Writings().gather(outputs, index), _units_of(targets[index.to(targets.device)])
-        nbests = [[own._replace(log_prob=own.score) for own in nbest] for nbest in some.nbests()]
-        judge, cost = self._judged(right)
-
-        def of(texts: list[list[int]], rows: Sequence[int]) -> float:
-            return cost(np.stack([judge(row, ids) for row, ids in zip(rows, texts, strict=True)]))
-
-        return float(beam.tune_exponent(nbests, range(len(nbests)), of)) if nbests else beam.DEFAULT_EXPONENT
+        return answers.length_exponent(outputs, targets, self._judged)
 
     def certainty(self, outputs: Writing, targets: Tensor) -> tuple[float, float]:
         """Slope and intercept of the confidence of what is written: see `text.searching`."""
-        return answers.curve(outputs, self.likely, _units_of(targets))
+        return answers.curve(outputs, self.likely, unpadded(targets))
 
-    def _judged(self, right: Sequence[Sequence[int]]) -> tuple[searching.Judge, Callable[[Array], float]]:
+    def _judged(self, right: Sequence[Sequence[int]]) -> tuple[Judge, Callable[[Array], float]]:
         """What each row with a text adds to the sums of the primary metric, and what is minimised of them."""
-        texts, (metric, higher) = [self.units.text(ids) for ids in right], text_metrics.TEXT[self.primary_metric]
-        known: dict[tuple[int, tuple[int, ...]], Array] = {}
-
-        def judge(row: int, ids: list[int]) -> Array:
-            key = row, tuple(ids)
-            if key not in known:
-                known[key] = text_metrics.sums([self.units.text(ids)], [texts[row]], self.tokenizer)[0]
-            return known[key]
-
-        def cost(rows: Array) -> float:
-            return float(metric(rows, rows, np.ones((1, len(rows))))[0]) * (-1 if higher else 1)
-
-        return judge, cost
+        return judging(right, self.units, self.primary_metric, self.tokenizer)
 
     def measures(self) -> dict[str, Metric]:
         def loss(rows: Array, targets: Array, weights: Array) -> Array:  # noqa: ARG001 - they are in the rows
@@ -225,18 +201,14 @@ class Text(Task):
 
         return {"loss": loss, **{name: metric for name, (metric, _) in text_metrics.TEXT.items()}}
 
-    @property
-    def _folded(self) -> dict[str, Metric]:
+    def more_metrics(self) -> dict[str, tuple[Metric, bool]]:
         """The error rates of texts without case and punctuation, where these make a difference."""
-        start = text_metrics.COLUMNS
+        own = text_metrics.COLUMNS
         of = {"wer_folded": text_metrics.wer, "cer_folded": text_metrics.cer} if self.cased else {}
         return {
-            name: lambda rows, targets, weights, metric=metric: metric(rows[:, start:], targets, weights)  # type: ignore[misc]
+            name: (lambda rows, right, weights, metric=metric: metric(rows[:, own:], right, weights), False)  # type: ignore[misc]
             for name, metric in of.items()
         }
-
-    def more_metrics(self) -> dict[str, tuple[Metric, bool]]:
-        return {name: (metric, False) for name, metric in self._folded.items()}
 
     def row_losses(self, outputs: Answers, targets: Tensor) -> tuple[Array, Array]:
         """[N] each: minus the log-probability of each row's target, without a search; and its units."""
@@ -260,9 +232,7 @@ class Text(Task):
         that are not known, or more than there are steps for."""
         texts = [normalised(cell, self.config.normalize) for cell in cells]
         ids = [self.units.known_ids(text) for text in texts]
-        targets = torch.full((len(ids), max(map(len, ids), default=0) or 1), -1, dtype=torch.int64)
-        for row, own in enumerate(ids):
-            targets[row, : len(own)] = torch.tensor(own, dtype=torch.int64)
+        targets = padded(ids)
         known = np.array([self.units.text(own) == text for own, text in zip(ids, texts, strict=True)], dtype=bool)
         possible = known & answers.fitting(outputs, targets)
         return np.where(possible, -self.row_losses(outputs, targets)[0], -np.inf)
@@ -317,7 +287,7 @@ class Text(Task):
 
     def remarks(self, outputs: Answers, targets: Tensor) -> list[str]:
         texts = answers.written(outputs, self.likely)
-        looping, full = answers.doubtful(outputs, texts, _units_of(targets))
+        looping, full = answers.doubtful(outputs, texts, unpadded(targets))
         most = "are as long as they may be, and cut" if isinstance(outputs, Writing) else "take every step, and may be cut"
         return [
             f"{len(rows)} of {len(texts)} texts {what}, the first: {self.units.text(texts[rows[0]])[-60:]!r}"
@@ -344,17 +314,11 @@ class Text(Task):
     def worst_rows(self, outputs: Answers, targets: Tensor, most: int) -> list[tuple[int, str]]:
         """By their share of wrong characters."""
         written, right = self.written(outputs), self.texts_of(targets)
-        wrong = [text_metrics.edits(one, other) / max(len(other), 1) for one, other in zip(written, right, strict=True)]
-        order = sorted(range(len(wrong)), key=lambda row: -wrong[row])[:most]
-        return [(row, f"wrote {written[row]!r} for {right[row]!r}") for row in order if wrong[row] > 0]
+        return [(row, f"wrote {written[row]!r} for {right[row]!r}") for row in text_metrics.worst(written, right, most)]
 
     def constant_baseline(self, targets: Tensor, rows: int) -> Spelled:
         """The medoid: the train text with the fewest character edits to the others (of at most 200 of them)."""
-        texts = self.texts_of(targets)
-        some = [text for text, _ in Counter(texts).most_common(200)]
-        others = texts[:: max(len(texts) // 100, 1)]
-        best = min(some, key=lambda text: sum(text_metrics.edits(text, other) for other in others))
-        return self.spelled([best] * rows, targets)
+        return self.spelled([references.medoid(self.texts_of(targets))] * rows, targets)
 
     def spelled(self, texts: Sequence[str], targets: Tensor) -> Spelled:
         """Outputs that are those texts, with the steps that each of `targets` needs."""
@@ -382,14 +346,7 @@ class Text(Task):
 
     def nearest_baseline(self, features: Any, targets: Tensor, train: Tensor) -> Spelled:
         """For all rows the text of the train row whose features are most alike (cosine); a train row is not its own."""
-        from sklearn.preprocessing import normalize
-
-        index = train.numpy()
-        unit = normalize(features)
-        like = unit @ unit[index].T
-        like = like.toarray() if hasattr(like, "toarray") else np.asarray(like)
-        like[index, np.arange(len(index))] = -np.inf
-        nearest = targets[train[torch.from_numpy(like.argmax(1))]]
+        nearest = targets[references.nearest(features, train)]
         return self.spelled(self.texts_of(nearest), targets[train])
 
     @cached_property
@@ -410,10 +367,6 @@ class Text(Task):
     def from_state(cls, state: dict[str, Any]) -> Self:
         units = Units.from_state(state["units"])
         return cls(Config(**state["config"]), units, state["tokenizer"], state["cased"], state["grams"])
-
-
-def _units_of(targets: Tensor) -> list[list[int]]:
-    return [[unit for unit in row if unit >= 0] for row in targets.tolist()]
 
 
 def _numeric(text: str) -> bool:

@@ -12,6 +12,7 @@ from torch import Tensor
 from mmcli.signals import Column, Source
 from mmcli.text import lattice
 from mmcli.text.ctc import needed_steps
+from mmcli.text.targets import unpadded
 
 STACK = 9
 """Steps that are read side by side, the own one in the middle."""
@@ -47,7 +48,7 @@ def lattices(source: Source, targets: Tensor, train: Tensor, val: Tensor, width:
 
 
 def _stride(lengths: Tensor, targets: Tensor) -> int:
-    needed = torch.tensor([needed_steps([unit for unit in row if unit >= 0]) for row in targets.tolist()])
+    needed = torch.tensor([needed_steps(ids) for ids in unpadded(targets)])
     fitting = [stride for stride in STRIDES if (_steps(lengths, stride) >= needed).float().mean() >= FITS]
     return fitting[0] if fitting else STRIDES[-1]
 

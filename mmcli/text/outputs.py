@@ -3,7 +3,7 @@ known."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,13 +13,16 @@ from torch import Tensor
 from mmcli.reporting.metrics import Array
 from mmcli.signals import OUTPUTS, Column, Outputs
 from mmcli.text import lattice, searching
-from mmcli.text.beam import loops
+from mmcli.text.beam import DEFAULT_EXPONENT, loops, tune_exponent
 from mmcli.text.lattice import Lattices
 from mmcli.text.prefixes import LanguageModel
 from mmcli.text.spelled import Spelled, Spellings, dense
-from mmcli.text.writing import Writing, Writings
+from mmcli.text.targets import Judge, unpadded
+from mmcli.text.writing import GLIMPSED, Writing, Writings
 
 Answers = Column | Writing | Spelled
+Judged = Callable[[Sequence[Sequence[int]]], tuple[Judge, Callable[[Array], float]]]
+"""From right texts to what each row adds to the sums of a metric, and what is minimised of them."""
 
 
 class Texts(Outputs):
@@ -145,3 +148,16 @@ def doubtful(outputs: Answers, texts: Sequence[Sequence[int]], right: Sequence[S
     limits = outputs.limits[outputs.rows].tolist()
     looping = [row for row, ids in enumerate(texts) if loops(ids) and not loops(right[row])]
     return looping, [row for row, ids in enumerate(texts) if ids and len(ids) >= limits[row]]
+
+
+def length_exponent(outputs: Writing, targets: Tensor, judged: Judged) -> float:
+    """By which power of its length a log-probability is best divided: by what rows are `judged` by, at most 500 of them."""
+    index = torch.arange(0, len(outputs), max(-(-len(outputs) // GLIMPSED), 1))
+    some, right = WRITINGS.gather(outputs, index), unpadded(targets[index.to(targets.device)])
+    nbests = [[own._replace(log_prob=own.score) for own in nbest] for nbest in some.nbests()]
+    judge, cost = judged(right)
+
+    def of(texts: list[list[int]], rows: Sequence[int]) -> float:
+        return cost(np.stack([judge(row, ids) for row, ids in zip(rows, texts, strict=True)]))
+
+    return float(tune_exponent(nbests, range(len(nbests)), of)) if nbests else DEFAULT_EXPONENT

@@ -1,10 +1,15 @@
-"""Texts that need no network: a source as it is, and its words looked up in a dictionary that train teaches."""
+"""Texts that need no network: a source as it is, its words looked up in a dictionary, the medoid, the nearest row's."""
 
 from __future__ import annotations
 
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
 
 from mmcli.reporting import text_metrics
 from mmcli.reporting.text_metrics import Tokenizer
@@ -44,3 +49,22 @@ def looked_up(cells: Sequence[str], taught: Sequence[str], right: Sequence[str],
 
 def _words(text: str, tokenizer: Tokenizer) -> list[str]:
     return text_metrics.units(text.casefold(), tokenizer)
+
+
+def medoid(texts: Sequence[str]) -> str:
+    """The text with the fewest character edits to the others (of at most 200 of them)."""
+    some = [text for text, _ in Counter(texts).most_common(200)]
+    others = texts[:: max(len(texts) // 100, 1)]
+    return min(some, key=lambda text: sum(text_metrics.edits(text, other) for other in others))
+
+
+def nearest(features: Any, train: Tensor) -> Tensor:
+    """[N]: of each row of `features` [N, F] the train row that is most alike (cosine); a train row is not its own."""
+    from sklearn.preprocessing import normalize
+
+    index = train.numpy()
+    unit = normalize(features)
+    like = unit @ unit[index].T
+    like = like.toarray() if hasattr(like, "toarray") else np.asarray(like)
+    like[index, np.arange(len(index))] = -np.inf
+    return train[torch.from_numpy(like.argmax(1))]

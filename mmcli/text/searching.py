@@ -20,6 +20,7 @@ from mmcli.text import Hypothesis, ctc, lattice, ngram
 from mmcli.text.beam import loops
 from mmcli.text.lattice import Lattice, Search
 from mmcli.text.prefixes import LanguageModel
+from mmcli.text.targets import Judge, padded
 
 TOGETHER = 256
 """Rows that are searched at once."""
@@ -33,9 +34,6 @@ UNTOLD = 1.0
 """The slope of the curve where all texts are right, or all wrong: a nat a unit is one of log-odds. So rows keep an order."""
 STEEPEST, EASE = 50.0, 1e-4
 """The steepest curve of confidence, and what keeps it from being so where rows are few."""
-
-Judge = Callable[[int, list[int]], Array]
-"""What a row (by its place) with such a text adds to the sums behind a metric."""
 
 
 def written(lattices: Column, lm: LanguageModel) -> list[list[int]]:
@@ -77,10 +75,7 @@ def _hypotheses(lattices: Column, lm: LanguageModel, search: Search) -> list[lis
 
 def evidence(lattices: Column, texts: Sequence[Sequence[int]]) -> Array:
     """[N]: the log-probability of each row's text over all alignments, a unit, its end counted; at most 0."""
-    longest = max(map(len, texts), default=0)
-    ids = torch.full((len(texts), max(longest, 1)), -1, dtype=torch.int64, device=lattices.present.device)
-    for row, own in enumerate(texts):
-        ids[row, : len(own)] = torch.tensor(own, dtype=torch.int64)
+    ids = padded(texts, device=lattices.present.device)
     parts = [lattice.losses(lattices.select(index), ids[index]).double().cpu() for index in _parts(lattices)]
     lost = torch.cat(parts).numpy() if parts else np.zeros(0)
     found: Array = np.minimum(-lost / (np.array([len(own) for own in texts]) + 1), 0.0)

@@ -1,1 +1,1 @@
-"""Unit vectors as answers, and linear models solved at once: kept, compared, begun by statistics. Knows no task, no disk."""
+"""Vectors as answers, and linear models solved at once: kept, compared, begun by statistics. Knows no task and no disk."""

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from mmcli.errors import ConfigError
+from mmcli.fusions import Alignment
 from mmcli.fusions.align import Align
 from mmcli.fusions.align import Config as AlignConfig
 from mmcli.fusions.concat import Concat
@@ -16,7 +17,7 @@ from mmcli.fusions.gated import Config as GatedConfig
 from mmcli.fusions.gated import Gated
 from mmcli.fusions.sequential import Config as SequentialConfig
 from mmcli.fusions.sequential import Sequential
-from mmcli.signals import Alignment, Features
+from mmcli.signals import Features
 
 
 def of(*rows: list[float], present: list[bool] | None = None) -> Features:

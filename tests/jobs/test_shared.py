@@ -18,8 +18,9 @@ from mmcli.data.dataset import Dataset
 from mmcli.errors import ArtifactError
 from mmcli.jobs.fusion import embeddings
 from mmcli.jobs.shared import known
+from mmcli.layers.pairs import cosines
 from mmcli.models import forward, loading
-from mmcli.models.networks import Pair, cosines
+from mmcli.models.columns import Pair
 from mmcli.signals import Features
 from mmcli.training.device import choose
 from tests.conftest import ENCODERS, draw, shared, write_csv

@@ -17,7 +17,7 @@ from mmcli.heads.linear import Linear
 from mmcli.jobs import solving
 from mmcli.modalities.text import Config as TextConfig
 from mmcli.modalities.text import Text
-from mmcli.models.networks import ColumnModel
+from mmcli.models.columns import ColumnModel
 from mmcli.tasks import Task
 from mmcli.tasks.classification import Classification
 from mmcli.tasks.classification import Config as ClassConfig

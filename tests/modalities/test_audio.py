@@ -9,7 +9,8 @@ import soundfile
 import torch
 
 from mmcli.media import sound
-from mmcli.modalities.audio import FLOOR, Audio, Config, _warped, decode, mel_filters
+from mmcli.media.spectrograms import mel_filters, warped
+from mmcli.modalities.audio import FLOOR, Audio, Config, decode
 from mmcli.signals import Signal
 from tests.conftest import write_wave
 
@@ -214,11 +215,11 @@ def test_an_anchor_that_moves_stretches_what_lies_before_and_squeezes_what_lies_
     signal = _ramp([101])
     at, to = torch.tensor([40.0]), torch.tensor([50.0])
     same = torch.tensor([101])
-    made = _warped(signal.values, same, same, at, to)[0, :, 0]
+    made = warped(signal.values, same, same, at, to)[0, :, 0]
     assert made[[0, 25, 50, 75, 100]].tolist() == [0.0, 20.0, 40.0, 70.0, 100.0]
     # twice as long, the anchor's place with it
-    made = _warped(signal.values, same, torch.tensor([201]), at, to)[0, :, 0]
+    made = warped(signal.values, same, torch.tensor([201]), at, to)[0, :, 0]
     assert made[[0, 50, 100, 150, 200]].tolist() == [0.0, 20.0, 40.0, 70.0, 100.0]
     # a row of one frame
     one = torch.tensor([1])
-    assert _warped(signal.values[:, :1] + 3, one, one, at, to)[0, 0, 0] == 3.0
+    assert warped(signal.values[:, :1] + 3, one, one, at, to)[0, 0, 0] == 3.0

@@ -17,10 +17,11 @@ from mmcli.jobs import fusion as fusion_job
 from mmcli.models import conformal
 from mmcli.models.networks import AveragedHeads, FusionHead
 from mmcli.models.recipe import build_fusion, build_head
-from mmcli.signals import NUMBERS, Decision, Features, Fused
+from mmcli.signals import Decision, Features, Fused
 from mmcli.tasks import Ability
 from mmcli.training.config import TrainingConfig
 from mmcli.training.device import Compute
+from mmcli.vectors.numbers import NUMBERS
 from tests.tasks.test_contract import NAMES, fitted
 from tests.tasks.toys import Counting, Recognising, Spelling, Written
 

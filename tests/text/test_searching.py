@@ -17,6 +17,7 @@ from mmcli.text import ctc, lattice, searching
 from mmcli.text.lattice import Lattice, Lattices, Search
 from mmcli.text.ngram import NGram, text_log_prob
 from mmcli.text.spelled import dense, spelled
+from mmcli.text.targets import Judge
 
 UNITS = 4
 """The blank, which ends a text, and three more."""
@@ -47,7 +48,7 @@ ORDERED = NGram.fit([[1, 2], [1, 2, 3], [1, 2, 1, 2], [2, 3], [1, 2, 3]] * 5, 3,
 REVERSED = NGram.fit([[2, 1], [3, 2, 1], [3, 2], [3, 3, 2, 1]] * 5, 3, UNITS, 0)
 
 
-def judged(right: Sequence[Sequence[int]]) -> searching.Judge:
+def judged(right: Sequence[Sequence[int]]) -> Judge:
     def of(row: int, ids: list[int]) -> Array:
         return np.array([edits(list(map(str, ids)), list(map(str, right[row]))), len(right[row])], dtype=np.float64)
 

@@ -12,13 +12,14 @@ from torch import Tensor, nn
 
 from mmcli.heads.embedding import supcon
 from mmcli.reporting.console import Console
-from mmcli.signals import NUMBERS, Batch, Column
+from mmcli.signals import Batch, Column
 from mmcli.training import device
 from mmcli.training.config import TrainingConfig
 from mmcli.training.data import Rows, by_identity
 from mmcli.training.job import Job, Step
 from mmcli.training.loop import train
 from mmcli.training.steps import gradient
+from mmcli.vectors.numbers import NUMBERS
 from tests.training.test_loop import job
 
 TARGETS = torch.tensor([0] * 9 + [1] * 4 + [2] * 3 + [3] * 1 + [4] * 8)

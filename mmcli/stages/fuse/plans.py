@@ -16,7 +16,7 @@ import torch
 from mmcli import registry
 from mmcli.artifacts import layout, processes, store
 from mmcli.artifacts.store import Artifact
-from mmcli.config.settings import TAKERS_OF_TRAINING, spellings
+from mmcli.config.settings import TAKERS_OF_TRAINING, Settings, spellings
 from mmcli.data.dataset import Dataset
 from mmcli.errors import ConfigError
 from mmcli.models.recipe import build_head, encoder_choice, groups_of, head_of
@@ -50,9 +50,9 @@ class Plan:
     config: Any
     training: TrainingConfig
     on_embeddings: TrainingConfig
+    """How F and its head train while the encoders stand still: all there is, or what comes before they train together."""
     head: dict[str, Any]
     """The head over F, as a recipe names it."""
-    """How F and its head train while the encoders stand still: all there is, or what comes before they train together."""
     encoders: dict[str, Artifact]
     """By name: the input, with the architecture where the input has several."""
     seeds: tuple[int, ...]
@@ -101,44 +101,14 @@ def _plan(method: str, encoders: dict[str, Artifact], dataset: Dataset, options:
     settings = context.settings.for_stage("fuse")
     info = registry.resolve("fusions", method)
     config = settings.part("fusions", method)
-    about = info.literals.get("ABOUT", {})
-    ordered = about.get("ordered") or (about.get("memory") == "lead" and dataset.task.tokens == "whole")
-    alone = ALL not in options.methods and options.board  # else some of several methods, which flags need not all fit
-    if options.order and not ordered and alone:
-        raise ConfigError(f"--order: the method {method} does not look at the order of the columns", "Leave it out.")
-    if options.head and about.get("family") == "decision" and alone:
-        raise ConfigError(
-            f"--head: {method} fuses the columns' own predictions, and has no head over features", "Leave it out."
-        )
-    on_embeddings = _training(options, TrainingConfig.of(settings, **{**TRAINING, **info.literals.get("TRAINING", {})}))
-    through = TrainingConfig.of(settings, **TRAINING_THROUGH)
-    training = _training(options, through) if options.train_encoders else on_embeddings
-    if options.align is not None:
-        training = training.model_copy(update={"align": options.align})
-    if training.balance and dataset.task.compares_rows:
-        raise ConfigError(
-            "training.balance: it weighs the columns' own losses, and here rows are compared with one another", "Leave it out."
-        )
-    together = [key for key in ("balance", "anchor", "align") if getattr(training, key)]
-    if together and not options.train_encoders:
-        raise ConfigError(
-            f"{', '.join(together)}: for encoders and fusion that train together", "Add --train-encoders, or leave it out."
-        )
-    if options.modality_dropout is not None:
-        training = training.model_copy(update={"modality_dropout": options.modality_dropout})
-        on_embeddings = on_embeddings.model_copy(update={"modality_dropout": options.modality_dropout})
+    _refuse_unread(method, info.literals.get("ABOUT", {}), dataset, options)
+    training, on_embeddings = _trainings(info.literals.get("TRAINING", {}), dataset, options, settings)
     head = head_of(dataset.task, settings, options.head, _lead_head(method, encoders, dataset))
     with torch.device("meta"):
         dims, read = dict.fromkeys(encoders, 8), {name: own.config["column"] for name, own in encoders.items()}
         groups = groups_of({name: encoder_choice(own.config) for name, own in encoders.items()}, encoders)
         build_head(method, config.model_dump(), dims, read, dataset.task, head, groups=groups)
-    wide = {name: own.config["head"]["config"].get("dim") for name, own in encoders.items()}
-    other = [name for name, own in wide.items() if dataset.task.enrolled and own != head["config"].get("dim")]
-    if other:
-        raise ConfigError(
-            f"the vectors of {', '.join(other)} are {wide[other[0]]} numbers wide, the head of F's {head['config'].get('dim')}",
-            "Train and fuse with the same head.embedding.dim: mmcli train-encoder --set head.embedding.dim=...",
-        )
+    _refuse_other_widths(encoders, head, dataset)
     out_of_fold = bool(info.literals.get("NEEDS_FOLDS"))
     without = [artifact.config["column"] for artifact in encoders.values() if not artifact.config.get("folds")]
     if out_of_fold and without:
@@ -159,6 +129,53 @@ def _plan(method: str, encoders: dict[str, Artifact], dataset: Dataset, options:
     said += [] if context.fixed is None else [["fixed", context.fixed.as_dict()]]
     fingerprint = store.digest([plan.parents, list(encoders), said, context.device, context.precision, *sources])
     return replace(plan, command=_command(method, options, context), fingerprint=fingerprint, fixed=context.fixed)
+
+
+def _refuse_unread(method: str, about: Mapping[str, Any], dataset: Dataset, options: Options) -> None:
+    """Refuses flags that a method, by what is said `about` it, has nothing to do with."""
+    ordered = about.get("ordered") or (about.get("memory") == "lead" and dataset.task.tokens == "whole")
+    alone = ALL not in options.methods and options.board  # else some of several methods, which flags need not all fit
+    if options.order and not ordered and alone:
+        raise ConfigError(f"--order: the method {method} does not look at the order of the columns", "Leave it out.")
+    if options.head and about.get("family") == "decision" and alone:
+        raise ConfigError(
+            f"--head: {method} fuses the columns' own predictions, and has no head over features", "Leave it out."
+        )
+
+
+def _trainings(
+    own: Mapping[str, Any], dataset: Dataset, options: Options, settings: Settings
+) -> tuple[TrainingConfig, TrainingConfig]:
+    """How all that trains does, and F with its head while the encoders stand still; `own` are the method's defaults."""
+    on_embeddings = _training(options, TrainingConfig.of(settings, **{**TRAINING, **own}))
+    through = TrainingConfig.of(settings, **TRAINING_THROUGH)
+    training = _training(options, through) if options.train_encoders else on_embeddings
+    if options.align is not None:
+        training = training.model_copy(update={"align": options.align})
+    if training.balance and dataset.task.compares_rows:
+        raise ConfigError(
+            "training.balance: it weighs the columns' own losses, and here rows are compared with one another", "Leave it out."
+        )
+    together = [key for key in ("balance", "anchor", "align") if getattr(training, key)]
+    if together and not options.train_encoders:
+        raise ConfigError(
+            f"{', '.join(together)}: for encoders and fusion that train together", "Add --train-encoders, or leave it out."
+        )
+    if options.modality_dropout is not None:
+        training = training.model_copy(update={"modality_dropout": options.modality_dropout})
+        on_embeddings = on_embeddings.model_copy(update={"modality_dropout": options.modality_dropout})
+    return training, on_embeddings
+
+
+def _refuse_other_widths(encoders: Mapping[str, Artifact], head: Mapping[str, Any], dataset: Dataset) -> None:
+    """Refuses vectors of a width that is not that of F's head, where they stand beside it."""
+    wide = {name: own.config["head"]["config"].get("dim") for name, own in encoders.items()}
+    other = [name for name, own in wide.items() if dataset.task.enrolled and own != head["config"].get("dim")]
+    if other:
+        raise ConfigError(
+            f"the vectors of {', '.join(other)} are {wide[other[0]]} numbers wide, the head of F's {head['config'].get('dim')}",
+            "Train and fuse with the same head.embedding.dim: mmcli train-encoder --set head.embedding.dim=...",
+        )
 
 
 def _lead_head(method: str, encoders: Mapping[str, Artifact], dataset: Dataset) -> tuple[str, dict[str, Any]] | None:

@@ -6,7 +6,7 @@ import copy
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -35,6 +35,19 @@ from mmcli.training.loop import LOG, Trained, train
 ENCODER_RATE = 0.3
 ALONE = 0.2
 """Where encoders train too: share of the time in which F trains while they stand still."""
+
+
+class _Work(NamedTuple):
+    """What is trained, on what, and where it goes."""
+
+    plan: Plan
+    solved: Mapping[str, Solved]
+    dataset: Dataset
+    compute: Compute
+    context: Context
+    draft: Draft
+    late: dict[str, Any]
+    """What of the artifact's options is known only in the end."""
 
 
 def make(
@@ -78,7 +91,7 @@ def make(
         anew=context.force and say,
     ) as draft:
         started = time.monotonic()
-        (_train_through if options.train_encoders else _train)(plan, solved, dataset, compute, context, draft, late)
+        (_train_through if options.train_encoders else _train)(_Work(plan, solved, dataset, compute, context, draft, late))
         for said in told(draft.metrics):
             context.console.note(f"{plan.name}: {said}")
         draft.metrics["seconds"] = round(time.monotonic() - started, 2)
@@ -93,16 +106,9 @@ def _head(plan: Plan, dims: Mapping[str, int], dataset: Dataset) -> FusionHead:
     return build_head(*own, training.modality_dropout, decisions=training.decisions, groups=groups)
 
 
-def _train(
-    plan: Plan,
-    solved: Mapping[str, Solved],
-    dataset: Dataset,
-    compute: Compute,
-    context: Context,
-    draft: Draft,
-    late: dict[str, Any],
-) -> None:
+def _train(work: _Work) -> None:
     """Trains F and its head on the embeddings, from each seed; keeps all of them, to be averaged."""
+    plan, solved, dataset, compute, context, draft, late = work
     embeddings = _Embeddings.of(plan, dataset)
     features = embeddings.features
     members: list[FusionHead] = []
@@ -234,17 +240,10 @@ def _begins_as_the_lead(head: FusionHead, plan: Plan, dataset: Dataset) -> bool:
     return begins
 
 
-def _train_through(
-    plan: Plan,
-    solved: Mapping[str, Solved],
-    dataset: Dataset,
-    compute: Compute,
-    context: Context,
-    draft: Draft,
-    late: dict[str, Any],
-) -> None:
+def _train_through(work: _Work) -> None:
     """Trains F and its head on the embeddings, then them and the encoders together. What columns decide by themselves is not
     put beside them: they decide otherwise by now."""
+    plan, solved, dataset, compute, context, draft, late = work
     seed = device.derive_seed(plan.seeds[0], "fuse", plan.method)
     columns = loading.load_encoders(dataset, plan.encoders)
     embeddings = _Embeddings.of(plan, dataset)

@@ -66,30 +66,7 @@ def run(options: Options, context: Context) -> Outcome:
         refuse_unknown(options.pick, measured(artifact))
         context.console.note("optimized: up to date")
         return Outcome(artifact.metrics, "mmcli evaluate")
-    before, done = _done_before({"origin": origin, "work": work, "steps": said}, options, context)
-    parents = {key: value for own in (base, *bench.encoders.values()) for key, value in own.parent().items()}
-    if bench.folds is not None:
-        context.console.note(f"models are judged by {len(bench.judged):,} rows of train and val, out of fold")
-    late: dict[str, Any] = {}
-    config: dict[str, Any] = {**base.config, "base": base.name, "trained_encoders": True, **done}
-    with store.writing(
-        context.root,
-        layout.OPTIMIZED,
-        kind="optimized",
-        command=context.command or "mmcli optimize",
-        config=config | {"precision": compute.precision, "goal": options.goal},
-        seed=context.seed,
-        parents=parents,
-        fingerprint=fingerprint,
-        late=late,
-        anew=context.force,
-    ) as draft:
-        work_now = Work(options, bench, draft, time.monotonic() + options.time_budget)
-        if before is not None:
-            take_again(before, said, work_now, late)
-        else:
-            take_steps(parts, work_now, late)
-        draft.metrics["seconds"] = round(time.monotonic() - work_now.started, 2)
+    _make(bench, parts, {"origin": origin, "work": work, "steps": said}, fingerprint, options, context)
     artifact = store.read(context.root, layout.OPTIMIZED, "optimized", "mmcli optimize")
     say(artifact, dataset, context, options.max_drop)
     refuse_unknown(options.pick, measured(artifact))
@@ -101,6 +78,41 @@ def run(options: Options, context: Context) -> Outcome:
             "average out"
         )
     return Outcome(artifact.metrics, "mmcli evaluate")
+
+
+def _make(
+    bench: Workbench,
+    parts: dict[str, Optimization],
+    asked: dict[str, Any],
+    fingerprint: str,
+    options: Options,
+    context: Context,
+) -> None:
+    """Takes the steps, or picks among what they gave before, into the artifact; `asked` is what decides whether that serves."""
+    before, done = _done_before(asked, options, context)
+    parents = {key: value for own in (bench.base, *bench.encoders.values()) for key, value in own.parent().items()}
+    if bench.folds is not None:
+        context.console.note(f"models are judged by {len(bench.judged):,} rows of train and val, out of fold")
+    late: dict[str, Any] = {}
+    config: dict[str, Any] = {**bench.base.config, "base": bench.base.name, "trained_encoders": True, **done}
+    with store.writing(
+        context.root,
+        layout.OPTIMIZED,
+        kind="optimized",
+        command=context.command or "mmcli optimize",
+        config=config | {"precision": bench.compute.precision, "goal": options.goal},
+        seed=context.seed,
+        parents=parents,
+        fingerprint=fingerprint,
+        late=late,
+        anew=context.force,
+    ) as draft:
+        work_now = Work(options, bench, draft, time.monotonic() + options.time_budget)
+        if before is not None:
+            take_again(before, asked["steps"], work_now, late)
+        else:
+            take_steps(parts, work_now, late)
+        draft.metrics["seconds"] = round(time.monotonic() - work_now.started, 2)
 
 
 def _done_before(asked: dict[str, Any], options: Options, context: Context) -> tuple[Artifact | None, dict[str, Any]]:

@@ -13,7 +13,7 @@ from mmcli.jobs import aligning, warmstart
 from mmcli.jobs import encoder as encoder_job
 from mmcli.jobs import shared as shared_job
 from mmcli.layers import recomputing
-from mmcli.models.networks import ColumnModel, Pair, SharedModel
+from mmcli.models.columns import ColumnModel, Pair, SharedModel
 from mmcli.models.recipe import build_answer, build_encoder, build_fusion
 from mmcli.models.towers import TowerModel
 from mmcli.signals import Column, Source

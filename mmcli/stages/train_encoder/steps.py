@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mmcli import registry
 from mmcli.data.dataset import Dataset
-from mmcli.models.networks import ColumnModel, SharedModel
+from mmcli.models.columns import ColumnModel, SharedModel
 from mmcli.models.towers import TowerModel
 from mmcli.reporting.console import Console
 from mmcli.signals import Column, Source

@@ -25,7 +25,7 @@ from mmcli.jobs import solving
 from mmcli.jobs.shared import outputs_alone
 from mmcli.layers.blocks import bounded_tokens
 from mmcli.models import loading
-from mmcli.models.networks import ColumnModel, SharedModel
+from mmcli.models.columns import ColumnModel, SharedModel
 from mmcli.models.towers import TowerModel
 from mmcli.pretrained import licences
 from mmcli.reporting.metrics import shown

@@ -1,0 +1,195 @@
+"""What the user says of the target: the column, what is asked of it, and how answers are judged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from mmcli import registry
+from mmcli.options.flags import Flag, one_of
+
+COLUMNS = "Columns"
+"""The heading in help."""
+CALLED_ELSEWHERE = {
+    **dict.fromkeys(("binary", "multiclass", "category", "classes", "classifier"), "classification"),
+    **dict.fromkeys(("number", "numeric", "continuous", "regressor"), "regression"),
+    **dict.fromkeys(("asr", "speech", "ocr", "translation", "caption", "captioning", "seq2seq", "transcription"), "text"),
+    **dict.fromkeys(("pairs", "matching", "verification", "verify", "same", "siamese", "similarity"), "match"),
+    **dict.fromkeys(("identification", "recognition", "metric-learning", "face", "faces", "speaker"), "identify"),
+    **dict.fromkeys(("clip", "retrieval", "contrast", "align", "alignment", "siglip", "self-supervised"), "contrastive"),
+    **dict.fromkeys(("multi-label", "multi_label", "tags", "labels", "set"), "multilabel"),
+}
+"""What other tools call tasks."""
+CLASS_WEIGHTS = ("balanced", "none")
+SCALES = {"auto": "auto", "none": "linear", "log": "log"}
+"""What --target-transform says -> the scale on which a number is learnt."""
+UNITS, NORMALIZE = ("char", "word", "bpe"), ("nfkc", "case", "all")
+METRICS = ("wer", "cer", "bleu", "chrf", "exact")
+TASK_FLAGS = {
+    "separator": "--label-separator",
+    "units": "--target-units",
+    "vocab": "--target-vocab",
+    "normalize": "--normalize",
+    "metric": "--metric",
+    "far": "--far",
+    "lm_text": "--lm-text",
+    "class_weights": "--class-weight",
+    "scale": "--target-transform",
+}
+"""Option of a task -> the flag that says it."""
+
+
+def _task(text: str) -> str:
+    if registry.in_file(text):
+        registry.trust(text)
+        return text
+    return one_of("--task", "task", text, registry.parts("tasks"), CALLED_ELSEWHERE)
+
+
+def _units(text: str) -> str:
+    return one_of("--target-units", "unit", text, UNITS, {"character": "char", "characters": "char", "words": "word"})
+
+
+def _normalize(text: str) -> str:
+    return one_of("--normalize", "way", text, NORMALIZE, {"none": "nfkc", "lower": "case", "lowercase": "case"})
+
+
+def _metric(text: str) -> str:
+    return one_of("--metric", "metric", text.lower(), METRICS, {"chrf2": "chrf", "accuracy": "exact", "edit_distance": "cer"})
+
+
+def _class_weight(text: str) -> str:
+    return one_of("--class-weight", "way", text, CLASS_WEIGHTS, {"auto": "balanced", "equal": "balanced", "off": "none"})
+
+
+def _scale(text: str) -> str:
+    return SCALES[one_of("--target-transform", "way", text, tuple(SCALES), {"log1p": "log", "linear": "none", "off": "none"})]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What is to be predicted; empty means: find out."""
+
+    target: Annotated[
+        tuple[str, ...],
+        Flag(
+            "--target",
+            "The column to predict; several numbers: repeat. Default: label, target, class or y, else the last.",
+            short="-t",
+            metavar="COL",
+            panel=COLUMNS,
+            complete="columns",
+        ),
+    ] = ()
+    task: Annotated[
+        str | None,
+        Flag(
+            "--task",
+            "classification, regression, multilabel, match, identify, contrastive, text; or FILE.py. Default: by the target.",
+            metavar="NAME",
+            complete="tasks",
+            panel=COLUMNS,
+            parse=_task,
+        ),
+    ] = None
+    label_separator: Annotated[
+        str | None,
+        Flag("--label-separator", "The mark between the labels of a cell: multilabel.", metavar="MARK", panel=COLUMNS),
+    ] = None
+    target_units: Annotated[
+        str | None,
+        Flag(
+            "--target-units",
+            "What a target that is a text is written in: char, word or bpe. Default: what its texts allow.",
+            metavar="UNITS",
+            panel=COLUMNS,
+            parse=_units,
+            complete=UNITS,
+        ),
+    ] = None
+    target_vocab: Annotated[
+        int | None,
+        Flag("--target-vocab", "Most pieces of BPE: text.", metavar="N", min=256, panel=COLUMNS),
+    ] = None
+    normalize: Annotated[
+        str | None,
+        Flag(
+            "--normalize",
+            "What of a text counts: nfkc (all but forms of letters and blanks), case (not case), all (nor punctuation): text.",
+            metavar="HOW",
+            panel=COLUMNS,
+            parse=_normalize,
+            complete=NORMALIZE,
+        ),
+    ] = None
+    metric: Annotated[
+        str | None,
+        Flag(
+            "--metric",
+            "What texts are judged by: wer, cer, bleu, chrf or exact. Default: wer or cer where an input is sound, else chrf.",
+            metavar="NAME",
+            panel=COLUMNS,
+            parse=_metric,
+            complete=METRICS,
+        ),
+    ] = None
+    far: Annotated[
+        float | None,
+        Flag(
+            "--far",
+            "The most of the pairs that do not belong together that may be accepted, in val: match. Default: best accuracy.",
+            metavar="RATE",
+            min=0,
+            max=1,
+            panel=COLUMNS,
+        ),
+    ] = None
+    lm_text: Annotated[
+        Path | None,
+        Flag(
+            "--lm-text",
+            "More texts like the target's, one a line, for the language model that its answers are searched with: text.",
+            metavar="FILE",
+            panel=COLUMNS,
+        ),
+    ] = None
+    class_weight: Annotated[
+        str | None,
+        Flag(
+            "--class-weight",
+            "balanced: each class counts alike in the loss, however rare, and balanced accuracy chooses; of labels each by "
+            "itself, and macro F1. Default: none.",
+            metavar="HOW",
+            panel=COLUMNS,
+            parse=_class_weight,
+            complete=CLASS_WEIGHTS,
+        ),
+    ] = None
+    target_transform: Annotated[
+        str | None,
+        Flag(
+            "--target-transform",
+            "On which scale a number is learnt: none, log (log(1 + y)), or auto: log where it is skewed and train shows a "
+            "gain. Predictions and scores are in the table's units. Default: auto.",
+            metavar="HOW",
+            panel=COLUMNS,
+            parse=_scale,
+            complete=tuple(SCALES),
+        ),
+    ] = None
+
+    @property
+    def task_options(self) -> dict[str, dict[str, Any]]:
+        """What flags say of a task, by task."""
+        text = {"units": self.target_units, "vocab": self.target_vocab, "normalize": self.normalize, "metric": self.metric}
+        text["lm_text"] = str(self.lm_text) if self.lm_text else None
+        said: dict[str, dict[str, Any]] = {
+            "classification": {"class_weights": self.class_weight},
+            "multilabel": {"separator": self.label_separator, "class_weights": self.class_weight},
+            "text": text,
+            "match": {"far": self.far},
+            "regression": {"scale": self.target_transform},
+        }
+        given = {task: {key: value for key, value in own.items() if value} for task, own in said.items()}
+        return {task: own for task, own in given.items() if own}

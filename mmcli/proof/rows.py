@@ -1,0 +1,82 @@
+"""Single rows as a report shows them: worst errors, pairs, doubtful targets, duplicates, named as the table names them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from mmcli.artifacts.store import Artifact
+from mmcli.data.dataset import Dataset
+from mmcli.models import loading
+from mmcli.proof import differences
+from mmcli.proof.examples import examples
+
+
+def worst(errors: Sequence[Sequence[Any]], dataset: Dataset, best: Artifact) -> list[dict[str, Any]]:
+    """Rows that are wrongly answered, each with what is seen of it, the right answer and the one that was given."""
+    rows = [int(row) - 1 for row, _ in errors]
+    if not rows:
+        return []
+    outputs = dataset.task.outputs.gather(loading.outputs(best, dataset), torch.tensor(rows))
+    decoded = dataset.task.decode(outputs)
+    pieces = differences.pieces(dataset.task, outputs, dataset.targets[torch.tensor(rows)])
+    predicted = list(zip(*(cells for name, cells in decoded.items() if "probability" not in name), strict=True))
+    return [
+        {
+            "row": _row_name(row, dataset),
+            "said": said,
+            "right": ", ".join(cell or "" for cell in dataset.cells[row]),
+            "predicted": ", ".join(str(value) for value in predicted[place]),
+            "pieces": pieces[place],
+            "plain": differences.plain(pieces[place]),
+            "views": views,
+        }
+        for place, ((_, said), row, views) in enumerate(zip(errors, rows, examples(dataset, rows), strict=True))
+    ]
+
+
+def pairs(found: Sequence[Sequence[Any]], dataset: Dataset) -> list[dict[str, Any]]:
+    """Pairs of rows that are wrongly taken for alike or unlike, each with what is seen of both."""
+    rows = [int(row) - 1 for pair in found for row in pair[:2]]
+    views = examples(dataset, rows) if rows else []
+    sides = [
+        {"row": _row_name(row, dataset), "right": ", ".join(cell or "" for cell in dataset.cells[row]), "views": own}
+        for row, own in zip(rows, views, strict=True)
+    ]
+    return [{"said": said, "sides": sides[2 * n : 2 * n + 2]} for n, (_, _, said) in enumerate(found)]
+
+
+def suspects(found: Sequence[Sequence[Any]], dataset: Dataset) -> list[dict[str, Any]]:
+    """Rows whose targets look wrong, and what is likelier."""
+    names = getattr(dataset.task, "classes", [])
+    result = []
+    for row, share, other in found:
+        split = str(dataset.rows["split"].iloc[row - 1])
+        right = ", ".join(cell or "" for cell in dataset.cells[row - 1])
+        named = _row_name(row - 1, dataset)
+        result.append({"row": named, "split": split, "given": right, "share": share, "likely": names[other]})
+    return result
+
+
+def called(dataset: Dataset) -> str:
+    """What the names of the rows are called: the id column, or `row`."""
+    return str(dataset.artifact.config["schema"].get("id") or "row")
+
+
+def _row_name(row: int, dataset: Dataset) -> str:
+    """A row (from 0) as the table names it: by its id, or its number from 1."""
+    return str(dataset.rows["id"].iloc[row])
+
+
+def duplicates(found: Mapping[str, Any], dataset: Dataset) -> str:
+    """Which test rows are in train too."""
+    if not found["exact"] and not found["near"]:
+        return "No test row is in train too, neither exactly nor nearly."
+    near = f"; {found['near']} more are nearly the same to the encoders" if found["near"] else ""
+    pairs = [[_row_name(row - 1, dataset) for row in pair[:2]] for pair in (found["exact_pairs"] + found["near_pairs"])[:12]]
+    return (
+        f"{found['exact']} test rows are in train too, to the bit{near}: scores on them say little about new rows. Pairs of "
+        f"{called(dataset)} (test and train): {'; '.join(f'{test} and {train}' for test, train in pairs)}."
+    )

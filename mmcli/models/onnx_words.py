@@ -119,13 +119,15 @@ def batch_norm(
 
 
 def average_pool(values: Any, size: Sequence[int]) -> Any:
-    """Means of the cells of a picture [B, C, H, W], which overlap where they are not equal."""
-    op, sides = _op(), list(values.shape)[2:]
+    """Means of the cells of pictures [..., H, W], which overlap where they are not equal."""
+    op, sides = _op(), list(values.shape)[-2:]
+    if list(size) == [1, 1]:
+        return op.ReduceMean(values, _constant(torch.tensor([-2, -1])), keepdims=1)
     cells = [side // own for side, own in zip(sides, size, strict=True)]
-    if all(side == cell * own for side, cell, own in zip(sides, cells, size, strict=True)):
+    if len(values.shape) == 4 and all(side == cell * own for side, cell, own in zip(sides, cells, size, strict=True)):
         return op.AveragePool(values, kernel_shape=cells, strides=cells)
     down, across = (op.CastLike(_constant(_shares(side, own)), values) for side, own in zip(sides, size, strict=True))
-    return op.Einsum(down, values, across, equation="ih,bchw,jw->bcij")
+    return op.Einsum(down, values, across, equation="ih,...hw,jw->...ij")
 
 
 def _shares(side: int, cells: int) -> Tensor:

@@ -32,6 +32,7 @@ OPERATORS: dict[str, tuple[Callable[[Tensor], Tensor], Tensor]] = {
     "equal cells": (lambda x: F.adaptive_avg_pool2d(x, (4, 7)), PICTURES),
     "cells that overlap": (lambda x: F.adaptive_avg_pool2d(x, (8, 5)), PICTURES),
     "more cells than places": (lambda x: F.adaptive_avg_pool2d(x, (20, 3)), PICTURES),
+    "pictures of one colour": (lambda x: F.adaptive_avg_pool2d(x, (4, 7)), PICTURES[:, 0]),
     "one cell": (lambda x: F.adaptive_avg_pool2d(x, 1), PICTURES),
     "differences": (lambda x: x.diff(dim=1), torch.randn(3, 5, 4)),
     "differences along the last": (lambda x: x.diff(), torch.randn(3, 5, 4)),

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 import csv
 import os
 import random
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 from filelock import FileLock
@@ -54,40 +52,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: (not any(name in item.nodeid for name in long), item.get_closest_marker("slow") is None))
     processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     items[:] = [item for first in range(processes) for item in items[first::processes]]
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _words_of_onnx_are_gathered_once() -> Iterator[None]:
-    """torch's exporter reads onnxscript's sources for every graph: a second or more, where the graph of a test takes less."""
-    from mmcli.models import graphs
-
-    kept: dict[int | None, Any] = {}
-
-    def translated(*arguments: Any) -> Any:
-        from torch.onnx._internal.exporter._registration import ONNXRegistry
-
-        gathered = ONNXRegistry.from_torchlib
-
-        def once(opset_version: int | None = None) -> Any:
-            if opset_version not in kept:
-                kept[opset_version] = gathered() if opset_version is None else gathered(opset_version)
-            return _copied(kept[opset_version])
-
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(ONNXRegistry, "from_torchlib", staticmethod(once))
-            return plain(*arguments)
-
-    plain = graphs._translated
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(graphs, "_translated", translated)
-        yield
-
-
-def _copied(registry: Any) -> Any:
-    """To which operators of one's own may be added."""
-    made = copy.copy(registry)
-    made.functions = {target: list(own) for target, own in registry.functions.items()}
-    return made
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[str]], encoding: str = "utf-8") -> Path:

@@ -13,11 +13,13 @@ import pytest
 ROOT = Path(__file__).parent.parent
 FEWER = """
 encoder.cnn-rnn = { width = 4 }
+encoder.crnn = { width = 16, hidden = 48 }
+encoder.cnn = { width = 16 }
 [preprocess]
 image-size = 32
 frames = 4
 [train-encoder.training]
-epochs = 20
+epochs = 16
 [fuse]
 seeds = 1
 [optimize]

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from mmcli.errors import ConfigError
-from mmcli.models import onnx_words
+from mmcli.models import exporter, onnx_words
 from mmcli.models.networks import AveragedHeads, FusedModel
 from mmcli.pretrained.hub import need
 from mmcli.signals import Column, Signal
@@ -152,7 +152,7 @@ def traced(flat: nn.Module, signals: Mapping[str, Signal]) -> tuple[torch.export
         if ragged:
             dims[1] = torch.export.Dim.AUTO
         shapes.append(dims)
-    with torch.no_grad(), quiet():
+    with torch.no_grad(), quiet(), exporter.tracing():
         return torch.export.export(flat, tuple(tensors.values()), dynamic_shapes=(tuple(shapes),), strict=False), tensors
 
 
@@ -216,7 +216,7 @@ def write_onnx(program: torch.export.ExportedProgram, names: list[str], path: Pa
     """
     need("onnxscript", "ONNX", extra="export")
     answers = list(answers) or [OUTPUTS, STEPS][: len(program.graph_signature.user_outputs)]
-    with quiet():
+    with quiet(), exporter.translating():
         made = _translated(program, names, answers)
         _simplify(made.model)
         made.save(str(path), external_data=False)

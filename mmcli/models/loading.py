@@ -9,14 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from mmcli.artifacts import layout, store, tensors
 from mmcli.artifacts.store import Artifact
 from mmcli.data.dataset import Dataset
 from mmcli.errors import ArtifactError
-from mmcli.layers.starting import unfilled
+from mmcli.layers.starting import shapes_alone, unfilled
 from mmcli.models.columns import ColumnModel
 from mmcli.models.networks import FusedModel
 from mmcli.models.recipe import Recipe, build_answer, build_encoder, is_solved
@@ -90,7 +89,7 @@ def load_fused(dataset: Dataset, artifact: Artifact) -> FusedModel:
     Raises:
         ArtifactError: what the artifact says makes no model, or its weights are those of another.
     """
-    with artifact.understood(), torch.device("meta"), unfilled():
+    with artifact.understood(), shapes_alone():
         recipe = Recipe.of(artifact)
         whole = recipe.build(dataset)
         places, decides = whole.places, bool(whole.heads)
@@ -138,7 +137,7 @@ def fits(build: Callable[[], nn.Module], weights: Mapping[str, Tensor], slim: bo
     Raises:
         ValueError: the weights are not those of such a network.
     """
-    with torch.device("meta"), unfilled():
+    with shapes_alone():
         empty = build().state_dict()
     wanted = {name: tensor.shape for name, tensor in empty.items()}
     if missing := sorted(set(wanted) ^ set(weights)):

@@ -6,10 +6,11 @@ of its time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from mmcli.layers import recurrent  # noqa: F401 - its operator, which is looked up by name
 from mmcli.pretrained.hub import need
@@ -58,6 +59,12 @@ def cast(values: Any, dtype: int, non_blocking: bool = False, copy: bool = False
     """As numbers of another type."""
     del non_blocking, copy, memory_format
     return _op().Cast(values, to=dtype)
+
+
+def laid_out(values: Any, dtype: int | None = None, **options: Any) -> Any:
+    """As numbers of another type, wherever they lie."""
+    del options
+    return values if dtype is None else _op().Cast(values, to=dtype)
 
 
 def square(values: Any) -> Any:
@@ -111,6 +118,46 @@ def batch_norm(
     return _op().BatchNormalization(values, weight, bias, mean, var, epsilon=eps)
 
 
+def average_pool(values: Any, size: Sequence[int]) -> Any:
+    """Means of the cells of pictures [..., H, W], which overlap where they are not equal."""
+    op, sides = _op(), list(values.shape)[-2:]
+    if list(size) == [1, 1]:
+        return op.ReduceMean(values, _constant(torch.tensor([-2, -1])), keepdims=1)
+    cells = [side // own for side, own in zip(sides, size, strict=True)]
+    if len(values.shape) == 4 and all(side == cell * own for side, cell, own in zip(sides, cells, size, strict=True)):
+        return op.AveragePool(values, kernel_shape=cells, strides=cells)
+    down, across = (op.CastLike(_constant(_shares(side, own)), values) for side, own in zip(sides, size, strict=True))
+    return op.Einsum(down, values, across, equation="ih,...hw,jw->...ij")
+
+
+def _shares(side: int, cells: int) -> Tensor:
+    """What each of so many places weighs in each cell [cells, side]."""
+    shares = torch.zeros(cells, side)
+    for cell in range(cells):
+        start, end = cell * side // cells, -((-cell - 1) * side // cells)
+        shares[cell, start:end] = 1 / (end - start)
+    return shares
+
+
+def _constant(values: Tensor) -> Any:
+    return _op().Constant(value=need("onnx_ir", "ONNX", extra="export").tensor(values.numpy()))
+
+
+def one_hot(values: Any, classes: int) -> Any:
+    """Of each number from 0 as many 0 and 1 as there are classes."""
+    assert classes > 0
+    return _op().OneHot(values, _constant(torch.tensor([classes])), _constant(torch.tensor([0, 1])))
+
+
+def diff(values: Any, n: int = 1, dim: int = -1, prepend: Any = None, append: Any = None) -> Any:
+    """What each place along a dimension is more than the one before."""
+    assert n == 1 and prepend is None and append is None
+    op, axis = _op(), torch.tensor([dim % len(values.shape)])
+    one, end, last = (_constant(torch.tensor([place])) for place in (1, torch.iinfo(torch.int64).max, -1))
+    later = op.Slice(values, one, end, _constant(axis))
+    return op.Sub(later, op.Slice(values, _constant(torch.tensor([0])), last, _constant(axis)))
+
+
 def index_copy(values: Any, dim: int, index: Any, source: Any) -> Any:
     """Rows put in along a dimension."""
     op, rank = _op(), len(values.shape)
@@ -128,6 +175,7 @@ def own() -> Mapping[Callable[..., Any], Callable[..., Any]]:
         aten.__and__.Tensor: both,
         aten.__or__.Tensor: either,
         aten.to.dtype: cast,
+        aten.to.dtype_layout: laid_out,
         aten.flatten.using_ints: flatten,
         aten.sym_numel.default: count,
         aten.square.default: square,
@@ -137,4 +185,7 @@ def own() -> Mapping[Callable[..., Any], Callable[..., Any]]:
         aten.nan_to_num.default: nan_to_num,
         aten.batch_norm.default: batch_norm,
         aten.index_copy.default: index_copy,
+        aten.adaptive_avg_pool2d.default: average_pool,
+        aten.diff.default: diff,
+        aten.one_hot.default: one_hot,
     }

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from mmcli.exports import writing as plain
 from mmcli.heads.decoder import Decoder
-from mmcli.models import graphs
+from mmcli.models import exporter, graphs
 from mmcli.models.networks import AveragedHeads, FusedModel, FusionHead
 from mmcli.signals import Column, Signal
 from mmcli.text import Hypothesis
@@ -181,7 +181,7 @@ def exported_step(step: Step, tensors: Sequence[Tensor]) -> torch.export.Exporte
     for place in range(len(step.writers)):
         tokens = torch.export.Dim(f"tokens_{place}", min=1, max=65536)
         shapes += [{1: rows, 3: tokens}] * 2 + [{0: rows, 1: tokens}] + [{1: rows, 2: texts, 4: units}] * 2
-    with torch.no_grad(), graphs.quiet():
+    with torch.no_grad(), graphs.quiet(), exporter.tracing():
         return torch.export.export(step.eval(), tuple(tensors), dynamic_shapes=(shapes[0], tuple(shapes[1:])), strict=False)
 
 

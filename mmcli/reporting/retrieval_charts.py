@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from mmcli.reporting.metrics import Array
 from mmcli.reporting.retrieval_metrics import Verification, equal_error_rate
@@ -72,14 +72,14 @@ def _roc(far: Array, tar: Array) -> Figure:
 
 def _det(far: Array, frr: Array, error: float) -> Figure:
     ticks = [0.001, 0.01, 0.05, 0.2, 0.5]
-    low, high = norm.ppf(0.0005), norm.ppf(0.75)
+    low, high = ndtri(0.0005), ndtri(0.75)
     axis = _Probit(low, high, ticks)
     plot = Plot(axis, axis, "share of pairs of two accepted", "share of pairs of one refused")
     inside = (far > 0.0005) & (frr > 0.0005) & (far < 0.75) & (frr < 0.75)
-    plot.path([(norm.ppf(x), norm.ppf(y)) for x, y in _thinned(far[inside], frr[inside])] if inside.any() else [], "s1")
+    plot.path([(ndtri(x), ndtri(y)) for x, y in _thinned(far[inside], frr[inside])] if inside.any() else [], "s1")
     plot.path([(low, low), (high, high)], "s7 d1")
     if 0.0005 < error < 0.75:
-        plot.dot(norm.ppf(error), norm.ppf(error), "s1", 4.5, f"equal error rate {error:.3f}")
+        plot.dot(ndtri(error), ndtri(error), "s1", 4.5, f"equal error rate {error:.3f}")
     return plot.figure("False refusals against false accepts (DET)", (("s1", "the model"), ("s7 d1", "as many of both")))
 
 
@@ -91,7 +91,7 @@ class _Probit(Scale):
         object.__setattr__(self, "_shares", shares)
 
     def ticks(self, most: int = 5) -> list[tuple[float, str]]:  # noqa: ARG002 - always the same
-        return [(float(norm.ppf(share)), f"{share:g}") for share in self._shares]  # type: ignore[attr-defined]
+        return [(float(ndtri(share)), f"{share:g}") for share in self._shares]  # type: ignore[attr-defined]
 
 
 def _scores(pairs: Verification, bins: int = 40) -> Figure:

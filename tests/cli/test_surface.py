@@ -60,7 +60,7 @@ def ended(*arguments: str) -> tuple[set[str], str]:
         (("fuse", "--input", "nope"), "--input nope: unknown input 'nope'"),
         (("fuse", "--order", "wordd"), "Did you mean 'word'?"),
         (("train-encoder", "nope"), "unknown input 'nope'"),
-        (("evaluate", "--slice", "nope"), "--slice nope: unknown column 'nope'"),
+        pytest.param(("evaluate", "--slice", "nope"), "--slice nope: unknown column 'nope'", marks=pytest.mark.slow),
         (("evaluate", "-a", "nowhere"), "nowhere/preprocess does not exist"),
         (("fuse", "-a", "nowhere"), "nowhere/preprocess does not exist"),
         (("train-encoder", "-a", "nowhere"), "nowhere/preprocess does not exist"),
@@ -74,10 +74,12 @@ def ended(*arguments: str) -> tuple[set[str], str]:
     ids=lambda own: " ".join(own) if isinstance(own, tuple) else "",
 )
 def test_what_does_not_fit_what_is_there_is_found_without_torch(
-    arguments: tuple[str, ...], said: str, chain: Path, table: Path
+    arguments: tuple[str, ...], said: str, request: pytest.FixtureRequest, table: Path
 ) -> None:
     """Of tables their header is read, which takes pandas; what earlier stages made is a page of JSON."""
-    own = ["-a", str(chain), *arguments[1:]] if "-a" not in arguments and arguments[0] != "inspect" else arguments[1:]
+    own = arguments[1:]
+    if "-a" not in arguments and arguments[0] != "inspect":
+        own = ("-a", str(request.getfixturevalue("chain" if arguments[0] == "evaluate" else "preprocessed")), *own)
     line = [arguments[0], *(str(table) if word == "TABLE" else word for word in own)]
     heavy, output = ended(*line)
     assert said in " ".join(output.split())

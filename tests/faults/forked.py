@@ -118,15 +118,24 @@ def warm_up(names: Collection[str] = ()) -> None:
 
     torch.set_num_threads(1)
     import matplotlib.figure  # noqa: F401
-    import sklearn.linear_model  # noqa: F401
+    import sklearn.linear_model
+    import tokenizers  # noqa: F401
 
+    from mmcli import registry
     from mmcli.stages import evaluate, fuse, predict, preprocess, train_encoder  # noqa: F401
 
+    for room in ("modalities", "tasks", "fusions", "heads"):
+        for name in registry.parts(room):
+            registry.load(room, name)
+    if not names or {"train-encoder", "fuse"} & {*names}:
+        import sklearn.ensemble  # noqa: F401
+        import torch._dynamo
+
+        from mmcli.reporting import plots  # noqa: F401
     if not names or "optimize" in names:
         import onnxruntime  # noqa: F401
         import onnxscript  # noqa: F401
         import optuna  # noqa: F401
-        import torch._dynamo
         import torch._inductor
 
         from mmcli.stages import optimize  # noqa: F401

@@ -54,6 +54,7 @@ def test_there_are_hostile_artifacts_enough() -> None:
     assert len({own.name for own in FORGERIES}) >= 200
 
 
+@pytest.mark.slow
 def test_a_little_of_every_fault(tiny: Path) -> None:
     command = [sys.executable, "-m", "tests.faults.fast", str(tiny)]  # whose forks have no threads of pytest's
     made = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"})

@@ -178,7 +178,7 @@ class Unheard(Plain):
             values = values * 1.0
             values[:, 0] = 0.0
         else:
-            values = torch.nn.functional.pad(values.diff(dim=-1), (1, 0))
+            values = values.fliplr()
         return super().encode(replace(signal, values=values))
 
 

@@ -74,8 +74,9 @@ def check_same(found: Path, wanted: Path, near: float = 1e-4) -> None:
 NARROW = {
     "cnn-rnn": ("--set=encoder.cnn-rnn.width=4", "--set=encoder.cnn-rnn.hidden=8"),
     "crnn": ("--set=encoder.crnn.width=4", "--set=encoder.crnn.hidden=8"),
+    "mlp": ("--set=encoder.mlp.members=2",),
 }
-"""Options of encoders whose defaults are slow."""
+"""Options of encoders whose defaults are slow to train, or to put in a graph."""
 
 
 def trained(table: Path, root: Path, inputs: Sequence[str], *options: str) -> None:

@@ -21,6 +21,8 @@ from mmcli.reporting import verification
 from tests.conftest import shared, write_csv
 from tests.jobs.test_shared import SMALL, _draw, run
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def matched(tmp_path_factory: pytest.TempPathFactory) -> Path:

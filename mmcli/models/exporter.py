@@ -1,0 +1,74 @@
+"""What torch's exporter does again for every graph, and need not: half of its time.
+
+It is told by private names of torch: where a version has not got one of them, a graph takes longer and is the same.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from torch import fx
+
+
+@contextlib.contextmanager
+def tracing() -> Iterator[None]:
+    """While a network is traced: what operators give is not kept for the next call of the same, of which there is none."""
+    try:
+        from torch._dynamo import config
+
+        config.fake_tensor_cache_enabled  # noqa: B018 - whether it is there
+    except (ImportError, AttributeError):
+        yield
+        return
+    with config.patch(fake_tensor_cache_enabled=False):
+        yield
+
+
+@contextlib.contextmanager
+def translating() -> Iterator[None]:
+    """While a graph is put in ONNX's words, of which one gathering is kept: it reads onnxscript's sources, a second or more.
+    Nor is every operator computed once more, but those of which types of numbers can change."""
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(ImportError, AttributeError):
+            from torch.onnx._internal.exporter._registration import ONNXRegistry
+
+            gathered = functools.partial(_gathered, ONNXRegistry.from_torchlib)
+            _replace(stack, ONNXRegistry, "from_torchlib", staticmethod(gathered))
+        with contextlib.suppress(ImportError, AttributeError):
+            from torch.onnx._internal.fx.passes import type_promotion
+
+            interpreter, rule = type_promotion._TypePromotionInterpreter, type_promotion.get_type_promotion_rule
+            promoted = functools.partialmethod(_promoted, interpreter.run_node, rule)
+            _replace(stack, interpreter, "run_node", promoted)
+        yield
+
+
+def _replace(stack: contextlib.ExitStack, owner: type, name: str, own: Any) -> None:
+    """Until the stack is left."""
+    stack.callback(setattr, owner, name, vars(owner)[name])
+    setattr(owner, name, own)
+
+
+_REGISTRIES: dict[Any, Any] = {}
+
+
+def _gathered(plain: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+    """A registry to which operators of one's own may be added."""
+    key = (arguments, tuple(sorted(named.items())))
+    if key not in _REGISTRIES:
+        _REGISTRIES[key] = plain(*arguments, **named)
+    kept = _REGISTRIES[key]
+    made = copy.copy(kept)
+    made.functions = {target: list(own) for target, own in kept.functions.items()}
+    return made
+
+
+def _promoted(own: Any, plain: Callable[..., Any], rule: Callable[..., Any], node: fx.Node) -> Any:
+    """What a node gives, as the tracing noted it, where there is no rule for the types of what it takes."""
+    if node.op == "call_function" and "val" in node.meta and rule(node, own.type_promotion_table) is None:
+        return node.meta["val"]
+    return plain(own, node)

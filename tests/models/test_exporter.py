@@ -1,0 +1,67 @@
+"""What is left out of torch's exporter changes no graph."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+import pytest
+
+from mmcli.models import exporter, graphs
+from tests.models.test_graphs import encoder, model, signals
+
+pytest.importorskip("onnxscript")
+
+
+def written(path: Path) -> bytes:
+    """A graph with tests of ids, sums of booleans and numbers of several types."""
+    network = model({"t": encoder("bag", "ids"), "f": encoder("tabm", "fields")})
+    own = signals(network, {"t": "ids", "f": "fields"}, [0, 1, 3])
+    graphs.write_onnx(graphs.exported(network, own), list(graphs.tensors_of(own)), path)
+    return path.read_bytes()
+
+
+@pytest.mark.slow
+def test_the_graph_is_that_of_torch_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = written(tmp_path / "quick.onnx")
+    for name in ("tracing", "translating"):
+        monkeypatch.setattr(exporter, name, contextlib.nullcontext)
+    assert written(tmp_path / "plain.onnx") == found
+
+
+def test_all_of_it_is_undone_afterwards_and_stands_on_names_that_this_torch_has() -> None:
+    from torch._dynamo import config
+    from torch.onnx._internal.exporter._registration import ONNXRegistry
+    from torch.onnx._internal.fx.passes import type_promotion
+
+    interpreter = type_promotion._TypePromotionInterpreter
+
+    def now() -> tuple[object, object, bool]:
+        return ONNXRegistry.__dict__["from_torchlib"], interpreter.__dict__["run_node"], config.fake_tensor_cache_enabled
+
+    before = now()
+    with exporter.tracing(), exporter.translating():
+        assert not any(own == other for own, other in zip(now(), before, strict=True))
+    assert [own is other for own, other in zip(now(), before, strict=True)] == [True] * 3
+
+
+def test_without_those_names_there_is_a_graph_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    from torch.onnx._internal.exporter import _registration
+    from torch.onnx._internal.fx.passes import type_promotion
+
+    monkeypatch.delattr(_registration, "ONNXRegistry")
+    monkeypatch.delattr(type_promotion, "get_type_promotion_rule")
+    before = type_promotion._TypePromotionInterpreter.run_node
+    with exporter.translating():
+        assert type_promotion._TypePromotionInterpreter.run_node is before
+
+
+def test_operators_of_ones_own_are_in_the_graph_that_they_were_given_for_alone() -> None:
+    from torch.onnx._internal.exporter._registration import ONNXRegistry
+
+    with exporter.translating():
+        first = ONNXRegistry.from_torchlib()
+        target = next(iter(first.functions))
+        known = len(first.functions[target])
+        first.functions[target].append(first.functions[target][0])
+        assert len(ONNXRegistry.from_torchlib().functions[target]) == known

@@ -119,6 +119,18 @@ def test_every_module_has_a_docstring_that_says_what_it_is() -> None:
         assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))), path
 
 
+def test_no_file_and_no_function_is_longer_than_one_can_take_in() -> None:
+    files, functions = {}, {}
+    for path in FILES:
+        text = path.read_text(encoding="utf-8")
+        files[str(path)] = text.count("\n")
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef) and path.parent.name != "cli":
+                functions[f"{path}: {node.name}"] = (node.end_lineno or 0) - node.lineno + 1
+    assert {name: own for name, own in files.items() if own > 400} == {}
+    assert {name: own for name, own in functions.items() if own > 60} == {}
+
+
 def test_nothing_is_ever_unpickled() -> None:
     for path in FILES:
         text = path.read_text(encoding="utf-8")

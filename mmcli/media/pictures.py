@@ -19,8 +19,8 @@ from PIL import Image as PillowImage
 from PIL import UnidentifiedImageError
 
 from mmcli.media import files as media
-from mmcli.media import jpegs, magic
-from mmcli.media.jpegs import Bytes as Bytes
+from mmcli.media import magic, turbojpegs
+from mmcli.media.turbojpegs import Bytes as Bytes
 
 # Pillow's own limit is a process-wide warning; ours is per column, and counts as an unreadable cell.
 PillowImage.MAX_IMAGE_PIXELS = None
@@ -71,14 +71,14 @@ def read(path: str, enough: int, max_pixels: int, levels: Levels) -> Picture:
         OSError, ValueError, SyntaxError: it cannot be read, or takes more than `max_pixels` of eight bits in colour do.
     """
     found = media.source(path)
-    plain = jpegs.plain(found, enough, max_pixels)
+    plain = turbojpegs.plain(found, enough, max_pixels)
     if plain is not None:
         return Picture(plain)
     try:
         with opened(found) as image:
             _check_size(image, max_pixels)
             if image.format in {"JPEG", "MPO"}:
-                jpegs.check_scans(jpegs.all_bytes(found), image.width, image.height, max_pixels)
+                turbojpegs.check_scans(turbojpegs.all_bytes(found), image.width, image.height, max_pixels)
             if enough:
                 image.draft(None, (enough, enough))
             return _upright(image, found, enough, levels)

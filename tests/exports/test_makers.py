@@ -19,7 +19,7 @@ from mmcli import registry
 from mmcli.config import validate
 from mmcli.exports import jpegs
 from mmcli.exports.made import MAKERS, Made, Maker
-from mmcli.media import pictures
+from mmcli.media import turbojpegs
 from mmcli.modalities import Modality
 from tests.conftest import draw, write_clip, write_wave
 from tests.modalities import clips
@@ -115,7 +115,7 @@ def test_jpegs_exactly_with_simplejpeg_and_nearly_without(
         image.convert(colours).save(path, quality=95)
     modality = fitted("image", [str(path)], size=32)
     wanted = check(modality, [str(path)], tmp_path).values
-    monkeypatch.setattr(pictures, "simplejpeg", jpegs)
+    monkeypatch.setattr(turbojpegs, "simplejpeg", jpegs)
     monkeypatch.setattr(jpegs, "simplejpeg", None)
     found = twin(modality, tmp_path)([str(path)]).values
     levels = np.abs(found - wanted) * np.array(modality.state()["std"]).reshape(1, 3, 1, 1) * 255
@@ -125,7 +125,7 @@ def test_jpegs_exactly_with_simplejpeg_and_nearly_without(
 
 
 def test_a_damaged_jpeg_is_refused_without_simplejpeg_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pictures, "simplejpeg", jpegs)
+    monkeypatch.setattr(turbojpegs, "simplejpeg", jpegs)
     monkeypatch.setattr(jpegs, "simplejpeg", None)
     data = photograph(90, 60)
     for number, damaged in enumerate((data[:700], data[:20], b"\xff\xd8\xff" + b"x" * 50)):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmcli.media import jpegs, pictures
+from mmcli.media import pictures, turbojpegs
 
 
 def jpeg(progressive: bool, side: int = 64) -> bytes:
@@ -20,13 +20,13 @@ def jpeg(progressive: bool, side: int = 64) -> bytes:
 
 
 def test_scans_are_those_of_the_picture() -> None:
-    assert jpegs._scans(jpeg(progressive=False)) == 1
-    many = jpegs._scans(jpeg(progressive=True))
+    assert turbojpegs._scans(jpeg(progressive=False)) == 1
+    many = turbojpegs._scans(jpeg(progressive=True))
     assert many > 3
-    assert jpegs._scans(jpeg(progressive=True) + b"\xff\xda" * 1000) == many
+    assert turbojpegs._scans(jpeg(progressive=True) + b"\xff\xda" * 1000) == many
     first = jpeg(progressive=True)
     behind = 4 + int.from_bytes(first[4:6], "big")
-    assert jpegs._scans(first[:behind] + b"\0junk" + first[behind:]) == many  # libjpeg passes over it
+    assert turbojpegs._scans(first[:behind] + b"\0junk" + first[behind:]) == many  # libjpeg passes over it
 
 
 def test_a_photo_with_a_clip_behind_it_is_read(tmp_path: Path) -> None:

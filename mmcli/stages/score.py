@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 import shlex
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 
 from mmcli.data import targets
 from mmcli.errors import DataError
 from mmcli.media import files as media
+from mmcli.media import marks
 from mmcli.models import predictor
 from mmcli.models.predictor import Model
 from mmcli.options.evaluate import Options
+from mmcli.proof import finding
 from mmcli.proof.examples import raw_cells
 from mmcli.reporting.metrics import Interval, shown
 from mmcli.stages import Context, Outcome, say_of_table
@@ -34,15 +38,14 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
 
     Raises:
         ArtifactError: there is no fused model.
-        DataError: the table cannot be read, lacks the target or all inputs, or has no row that can be scored.
+        DataError: the table cannot be read, lacks the target or all inputs, or has no row that can be scored. Columns that
+            belong together need no target: each row's cells are looked for among those of all rows of the table.
         ConfigError: a column to slice by is not in the table.
     """
     table = open_table(path)
     say_of_table(table, context)
     loaded = predictor.load(context.root, context.device, context.precision, context.threads)
     names = list(loaded.dataset.schema["targets"])
-    if not names:
-        raise DataError("the model was made without a target: there is nothing to score", "Look at the rows: mmcli predict.")
     for name in names:
         if name not in table.columns:
             remedy = f"Without it there is only: mmcli predict {path}"
@@ -52,7 +55,8 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
     loaded.require_inputs(table.columns, called(path), context.console.warn)
     frames, outputs, rejects = [], [], []
     weight = _weight(loaded, table.columns, path, context)
-    keep = list(dict.fromkeys([*names, *options.slices, *([weight] if weight else [])]))
+    group = None if names else _group(loaded, table.columns, path, context)
+    keep = list(dict.fromkeys([*names, *options.slices, *(own for own in (weight, group) if own)]))
     seen = [name for name in loaded.with_faces(loaded.columns) if name in table.columns]
     parts = table.chunks(columns=list(dict.fromkeys([*seen, *keep])))
     for prediction in loaded.predict_chunks(parts, options.media_root or str(path.parent), allow_missing=options.allow_missing):
@@ -68,10 +72,14 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
             f"{cell!r}: {why}"
         )
     rows = pd.concat(frames)
-    _say_seen(loaded, rows, options.media_root or str(path.parent), context)
+    root, whole = options.media_root or str(path.parent), loaded.task.outputs.join(outputs)
+    _say_seen(loaded, rows, root, context)
+    if not names:
+        known = _known(loaded, whole, rows, group, root)
+        return _told(path, loaded, whole, known, rows, options, context)
     cells, kept = _scorable(loaded, rows, names, context)
     task, index = loaded.task, torch.tensor(kept)
-    made = task.outputs.gather(task.outputs.join(outputs), index)
+    made = task.outputs.gather(whole, index)
     right = task.encode(cells)
     if weight:
         own = weights([_cell(cell, loaded.na) for cell in rows[weight].iloc[kept]], [row + 1 for row in kept], weight)
@@ -88,6 +96,49 @@ def _weight(loaded: Model, columns: list[str], path: Path, context: Context) -> 
         return found
     context.console.warn(f"{called(path)} has no column {found!r}, by which rows counted (--weight): here all count alike")
     return None
+
+
+def _group(loaded: Model, columns: list[str], path: Path, context: Context) -> str | None:
+    """The column by which rows are of one thing, where the model was made with one and the table has it; says what it lacks."""
+    found: str | None = loaded.dataset.schema["roles"]["group"]
+    if found is None or found in columns:
+        return found
+    context.console.warn(
+        f"{called(path)} has no column {found!r}, by which rows are of one thing (--group): each is its own here"
+    )
+    return None
+
+
+def _known(loaded: Model, outputs: Any, rows: pd.DataFrame, group: str | None, root: str) -> torch.Tensor:
+    """What is known of rows without a target, see `Task.kinship`: which of their cells are equal (files: whose bytes are), and
+    which rows are of one group."""
+    numbers: dict[tuple[str, ...], int] = {}
+    new, cells = marked(rows, loaded.faces), []
+    for place, name in enumerate(loaded.task.columns):
+        members = {own: item for own, item in loaded.inputs[name].members.items() if own in new}
+        told = [[_content(str(cell), item.reads_files, root) for cell in new[own]] for own, item in members.items()]
+        there = outputs.present[:, place].tolist() if members else [False] * len(rows)
+        keys = zip(*told, strict=True) if members else [()] * len(rows)
+        cells.append([numbers.setdefault(key, len(numbers)) if here else -1 for key, here in zip(keys, there, strict=True)])
+    groups = None
+    if group is not None:
+        names = [_cell(cell, loaded.na) for cell in rows[group]]
+        first = {own: number for number, own in enumerate(dict.fromkeys(filter(None, names)))}
+        groups = np.array([first[own] if own else len(first) + row for row, own in enumerate(names)])
+    return loaded.task.kinship(torch.tensor(cells, dtype=torch.int64), groups)
+
+
+def _content(cell: str, is_file: bool, root: str) -> str:
+    """What makes a cell equal to another: its text, or the bytes of its file and the mark behind its name."""
+    if not is_file:
+        return cell
+    path = media.resolve(cell, root)
+    try:
+        found = media.source(path)
+        data = Path(found).read_bytes() if isinstance(found, str) else found.read()
+    except (OSError, ValueError):
+        return cell
+    return hashlib.blake2b(data, digest_size=16).hexdigest() + marks.parted(path)[1]
 
 
 def _say_seen(loaded: Model, rows: pd.DataFrame, root: str, context: Context) -> None:
@@ -195,6 +246,9 @@ def _told(
             for column, of in sliced.items()
         },
     }
+    if task.aligns_columns:
+        data["retrieval"] = task.retrieval(outputs, right, seed)
+        context.console.table(*finding.table(data["retrieval"]))
     root = [] if options.media_root is None else ["--media-root", options.media_root]
     return Outcome(data, shlex.join(["mmcli", "predict", str(path), "-o", "predictions.csv", *root]))
 

@@ -146,6 +146,38 @@ def test_predict_writes_likeness_and_vectors_and_a_model_gives_them(views: Path,
         model.column_vectors(table, ["other"], str(views))
 
 
+def test_new_rows_are_scored_as_the_test_rows_were(views: Path, trained: Path, tmp_path: Path) -> None:
+    table = pd.read_csv(views / "views.csv", dtype=str, keep_default_na=False).iloc[100:]
+    table.to_csv(tmp_path / "new.csv", index=False)
+    command = ("evaluate", tmp_path / "new.csv", "--media-root", views, "-a", trained)
+
+    def scored(*more: object) -> dict[str, Any]:
+        result = CliRunner().invoke(app, [str(own) for own in (*command, *more, "--json", "--quiet")])
+        assert result.exit_code == 0, result.stderr
+        found: dict[str, Any] = json.loads(result.stdout)
+        return found
+
+    found, wanted = scored(), _metrics(trained)["test"]
+    assert found["rows"] == 20
+    assert found["retrieval"] == wanted["retrieval"]
+    assert found["scores"]["model"]["mrr"] == wanted["fused"]["mrr"]
+    assert set(found["scores"]) == {"model", "baseline: chance"}
+    said = run(*command)
+    assert "drawn->said" in said and "fusions/align on 20 rows of" in said
+    for copied in ("a", "b"):  # the same bytes by other names: no row is held against its double
+        for number in range(100, 120):
+            (tmp_path / f"{copied}{number + 100}.png").write_bytes((views / f"{copied}{number}.png").read_bytes())
+    twice = table.assign(**{name: table[name].str.replace(r"(\d+)", lambda m: str(int(m[1]) + 100), regex=True)
+                            for name in ("drawn", "inverted")})  # fmt: skip
+    absolute = table.assign(**{name: [cell and str(views / cell) for cell in table[name]] for name in ("drawn", "inverted")})
+    pd.concat([absolute, twice]).to_csv(tmp_path / "new.csv", index=False)
+    command = ("evaluate", tmp_path / "new.csv", "-a", trained)
+    doubled = scored()
+    assert doubled["rows"] == 40
+    for direction, own in doubled["retrieval"].items():
+        assert own["mrr"]["value"] == pytest.approx(found["retrieval"][direction]["mrr"]["value"], abs=1e-6)
+
+
 def test_what_does_not_fit_is_refused_in_words(views: Path, trained: Path, tmp_path: Path) -> None:
     said = run("preprocess", views / "views.csv", "--task", "contrastive", "--target", "said", "-a", tmp_path, code=2)
     assert "--task contrastive learns from the columns themselves, and has no target" in said

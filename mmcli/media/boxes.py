@@ -7,8 +7,10 @@ A box is `[x, y, w, h]`, `x y w h`, or an object with its sides by name, such as
 from __future__ import annotations
 
 import ast
+import contextlib
 import json
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -136,14 +138,16 @@ def _flat(text: str, points: bool) -> list[float]:
 
 def _listed(text: str) -> Any:
     """What a cell says as JSON, or as Python prints it; tuples are lists."""
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        pass
-    try:
+    for read in (json.loads, _as_python, lambda own: json.loads(own.replace("'", '"'))):
+        with contextlib.suppress(ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
+            return read(text)
+    raise ValueError("it is no JSON")
+
+
+def _as_python(text: str) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what only looks like Python
         return json.loads(json.dumps(ast.literal_eval(text)))
-    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
-        raise ValueError("it is no JSON") from None
 
 
 def _sides(found: Mapping[str, Any]) -> list[float]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import functools
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -32,13 +33,13 @@ def tracing() -> Iterator[None]:
 def translating() -> Iterator[None]:
     """While a graph is put in ONNX's words, of which one gathering is kept: it reads onnxscript's sources, a second or more.
     Nor is every operator computed once more, but those of which types of numbers can change."""
-    with contextlib.ExitStack() as stack:
-        with contextlib.suppress(ImportError, AttributeError):
+    with _ONE, contextlib.ExitStack() as stack:
+        with contextlib.suppress(ImportError, AttributeError, KeyError):
             from torch.onnx._internal.exporter._registration import ONNXRegistry
 
             gathered = functools.partial(_gathered, ONNXRegistry.from_torchlib)
             _replace(stack, ONNXRegistry, "from_torchlib", staticmethod(gathered))
-        with contextlib.suppress(ImportError, AttributeError):
+        with contextlib.suppress(ImportError, AttributeError, KeyError):
             from torch.onnx._internal.fx.passes import type_promotion
 
             interpreter, rule = type_promotion._TypePromotionInterpreter, type_promotion.get_type_promotion_rule
@@ -53,6 +54,8 @@ def _replace(stack: contextlib.ExitStack, owner: type, name: str, own: Any) -> N
     setattr(owner, name, own)
 
 
+_ONE = threading.RLock()
+"""torch's methods are replaced for all threads: by one at a time."""
 _REGISTRIES: dict[Any, Any] = {}
 
 

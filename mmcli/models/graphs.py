@@ -226,6 +226,8 @@ def _translated(program: torch.export.ExportedProgram, names: list[str], answers
     """The graph in ONNX's words: as it is, if it has words for all of it; else taken apart first, which takes three times as
     long."""
 
+    words = dict(onnx_words.own())
+
     def translated() -> Any:
         return torch.onnx.export(
             program,
@@ -234,7 +236,7 @@ def _translated(program: torch.export.ExportedProgram, names: list[str], answers
             dynamo=True,
             verbose=False,
             optimize=False,
-            custom_translation_table=dict(onnx_words.own()),
+            custom_translation_table=words,
         )
 
     program.graph.eliminate_dead_code()  # such as what a fusion says of its weights
@@ -244,6 +246,7 @@ def _translated(program: torch.export.ExportedProgram, names: list[str], answers
         with contextlib.suppress(torch.onnx.OnnxExporterError):
             return translated()
         del program.run_decompositions
+    words = dict(onnx_words.needed())  # what has a word stays whole
     return translated()
 
 

@@ -41,14 +41,14 @@ def either(left: Any, right: Any) -> Any:
 
 
 def _truths(values: Any) -> Any:
-    if values.dtype != need("onnx_ir", "ONNX", extra="export").DataType.BOOL:
+    if values.dtype != _types().BOOL:
         raise TypeError("these are not truths")
     return values
 
 
 def nan_to_num(values: Any, nan: float | None = None, posinf: float | None = None, neginf: float | None = None) -> Any:
     """Numbers for what are none, and the largest there are for those without end."""
-    if values.dtype != need("onnx_ir", "ONNX", extra="export").DataType.FLOAT or posinf is not None or neginf is not None:
+    if values.dtype != _types().FLOAT or posinf is not None or neginf is not None:
         raise TypeError("these are not numbers in float32, or have other ends")
     op, most = _op(), torch.finfo(torch.float32).max
     there = op.Where(op.IsNaN(values), op.Constant(value_float=nan or 0.0), values)
@@ -114,13 +114,16 @@ def batch_norm(
 ) -> Any:
     """By the statistics that were learnt."""
     del momentum, cudnn
-    assert not training
+    if training:
+        raise TypeError("statistics of the batch itself have no word")
     return _op().BatchNormalization(values, weight, bias, mean, var, epsilon=eps)
 
 
 def average_pool(values: Any, size: Sequence[int]) -> Any:
     """Means of the cells of pictures [..., H, W], which overlap where they are not equal."""
     op, sides = _op(), list(values.shape)[-2:]
+    if values.dtype not in {_types().FLOAT, _types().DOUBLE}:
+        raise TypeError("ONNX Runtime takes no such sums of numbers in half precision")
     if list(size) == [1, 1]:
         return op.ReduceMean(values, _constant(torch.tensor([-2, -1])), keepdims=1)
     cells = [side // own for side, own in zip(sides, size, strict=True)]
@@ -139,19 +142,25 @@ def _shares(side: int, cells: int) -> Tensor:
     return shares
 
 
+def _types() -> Any:
+    return need("onnx_ir", "ONNX", extra="export").DataType
+
+
 def _constant(values: Tensor) -> Any:
     return _op().Constant(value=need("onnx_ir", "ONNX", extra="export").tensor(values.numpy()))
 
 
 def one_hot(values: Any, classes: int) -> Any:
     """Of each number from 0 as many 0 and 1 as there are classes."""
-    assert classes > 0
+    if classes < 1 or not values.shape:
+        raise TypeError("there is no word for a number alone, nor for classes that are not told")
     return _op().OneHot(values, _constant(torch.tensor([classes])), _constant(torch.tensor([0, 1])))
 
 
 def diff(values: Any, n: int = 1, dim: int = -1, prepend: Any = None, append: Any = None) -> Any:
     """What each place along a dimension is more than the one before."""
-    assert n == 1 and prepend is None and append is None
+    if n != 1 or prepend is not None or append is not None or values.dtype == _types().BOOL:
+        raise TypeError("there is a word for the difference of neighbours alone")
     op, axis = _op(), torch.tensor([dim % len(values.shape)])
     one, end, last = (_constant(torch.tensor([place])) for place in (1, torch.iinfo(torch.int64).max, -1))
     later = op.Slice(values, one, end, _constant(axis))
@@ -189,3 +198,9 @@ def own() -> Mapping[Callable[..., Any], Callable[..., Any]]:
         aten.diff.default: diff,
         aten.one_hot.default: one_hot,
     }
+
+
+def needed() -> Mapping[Callable[..., Any], Callable[..., Any]]:
+    """Those of `own` without which a graph that was taken apart has no words, or the exporter's wrong ones."""
+    flat = torch.ops.aten.flatten.using_ints
+    return {target: word for target, word in own().items() if target is flat or getattr(target, "namespace", "") == "mmcli"}

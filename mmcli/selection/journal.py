@@ -2,8 +2,8 @@
 
     <size> <check of the size> <SHA-256> <step as JSON>
 
-So a flipped bit, a line that is gone or another's is seen when the log is read, while what a killed process left of its last
-line is known as such: it counts as not written, and the next step is written over it.
+So a flipped bit, or a line that is another's or missing before others, is seen when the log is read, while what a killed
+process left of its last line is known as such: it counts as not written, and the next step is written over it.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class SealedLog(BaseJournalBackend):
 
     def __init__(self, file: Path) -> None:
         self.file = file
-        self._lock = filelock.FileLock(file.with_suffix(".lock"))
+        self._lock = filelock.FileLock(file.with_suffix(".lock"), poll_interval=0.005)
         self._steps: list[dict[str, Any]] = []
         self._end = 0
         self._seal = b""
@@ -66,19 +66,23 @@ class SealedLog(BaseJournalBackend):
             for log in logs:
                 lines.append(_line(seal, json.dumps(log, separators=(",", ":")).encode()))
                 seal = _seal_of(lines[-1])
-            with self.file.open("ab") as file:
+            with self.file.open("r+b" if self._end else "ab") as file:
                 file.truncate(self._end)
+                file.seek(self._end)
                 file.write(b"".join(lines))
                 file.flush()
                 os.fsync(file.fileno())
 
     def _read(self) -> None:
         """Takes in what was added since the last time."""
-        if not self.file.exists():
-            self._refuse_unless(self._end == 0)
+        if not self.file.exists() and not self._end:
             return
+        if not self.file.exists() or self.file.stat().st_size < self._end:
+            raise ArtifactError(
+                f"the study of the search, {self.file}, is gone, or was begun anew by another process",
+                "Go on with what is there now: the same command again.",
+            )
         with self.file.open("rb") as file:
-            self._refuse_unless(file.seek(0, os.SEEK_END) >= self._end)
             file.seek(self._end)
             data = file.read()
         at = 0

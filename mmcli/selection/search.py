@@ -9,7 +9,6 @@ A trial is one fusion from one seed. Its value is the primary metric on val, the
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 import time
 import warnings
@@ -202,16 +201,17 @@ class Search:
 
     def _begin_anew(self, console: Console) -> None:
         """Throws the study away, unless others are at work on it."""
-        try:
-            joined = Turns(self.study(), self.folder).running() > 0
-        except ArtifactError:
-            console.warn(f"{self.file} is damaged: the search begins anew, and what was tried before is thrown away")
-            joined = False
-        if joined:
-            console.warn("another process is at this search: it is joined, not begun anew")
-            return
         with alone(self.root / FOLDER):
-            shutil.rmtree(self.folder)
+            try:
+                joined = Turns(self._study(), self.folder).take_up() > 0
+            except ArtifactError:
+                console.warn(f"{self.file} is damaged: the search begins anew, and what was tried before is thrown away")
+                joined = False
+            if joined:
+                console.warn("another process is at this search: it is joined, not begun anew")
+                return
+            with tempfile.TemporaryDirectory(dir=self.folder.parent, prefix=f".{self.name}-") as gone:
+                self.folder.rename(Path(gone) / self.name)  # at once, whoever reads in it
 
     def _damaged(self, study: Any) -> str:
         """Which trial is not what it was when it was made, in the study or on disk; empty where all are."""

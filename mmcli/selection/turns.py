@@ -33,17 +33,12 @@ class Turns:
         """How many trials are done, or were stopped early."""
         return len(self._in(("COMPLETE", "PRUNED")))
 
-    def running(self) -> int:
-        """How many trials living processes are working on; those of dead ones are put in the queue again."""
-        with alone(self.folder.parent):
-            return self._take_up()
-
     @contextmanager
     def next(self, goal: int) -> Iterator[Any]:
         """The next trial, of so many in all; None while others are at work on the last of them. It is told, as pruned too; one
         that is broken off is begun again by whoever comes next."""
         with alone(self.folder.parent):
-            running = self._take_up()
+            running = self.take_up()
             trial = None if self.finished() + running >= goal else self.study.ask()
             lock = None if trial is None else self._lock(trial.number)
             if lock is not None:
@@ -60,8 +55,8 @@ class Turns:
                 Path(lock.lock_file).unlink(missing_ok=True)
                 lock.release()
 
-    def _take_up(self) -> int:
-        """Puts the trials of dead processes in the queue again; gives how many are being worked on."""
+    def take_up(self) -> int:
+        """Puts the trials of dead processes in the queue again; gives how many living ones work on. For who is `alone`."""
         running = 0
         for trial in self._in(("RUNNING",)):
             lock = self._lock(trial.number)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import shlex
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +77,10 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
     root, whole = options.media_root or str(path.parent), loaded.task.outputs.join(outputs)
     _say_seen(loaded, rows, root, context)
     if not names:
+        pairs = int((whole.present.sum(1) > 1).sum())
+        if pairs < 2:
+            said = f"{called(path)} has {pairs} rows in which two columns or more are there"
+            raise DataError(said, "It takes two at least: each row's cells are looked for among those of the others.")
         known = _known(loaded, whole, rows, group, root)
         return _told(path, loaded, whole, known, rows, options, context)
     cells, kept = _scorable(loaded, rows, names, context)
@@ -113,11 +119,17 @@ def _known(loaded: Model, outputs: Any, rows: pd.DataFrame, group: str | None, r
     """What is known of rows without a target, see `Task.kinship`: which of their cells are equal (files: whose bytes are), and
     which rows are of one group."""
     numbers: dict[tuple[str, ...], int] = {}
-    new, cells = marked(rows, loaded.faces), []
+    new, cells, content = marked(rows, loaded.faces), [], functools.lru_cache(maxsize=None)(_content)
     for place, name in enumerate(loaded.task.columns):
         members = {own: item for own, item in loaded.inputs[name].members.items() if own in new}
-        told = [[_content(str(cell), item.reads_files, root) for cell in new[own]] for own, item in members.items()]
         there = outputs.present[:, place].tolist() if members else [False] * len(rows)
+        told = [
+            [
+                content(_cell(cell, loaded.na) or "", item.reads_files and here, root)
+                for cell, here in zip(new[own], there, strict=True)
+            ]
+            for own, item in members.items()
+        ]
         keys = zip(*told, strict=True) if members else [()] * len(rows)
         cells.append([numbers.setdefault(key, len(numbers)) if here else -1 for key, here in zip(keys, there, strict=True)])
     groups = None
@@ -135,10 +147,11 @@ def _content(cell: str, is_file: bool, root: str) -> str:
     path = media.resolve(cell, root)
     try:
         found = media.source(path)
-        data = Path(found).read_bytes() if isinstance(found, str) else found.read()
+        with Path(found).open("rb") if isinstance(found, str) else found as file:
+            said = hashlib.file_digest(file, "sha256").hexdigest()
     except (OSError, ValueError):
         return cell
-    return hashlib.blake2b(data, digest_size=16).hexdigest() + marks.parted(path)[1]
+    return said + marks.parted(path)[1]
 
 
 def _say_seen(loaded: Model, rows: pd.DataFrame, root: str, context: Context) -> None:
@@ -222,6 +235,8 @@ def _told(
     task, seed = loaded.task, context.seed
     known = loaded.dataset
     constant = task.constant_baseline(known.targets[known.splits["train"]], len(right))
+    if task.aligns_columns:  # the same are sought
+        constant = replace(constant, present=outputs.present.cpu())
     scores = {"model": task.intervals(outputs, right, seed, more=True)}
     scores[f"baseline: {task.constant_name}"] = task.intervals(constant, right, seed, more=True)
     sliced: dict[str, dict[str, dict[str, Interval]]] = {}

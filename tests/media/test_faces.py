@@ -40,6 +40,7 @@ def marked(cell: str | None, told: Told = ONE) -> str:
         '{"x1": 10, "y1": 20, "x2": 40, "y2": 60}',
         """{"x": 10, "y": 20, "w": 30, "h": 40, "name": "O'Hara (left)"}""",
         """{'x': 10, 'y': 20, 'w': 30, 'h': 40, 'name': "O'Hara (left)", 'seen': None}""",
+        "{'x': 10, 'y': 20, 'w': 30, 'h': 40, 'seen': true, 'score': NaN}",
     ],
 )
 def test_a_box_in_all_its_forms(cell: str) -> None:

@@ -44,6 +44,23 @@ OPERATORS: dict[str, tuple[Callable[[Tensor], Tensor], Tensor]] = {
 }
 
 
+TAKEN_APART: dict[str, tuple[Callable[[Tensor], Tensor], Tensor]] = {
+    "differences of differences": (lambda x: x.diff(n=2), torch.randn(3, 5)),
+    "differences of truths": (lambda x: (x > 0).diff().float(), torch.randn(3, 5)),
+    "cells in half precision": (lambda x: F.adaptive_avg_pool2d(x.bfloat16(), (5, 5)).float(), torch.randn(3, 2, 10, 10)),
+}
+
+
+@pytest.mark.parametrize("name", TAKEN_APART)
+def test_what_has_no_word_is_taken_apart(name: str, tmp_path: Path) -> None:
+    of, values = TAKEN_APART[name]
+    rows = torch.export.Dim("rows", min=1, max=64)
+    program = torch.export.export(Made(of), (values,), dynamic_shapes=({0: rows},), strict=False)
+    graphs.write_onnx(program, ["values"], tmp_path / "m.onnx", ["made"])
+    made = graphs.Session(tmp_path / "m.onnx")({"values": values.numpy()})["made"]
+    torch.testing.assert_close(torch.from_numpy(made), of(values), atol=2e-2, rtol=1e-2)
+
+
 @pytest.mark.parametrize("name", OPERATORS)
 def test_words(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     of, values = OPERATORS[name]

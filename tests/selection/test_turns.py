@@ -51,7 +51,7 @@ def test_one_that_another_works_on_counts_and_is_left_alone(turns: Turns) -> Non
         other = Turns(turns.study, turns.folder)
         assert made(other, 2) == 1.0
         assert made(other, 2) is None  # one done, one at work
-        assert other.running() == 1
+        assert other.take_up() == 1
         turns.study.tell(mine, 5.0)
     assert turns.finished() == 2
     assert not list(turns.folder.glob(".*"))
@@ -89,4 +89,4 @@ def test_a_lock_is_the_kernels(turns: Turns) -> None:
     dead = turns.study.ask()
     Path(turns.folder / f".{dead.number}.lock").touch()
     with filelock.FileLock(turns.folder / ".7.lock"):  # of another trial
-        assert turns.running() == 0
+        assert turns.take_up() == 0

@@ -173,6 +173,9 @@ def test_new_rows_are_scored_as_the_test_rows_were(views: Path, trained: Path, t
     pd.concat([absolute, twice]).to_csv(tmp_path / "new.csv", index=False)
     command = ("evaluate", tmp_path / "new.csv", "-a", trained)
     doubled = scored()
+    table.assign(inverted="", said="").to_csv(tmp_path / "alone.csv", index=False)
+    alone = run("evaluate", tmp_path / "alone.csv", "--media-root", views, "-a", trained, code=3)
+    assert "alone.csv has 0 rows in which two columns or more are there" in alone
     assert doubled["rows"] == 40
     for direction, own in doubled["retrieval"].items():
         assert own["mrr"]["value"] == pytest.approx(found["retrieval"][direction]["mrr"]["value"], abs=1e-6)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import csv
 import random
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +91,10 @@ def made(target: str, factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def classes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return made("class", tmp_path_factory)
+    """A copy of that of classes, which tests may change: another process may be at the one that all share."""
+    own = tmp_path_factory.mktemp("classes") / "own"
+    shutil.copytree(made("class", tmp_path_factory).parent, own)
+    return own / "a"
 
 
 def outputs_of(network: Any, dataset: Dataset) -> torch.Tensor:

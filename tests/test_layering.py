@@ -125,7 +125,7 @@ def test_no_file_and_no_function_is_longer_than_one_can_take_in() -> None:
         text = path.read_text(encoding="utf-8")
         files[str(path)] = text.count("\n")
         for node in ast.walk(ast.parse(text)):
-            if isinstance(node, ast.FunctionDef) and path.parent.name != "cli":
+            if isinstance(node, ast.FunctionDef):
                 functions[f"{path}: {node.name}"] = (node.end_lineno or 0) - node.lineno + 1
     assert {name: own for name, own in files.items() if own > 400} == {}
     assert {name: own for name, own in functions.items() if own > 60} == {}

@@ -78,13 +78,16 @@ def command(
         data["optimize"] = optimize.run(choices, context).data
     outcome = evaluate.run(proof, context)
     data["evaluate"] = outcome.data
-    took = time.monotonic() - started
+    _say_of_time(time.monotonic() - started, options, context)
+    return replace(outcome, data=data)
+
+
+def _say_of_time(took: float, options: Options, context: Context) -> None:
     if options.whole is not None and took > options.whole:
         context.console.warn(
             f"all of it took {took:.0f} s, --time-budget was {options.whole:g} s: it bounds training; reading the table, the "
             "baselines and the proof take what they take"
         )
-    return replace(outcome, data=data)
 
 
 def _in_folds(

@@ -9,6 +9,7 @@ A trial is one fusion from one seed. Its value is the primary metric on val, the
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 import time
 import warnings
@@ -133,6 +134,8 @@ class Search:
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+        for left in self.folder.parent.glob(f".{self.name}-*"):  # of a process that was killed while it threw a study away
+            shutil.rmtree(left)
         self.folder.mkdir(parents=True, exist_ok=True)
         storage = optuna.storages.JournalStorage(SealedLog(self.file))
         study = optuna.create_study(

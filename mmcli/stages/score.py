@@ -48,6 +48,8 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
     say_of_table(table, context)
     loaded = predictor.load(context.root, context.device, context.precision, context.threads)
     names = list(loaded.dataset.schema["targets"])
+    if not names and not loaded.task.aligns_columns:
+        raise DataError("the model was made without a target: there is nothing to score", "Look at the rows: mmcli predict.")
     for name in names:
         if name not in table.columns:
             remedy = f"Without it there is only: mmcli predict {path}"
@@ -56,8 +58,9 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
         table.require(name, "--slice")
     loaded.require_inputs(table.columns, called(path), context.console.warn)
     frames, outputs, rejects = [], [], []
-    weight = _weight(loaded, table.columns, path, context)
-    group = None if names else _group(loaded, table.columns, path, context)
+    weight = _role(loaded, "weight", "by which rows counted (--weight): here all count alike", table.columns, path, context)
+    alone = "by which rows are of one thing (--group): here each is its own"
+    group = None if names else _role(loaded, "group", alone, table.columns, path, context)
     keep = list(dict.fromkeys([*names, *options.slices, *(own for own in (weight, group) if own)]))
     seen = [name for name in loaded.with_faces(loaded.columns) if name in table.columns]
     parts = table.chunks(columns=list(dict.fromkeys([*seen, *keep])))
@@ -77,11 +80,7 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
     root, whole = options.media_root or str(path.parent), loaded.task.outputs.join(outputs)
     _say_seen(loaded, rows, root, context)
     if not names:
-        pairs = int((whole.present.sum(1) > 1).sum())
-        if pairs < 2:
-            said = f"{called(path)} has {pairs} rows in which two columns or more are there"
-            raise DataError(said, "It takes two at least: each row's cells are looked for among those of the others.")
-        known = _known(loaded, whole, rows, group, root)
+        known = _known(path, loaded, whole, rows, group, root)
         return _told(path, loaded, whole, known, rows, options, context)
     cells, kept = _scorable(loaded, rows, names, context)
     task, index = loaded.task, torch.tensor(kept)
@@ -95,29 +94,26 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
     return _told(path, loaded, made, right, rows.iloc[kept], options, context)
 
 
-def _weight(loaded: Model, columns: list[str], path: Path, context: Context) -> str | None:
-    """The column by which rows count, where the model was made with one and the table has it; says what it lacks."""
-    found: str | None = loaded.dataset.schema["roles"].get("weight")
+def _role(loaded: Model, role: str, without: str, columns: list[str], path: Path, context: Context) -> str | None:
+    """The column of a role, where the model was made with one and the table has it; says what it lacks, and what that means."""
+    found: str | None = loaded.dataset.schema["roles"].get(role)
     if found is None or found in columns:
         return found
-    context.console.warn(f"{called(path)} has no column {found!r}, by which rows counted (--weight): here all count alike")
+    context.console.warn(f"{called(path)} has no column {found!r}, {without}")
     return None
 
 
-def _group(loaded: Model, columns: list[str], path: Path, context: Context) -> str | None:
-    """The column by which rows are of one thing, where the model was made with one and the table has it; says what it lacks."""
-    found: str | None = loaded.dataset.schema["roles"]["group"]
-    if found is None or found in columns:
-        return found
-    context.console.warn(
-        f"{called(path)} has no column {found!r}, by which rows are of one thing (--group): each is its own here"
-    )
-    return None
-
-
-def _known(loaded: Model, outputs: Any, rows: pd.DataFrame, group: str | None, root: str) -> torch.Tensor:
+def _known(path: Path, loaded: Model, outputs: Any, rows: pd.DataFrame, group: str | None, root: str) -> torch.Tensor:
     """What is known of rows without a target, see `Task.kinship`: which of their cells are equal (files: whose bytes are), and
-    which rows are of one group."""
+    which rows are of one group.
+
+    Raises:
+        DataError: there are fewer than two rows in which anything can be found.
+    """
+    pairs = int((outputs.present.sum(1) > 1).sum())
+    if pairs < 2:
+        said = f"{called(path)} has {pairs} row{'s' * (pairs != 1)} in which two columns or more are there"
+        raise DataError(said, "It takes two at least: each row's cells are looked for among those of the others.")
     numbers: dict[tuple[str, ...], int] = {}
     new, cells, content = marked(rows, loaded.faces), [], functools.lru_cache(maxsize=None)(_content)
     for place, name in enumerate(loaded.task.columns):

@@ -303,9 +303,13 @@ def test_a_damaged_study_is_told_and_force_begins_anew(copy: Path) -> None:
     assert code == ExitCode.ARTIFACT
     assert "study.log, cannot be used: it is damaged after step" in " ".join(output.split())
     assert "mmcli optimize --force" in output
+    killed = file.parent.with_name(f".{file.parent.name}-killed") / "study.log"  # while it threw this study away
+    killed.parent.mkdir()
+    killed.touch()
     code, output = invoke(*command, "--force")
     assert code == ExitCode.DONE, output
     assert "is damaged: the search begins anew" in output
+    assert not killed.parent.exists()
     assert [trial.state.name for trial in _trials(copy)].count("COMPLETE") == 1
 
 

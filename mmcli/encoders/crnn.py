@@ -21,6 +21,8 @@ from mmcli.layers.residual import ResidualStack
 from mmcli.signals import Kind, Signal, SignalSpec
 
 TRAINING = {"epochs": 50, "learning_rate": 2e-3, "batch_size": 32, "weight_decay": 0.05, "patience": 15}
+TEXTS = {"spectrogram": {"cell": "lstm"}}
+"""Where the target is a text, by kind of signal."""
 STAGES = 2
 
 

@@ -33,6 +33,7 @@ class Category(Modality):
     joins: ClassVar[bool] = True
     encoders: ClassVar[tuple[str, ...]] = ("mlp", "ft-transformer")
     more_encoders: ClassVar[tuple[tuple[str, int], ...]] = (("tabm", 1000),)
+    text_encoders = ("mlp",)
 
     def __init__(self, config: Config, names: Sequence[str]) -> None:
         self.config = config

@@ -42,6 +42,7 @@ class Date(Modality):
     joins: ClassVar[bool] = True
     encoders: ClassVar[tuple[str, ...]] = ("mlp", "ft-transformer")
     more_encoders: ClassVar[tuple[tuple[str, int], ...]] = (("tabm", 1000),)
+    text_encoders = ("mlp",)
 
     def __init__(self, config: Config, form: str, centre: float, spread: float) -> None:
         self.config = config

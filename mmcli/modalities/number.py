@@ -52,6 +52,7 @@ class Number(Modality):
     joins: ClassVar[bool] = True
     encoders: ClassVar[tuple[str, ...]] = ("mlp", "ft-transformer")
     more_encoders: ClassVar[tuple[tuple[str, int], ...]] = (("tabm", 1000),)
+    text_encoders = ("mlp",)
 
     def __init__(self, config: Config, centre: float, spread: float, form: NumberFormat | None = None, base: int = 0) -> None:
         self.config = config

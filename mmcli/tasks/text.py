@@ -129,7 +129,9 @@ class Text(Task):
 
     def head_for(self, kind: Kind, in_order: bool, seconds: float = 0.0) -> tuple[str, dict[str, Any]]:
         """Pictures that are read from left to right: `ctc`. Sound: the same under an hour, else a decoder that is held to the
-        order by CTC. All else: a decoder."""
+        order by CTC. All else: a decoder; of one layer where all it looks at is one token."""
+        if kind in ("fields", "vector"):
+            return "decoder", {"layers": 1}
         if seconds and in_order:
             return ("ctc", {}) if seconds < MUCH_SOUND else ("decoder", {"ctc_weight": CTC_WEIGHT})
         return ("ctc" if kind == "grid" and in_order else "decoder"), {}

@@ -91,6 +91,18 @@ def test_both_pictures_together_say_more_than_each(read: Path) -> None:
     assert (read / "evaluation/report.html").stat().st_size > 10_000
 
 
+def test_one_input_alone_is_its_columns_own_model(read: Path, tmp_path: Path) -> None:
+    root = tmp_path / "artifacts"
+    shutil.copytree(read, root)
+    code, _, said = invoke("fuse", "--input", "left", "-a", root, "--force")
+    assert code == ExitCode.DONE, said
+    assert "nothing to fuse" in said
+    fused = store.read(root, "fusions/gated-cross-attention", "fusion", "mmcli fuse")
+    own = store.read(root, "encoders/left/crnn", "encoder", "mmcli train-encoder")
+    assert fused.metrics["val"] == pytest.approx(own.metrics["val"], abs=1e-3)  # features are kept in half precision
+    assert fused.metrics["best_epochs"] == [0]
+
+
 def test_predict_writes_the_text_and_how_sure_it_is(read: Path, tmp_path: Path) -> None:
     table = read.parent / "data.csv"
     code, _, said = invoke("predict", table, "-a", read, "-o", tmp_path / "p.csv")

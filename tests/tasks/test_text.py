@@ -224,7 +224,7 @@ def test_baselines_write_texts_of_train() -> None:
         ("spectrogram", True, 3599.0, ("ctc", {})),
         ("spectrogram", True, 3601.0, ("decoder", {"ctc_weight": 0.3})),
         ("clip", False, 0.0, ("decoder", {})),
-        ("fields", False, 0.0, ("decoder", {})),
+        ("fields", False, 0.0, ("decoder", {"layers": 1})),
     ],
 )
 def test_the_head_follows_from_the_input(

@@ -181,20 +181,24 @@ def _on_embeddings(
     head.swap_shares = embeddings.swap_shares
     begins = _begins_as_the_lead(head, plan, dataset)
     folder = draft.path / f"seed-{seed}"
-    folder.mkdir(exist_ok=True)
-    draft.volatile.add(f"seed-{seed}/{LOG}")
     job = fusion_job.job(
         head, embeddings.taught, dataset, plan.on_embeddings, compute, seed=own_seed, folder=folder, label=label
     )
+
+    def answers() -> Any:
+        return fusion_job.settled(head, embeddings.features, dataset, compute).of(dataset.splits["val"])
+
+    if begins and len(plan.encoders) == 1:
+        context.console.note(f"{label}: one input read by one encoder, nothing to fuse: it is that column's own model")
+        own = dataset.task.score(answers(), dataset.targets[dataset.splits["val"]])
+        return head, Trained(0, [], own), own
+    folder.mkdir(exist_ok=True)
+    draft.volatile.add(f"seed-{seed}/{LOG}")
     start = kept(head) if begins or head.fusion.aligns else {}
     stop = None if plan.fixed is None else plan.fixed.epochs
     trained = train(replace(job, seconds=plan.seconds and plan.seconds / len(plan.seeds), stop=stop), context.console)
     if not start:
         return head, trained, {}
-
-    def answers() -> Any:
-        return fusion_job.settled(head, embeddings.features, dataset, compute).of(dataset.splits["val"])
-
     trained = _no_worse(head, start, trained, answers, dataset, label, context)
     return head, trained, trained.val
 

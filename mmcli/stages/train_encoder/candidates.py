@@ -154,7 +154,9 @@ def _candidate(column: str, name: str, races: bool, found: Input, bench: Bench) 
     own = COMPARED if compared else ALIGNED if bench.dataset.task.aligns_columns else {}
     own = own if literals.get("TRAINING", {}).get("epochs", 40) > own.get("epochs", 0) else {}
     training = _training(options, TrainingConfig.of(settings, **{**literals.get("TRAINING", {}), **own}))
+    task = bench.dataset.task
     defaults = {**literals.get("AUGMENT", {}).get(training.augment, {}), **(literals.get("COMPARING", {}) if compared else {})}
+    defaults |= literals.get("TEXTS", {}).get(found.spec.kind, {}) if task.tokens == "whole" else {}
     config = settings.part("encoders", name, **defaults)
     flags = {"weights": options.weights, "tune": options.tune}
     flags = {key: value for key, value in flags.items() if value is not None and hasattr(config, key)}
@@ -164,7 +166,6 @@ def _candidate(column: str, name: str, races: bool, found: Input, bench: Bench) 
         defaults = {**literals.get("TRAINING", {}), **pretrained.training(config.tune)}
         training = _training(options, TrainingConfig.of(settings, **defaults))
         _check_preprocessing(column, name, kind, config, found)
-    task = bench.dataset.task
     head = head_of(task, settings, options.head, task.head_for(found.spec.kind, found.in_order(name), _seconds(column, bench)))
     if task.outputs.decides and "dim" not in settings.said_of("encoders", name):
         config = kind.suited(config, task.decision.width)

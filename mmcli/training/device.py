@@ -116,7 +116,7 @@ def _bfloat16_is_native(device: torch.device) -> bool:
         return torch.cuda.get_device_capability(device) >= (8, 0)
     if device.type == "cpu":
         capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
-        return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+        return bool(capabilities.get("amx_bf16"))  # without its tiles, avx512_bf16 is slower than float32
     return False
 
 

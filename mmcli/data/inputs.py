@@ -52,16 +52,20 @@ class Input:
     def first(self) -> Modality:
         return next(iter(self.members.values()))
 
-    def fitting_encoders(self, rows: int, on_accelerator: bool, in_order: bool = False, compared: bool = False) -> list[str]:
+    def fitting_encoders(
+        self, rows: int, on_accelerator: bool, in_order: bool = False, compared: bool = False, seconds: float = 0.0
+    ) -> list[str]:
         """The architectures that `--arch auto` lets race for so many train rows: those for its kind of signal that pay; where
-        the target is a text, those that it names for such, or that give tokens `in_order`, if there are any; where rows are
-        `compared`, those that are for that besides."""
+        the target is a text, those that it names for such, by the `seconds` of signal in train, or that give tokens
+        `in_order`, if there are any; where rows are `compared`, those that are for that besides."""
         tried = [*self.first.encoders, *(self.first.likeness_encoders if compared else ())]
         tried += [name for name, least in self.first.more_encoders if rows >= (least // 5 if on_accelerator else least)]
         fitting = [name for name in tried if self._is_for(name)]
         if not in_order:
             return fitting
-        return [*self.first.text_encoders] or [name for name in fitting if self.in_order(name)] or fitting
+        named = [name for name, least in self.first.long_text_encoders if seconds >= least][-1:] or self.first.text_encoders
+        named = [name for name in named if self._is_for(name)]
+        return named or [name for name in fitting if self.in_order(name)] or fitting
 
     @property
     def known_encoders(self) -> list[str]:

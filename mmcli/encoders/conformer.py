@@ -1,7 +1,9 @@
 """Self-attention for what is far apart, convolution for what is near: for texts of sound (Conformer, Gulati 2020)
 
-Both stand between two halves of a feed-forward layer. Two convolutions bring bands down to a quarter and frames to a half or a
-quarter, before anything that is expensive. Relative positions enter the attention by rotating queries and keys (Su 2021).
+Both stand between two halves of a feed-forward layer. Two convolutions bring bands and frames down to a quarter, before what
+is expensive. Where a token is for two frames, what the blocks say of four is said of both halves, each with what the first
+convolution has of it and a convolution over them: as many steps as characters of fast speech need, while the blocks cost what
+they did. Relative positions enter the attention by rotating queries and keys (Su 2021).
 Where Gulati has BatchNorm there is LayerNorm: a row's result depends on no other row and on no padding, while training either.
 """
 
@@ -20,6 +22,8 @@ from mmcli.errors import ConfigError
 from mmcli.layers.blocks import masked_mean
 from mmcli.signals import Kind, Signal, SignalSpec
 
+TEXTS = {"spectrogram": {"stride": 2}}
+"""Where the target is a text, by kind of signal."""
 TRAINING = {"epochs": 60, "learning_rate": 1e-3, "batch_size": 16, "weight_decay": 0.05, "patience": 15}
 
 
@@ -37,16 +41,17 @@ class Config(BaseConfig):
     channels: int = Field(32, ge=1)
     """Channels of the two convolutions in front."""
     stride: Literal[2, 4] = 4
-    """Frames of sound in a token."""
+    """Frames of sound in a token that it gives; blocks look at four each."""
     dropout: float = Field(0.1, ge=0, lt=1)
     """Dropout on the tokens and in every block."""
 
 
 class Conformer(Encoder):
-    """Spectrogram [T, mels] -> one token for every `stride` frames. Pooled: the mean of the tokens.
+    """Spectrogram [T, mels] -> one token for every `stride` frames. Pooled: the mean of the blocks' tokens.
 
     Parameters, with D = dim, C = channels, K = kernel, M = mels / 4 rounded up, L = layers:
-    10 C + (9 C + 1) C + (C M + 1) D + L (23 D^2 + (31 + K) D) + D."""
+    10 C + (9 C + 1) C + (C M + 1) D + L (23 D^2 + (31 + K) D) + D; with a stride of 2 and N = mels / 2 rounded up
+    (C N + 1) D + 3 D^2 + (10 + K) D besides."""
 
     kinds: ClassVar[frozenset[Kind]] = frozenset({"spectrogram"})
     steps: ClassVar[frozenset[Kind]] = kinds
@@ -62,33 +67,66 @@ class Conformer(Encoder):
         self.stride = config.stride
         self.width = config.dim // config.heads
         self.first = nn.Conv2d(1, config.channels, 3, stride=2, padding=1)
-        self.steps_apart = config.stride // 2
-        self.second = nn.Conv2d(config.channels, config.channels, 3, stride=(self.steps_apart, 2), padding=1)
-        self.narrow = nn.Linear(config.channels * _bands(spec), config.dim)
-        self.dropout = nn.Dropout(config.dropout)
+        self.second = nn.Conv2d(config.channels, config.channels, 3, stride=2, padding=1)
+        self.narrow = nn.Linear(config.channels * _bands(spec, 2), config.dim)
+        self.dropout, self.dropout_pooled = SharedDropout(config.dropout), nn.Dropout(config.dropout)
         self.blocks = nn.ModuleList(
             [ConformerBlock(config.dim, config.heads, config.kernel, config.dropout) for _ in range(config.layers)]
         )
+        bands = config.channels * _bands(spec, 1)
+        self.halves = Halves(bands, config.dim, config.kernel, config.dropout) if config.stride == 2 else None
 
     @staticmethod
     def parameter_formula(config: Config, spec: SignalSpec) -> int:
         dim, channels = config.dim, config.channels
-        front: int = 10 * channels + (9 * channels + 1) * channels + (channels * _bands(spec) + 1) * dim
+        front: int = 10 * channels + (9 * channels + 1) * channels + (channels * _bands(spec, 2) + 1) * dim
+        if config.stride == 2:
+            front += Halves.parameter_formula(channels * _bands(spec, 1), dim, config.kernel)
         return front + config.layers * ConformerBlock.parameter_formula(dim, config.kernel) + dim
 
     def encode(self, signal: Signal) -> tuple[Tensor, Tensor, Tensor]:
         assert signal.lengths is not None
-        lengths = (signal.lengths.clamp(min=1) + 1) // 2
-        grid = F.relu(self.first(signal.values.float()[:, None]))
-        grid = grid * _real(lengths, grid.shape[2])[:, None, :, None]
-        lengths = (lengths + self.steps_apart - 1) // self.steps_apart
-        grid = F.relu(self.second(grid))
+        halves = (signal.lengths.clamp(min=1) + 1) // 2
+        fine = F.relu(self.first(signal.values.float()[:, None]))
+        fine_mask = _real(halves, fine.shape[2])
+        fine = fine * fine_mask[:, None, :, None]
+        grid = F.relu(self.second(fine))
         tokens_BTD = self.dropout(self.narrow(grid.transpose(1, 2).flatten(2)))
-        mask = _real(lengths, tokens_BTD.shape[1])
+        mask = _real((halves + 1) // 2, tokens_BTD.shape[1])
         turns = _turns(tokens_BTD.shape[1], self.width, tokens_BTD.device)
         for block in self.blocks:
             tokens_BTD = block(tokens_BTD, mask, turns)
-        return self.dropout(masked_mean(tokens_BTD, mask)), tokens_BTD, mask
+        pooled = self.dropout_pooled(masked_mean(tokens_BTD, mask))
+        if self.halves is None:
+            return pooled, tokens_BTD, mask
+        return pooled, self.halves(tokens_BTD, fine.transpose(1, 2).flatten(2), fine_mask), fine_mask
+
+
+class Halves(nn.Module):
+    """Tokens [B, U, D] and what is known of both halves of each [B, T, E], T <= 2 U -> tokens of the halves [B, T, D]:
+    y = token + P half, then LN(y + convolution(LN y)). Parameters: (E + 1) D + 3 D^2 + (10 + K) D."""
+
+    def __init__(self, bands: int, dim: int, kernel: int, dropout: float) -> None:
+        super().__init__()
+        self.narrow = nn.Linear(bands, dim)
+        self.norm_near = nn.LayerNorm(dim)
+        self.gate = nn.Linear(dim, 2 * dim)
+        self.near = nn.Conv2d(dim, dim, (1, kernel), padding=(0, kernel // 2), groups=dim)
+        self.norm_inner = nn.LayerNorm(dim)
+        self.mix = nn.Linear(dim, dim)
+        self.norm = nn.LayerNorm(dim)
+        self.dropout = SharedDropout(dropout)
+
+    @staticmethod
+    def parameter_formula(bands: int, dim: int, kernel: int) -> int:
+        return (bands + 1) * dim + 3 * dim * dim + (10 + kernel) * dim
+
+    def forward(self, tokens_BUD: Tensor, halves_BTE: Tensor, mask_BT: Tensor) -> Tensor:
+        B, U, D = tokens_BUD.shape
+        twice = tokens_BUD[:, :, None].expand(B, U, 2, D).reshape(B, 2 * U, D)[:, : halves_BTE.shape[1]]
+        made = twice + self.dropout(self.narrow(halves_BTE))
+        result: Tensor = self.norm(made + self.dropout(_convolved(self, self.norm_near(made), mask_BT)))
+        return result
 
 
 class ConformerBlock(nn.Module):
@@ -107,7 +145,7 @@ class ConformerBlock(nn.Module):
         self.norm_inner = nn.LayerNorm(dim)
         self.mix = nn.Linear(dim, dim)
         self.norm = nn.LayerNorm(dim)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = SharedDropout(dropout)
 
     @staticmethod
     def parameter_formula(dim: int, kernel: int) -> int:
@@ -119,7 +157,7 @@ class ConformerBlock(nn.Module):
     def forward(self, tokens_BTD: Tensor, mask_BT: Tensor, turns: tuple[Tensor, Tensor]) -> Tensor:
         tokens_BTD = tokens_BTD + 0.5 * self.before(tokens_BTD)
         tokens_BTD = tokens_BTD + self.dropout(self._attended(self.norm_attention(tokens_BTD), mask_BT, turns))
-        tokens_BTD = tokens_BTD + self.dropout(self._convolved(self.norm_near(tokens_BTD), mask_BT))
+        tokens_BTD = tokens_BTD + self.dropout(_convolved(self, self.norm_near(tokens_BTD), mask_BT))
         result: Tensor = self.norm(tokens_BTD + 0.5 * self.after(tokens_BTD))
         return result
 
@@ -131,17 +169,18 @@ class ConformerBlock(nn.Module):
         result: Tensor = self.out(attended.transpose(1, 2).reshape(B, T, D))
         return result
 
-    def _convolved(self, normed_BTD: Tensor, mask_BT: Tensor) -> Tensor:
-        """Padding is blanked before it could reach what is real."""
-        gated = F.glu(self.gate(normed_BTD), -1) * mask_BT[..., None]
-        near = self.near(gated.transpose(1, 2)[:, :, None])[:, :, 0].transpose(1, 2)
-        result: Tensor = self.mix(F.silu(self.norm_inner(near)))
-        return result
+
+def _convolved(own: ConformerBlock | Halves, normed_BTD: Tensor, mask_BT: Tensor) -> Tensor:
+    """By the layers of `own`; padding is blanked before it could reach what is real."""
+    gated = F.glu(own.gate(normed_BTD), -1) * mask_BT[..., None]
+    near = own.near(gated.transpose(1, 2)[:, :, None])[:, :, 0].transpose(1, 2)
+    result: Tensor = own.mix(F.silu(own.norm_inner(near)))
+    return result
 
 
 def _feed_forward(dim: int, dropout: float) -> nn.Sequential:
     layers = [nn.LayerNorm(dim), nn.Linear(dim, 4 * dim), nn.SiLU(), SharedDropout(dropout), nn.Linear(4 * dim, dim)]
-    return nn.Sequential(*layers, nn.Dropout(dropout))
+    return nn.Sequential(*layers, SharedDropout(dropout))
 
 
 class SharedDropout(nn.Module):
@@ -178,6 +217,9 @@ def _turned(states_BHTD: Tensor, turns: tuple[Tensor, Tensor]) -> Tensor:
     return torch.cat([one * cos - other * sin, one * sin + other * cos], -1)
 
 
-def _bands(spec: SignalSpec) -> int:
-    """Bands left by two convolutions of stride 2."""
-    return ((spec.shape[-1] + 1) // 2 + 1) // 2
+def _bands(spec: SignalSpec, times: int) -> int:
+    """Bands left by so many convolutions of stride 2."""
+    bands: int = spec.shape[-1]
+    for _ in range(times):
+        bands = (bands + 1) // 2
+    return bands

@@ -83,6 +83,8 @@ class Modality(ABC):
     """Architectures that take part besides where rows are compared with one another."""
     text_encoders: tuple[str, ...] = ()
     """Those that it tries where the target is a text; where empty, those of the others that give steps in order, or all."""
+    long_text_encoders: ClassVar[tuple[tuple[str, float], ...]] = ()
+    """The one that it tries instead from so many seconds of signal in train on."""
     plain_encoders: ClassVar[tuple[str, ...]] = ()
     """Besides those that it tries, architectures that learn nothing, for comparing columns that share one."""
     aligning_encoders: ClassVar[tuple[str, ...]] = ()

@@ -93,6 +93,8 @@ class Audio(Modality):
     in_decibels: ClassVar[frozenset[str]] = frozenset(corruptions)
     encoders: ClassVar[tuple[str, ...]] = ("crnn",)
     more_encoders: ClassVar[tuple[tuple[str, int], ...]] = (("cnn", 3000), ("transformer", 5000))
+    text_encoders = ("crnn",)
+    long_text_encoders: ClassVar[tuple[tuple[str, float], ...]] = (("conformer", 3600.0),)
 
     def __init__(self, config: Config, mean: Sequence[float], std: Sequence[float]) -> None:
         self.config = config

@@ -36,7 +36,7 @@ LOSS, LENGTH = -2, -1
 """Columns of the readings behind the sums: minus the log-probability of the target, and its units."""
 
 
-MUCH_SOUND = 3600.0
+MUCH_SOUND = 36_000.0
 """Seconds of train from which on a decoder can learn what follows what."""
 CTC_WEIGHT = 0.3
 """Of CTC beside a decoder (Watanabe 2017)."""
@@ -128,7 +128,7 @@ class Text(Task):
         return cls(config, units, text_metrics.tokenizer_for(texts), cased, likely.fit(texts, more, units))
 
     def head_for(self, kind: Kind, in_order: bool, seconds: float = 0.0) -> tuple[str, dict[str, Any]]:
-        """Pictures that are read from left to right: `ctc`. Sound: the same under an hour, else a decoder that is held to the
+        """Pictures that are read from left to right: `ctc`. Sound: the same under ten hours, else a decoder that is held to the
         order by CTC. All else: a decoder; of one layer where all it looks at is one token."""
         if kind in ("fields", "vector"):
             return "decoder", {"layers": 1}

@@ -3,6 +3,8 @@ from __future__ import annotations
 import torch
 
 from mmcli.data.inputs import Input, group
+from mmcli.modalities.audio import Audio
+from mmcli.modalities.audio import Config as AudioConfig
 from mmcli.modalities.category import Category
 from mmcli.modalities.category import Config as CategoryConfig
 from mmcli.modalities.date import Config as DateConfig
@@ -80,3 +82,9 @@ def test_where_the_target_is_a_text_encoders_that_suit_it_are_tried() -> None:
     assert not photo.in_order("cnn")
     age = Input("age", {"age": Number.fit(NumberConfig(), iter(["1", "3"]))})
     assert age.fitting_encoders(1000, False, in_order=True) == ["mlp"]
+    said = Input("said", {"said": Audio(AudioConfig(), [0.0] * 64, [1.0] * 64)})
+    assert said.fitting_encoders(100, False, in_order=True, seconds=3599.0) == ["crnn"]
+    assert said.fitting_encoders(100, False, in_order=True, seconds=3601.0) == ["conformer"]
+    assert said.fitting_encoders(100, False, seconds=3601.0) == ["crnn"]
+    wave = Input("said", {"said": Audio(AudioConfig(features="waveform"), [0.0], [1.0])})
+    assert "conformer" not in wave.fitting_encoders(100, False, in_order=True, seconds=3601.0)

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mmcli.encoders.conformer import Config, Conformer, ConformerBlock, SharedDropout, _turned, _turns
+from mmcli.encoders.conformer import Config, Conformer, ConformerBlock, Halves, SharedDropout, _turned, _turns
 from mmcli.errors import ConfigError
 from mmcli.signals import Signal, SignalSpec
 
@@ -55,6 +55,28 @@ def test_a_token_stands_for_so_many_frames_and_training_sees_no_padding(stride: 
     assert made.mask.sum(1).tolist() == [-(-length // stride) for length in lengths.tolist()]
     alone = encoder(Signal(values[3:, :4], torch.ones(1, dtype=torch.bool), lengths[3:]))
     torch.testing.assert_close(alone.pooled[0], made.pooled[3])
+    torch.testing.assert_close(alone.tokens[0], made.tokens[3, : alone.tokens.shape[1]])
+
+
+def test_halves_of_a_token_share_what_the_blocks_say_and_have_their_own_frames() -> None:
+    torch.manual_seed(0)
+    halves = Halves(6, 8, 3, 0.0).eval()
+    tokens, own, mask = torch.randn(1, 3, 8), torch.randn(1, 5, 6), torch.ones(1, 5, dtype=torch.bool)
+    made = tokens[:, [0, 0, 1, 1, 2]] + halves.narrow(own)
+    value, gate = halves.gate(halves.norm_near(made)).chunk(2, -1)
+    padded = F.pad(value * gate.sigmoid(), (0, 0, 1, 1))
+    near = sum(padded[:, place : place + 5] * halves.near.weight[:, 0, 0, place] for place in range(3)) + halves.near.bias
+    wanted = halves.norm(made + halves.mix(F.silu(halves.norm_inner(near))))
+    torch.testing.assert_close(halves(tokens, own, mask), wanted)
+
+
+def test_the_blocks_see_the_same_with_either_stride() -> None:
+    torch.manual_seed(0)
+    fine = Conformer(Config(dim=8, heads=2, layers=1, kernel=3, channels=2, stride=2), SPEC).eval()
+    coarse = Conformer(Config(dim=8, heads=2, layers=1, kernel=3, channels=2, stride=4), SPEC).eval()
+    coarse.load_state_dict(fine.state_dict(), strict=False)
+    signal = Signal(torch.randn(2, 13, 16), torch.ones(2, dtype=torch.bool), torch.tensor([13, 13]))
+    torch.testing.assert_close(fine(signal).pooled, coarse(signal).pooled)
 
 
 def test_shared_dropout_drops_a_feature_in_all_steps_of_a_row() -> None:

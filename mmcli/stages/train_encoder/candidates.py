@@ -114,7 +114,11 @@ def candidates_for(column: str, bench: Bench) -> list[Candidate]:
             if task.aligns_columns and not found.joined:
                 names |= dict.fromkeys(found.first.aligning_encoders, False)
             fitting = found.fitting_encoders(
-                rows, bench.compute.device.type != "cpu", task.tokens == "whole", task.gives_embeddings
+                rows,
+                bench.compute.device.type != "cpu",
+                task.tokens == "whole",
+                task.gives_embeddings,
+                _seconds(column, bench),
             )
             names |= dict.fromkeys(fitting, True)
         elif _reads(architecture, found):

@@ -93,21 +93,21 @@ def _say_of_time(took: float, options: Options, context: Context) -> None:
 def _in_folds(
     count: int, keep_val: bool, refit: bool, encoders: training.Options, fusion: fusing.Options, context: Context
 ) -> dict[str, Any]:
-    """The further folds, one after the other, with what the root has come to; then their average, and the refit."""
-    from mmcli.stages import folds, fuse, train_encoder
+    """The further folds, as many at a time as there are cores, with what the root has come to; then their average, and the
+    refit."""
+    from mmcli.cli import folding
+    from mmcli.stages import folds, fuse
 
     folds.deal(count, keep_val, context)
     taken = folds.taken_over(fuse.methods_of(fusion), context)
     encoders = replace(encoders, columns=taken.owners, chosen=taken.of_owners, budget=training.Budget())
     fusion = replace(fusion, methods=taken.methods, encoders=taken.encoders, board=False)
-    for number in range(2, count + 1):
-        own = folds.context_of(number, count, context)
-        train_encoder.run(encoders, own)
-        fuse.run(fusion, own)
-        folds.say_of_time(number, context)
+    folding.train(range(2, count + 1), count, encoders, fusion, context)
     data = folds.run(count, keep_val, taken, context).data
     if not refit:
         return data
+    from mmcli.stages import train_encoder
+
     taken, own = folds.deal_refit(count, keep_val, taken, context)
     train_encoder.run(encoders, own)
     fuse.run(replace(fusion, methods=taken.methods), own)

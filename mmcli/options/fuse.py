@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Self
 
 from mmcli import registry
 from mmcli.errors import ConfigError, combine
@@ -103,6 +103,11 @@ class Options:
         bool,
         Flag("--board/--no-board", "Whether to rank what was made, beside the baselines, on the leaderboard.", hidden=True),
     ] = True
+
+    @classmethod
+    def again(cls, said: Mapping[str, Any]) -> Self:
+        """From what `dataclasses.asdict` and JSON made of them."""
+        return cls(**{**said} | {key: tuple(said[key]) for key in ("methods", "inputs", "order")})
 
     def foresee(self, root: Path) -> None:
         """Holds the flags against what was preprocessed under a root, before torch is imported.

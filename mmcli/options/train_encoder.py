@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Self
 
 from mmcli import registry
 from mmcli.errors import ConfigError, combine
@@ -205,6 +205,12 @@ class Options:
                 hub.expect_timm(variant)
         if self.weights not in {None, "none", "default"}:
             hub.local(f"{self.weights}" if "/" in str(self.weights) else f"./{self.weights}")
+
+    @classmethod
+    def again(cls, said: Mapping[str, Any]) -> Self:
+        """From what `dataclasses.asdict` and JSON made of them."""
+        own = {**said, "budget": Budget(**said["budget"])}
+        return cls(**own | {key: tuple(said[key]) for key in ("columns", "architectures")})
 
     def foresee(self, root: Path) -> None:
         """Holds the flags against what was preprocessed under a root, before torch is imported.

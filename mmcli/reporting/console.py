@@ -133,8 +133,8 @@ class Advance:
 class Relayed(Console):
     """What a process that works for another says: one JSON object a line on stdout, which the other shows: see `replay`."""
 
-    def __init__(self) -> None:
-        super().__init__(quiet=True)
+    def __init__(self, verbose: bool = False) -> None:
+        super().__init__(quiet=True, verbose=verbose)
 
     def tell(self, kind: str, *values: Any) -> None:
         """One event."""

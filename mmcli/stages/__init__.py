@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
+from mmcli import registry
 from mmcli.config.settings import Settings
-from mmcli.reporting.console import Console
+from mmcli.reporting.console import Console, Relayed
 
 if TYPE_CHECKING:
     from mmcli.tables.reading import Table
@@ -35,6 +37,38 @@ class Context:
     """What val would decide, where there is none: see `folds`."""
     command: str = ""
     """The command line as typed, for messages that say what to run again."""
+
+    def said(self) -> dict[str, Any]:
+        """As plain JSON, for a process that works for this one on one thread."""
+        return {
+            "root": str(self.root),
+            "verbose": self.console.verbose,
+            "settings": self.settings.values,
+            "device": self.device,
+            "precision": self.precision,
+            "seed": self.seed,
+            "force": self.force,
+            "fixed": None if self.fixed is None else self.fixed.as_dict(),
+            "command": self.command,
+            "trust": list(map(str, registry.trusted())),
+        }
+
+    @classmethod
+    def heard(cls, said: Mapping[str, Any]) -> Self:
+        """The reverse of `said`: what it speaks goes to the process that it works for."""
+        from mmcli.training.fixed import Fixed
+
+        for file in said["trust"]:
+            registry.trust(file)
+        own = {key: said[key] for key in ("device", "precision", "seed", "force", "command")}
+        return cls(
+            root=Path(said["root"]),
+            console=Relayed(said["verbose"]),
+            settings=Settings(said["settings"]),
+            threads=1,
+            fixed=None if said["fixed"] is None else Fixed.from_dict(said["fixed"]),
+            **own,
+        )
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from mmcli.options.columns import Roles
 from mmcli.reporting.console import Console
 from mmcli.stages import Context, folds, fuse, optimize, preprocess, train_encoder
 from mmcli.stages.folds.dealing import folds_of
-from mmcli.training import device
+from mmcli.training import device, workers
 from tests.conftest import ENCODERS, shared, write_csv
 
 pytestmark = pytest.mark.slow
@@ -252,13 +252,32 @@ def test_a_run_that_is_killed_in_a_fold_goes_on_to_the_same_bits(
 
     with monkeypatch.context() as patched:
         patched.setattr("mmcli.stages.fuse.run", killed)
-        invoke("run", table, "-a", root, *RUN, "--no-optimize")
+        invoke("run", table, "-a", root, *RUN, "--no-optimize", "--threads", "1")  # one fold after the other
     assert not store.exists(root, layout.FOLDED)
     second = store.read(root / "folds" / "2", "fusions/late", "fusion", "")
     run_in(table, root, "--no-optimize")
     assert store.read(root / "folds" / "2", "fusions/late", "fusion", "").manifest == second.manifest, "what was done stays"
     assert read_folded(root).hash == read_folded(folded).hash
     assert "folded: up to date" in run_in(table, root, "--no-optimize")
+
+
+def test_a_fold_that_another_process_fails_at_is_trained_here(
+    folded: Path, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, trained, real = tmp_path / "artifacts", [], fuse.run
+
+    def seen(options: Any, context: Context) -> Any:
+        trained.append(context.root.name)
+        return real(options, context)
+
+    monkeypatch.setattr(workers.sys, "executable", "/bin/false")
+    monkeypatch.setattr("mmcli.stages.fuse.run", seen)
+    shutil.copytree(folded, root)
+    for number in ("2", "3"):
+        shutil.rmtree(root / "folds" / number / "fusions")
+    run_in(table, root, "--no-optimize", "--threads", "2")
+    assert sorted(trained) == ["2", "3", "artifacts"]
+    assert read_folded(root).hash == read_folded(folded).hash
 
 
 def test_another_number_of_folds_deals_anew_and_leaves_nothing_behind(copy: Path) -> None:

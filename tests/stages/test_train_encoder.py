@@ -20,6 +20,7 @@ from mmcli.cli import app
 from mmcli.errors import ExitCode
 from mmcli.signals import Field
 from mmcli.stages.train_encoder import side_by_side
+from mmcli.training import workers
 from tests.conftest import ENCODERS, write_csv
 
 
@@ -141,7 +142,7 @@ def test_what_takes_longest_is_dealt_first() -> None:
 
 @pytest.mark.slow
 def test_what_the_other_process_fails_at_is_done_here(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(side_by_side.sys, "executable", "/bin/false")
+    monkeypatch.setattr(workers.sys, "executable", "/bin/false")
     code, output = run("train-encoder", "-a", root, "--threads", "2", *TINY)
     assert code == ExitCode.DONE, output
     assert {"cnn"} < set(hashes(root))

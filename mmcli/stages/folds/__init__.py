@@ -37,6 +37,7 @@ __all__ = [
     "deal_refit",
     "feasible",
     "leave_out",
+    "quietly",
     "refit",
     "run",
     "said_of",
@@ -165,7 +166,7 @@ def context_of(number: int, count: int, context: Context) -> Context:
     """The context of one fold; what was typed for parts that lost a race is not held against it."""
     metrics = store.read(layout.fold(context.root, number), layout.PREPROCESS, "preprocess", "mmcli run TABLE").metrics
     context.console.note(f"fold {number} of {count}: {metrics['train']:,} rows train, {metrics['val']:,} others are val")
-    return _quietly(number, context)
+    return quietly(number, context)
 
 
 def check_refit(fusion: FuseOptions, context: Context) -> None:
@@ -199,10 +200,10 @@ def deal_refit(count: int, keep_val: bool, taken: Taken, context: Context) -> tu
         f"refit: all {rows:,} rows train, for as many epochs as the folds' best have on average: encoders up to {longest}, "
         f"{layout.short(method)} {fixed.epochs}"
     )
-    return replace(taken, methods=(method,)), replace(_quietly(0, context), fixed=fixed)
+    return replace(taken, methods=(method,)), replace(quietly(0, context), fixed=fixed)
 
 
-def _quietly(number: int, context: Context) -> Context:
+def quietly(number: int, context: Context) -> Context:
     """In a fold's root, with little said."""
     console = context.console if context.console.verbose else Console(quiet=True)
     settings = replace(context.settings, typed=())

@@ -20,9 +20,10 @@ from mmcli.reporting.metrics import shown
 from mmcli.stages import Context, Outcome
 from mmcli.stages.train_encoder.candidates import Bench, Candidate, candidates_of, short_name
 from mmcli.stages.train_encoder.race import fresh
-from mmcli.stages.train_encoder.side_by_side import Clock, cores, helped, working
+from mmcli.stages.train_encoder.side_by_side import helped
 from mmcli.stages.train_encoder.training import train_input
 from mmcli.training import device
+from mmcli.training.workers import Clock, cores, working
 
 __all__ = ["Options", "run"]
 
@@ -64,7 +65,7 @@ def _run(options: Options, dataset: Dataset, several: bool, context: Context) ->
     if context.dry_run:
         context.console.note("dry run: would train " + ", ".join(names))
         return Outcome({"candidates": names}, "mmcli train-encoder")
-    at_once = min(cores(context), len(columns)) if several and not options.profile else 1
+    at_once = min(cores(context.device, context.threads), len(columns)) if several and not options.profile else 1
     beside = f", {at_once} inputs at a time" if at_once > 1 else ""
     context.console.note(f"train-encoder: {len(columns)} input{'s' * (len(columns) > 1)} on {bench.compute}{beside}")
     for column in sorted(dataset.streamed & set(columns)):

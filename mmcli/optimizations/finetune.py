@@ -1,7 +1,9 @@
 """End-to-end fine-tuning: encoders, fusion and head together, the encoders at a lower rate, weights averaged and souped
 
-After training, weights on the line from those before to those after are tried on val (WiSE-FT, Wortsman et al. 2022), and the
-best of them taken: a soup of the two.
+It is tried for few epochs first: where the loss on val is no lower by then than it was, it ends there, so that asking if it
+pays costs little. Encoders that were trained apart know their own column's part in the target; where the target lies in how
+columns go together, training through is what teaches them the rest. After training, weights on the line from those before to
+those after are tried on val (WiSE-FT, Wortsman et al. 2022), and the best of them taken: a soup of the two.
 """
 
 from __future__ import annotations
@@ -33,6 +35,8 @@ class Config(BaseConfig):
     """Learning rate of the encoders, as a share of that of fusion and head."""
     soup: bool = True
     """Whether weights between those before and those after are tried."""
+    tries: int = Field(3, ge=0)
+    """Epochs after which it goes on only where one of them had a lower loss on val than the model before; 0: it always does."""
 
 
 class Finetune(Optimization):
@@ -49,6 +53,11 @@ class Finetune(Optimization):
         heads = tuned.fusion_head
         training = TrainingConfig.of(bench.settings, **TRAINING, modality_dropout=heads.modality_dropout)
         heads.modality_dropout = training.modality_dropout
+        before = bench.val_score(bench.val_outputs(candidate.network))["loss"]
+
+        def in_vain(history: list[dict[str, float]]) -> bool:
+            return len(history) == self.config.tries and min(row["val_loss"] for row in history) >= before
+
         job = joint.job(
             tuned,
             {name: copy.deepcopy(bench.heads[name]) for name in tuned.names if name in bench.heads},
@@ -59,10 +68,15 @@ class Finetune(Optimization):
             folder=bench.folder,
             label="finetune",
             encoder_rate=self.config.encoder_rate,
-            watch=lambda _: time.monotonic() > bench.deadline,
+            watch=lambda history: time.monotonic() > bench.deadline or in_vain(history),
         )
         trained = train(job, bench.console)
         bench.extra["epochs"] = len(trained.history)
+        if in_vain(trained.history):
+            bench.extra["reason"] = (
+                f"after {len(trained.history)} epoch{'s' * (len(trained.history) > 1)} the loss on val is no lower"
+            )
+            return
         share, chosen = 1.0, tuned
         if self.config.soup:
             soups = {own: souped(candidate.network, tuned, own) for own in SHARES}

@@ -51,8 +51,8 @@ class Options:
         Preset,
         Flag(
             "--preset",
-            "fast: fewer epochs, one seed; balanced: calibrated, and as an ONNX graph; best: every fusion method, and all that "
-            "optimize can do.",
+            "fast: fewer epochs, one seed; balanced: calibrated, trained through where that pays, and as an ONNX graph; best: "
+            "every fusion method, and all that optimize can do.",
             metavar="NAME",
             panel=TRAINING,
             parse=_preset,
@@ -144,7 +144,7 @@ MEANS: dict[Preset, dict[type, dict[str, Any]]] = {
         fuse.Options: {"epochs": 0.5, "seeds": 1},
         optimize.Options: {"only": ("calibrate",)},
     },
-    "balanced": {optimize.Options: {"only": ("calibrate", "onnx")}},
+    "balanced": {optimize.Options: {"only": ("finetune", "calibrate", "onnx")}},
     "best": {fuse.Options: {"methods": (fuse.ALL,)}},
 }
 """Preset -> what it says of each stage. A search for better fusions is in `best` alone: how far it comes depends on the

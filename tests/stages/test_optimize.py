@@ -79,6 +79,20 @@ def test_every_model_tried_has_its_score_and_its_cost_or_a_reason(chain: Path) -
     assert (chain / "optimized" / "tradeoff.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_fine_tuning_ends_where_its_first_epochs_show_that_it_is_in_vain(copy: Path) -> None:
+    worse = ("--set=optimize.training.learning_rate=0.3", "--set=optimize.training.epochs=3")
+    for tries, epochs in ((1, 1), (0, 3)):
+        said = ("--only", "finetune", "--force", *worse, f"--set=optimization.finetune.tries={tries}")
+        code, output = invoke("optimize", "-a", copy, *said)
+        assert code == ExitCode.DONE, output
+        metrics = optimized(copy).metrics
+        (entry,) = (own for own in metrics["history"] if own["step"] == "finetune")
+        assert not entry["kept"]
+        told = "after 1 epoch the loss on val is no lower"
+        assert (entry["reason"] == told, told in output) == (tries == 1, tries == 1)
+        assert metrics["steps"]["finetune"]["epochs"] == epochs
+
+
 def test_the_outputs_kept_are_what_the_model_gives_however_it_is_run(chain: Path, table: Path) -> None:
     artifact, dataset = optimized(chain), Dataset.open(chain)
     kept = tensors.load(artifact.file(loading.OUTPUTS))["outputs"]

@@ -100,7 +100,8 @@ def _more_accurate(parts: Mapping[str, Optimization], fused: Candidate, work: Wo
         work.history.append({**entry, "seconds": round(time.monotonic() - started, 2)})
         work.steps[name] = own.extra
         if not entry["kept"] and not reason:
-            work.history[-1]["reason"] = "val is no better" + ("" if name == "calibrate" else " beyond noise")
+            why = own.extra.get("reason", "val is no better" + ("" if name == "calibrate" else " beyond noise"))
+            work.history[-1]["reason"] = why
     return current
 
 

@@ -166,6 +166,6 @@ def _detail(step: str, found: Mapping[str, Any]) -> str:
     if step == "ensemble" and found:
         fused = any(name.startswith("fusions/") for name in found["members"])
         return f"{len(found['members'])} models" + (", the fused one among them" if fused else "")
-    if step == "finetune" and found:
+    if step == "finetune" and "share" in found:
         return f"{found['epochs']} epochs, {found['share']:.0%} of the way"
     return str(found.get("method", ""))

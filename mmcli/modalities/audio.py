@@ -96,10 +96,13 @@ class Audio(Modality):
     text_encoders = ("crnn",)
     long_text_encoders: ClassVar[tuple[tuple[str, float], ...]] = (("conformer", 3600.0),)
 
-    def __init__(self, config: Config, mean: Sequence[float], std: Sequence[float]) -> None:
+    def __init__(self, config: Config, mean: Sequence[float], std: Sequence[float], reach: int | None = None) -> None:
         self.config = config
         self.mean = list(mean)
         self.std = list(std)
+        self.reach = config.sample_rate if reach is None else reach
+        """The highest rate, in Hz, that recordings of train were made at, at most the config's: above half of it they hold
+        nothing."""
 
     @classmethod
     def sniff(cls, cells: Sequence[str], media_root: str) -> Guess:
@@ -126,9 +129,11 @@ class Audio(Modality):
             torch.zeros(_width(config), dtype=torch.float64),
             torch.zeros(_width(config), dtype=torch.float64),
         )
+        reach = 0
         for cell in islice(cells, _FIT_SAMPLE):
             try:
-                frames = blank.frames(decode(cell, config)[0]).double()
+                wave, _, rate = _decoded(cell, config)
+                frames, reach = blank.frames(wave).double(), max(reach, min(rate, config.sample_rate))
             except Exception:  # as above
                 continue
             count, total, squares = count + len(frames), total + frames.sum(0), squares + frames.square().sum(0)
@@ -137,7 +142,7 @@ class Audio(Modality):
         if config.features == "waveform":
             total, squares = total.mean().expand_as(total), squares.mean().expand_as(squares)
         mean = total / count
-        return cls(config, mean.tolist(), (squares / count - mean.square()).clamp(min=1e-8).sqrt().tolist())
+        return cls(config, mean.tolist(), (squares / count - mean.square()).clamp(min=1e-8).sqrt().tolist(), reach)
 
     def transform(self, cells: Sequence[str | None]) -> Encoded:
         """Values float16 [sum of T, mels], with offsets."""
@@ -214,13 +219,16 @@ class Audio(Modality):
 
     @cached_property
     def _white(self) -> dict[str, Tensor]:
-        """Of each band, [mels]: its `gain`, what it makes of a spectrum of ones; its `share`, by which the bands sum to the
+        """Of each band, [mels]: its `gain`, what it makes of a spectrum of ones as far up as recordings reach, and of as much
+        power in all as one of ones throughout; its `share`, by which the bands sum to the
         mean of a spectrum, as nearly as they can (least squares); and the `shape` of the Gamma distribution of white noise in
         it, its independent points (under a Hann window one in 1.5)."""
         weights = self._filters.double()
-        gain = weights.sum(0)
+        heard = torch.linspace(0, self.config.sample_rate / 2, len(weights)) <= self.reach / 2
+        whole = weights.sum(0)
+        gain = weights[heard].sum(0) * (len(weights) / int(heard.sum()))
         share = torch.linalg.lstsq(weights, torch.ones(len(weights), 1, dtype=torch.float64), driver="gelsd").solution[:, 0]
-        shape = (gain.square() / weights.square().sum(0).clamp(min=1e-24) / 1.5).clamp(min=1)
+        shape = (whole.square() / weights.square().sum(0).clamp(min=1e-24) / 1.5).clamp(min=1)
         return {"gain": gain.float(), "share": (share / len(weights)).float(), "shape": shape.float()}
 
     def describe(self) -> SignalSpec:
@@ -228,11 +236,11 @@ class Audio(Modality):
         return SignalSpec(kind=kind, shape=(_width(self.config),))
 
     def state(self) -> dict[str, Any]:
-        return {"config": self.config.model_dump(), "mean": self.mean, "std": self.std}
+        return {"config": self.config.model_dump(), "mean": self.mean, "std": self.std, "reach": self.reach}
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Self:
-        return cls(Config(**state["config"]), state["mean"], state["std"])
+        return cls(Config(**state["config"]), state["mean"], state["std"], state.get("reach"))
 
     def linear_features(self, column: Column, train: Tensor) -> Any:  # noqa: ARG002 - nothing to fit
         """Mean and deviation of each band, and its mean in each quarter of the recording: [N, 6 mels]."""
@@ -245,7 +253,8 @@ class Audio(Modality):
         return torch.stack(rows).numpy()
 
     def corrupt(self, column: Column, how: str, level: float, generator: torch.Generator) -> Column:  # noqa: ARG002
-        """background noise, white, with the power of the recording at level 1 (0 dB), a hundredth of it at 0.1 (20 dB).
+        """background noise, white as far up as the recordings' own rate lets them reach, with the power of the recording at
+        level 1 (0 dB), a hundredth of it at 0.1 (20 dB).
 
         Of spectrograms both powers are those of the waveforms behind them, got back from the bands; the recordings themselves
         are not read again. Powers are added, as if signal and noise never met in phase; a band's noise varies as a mean of so
@@ -312,10 +321,16 @@ def decode(path: str, config: Config) -> tuple[Array, bool]:
     Raises:
         OSError, ValueError: it cannot be read, holds no samples, or samples that are not finite numbers.
     """
+    wave, cut, _ = _decoded(path, config)
+    return wave, cut
+
+
+def _decoded(path: str, config: Config) -> tuple[Array, bool, int]:
+    """The same, and the rate that it was made at, in Hz."""
     samples, rate = sound.read(path, config.max_seconds + 1e-3)
     wave = sound.resampled(samples, rate, config.sample_rate)
     kept = max(int(config.max_seconds * config.sample_rate), 1)
-    return wave[:kept], len(samples) > int(config.max_seconds * rate)
+    return wave[:kept], len(samples) > int(config.max_seconds * rate), rate
 
 
 def _window(config: Config) -> int:

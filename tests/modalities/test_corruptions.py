@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,23 @@ def test_noise_in_a_recording_has_the_power_that_is_asked(tmp_path: Path) -> Non
     for level, factor in ((1.0, 2.0), (0.1, 1.01)):
         noisy = modality.corrupt(column, "background noise", level, torch.Generator().manual_seed(0))
         assert power(noisy) / clean == pytest.approx(factor, rel=0.1)
+
+
+def test_noise_reaches_no_higher_than_recordings_of_a_lower_rate(tmp_path: Path) -> None:
+    """Noise at 8,000 samples a second, read at 16,000: a fifth more is a fifth more, and bands that were empty stay so."""
+    generator = np.random.default_rng(0)
+    for name, wave in (("clean", generator.standard_normal(16000)), ("noisy", 1.1 * generator.standard_normal(16000))):
+        soundfile.write(tmp_path / f"{name}.wav", wave / 16, 8000, subtype="FLOAT")
+    modality = fitted("audio", [str(tmp_path / "clean.wav")])
+    clean, right = (modality.transform([str(tmp_path / f"{name}.wav")]).column for name in ("clean", "noisy"))
+    noisy = modality.corrupt(clean, "background noise", 0.21**0.5, torch.Generator().manual_seed(0))
+    mean, std = torch.tensor(modality.mean), torch.tensor(modality.std)  # type: ignore[attr-defined]
+    powers = [(own.values.float() * std + mean).exp().mean(0) for own in (clean, noisy, right)]
+    for after in powers[1:]:
+        assert (after / powers[0])[:60].median() == pytest.approx(1.21, abs=0.02)
+    torch.testing.assert_close(powers[1][72:], powers[0][72:])
+    again = type(modality).from_state(json.loads(json.dumps(modality.state())))
+    assert again.reach == 8000  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(("rate", "mels"), [(16000, 80), (8000, 40)])

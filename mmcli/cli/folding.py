@@ -1,11 +1,13 @@
-"""Folds of `run` trained side by side, a process to a core. Knows the stages, and which folds there are."""
+"""Folds of `run` trained side by side, a process to each. Knows the stages, and which folds there are."""
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 
+from mmcli.data import memory
 from mmcli.data.dataset import Dataset
 from mmcli.errors import MmcliError
 from mmcli.options.fuse import Options as FuseOptions
@@ -15,32 +17,37 @@ from mmcli.training import workers
 
 
 def train(numbers: Sequence[int], count: int, encoders: EncoderOptions, fusion: FuseOptions, context: Context) -> None:
-    """Trains encoders and fusions of those folds. Inputs compute on one thread where there are several, so the bits are those
-    of any number of cores; where there is one, which all cores work on, folds come one after the other."""
-    at_once = (
-        min(workers.cores(context.device, context.threads), len(numbers)) if len(Dataset.open(context.root).inputs) > 1 else 1
-    )
-    contexts = {str(number): folds.context_of(number, count, context) for number in numbers}
+    """Trains encoders and fusions of those folds. Where there are several inputs each computes on one thread, so the bits are
+    those of any number of cores; folds come one after the other where all cores work on the one input, or on all of it."""
+    cores = workers.cores(context.device, context.threads)
+    one_by_one = len(Dataset.open(context.root).inputs) == 1 or fusion.train_encoders
+    at_once = 1 if one_by_one else min(cores, len(numbers))
+    own = context if at_once == 1 else replace(context, threads=max(cores // at_once, 1))
+    times = len(numbers) / math.ceil(len(numbers) / at_once)
     if at_once > 1:
-        context.console.note(f"{at_once} folds at a time")
-        contexts = {name: replace(own, threads=1) for name, own in contexts.items()}
-        encoders = replace(encoders, time_budget=encoders.time_budget and at_once * encoders.time_budget)
-        fusion = replace(fusion, time_budget=fusion.time_budget and at_once * fusion.time_budget)
-    queue = workers.Queue(deque(contexts), workers.Clock(None), at_once)
+        context.console.note(f"{at_once} folds train at a time")
+    queue = workers.Queue(deque(map(str, numbers)), workers.Clock(None), at_once)
 
     def start_one() -> workers.Process:
-        order = {"context": context.said(), "encoders": asdict(encoders), "fusion": asdict(fusion)}
-        return workers.start("mmcli.cli.folding", order)
+        order = {"context": own.said(), "encoders": asdict(encoders), "fusion": asdict(fusion), "count": count, "times": times}
+        share = {memory.VARIABLE: str(memory.budget() // at_once)}
+        return workers.start("mmcli.cli.folding", order, share)
 
-    def work(name: str, seconds: float | None = None) -> None:  # noqa: ARG001 - a fold has its share of the time in its options
-        train_encoder.run(encoders, contexts[name])
-        fuse.run(fusion, contexts[name])
+    def work(name: str, _: float | None = None) -> None:
+        _train_one(int(name), count, encoders, fusion, times, own)
 
     with workers.helped(queue, start_one, context.console):
         workers.working(queue, work)
     workers.working(queue, work)
+    context.console.detail(f"folds that other processes trained: {', '.join(sorted(queue.made)) or 'none'}")
     for number in numbers:
         folds.say_of_time(number, context)
+
+
+def _train_one(number: int, count: int, encoders: EncoderOptions, fusion: FuseOptions, times: float, context: Context) -> None:
+    own = folds.context_of(number, count, context)
+    train_encoder.run(encoders, own, times)
+    fuse.run(fusion, own, times)
 
 
 def main() -> None:
@@ -49,9 +56,7 @@ def main() -> None:
     context = Context.heard(order["context"])
     encoders, fusion = EncoderOptions.again(order["encoders"]), FuseOptions.again(order["fusion"])
     for name, _ in workers.pieces():
-        own = folds.quietly(int(name), context)
         try:
-            train_encoder.run(encoders, own)
-            fuse.run(fusion, own)
+            _train_one(int(name), order["count"], encoders, fusion, order["times"], context)
         except MmcliError:
             return

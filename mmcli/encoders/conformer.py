@@ -1,10 +1,11 @@
 """Self-attention for what is far apart, convolution for what is near: for texts of sound (Conformer, Gulati 2020)
 
-Both stand between two halves of a feed-forward layer. Two convolutions bring bands and frames down to a quarter, before what
-is expensive. Where a token is for two frames, what the blocks say of four is said of both halves, each with what the first
-convolution has of it and a convolution over them: as many steps as characters of fast speech need, while the blocks cost what
-they did. Relative positions enter the attention by rotating queries and keys (Su 2021).
-Where Gulati has BatchNorm there is LayerNorm: a row's result depends on no other row and on no padding, while training either.
+Both stand between two halves of a feed-forward layer. Two convolutions bring bands down to a quarter and frames to a half or a
+quarter, before what is expensive. With `halves` the blocks look at four frames and a token is for two: what the blocks say is
+said of both halves, each with what the first convolution has of it and a convolution over them. So there are as many steps as
+characters of fast speech need, and the blocks cost half of what they would. Relative positions enter the attention by rotating
+queries and keys (Su 2021). Where Gulati has BatchNorm there is LayerNorm: a row's result depends on no other row and on no
+padding, while training either.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from mmcli.errors import ConfigError
 from mmcli.layers.blocks import masked_mean
 from mmcli.signals import Kind, Signal, SignalSpec
 
-TEXTS = {"spectrogram": {"stride": 2}}
+TEXTS = {"spectrogram": {"stride": 2, "halves": True}}
 """Where the target is a text, by kind of signal."""
 TRAINING = {"epochs": 60, "learning_rate": 1e-3, "batch_size": 16, "weight_decay": 0.05, "patience": 15}
 
@@ -41,7 +42,9 @@ class Config(BaseConfig):
     channels: int = Field(32, ge=1)
     """Channels of the two convolutions in front."""
     stride: Literal[2, 4] = 4
-    """Frames of sound in a token that it gives; blocks look at four each."""
+    """Frames of sound in a token."""
+    halves: bool = False
+    """With a stride of 2: blocks look at four frames each, and both halves get what they say."""
     dropout: float = Field(0.1, ge=0, lt=1)
     """Dropout on the tokens and in every block."""
 
@@ -50,7 +53,7 @@ class Conformer(Encoder):
     """Spectrogram [T, mels] -> one token for every `stride` frames. Pooled: the mean of the blocks' tokens.
 
     Parameters, with D = dim, C = channels, K = kernel, M = mels / 4 rounded up, L = layers:
-    10 C + (9 C + 1) C + (C M + 1) D + L (23 D^2 + (31 + K) D) + D; with a stride of 2 and N = mels / 2 rounded up
+    10 C + (9 C + 1) C + (C M + 1) D + L (23 D^2 + (31 + K) D) + D; with `halves` and N = mels / 2 rounded up
     (C N + 1) D + 3 D^2 + (10 + K) D besides."""
 
     kinds: ClassVar[frozenset[Kind]] = frozenset({"spectrogram"})
@@ -63,24 +66,27 @@ class Conformer(Encoder):
                 f"encoder.conformer: 2 x heads = {2 * config.heads} does not divide dim = {config.dim}, or kernel = "
                 f"{config.kernel} is even"
             )
+        if config.halves and config.stride != 2:
+            raise ConfigError(f"encoder.conformer: halves are of four frames, and stride = {config.stride}", "Set stride to 2.")
         super().__init__(spec, config.dim)
         self.stride = config.stride
         self.width = config.dim // config.heads
         self.first = nn.Conv2d(1, config.channels, 3, stride=2, padding=1)
-        self.second = nn.Conv2d(config.channels, config.channels, 3, stride=2, padding=1)
+        self.steps_apart = 2 if config.halves else config.stride // 2
+        self.second = nn.Conv2d(config.channels, config.channels, 3, stride=(self.steps_apart, 2), padding=1)
         self.narrow = nn.Linear(config.channels * _bands(spec, 2), config.dim)
         self.dropout, self.dropout_pooled = SharedDropout(config.dropout), nn.Dropout(config.dropout)
         self.blocks = nn.ModuleList(
             [ConformerBlock(config.dim, config.heads, config.kernel, config.dropout) for _ in range(config.layers)]
         )
         bands = config.channels * _bands(spec, 1)
-        self.halves = Halves(bands, config.dim, config.kernel, config.dropout) if config.stride == 2 else None
+        self.halves = Halves(bands, config.dim, config.kernel, config.dropout) if config.halves else None
 
     @staticmethod
     def parameter_formula(config: Config, spec: SignalSpec) -> int:
         dim, channels = config.dim, config.channels
         front: int = 10 * channels + (9 * channels + 1) * channels + (channels * _bands(spec, 2) + 1) * dim
-        if config.stride == 2:
+        if config.halves:
             front += Halves.parameter_formula(channels * _bands(spec, 1), dim, config.kernel)
         return front + config.layers * ConformerBlock.parameter_formula(dim, config.kernel) + dim
 
@@ -92,7 +98,7 @@ class Conformer(Encoder):
         fine = fine * fine_mask[:, None, :, None]
         grid = F.relu(self.second(fine))
         tokens_BTD = self.dropout(self.narrow(grid.transpose(1, 2).flatten(2)))
-        mask = _real((halves + 1) // 2, tokens_BTD.shape[1])
+        mask = _real((halves + self.steps_apart - 1) // self.steps_apart, tokens_BTD.shape[1])
         turns = _turns(tokens_BTD.shape[1], self.width, tokens_BTD.device)
         for block in self.blocks:
             tokens_BTD = block(tokens_BTD, mask, turns)

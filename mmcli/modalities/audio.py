@@ -258,7 +258,7 @@ class Audio(Modality):
 
         Of spectrograms both powers are those of the waveforms behind them, got back from the bands; the recordings themselves
         are not read again. Powers are added, as if signal and noise never met in phase; a band's noise varies as a mean of so
-        many points of the spectrum does (Gamma), each frame by itself.
+        many points of the spectrum does (Gamma), each frame by itself. In waveforms it reaches as far up as they could.
         """
         assert column.offsets is not None
         values = column.values.float()

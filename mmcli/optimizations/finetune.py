@@ -1,7 +1,7 @@
 """End-to-end fine-tuning: encoders, fusion and head together, the encoders at a lower rate, weights averaged and souped
 
-It is tried for few epochs first: where the loss on val is no lower by then than it was, it ends there, so that asking if it
-pays costs little. Encoders that were trained apart know their own column's part in the target; where the target lies in how
+It is tried for few epochs first: where by then neither the loss on val is lower nor the metric better, it ends there, so that
+asking costs little. Encoders that were trained apart know their own column's part in the target; where the target lies in how
 columns go together, training through is what teaches them the rest. After training, weights on the line from those before to
 those after are tried on val (WiSE-FT, Wortsman et al. 2022), and the best of them taken: a soup of the two.
 """
@@ -36,7 +36,7 @@ class Config(BaseConfig):
     soup: bool = True
     """Whether weights between those before and those after are tried."""
     tries: int = Field(3, ge=0)
-    """Epochs after which it goes on only where one of them had a lower loss on val than the model before; 0: it always does."""
+    """Epochs after which it goes on only where val was better in one of them, by loss or metric; 0: it always does."""
 
 
 class Finetune(Optimization):
@@ -53,10 +53,13 @@ class Finetune(Optimization):
         heads = tuned.fusion_head
         training = TrainingConfig.of(bench.settings, **TRAINING, modality_dropout=heads.modality_dropout)
         heads.modality_dropout = training.modality_dropout
-        before = bench.val_score(bench.val_outputs(candidate.network))["loss"]
+        before, task = bench.val_score(bench.val_outputs(candidate.network)), bench.dataset.task
+        sign = 1 if task.primary_higher_is_better else -1
 
         def in_vain(history: list[dict[str, float]]) -> bool:
-            return len(history) == self.config.tries and min(row["val_loss"] for row in history) >= before
+            gains = [sign * (row[f"val_{task.primary_metric}"] - before[task.primary_metric]) for row in history]
+            lower = min(row["val_loss"] for row in history) < before["loss"]
+            return len(history) == self.config.tries and not lower and max(gains) <= 0
 
         job = joint.job(
             tuned,
@@ -73,9 +76,7 @@ class Finetune(Optimization):
         trained = train(job, bench.console)
         bench.extra["epochs"] = len(trained.history)
         if in_vain(trained.history):
-            bench.extra["reason"] = (
-                f"after {len(trained.history)} epoch{'s' * (len(trained.history) > 1)} the loss on val is no lower"
-            )
+            bench.extra["reason"] = f"after {len(trained.history)} epoch{'s' * (len(trained.history) > 1)} val is no better"
             return
         share, chosen = 1.0, tuned
         if self.config.soup:

@@ -37,7 +37,7 @@ def verdict(
     change = f"{_told(gain)} in {name}, same rows for both"
     lost = fused is not None and gains["fused"].high < 0
     if alone:
-        further = f", its head trained on ({change})" if gain.value or gain.low or gain.high else ""
+        further = f", trained on or run another way ({change})" if gain.value or gain.low or gain.high else ""
         said += f"There is but one input, so nothing to fuse: the model is that input's{further}."
     elif gain.low > 0:
         said += f"Fusing helps ({change})."

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar, TextIO
 
 import rich.box
 from rich.console import Console as RichConsole
@@ -52,6 +53,10 @@ class Console:
         except Exception as error:  # whatever a plotting library makes of names and numbers
             said = " ".join(f"{error}".split())[:200]
             self.warn(f"{what} could not be drawn ({type(error).__name__}: {said}); all else is there")
+
+    def hushed(self, about: str) -> Console:
+        """One for work of which only warnings are to be seen; they begin with what it is about."""
+        return _Warning(self, about)
 
     def next_step(self, text: str) -> None:
         """What to run or look at now: the last line."""
@@ -133,13 +138,26 @@ class Advance:
 class Relayed(Console):
     """What a process that works for another says: one JSON object a line on stdout, which the other shows: see `replay`."""
 
+    events: ClassVar[TextIO | None] = None
+    """Where they go, if stdout is no longer for them."""
+
     def __init__(self, verbose: bool = False) -> None:
         super().__init__(quiet=True, verbose=verbose)
 
+    @classmethod
+    def alone(cls) -> None:
+        """Keeps the stdout of this process for events: whatever else is printed, by parts and libraries, goes to stderr."""
+        cls.events = os.fdopen(os.dup(1), "w", encoding="utf-8")
+        os.dup2(2, 1)
+
     def tell(self, kind: str, *values: Any) -> None:
         """One event."""
-        sys.stdout.write(json.dumps([kind, *values], ensure_ascii=False) + "\n")
-        sys.stdout.flush()
+        out = self.events or sys.stdout
+        out.write(json.dumps([kind, *values], ensure_ascii=False) + "\n")
+        out.flush()
+
+    def hushed(self, about: str) -> Console:
+        return _Warning(self, about)
 
     def note(self, text: str) -> None:
         self.tell("note", text)
@@ -168,6 +186,18 @@ class _RelayedAdvance(Advance):
 
     def advance(self, said: str = "", steps: int = 1) -> None:
         self._relayed.tell("advance", said, steps)
+
+
+class _Warning(Console):
+    """Says nothing but warnings, by another."""
+
+    def __init__(self, other: Console, about: str) -> None:
+        super().__init__(quiet=True)
+        self._other = other
+        self._about = about
+
+    def warn(self, text: str) -> None:
+        self._other.warn(f"{self._about}: {text}")
 
 
 class Replay:

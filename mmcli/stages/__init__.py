@@ -39,13 +39,14 @@ class Context:
     """The command line as typed, for messages that say what to run again."""
 
     def said(self) -> dict[str, Any]:
-        """As plain JSON, for a process that works for this one on one thread."""
+        """As plain JSON, for a process that works for this one."""
         return {
             "root": str(self.root),
             "verbose": self.console.verbose,
             "settings": self.settings.values,
             "device": self.device,
             "precision": self.precision,
+            "threads": self.threads,
             "seed": self.seed,
             "force": self.force,
             "fixed": None if self.fixed is None else self.fixed.as_dict(),
@@ -60,12 +61,11 @@ class Context:
 
         for file in said["trust"]:
             registry.trust(file)
-        own = {key: said[key] for key in ("device", "precision", "seed", "force", "command")}
+        own = {key: said[key] for key in ("device", "precision", "threads", "seed", "force", "command")}
         return cls(
             root=Path(said["root"]),
             console=Relayed(said["verbose"]),
             settings=Settings(said["settings"]),
-            threads=1,
             fixed=None if said["fixed"] is None else Fixed.from_dict(said["fixed"]),
             **own,
         )

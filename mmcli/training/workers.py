@@ -73,8 +73,8 @@ class Queue:
             self.waiting.append(name)
 
 
-def start(module: str, order: Mapping[str, Any]) -> Process:
-    """A process that runs `main` of the module on one thread, and is given the order."""
+def start(module: str, order: Mapping[str, Any], environment: Mapping[str, str] | None = None) -> Process:
+    """A process that runs `main` of the module on one thread, and is given the order; with those variables besides."""
     child = subprocess.Popen(
         [sys.executable, "-c", _WORK.format(module=module)],
         stdin=subprocess.PIPE,
@@ -82,7 +82,7 @@ def start(module: str, order: Mapping[str, Any]) -> Process:
         stderr=subprocess.DEVNULL,
         text=True,
         encoding="utf-8",
-        env={**processes.environment(), "OMP_NUM_THREADS": "1", "PYTHONUTF8": "1"},
+        env={**processes.environment(), "OMP_NUM_THREADS": "1", "PYTHONUTF8": "1", **(environment or {})},
     )
     with contextlib.suppress(OSError):  # one that is gone already takes nothing
         _say(child, order)
@@ -91,6 +91,7 @@ def start(module: str, order: Mapping[str, Any]) -> Process:
 
 def heard() -> dict[str, Any]:
     """What a process is given by the one that started it."""
+    Relayed.alone()
     order: dict[str, Any] = json.loads(sys.stdin.readline())
     return order
 
@@ -119,8 +120,9 @@ def working(queue: Queue, work: Callable[[str, float | None], object]) -> None:
 def helped(queue: Queue, start_one: Callable[[], Process], console: Console) -> Iterator[None]:
     """Other processes take from the queue as well, one fewer than are to work at once. At its end all that they took is done,
     or waits in the queue again."""
-    children = [Child(start_one(), queue, console) for _ in range(queue.at_once - 1)]
+    children: list[Child] = []
     try:
+        children.extend(Child(start_one(), queue, console) for _ in range(queue.at_once - 1))
         yield
         for child in children:
             child.join()
@@ -144,7 +146,12 @@ class Child:
         assert stdout is not None
         while (taken := self._queue.take()) is not None:
             name, seconds = taken
-            if not self._had_done(name, seconds, stdout):
+            done = False
+            try:
+                done = self._had_done(name, seconds, stdout)
+            except (ValueError, TypeError):  # what it said was no event
+                self._process.kill()
+            if not done:
                 self._queue.give_back(name)
                 break
             self._queue.made.add(name)

@@ -45,10 +45,11 @@ def test_a_block_is_what_the_paper_says() -> None:
     torch.testing.assert_close(block(x, mask, turns), wanted)
 
 
-@pytest.mark.parametrize("stride", [2, 4])
-def test_a_token_stands_for_so_many_frames_and_training_sees_no_padding(stride: int) -> None:
+@pytest.mark.parametrize(("stride", "halves"), [(2, False), (2, True), (4, False)])
+def test_a_token_stands_for_so_many_frames_and_training_sees_no_padding(stride: int, halves: bool) -> None:
     torch.manual_seed(0)
-    encoder = Conformer(Config(dim=8, heads=2, layers=1, kernel=3, channels=2, stride=stride, dropout=0.0), SPEC).train()
+    config = Config(dim=8, heads=2, layers=1, kernel=3, channels=2, stride=stride, halves=halves, dropout=0.0)
+    encoder = Conformer(config, SPEC).train()
     lengths = torch.tensor([13, 1, 8, 4])
     values = torch.randn(4, 13, 16) * (torch.arange(13) < lengths[:, None])[..., None]
     made = encoder(Signal(values, torch.ones(4, dtype=torch.bool), lengths))
@@ -70,9 +71,9 @@ def test_halves_of_a_token_share_what_the_blocks_say_and_have_their_own_frames()
     torch.testing.assert_close(halves(tokens, own, mask), wanted)
 
 
-def test_the_blocks_see_the_same_with_either_stride() -> None:
+def test_the_blocks_see_the_same_where_tokens_are_halved() -> None:
     torch.manual_seed(0)
-    fine = Conformer(Config(dim=8, heads=2, layers=1, kernel=3, channels=2, stride=2), SPEC).eval()
+    fine = Conformer(Config(dim=8, heads=2, layers=1, kernel=3, channels=2, stride=2, halves=True), SPEC).eval()
     coarse = Conformer(Config(dim=8, heads=2, layers=1, kernel=3, channels=2, stride=4), SPEC).eval()
     coarse.load_state_dict(fine.state_dict(), strict=False)
     signal = Signal(torch.randn(2, 13, 16), torch.ones(2, dtype=torch.bool), torch.tensor([13, 13]))
@@ -90,6 +91,6 @@ def test_shared_dropout_drops_a_feature_in_all_steps_of_a_row() -> None:
 
 
 def test_widths_that_do_not_fit_are_told() -> None:
-    for options in ({"dim": 10, "heads": 4}, {"kernel": 4}):
+    for options in ({"dim": 10, "heads": 4}, {"kernel": 4}, {"stride": 4, "halves": True}):
         with pytest.raises(ConfigError, match=r"encoder\.conformer: "):
             Conformer(Config(**options), SPEC)  # type: ignore[arg-type]

@@ -65,7 +65,7 @@ for _name, _packages in (("timm", ["timm"]), ("hf", ["transformers"]), ("onnx", 
 
 VARIANTS: dict[str, list[dict[str, Any]]] = {
     "crnn": [{"cell": "lstm", "layers": 2}, {"stride": 2}],
-    "conformer": [{"stride": 2}],
+    "conformer": [{"stride": 2}, {"stride": 2, "halves": True}],
     "cnn": [{"stem": 4}],
     "cnn-rnn": [{"stem": 4}],
 }

@@ -48,7 +48,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "tabm": {"members": 3, "hidden": 16},
     "ft-transformer": {},
     "transformer": {"dim": 16, "heads": 2},
-    "conformer": {"dim": 16, "heads": 2, "layers": 1, "channels": 4, "kernel": 3, "stride": 2},
+    "conformer": {"dim": 16, "heads": 2, "layers": 1, "channels": 4, "kernel": 3, "stride": 2, "halves": True},
 }
 
 

@@ -100,7 +100,7 @@ def test_what_got_worse_by_other_measures_is_told() -> None:
 def test_of_one_input_nothing_is_said_of_fusing() -> None:
     gains = {"best_column": Interval(0.1, 0.05, 0.15, 146), "linear": Interval(0.2, 0.1, 0.3, 146)}
     told = verdict(FUSED, SINGLE, LINEAR, None, gains, "macro_f1", alone=True)
-    assert "There is but one input, so nothing to fuse: the model is that input's, its head trained on (0.1" in told
+    assert "There is but one input, so nothing to fuse: the model is that input's, trained on or run another way (0.1" in told
     gains["best_column"] = Interval(0.0, 0.0, 0.0, 146)
     same = verdict(FUSED, SINGLE, LINEAR, None, gains, "macro_f1", alone=True)
     assert "the model is that input's. " in f"{same} "

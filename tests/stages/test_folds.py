@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
-from collections import Counter
-from dataclasses import replace
+import sys
+from collections import Counter, deque
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +31,9 @@ from mmcli.models.recipe import Recipe
 from mmcli.optimizations import Candidate
 from mmcli.options import optimize as optimizing
 from mmcli.options.columns import Roles
+from mmcli.options.fuse import Options as FuseOptions
+from mmcli.options.train_encoder import Budget
+from mmcli.options.train_encoder import Options as EncoderOptions
 from mmcli.reporting.console import Console
 from mmcli.stages import Context, folds, fuse, optimize, preprocess, train_encoder
 from mmcli.stages.folds.dealing import folds_of
@@ -245,10 +251,10 @@ def test_a_run_that_is_killed_in_a_fold_goes_on_to_the_same_bits(
 ) -> None:
     root, real = tmp_path / "artifacts", fuse.run
 
-    def killed(options: Any, context: Context) -> Any:
+    def killed(options: Any, context: Context, *more: float) -> Any:
         if context.root.name == "3":
             raise KeyboardInterrupt
-        return real(options, context)
+        return real(options, context, *more)
 
     with monkeypatch.context() as patched:
         patched.setattr("mmcli.stages.fuse.run", killed)
@@ -261,14 +267,56 @@ def test_a_run_that_is_killed_in_a_fold_goes_on_to_the_same_bits(
     assert "folded: up to date" in run_in(table, root, "--no-optimize")
 
 
+def test_another_process_trains_a_fold_too_and_its_warnings_are_seen(folded: Path, table: Path, tmp_path: Path) -> None:
+    root = tmp_path / "artifacts"
+    shutil.copytree(folded, root)
+    for number in ("2", "3"):
+        shutil.rmtree(root / "folds" / number / "fusions")
+    output = run_in(table, root, "--no-optimize", "--threads", "2", "--verbose", "--set=training.mix=mixup")
+    assert re.search(r"folds that other processes trained: [23]\b", output)
+    for number in (2, 3):
+        assert f"fold {number} of 3: " in output
+    assert output.count("training.mix does nothing here") >= 3
+
+
+def test_options_say_the_same_after_json() -> None:
+    encoders = EncoderOptions(columns=("a",), chosen={"a": ["cnn"]}, epochs=0.5, time_budget=9.0, budget=Budget(epochs=2))
+    fusion = FuseOptions(methods=("gated", "late"), encoders={"a": ["cnn"]}, order=("b",), seeds=2, board=False)
+    assert EncoderOptions.again(json.loads(json.dumps(asdict(encoders)))) == encoders
+    assert FuseOptions.again(json.loads(json.dumps(asdict(fusion)))) == fusion
+
+
+def test_what_a_process_prints_besides_events_loses_no_fold(tmp_path: Path) -> None:
+    (tmp_path / "loud.py").write_text(
+        "from mmcli.training import workers\n"
+        "def main():\n"
+        "    workers.heard()\n"
+        "    for name, _ in workers.pieces():\n"
+        "        print(name)\n"
+        "def bare():\n"
+        "    import sys\n"
+        "    sys.stdin.readline(); sys.stdin.readline(); print('hello', flush=True); sys.stdin.readline()\n"
+    )
+    path = {"PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    queue = workers.Queue(deque("ab"), workers.Clock(None), 2)
+    with workers.helped(queue, lambda: workers.start("loud", {}, path), Console(quiet=True)):
+        pass
+    assert (queue.made, list(queue.waiting)) == ({"a", "b"}, [])
+    (tmp_path / "bare.py").write_text("from loud import bare as main\n")
+    queue = workers.Queue(deque("ab"), workers.Clock(None), 2)
+    with workers.helped(queue, lambda: workers.start("bare", {}, path), Console(quiet=True)):
+        pass
+    assert (queue.made, sorted(queue.waiting)) == (set(), ["a", "b"])  # what it said was no event: all is given back
+
+
 def test_a_fold_that_another_process_fails_at_is_trained_here(
     folded: Path, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root, trained, real = tmp_path / "artifacts", [], fuse.run
 
-    def seen(options: Any, context: Context) -> Any:
+    def seen(options: Any, context: Context, *more: float) -> Any:
         trained.append(context.root.name)
-        return real(options, context)
+        return real(options, context, *more)
 
     monkeypatch.setattr(workers.sys, "executable", "/bin/false")
     monkeypatch.setattr("mmcli.stages.fuse.run", seen)

@@ -88,9 +88,20 @@ def test_fine_tuning_ends_where_its_first_epochs_show_that_it_is_in_vain(copy: P
         metrics = optimized(copy).metrics
         (entry,) = (own for own in metrics["history"] if own["step"] == "finetune")
         assert not entry["kept"]
-        told = "after 1 epoch the loss on val is no lower"
+        told = "after 1 epoch val is no better"
         assert (entry["reason"] == told, told in output) == (tries == 1, tries == 1)
         assert metrics["steps"]["finetune"]["epochs"] == epochs
+
+
+def test_fine_tuning_goes_on_where_its_first_epochs_gain(copy: Path) -> None:
+    code, output = invoke("fuse", "-a", copy, "--method", "gated", "--epochs", "1", "--seeds", "1", "--force")
+    assert code == ExitCode.DONE, output
+    said = ("--only", "finetune", "--force", "--set=optimize.training.learning_rate=0.003", "--set=optimize.training.epochs=4")
+    code, output = invoke("optimize", "-a", copy, *said, "--set=optimization.finetune.tries=2")
+    assert code == ExitCode.DONE, output
+    metrics = optimized(copy).metrics
+    assert metrics["steps"]["finetune"]["epochs"] == 4
+    assert "share" in metrics["steps"]["finetune"]
 
 
 def test_the_outputs_kept_are_what_the_model_gives_however_it_is_run(chain: Path, table: Path) -> None:

@@ -160,10 +160,10 @@ def test_a_run_that_is_killed_in_it_goes_on_to_the_same_bits(
     shutil.rmtree(root / "folds" / "refit")
     shutil.rmtree(root / "refit")
 
-    def killed(options: Any, context: Context) -> Any:
+    def killed(options: Any, context: Context, *more: float) -> Any:
         if context.root.name == "refit":
             raise KeyboardInterrupt
-        return real(options, context)
+        return real(options, context, *more)
 
     table = refitted.parent / "data.csv"
     with monkeypatch.context() as patched:

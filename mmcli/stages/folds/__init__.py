@@ -20,7 +20,6 @@ from mmcli.errors import ConfigError
 from mmcli.models import loading
 from mmcli.options.fuse import Options as FuseOptions
 from mmcli.options.run import AUTO_FOLDS, FEW_ROWS, Preset
-from mmcli.reporting.console import Console
 from mmcli.stages import Context, Outcome
 from mmcli.stages.folds.dealing import deal_one, folds_of
 from mmcli.stages.folds.joining import join
@@ -204,8 +203,9 @@ def deal_refit(count: int, keep_val: bool, taken: Taken, context: Context) -> tu
 
 
 def quietly(number: int, context: Context) -> Context:
-    """In a fold's root, with little said."""
-    console = context.console if context.console.verbose else Console(quiet=True)
+    """In a fold's root, with warnings alone said."""
+    about = f"fold {number}" if number else layout.REFIT
+    console = context.console if context.console.verbose else context.console.hushed(about)
     settings = replace(context.settings, typed=())
     return replace(context, root=layout.fold(context.root, number), console=console, settings=settings)
 

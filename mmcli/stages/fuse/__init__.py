@@ -30,8 +30,9 @@ MOST_ENCODERS = 3
 """Encoders of an input that are fused, the best on val, where more are trained."""
 
 
-def run(options: Options, context: Context) -> Outcome:
-    """Trains every method into `fusions/<method>/`, and ranks them in `leaderboard/`.
+def run(options: Options, context: Context, times: float = 1.0) -> Outcome:
+    """Trains every method into `fusions/<method>/`, and ranks them in `leaderboard/`, in so many `times` what the options give
+    of time: see `train_encoder.run`.
 
     Raises:
         ConfigError: an unknown method or column, or a method that does not fit these columns and targets.
@@ -60,7 +61,7 @@ def run(options: Options, context: Context) -> Outcome:
     reference = None if alone else baselines.ensure(dataset, list(_architectures(encoders)), context.console)
     solved = {} if reference is None or context.fixed is not None else baselines.models(reference, dataset)
     with side_by_side(plans, options, context) as own:
-        seconds = options.time_budget and options.time_budget / max(len(own), 1)
+        seconds = options.time_budget and times * options.time_budget / max(len(own), 1)
         for plan in own:
             make(replace(plan, seconds=seconds), solved, options, dataset, compute, context)
     made = [make(plan, solved, options, dataset, compute, context, say=False) for plan in plans]

@@ -118,7 +118,7 @@ def _plan(method: str, encoders: dict[str, Artifact], dataset: Dataset, options:
         )
     kind, whole = registry.load("fusions", method), dataset.task.tokens == "whole"
     alone = len(encoders) == 1 and whole and kind.memory == "lead"  # they would all begin as that column, and end near it
-    count = options.seeds or (1 if options.train_encoders or alone else info.literals.get("SEEDS", SEEDS))
+    count = 1 if alone else options.seeds or (1 if options.train_encoders else info.literals.get("SEEDS", SEEDS))
     seeds = tuple(context.seed + i for i in range(count))
     plan = Plan(method, config, training, on_embeddings, head, encoders, seeds, out_of_fold, "", "")
     said = [config.model_dump(), head, training.model_dump(), on_embeddings.model_dump(), options.train_encoders, seeds]

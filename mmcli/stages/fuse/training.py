@@ -118,6 +118,8 @@ def _train(work: _Work) -> None:
         label = plan.name if len(plan.seeds) == 1 else f"{plan.name}, seed {seed}"
         head, how, judged = _on_embeddings(plan, seed, embeddings, dataset, compute, context, draft, label)
         trained.append(how)
+        if not how.history:
+            context.console.note(f"{label}: one input read by one encoder, nothing to fuse: it is that column's own model")
         if not judged:
             fusion_job.fit_cosines(head, features, dataset, trained=True)
             answers = fusion_job.settled(head, features, dataset, compute).of(val)
@@ -188,8 +190,7 @@ def _on_embeddings(
     def answers() -> Any:
         return fusion_job.settled(head, embeddings.features, dataset, compute).of(dataset.splits["val"])
 
-    if begins and len(plan.encoders) == 1:
-        context.console.note(f"{label}: one input read by one encoder, nothing to fuse: it is that column's own model")
+    if begins and len(plan.encoders) == 1:  # nothing to fuse: it is that column's own model
         own = dataset.task.score(answers(), dataset.targets[dataset.splits["val"]])
         return head, Trained(0, [], own), own
     folder.mkdir(exist_ok=True)
@@ -253,7 +254,8 @@ def _train_through(work: _Work) -> None:
     embeddings = _Embeddings.of(plan, dataset)
     cached = embeddings.features
     alone = replace(plan, seconds=plan.seconds and plan.seconds * ALONE)
-    head, *_ = _on_embeddings(alone, plan.seeds[0], embeddings, dataset, compute, context, draft, f"{plan.name}, F alone")
+    head, began, _ = _on_embeddings(alone, plan.seeds[0], embeddings, dataset, compute, context, draft, f"{plan.name}, F alone")
+    left = 1 - ALONE if began.history else 1.0
     head.swap_shares = {}
     heads = {} if dataset.task.aligns_columns else {name: own.head for name, own in columns.items()}
     encoders = {name: own.encoder for name, own in columns.items()}
@@ -272,7 +274,7 @@ def _train_through(work: _Work) -> None:
     )
     draft.volatile.add(LOG)
     start, val = kept(network) if head.fusion.aligns else {}, dataset.splits["val"]
-    trained = train(replace(job, seconds=plan.seconds and plan.seconds * (1 - ALONE)), context.console)
+    trained = train(replace(job, seconds=plan.seconds and plan.seconds * left), context.console)
     if start:
         trained = _no_worse(
             network, start, trained, lambda: forward.outputs_for(network, dataset, val, compute), dataset, plan.name, context

@@ -28,8 +28,9 @@ from mmcli.training.workers import Clock, cores, working
 __all__ = ["Options", "run"]
 
 
-def run(options: Options, context: Context) -> Outcome:
-    """Trains the candidates of every column into `encoders/<column>/<architecture>/`.
+def run(options: Options, context: Context, times: float = 1.0) -> Outcome:
+    """Trains the candidates of every column into `encoders/<column>/<architecture>/`, in so many `times` what the options give
+    of time: where others train beside it, it is longer by the clock.
 
     Raises:
         ConfigError: an unknown column or architecture, or one that does not take the column's signals or its preprocessing.
@@ -39,10 +40,10 @@ def run(options: Options, context: Context) -> Outcome:
     dataset = Dataset.open(context.root)
     several = len(dataset.inputs) > 1 and device.choose(context.device).device.type == "cpu"
     with device.threads(1 if several else context.threads):
-        return _run(options, dataset, several, context)
+        return _run(options, dataset, several, context, times)
 
 
-def _run(options: Options, dataset: Dataset, several: bool, context: Context) -> Outcome:
+def _run(options: Options, dataset: Dataset, several: bool, context: Context, times: float) -> Outcome:
     """Where there are several inputs, each computes on one thread, alone or not: the bits are those of any number of cores."""
     own = replace(context, threads=1) if several else context
     bench = Bench(options, dataset, device.choose(own.device, own.precision, own.threads), own)
@@ -76,15 +77,15 @@ def _run(options: Options, dataset: Dataset, several: bool, context: Context) ->
     for candidate in every:
         if candidate.note and candidate.column in due:
             context.console.note(f"{candidate.name}: {candidate.note}")
+    clock = Clock(options.time_budget and times * options.time_budget)
     if at_once > 1 and len(due) > 1:
         with (
             context.console.side_by_side(),
-            helped({name: candidates[name] for name in due}, dataset, options, context) as queue,
+            helped({name: candidates[name] for name in due}, dataset, options, context, clock) as queue,
         ):
             working(queue, lambda name, seconds: train_input(candidates[name], replace(bench, seconds=seconds)))
         working(queue, lambda name, seconds: train_input(candidates[name], replace(bench, seconds=seconds)))
         bench = replace(bench, context=replace(own, force=False))
-    clock = Clock(options.time_budget)
     made: list[Artifact] = []
     for place, column in enumerate(columns):
         made += train_input(candidates[column], replace(bench, seconds=clock.share(len(columns) - place)))

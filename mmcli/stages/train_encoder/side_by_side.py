@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from mmcli import registry
 from mmcli.data.dataset import Dataset
@@ -42,14 +42,20 @@ def by_work(candidates: Mapping[str, Sequence[Candidate]], dataset: Dataset) -> 
 
 @contextmanager
 def helped(
-    candidates: Mapping[str, Sequence[Candidate]], dataset: Dataset, options: Options, context: Context
+    candidates: Mapping[str, Sequence[Candidate]],
+    dataset: Dataset,
+    options: Options,
+    context: Context,
+    clock: workers.Clock,
 ) -> Iterator[workers.Queue]:
     """A queue of those inputs, which other processes take from as well, as many as there are cores to spare."""
     at_once = min(workers.cores(context.device, context.threads), len(candidates))
-    queue = workers.Queue(deque(by_work(candidates, dataset)), workers.Clock(options.time_budget), at_once)
+    queue = workers.Queue(deque(by_work(candidates, dataset)), clock, at_once)
 
     def start_one() -> workers.Process:
-        return workers.start("mmcli.stages.train_encoder.worker", {"context": context.said(), "options": asdict(options)})
+        return workers.start(
+            "mmcli.stages.train_encoder.worker", {"context": replace(context, threads=1).said(), "options": asdict(options)}
+        )
 
     with workers.helped(queue, start_one, context.console):
         yield queue

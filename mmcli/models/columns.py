@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from mmcli.encoders import Encoder
 from mmcli.heads import Head
 from mmcli.layers.pairs import cosines, fitted
-from mmcli.signals import Features, Fused, Signal
+from mmcli.signals import Features, Fused, Host, Signal
 from mmcli.vectors.embedded import Embedded
 
 
@@ -117,12 +117,14 @@ def joined(signals: Sequence[Signal]) -> Signal:
     values = [_padded(own.values, longest) for own in signals]
     lengths = [own.lengths for own in signals if own.lengths is not None]
     times = [own.times for own in signals if own.times is not None]
-    return Signal(
+    made = Signal(
         torch.cat(values),
         torch.cat([own.present for own in signals]),
         torch.cat(lengths) if lengths else None,
         torch.cat(times) if times else None,
     )
+    known = [own.host for own in signals if own.host is not None]
+    return made.told(Host.joined(known) if len(known) == len(signals) else None)
 
 
 def _padded(values: Tensor, steps: int) -> Tensor:

@@ -21,9 +21,11 @@ def gradient(job: Job, batch: Batch, parts: int = 1) -> Tensor:
     if parts > 1 and job.task.compares_rows:
         return _compared(job, batch, parts)
     total = torch.zeros((), device=job.compute.device)
+    # A CUDA graph leaves the gradients of a part where it writes those of the next.
+    step = job.step.forward if parts > 1 and job.compute.graphs else job.step
     for part in [batch] if parts == 1 else batch.parts(parts):
         with job.compute.autocast():
-            loss = job.step(job.rows.varied(part))
+            loss = step(job.rows.varied(part))
         (loss if parts == 1 else loss * (len(part) / len(batch))).backward()
         total += loss.detach().float() * (len(part) / len(batch))
     return total

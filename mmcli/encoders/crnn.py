@@ -72,7 +72,8 @@ class Crnn(Encoder):
         if signal.lengths is None:
             grid = self.body(signal.values.float())
             lengths = torch.full_like(signal.present, grid.shape[-1], dtype=torch.int64)
-            on_host: Tensor | None = torch.full((len(grid),), grid.shape[-1])
+            exporting = torch.compiler.is_exporting()
+            on_host = None if exporting else torch.full((len(grid),), grid.shape[-1])
         else:
             grid, lengths = self.body.masked(signal.values.float().transpose(1, 2)[:, None], signal.lengths.clamp(min=1))
             known = signal.lengths_on_host

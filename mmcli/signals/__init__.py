@@ -90,7 +90,9 @@ class Signal(Movable):
 
     @property
     def lengths_on_host(self) -> Tensor | None:
-        """The lengths where they are known without waiting for a device; else None."""
+        """The lengths where they are known without waiting for a device; else, and in a graph, None."""
+        if torch.compiler.is_exporting():
+            return None
         if self.lengths is not None and self.lengths.device.type == "cpu":
             return self.lengths
         return None if self.host is None else self.host.lengths

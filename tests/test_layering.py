@@ -29,7 +29,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
 )
 """From the ground up. A room imports from floors below its own, and from itself."""
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
-AT_THE_ROOT = {"__init__", "__main__", "errors", "registry", "signals"}
+AT_THE_ROOT = {"__init__", "__main__", "errors", "registry"}
 """The files that are no room: words that everyone speaks."""
 CLOSED = ["stages", "modalities", "encoders", "fusions", "tasks", "optimizations", "heads"]
 """Rooms whose parts do not import each other."""

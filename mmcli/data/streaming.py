@@ -16,7 +16,7 @@ import safetensors
 import torch
 from torch import Tensor
 
-from mmcli.signals import Column, Features, Kind, Signal
+from mmcli.signals import Column, Features, Kind, Signal, sent
 
 STREAMABLE: frozenset[Kind] = frozenset({"grid", "clip", "spectrogram", "sequence", "vector"})
 """The kinds of signal that may be large; ids and fields are always held in memory."""
@@ -55,7 +55,7 @@ class Streamed:
 
     def gather(self, index: Tensor) -> Signal:
         """The rows `index` [B] as a batch on the device, as `Column.gather` gives them."""
-        return self.read(index).gather(torch.arange(len(index))).to(self.device)
+        return self.read(index).gather(torch.arange(len(index))).sent(self.device)
 
     def read(self, index: Tensor) -> Column:
         """The rows `index` [B] in memory."""
@@ -120,8 +120,8 @@ class StreamedFeatures:
             read = torch.cat([tokens[start:end] for start, end in zip(starts.tolist(), ends.tolist(), strict=True)])
         offsets = torch.cat([torch.zeros(1, dtype=torch.int64), (ends - starts).cumsum(0)])
         here = torch.ones(len(rows), dtype=torch.bool)
-        batch = Column(read, here, offsets).gather(torch.arange(len(rows))).to(self.pooled.device)
-        index = index.to(self.pooled.device)
+        batch = Column(read, here, offsets).gather(torch.arange(len(rows))).sent(self.pooled.device)
+        index = sent(index, self.pooled.device)
         outputs = None if self.outputs is None else self.outputs[index]
         return Features(self.pooled[index], batch.values, batch.mask(), self.present[index], outputs)
 

@@ -116,15 +116,14 @@ class Encoder(nn.Module, ABC):
         they cost nothing, and do not enter the statistics of a batch."""
         if torch.compiler.is_exporting():
             return self._encode_all(signal)
-        if bool(signal.present.all()):
+        rows, (index, there) = len(signal.present), signal.only_present()
+        if len(index) == rows:
             pooled, tokens, mask = self.encode(signal)
-            return Features(pooled, tokens, mask, signal.present.repeat(len(pooled) // len(signal.present)))
-        rows = len(signal.present)
-        index = signal.present.nonzero()[:, 0]
+            return Features(pooled, tokens, mask, signal.present.repeat(len(pooled) // rows))
         if not len(index):
             pooled = self.absent.expand(rows, -1)
             return Features(pooled, pooled[:, None], torch.ones_like(signal.present)[:, None], signal.present)
-        pooled, tokens, mask = self.encode(signal.select(index))
+        pooled, tokens, mask = self.encode(there)
         members = len(pooled) // len(index)
         index = torch.cat([index + member * rows for member in range(members)])
         absent = self.absent.to(pooled.dtype)

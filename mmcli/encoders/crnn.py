@@ -74,13 +74,17 @@ class Crnn(Encoder):
         if signal.lengths is None:
             grid = self.body(signal.values.float())
             lengths = torch.full_like(signal.present, grid.shape[-1], dtype=torch.int64)
+            exporting = torch.compiler.is_exporting()
+            on_host = None if exporting else torch.full((len(grid),), grid.shape[-1])
         else:
             grid, lengths = self.body.masked(signal.values.float().transpose(1, 2)[:, None], signal.lengths.clamp(min=1))
+            known = signal.lengths_on_host
+            on_host = None if known is None else self.body.left(known.clamp(min=1))
         steps_BTD = self.dropout(F.relu(self.narrow(grid.flatten(1, 2).transpose(1, 2))))
         if isinstance(self.recur, nn.LSTM):
-            tokens_BTD = recurrent_padded(self.recur, steps_BTD, lengths)
+            tokens_BTD = recurrent_padded(self.recur, steps_BTD, lengths, on_host)
         else:
-            tokens_BTD, _ = recurrent(self.recur, steps_BTD, lengths)
+            tokens_BTD, _ = recurrent(self.recur, steps_BTD, lengths, on_host)
         mask = torch.arange(tokens_BTD.shape[1], device=lengths.device)[None] < lengths[:, None]
         pooled = tokens_BTD.masked_fill(~mask[..., None], float("-inf")).amax(1)
         return self.dropout(pooled), tokens_BTD, mask

@@ -104,7 +104,8 @@ class Rnn(Encoder):
         values = signal.values.long() if isinstance(self.embed, nn.Embedding) else signal.values.float()
         embedded_BTD = self.dropout(self._hide(self.embed(values)))
         lengths = signal.lengths.clamp(min=1)
-        tokens_BTD, last = recurrent(self.recur, embedded_BTD, lengths)
+        on_host = signal.lengths_on_host
+        tokens_BTD, last = recurrent(self.recur, embedded_BTD, lengths, None if on_host is None else on_host.clamp(min=1))
         mask = torch.arange(embedded_BTD.shape[1], device=lengths.device)[None] < lengths[:, None]
         return self.dropout(self._pool(tokens_BTD, mask, last)), tokens_BTD, mask
 

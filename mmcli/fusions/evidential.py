@@ -78,7 +78,7 @@ class Evidential(Fusion):
     def penalty(self, fused: Fused, targets: Tensor, weights: Tensor | None = None) -> Tensor | None:
         if self.training:
             self.steps += 1
-        growing = min(1.0, float(self.steps) / self.config.anneal)
+        growing = (self.steps.double() / self.config.anneal).clamp(max=1.0)
         whole = evidential_loss(fused.extras["whole"], targets, growing, weights)
         each_BMC = fused.extras["each"]
         each = sum(evidential_loss(each_BMC[:, m], targets, growing, weights) for m in range(each_BMC.shape[1]))
@@ -92,7 +92,7 @@ def combined(belief: Tensor, doubt: Tensor, other: Tensor, other_doubt: Tensor) 
     return scale * (belief * other + belief * other_doubt + other * doubt), scale * doubt * other_doubt
 
 
-def evidential_loss(alpha_BC: Tensor, targets: Tensor, growing: float, weights: Tensor | None = None) -> Tensor:
+def evidential_loss(alpha_BC: Tensor, targets: Tensor, growing: Tensor, weights: Tensor | None = None) -> Tensor:
     """The expected cross-entropy under Dirichlet(alpha), and `growing` times its divergence on wrong classes: the mean over
     the rows, each times its weight where it has one."""
     right = F.one_hot(targets, alpha_BC.shape[1]).to(alpha_BC.dtype)

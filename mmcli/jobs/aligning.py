@@ -64,7 +64,7 @@ def job(
     asked = torch.tensor([name in prepared for name in dataset.task.columns], device=compute.device)
 
     def features(index: Tensor) -> dict[str, Features]:
-        batches = [network.features(batch.inputs)[0] for batch in rows.in_order(index.to(compute.device), 256)]
+        batches = [network.features(batch.inputs)[0] for batch in rows.in_order(index, 256)]
         return {name: _joined([own[name] for own in batches]) for name in batches[0]}
 
     network.eval()

@@ -13,7 +13,7 @@ from mmcli.encoders import Encoder
 from mmcli.errors import ConfigError
 from mmcli.modalities import Strength
 from mmcli.models.columns import ColumnModel
-from mmcli.signals import Batch, Fused, Signal, Source
+from mmcli.signals import Batch, Fused, Host, Signal, Source, sent
 from mmcli.text import lattice
 from mmcli.training.config import TrainingConfig
 from mmcli.training.data import Augment, Rows
@@ -126,21 +126,25 @@ def mixed(signal: Signal, how: str) -> tuple[Signal, Tensor, float]:
     mixup blends them; cutmix puts a box of the other into the row (of sound: a stretch of time), its share being the rest.
     """
     values = signal.values.float()
-    other = torch.randperm(len(values), device=values.device)
+    drawn = torch.randperm(len(values))
+    other = sent(drawn, values.device)
     share = float(torch.distributions.Beta(0.4, 0.4).sample())
     if how == "mixup":
         values = share * values + (1 - share) * values[other]
     else:
         axes = values.shape[-2:] if values.dim() > 3 else values.shape[1:2]
-        hidden = torch.ones(*axes, dtype=torch.bool, device=values.device)
+        hidden = torch.ones(*axes, dtype=torch.bool)
         for axis, size in enumerate(axes):
             length = round(size * (1 - share) ** (1 / len(axes)))
             start = int(torch.randint(size - length + 1, ()))
-            inside = torch.zeros(size, dtype=torch.bool, device=values.device)
+            inside = torch.zeros(size, dtype=torch.bool)
             inside[start : start + length] = True
             hidden &= inside.reshape(-1, *[1] * (len(axes) - 1 - axis))
         share = 1 - float(hidden.float().mean())
+        hidden = sent(hidden, values.device)
         values = torch.where(hidden if values.dim() > 3 else hidden[:, None], values[other], values)
     if signal.lengths is not None:
         values = values * signal.mask()[..., None]
-    return Signal(values, signal.present & signal.present[other], signal.lengths, signal.times), other, share
+    made = Signal(values, signal.present & signal.present[other], signal.lengths, signal.times)
+    host = signal.host and Host(signal.host.present & signal.host.present[drawn], signal.host.lengths)
+    return made.told(host), other, share

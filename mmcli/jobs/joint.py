@@ -63,7 +63,8 @@ def job(
     """
     prepared = network.prepare({name: dataset.column(name) for name in network.inputs})
     rows = Rows(prepared, dataset.targets, dataset.splits, _variations(network, dataset, config))
-    anchors = {name: own.to(compute.device) for name, own in (teachers or {}).items()} if config.anchor else {}
+    taught = (teachers or {}).items() if config.anchor else ()
+    anchors = {name: balancing.Teacher.of(own.to(compute.device)) for name, own in taught}
     return Job(
         step=_Step(_WithHeads(network, heads, aligns=config.align > 0).to(compute.device), config, anchors),
         rows=rows.to(compute.device),
@@ -83,7 +84,7 @@ class _Step(Step):
 
     module: _WithHeads
 
-    def __init__(self, module: _WithHeads, config: TrainingConfig, anchors: Mapping[str, FeatureTable]) -> None:
+    def __init__(self, module: _WithHeads, config: TrainingConfig, anchors: Mapping[str, balancing.Teacher]) -> None:
         super().__init__(module)
         self.config = config
         self.anchors = anchors

@@ -8,6 +8,7 @@ another (VICReg, Bardes, Ponce and LeCun 2022). Token ids: hidden tokens are to 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -20,7 +21,7 @@ from mmcli.data.dataset import Dataset
 from mmcli.encoders import Encoder
 from mmcli.reporting.console import Console
 from mmcli.reporting.metrics import Interval
-from mmcli.signals import Batch, Signal, Source
+from mmcli.signals import Batch, Signal, Source, sent
 from mmcli.training.config import TrainingConfig
 from mmcli.training.data import Rows
 from mmcli.training.device import Compute, seed_everything
@@ -153,13 +154,20 @@ class MaskedTokens(nn.Module):
         self.guess = nn.Linear(encoder.dim, vocabulary)
 
     def forward(self, signal: Signal) -> Tensor:
-        mask = signal.mask() & signal.present[:, None]
-        hidden = (torch.rand(mask.shape, device=mask.device) < HIDDEN_SHARE) & mask
-        if not hidden.any():
-            hidden = mask & (mask.cumsum(1) == 1)
-        values = torch.where(hidden, self.hide, signal.values)
-        tokens = self.encoder(Signal(values, signal.present, signal.lengths)).tokens
-        return F.cross_entropy(self.guess(tokens[hidden]).float(), signal.values[hidden].long())
+        device = signal.values.device
+        hidden = self._hidden(signal)
+        rows, steps = (sent(own, device) for own in hidden.nonzero(as_tuple=True))
+        tokens = self.encoder(replace(signal, values=torch.where(sent(hidden, device), self.hide, signal.values))).tokens
+        return F.cross_entropy(self.guess(tokens[rows, steps]).float(), signal.values[rows, steps].long())
+
+    def _hidden(self, signal: Signal) -> Tensor:
+        """bool [B, T], on the host, where it is drawn: which tokens are hidden, one at least."""
+        assert signal.lengths is not None
+        lengths = signal.lengths.cpu() if signal.lengths_on_host is None else signal.lengths_on_host
+        present = signal.present.cpu() if signal.host is None else signal.host.present
+        mask = (torch.arange(signal.values.shape[1])[None] < lengths[:, None]) & present[:, None]
+        hidden = (torch.rand(mask.shape) < HIDDEN_SHARE) & mask
+        return hidden if hidden.any() else mask & (mask.cumsum(1) == 1)
 
 
 class _OwnLoss:

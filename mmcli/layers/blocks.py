@@ -147,3 +147,12 @@ def bounded_tokens(tokens_BTD: Tensor, mask_BT: Tensor, limit: int) -> tuple[Ten
     sums = tokens_BTD.new_zeros(rows, limit + 1, width).scatter_add_(1, run[..., None].expand_as(tokens_BTD), tokens_BTD)
     counts = tokens_BTD.new_zeros(rows, limit + 1).scatter_add_(1, run, torch.ones_like(run, dtype=tokens_BTD.dtype))
     return (sums / counts.clamp(min=1)[..., None])[:, :limit], counts[:, :limit] > 0
+
+
+def lay_out(module: nn.Module, channels_last: bool = True) -> None:
+    """Lays the weights of convolutions over pictures, [O, I, H, W], out with their channels last, or as they are written. Those
+    over clips, [O, I, T, H, W], have another layout for that, and stay as they are."""
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    for tensor in [*module.parameters(), *module.buffers()]:
+        if tensor.dim() == 4:
+            tensor.data = tensor.data.to(memory_format=layout)

@@ -7,24 +7,32 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from mmcli.signals import sent
 
-def recurrent(network: nn.LSTM | nn.GRU, values_BTD: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+
+def recurrent(
+    network: nn.LSTM | nn.GRU, values_BTD: Tensor, lengths: Tensor, on_host: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Padded sequences through an LSTM or GRU, each by its true length: states [B, T, directions x hidden], zero beyond it,
-    and the last ones [layers x directions, B, hidden]."""
+    and the last ones [layers x directions, B, hidden]. `on_host` are the lengths, where they are known there: else a device is
+    asked for them, and waited for."""
     if torch.compiler.is_exporting():
         return _recurrent_in_a_graph(network, values_BTD, lengths)
-    packed = pack_padded_sequence(values_BTD, lengths.cpu(), batch_first=True, enforce_sorted=False)
+    ends, order = (lengths.cpu() if on_host is None else on_host).sort(descending=True)
+    longest_first, back = sent(order, values_BTD.device), sent(order.argsort(), values_BTD.device)
+    packed = pack_padded_sequence(values_BTD.index_select(0, longest_first), ends, batch_first=True)
     states, last = network(packed)
     states_BTD, _ = pad_packed_sequence(states, batch_first=True, total_length=values_BTD.shape[1])
-    return states_BTD, last[0] if isinstance(last, tuple) else last
+    last = last[0] if isinstance(last, tuple) else last
+    return states_BTD.index_select(0, back), last.index_select(1, back)
 
 
-def recurrent_padded(network: nn.LSTM, values_BTD: Tensor, lengths: Tensor) -> Tensor:
+def recurrent_padded(network: nn.LSTM, values_BTD: Tensor, lengths: Tensor, on_host: Tensor | None = None) -> Tensor:
     """The states [B, T, directions x hidden] that `recurrent` gives of an LSTM, up to rounding. On a CPU it computes padding
     too, each direction from where the row begins for it: rows of different lengths then take a quarter of the time, since
     PyTorch has a kernel for whole rectangles only (torch 2.14)."""
     if torch.compiler.is_exporting() or values_BTD.device.type != "cpu":
-        return recurrent(network, values_BTD, lengths)[0]
+        return recurrent(network, values_BTD, lengths, on_host)[0]
     steps = torch.arange(values_BTD.shape[1])[None]
     real = (steps < lengths[:, None])[..., None]
     turned = torch.where(real[..., 0], lengths[:, None] - 1 - steps, steps)[..., None]  # its own inverse

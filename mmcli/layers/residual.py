@@ -74,6 +74,14 @@ class ResidualStack(nn.Module):
             hidden = block(hidden)
         return F.relu(self.norm(hidden))
 
+    def left(self, lengths: Tensor) -> Tensor:
+        """How many columns of its own a row has in the feature map, of so many in the grid."""
+        lengths = (lengths + 1) // 2
+        for block in self.blocks:
+            assert isinstance(block, ResidualBlock)
+            lengths = (lengths + block.stride[1] - 1) // block.stride[1]
+        return lengths
+
     def masked(self, grid: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """The same where row i has only `lengths[i]` columns of its own: the feature map, and the lengths in it."""
         lengths = (lengths + 1) // 2

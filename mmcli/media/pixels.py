@@ -88,26 +88,28 @@ def trivial_augment(pixels: Tensor) -> Tensor:
     """[B, 3, H, W] from 0 to 1: each picture changed by one operation of `OPERATIONS`, of random strength (Mueller and Hutter
     2021, TrivialAugment, its RA space). All pictures of a batch are changed at once."""
     rows, device = len(pixels), pixels.device
-    chosen = torch.randint(len(OPERATIONS), (rows,), device=device)
+    chosen = torch.randint(len(OPERATIONS), (rows,))
     return changed(pixels, chosen, torch.rand(rows, device=device), torch.randint(2, (rows,), device=device) * 2.0 - 1.0)
 
 
 def changed(pixels: Tensor, chosen: Tensor, strength: Tensor, sign: Tensor) -> Tensor:
-    """Each picture changed by the operation `chosen` [B], by `strength` [B] from 0 to 1, towards `sign` [B], 1 or -1."""
-    signed = strength * sign
+    """Each picture changed by the operation `chosen` [B], on the host, by `strength` [B] from 0 to 1, towards `sign` [B], 1 or
+    -1. Nobody waits for a device: which pictures an operation changes is known where it was drawn."""
+    counts = torch.bincount(chosen, minlength=len(OPERATIONS)).tolist()
+    places = chosen.argsort(stable=True).to(pixels.device, non_blocking=True).split(counts)
+    chosen, signed = chosen.to(pixels.device, non_blocking=True), strength * sign
     theta = torch.eye(2, 3, device=pixels.device).repeat(len(pixels), 1, 1)
     for number, (row, place, most) in {1: (0, 1, 0.3), 2: (1, 0, 0.3), 3: (0, 2, 0.6), 4: (1, 2, 0.6)}.items():
         theta[:, row, place] += torch.where(chosen == number, signed * most, 0.0)
     angle = torch.where(chosen == 5, signed * (torch.pi / 6), 0.0)
     turn = torch.stack([torch.stack([angle.cos(), -angle.sin()], 1), torch.stack([angle.sin(), angle.cos()], 1)], 1)
     theta[:, :, :2] = torch.where((chosen == 5)[:, None, None], turn, theta[:, :, :2])
-    moves = (chosen >= 1) & (chosen <= 5)
-    result = pixels.clone()
-    if moves.any():
+    result, moves = pixels.clone(), torch.cat(places[1:6])
+    if len(moves):
         result[moves] = affine(pixels[moves], theta[moves])
     for number in range(6, len(OPERATIONS)):
-        own = chosen == number
-        if own.any():
+        own = places[number]
+        if len(own):
             result[own] = _recoloured(
                 OPERATIONS[number], pixels[own], strength[own, None, None, None], signed[own, None, None, None]
             )
@@ -116,7 +118,8 @@ def changed(pixels: Tensor, chosen: Tensor, strength: Tensor, sign: Tensor) -> T
 
 def _recoloured(name: str, pixels: Tensor, strength: Tensor, signed: Tensor) -> Tensor:
     if name in {"brightness", "color", "contrast", "sharpness"}:
-        grey = (pixels * pixels.new_tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1, keepdim=True)
+        shares = torch.tensor([0.299, 0.587, 0.114]).to(pixels, non_blocking=True)
+        grey = (pixels * shares[:, None, None]).sum(1, keepdim=True)
         dull = {
             "brightness": torch.zeros_like(pixels),
             "color": grey.expand_as(pixels),

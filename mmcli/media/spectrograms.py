@@ -27,11 +27,11 @@ def _hz(mel: Tensor) -> Tensor:
     return torch.where(mel < 15, mel * (200 / 3), 1000 * torch.exp((mel - 15) * (math.log(6.4) / 27)))
 
 
-def warped(values: Tensor, own: Tensor, lengths: Tensor, anchor: Tensor, moved: Tensor) -> Tensor:
-    """[B, T, M] brought to other lengths, frame `anchor` of each row's own to where `moved` would be at its own length: linear
-    between first frame, anchor and last frame, and between frames; zero behind the end."""
+def warped(values: Tensor, own: Tensor, lengths: Tensor, anchor: Tensor, moved: Tensor, longest: int) -> Tensor:
+    """[B, T, M] brought to other lengths, none more than `longest`, frame `anchor` of each row's own to where `moved`
+    would be at its own length: linear between first frame, anchor and last frame, and between frames; zero behind the end."""
     last = (own - 1).clamp(min=0).float()[:, None]
-    steps = torch.arange(max(int(lengths.max()), 1), device=own.device)[None]
+    steps = torch.arange(longest, device=own.device)[None]
     place = steps * last / (lengths - 1).clamp(min=1)[:, None]
     anchor, moved = (torch.minimum(at[:, None], last) for at in (anchor, moved))
     behind = anchor + (place - moved) * (last - anchor) / (last - moved).clamp(min=1e-6)

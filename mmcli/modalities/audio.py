@@ -9,8 +9,10 @@ area; the natural logarithm, floored at 1e-8; each band standardised by the trai
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import cached_property
 from itertools import islice, pairwise
 from typing import Any, ClassVar, Literal, Self
@@ -26,7 +28,7 @@ from mmcli.media import sound
 from mmcli.media.sound import Array
 from mmcli.media.spectrograms import mel_filters, runs, shifted, warped
 from mmcli.modalities import Encoded, Guess, Modality, Reject, Strength, by_files
-from mmcli.signals import Column, Signal, SignalSpec
+from mmcli.signals import Column, Host, Signal, SignalSpec, sent
 
 WINDOW_S, HOP_S = 0.025, 0.010
 FLOOR = 1e-8
@@ -289,19 +291,22 @@ class Audio(Modality):
             return signal
         assert signal.lengths is not None
         own, device = signal.lengths, signal.values.device
-        speeds = torch.tensor(SPEEDS, device=device)[torch.randint(len(SPEEDS), own.shape, device=device)]
+        speeds = sent(torch.tensor(SPEEDS), device)[torch.randint(len(SPEEDS), own.shape, device=device)]
         lengths = (own / speeds).round().long()
         lengths = torch.where((lengths < own) & (lengths < least), own, lengths)
         anchor = (0.25 + 0.5 * torch.rand(own.shape, device=device)) * own
         moved = anchor + (torch.rand(own.shape, device=device) * 2 - 1) * WARP * own
-        return Signal(warped(signal.values, own, lengths, anchor, moved), signal.present, lengths)
+        # What is drawn on a device is not asked for: some padding more.
+        longest = int(lengths.max()) if device.type == "cpu" else math.ceil(signal.values.shape[1] / min(SPEEDS))
+        values = warped(signal.values, own, lengths, anchor, moved, max(longest, 1))
+        return replace(signal, values=values, lengths=lengths, host=signal.host and Host(signal.host.present))
 
     def augment(self, signal: Signal, strength: Strength) -> Signal:
         """light: SpecAugment (Park 2019), two runs of bands and two of frames blanked; the level changes.
         strong: longer runs, and the recording shifted in time."""
         values = signal.values.float()
         if self.config.features == "waveform":
-            return Signal(values * _level(values, 0.5, 1.5), signal.present, signal.lengths)
+            return replace(signal, values=values * _level(values, 0.5, 1.5))
         assert signal.lengths is not None
         values = values + _level(values, -0.3, 0.3)
         B, T, M = values.shape
@@ -312,7 +317,7 @@ class Audio(Modality):
             bands = runs(torch.full((B,), M, device=values.device), M, most)
             steps = runs(signal.lengths, T, most)
             values = values.masked_fill(bands[:, None, :] | steps[:, :, None], 0.0)
-        return Signal(values * signal.mask()[..., None], signal.present, signal.lengths)
+        return replace(signal, values=values * signal.mask()[..., None])
 
 
 def decode(path: str, config: Config) -> tuple[Array, bool]:

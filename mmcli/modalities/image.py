@@ -12,6 +12,7 @@ import io
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
@@ -31,7 +32,7 @@ from mmcli.media.detecting import MOST_BYTES, Detector
 from mmcli.media.faces import Framing
 from mmcli.media.pixels import affine, erase, square, trivial_augment
 from mmcli.modalities import Encoded, Guess, Modality, Reject, Strength, by_files
-from mmcli.signals import Column, Signal, SignalSpec
+from mmcli.signals import Column, Signal, SignalSpec, sent
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -256,7 +257,7 @@ class Image(Modality):
             mean, std = self._statistics(values.device)
             values = (trivial_augment((values * std + mean).clamp(0, 1)) - mean) / std
         values = affine(values, _moves(len(values), values.device, self.config.flip))
-        return Signal(erase(_jitter(values), 1.0 if strength == "strong" else 0.5), signal.present, signal.lengths)
+        return replace(signal, values=erase(_jitter(values), 1.0 if strength == "strong" else 0.5))
 
     def _load_detector(self) -> None:
         """Raises ConfigError where there is a detector that cannot be run: no cell is to blame for that."""
@@ -272,8 +273,8 @@ class Image(Modality):
         return values
 
     def _statistics(self, device: torch.device) -> tuple[Tensor, Tensor]:
-        mean = torch.tensor(self.mean, device=device).reshape(3, 1, 1)
-        return mean, torch.tensor(self.std, device=device).reshape(3, 1, 1)
+        mean, std = (sent(torch.tensor(own).reshape(3, 1, 1), device) for own in (self.mean, self.std))
+        return mean, std
 
 
 def decode(path: str, config: Config) -> Tensor:

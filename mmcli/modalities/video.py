@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -187,7 +188,7 @@ class Video(Modality):
         theta[:, :, 2] = torch.empty(B, 2, device=device).uniform_(-0.12, 0.12)
         moved = affine(values.reshape(B, T * C, H, W), theta)
         light = torch.empty(B, 1, 1, 1, 1, device=device).uniform_(-0.2, 0.2)
-        return Signal(moved.reshape(B, T, C, H, W) + light, signal.present, times=times)
+        return replace(signal, values=moved.reshape(B, T, C, H, W) + light, times=times)
 
 
 def decode(path: str, config: Config) -> tuple[Tensor, Tensor, bool]:

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from mmcli.encoders import Encoder
 from mmcli.heads import Head
+from mmcli.layers.blocks import lay_out
 from mmcli.layers.pairs import cosines, fitted
-from mmcli.signals import Features, Fused, Signal
+from mmcli.signals import Features, Fused, Host, Signal
 from mmcli.vectors.embedded import Embedded
 
 
@@ -24,7 +25,7 @@ class ColumnModel(nn.Module):
         super().__init__()
         self.encoder = encoder
         self.head = head
-        self.to(memory_format=torch.channels_last)
+        lay_out(self)
 
     def fused(self, signal: Signal) -> Fused:
         """What its head reads."""
@@ -56,7 +57,7 @@ class SharedModel(nn.Module):
         self.head = heads[0]
         self.heads = nn.ModuleDict({str(place): head for place, head in enumerate(heads) if place})
         self.pair = pair
-        self.to(memory_format=torch.channels_last)
+        lay_out(self)
 
     def own_heads(self) -> dict[str, Head]:
         """Reader -> its head."""
@@ -117,12 +118,14 @@ def joined(signals: Sequence[Signal]) -> Signal:
     values = [_padded(own.values, longest) for own in signals]
     lengths = [own.lengths for own in signals if own.lengths is not None]
     times = [own.times for own in signals if own.times is not None]
-    return Signal(
+    made = Signal(
         torch.cat(values),
         torch.cat([own.present for own in signals]),
         torch.cat(lengths) if lengths else None,
         torch.cat(times) if times else None,
     )
+    known = [own.host for own in signals if own.host is not None]
+    return made.told(Host.joined(known) if len(known) == len(signals) else None)
 
 
 def _padded(values: Tensor, steps: int) -> Tensor:

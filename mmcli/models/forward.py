@@ -37,7 +37,7 @@ def forward_whole(
     rows, kind, host = len(next(iter(prepared.values()))), network.task.outputs, torch.device("cpu")
     parts, weights, pooled = [], [], []
     with compute.autocast():
-        for index in torch.arange(rows, device=compute.device).split(batch_size):
+        for index in torch.arange(rows).split(batch_size):
             output = network({name: column.gather(index) for name, column in prepared.items()})
             parts.append(kind.to(kind.plain(output.outputs), host))
             pooled.append(output.fused.pooled.float().cpu())
@@ -54,7 +54,7 @@ def likeness(network: FusedModel, columns: Mapping[str, Source], compute: device
     prepared = {name: column.to(compute.device) for name, column in network.prepare(columns).items()}
     rows, parts = len(next(iter(prepared.values()))), []
     with compute.autocast():
-        for index in torch.arange(rows, device=compute.device).split(batch_size):
+        for index in torch.arange(rows).split(batch_size):
             features = network.features({name: column.gather(index) for name, column in prepared.items()})
             alike = [cosines([features[name] for name in names])[0] for names in shared if len(names) > 1]
             parts.append(torch.stack(alike).mean(0).cpu())

@@ -47,7 +47,7 @@ class Flat(nn.Module):
         self.fields = dict(fields)
 
     def forward(self, *tensors: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-        left = iter(tensors)
+        left: Iterator[Any] = iter(tensors)
         signals = {name: Signal(**{field: next(left) for field in own}) for name, own in self.fields.items()}
         outputs = given(self.network(signals).outputs)
         if isinstance(outputs, Padded):
@@ -171,7 +171,7 @@ def shortest(signals: Mapping[str, Signal]) -> dict[str, Signal]:
     def cut(signal: Signal) -> Signal:
         if signal.lengths is None:
             return signal
-        return replace(signal, values=signal.values[:, :1], lengths=signal.lengths.clamp(max=1))
+        return replace(signal, values=signal.values[:, :1], lengths=signal.lengths.clamp(max=1), host=None)
 
     return {name: cut(signal) for name, signal in signals.items()}
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from mmcli.encoders import Encoder
 from mmcli.fusions import Fusion
 from mmcli.heads import Head
+from mmcli.layers.blocks import lay_out
 from mmcli.models.columns import own_outputs
 from mmcli.signals import Features, FeatureTable, Fused, Signal, Source
 from mmcli.tasks import Task
@@ -276,7 +277,7 @@ class FusedModel(nn.Module):
         self.fusion_head = fusion_head
         self.calibration = calibration or nn.Identity()
         """From outputs to outputs whose probabilities mean what they say; or to vectors of fewer numbers."""
-        self.to(memory_format=torch.channels_last)
+        lay_out(self)
 
     @property
     def task(self) -> Task:

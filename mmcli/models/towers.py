@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from mmcli.encoders import Encoder
 from mmcli.fusions import Fusion
 from mmcli.heads import Head
+from mmcli.layers.blocks import lay_out
 from mmcli.models.columns import joined
 from mmcli.signals import Features, Signal
 
@@ -24,7 +25,7 @@ class TowerModel(nn.Module):
         self.readers = list(readers)
         self.align = align
         self.head = head
-        self.to(memory_format=torch.channels_last)
+        lay_out(self)
 
     def kept(self) -> dict[str, Tensor]:
         """What goes to disk: the encoder, and its head once for each reader: the owner's as `head.`, those of the others as

@@ -10,7 +10,7 @@ it gives `log_probs` [A, W, V] and the latter with the last units in them. Numbe
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -93,7 +93,7 @@ class Encode(nn.Module):
         return found
 
     def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
-        left = iter(tensors)
+        left: Iterator[Any] = iter(tensors)
         signals = {name: Signal(**{field: next(left) for field in own}) for name, own in self.fields.items()}
         features, limits, found = self.network.features(signals), [], list[Tensor]()
         for own, _ in each_head(self.network):

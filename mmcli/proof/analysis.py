@@ -72,7 +72,7 @@ class Analysis:
         with self.compute.autocast():
             parts = [
                 self.network.features({name: own.gather(part) for name, own in prepared.items()})
-                for part in torch.arange(rows, device=self.compute.device).split(256)
+                for part in torch.arange(rows).split(256)
             ]
         return {name: _together([part[name] for part in parts]) for name in self.network.names}
 
@@ -83,7 +83,7 @@ class Analysis:
         rows = len(next(iter(features.values())).present)
         parts = []
         with self.compute.autocast():
-            for part in torch.arange(rows, device=self.compute.device).split(1024):
+            for part in torch.arange(rows).split(1024):
                 output = self.network.fusion_head({name: own.gather(part) for name, own in features.items()})
                 parts.append(kind.to(kind.plain(self.network.calibration(output.outputs)), host))
         return kind.glimpse(kind.join(parts))
@@ -296,7 +296,7 @@ class Analysis:
                 head = self.network.own_heads().get(encoder)
                 prepared = self.network.encoder(encoder).prepare(column).to(self.compute.device)
                 parts = []
-                for part in torch.arange(len(column), device=self.compute.device).split(256):
+                for part in torch.arange(len(column)).split(256):
                     made = self.network.encoder(encoder)(prepared.gather(part))
                     if head is not None:
                         made = replace(made, outputs=own_outputs(head, made))

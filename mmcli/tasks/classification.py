@@ -18,7 +18,7 @@ from mmcli.reporting import charts, metrics
 from mmcli.reporting.classes import ClassScore, one_of
 from mmcli.reporting.metrics import Array, Metric
 from mmcli.reporting.svg import Figure
-from mmcli.signals import Decision
+from mmcli.signals import Decision, sent
 from mmcli.tables.names import tidy
 from mmcli.tasks import Boosted, Cells, Likeness, Linear, Task
 from mmcli.vectors.trees import Forest
@@ -108,7 +108,7 @@ class Classification(Task):
         right, weights = self.parted(targets)
         if self.config.class_weights == "none":
             return weights
-        own = self._class_weights.to(right.device)[right]
+        own = sent(self._class_weights, right.device)[right]
         return own if weights is None else own * weights
 
     @property

@@ -23,7 +23,7 @@ from mmcli.reporting import charts, metrics
 from mmcli.reporting.classes import ClassScore, counted
 from mmcli.reporting.metrics import Array, Metric
 from mmcli.reporting.svg import Figure
-from mmcli.signals import Decision
+from mmcli.signals import Decision, sent
 from mmcli.tables.names import listed, tidy
 from mmcli.tables.numbers import is_number
 from mmcli.tasks import Cells, Likeness, Linear, Task
@@ -163,7 +163,7 @@ class Multilabel(Task):
         N / (2 (N - N_k)) without; None where all count alike."""
         if self.config.class_weights == "none":
             return None
-        counts = torch.tensor(self.counts, dtype=right.dtype, device=right.device)
+        counts = sent(torch.tensor(self.counts, dtype=right.dtype), right.device)
         return self.rows / 2 * (right / counts + (1 - right) / (self.rows - counts))
 
     def measures(self) -> dict[str, Metric]:

@@ -19,7 +19,8 @@ def outputs_of(job: Job, index: Tensor, batch_size: int = 256) -> Any:
     job.step.eval()
     batches, places = job.rows.to_score(index, batch_size, by_length=not kind.decides)
     with job.compute.autocast():
-        return kind.gather(kind.join([kind.plain(job.step.outputs(batch)) for batch in batches]), places)
+        found = kind.join([kind.plain(job.step.outputs(batch)) for batch in batches])
+    return kind.gather(found, places.to(job.compute.device))
 
 
 @torch.no_grad()

@@ -87,6 +87,9 @@ class ComputeConfig(Config):
     """Whether AdamW steps in one kernel, or in one for each operation."""
     compile: Literal["auto", "on", "off"] = "auto"
     """Whether the network goes through torch.compile; by itself only on a GPU."""
+    tf32: Literal["auto", "on", "off"] = "auto"
+    """Whether an NVIDIA GPU may round the factors of float32 products to TF32, 10 bits behind the point, while it trains:
+    several times as fast. auto: unless --precision float32 asks for more."""
     threads: int = Field(0, ge=0, le=1024)
     """Cores that one process computes on; 0: as many as are faster."""
 

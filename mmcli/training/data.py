@@ -14,7 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmcli.signals import Batch, Column, Features, RaggedFeatures, Signal
+from mmcli.signals import Batch, Column, Features, RaggedFeatures, Signal, sent
+from mmcli.training.device import free_memory
 
 Augment = Callable[[Signal, Tensor], Signal]
 """A batch of an input, and the targets of its rows, to a variation of it."""
@@ -36,8 +37,8 @@ class Hosted:
     device: torch.device
 
     def gather(self, index: Tensor) -> Any:
-        """The rows `index` [B] as a batch on the device."""
-        return self.held.gather(index.cpu()).to(self.device)
+        """The rows `index` [B] as a batch on the device, by copies for which nobody waits."""
+        return self.held.gather(index.cpu()).sent(self.device)
 
     @property
     def lengths(self) -> Tensor | None:
@@ -53,24 +54,21 @@ class Rows:
     """Column -> Column or Streamed; or a `FeatureTable`."""
     targets: Tensor
     splits: Mapping[str, Tensor]
-    """Split -> int64 positions."""
+    """Split -> int64 positions, on the host: batches are chosen there, so that all of their rows is known there too."""
     augment: Mapping[str, Augment]
     """Column -> random variation, for training batches."""
 
     def to(self, device: torch.device, room: int | None = None) -> Rows:
-        """The same rows on the device; columns that are larger than `room` bytes (half of its free memory) stay on the host."""
+        """The same rows on the device; each column that is larger than what is left of `room` bytes (half of its free memory)
+        stays on the host."""
         room = _room(device) if room is None else room
         inputs = {}
         for name, column in self.inputs.items():
             size = getattr(column, "nbytes", 0)
-            room -= size
-            inputs[name] = Hosted(column, device) if size and room < 0 else column.to(device)
-        return replace(
-            self,
-            inputs=inputs,
-            targets=self.targets.to(device),
-            splits={name: index.to(device) for name, index in self.splits.items()},
-        )
+            fits = size <= room
+            inputs[name] = column.to(device) if fits else Hosted(column, device)
+            room -= size if fits else 0
+        return replace(self, inputs=inputs, targets=self.targets.to(device))
 
     @property
     def resident(self) -> bool:
@@ -79,15 +77,16 @@ class Rows:
 
     @property
     def lengths(self) -> Tensor | None:
-        """int64 [N]: steps of each row, where there is one input and it is ragged; else None."""
+        """int64 [N], on the host: steps of each row, where there is one input and it is ragged; else None."""
         if len(self.inputs) != 1:
             return None
         found: Tensor | None = getattr(next(iter(self.inputs.values())), "lengths", None)
         return found
 
     def gather(self, index: Tensor) -> Batch:
-        """The rows `index` [B], as they are."""
-        return Batch(index, {name: column.gather(index) for name, column in self.inputs.items()}, self.targets[index])
+        """The rows `index` [B], on the host, as they are."""
+        own = sent(index, self.targets.device)
+        return Batch(own, {name: column.gather(index) for name, column in self.inputs.items()}, self.targets[own])
 
     def varied(self, batch: Batch) -> Batch:
         """The batch, varied at random where a column has a way to."""
@@ -109,29 +108,59 @@ class Rows:
         return self.in_order(index[order], LONG_ROWS), order.argsort()
 
     def ahead(self, batches: Sequence[Tensor]) -> Iterator[Batch]:
-        """The batches one after the other; what is not on the device is gathered meanwhile."""
+        """The batches one after the other; what is not on the device is gathered meanwhile, and copied meanwhile."""
         if self.resident:
             yield from map(self.gather, batches)
             return
-        waiting: deque[Future[Batch]] = deque()
+        lane = Lane(self.targets.device)
+        waiting: deque[Future[Made]] = deque()
         with ThreadPoolExecutor(1) as pool:
             try:
                 for index in batches:
-                    waiting.append(pool.submit(self.gather, index))
+                    waiting.append(pool.submit(lane.make, self.gather, index))
                     if len(waiting) > AHEAD:
-                        yield waiting.popleft().result()
+                        yield lane.hand_over(waiting.popleft().result())
                 while waiting:
-                    yield waiting.popleft().result()
+                    yield lane.hand_over(waiting.popleft().result())
             finally:
                 for future in waiting:
                     future.cancel()
 
 
+Made = tuple[Batch, torch.cuda.Event | None]
+"""A batch, and what tells on a CUDA device that it is there."""
+
+
+class Lane:
+    """Where batches are made beside the steps: on a CUDA device in a stream of its own, so that it copies while it computes;
+    elsewhere nothing is needed."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+        if self.stream is not None:  # what is there already may still be on its way
+            self.stream.wait_stream(torch.cuda.current_stream(device))
+
+    def make(self, gather: Callable[[Tensor], Batch], index: Tensor) -> Made:
+        """The batch of the rows `index`, by a thread beside that of the steps."""
+        if self.stream is None:
+            return gather(index), None
+        with torch.cuda.stream(self.stream):
+            batch = gather(index)
+            return batch, self.stream.record_event()
+
+    def hand_over(self, made: Made) -> Batch:
+        """The batch for the stream that computes, which waits for it; the host does not. Its memory is kept so long."""
+        batch, there = made
+        if there is not None:
+            stream = torch.cuda.current_stream(self.device)
+            stream.wait_event(there)
+            batch.used_in(stream)
+        return batch
+
+
 def _room(device: torch.device) -> int:
-    if device.type != "cuda":
-        return 1 << 62
-    free, _ = torch.cuda.mem_get_info(device)
-    return int(free * DEVICE_SHARE)
+    return int(free_memory(device) * DEVICE_SHARE) if device.type == "cuda" else 1 << 62
 
 
 def shuffled(index: Tensor, batch_size: int, seed: int, epoch: int, lengths: Tensor | None = None) -> list[Tensor]:

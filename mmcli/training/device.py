@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -34,6 +35,8 @@ class Compute:
     """Cores that it computes on, of a CPU."""
     precision_given: bool = False
     """Whether the user named the precision."""
+    tf32: bool | None = None
+    """Whether a CUDA device may round the factors of float32 products to TF32 while it trains; None: as torch itself does."""
 
     def autocast(self) -> AbstractContextManager[None]:
         """Mixed precision for the forward pass, where it is used."""
@@ -43,12 +46,13 @@ class Compute:
 
     @contextlib.contextmanager
     def threading(self) -> Iterator[None]:
-        """So many threads while it lasts."""
+        """So many threads while it lasts; and on a CUDA device products of float32 as `tf32` says."""
         before = torch.get_num_threads()
         if self.threads != before:
             torch.set_num_threads(self.threads)
         try:
-            yield
+            with contextlib.nullcontext() if self.tf32 is None or self.device.type != "cuda" else _products(self.tf32):
+                yield
         finally:
             if self.threads != before:
                 torch.set_num_threads(before)
@@ -60,6 +64,7 @@ class Compute:
             self.precision,
             layout,
             "fused AdamW" if self.fused else "AdamW",
+            *(["TF32"] if self.tf32 else []),
             *(["compiled"] if self.compiled else []),
             *(["CUDA graphs"] if self.graphs else []),
         ]
@@ -93,7 +98,30 @@ def choose(device: str = "auto", precision: str = "auto", threads: int = 0) -> C
         memory.keep_freed()
     if threads:
         torch.set_num_threads(threads)
-    return Compute(chosen, precision, fused=chosen.type in {"cpu", "cuda"}, precision_given=given)
+    tf32 = not (given and precision == "float32") if chosen.type == "cuda" else None
+    return Compute(chosen, precision, fused=chosen.type in {"cpu", "cuda"}, precision_given=given, tf32=tf32)
+
+
+@contextlib.contextmanager
+def _products(tf32: bool) -> Iterator[None]:
+    """Products of float32 on a CUDA device by TF32, or exact, convolutions too, while it lasts.
+
+    By the older of torch's two ways to say so: what compiles networks still asks by it in torch 2.13, and does not work once
+    the newer has been used. Some versions warn that it will go.
+    """
+    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    _set_products("high" if tf32 else "highest", tf32)
+    try:
+        yield
+    finally:
+        _set_products(*before)
+
+
+def _set_products(matmul: str, convolutions: bool) -> None:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Please use the new API settings to control TF32")
+        torch.set_float32_matmul_precision(matmul)
+        torch.backends.cudnn.allow_tf32 = convolutions
 
 
 def _device(name: str) -> torch.device:
@@ -109,6 +137,15 @@ def _device(name: str) -> torch.device:
         reason = str(error).splitlines()[0]
         raise ConfigError(f"--device {name} cannot be used: {reason}", f"Here there is: {there} (or auto).") from None
     return device
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that tensors may still take: on a CUDA device what is free there and what its allocator keeps for the next ones;
+    elsewhere what is free on the host."""
+    if device.type != "cuda":
+        return memory.available()
+    kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return torch.cuda.mem_get_info(device)[0] + kept
 
 
 def _bfloat16_is_native(device: torch.device) -> bool:

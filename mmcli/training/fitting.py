@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmcli.data import memory
+from mmcli.training.device import free_memory
 from mmcli.training.job import Job
 from mmcli.training.steps import gradient
 
@@ -30,7 +30,7 @@ def largest_batch(job: Job) -> tuple[int, str]:
     rows = min(len(train), 8)
     kept = kept_bytes(job, train[:rows]) / rows
     fixed = 4 * sum(p.numel() * p.element_size() for p in job.module.parameters() if p.requires_grad)
-    fits = _power_of_two(max((free(job.compute.device) * SHARE - fixed) / max(kept * WORKSPACE, 1), 2))
+    fits = _power_of_two(max((free_memory(job.compute.device) * SHARE - fixed) / max(kept * WORKSPACE, 1), 2))
     if fits < enough:
         return fits, f"a row keeps {kept / 1e6:.1f} MB for its gradient"
     return enough, f"memory would hold {fits:,} rows, but an epoch has {STEPS_AN_EPOCH} steps at least"
@@ -57,11 +57,6 @@ def kept_bytes(job: Job, index: Tensor) -> int:
     job.module.zero_grad(set_to_none=True)
     job.module.load_state_dict(state)
     return sum(sizes.values())
-
-
-def free(device: torch.device) -> int:
-    """Bytes of memory that are free on the device."""
-    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else memory.available()
 
 
 def _power_of_two(number: float) -> int:

@@ -42,11 +42,11 @@ def tuned(job: Job, console: Console, wanted: ComputeConfig | None = None) -> Jo
     wanted = wanted or ComputeConfig()
     start = _start(job.compute, wanted)
     changes = list(_changes(job, start, wanted))
-    key = _key(job, wanted)
+    key = _key(job, start, wanted)
     note = job.folder / CHOICE
     known = _known(_read(note), key) or _known(_remembered(), key)
     if known:
-        return prepared_for(replace(job, compute=replace(job.compute, **known)))
+        return prepared_for(replace(job, compute=replace(start, **known)))
     if not changes or len(job.rows.splits["train"]) < job.config.batch_size:
         return prepared_for(replace(job, compute=start))
     with _unchanged(job.module):
@@ -66,6 +66,7 @@ def _start(compute: Compute, wanted: ComputeConfig) -> Compute:
         channels_last=wanted.memory_format != "contiguous",
         fused=wanted.optimizer == "fused" or (wanted.optimizer == "auto" and compute.device.type in {"cpu", "cuda"}),
         compiled=wanted.compile == "on",
+        tf32=compute.tf32 if wanted.tf32 == "auto" or compute.device.type != "cuda" else wanted.tf32 == "on",
         threads=wanted.threads or compute.threads,
     )
 
@@ -179,12 +180,14 @@ def _unchanged(module: nn.Module) -> Iterator[None]:
         module.zero_grad(set_to_none=True)
 
 
-def _key(job: Job, wanted: ComputeConfig) -> str:
+def _key(job: Job, start: Compute, wanted: ComputeConfig) -> str:
     compute, targets = job.compute, job.rows.targets
     machine = [str(compute), torch.__version__, torch.get_num_threads(), os.cpu_count(), compute.precision_given]
+    machine += ["TF32"] if start.tf32 else []
     shapes = [[name, list(p.shape), p.requires_grad] for name, p in job.module.named_parameters()]
+    said = wanted.model_dump(exclude={"tf32"})
     inputs = [list(getattr(column, "values", targets).shape[1:]) for column in job.rows.inputs.values()]
-    return store.digest([machine, shapes, inputs, job.config.batch_size, sorted(job.rows.augment), wanted.model_dump()])
+    return store.digest([machine, shapes, inputs, job.config.batch_size, sorted(job.rows.augment), said])
 
 
 def cache_file() -> Path:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.profiler import ProfilerActivity, profile, record_function
+from torch.profiler import DeviceType, ProfilerActivity, profile, record_function
 
 from mmcli.artifacts.store import write_atomic
 from mmcli.training.data import shuffled
@@ -36,7 +36,7 @@ class Profile:
     shares: dict[str, float]
     """Part of the step -> share of the time, 0 to 1; they sum to one."""
     operations: list[tuple[str, float]]
-    """The costliest operations of all, each with its share of the time on its own."""
+    """The costliest operations of all, each with its share of the time on its own; on a CUDA device its kernels'."""
 
     @property
     def words(self) -> str:
@@ -80,7 +80,7 @@ def profiled(job: Job, folder: Path) -> Profile:
     job.module.zero_grad(set_to_none=True)
     with _without_words():
         found.export_chrome_trace(str(folder / TRACE))
-    summary = _summarised(found, sum(map(len, wanted[WARM:])) / STEPS)
+    summary = _summarised(found, sum(map(len, wanted[WARM:])) / STEPS, job.compute.device)
     write_atomic(folder / SUMMARY, json.dumps({**asdict(summary), "said": summary.words}, indent=1).encode())
     return summary
 
@@ -126,12 +126,15 @@ def _marked(part: str, job: Job) -> Iterator[None]:
             torch.cuda.synchronize(job.compute.device)
 
 
-def _summarised(found: profile, rows: float) -> Profile:
-    averages = {event.key: event for event in found.key_averages()}
+def _summarised(found: profile, rows: float, device: torch.device) -> Profile:
+    """Parts wait for the device, so that their time on the host is all that they take. An operation only starts its kernels
+    there: on a CUDA device it costs what these take."""
+    averages = {event.key: event for event in found.key_averages() if event.device_type == DeviceType.CPU}
     total = max(averages["step"].cpu_time_total, 1e-9)
     spent = {part: averages[part].cpu_time_total for part in PARTS if part in averages}
     spent["the loop"] = max(total - sum(spent.values()), 0.0)
-    own = [(name, event.self_cpu_time_total) for name, event in averages.items() if name not in {*PARTS, "step"}]
+    cost = "self_device_time_total" if device.type == "cuda" else "self_cpu_time_total"
+    own = [(name, getattr(event, cost)) for name, event in averages.items() if name not in {*PARTS, "step"}]
     own = [(name, time) for name, time in own if name not in _SYNCHRONIZING and not name.startswith("ProfilerStep")]
     costly = sorted(own, key=lambda item: -item[1])[:10]
     return Profile(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from mmcli.layers.blocks import lay_out
 from mmcli.layers.recomputing import BATCH_NORM
 from mmcli.signals import Batch
 from mmcli.training import checkpoint
@@ -21,9 +22,11 @@ def gradient(job: Job, batch: Batch, parts: int = 1) -> Tensor:
     if parts > 1 and job.task.compares_rows:
         return _compared(job, batch, parts)
     total = torch.zeros((), device=job.compute.device)
+    # A CUDA graph leaves the gradients of a part where it writes those of the next.
+    step = job.step.forward if parts > 1 and job.compute.graphs else job.step
     for part in [batch] if parts == 1 else batch.parts(parts):
         with job.compute.autocast():
-            loss = job.step(job.rows.varied(part))
+            loss = step(job.rows.varied(part))
         (loss if parts == 1 else loss * (len(part) / len(batch))).backward()
         total += loss.detach().float() * (len(part) / len(batch))
     return total
@@ -79,8 +82,7 @@ def out_of_memory(error: RuntimeError) -> bool:
 
 def prepared_for(job: Job) -> Job:
     """The job, its module laid out and its step compiled as its way to compute says."""
-    if any(parameter.dim() == 4 for parameter in job.module.parameters()):
-        job.module.to(memory_format=torch.channels_last if job.compute.channels_last else torch.contiguous_format)
+    lay_out(job.module, job.compute.channels_last)
     job.step._compiled_call_impl = None  # what another way to compute may have left
     if job.compute.compiled:
         job.step.compile(mode="reduce-overhead" if job.compute.graphs else None)

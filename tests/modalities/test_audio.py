@@ -215,11 +215,12 @@ def test_an_anchor_that_moves_stretches_what_lies_before_and_squeezes_what_lies_
     signal = _ramp([101])
     at, to = torch.tensor([40.0]), torch.tensor([50.0])
     same = torch.tensor([101])
-    made = warped(signal.values, same, same, at, to)[0, :, 0]
+    made = warped(signal.values, same, same, at, to, 101)[0, :, 0]
     assert made[[0, 25, 50, 75, 100]].tolist() == [0.0, 20.0, 40.0, 70.0, 100.0]
     # twice as long, the anchor's place with it
-    made = warped(signal.values, same, torch.tensor([201]), at, to)[0, :, 0]
+    made = warped(signal.values, same, torch.tensor([201]), at, to, 210)[0, :, 0]
+    assert made[201:].tolist() == [0.0] * 9
     assert made[[0, 50, 100, 150, 200]].tolist() == [0.0, 20.0, 40.0, 70.0, 100.0]
     # a row of one frame
     one = torch.tensor([1])
-    assert warped(signal.values[:, :1] + 3, one, one, at, to)[0, 0, 0] == 3.0
+    assert warped(signal.values[:, :1] + 3, one, one, at, to, 1)[0, 0, 0] == 3.0

@@ -338,7 +338,7 @@ def test_the_largest_batch_is_bound_by_what_rows_keep(tmp_path: Path, monkeypatc
     assert bits(ours.module) == before
     assert fitting.largest_batch(ours)[0] == 4  # of 35 rows: eight steps an epoch
     weights = 4 * sum(p.numel() * 4 for p in ours.module.parameters())
-    monkeypatch.setattr(fitting, "free", lambda _: (weights + 2.5 * kept * fitting.WORKSPACE) / fitting.SHARE)
+    monkeypatch.setattr(fitting, "free_memory", lambda _: (weights + 2.5 * kept * fitting.WORKSPACE) / fitting.SHARE)
     size, why = fitting.largest_batch(ours)
     assert size == 2
     assert "a row keeps" in why

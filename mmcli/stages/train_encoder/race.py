@@ -90,7 +90,7 @@ def _run_race(entrants: Sequence[Candidate], bench: Bench, folder: Path) -> dict
         done, over = rehearse(job, bench.context.console, epochs, seconds)
         solving.join(network, job)
         kind = bench.dataset.task.outputs
-        found = kind.to(outputs_of(job, val.to(bench.compute.device)), torch.device("cpu"))
+        found = kind.to(outputs_of(job, val), torch.device("cpu"))
         outputs[entrant.architecture] = kind.glimpse(found)
         table[entrant.architecture] = {
             "epochs": done,

@@ -129,7 +129,7 @@ def _take_over(track: Path, draft: Draft) -> None:
 
 def _train(candidate: Candidate, bench: Bench, draft: Draft) -> None:
     started = time.monotonic()
-    dataset, compute, column = bench.dataset, bench.compute, candidate.column
+    dataset, column = bench.dataset, candidate.column
     network, job = job_for(candidate, bench, draft.path)
     fixed = candidate.fixed or {}
     job = replace(job, seconds=bench.seconds and bench.seconds / (1 + bench.options.folds), stop=fixed.get("epochs"))
@@ -157,7 +157,7 @@ def _train(candidate: Candidate, bench: Bench, draft: Draft) -> None:
     draft.tensors[loading.WEIGHTS] = tensors.save(draft.path / loading.WEIGHTS, weights)
     scores = alone[column]
     if len(outputs) > 1:
-        everything = torch.arange(len(dataset.rows), device=compute.device)
+        everything = torch.arange(len(dataset.rows))
         scores = _scores(task.outputs.to(outputs_of(job, everything), torch.device("cpu")), dataset)
         # Where columns are compared, one alone is as good an encoder as the pair is told by it.
         together = task.compares_columns or task.aligns_columns
@@ -197,7 +197,7 @@ def _settle(network: ColumnModel | SharedModel | TowerModel, job: Job) -> None:
 
 def _outputs(job: Job, reader: str, dataset: Dataset) -> Any:
     """What an input's own head answers for every row, on the host."""
-    everything = torch.arange(len(dataset.rows), device=job.compute.device)
+    everything = torch.arange(len(dataset.rows))
     shared = isinstance(job.module, SharedModel)
     found = outputs_alone(job, reader, everything) if shared else outputs_of(job, everything)
     return dataset.task.outputs.to(found, torch.device("cpu"))
@@ -209,7 +209,7 @@ def _keep(job: Job, reader: str, owner: str, tokens: int, more: Mapping[str, Ten
     if reader != owner:
         features, whole = loading.reader_file(features, reader), loading.reader_file(whole, reader)
     assert isinstance(job.module, ColumnModel | SharedModel | TowerModel)
-    encoder, everything = job.module.encoder, torch.arange(len(job.rows.targets), device=job.compute.device)
+    encoder, everything = job.module.encoder, torch.arange(len(job.rows.targets))
     if tokens:
         embeddings = _embed(job, encoder, reader, everything, tokens)
     else:
@@ -241,14 +241,14 @@ def _out_of_fold(candidate: Candidate, outputs: Mapping[str, Tensor], bench: Ben
         own.mkdir(exist_ok=True)
         network, job = job_for(candidate, bench, own)
         kept = torch.cat([fold for place, fold in enumerate(folds) if place != number])
-        splits = {**job.rows.splits, "train": kept.to(bench.compute.device)}
+        splits = {**job.rows.splits, "train": kept}
         job = replace(job, rows=replace(job.rows, splits=splits), label=f"{candidate.name}, fold {number + 1}")
         train(replace(job, seconds=bench.seconds and bench.seconds / (1 + bench.options.folds)), bench.context.console)
         network.encoder.apart = False
         solving.join(network, job)
         for reader, found in result.items():
-            index, shared = left_out.to(bench.compute.device), isinstance(network, SharedModel)
-            found[left_out] = (outputs_alone(job, reader, index) if shared else outputs_of(job, index)).cpu()
+            shared = isinstance(network, SharedModel)
+            found[left_out] = (outputs_alone(job, reader, left_out) if shared else outputs_of(job, left_out)).cpu()
         shutil.rmtree(own)
     return result
 

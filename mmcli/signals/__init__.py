@@ -1,17 +1,22 @@
-"""The types that flow between the parts. Everything is keyed by column name, never by position.
+"""The types that flow between the parts, keyed by column name, never by position. Knows no part, no file and no command.
 
 Shape letters: B rows of a batch, N rows of a table, T steps of a sequence, D features, M columns.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
-from typing import Any, ClassVar, Literal, Protocol, Self
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, Protocol, Self
 
 import torch
 from torch import Tensor
+
+from mmcli.signals.moving import Held, Movable
+from mmcli.signals.moving import Host as Host
+from mmcli.signals.moving import sent as sent
+from mmcli.signals.outputs import OUTPUTS as OUTPUTS
+from mmcli.signals.outputs import Outputs as Outputs
 
 Kind = Literal["grid", "ids", "sequence", "spectrogram", "clip", "vector", "fields"]
 """What a signal is, to an encoder: a grid [C, H, W], token ids [T], a sequence [T, D], a spectrogram [T, mels], a clip
@@ -44,20 +49,8 @@ class SignalSpec:
     """For ids: the UTF-8 bytes that each id stands for; empty for control tokens."""
 
 
-class _Movable:
-    """Shared by the dataclasses of tensors below: moving all of them at once."""
-
-    def to(self, device: torch.device) -> Self:
-        moved = {}
-        for item in fields(self):  # type: ignore[arg-type]
-            value = getattr(self, item.name)
-            if isinstance(value, Tensor):
-                moved[item.name] = value.to(device, non_blocking=True)
-        return replace(self, **moved)  # type: ignore[type-var]
-
-
 @dataclass(frozen=True)
-class Signal(_Movable):
+class Signal(Movable):
     """One column of a batch. A missing cell is data: its values are zero and `present` is False."""
 
     values: Tensor
@@ -68,15 +61,47 @@ class Signal(_Movable):
     """int64 [B] where ragged, else None."""
     times: Tensor | None = None
     """float32 [B, T]: when each frame of a clip was taken, in seconds; else None."""
+    there: Tensor | None = None
+    """int64 [P]: which rows are present, where nobody has to be asked any more."""
+    host: Host | None = None
+    """What the host knows of them."""
 
     def select(self, index: Tensor) -> Signal:
-        """The rows `index` as a smaller batch, no longer padded than its own longest row needs."""
+        """The rows `index`, on the host or where the batch is, as a smaller batch, no longer padded than its own longest row
+        needs; as wide as it was where lengths are not known without waiting for a device."""
+        host = self.host and self.host.select(index)
+        return self._select(sent(index, self.values.device), host).told(host)
+
+    def only_present(self) -> tuple[Tensor, Signal]:
+        """Which rows are present, int64 [P], and these as a smaller batch: itself where all are, or none."""
+        there = self.present.nonzero()[:, 0] if self.there is None else self.there
+        if len(there) in {0, len(self.present)}:
+            return there, self
+        return there, self._select(there, self.host and self.host.select(self.host.present.nonzero()[:, 0]))
+
+    def _select(self, index: Tensor, host: Host | None) -> Signal:
         values, lengths = self.values[index], None
         if self.lengths is not None:
             lengths = self.lengths[index]
-            values = values[:, : max(int(lengths.max()), 1)]
+            ends = lengths if host is None or lengths.device.type == "cpu" else host.lengths
+            values = values if ends is None else values[:, : max(int(ends.max()), 1)]
         times = None if self.times is None else self.times[index]
-        return Signal(values, self.present[index], lengths, times)
+        return Signal(values, self.present[index], lengths, times, host=host)
+
+    @property
+    def lengths_on_host(self) -> Tensor | None:
+        """The lengths where they are known without waiting for a device; else, and in a graph, None."""
+        if torch.compiler.is_exporting():
+            return None
+        if self.lengths is not None and self.lengths.device.type == "cpu":
+            return self.lengths
+        return None if self.host is None else self.host.lengths
+
+    def told(self, host: Host | None) -> Signal:
+        """The batch with what the host knows of it; on the host that is all."""
+        host = Host(self.present, self.lengths) if self.present.device.type == "cpu" else host
+        there = None if host is None else sent(host.present.nonzero()[:, 0], self.present.device)
+        return replace(self, there=there, host=host)
 
     def mask(self) -> Tensor:
         """bool [B, T]: which steps are real."""
@@ -112,7 +137,7 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True)
-class Column(_Movable):
+class Column(Held):
     """One column of a whole table in memory, as a modality stores it."""
 
     values: Tensor
@@ -123,37 +148,40 @@ class Column(_Movable):
     """int64 [N + 1] where ragged: row i is values[offsets[i]:offsets[i + 1]]."""
     times: Tensor | None = None
     """float32 [N, T]: when each frame of a clip was taken, in seconds; else None."""
+    host: Host | None = None
+    """Of a column on a device, where rows are chosen on the host."""
 
     def __len__(self) -> int:
         return len(self.present)
 
     @property
     def lengths(self) -> Tensor | None:
-        """int64 [N] where ragged, else None."""
+        """int64 [N] where ragged, else None; on the host, where they are known there."""
+        if self.host is not None:
+            return self.host.lengths
         return None if self.offsets is None else self.offsets.diff()
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the values."""
-        return self.values.numel() * self.values.element_size()
-
     def gather(self, index: Tensor) -> Signal:
-        """The rows `index` [B] as a batch, ragged ones padded with zeros to the longest."""
+        """The rows `index` [B], on the host or where the column is, as a batch, ragged ones padded with zeros to the longest.
+        Of a column on a device that came from the host nothing is waited for where the rows are chosen on the host."""
+        chosen, index = index, sent(index, self.values.device)
+        present, known = self.present[index], self.host and self.host.select(chosen)
         if self.offsets is None:
             times = None if self.times is None else self.times[index]
-            return Signal(self.values[index], self.present[index], times=times)
+            return Signal(self.values[index], present, times=times).told(known)
         starts = self.offsets[index]
         lengths = self.offsets[index + 1] - starts
-        longest = max(int(lengths.max()) if len(index) else 0, 1)
+        ends = lengths if known is None or known.lengths is None else known.lengths
+        longest = max(int(ends.max()) if len(index) else 0, 1)
         steps = torch.arange(longest, device=self.values.device)
         valid = steps[None, :] < lengths[:, None]
         if not len(self.values):
             empty = self.values.new_zeros(len(index), longest, *self.values.shape[1:])
-            return Signal(empty, self.present[index], lengths)
+            return Signal(empty, present, lengths).told(known)
         source = (starts[:, None] + steps[None, :]).clamp_(max=len(self.values) - 1)
         padded = self.values[source]
         padded = padded * valid.reshape(*valid.shape, *[1] * (padded.dim() - 2)).to(padded.dtype)
-        return Signal(padded, self.present[index], lengths)
+        return Signal(padded, present, lengths).told(known)
 
     def select(self, index: Tensor) -> Column:
         """The rows `index` [B] as a smaller column."""
@@ -191,7 +219,7 @@ class Column(_Movable):
 
 
 @dataclass(frozen=True)
-class Features(_Movable):
+class Features(Movable):
     """What an encoder makes of a signal."""
 
     pooled: Tensor
@@ -207,6 +235,7 @@ class Features(_Movable):
 
     def gather(self, index: Tensor) -> Features:
         """The rows `index` [B]: features of a whole table serve as a data set."""
+        index = sent(index, self.present.device)
         outputs = None if self.outputs is None else self.outputs[index]
         return Features(self.pooled[index], self.tokens[index], self.mask[index], self.present[index], outputs)
 
@@ -221,7 +250,7 @@ class Features(_Movable):
 
 
 @dataclass(frozen=True)
-class RaggedFeatures(_Movable):
+class RaggedFeatures(Held):
     """What an encoder makes of every row of a table, each row with all of its own tokens."""
 
     pooled: Tensor
@@ -234,10 +263,13 @@ class RaggedFeatures(_Movable):
     """bool [N]."""
     outputs: Tensor | None = None
     """As in `Features`."""
+    host: Host | None = None
+    """As in `Column`."""
 
     def gather(self, index: Tensor) -> Features:
         """The rows `index` [B] as a batch, padded to the most tokens among them."""
-        own = Column(self.tokens, self.present, self.offsets).gather(index)
+        own = Column(self.tokens, self.present, self.offsets, host=self.host).gather(index)
+        index = sent(index, self.present.device)
         outputs = None if self.outputs is None else self.outputs[index]
         return Features(self.pooled[index], own.values, own.mask(), own.present, outputs)
 
@@ -266,7 +298,7 @@ class FeatureTable(Protocol):
 
 
 @dataclass(frozen=True)
-class Fused(_Movable):
+class Fused(Movable):
     """What a fusion makes of the features."""
 
     pooled: Tensor
@@ -306,66 +338,17 @@ class Batch:
     def __len__(self) -> int:
         return len(self.row_ids)
 
+    def used_in(self, stream: torch.cuda.Stream) -> None:
+        """Says that its memory is read in that stream, where it was made in another."""
+        for own in self.inputs.values():
+            own.used_in(stream)
+        for tensor in (self.row_ids, self.targets):
+            tensor.record_stream(stream)
+
     def parts(self, count: int) -> list[Batch]:
         """The batch cut into `count` of nearly the same size, in order."""
+        places, device = torch.arange(len(self)).chunk(count), self.row_ids.device
         return [
-            Batch(self.row_ids[index], {name: own.select(index) for name, own in self.inputs.items()}, self.targets[index])
-            for index in torch.arange(len(self), device=self.row_ids.device).chunk(count)
+            Batch(self.row_ids[own], {name: x.select(index) for name, x in self.inputs.items()}, self.targets[own])
+            for index, own in ((index, sent(index, device)) for index in places)
         ]
-
-
-OUTPUTS = "outputs"
-"""What files of tensors call them."""
-
-
-class Outputs(ABC):
-    """A kind of outputs of B or N rows. Each method takes and gives outputs as the heads of such tasks give them."""
-
-    words: ClassVar[str]
-    """What they are, in the plural."""
-    decides: ClassVar[bool] = False
-    """Whether they are vectors of numbers that decide: classes, labels, amounts."""
-
-    @abstractmethod
-    def rows(self, outputs: Any) -> int:
-        """Of how many rows they are."""
-
-    @abstractmethod
-    def gather(self, outputs: Any, index: Tensor) -> Any:
-        """Those of the rows `index` [B]."""
-
-    @abstractmethod
-    def join(self, parts: Sequence[Any]) -> Any:
-        """Those of consecutive batches as one."""
-
-    @abstractmethod
-    def mean(self, each: Sequence[Any], shares: Tensor) -> Any:
-        """One answer from those of several models for the same rows, each with its share [K]; the shares sum to one."""
-
-    @abstractmethod
-    def plain(self, outputs: Any) -> Any:
-        """As they are kept: without a gradient, numbers in float32."""
-
-    @abstractmethod
-    def to(self, outputs: Any, device: torch.device) -> Any:
-        """On that device."""
-
-    @abstractmethod
-    def save(self, outputs: Any, name: str = OUTPUTS) -> dict[str, Tensor]:
-        """As tensors for a file, each called `name` or `name.` and more."""
-
-    @abstractmethod
-    def load(self, named: Mapping[str, Tensor], name: str = OUTPUTS) -> Any:
-        """The reverse of `save`: what a file holds under that name."""
-
-    def tempered(self, outputs: Any, temperature: Tensor) -> Any:  # noqa: ARG002 - for those that have probabilities
-        """With their probabilities flattened by a temperature, where they have some."""
-        return outputs
-
-    def glimpse(self, outputs: Any) -> Any:
-        """As they are scored while training goes on: of answers that take a search, a cheap one."""
-        return outputs
-
-    def answered(self, outputs: Any) -> Any:
-        """With all done that an answer takes, where they leave some of it until it is asked for."""
-        return outputs

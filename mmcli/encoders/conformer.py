@@ -25,7 +25,7 @@ from mmcli.signals import Kind, Signal, SignalSpec
 
 TEXTS = {"spectrogram": {"stride": 2, "halves": True}}
 """Where the target is a text, by kind of signal."""
-TRAINING = {"epochs": 60, "learning_rate": 1e-3, "batch_size": 16, "weight_decay": 0.05, "patience": 15}
+TRAINING = {"epochs": 120, "learning_rate": 1e-3, "batch_size": 16, "weight_decay": 0.05, "patience": 40}
 
 
 class Config(BaseConfig):

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from mmcli import registry
+from mmcli.config import validate
 from mmcli.config.settings import Settings
 from mmcli.errors import ConfigError, DataError
 from mmcli.options.target import TASK_FLAGS
@@ -65,7 +66,7 @@ def check(kind: type[Task], config: Any, targets: Sequence[str], rows: Iterable[
             wrong.append((row, error.message, error.remedy))
     if wrong:
         row, message, remedy = wrong[0]
-        if len(wrong) > seen / 2:
+        if len(wrong) > seen / 2 and not kind.has_classes:
             raise DataError(
                 f"the target {targets[0]!r} holds classes, not numbers: {len(wrong)} of {seen} cells are none; row {row}: "
                 f"{message}",
@@ -99,7 +100,7 @@ def choose(
     kinds: dict[str, tuple[type[Task], Any]] = {}
     for name in [told] if told else registry.parts("tasks"):
         config = settings.part("tasks", name)
-        config = type(config)(**{**config.model_dump(), **options.get(name, {})})
+        config = validate(type(config), {**config.model_dump(), **options.get(name, {})}, f"task.{name}")
         if decimal == "," and getattr(config, "decimal", "") == "auto" and _ambiguous(full):
             config = config.model_copy(update={"decimal": "comma"})
         kinds[name] = (registry.load("tasks", name), config)
@@ -126,13 +127,17 @@ def check_shared(kind: type[Task], shares: Mapping[str, str]) -> None:
 
 
 def suggested(kind: type[Task], labelled: Cells, shares: Mapping[str, str], targets: Sequence[str]) -> list[str]:
-    """That the target may ask whether columns that share an encoder belong together, where it says yes and no."""
+    """That the target may ask whether columns that share an encoder belong together, where it says yes and no; that its classes
+    may stand in an order, where they look like grades."""
     owner = next(iter(shares.values()), "")
     readers = [owner, *(reader for reader, own in shares.items() if own == owner)]
     found = []
-    for name in registry.parts("tasks") if shares and not kind.compares_columns and kind.has_classes else []:
+    for name in registry.parts("tasks") if not kind.compares_columns and not kind.ordered and kind.has_classes else []:
         other: type[Task] = registry.load("tasks", name)
-        if other.compares_columns and other.sniff(registry.config_of(other)(), labelled).confidence > 0:
+        likeness = other.sniff(registry.config_of(other)(), labelled)
+        if other.ordered and likeness.confidence > 0:
+            found.append(f"{targets[0]!r} holds {likeness.reason}: --task {name} learns their order")
+        if shares and other.compares_columns and likeness.confidence > 0:
             found.append(
                 f"{targets[0]!r} says yes and no, and {' and '.join(map(repr, readers))} share an encoder: --task {name} asks "
                 "whether they belong together"

@@ -25,8 +25,10 @@ def decode(about: Mapping[str, Any], outputs: Array, steps: Array | None = None)
     if steps is not None:
         return {f"{about['target']}_predicted{suffix}": cells for suffix, cells in _texts(task, outputs, steps).items()}
     of = {"softmax": _classes, "sigmoid": _labels, "identity": _numbers}[task["link"]]
-    of = _pairs if task.get("kind") == "match" else of
-    return {f"{about['target']}_predicted{suffix}": cells for suffix, cells in of(task, outputs.astype(np.float64)).items()}
+    of = {"match": _pairs, "ordinal": _ranks}.get(task.get("kind", ""), of)
+    found, quantiles = of(task, outputs.astype(np.float64)), task["state"].get("levels", {})
+    named = {suffix: about["target"] + ("" if suffix[1:] in quantiles else "_predicted") + suffix for suffix in found}
+    return {named[suffix]: cells for suffix, cells in found.items()}
 
 
 def _texts(task: Mapping[str, Any], outputs: Array, steps: Array) -> Answers:
@@ -65,8 +67,20 @@ def _spelt(numbers: Sequence[int], kind: str, units: Sequence[str]) -> str:
 
 
 def _classes(task: Mapping[str, Any], outputs: Array) -> Answers:
-    names, shares = task["names"], softmax(outputs)
-    columns: Answers = {"": [names[i] for i in shares.argmax(1)], "_probability": shares.max(1).round(6).tolist()}
+    shares = softmax(outputs)
+    return _told(task["names"], shares, shares.argmax(1))
+
+
+def _ranks(task: Mapping[str, Any], outputs: Array) -> Answers:
+    """Of classes in order the first up to which half of the probability lies; half but for rounding is half."""
+    shares = softmax(outputs)
+    return _told(task["names"], shares, np.minimum((shares.cumsum(1) < 0.5 - 1e-9).sum(1), shares.shape[1] - 1))
+
+
+def _told(names: Sequence[str], shares: Array, chosen: Array) -> Answers:
+    """The classes that are chosen [B], with the probabilities [B, C] of all."""
+    sure = shares[np.arange(len(chosen)), chosen]
+    columns: Answers = {"": [names[i] for i in chosen], "_probability": sure.round(6).tolist()}
     return columns | {f"_probability_{name}": shares[:, i].round(6).tolist() for i, name in enumerate(names)}
 
 
@@ -89,11 +103,17 @@ def _labels(task: Mapping[str, Any], outputs: Array) -> Answers:
 
 
 def _numbers(task: Mapping[str, Any], outputs: Array) -> Answers:
-    """Standardised numbers, in the units of the table again."""
+    """Standardised numbers, in the units of the table again; quantiles with their shifts beside them, put in order."""
     names, state = task["names"], task["state"]
+    levels = state.get("levels", {})
+    if levels:
+        outputs = np.sort(outputs[:, : len(levels)] + outputs[:, len(levels) :], axis=1)
     values = outputs * np.array(state["std"]) + np.array(state["mean"])
     if state["config"]["scale"] == "log":
         values = np.sign(values) * np.expm1(np.minimum(np.abs(values), 700.0))
+    if levels:
+        each = {f"_{name}": written(values[:, place], state, 0) for place, name in enumerate(levels)}
+        return {"": each["_q50"], **each}
     suffixes = [""] if len(names) == 1 else [f"_{name}" for name in names]
     return {suffix: written(values[:, place], state, place) for place, suffix in enumerate(suffixes)}
 

@@ -92,8 +92,9 @@ class _Joining:
         right, pressing = self.task.parted(taught)[0].numpy(), self.task.pressing(taught)
         counting = None if pressing is None else pressing.double().numpy()
         sign = 1 if self.task.primary_higher_is_better else -1
+        given = (self.features[self.train], right, link, width)
         strengths = [own for own in solved.STRENGTHS if told is None or own <= told.strength]
-        for strength, weights, bias in solved.path(self.features[self.train], right, link, width, strengths, counting):
+        for strength, weights, bias in solved.path(*given, strengths, counting, self.task.levels):
             said = torch.from_numpy(self.features[self.val] @ weights + bias)
             if told is not None:
                 found = (strength, weights, bias, said)

@@ -54,7 +54,7 @@ class Baselined(ABC):
     """The baseline that every model is held against."""
     baseline_words: ClassVar[dict[str, str]] = {}
     """What its baselines are, by name, where they are not what those of other tasks are."""
-    constant_name: ClassVar[str] = "majority"
+    constant_name: str = "majority"
     """What the baseline that sees no input is called."""
 
     @abstractmethod

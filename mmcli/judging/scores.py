@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from torch import Tensor
@@ -19,6 +20,9 @@ class Judged(Weighed):
 
     outputs: ClassVar[Outputs] = NUMBERS
     """What kind of answer its heads give."""
+
+    levels: Sequence[float] = ()
+    """Where quantiles of one number are what is answered: which, rising."""
 
     @property
     @abstractmethod

@@ -24,6 +24,11 @@ class Weighed(ABC):
     def decision(self) -> Decision:
         """What of the outputs decides, where they are decisions."""
 
+    @property
+    def target_width(self) -> int:
+        """How many numbers encoded targets hold of a row, where they are no class: mostly as many as decide."""
+        return self.decision.width
+
     def weigh(self, targets: Tensor, weights: Tensor) -> Tensor:
         """Encoded targets that hold the weight of each row [N] besides, as a last column: float32 [N, K + 1], of classes
         [N, 2]. All that takes targets takes such as well: a row goes nowhere without its weight."""
@@ -35,7 +40,7 @@ class Weighed(ABC):
         if not self.weighable:
             return targets, None
         classes = self.decision.link == "softmax"
-        if targets.dim() == 1 or (not classes and targets.shape[1] == self.decision.width):
+        if targets.dim() == 1 or (not classes and targets.shape[1] == self.target_width):
             return targets, None
         return (targets[:, 0].long() if classes else targets[:, :-1]), targets[:, -1]
 

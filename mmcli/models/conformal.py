@@ -2,10 +2,11 @@
 as often as asked, whatever the model, for rows that come as those of val did.
 
     q = the ceil((n + 1) coverage) / n quantile of the val rows' scores
-    classes:  score = 1 - p(right class);  set = every class with p >= 1 - q, and the most probable one
+    classes:  score = 1 - p(right class);  set = every class with p >= 1 - q, and the answer
     labels:   score = 1 - the least p of the right labels;  set = every label with p >= 1 - q
     numbers:  score = |predicted - right|;  interval = predicted +- q, for each target, on the scale on which it is learnt:
               of a log scale the interval widens as the number grows
+    quantiles: score = max(lowest - right, right - highest);  interval = [lowest - q, highest + q] (Romano et al. 2019)
 
 What they promise is of rows, each counting as one, whatever weights rows have.
 """
@@ -32,15 +33,15 @@ def fit(task: Task, outputs: Tensor, targets: Tensor, coverage: float) -> dict[s
         return {}
     thresholds = np.sort(scores, 0)[rank - 1]
     found = {"coverage": coverage, "thresholds": np.atleast_1d(thresholds).tolist(), "rows": len(scores)}
-    return found | ({"scale": "log"} if _on_log(task) else {})
+    return found | ({"scale": "log" if task.config.scale == "log" else "learnt"} if _by_task(task) else {})
 
 
 def check(task: Task, found: dict[str, Any], outputs: Tensor, targets: Tensor) -> dict[str, float]:
     """How often the sets hold the truth on these rows, and how large they are: classes, or the width of the interval."""
     if task.decision.link == "identity":
-        logged, thresholds = found.get("scale") == "log", np.asarray(found["thresholds"])
-        low, high = _ends(task, found, outputs) if logged else (0.0, 2 * thresholds)
-        within = _distances(task, outputs, targets, logged) <= thresholds
+        by_task, thresholds = "scale" in found, np.asarray(found["thresholds"])
+        low, high = _ends(task, found, outputs) if by_task else (0.0, 2 * thresholds)
+        within = _distances(task, outputs, targets, by_task) <= thresholds
         return {"coverage": float(within.mean()), "size": float(np.mean(high - low))}
     inside = sets(task, found, outputs)
     right = task.parted(targets)[0].cpu().numpy()
@@ -53,7 +54,7 @@ def sets(task: Task, found: dict[str, Any], outputs: Tensor) -> np.ndarray[Any, 
     probabilities = _probabilities(task, outputs)
     inside: np.ndarray[Any, np.dtype[np.bool_]] = probabilities >= 1 - found["thresholds"][0]
     if task.decision.link == "softmax":
-        inside[np.arange(len(inside)), probabilities.argmax(1)] = True
+        inside[np.arange(len(inside)), task.chosen(outputs).cpu().numpy()] = True
     return inside
 
 
@@ -69,20 +70,21 @@ def columns(task: Task, found: dict[str, Any], outputs: Tensor) -> dict[str, lis
     own, ends = list(task.decode(outputs[:1])), _ends(task, found, outputs)
     written = getattr(task, "written", lambda values, _: values.round(6).tolist())  # a task of one's own may have no say
     result: dict[str, list[Any]] = {}
-    for place, name in enumerate(own[: task.decision.width]):
+    for place, name in enumerate(own[: task.target_width]):
         for end, values in zip(("_low", "_high"), ends, strict=True):
             result[name + end] = written(values[:, place], place)
     return result
 
 
-def _on_log(task: Task) -> bool:
-    return getattr(task.config, "scale", "") == "log" and hasattr(task, "strayed")
+def _by_task(task: Task) -> bool:
+    """Whether the task itself says how far off numbers are: on a log scale, and of quantiles."""
+    return (getattr(task.config, "scale", "") == "log" or bool(task.levels)) and hasattr(task, "strayed")
 
 
 def _ends(task: Task, found: dict[str, Any], outputs: Tensor) -> tuple[Any, Any]:
-    """The ends [N, K] of the intervals of numbers, as their thresholds were set: on a log scale, or in the table's units."""
+    """The ends [N, K] of the intervals of numbers, as their thresholds were set: by the task, or in the table's units."""
     thresholds = np.asarray(found["thresholds"])
-    if found.get("scale") == "log":
+    if "scale" in found:
         low, high = task.around(outputs, thresholds)  # type: ignore[attr-defined]
         return low, high
     predicted, _ = task.readings(outputs, torch.zeros(len(outputs), task.decision.width))
@@ -99,7 +101,7 @@ def _probabilities(task: Task, outputs: Tensor) -> np.ndarray[Any, np.dtype[np.f
 
 def _scores(task: Task, outputs: Tensor, targets: Tensor) -> np.ndarray[Any, np.dtype[np.float64]]:
     if task.decision.link == "identity":
-        return _distances(task, outputs, targets, _on_log(task))
+        return _distances(task, outputs, targets, _by_task(task))
     probabilities, right = _probabilities(task, outputs), task.parted(targets)[0].cpu().numpy()
     if right.ndim == 1:
         missed: np.ndarray[Any, np.dtype[np.float64]] = 1 - probabilities[np.arange(len(right)), right]
@@ -108,9 +110,9 @@ def _scores(task: Task, outputs: Tensor, targets: Tensor) -> np.ndarray[Any, np.
     return least
 
 
-def _distances(task: Task, outputs: Tensor, targets: Tensor, logged: bool) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """How far off numbers are: on a log scale, or in the table's units."""
-    if logged:
+def _distances(task: Task, outputs: Tensor, targets: Tensor, by_task: bool) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """How far off numbers are: on the scale that is learnt, or in the table's units."""
+    if by_task:
         return task.strayed(outputs, targets)  # type: ignore[attr-defined, no-any-return]
     predicted, right = task.readings(outputs, targets)
     distance: np.ndarray[Any, np.dtype[np.float64]] = np.abs(predicted - right)

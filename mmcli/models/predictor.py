@@ -204,7 +204,7 @@ class Model:
             chunk, columns = read.rows, read.columns
             outputs, weights, features = self._forward(columns, whole=explain or embeddings)
             named = self.task.decode(outputs) if decode is None else decode(outputs, read.here)
-            decoded = {self.target + "_predicted" + name: cells for name, cells in named.items()}
+            decoded = {self.task.column(self.target, name): cells for name, cells in named.items()}
             if self.task.compares_columns and len(self.network.encoders) < len(self.network.names):
                 alike = likeness(self.network, columns, self.compute)
                 decoded[f"{self.target}_predicted_cosine"] = [round(value, 6) for value in alike.tolist()]

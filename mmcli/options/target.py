@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import csv
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 from mmcli import registry
+from mmcli.errors import ConfigError
 from mmcli.options.flags import Flag, one_of
+from mmcli.tables.names import tidy
 
 COLUMNS = "Columns"
 """The heading in help."""
@@ -18,6 +22,7 @@ CALLED_ELSEWHERE = {
     **dict.fromkeys(("pairs", "matching", "verification", "verify", "same", "siamese", "similarity"), "match"),
     **dict.fromkeys(("identification", "recognition", "metric-learning", "face", "faces", "speaker"), "identify"),
     **dict.fromkeys(("clip", "retrieval", "contrast", "align", "alignment", "siglip", "self-supervised"), "contrastive"),
+    **dict.fromkeys(("ordered", "ordinal-regression", "grades", "ratings", "rank", "ranks", "coral", "corn"), "ordinal"),
     **dict.fromkeys(("multi-label", "multi_label", "tags", "labels", "set"), "multilabel"),
 }
 """What other tools call tasks."""
@@ -36,6 +41,8 @@ TASK_FLAGS = {
     "lm_text": "--lm-text",
     "class_weights": "--class-weight",
     "scale": "--target-transform",
+    "quantiles": "--quantiles",
+    "order": "--order",
 }
 """Option of a task -> the flag that says it."""
 
@@ -67,6 +74,30 @@ def _scale(text: str) -> str:
     return SCALES[one_of("--target-transform", "way", text, tuple(SCALES), {"log1p": "log", "linear": "none", "off": "none"})]
 
 
+def _quantiles(text: str) -> tuple[float, ...]:
+    try:
+        levels = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        levels = ()
+    if not levels or any(not 1e-6 <= level <= 1 - 1e-6 for level in levels):
+        raise ConfigError(f"--quantiles {text}: expected numbers between 0 and 1", "E.g. --quantiles .05,.5,.95")
+    twice = [level for level in levels if levels.count(level) > 1]
+    if twice:
+        raise ConfigError(f"--quantiles {text}: {twice[0]:g} stands twice", "Name each once.")
+    return tuple(sorted(levels))
+
+
+def _order(text: str) -> tuple[str, ...]:
+    names = tuple(map(tidy, next(csv.reader([text], skipinitialspace=True), [])))
+    if len(names) < 3 or "" in names:
+        said = "an order is of three names or more, none empty"
+        raise ConfigError(f"--order {text!r}: {said}", "From the lowest to the highest: --order 'poor,fair,good'.")
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise ConfigError(f"--order {text!r}: {twice[0]!r} stands twice", "Name each class once.")
+    return names
+
+
 @dataclass(frozen=True, kw_only=True)
 class Asked:
     """What is to be predicted; empty means: find out."""
@@ -86,7 +117,8 @@ class Asked:
         str | None,
         Flag(
             "--task",
-            "classification, regression, multilabel, match, identify, contrastive, text; or FILE.py. Default: by the target.",
+            "classification, ordinal, regression, multilabel, match, identify, contrastive, text; or FILE.py. Default: by the "
+            "target.",
             metavar="NAME",
             complete="tasks",
             panel=COLUMNS,
@@ -179,6 +211,27 @@ class Asked:
         ),
     ] = None
 
+    quantiles: Annotated[
+        Sequence[float],
+        Flag(
+            "--quantiles",
+            "Quantiles of a number to answer with, beside it: .05,.5,.95. The prediction is the .5 one: regression.",
+            metavar="LEVELS",
+            panel=COLUMNS,
+            parse=_quantiles,
+        ),
+    ] = ()
+    order: Annotated[
+        Sequence[str],
+        Flag(
+            "--order",
+            "The classes from the lowest to the highest, where they are no numbers: 'poor,fair,good': ordinal.",
+            metavar="NAMES",
+            panel=COLUMNS,
+            parse=_order,
+        ),
+    ] = ()
+
     @property
     def task_options(self) -> dict[str, dict[str, Any]]:
         """What flags say of a task, by task."""
@@ -189,7 +242,8 @@ class Asked:
             "multilabel": {"separator": self.label_separator, "class_weights": self.class_weight},
             "text": text,
             "match": {"far": self.far},
-            "regression": {"scale": self.target_transform},
+            "regression": {"scale": self.target_transform, "quantiles": self.quantiles},
+            "ordinal": {"order": self.order},
         }
         given = {task: {key: value for key, value in own.items() if value} for task, own in said.items()}
         return {task: own for task, own in given.items() if own}

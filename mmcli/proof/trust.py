@@ -185,6 +185,6 @@ def mcnemar(task: Task, one: Tensor, other: Tensor, targets: Tensor) -> dict[str
     if task.lacks("McNemar's test"):
         return {}
     targets, _ = task.parted(targets)
-    right = [outputs.argmax(1) == targets for outputs in (one, other)]
+    right = [task.chosen(outputs) == targets for outputs in (one, other)]
     first, second = int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())
     return {"first_alone": first, "second_alone": second, "p_value": sign_test(first, second)}

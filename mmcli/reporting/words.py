@@ -22,7 +22,7 @@ class Meaning:
 
 
 _METRICS = {
-    "accuracy": Meaning("accuracy", "share of rows whose most probable class is the right one", 0, 1),
+    "accuracy": Meaning("accuracy", "share of rows that are told their right class", 0, 1),
     "balanced_accuracy": Meaning("balanced accuracy", "share found of each class, averaged: rare classes count as much", 0, 1),
     "macro_f1": Meaning(
         "macro F1", "F1 (of precision and recall) of each class or label that occurs or is predicted, averaged", 0, 1
@@ -46,6 +46,12 @@ _METRICS = {
     "mae": Meaning("MAE", "how far off a prediction is on average, in the target's units", 0),
     "rmse": Meaning("RMSE", "how far off, with large errors counting more, in the target's units", 0),
     "r2": Meaning("R²", "share of the target's variance explained: 1 is perfect, 0 is no better than the mean", None, 1),
+    "pinball": Meaning("pinball loss", "what quantiles cost that lie too high or too low, in the target's units", 0),
+    "coverage": Meaning("coverage", "share of rows between the outermost quantiles: best as often as they say", 0, 1),
+    "width": Meaning("width", "how far the outermost quantiles lie apart on average, in the target's units", 0),
+    "rank_mae": Meaning("MAE in ranks", "how many ranks an answer is off on average", 0),
+    "qwk": Meaning("QWK", "agreement of ranks (quadratic weighted kappa): 1 is perfect, 0 is chance", None, 1),
+    "within_one": Meaning("within one", "share of rows whose answer is right or next to it", 0, 1),
     "spearman": Meaning("Spearman", "whether larger predictions go with larger values, by rank: 1 is the same order", -1, 1),
     "mape": Meaning("MAPE", "how far off as a share of the right value, on average", 0),
     "wer": Meaning("WER", "words to be put in, left out or exchanged, as a share of the right ones; 0 is perfect", 0),

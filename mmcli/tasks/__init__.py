@@ -81,6 +81,8 @@ class Task(Judged, Baselined):
     """Whether some tokens of a row are enough among the embeddings, or each is needed."""
     has_classes: ClassVar[bool] = False
     """Whether each row has one of some classes, the stratum being the class."""
+    ordered: ClassVar[bool] = False
+    """Whether the classes stand in an order."""
     target_names: ClassVar[tuple[str, ...]] = ()
     """What a target is called, in small letters, beside the names that every task knows."""
     heads: ClassVar[tuple[str, ...]] = ("linear",)
@@ -166,6 +168,10 @@ class Task(Judged, Baselined):
     def decode(self, outputs: Any) -> dict[str, list[Any]]:
         """What `predict` writes: column suffix -> one value a row; the suffix "" is the prediction."""
 
+    def column(self, target: str, suffix: str) -> str:
+        """What the column of such a suffix is called in tables of predictions."""
+        return f"{target}_predicted{suffix}"
+
     @property
     def most_answers(self) -> int:
         """How many answers to a row it can tell, the likeliest first: see `alternatives`."""
@@ -221,6 +227,10 @@ class Task(Judged, Baselined):
         """Of each row the units that were written and the right ones, to be set against each other, and what stands between
         units; None where answers are no texts."""
         return None
+
+    def chosen(self, outputs: Tensor) -> Tensor:
+        """Where each row has one of some classes: the number of the one that it is told, int64 [N]."""
+        return outputs.argmax(1)
 
     @abstractmethod
     def state(self) -> dict[str, Any]:

@@ -69,7 +69,7 @@ class Contrastive(Task):
     features_may_be_swapped: ClassVar[bool] = False
     fusion_families: ClassVar[tuple[str, ...] | None] = ("alignment",)
     default_fusion: ClassVar[str] = "align"
-    constant_name: ClassVar[str] = "chance"
+    constant_name: str = "chance"
     baseline_words: ClassVar[dict[str, str]] = {
         "chance": "vectors drawn at random, whatever the cells",
         "cosine": "the cosine of what the linear model sees of columns of one kind, with nothing learnt",

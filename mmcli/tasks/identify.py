@@ -54,7 +54,7 @@ class Identify(Task):
     new_classes_after_train: ClassVar[bool] = True
     fusion_families: ClassVar[tuple[str, ...] | None] = ("feature", "token")
     target_names: ClassVar[tuple[str, ...]] = ("person", "identity", "subject", "individual", "speaker", "character", "who")
-    constant_name: ClassVar[str] = "chance"
+    constant_name: str = "chance"
     baseline_words: ClassVar[dict[str, str]] = {
         "chance": "vectors drawn at random, whatever the inputs",
         "nearest": "the cosine of what the linear model sees, with nothing learnt",

@@ -48,7 +48,7 @@ class Config(BaseConfig):
 class Multilabel(Task):
     """Binary cross-entropy for each label."""
 
-    constant_name: ClassVar[str] = "frequencies"
+    constant_name: str = "frequencies"
     weighable: ClassVar[bool] = True
 
     def __init__(

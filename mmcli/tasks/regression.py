@@ -11,18 +11,19 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 import torch
 import torch.nn.functional as F
-from pydantic import Field
-from torch import Tensor
+from pydantic import Field, field_validator, model_validator
+from torch import Tensor, nn
 
 from mmcli.config import Config as BaseConfig
 from mmcli.errors import DataError
-from mmcli.reporting import charts, metrics
+from mmcli.judging.numbers import OfNumbers
+from mmcli.judging.quantiles import Levels, Shifts
+from mmcli.reporting import charts, metrics, quantile_metrics
 from mmcli.reporting.metrics import Array, Metric
 from mmcli.reporting.svg import Figure
 from mmcli.signals import Decision
 from mmcli.tables.numbers import EXACT, NumberFormat, is_number, span, study
-from mmcli.tasks import Boosted, Cells, Likeness, Linear, Task
-from mmcli.vectors.trees import Forest
+from mmcli.tasks import Cells, Likeness, Task
 
 
 class Config(BaseConfig):
@@ -37,6 +38,21 @@ class Config(BaseConfig):
     and train rows show a gain (--target-transform)."""
     decimal: Literal["auto", "point", "comma"] = "auto"
     """What stands before the decimals; by default what the cells of the column show."""
+    quantiles: tuple[float, ...] = ()
+    """Which quantiles are answered, learnt by the pinball loss instead (--quantiles); 0.5, the prediction, is always one."""
+
+    @field_validator("quantiles")
+    @classmethod
+    def _levels(cls, quantiles: tuple[float, ...]) -> tuple[float, ...]:
+        if any(not 1e-6 <= level <= 1 - 1e-6 for level in quantiles) or len(set(quantiles)) < len(quantiles):
+            raise ValueError(f"expected different numbers between 0 and 1, not {quantiles}")
+        return tuple(sorted(quantiles))
+
+    @model_validator(mode="after")
+    def _one_loss(self) -> Self:
+        if self.quantiles and self.loss != "huber":
+            raise ValueError(f"quantiles are learnt by the pinball loss: {self.loss} would do nothing")
+        return self
 
     @property
     def mark(self) -> str:
@@ -44,11 +60,11 @@ class Config(BaseConfig):
         return {"auto": "", "point": ".", "comma": ","}[self.decimal]
 
 
-class Regression(Task):
+class Regression(OfNumbers, Task):
     """Outputs are standardised numbers, one to a target column. Their mean absolute error in the table's units is primary;
-    of several target columns, whose units differ, the mean R2."""
+    of several target columns, whose units differ, the mean R2. Of quantiles: see `mmcli.judging.quantiles`."""
 
-    constant_name: ClassVar[str] = "mean"
+    constant_name: str = "mean"
     weighable: ClassVar[bool] = True
 
     def __init__(
@@ -67,6 +83,9 @@ class Regression(Task):
         """Taken off each target first, exactly: 0 but for numbers that a float cannot tell apart."""
         self.mean = np.asarray(mean, dtype=np.float64)
         self.std = np.asarray(std, dtype=np.float64)
+        self.quantiles = Levels.of(config.quantiles)
+        self.levels = self.quantiles.each if self.quantiles else ()
+        self.constant_name = "quantiles" if self.quantiles else "mean"
 
     @classmethod
     def sniff(cls, config: Config, cells: Cells) -> Likeness:
@@ -110,6 +129,8 @@ class Regression(Task):
 
     @classmethod
     def fit(cls, config: Config, cells: Cells, names: Sequence[str]) -> Self:
+        if config.quantiles and len(names) > 1:
+            raise DataError(f"--quantiles are of one number, not of {', '.join(names)}", "Give one --target, or none.")
         found = [study((str(row[place]) for row in cells), config.mark) for place in range(len(names))]
         least = [min(one.values, default=0.0) for one in found]
         bases = [int(value) if value >= EXACT else 0 for value in least]
@@ -125,7 +146,8 @@ class Regression(Task):
     @property
     def metrics(self) -> dict[str, bool]:
         own = {f"mae_{name}": False for name in self.names} if len(self.names) > 1 else {}
-        return {name: higher for name, (_, higher) in metrics.REGRESSION.items()} | own
+        more = {"pinball": False} | ({"coverage": True, "width": False} if len(self.levels) > 1 else {}) if self.levels else {}
+        return {name: higher for name, (_, higher) in metrics.REGRESSION.items()} | own | more
 
     @property
     def primary_metric(self) -> str:
@@ -133,7 +155,25 @@ class Regression(Task):
 
     @property
     def decision(self) -> Decision:
-        return Decision(len(self.names), "identity")
+        return Decision(len(self.levels) or len(self.names), "identity")
+
+    @property
+    def num_outputs(self) -> int:
+        return 2 * len(self.levels) or len(self.names)
+
+    @property
+    def target_width(self) -> int:
+        return len(self.names)
+
+    def decision_head(self) -> nn.Module:
+        return Shifts(len(self.levels)) if self.levels else nn.Identity()
+
+    def settle(self, decide: nn.Module, outputs: Tensor, targets: Tensor) -> None:
+        """Moves quantiles to where as many val rows lie below them as they say."""
+        if self.quantiles:
+            assert isinstance(decide, Shifts)
+            own = outputs[:, : len(self.levels)].cpu()
+            decide.shifts.copy_(self.quantiles.shifts(own, self.parted(targets)[0].cpu()))
 
     def encode(self, cells: Cells) -> Tensor:
         """Standardised, float32 [N, K]."""
@@ -142,6 +182,9 @@ class Regression(Task):
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """The mean over rows and targets, each row times its weight where it has one."""
         right, weights = self.parted(targets)
+        if self.quantiles:
+            each = self.quantiles.pinball(outputs[:, : len(self.levels)].float(), right)
+            return each.mean() if weights is None else (each * weights).mean()
         how = "mean" if weights is None else "none"
         if self.config.loss == "huber":
             losses = F.smooth_l1_loss(outputs.float(), right, beta=self.config.delta, reduction=how)
@@ -150,6 +193,9 @@ class Regression(Task):
         return losses if weights is None else (losses.mean(1) * weights).mean()
 
     def measures(self) -> dict[str, Metric]:
+        if self.quantiles:
+            return self._of_quantiles(self.quantiles)
+
         def own(place: int) -> Metric:
             return lambda one, right, weights: metrics.mae(one[:, [place]], right[:, [place]], weights)
 
@@ -161,6 +207,17 @@ class Regression(Task):
         several = {f"mae_{name}": own(place) for place, name in enumerate(self.names)} if len(self.names) > 1 else {}
         return {"loss": loss, **{name: metric for name, (metric, _) in metrics.REGRESSION.items()}, **several}
 
+    def _of_quantiles(self, levels: Levels) -> dict[str, Metric]:
+        """The metrics of numbers are those of the middle one."""
+        pinball = quantile_metrics.pinball(levels.each)
+
+        def loss(one: Array, right: Array, weights: Array) -> Array:
+            return pinball(self._transformed(one) / self.std, self._transformed(right) / self.std, weights)
+
+        found = {name: quantile_metrics.of_one(own, levels.middle) for name, (own, _) in metrics.REGRESSION.items()}
+        found |= {"loss": loss, "pinball": pinball}
+        return found | ({"coverage": quantile_metrics.coverage, "width": quantile_metrics.width} if len(levels) > 1 else {})
+
     def _penalty(self, errors: Array) -> Array:
         """What the loss makes of absolute standardised errors."""
         delta = self.config.delta
@@ -169,8 +226,13 @@ class Regression(Task):
         return result
 
     def readings(self, outputs: Tensor, targets: Tensor) -> tuple[Array, Array]:
-        """In the table's units, float64 [N, K]; `bases` are left off, which no float could hold beside the digits."""
-        return self.values(outputs), self.values(self.parted(targets)[0])
+        """In the table's units, float64 [N, K], or all quantiles and [N, 1]; `bases` are left off, which no float could hold
+        beside the digits."""
+        return self.values(self._answers(outputs)), self.values(self.parted(targets)[0])
+
+    def _answers(self, outputs: Tensor) -> Tensor:
+        """What outputs say on the scale that is learnt: a number of each target, or the quantiles of one, rising."""
+        return self.quantiles.answers(outputs) if self.quantiles else outputs
 
     def values(self, standardised: Tensor) -> Array:
         """The numbers that outputs or encoded targets stand for."""
@@ -181,20 +243,39 @@ class Regression(Task):
         return result
 
     def strayed(self, outputs: Tensor, targets: Tensor) -> Array:
-        """How far off outputs are on the scale that is learnt, float64 [N, K]."""
-        result: Array = ((outputs.double() - self.parted(targets)[0].double()).abs() * torch.from_numpy(self.std)).cpu().numpy()
+        """How far off outputs are on the scale that is learnt, float64 [N, K]; of quantiles how far outside the outermost ones,
+        [N, 1], below zero inside (Romano et al. 2019)."""
+        own, right = self._answers(outputs.double()), self.parted(targets)[0].double()
+        far = torch.maximum(own[:, :1] - right, right - own[:, -1:]) if self.quantiles else (own - right).abs()
+        result: Array = (far * torch.from_numpy(self.std)).cpu().numpy()
         return result
 
     def around(self, outputs: Tensor, distance: Array) -> tuple[Array, Array]:
-        """The ends in the table's units, [N, K] each, of what lies so near [K] to outputs on the scale that is learnt."""
-        wide = torch.from_numpy(distance / self.std)
-        return self.values(outputs.double().cpu() - wide), self.values(outputs.double().cpu() + wide)
+        """The ends in the table's units, [N, K] each, of what lies so near [K] to outputs on the scale that is learnt; of
+        quantiles, of what lies so little outside, and never less than nothing."""
+        wide, own = torch.from_numpy(distance / self.std), self._answers(outputs.double().cpu())
+        low, high = (own[:, :1], own[:, -1:]) if self.quantiles else (own, own)
+        centre = (low + high) / 2
+        return self.values(torch.minimum(low - wide, centre)), self.values(torch.maximum(high + wide, centre))
 
     def decode(self, outputs: Tensor) -> dict[str, list[Any]]:
-        """The number, or one column for each target."""
-        values = self.values(outputs)
+        """The number, or one column for each target; of quantiles the middle one, and each."""
+        values = self.values(self._answers(outputs))
+        if self.quantiles:
+            found = {f"_{name}": self.written(values[:, place], 0) for place, name in enumerate(self.quantiles.names)}
+            return {"": found["_q50"], **found}
         ends = [""] if len(self.names) == 1 else [f"_{name}" for name in self.names]
         return {end: self.written(values[:, place], place) for place, end in enumerate(ends)}
+
+    def column(self, target: str, suffix: str) -> str:
+        return target + suffix if self.quantiles and suffix[1:] in self.quantiles.names else super().column(target, suffix)
+
+    def worst_rows(self, outputs: Tensor, targets: Tensor, most: int) -> list[tuple[int, str]] | None:
+        if not self.quantiles:
+            return None
+        predicted, right = self.readings(outputs, targets)
+        far = np.abs(predicted[:, self.quantiles.middle] - right[:, 0])
+        return [(row, f"off by {metrics.shown(float(far[row]))}") for row in np.argsort(-far)[:most].tolist()]
 
     def written(self, values: Array, place: int) -> list[float | int]:
         """Numbers of one target with as many digits as its deviation gives a meaning to, not as their size does."""
@@ -212,11 +293,16 @@ class Regression(Task):
             centre = str(self.written(np.array([mean]), place)[0]) if far else metrics.shown(mean)
             units.append(f"{centre} ± {metrics.shown(std)}")
         on = " on a log scale" if self.config.scale == "log" else ""
-        return f"{'a number' if len(units) == 1 else f'{len(units)} numbers'}, {'; '.join(units)} (mean, deviation){on}"
+        told = f"{'a number' if len(units) == 1 else f'{len(units)} numbers'}, {'; '.join(units)} (mean, deviation){on}"
+        if not self.levels:
+            return told
+        added = "" if 0.5 in self.config.quantiles else " (0.5, the prediction, is added)"
+        return f"{told}; quantiles {', '.join(f'{level:g}' for level in self.levels)}{added}"
 
     def draw(self, outputs: Tensor, targets: Tensor) -> dict[str, tuple[Figure, str]]:
         """Predicted against right values, and the errors, of each target."""
         predicted, right = self.readings(outputs, targets)
+        predicted = predicted[:, [self.quantiles.middle]] if self.quantiles else predicted
         found = {}
         for place, name in enumerate(self.names):
             end = "" if len(self.names) == 1 else f"_{place + 1}"
@@ -229,72 +315,24 @@ class Regression(Task):
             found[f"errors{end}"] = (charts.errors(own - wanted, name), said)
         return found
 
-    def constant_baseline(self, targets: Tensor, rows: int) -> Tensor:
-        right, weights = self.parted(targets)
-        if weights is None:
-            return right.double().mean(0).expand(rows, -1).clone()
-        return (weights.double() @ right.double() / weights.double().sum()).expand(rows, -1).clone()
-
-    def linear_model(self, features: Any, targets: Tensor, train: Tensor, val: Tensor) -> Linear | None:
-        """Ridge regression, its strength chosen among six on val by the primary metric."""
-        from sklearn.linear_model import Ridge
-
-        best, best_score = None, -np.inf
-        sign = 1 if self.primary_higher_is_better else -1
-        right, weights = self._taught(targets[train])
-        for strength in (0.03, 0.1, 0.3, 1.0, 3.0, 10.0):
-            model = Ridge(alpha=strength, solver="auto" if isinstance(features, np.ndarray) else "sparse_cg")
-            model.fit(features[train.numpy()], right, sample_weight=weights)
-            outputs = torch.from_numpy(np.asarray(model.predict(features)).reshape(features.shape[0], -1))
-            chosen_on = val if len(val) else train
-            score = sign * self.score(outputs[chosen_on], targets[chosen_on])[self.primary_metric]
-            if best is None or score > best_score:
-                matrix, bias = np.asarray(model.coef_).reshape(-1, features.shape[1]).T, np.ravel(model.intercept_)
-                best, best_score = Linear(outputs, matrix, bias), score
-        assert best is not None
-        return best
-
     def more_metrics(self) -> dict[str, tuple[Metric, bool]]:
+        found = metrics.MORE_OF_NUMBERS
         if any(self.bases):  # shares of the whole number would be counted of what is left of it
-            return {name: own for name, own in metrics.MORE_OF_NUMBERS.items() if name != "mape"}
-        return metrics.MORE_OF_NUMBERS
-
-    def trees_model(self, features: Any, targets: Tensor, train: Tensor, val: Tensor) -> Boosted | None:
-        """Histogram gradient boosting on the absolute error, one model for each target, its learning rate chosen on val."""
-        from sklearn.ensemble import HistGradientBoostingRegressor
-
-        best, least = None, float("inf")
-        right, weights = self._taught(targets[train])
-        for rate in (0.03, 0.1):
-            columns, models = [], []
-            for place in range(right.shape[1]):
-                model = HistGradientBoostingRegressor(
-                    loss="absolute_error", learning_rate=rate, max_iter=300, early_stopping=True, random_state=0
-                )
-                model.fit(features[train.numpy()], right[:, place], sample_weight=weights)
-                columns.append(model.predict(features))
-                models.append(model)
-            outputs = torch.from_numpy(np.stack(columns, 1))
-            chosen_on = val if len(val) else train
-            error = self.score(outputs[chosen_on], targets[chosen_on])[self.primary_metric]
-            if error < least:
-                forest = Forest.of(models, [[place] for place in range(len(models))], np.zeros(len(models)))
-                best, least = Boosted(outputs, forest), error
-        return best
+            found = {name: own for name, own in found.items() if name != "mape"}
+        if not self.quantiles:
+            return found
+        middle = self.quantiles.middle
+        return {name: (quantile_metrics.of_one(own, middle), higher) for name, (own, higher) in found.items()}
 
     def state(self) -> dict[str, Any]:
         learnt = {"names": self.names, "mean": self.mean.tolist(), "std": self.std.tolist(), "bases": self.bases}
+        learnt |= {"levels": self.quantiles.names} if self.quantiles else {}
         return {"config": self.config.model_dump(), **learnt, "formats": [form.state() for form in self.forms]}
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Self:
         forms = [NumberFormat.from_state(form) for form in state["formats"]]
         return cls(Config(**state["config"]), state["names"], state["mean"], state["std"], forms, state["bases"])
-
-    def _taught(self, targets: Tensor) -> tuple[Array, Array | None]:
-        """What scikit-learn is told of rows: float64 [N, K], and their weights where they have some."""
-        right, weights = self.parted(targets)
-        return right.double().numpy(), None if weights is None else weights.double().numpy()
 
     def _numbers(self, cells: Cells) -> Array:
         rows = []

@@ -77,7 +77,7 @@ class Text(Task):
     new_classes_after_train: ClassVar[bool] = True
     tokens: ClassVar[Literal["bounded", "whole"]] = "whole"
     reference_baseline: ClassVar[str] = "nearest"
-    constant_name: ClassVar[str] = "medoid"
+    constant_name: str = "medoid"
     default_fusion: ClassVar[str] = "gated-cross-attention"
 
     def __init__(

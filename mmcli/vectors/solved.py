@@ -1,4 +1,5 @@
-"""Linear models of sparse features, solved at once: logistic regression of classes or labels, ridge regression of numbers.
+"""Linear models of sparse features, solved at once: logistic regression of classes or labels, ridge regression of numbers, or
+linear regression of their quantiles (Koenker and Bassett 1978), whose loss is rounded where it turns.
 
     minimises  mean over rows of loss(x W + b, y)  +  |W|^2 / (2 C N)
 
@@ -19,6 +20,8 @@ Array = np.ndarray[Any, np.dtype[Any]]
 Link = Literal["softmax", "sigmoid", "identity"]
 STRENGTHS = (0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 """From strong regularisation to weak, so that each solution is a start for the next."""
+ROUNDED = 0.05
+"""How far from a quantile its loss is round, in deviations of the target."""
 MEMORY = 6
 """Steps that L-BFGS remembers."""
 MOST_STEPS = 100
@@ -35,15 +38,17 @@ def path(
     width: int,
     strengths: Sequence[float] = STRENGTHS,
     counting: Array | None = None,
+    levels: Sequence[float] = (),
 ) -> Iterator[tuple[float, Array, Array]]:
     """Of each strength C: it, W [F, width] and b [width], for `features` [N, F], scipy's CSR in float32. Targets are class
-    numbers [N] of a softmax, else numbers [N, width]; `counting` are the weights of the rows [N], where they have some."""
+    numbers [N] of a softmax, else numbers [N, width], or [N, 1] where quantiles of it are sought, at
+    `levels` [width]; `counting` are the weights of the rows [N], where they have some."""
     across = features.T.tocsr()
     steps = int(np.clip(WORK / (4.0 * max(features.nnz, 1) * width * len(strengths)), 10, MOST_STEPS))
     weights = np.zeros((features.shape[1] + 1, width), dtype=np.float32)
     right = targets if link == "softmax" else targets.astype(np.float32)
     for strength in strengths:
-        weights = _minimum(features, across, right, link, strength, weights, steps, counting)
+        weights = _minimum(features, across, right, link, strength, weights, steps, counting, levels)
         yield strength, weights[:-1], weights[-1]
 
 
@@ -67,6 +72,7 @@ def _minimum(
     start: Array,
     steps: int,
     counting: Array | None,
+    levels: Sequence[float],
 ) -> Array:
     """The weights [F + 1, C], the bias last."""
     rows = features.shape[0] if counting is None else float(counting.sum())
@@ -74,7 +80,7 @@ def _minimum(
     shares = None if counting is None else (counting / rows).astype(np.float32)[:, None]
 
     def value(weights: Array) -> tuple[float, Array]:
-        losses, slopes = _losses(features @ weights[:-1] + weights[-1], right, link)
+        losses, slopes = _losses(features @ weights[:-1] + weights[-1], right, link, levels)
         slopes = slopes / np.float32(rows) if shares is None else slopes * shares
         gradient = np.empty_like(weights)
         gradient[:-1] = across @ slopes + decay * weights[:-1]
@@ -120,8 +126,10 @@ def _direction(gradient: Array, known: deque[tuple[Array, Array, float]]) -> Arr
     return step
 
 
-def _losses(outputs: Array, right: Array, link: Link) -> tuple[Array, Array]:
+def _losses(outputs: Array, right: Array, link: Link, levels: Sequence[float] = ()) -> tuple[Array, Array]:
     """The loss of each row in float64, and its slope by the outputs [N, C]."""
+    if levels:
+        return _pinball(outputs, right, np.asarray(levels, dtype=np.float32))
     if link == "identity":
         slopes = outputs - right
         return 0.5 * np.square(slopes.astype(np.float64)).sum(1), slopes
@@ -139,3 +147,12 @@ def _losses(outputs: Array, right: Array, link: Link) -> tuple[Array, Array]:
     chances /= total
     chances[rows, right] -= 1
     return losses, chances
+
+
+def _pinball(outputs: Array, right: Array, levels: Array) -> tuple[Array, Array]:
+    """|e| / 2 + (t - 1/2) e of what each lacks, e = y - q, at levels t; |e| rounded within `ROUNDED` (Huber 1964)."""
+    lacking = right - outputs
+    far = np.abs(lacking).astype(np.float64)
+    rounded = np.where(far < ROUNDED, np.square(far) / (2 * ROUNDED) + ROUNDED / 2, far)
+    slopes = -np.clip(lacking / np.float32(ROUNDED), -1, 1) / 2 - (levels - np.float32(0.5))
+    return (rounded / 2 + (levels - 0.5) * lacking).sum(1), slopes.astype(np.float32)

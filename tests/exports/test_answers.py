@@ -9,12 +9,15 @@ import numpy as np
 import pytest
 import torch
 
+from mmcli import registry
 from mmcli.exports import answers
 from mmcli.tasks import Task
 from mmcli.tasks.classification import Classification
 from mmcli.tasks.classification import Config as Classes
 from mmcli.tasks.multilabel import Config as Labels
 from mmcli.tasks.multilabel import Multilabel
+from mmcli.tasks.ordinal import Config as Ordered
+from mmcli.tasks.ordinal import Ordinal
 from mmcli.tasks.regression import Config as Numbers
 from mmcli.tasks.regression import Regression
 from mmcli.tasks.text import Config as Words
@@ -27,6 +30,9 @@ TASKS: dict[str, Task] = {
     "labels": Multilabel.fit(Labels(separator="|", min_count=1), [("a|b",), ("c",), ("b",), (None,)], ["y"]),
     "a number": Regression.fit(Numbers(), [("1",), ("250.5",), ("-3",)], ["y"]),
     "a number of many sizes": Regression.fit(Numbers(scale="log"), [("1",), ("1e9",), ("-30",)], ["y"]),
+    "quantiles": Regression.fit(Numbers(quantiles=(0.025, 0.9)), [("1",), ("250.5",), ("-3",)], ["y"]),
+    "quantiles of many sizes": Regression.fit(Numbers(quantiles=(0.1,), scale="log"), [("1",), ("1e9",), ("-30",)], ["y"]),
+    "classes in order": Ordinal.fit(Ordered(order=("low", "mid", "high")), [("mid",), ("low",), ("high",)], ["y"]),
     "numbers": Regression.fit(Numbers(), [("1", "5e-9"), ("2", "7e-9"), ("4", "1e-9")], ["y", "z"]),
 }
 
@@ -40,12 +46,13 @@ def test_answers_are_those_of_the_task(name: str) -> None:
     about = {
         "target": "y",
         "task": {
+            "kind": registry.name_of(type(task)),
             "link": task.decision.link,
             "names": list(getattr(own, "classes", None) or getattr(own, "labels", None) or own.names),
             "state": json.loads(json.dumps(task.state())),
         },
     }
-    wanted = {f"y_predicted{suffix}": cells for suffix, cells in task.decode(outputs).items()}
+    wanted = {task.column("y", suffix): cells for suffix, cells in task.decode(outputs).items()}
     found = answers.decode(about, outputs.numpy())
     assert list(found) == list(wanted)
     for column, cells in wanted.items():

@@ -76,7 +76,7 @@ def test_what_weights_cannot_be(tmp_path: Path) -> None:
     assert "--weight v" in invoke(*asked, "--weight", "v", *root, code=ExitCode.BAD_DATA)
     said = invoke(*asked, "--weight", "w", "--task", "text", *root, code=ExitCode.USAGE)
     assert "the task text does not learn classes, labels or numbers of single rows, and counts all rows alike" in said
-    assert "classification, multilabel, regression" in said
+    assert "classification, multilabel, ordinal, regression" in said
 
 
 @pytest.mark.slow

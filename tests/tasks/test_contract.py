@@ -14,6 +14,7 @@ NAMES = list(registry.parts("tasks"))
 OPTIONS: dict[str, Any] = {"multilabel": {"separator": "|"}}
 SUMMARIES = {
     "classification": "3 classes",
+    "ordinal": "3 classes in order: 1 < 2 < 3",
     "regression": "2 numbers",
     "multilabel": "3 labels",
     "match": "12 pairs that belong together (1) and 12 that do not in train",
@@ -34,6 +35,11 @@ def fitted(name: str) -> Task:
 def test_contract(name: str, check: Check) -> None:
     for subject in task.subjects(name, **OPTIONS.get(name, {})):
         check(subject)
+
+
+@pytest.mark.parametrize("check", task.CHECKS, ids=lambda check: check.__name__)
+def test_contract_of_quantiles(check: Check) -> None:
+    check(task.Subject("regression", [(str(number * number % 17),) for number in range(24)], {"quantiles": (0.1, 0.9)}))
 
 
 @pytest.mark.parametrize("name", NAMES)

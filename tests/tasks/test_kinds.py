@@ -28,6 +28,7 @@ from tests.tasks.toys import Counting, Recognising, Spelling, Written
 CPU = Compute(torch.device("cpu"), "float32")
 WHAT_LACKS: dict[str, set[str]] = {
     "classification": set(),
+    "ordinal": set(),
     "multilabel": {"calibration by class", "McNemar's test", "doubtful targets"},
     "regression": {"calibration", "calibration by class", "McNemar's test", "doubtful targets"},
     "match": {"calibration by class", "plain member"},

@@ -202,7 +202,7 @@ def _predictions(top: Entry, dataset: Dataset) -> pd.DataFrame:
     rows = dataset.rows.iloc[dataset.splits["test"].numpy()]
     targets = dataset.schema["targets"]
     names = dict(zip(target_columns(targets), targets, strict=True))
-    decoded = {f"{dataset.target}_predicted{name}": cells for name, cells in dataset.task.decode(top.outputs).items()}
+    decoded = {dataset.task.column(dataset.target, name): cells for name, cells in dataset.task.decode(top.outputs).items()}
     frame = rows[["row", "id", *names]].rename(columns=names).reset_index(drop=True)
     return frame.assign(**decoded)
 

@@ -332,7 +332,7 @@ def quiet() -> Iterator[None]:
         logging.disable(before)
 
 
-def has_recurrent_layers(program: torch.export.ExportedProgram) -> bool:
-    """Whether the graph holds an LSTM or GRU, which only ONNX can say without unrolling it."""
-    wanted = torch.ops.mmcli.recurrent_layer.default
-    return any(node.target == wanted for node in program.graph.nodes)
+def has_recurrent_layers(network: FusedModel, signals: Mapping[str, Signal]) -> bool:
+    """Whether an LSTM or GRU goes over rows of any length, which only ONNX can say without unrolling it."""
+    ragged = [network.encoder(name) for name, signal in signals.items() if signal.lengths is not None]
+    return any(isinstance(module, nn.RNNBase) for encoder in ragged for module in encoder.modules())

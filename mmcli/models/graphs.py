@@ -243,7 +243,7 @@ def _translated(program: torch.export.ExportedProgram, names: list[str], answers
     schemas = [getattr(node.target, "_schema", None) for node in program.graph.nodes]
     if not any(schema is not None and schema.is_mutable for schema in schemas):
         program.run_decompositions = lambda *_: program
-        with contextlib.suppress(torch.onnx.OnnxExporterError):
+        with contextlib.suppress(torch.onnx.OnnxExporterError), exporter.whole():
             return translated()
         del program.run_decompositions
     words = dict(onnx_words.needed())  # what has a word stays whole

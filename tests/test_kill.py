@@ -11,8 +11,11 @@ import time
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from mmcli.artifacts import store
+from mmcli.cli import app
+from mmcli.errors import ExitCode
 from tests.conftest import ENCODERS
 
 pytestmark = pytest.mark.slow
@@ -21,6 +24,12 @@ pytestmark = pytest.mark.slow
 def command(root: Path) -> list[str]:
     options = ["--set=training.epochs=40", "--set=training.patience=40", "--set=training.checkpoint_every_s=0"]
     return [sys.executable, "-m", "mmcli", "train-encoder", "picture", "-a", str(root), "--device", "cpu", *ENCODERS, *options]
+
+
+def here(root: Path) -> None:
+    """The same in this process."""
+    result = CliRunner().invoke(app, command(root)[3:])
+    assert result.exit_code == ExitCode.DONE, result.output
 
 
 def weights(root: Path) -> str:
@@ -33,7 +42,7 @@ def test_killed_and_called_again(preprocessed: Path, tmp_path: Path) -> None:
     for name in ("whole", "cut"):
         roots[name] = tmp_path / name
         shutil.copytree(preprocessed / "preprocess", roots[name] / "preprocess")
-    subprocess.run(command(roots["whole"]), check=True, capture_output=True)
+    here(roots["whole"])
 
     log = roots["cut"] / "encoders" / "picture" / ".cnn.partial" / "log.csv"
     process = subprocess.Popen(command(roots["cut"]), stderr=subprocess.DEVNULL)
@@ -48,5 +57,5 @@ def test_killed_and_called_again(preprocessed: Path, tmp_path: Path) -> None:
     assert not store.exists(roots["cut"], "encoders/picture/cnn")
     assert (log.parent / "checkpoint.safetensors").exists()
 
-    subprocess.run(command(roots["cut"]), check=True, capture_output=True)
+    here(roots["cut"])
     assert weights(roots["cut"]) == weights(roots["whole"])

@@ -22,11 +22,13 @@ frames = 4
 epochs = 16
 [fuse]
 seeds = 1
+[evaluate]
+quick = true
 [optimize]
 skip = ["onnx", "quantize", "finetune", "prune", "distill"]
 """
 """Less than by default: enough to show it. Clips alone tell next to nothing of the class, and are slow to train on; graphs of
-this table are tested in stages/test_export.py, other steps in stages/test_optimize.py."""
+this table are tested in stages/test_export.py, other steps and the whole evaluation in stages/test_optimize.py."""
 pytestmark = pytest.mark.slow
 
 

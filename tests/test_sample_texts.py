@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from tests.conftest import shared
+
 ROOT = Path(__file__).parent.parent
 SAMPLE = ROOT / "sample_data"
 SCRIPT = SAMPLE / "make_texts.py"
@@ -22,10 +24,12 @@ SCRIPT = SAMPLE / "make_texts.py"
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which the script ran."""
-    folder = tmp_path_factory.mktemp("texts")
-    (folder / SCRIPT.name).write_bytes(SCRIPT.read_bytes())
-    subprocess.run([sys.executable, folder / SCRIPT.name], check=True)
-    return folder
+
+    def make(folder: Path) -> None:
+        (folder / SCRIPT.name).write_bytes(SCRIPT.read_bytes())
+        subprocess.run([sys.executable, folder / SCRIPT.name], check=True)
+
+    return shared(tmp_path_factory, "sample-texts", make)
 
 
 def rows() -> list[dict[str, str]]:

@@ -30,7 +30,7 @@ from mmcli.media import addresses, faces, pictures
 from mmcli.media import files as media
 from mmcli.media.detecting import MOST_BYTES, Detector
 from mmcli.media.faces import Framing
-from mmcli.media.pixels import affine, erase, square, trivial_augment
+from mmcli.media.pixels import affine, blurred, erase, square, trivial_augment
 from mmcli.modalities import Encoded, Guess, Modality, Reject, Strength, by_files
 from mmcli.signals import Column, Signal, SignalSpec, sent
 
@@ -240,9 +240,7 @@ class Image(Modality):
             values = values + level * torch.randn(values.shape, generator=generator)
         elif how == "blur" and level > 0:
             sigma = max(level * self.config.size / 16, 0.1)
-            from torchvision.transforms.v2.functional import gaussian_blur  # torchvision takes two seconds to import
-
-            values = torch.cat([gaussian_blur(part, 2 * math.ceil(2 * sigma) + 1, sigma) for part in values.split(256)])
+            values = torch.cat([blurred(part, sigma) for part in values.split(256)])
         elif how == "jpeg" and level > 0:
             quality = round(95 - 90 * level)
             pixels = torch.stack([_through_jpeg(own, quality) for own in self.denormalize(values)])

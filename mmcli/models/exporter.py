@@ -32,7 +32,7 @@ def tracing() -> Iterator[None]:
 @contextlib.contextmanager
 def translating() -> Iterator[None]:
     """While a graph is put in ONNX's words, of which one gathering is kept: it reads onnxscript's sources, a second or more.
-    Nor is every operator computed once more, but those of which types of numbers can change."""
+    Nor is every operator computed once more, but those of which types of numbers change."""
     with _ONE, contextlib.ExitStack() as stack:
         with contextlib.suppress(ImportError, AttributeError, KeyError):
             from torch.onnx._internal.exporter._registration import ONNXRegistry
@@ -43,12 +43,24 @@ def translating() -> Iterator[None]:
             from torch.onnx._internal.fx.passes import type_promotion
 
             interpreter, rule = type_promotion._TypePromotionInterpreter, type_promotion.get_type_promotion_rule
+            interpreter._set_current_node, interpreter._maybe_promote_node  # noqa: B018 - whether they are there
             promoted = functools.partialmethod(_promoted, interpreter.run_node, rule)
             _replace(stack, interpreter, "run_node", promoted)
         yield
 
 
-def _replace(stack: contextlib.ExitStack, owner: type, name: str, own: Any) -> None:
+@contextlib.contextmanager
+def whole() -> Iterator[None]:
+    """While a graph is translated as it is: what its operators could be taken apart into is not gathered."""
+    with _ONE, contextlib.ExitStack() as stack:
+        with contextlib.suppress(ImportError, AttributeError, KeyError):
+            from torch.onnx._internal.exporter import _fx_passes
+
+            _replace(stack, _fx_passes, "decompose_with_registry", lambda program, _: program)
+        yield
+
+
+def _replace(stack: contextlib.ExitStack, owner: Any, name: str, own: Any) -> None:
     """Until the stack is left."""
     stack.callback(setattr, owner, name, vars(owner)[name])
     setattr(owner, name, own)
@@ -71,7 +83,15 @@ def _gathered(plain: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
 
 
 def _promoted(own: Any, plain: Callable[..., Any], rule: Callable[..., Any], node: fx.Node) -> Any:
-    """What a node gives, as the tracing noted it, where there is no rule for the types of what it takes."""
-    if node.op == "call_function" and "val" in node.meta and rule(node, own.type_promotion_table) is None:
+    """What a node gives, as the tracing noted it, unless the types of what it takes are changed."""
+    if node.op != "call_function" or "val" not in node.meta:
+        return plain(own, node)
+    known = rule(node, own.type_promotion_table)
+    if known is None:
         return node.meta["val"]
-    return plain(own, node)
+    before = (node.args, node.kwargs, node.target)
+    with own._set_current_node(node):
+        own._maybe_promote_node(node, known)
+    if (node.args, node.kwargs, node.target) == before:
+        return node.meta["val"]
+    return fx.Interpreter.run_node(own, node)

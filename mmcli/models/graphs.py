@@ -243,7 +243,7 @@ def _translated(program: torch.export.ExportedProgram, names: list[str], answers
     schemas = [getattr(node.target, "_schema", None) for node in program.graph.nodes]
     if not any(schema is not None and schema.is_mutable for schema in schemas):
         program.run_decompositions = lambda *_: program
-        with contextlib.suppress(torch.onnx.OnnxExporterError):
+        with contextlib.suppress(torch.onnx.OnnxExporterError), exporter.whole():
             return translated()
         del program.run_decompositions
     words = dict(onnx_words.needed())  # what has a word stays whole
@@ -332,7 +332,7 @@ def quiet() -> Iterator[None]:
         logging.disable(before)
 
 
-def has_recurrent_layers(program: torch.export.ExportedProgram) -> bool:
-    """Whether the graph holds an LSTM or GRU, which only ONNX can say without unrolling it."""
-    wanted = torch.ops.mmcli.recurrent_layer.default
-    return any(node.target == wanted for node in program.graph.nodes)
+def has_recurrent_layers(network: FusedModel, signals: Mapping[str, Signal]) -> bool:
+    """Whether an LSTM or GRU goes over rows of any length, which only ONNX can say without unrolling it."""
+    ragged = [network.encoder(name) for name, signal in signals.items() if signal.lengths is not None]
+    return any(isinstance(module, nn.RNNBase) for encoder in ragged for module in encoder.modules())

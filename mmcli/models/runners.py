@@ -161,10 +161,10 @@ def _write(way: str, network: FusedModel, signals: Mapping[str, Signal], file: P
     if way == ONNX_INT8 and whole is not None and whole.is_file():
         _quantized_graph(whole, file)
         return
+    if way == AOT and graphs.has_recurrent_layers(network, signals):
+        raise RuntimeError("a recurrent layer would be unrolled over every length")
     program = graphs.exported(network, signals)
     if way == AOT:
-        if graphs.has_recurrent_layers(program):
-            raise RuntimeError("a recurrent layer would be unrolled over every length")
         with graphs.quiet():
             torch._inductor.aoti_compile_and_package(program, package_path=str(file))
         return

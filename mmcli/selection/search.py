@@ -18,7 +18,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from mmcli import registry
@@ -28,6 +27,7 @@ from mmcli.config.settings import Settings
 from mmcli.data.dataset import Dataset
 from mmcli.errors import ArtifactError, ConfigError
 from mmcli.jobs import fusion as fusion_job
+from mmcli.layers.starting import shapes_alone
 from mmcli.models.recipe import Member, build_fusion, build_head, encoder_choice, groups_of
 from mmcli.reporting.console import Console
 from mmcli.selection.turns import Turns, alone
@@ -285,7 +285,7 @@ class Search:
         sources = {name: str(self.encoders[name].config["column"]) for name in names}
         groups = groups_of({name: encoder_choice(self.encoders[name].config) for name in names}, names)
         config = self.settings.part("fusions", method, **options).model_dump()
-        with torch.device("meta"):
+        with shapes_alone():
             build_fusion(method, config, dims, task, groups)
         seed = device.derive_seed(self.seed, "search", str(trial.number))
         device.seed_everything(seed)

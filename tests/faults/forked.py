@@ -129,7 +129,6 @@ def warm_up(names: Collection[str] = ()) -> None:
             registry.load(room, name)
     if not names or {"train-encoder", "fuse"} & {*names}:
         import sklearn.ensemble  # noqa: F401
-        import torch._dynamo
 
         from mmcli.reporting import plots  # noqa: F401
     if not names or "optimize" in names:

@@ -14,7 +14,7 @@ import torch
 
 from mmcli import registry
 from mmcli.modalities import Modality
-from tests.conftest import draw, write_clip, write_csv, write_wave
+from tests.conftest import draw, shared, write_clip, write_csv, write_wave
 from tests.hostile import corpus
 from tests.hostile.corpus import EITHER, REJECT, RIGHT, Case
 
@@ -24,9 +24,7 @@ SECONDS = 20.0
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("hostile")
-    corpus.make(folder)
-    return folder
+    return shared(tmp_path_factory, "hostile", lambda folder: corpus.make(folder) and None)
 
 
 def fitted(kind: str) -> Modality:

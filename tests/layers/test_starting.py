@@ -41,15 +41,22 @@ def test_shapes_have_no_numbers_and_none_are_drawn_for_them() -> None:
     assert torch.equal(torch.rand(2), after)
 
 
-def test_shapes_do_not_import_torchs_compiler() -> None:
+def test_neither_shapes_nor_steps_import_torchs_compiler() -> None:
     script = """
-import sys
+import sys, torch
 from torch import nn
 from mmcli.layers.starting import shapes_alone
+from mmcli.training.steps import AdamW
 with shapes_alone():
     nn.Embedding(5, 4, padding_idx=0).weight.data.normal_()
     nn.LSTM(3, 4)
     nn.MultiheadAttention(4, 2)
+layer = nn.Linear(2, 2)
+for optimizer in (AdamW(layer.parameters()), AdamW(layer.parameters(), fused=True)):
+    layer(torch.ones(1, 2)).sum().backward()
+    optimizer.step()
+    optimizer.load_state_dict(optimizer.state_dict())
+    optimizer.zero_grad()
 assert "torch._dynamo" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", script], check=True)

@@ -8,7 +8,7 @@ import torch
 from PIL import Image, ImageEnhance, ImageOps
 from torch import Tensor
 
-from mmcli.media.pixels import OPERATIONS, changed, erase, trivial_augment
+from mmcli.media.pixels import OPERATIONS, blurred, changed, erase, trivial_augment
 
 
 def picture() -> Tensor:
@@ -83,3 +83,12 @@ def test_erasing_blanks_one_box_a_picture() -> None:
     assert (made == made[:, :1]).all()
     assert 0.03 < float(blank.mean()) < 0.15
     assert (erase(torch.ones(50, 3, 8, 8), 0.0) == 1).all()
+
+
+@pytest.mark.parametrize("sigma", [0.1, 0.7, 2.0])
+def test_a_blur_is_torchvisions(sigma: float) -> None:
+    from torchvision.transforms.v2.functional import gaussian_blur
+
+    pixels = torch.randn(2, 3, 9, 12, generator=torch.Generator().manual_seed(0))
+    wanted = gaussian_blur(pixels, {0.1: 3, 0.7: 5, 2.0: 9}[sigma], sigma)
+    assert torch.equal(blurred(pixels, sigma), wanted)

@@ -12,16 +12,25 @@ import pytest
 from mmcli.media import files as media
 from mmcli.media import frames
 from mmcli.modalities.video import Config, Video, _squared, decode
+from tests.conftest import shared
 from tests.modalities import clips
 from tests.modalities.clips import CLIPS, FRAMES
 
 
 @pytest.fixture(scope="module", params=CLIPS)
 def clip(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    name = f"clip-{list(CLIPS).index(request.param)}"
     try:
-        return request.param, clips.write(tmp_path_factory.mktemp("clip"), request.param)
+        folder = shared(tmp_path_factory, name, lambda folder: clips.write(folder, request.param) and None)
+        return request.param, folder / f"clip{CLIPS[request.param].suffix}"
     except (av.FFmpegError, ValueError) as error:
         pytest.skip(f"cannot be made here: {error}")
+
+
+@pytest.fixture(scope="module")
+def decoded(clip: tuple[str, Path]) -> tuple[list[np.ndarray], list[int]]:
+    """Its frames of 32 x 32 pixels, and their numbers, by a plain decode."""
+    return plain(clip[1], Config(size=32))
 
 
 def plain(path: Path, config: Config) -> tuple[list[np.ndarray], list[int]]:
@@ -34,10 +43,12 @@ def plain(path: Path, config: Config) -> tuple[list[np.ndarray], list[int]]:
 
 
 @pytest.mark.parametrize("count", [1, 3, 8, 37])
-def test_frames_are_those_of_a_plain_decode(clip: tuple[str, Path], count: int) -> None:
+def test_frames_are_those_of_a_plain_decode(
+    clip: tuple[str, Path], decoded: tuple[list[np.ndarray], list[int]], count: int
+) -> None:
     name, path = clip
     config = Config(size=32, frames=count)
-    everything, numbers = plain(path, config)
+    everything, numbers = decoded
     assert numbers == list(range(FRAMES))
     moments = CLIPS[name].moments
     span = (moments[-1] - moments[0]) * FRAMES / (FRAMES - 1)
@@ -52,14 +63,12 @@ def test_frames_are_those_of_a_plain_decode(clip: tuple[str, Path], count: int) 
         assert time == pytest.approx((moments[place] - moments[0]) / clips.RATE, abs=0.006)
 
 
-def test_every_frame_in_its_order(clip: tuple[str, Path]) -> None:
+def test_every_frame_in_its_order(clip: tuple[str, Path], decoded: tuple[list[np.ndarray], list[int]]) -> None:
     name, path = clip
     if CLIPS[name].times:
         pytest.skip("stretches of time are not frames here")
-    config = Config(size=32, frames=FRAMES)
-    everything, _ = plain(path, config)
-    shown, _, _ = decode(str(path), config)
-    assert np.array_equal(np.stack(everything), shown.numpy())
+    shown, _, _ = decode(str(path), Config(size=32, frames=FRAMES))
+    assert np.array_equal(np.stack(decoded[0]), shown.numpy())
     assert [clips.number_of(own.permute(1, 2, 0).numpy()) for own in shown] == list(range(FRAMES))
 
 

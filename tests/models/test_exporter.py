@@ -24,35 +24,38 @@ def written(path: Path) -> bytes:
 @pytest.mark.slow
 def test_the_graph_is_that_of_torch_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = written(tmp_path / "quick.onnx")
-    for name in ("tracing", "translating"):
+    for name in ("tracing", "translating", "whole"):
         monkeypatch.setattr(exporter, name, contextlib.nullcontext)
     assert written(tmp_path / "plain.onnx") == found
 
 
 def test_all_of_it_is_undone_afterwards_and_stands_on_names_that_this_torch_has() -> None:
     from torch._dynamo import config
+    from torch.onnx._internal.exporter import _fx_passes
     from torch.onnx._internal.exporter._registration import ONNXRegistry
     from torch.onnx._internal.fx.passes import type_promotion
 
     interpreter = type_promotion._TypePromotionInterpreter
 
-    def now() -> tuple[object, object, bool]:
-        return ONNXRegistry.__dict__["from_torchlib"], interpreter.__dict__["run_node"], config.fake_tensor_cache_enabled
+    def now() -> tuple[object, object, object, bool]:
+        replaced = ONNXRegistry.__dict__["from_torchlib"], interpreter.__dict__["run_node"]
+        return *replaced, _fx_passes.decompose_with_registry, config.fake_tensor_cache_enabled
 
     before = now()
-    with exporter.tracing(), exporter.translating():
+    with exporter.tracing(), exporter.translating(), exporter.whole():
         assert not any(own == other for own, other in zip(now(), before, strict=True))
-    assert [own is other for own, other in zip(now(), before, strict=True)] == [True] * 3
+    assert [own is other for own, other in zip(now(), before, strict=True)] == [True] * 4
 
 
 def test_without_those_names_there_is_a_graph_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    from torch.onnx._internal.exporter import _registration
+    from torch.onnx._internal.exporter import _fx_passes, _registration
     from torch.onnx._internal.fx.passes import type_promotion
 
     monkeypatch.delattr(_registration, "ONNXRegistry")
     monkeypatch.delattr(type_promotion, "get_type_promotion_rule")
+    monkeypatch.delattr(_fx_passes, "decompose_with_registry")
     before = type_promotion._TypePromotionInterpreter.run_node
-    with exporter.translating():
+    with exporter.translating(), exporter.whole():
         assert type_promotion._TypePromotionInterpreter.run_node is before
 
 

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from mmcli.cli import app
 from mmcli.stages import evaluate
-from tests.conftest import write_csv
+from tests.conftest import shared, write_csv
 
 pytestmark = pytest.mark.slow
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -27,7 +27,10 @@ SIZE, WORD = "si|ze <i>$x_$</i>", "`word`\n*文字*"
 @pytest.fixture(scope="module")
 def evaluation(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The evaluation of 90 rows: a number nearly tells the class, a word does not."""
-    folder = tmp_path_factory.mktemp("wild")
+    return shared(tmp_path_factory, "wild", _evaluate) / "artifacts" / "evaluation"
+
+
+def _evaluate(folder: Path) -> None:
     drawn = random.Random(0)
     rows = []
     for number in range(90):
@@ -38,7 +41,6 @@ def evaluation(tmp_path_factory: pytest.TempPathFactory) -> Path:
     arguments = ["run", str(table), "-t", "cla|ss", "-a", str(folder / "artifacts"), "--no-optimize", "--each"]
     result = CliRunner().invoke(app, [*arguments, "--threads", "1", "--set", "training.epochs=6"], catch_exceptions=False)
     assert result.exit_code == 0, result.output
-    return folder / "artifacts" / "evaluation"
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -64,14 +65,20 @@ def run(*arguments: object, code: int = 0) -> str:
 
 @pytest.fixture(scope="module")
 def trained(views: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """This process's own copy, which tests may change."""
     root = tmp_path_factory.mktemp("trained") / "root"
+    made = shared(tmp_path_factory, "contrastive", lambda folder: _train(views, folder / "root"))
+    shutil.copytree(made / "root", root)
+    return root
+
+
+def _train(views: Path, root: Path) -> None:
     arches = ["--arch", "gradients", "--arch", "pixels", "--arch", "axes", "--arch", "bag"]
     said = run("preprocess", views / "views.csv", "--task", "contrastive", "-a", root, "--image-size", "32")
     assert "'drawn' and 'inverted' share one encoder, as pictures that belong together" in said
     run("train-encoder", *arches, "--epochs", "2", "-a", root, "--set", "encoder.bag.buckets=512")
     run("fuse", "-a", root)
     run("evaluate", "-a", root)
-    return root
 
 
 def _metrics(root: Path) -> dict[str, Any]:

@@ -87,7 +87,7 @@ def trained(table: Path, root: Path, inputs: Sequence[str], *options: str) -> No
         tiny = (*ENCODERS, *NARROW.get(architecture, ()), "--set=training.epochs=1")
         invoke("train-encoder", column, "--arch", architecture, "-a", root, *tiny)
     chosen = [part for name in inputs for part in ("--encoder", name)]
-    invoke("fuse", "--method", "gated", "--seeds", "2", *chosen, "-a", root, "--set=training.epochs=5")
+    invoke("fuse", "--method", "gated", "--seeds", "1", *chosen, "-a", root, "--set=training.epochs=5")
 
 
 @pytest.fixture(scope="session")

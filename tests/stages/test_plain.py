@@ -197,9 +197,8 @@ def test_each_fold_has_its_own_and_the_average_has_all(tmp_path: Path) -> None:
     assert folded.metrics["out_of_fold"]["accuracy"]["value"] > 0.8
 
 
-def test_what_optimizing_makes_of_it_is_whole(tmp_path: Path) -> None:
-    table, root = write(tmp_path, "class"), tmp_path / "a"
-    run("run", table, "--target", "y", "-a", root, "--no-optimize", "--split", "split", *BAD)
+def test_what_optimizing_makes_of_it_is_whole(classes: Path) -> None:
+    root = classes
     steps = [word for step in ("search", "ensemble", "finetune", "member", "inputs") for word in ("--only", step)]
     run("optimize", "-a", root, *steps, "--trials", "3", "--set=optimize.training.epochs=1", "--precision", "float32")
     dataset, optimized = Dataset.open(root), store.read(root, layout.OPTIMIZED, "optimized", "")

@@ -12,6 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from mmcli.reporting.console import Console
 from mmcli.training.loop import train
+from mmcli.training.steps import AdamW
 from tests.training.test_loop import job
 
 
@@ -58,3 +59,23 @@ def _noted(reduced: list[Any], bucket: Any) -> Any:
     done: Any = torch.futures.Future()
     done.set_result(bucket.buffer())
     return done
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_the_optimizer_is_torchs(fused: bool) -> None:
+    found = []
+    for kind in (AdamW, torch.optim.AdamW):
+        torch.manual_seed(0)
+        layer = nn.Linear(3, 2)
+        optimizer = kind(layer.parameters(), lr=0.1, weight_decay=0.2, fused=fused)
+        for number in range(4):
+            layer(torch.randn(5, 3)).square().sum().backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            assert layer.weight.grad is None
+            if number == 1:  # goes on from what was saved
+                state = optimizer.state_dict()
+                optimizer = kind(layer.parameters(), lr=0.5, fused=fused)
+                optimizer.load_state_dict(state)
+        found.append([*layer.state_dict().values(), optimizer.state_dict()["state"][0]["exp_avg_sq"]])
+    assert all(torch.equal(*pair) for pair in zip(*found, strict=True))

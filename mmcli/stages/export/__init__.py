@@ -187,12 +187,12 @@ def _written(form: str, loaded: Model, signals: Mapping[str, Signal], path: Path
             ) from error
         own = runners.runner(runners.ONNX, loaded.network, loaded.compute, path)
         return own.run(signals)
-    program = graphs.exported(loaded.network, signals)
-    if graphs.has_recurrent_layers(program):
+    if graphs.has_recurrent_layers(loaded.network, signals):
         raise ConfigError(
             "--format torch-export: a recurrent encoder (rnn, crnn, cnn-rnn) would be unrolled over every length",
             "Use --format onnx, or safetensors.",
         )
+    program = graphs.exported(loaded.network, signals)
     with graphs.quiet():
         torch.export.save(program, path)
     with torch.no_grad():

@@ -11,14 +11,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
-
 from mmcli import registry
 from mmcli.artifacts import layout, processes, store
 from mmcli.artifacts.store import Artifact
 from mmcli.config.settings import TAKERS_OF_TRAINING, Settings, spellings
 from mmcli.data.dataset import Dataset
 from mmcli.errors import ConfigError
+from mmcli.layers.starting import shapes_alone
 from mmcli.models.recipe import build_head, encoder_choice, groups_of, head_of
 from mmcli.options.fuse import ALL, Options
 from mmcli.options.training import asked
@@ -104,7 +103,7 @@ def _plan(method: str, encoders: dict[str, Artifact], dataset: Dataset, options:
     _refuse_unread(method, info.literals.get("ABOUT", {}), dataset, options)
     training, on_embeddings = _trainings(info.literals.get("TRAINING", {}), dataset, options, settings)
     head = head_of(dataset.task, settings, options.head, _lead_head(method, encoders, dataset))
-    with torch.device("meta"):
+    with shapes_alone():
         dims, read = dict.fromkeys(encoders, 8), {name: own.config["column"] for name, own in encoders.items()}
         groups = groups_of({name: encoder_choice(own.config) for name, own in encoders.items()}, encoders)
         build_head(method, config.model_dump(), dims, read, dataset.task, head, groups=groups)

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from mmcli import registry
 from mmcli.artifacts import layout, store
 from mmcli.config import validate
@@ -17,6 +15,7 @@ from mmcli.data.dataset import Dataset
 from mmcli.data.inputs import Input
 from mmcli.encoders import Encoder
 from mmcli.errors import ConfigError
+from mmcli.layers.starting import shapes_alone
 from mmcli.models.recipe import build_encoder, head_of
 from mmcli.options.train_encoder import Options
 from mmcli.options.training import AUTO, asked
@@ -176,7 +175,7 @@ def _candidate(column: str, name: str, races: bool, found: Input, bench: Bench) 
     note = ""
     if kind.may_halve and config.stride == 4 and "stride" not in settings.said_of("encoders", name):
         config, note = with_room(config, head, column, bench.dataset)
-    with torch.device("meta"):  # says at once whether the two fit
+    with shapes_alone():  # says at once whether the two fit
         build_encoder(name, config.model_dump(), found.spec)
     parent = bench.dataset.artifact.parent(column)
     tokens = {"bounded": BOUNDED, "whole": 0}[task.tokens] if options.tokens is None else options.tokens

@@ -83,6 +83,7 @@ class OfNumbers(Judged, Baselined):
         from sklearn.ensemble import HistGradientBoostingRegressor
 
         best, least = None, float("inf")
+        sign = -1 if self.primary_higher_is_better and not self.levels else 1
         right, weights = self._taught(targets[train])
         each: list[dict[str, Any]] = [{"loss": "quantile", "quantile": level} for level in self.levels]
         each = each or [{"loss": "absolute_error"}] * right.shape[1]
@@ -97,7 +98,7 @@ class OfNumbers(Judged, Baselined):
                 models.append(model)
             outputs, chosen_on = torch.from_numpy(np.stack(columns, 1)), val if len(val) else train
             outputs = self._shifted(outputs, targets, chosen_on) if self.levels else outputs
-            error = self.score(outputs[chosen_on], targets[chosen_on])["loss" if self.levels else self.primary_metric]
+            error = sign * self.score(outputs[chosen_on], targets[chosen_on])["loss" if self.levels else self.primary_metric]
             if error < least:
                 forest = Forest.of(models, [[place] for place in range(len(models))], np.zeros(len(models)))
                 best, least = Boosted(outputs, forest), error

@@ -103,6 +103,29 @@ def test_the_baselines() -> None:
     assert abs(fitted.score(constant[100:], targets[100:])["r2"]) < 0.1
 
 
+def test_trees_of_several_numbers_take_the_better_rate() -> None:
+    from sklearn.ensemble import HistGradientBoostingRegressor
+
+    luck = np.random.default_rng(0)
+    x = luck.normal(size=(400, 3))
+    right = np.stack([x[:, 0] + np.sin(3 * x[:, 1]), x[:, 2] * x[:, 0]], 1) + 0.3 * luck.normal(size=(400, 2))
+    rows: Cells = [(f"{a}", f"{b}") for a, b in right]
+    fitted = Regression.fit(Config(), rows, ["a", "b"])
+    targets, train, val = fitted.encode(rows), torch.arange(300), torch.arange(300, 400)
+    found, scores = fitted.trees_model(x, targets, train, val), []
+    assert found is not None
+    for rate in (0.03, 0.1):
+        columns = []
+        for place in range(2):
+            model = HistGradientBoostingRegressor(
+                loss="absolute_error", learning_rate=rate, max_iter=300, early_stopping=True, random_state=0
+            )
+            columns.append(model.fit(x[:300], targets[:300, place].double().numpy()).predict(x))
+        scores.append(fitted.score(torch.from_numpy(np.stack(columns, 1))[val], targets[val])["r2"])
+    assert abs(scores[0] - scores[1]) > 1e-4
+    assert fitted.score(found.outputs[val], targets[val])["r2"] == pytest.approx(max(scores), abs=1e-5)
+
+
 def test_numbers_need_no_caution_since_models_that_differ_do_so_on_every_row() -> None:
     fitted = task()
     targets = fitted.encode([("1",), ("2",), ("4",), ("8",)])

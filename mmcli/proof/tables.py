@@ -64,6 +64,11 @@ def _compared(entry: Mapping[str, Any]) -> Cell:
     return Cell(value, interval + (f" p {entry['mcnemar']}" if entry["mcnemar"] else ""))
 
 
+def _signed(own: Mapping[str, float]) -> Cell:
+    """A difference, with its sign."""
+    return Cell(f"{own['value']:+.3f}", f"[{own['low']:+.3f}, {own['high']:+.3f}]")
+
+
 def _interval(own: Mapping[str, float]) -> str:
     if own["low"] != own["low"]:  # not a number: there is no score
         return ""
@@ -99,10 +104,20 @@ def permutation(found: Mapping[str, Mapping[str, float]], weights: Mapping[str, 
 
 
 def slices(found: Sequence[Mapping[str, Any]], primary: str, higher: bool) -> Grid:
-    """The score of parts of the test rows, the weakest first."""
+    """The score of parts of the test rows, the weakest first; and by how much it is better than that of the best column."""
     order = sorted(found, key=lambda own: own["value"], reverse=not higher)
-    rows = [[own["kind"], own["name"], f"{own['n']:,}", _score(own)] for own in order]
-    header = ["slice", "value", "rows", meaning(primary).name]
+    beside = any("over_best_column" in own for own in found)
+    rows = [
+        [
+            own["kind"],
+            own["name"],
+            f"{own['n']:,}",
+            _score(own),
+            *([_signed(own["over_best_column"]) if "over_best_column" in own else ""] if beside else []),
+        ]
+        for own in order
+    ]
+    header = ["slice", "value", "rows", meaning(primary).name, *(["over the best column"] if beside else [])]
     return Grid.of("The score of parts of the test rows", header, rows, (0, 1))
 
 

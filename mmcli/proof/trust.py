@@ -29,19 +29,23 @@ NEAR = 0.995
 
 @dataclass(frozen=True)
 class Slice:
-    """Some of the rows, and the score on them."""
+    """Some of the rows, the score on them, and by how much it is better than that of the best column, in pairs."""
 
     kind: str
     name: str
     score: Interval
+    gain: Interval | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        return {"kind": self.kind, "name": self.name, **self.score.as_dict()}
+        gain = {} if self.gain is None else {"over_best_column": self.gain.as_dict()}
+        return {"kind": self.kind, "name": self.name, **self.score.as_dict(), **gain}
 
 
-def slices(dataset: Dataset, index: Tensor, outputs: Tensor, extra: Mapping[str, Sequence[str]], seed: int) -> list[Slice]:
+def slices(
+    dataset: Dataset, index: Tensor, outputs: Any, extra: Mapping[str, Sequence[str]], seed: int, column: Any = None
+) -> list[Slice]:
     """The score by category, by length of texts and sounds, by which inputs are missing, by class, and by each of `extra`
-    (a name -> its cell in each of the rows)."""
+    (a name -> its cell in each of the rows); beside the outputs of the best column, where each row's stands by itself."""
     groups: dict[str, list[str]] = {}
     missing = [[] for _ in index]  # type: list[list[str]]
     for name in dataset.inputs:
@@ -67,8 +71,16 @@ def slices(dataset: Dataset, index: Tensor, outputs: Tensor, extra: Mapping[str,
             if LEAST_ROWS <= count < len(names) or (kind in extra and count >= 2):
                 rows = torch.tensor([own == name for own in names]).nonzero()[:, 0]
                 score = dataset.task.within(outputs, targets, rows, seed)[dataset.task.primary_metric]
-                found_slices.append(Slice(kind, name, score))
+                found_slices.append(Slice(kind, name, score, _gained(dataset.task, outputs, column, targets, rows, seed)))
     return found_slices
+
+
+def _gained(task: Task, outputs: Any, column: Any, targets: Tensor, rows: Tensor, seed: int) -> Interval | None:
+    """Of those rows, in pairs."""
+    if column is None or task.compares_rows or task.gives_embeddings or task.aligns_columns:
+        return None
+    own, other = (task.outputs.gather(found, rows) for found in (outputs, column))
+    return task.gain(own, other, targets[rows], seed)
 
 
 def _thirds(lengths: Sequence[int], present: Sequence[bool]) -> list[str]:

@@ -77,3 +77,13 @@ def test_slices_by_what_is_asked_and_by_class() -> None:
     assert scores[("place", "north")] == (1.0, 20)
     assert scores[("place", "south")] == (0.0, 20)
     assert scores[("class", "a")] == (0.5, 20)
+    assert all(s.gain is None for s in found)
+    column = outputs(
+        [0.9 if t == 1 else 0.1 for t in targets.tolist()][:30] + [0.1 if t == 1 else 0.9 for t in targets.tolist()][30:]
+    )
+    beside = trust.slices(own, torch.arange(count), outputs(shares), {"place": place}, 0, column)
+    gains = {(s.kind, s.name): s.gain for s in beside}
+    assert gains[("place", "north")].value == 0.0  # both are right there
+    assert gains[("place", "south")].value == pytest.approx(-0.5)  # the column is right in half of them
+    assert gains[("place", "south")].high < 0
+    assert beside[0].as_dict()["over_best_column"]["n"] == beside[0].score.n

@@ -143,7 +143,7 @@ def _write(entries: list[Entry], case: Case, extra: Mapping[str, Sequence[str]],
         "worse": lost,
         "operating_points": task.operating_points(top.outputs, targets, context.seed, groups),
         "classes": [own.as_dict() for own in task.by_class(top.outputs, targets)],
-        "trust": trusted(top, case, extra),
+        "trust": trusted(top, single, case, extra),
         "remarks": task.remarks(top.outputs, targets),
         "left_out": {ability: why for ability in get_args(Ability) if (why := task.lacks(ability))}
         | (finding.LEFT_OUT if task.aligns_columns else {}),

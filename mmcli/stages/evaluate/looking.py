@@ -58,12 +58,13 @@ def what_matters(case: Case) -> dict[str, Any]:
     return found
 
 
-def trusted(top: Entry, case: Case, extra: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    """Calibration, prediction sets, slices, errors, doubtful targets, duplicates."""
+def trusted(top: Entry, single: Entry | None, case: Case, extra: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """Calibration, prediction sets, slices (beside the best column), errors, doubtful targets, duplicates."""
     dataset, task, seed = case.dataset, case.dataset.task, case.context.seed
     test = dataset.splits["test"]
     targets = dataset.targets[test]
-    found: dict[str, Any] = {"slices": [own.as_dict() for own in trust.slices(dataset, test, top.outputs, extra, seed)]}
+    slices = trust.slices(dataset, test, top.outputs, extra, seed, None if single is None else single.outputs)
+    found: dict[str, Any] = {"slices": [own.as_dict() for own in slices]}
     sets = case.best.metrics.get("conformal", {})
     if sets:
         with case.best.understood("prediction sets"):

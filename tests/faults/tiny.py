@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 
 from mmcli.cli import app
 
-FAST = ("--device", "cpu", "--threads", "1", "--quiet")
+FAST = ("--device", "cpu", "--precision", "bfloat16", "--threads", "1", "--quiet")
+"""In bfloat16 whatever the processor, so that one candidate of `optimize` is run in float32 and has a name of its own."""
 STAGES: dict[str, tuple[str, ...]] = {
     "preprocess": ("preprocess", "TABLE", "--target", "label"),
     "train-encoder": ("train-encoder", "--arch", "auto", "--set=training.epochs=3", "--set=encoder.bag.dim=4"),

@@ -60,7 +60,7 @@ WRONG = [
         "--set fusion.gated.hidden=64: the fusion method 'gated' is not in use",
     ),
     ("run t.csv --no-optimize --set optimization.onnx.int8=true", 2, "the optimization 'onnx' is not in use here"),
-    ("run t.csv --set optimization.prune.share=0.1", 2, "In use: calibrate, onnx."),
+    ("run t.csv --set optimization.prune.share=0.1", 2, "In use: finetune, calibrate, onnx."),
     ("run t.csv --set fuse.compute.threads=1", 2, "mmcli fuse has no use for 'compute' options here."),
     (
         "fuse --set training.mix=mixup",

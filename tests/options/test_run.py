@@ -13,7 +13,7 @@ from mmcli.options.training import asked
 
 def test_a_preset_says_what_was_not_typed() -> None:
     balanced, best, fast = Options(), Options(preset="best"), Options(preset="fast")
-    assert of_stage(optimize.Options(), balanced).only == ("calibrate", "onnx")
+    assert of_stage(optimize.Options(), balanced).only == ("finetune", "calibrate", "onnx")
     assert of_stage(fuse.Options(), balanced) == fuse.Options()
     assert of_stage(fuse.Options(), best).methods == ("all",)
     assert of_stage(fuse.Options(methods=("gated",)), best).methods == ("gated",)

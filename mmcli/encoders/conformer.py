@@ -67,7 +67,10 @@ class Conformer(Encoder):
                 f"{config.kernel} is even"
             )
         if config.halves and config.stride != 2:
-            raise ConfigError(f"encoder.conformer: halves are of four frames, and stride = {config.stride}", "Set stride to 2.")
+            raise ConfigError(
+                f"encoder.conformer: halves are of four frames, and stride = {config.stride}",
+                "Set stride to 2, or halves to false.",
+            )
         super().__init__(spec, config.dim)
         self.stride = config.stride
         self.width = config.dim // config.heads

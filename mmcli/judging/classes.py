@@ -2,20 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from mmcli.errors import DataError, did_you_mean
 from mmcli.judging.baselines import Baselined, Boosted, Linear
 from mmcli.judging.scores import Judged
 from mmcli.reporting.metrics import Array
+from mmcli.tables.names import tidy
 from mmcli.vectors.trees import Forest
 
 
 class OfClasses(Judged, Baselined):
     """A kind of target that is one of some classes, whose outputs are logits."""
+
+    classes: list[str]
+    """Their names; of classes in order from the lowest on."""
+
+    def encode(self, cells: Sequence[Sequence[str | None]]) -> Tensor:
+        """Places of classes, int64 [N].
+
+        Raises:
+            DataError: one is not among them.
+        """
+        index = {name: i for i, name in enumerate(self.classes)}
+        targets = [tidy(str(cell)) for (cell,) in cells]
+        missing = sorted(set(targets) - set(index))
+        if missing:
+            raise DataError(
+                f"the class {missing[0]!r} is absent from the train split. {did_you_mean(missing[0], index)}",
+                "Move rows of it to train, or drop them.",
+            )
+        return torch.tensor([index[name] for name in targets], dtype=torch.int64)
 
     def linear_model(self, features: Any, targets: Tensor, train: Tensor, val: Tensor) -> Linear | None:
         """Multinomial logistic regression, its regularisation chosen among four on val by the primary metric, then the loss."""

@@ -54,7 +54,7 @@ class OfNumbers(Judged, Baselined):
         return best
 
     def _linear_quantiles(self, features: Any, targets: Tensor, train: Tensor, val: Tensor) -> Linear:
-        """By L-BFGS (`vectors.solved`), which takes sparse features: scikit-learn's linear programme takes minutes for them."""
+        """By L-BFGS (`vectors.solved`), as bags of n-grams are solved: the same model, with squared weights as the penalty."""
         from scipy.sparse import csr_matrix
 
         x, chosen_on = csr_matrix(features, dtype=np.float32), val if len(val) else train

@@ -13,7 +13,7 @@ from pydantic import Field
 from torch import Tensor
 
 from mmcli.config import Config as BaseConfig
-from mmcli.errors import DataError, did_you_mean
+from mmcli.errors import DataError
 from mmcli.judging.classes import OfClasses
 from mmcli.reporting import charts, metrics
 from mmcli.reporting.classes import ClassScore, one_of
@@ -82,17 +82,6 @@ class Classification(OfClasses, Task):
     @property
     def decision(self) -> Decision:
         return Decision(len(self.classes), "softmax")
-
-    def encode(self, cells: Cells) -> Tensor:
-        index = {name: i for i, name in enumerate(self.classes)}
-        targets = [tidy(str(cell)) for (cell,) in cells]
-        missing = sorted(set(targets) - set(index))
-        if missing:
-            raise DataError(
-                f"the class {missing[0]!r} is absent from the train split. {did_you_mean(missing[0], index)}",
-                "Move rows of it to train, or drop them.",
-            )
-        return torch.tensor([index[name] for name in targets], dtype=torch.int64)
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """The mean over the rows of weight times cross-entropy: weights are one on average over train, not over a batch, so

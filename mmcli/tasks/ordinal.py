@@ -127,18 +127,6 @@ class Ordinal(OfClasses, Task):
     def decision(self) -> Decision:
         return Decision(len(self.classes), "softmax")
 
-    def encode(self, cells: Cells) -> Tensor:
-        """Ranks from 0, int64 [N]."""
-        index = {name: i for i, name in enumerate(self.classes)}
-        targets = [tidy(str(cell)) for (cell,) in cells]
-        missing = sorted(set(targets) - set(index))
-        if missing:
-            raise DataError(
-                f"the class {missing[0]!r} is absent from the train split. {did_you_mean(missing[0], index)}",
-                "Move rows of it to train, or drop them.",
-            )
-        return torch.tensor([index[name] for name in targets], dtype=torch.int64)
-
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """The mean over the rows of weight times cross-entropy: of proportional odds the likelihood."""
         right, weights = self.parted(targets)

@@ -7,13 +7,19 @@ names the heads that fit it.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, nn
 
-from mmcli.signals import Fused
+from mmcli.signals import Column, Fused
 from mmcli.tasks import Task
+from mmcli.text.reciter import Reciter
+from mmcli.text.writer import Writer
+from mmcli.text.writing import Member, Writing
 
 
 class Head(nn.Module, ABC):
@@ -79,6 +85,61 @@ class Head(nn.Module, ABC):
                 layer.bias.data.mul_(factor)
 
 
+class Writes(Head):
+    """For heads whose answers are written unit by unit, looking at a memory that they make of each row.
+
+    `settle` chooses the power of the length that log-probabilities are divided by, and the confidence of what is written."""
+
+    searches = True
+
+    def __init__(self, task: Task, dim: int, writer: Writer | Reciter, beam: int, ctc_weight: float = 0.0) -> None:
+        super().__init__(task, dim)
+        self.writer = writer
+        self.beam: int = beam
+        self.ctc_weight = ctc_weight
+        """Of reading the memory by CTC besides, in the search."""
+        self.exponent: Tensor
+        self.certainty: Tensor
+        self.register_buffer("exponent", torch.ones(()))
+        self.register_buffer("certainty", torch.full((2,), torch.nan))
+
+    @abstractmethod
+    def memory(self, fused: Fused) -> tuple[Tensor, Tensor, Tensor]:
+        """What is looked at [B, S, M], which of it is there (bool [B, S]), and how many units a text may have [B]."""
+
+    def forward(self, fused: Fused) -> Writing:
+        tokens, mask, limits = self.memory(fused)
+        lengths = mask.sum(1)
+        offsets = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
+        memory = Column(tokens[mask], torch.ones_like(lengths, dtype=torch.bool), offsets)
+        return Writing(
+            (Member(self.writer, memory, torch.ones((), device=tokens.device)),),
+            torch.arange(len(lengths), device=lengths.device),
+            limits,
+            self.beam,
+            float(self.exponent),
+            self.ctc_weight,
+            self.sure,
+        )
+
+    @property
+    def sure(self) -> tuple[float, float] | None:
+        """Slope and intercept of the confidence; None until it is settled."""
+        slope, intercept = self.certainty.tolist()
+        return None if math.isnan(slope + intercept) else (slope, intercept)
+
+    def settle(self, outputs: Writing, targets: Tensor) -> None:
+        """How texts are ranked by their length, and how sure one may be of the best: by those of val."""
+        exponent = self.task.length_exponent(outputs, targets)  # type: ignore[attr-defined]
+        self.exponent.fill_(exponent)
+        ranked = replace(outputs, exponent=exponent)
+        self.certainty.copy_(torch.tensor(self.task.certainty(ranked, targets)))  # type: ignore[attr-defined]
+
+    def settle_beam(self, width: int, outputs: Writing, targets: Tensor) -> None:
+        self.beam = width
+        self.settle(replace(outputs, width=width), targets)
+
+
 class Decisions(Head):
     """For methods that fuse decisions: there is nothing left to learn. Parameters: 0."""
 
@@ -99,4 +160,4 @@ class Decisions(Head):
 
 
 Contract = Head
-__all__ = ["Contract", "Decisions", "Head"]
+__all__ = ["Contract", "Decisions", "Head", "Writes"]

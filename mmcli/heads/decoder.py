@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import replace
-
 import torch
 import torch.nn.functional as F
 from pydantic import Field
@@ -12,11 +9,11 @@ from torch import Tensor
 
 from mmcli.config import Config as BaseConfig
 from mmcli.errors import ConfigError
-from mmcli.heads import Head
-from mmcli.signals import Column, Fused
+from mmcli.heads import Writes
+from mmcli.signals import Fused
 from mmcli.tasks import Task
 from mmcli.text.writer import Sizes, Writer
-from mmcli.text.writing import Member, Writing, forced
+from mmcli.text.writing import Writing, forced
 
 ROOM, MORE = 1.25, 4
 """A text may be so many times as long as the longest of train, and so many units longer; the same by the tokens it is of."""
@@ -43,7 +40,7 @@ class Config(BaseConfig):
     """Texts that are followed at once while writing; 1 takes the likeliest unit at each step."""
 
 
-class Decoder(Head):
+class Decoder(Writes):
     """`text.writer.Writer` over the tokens; of a row without any, its pooled features are the only one. Parameters: see
     `text.writer.Sizes`.
 
@@ -51,30 +48,21 @@ class Decoder(Head):
     cut where it is longer than those of train would be. `settle` chooses the power of the length that log-probabilities are
     divided by, and the confidence of what is written."""
 
-    searches = True
-
     def __init__(self, config: Config, task: Task, dim: int) -> None:
-        super().__init__(task, dim)
         if config.dim % config.heads or config.dim % 2:
             raise ConfigError(f"head.decoder: heads = {config.heads} does not divide dim = {config.dim}, or dim is odd")
+        super().__init__(task, dim, Writer(_sizes(config, task, dim), config.dropout), config.beam, config.ctc_weight)
         self.config = config
-        self.beam: int = config.beam
-        self.writer = Writer(_sizes(config, task, dim), config.dropout)
         self.longest: Tensor
         self.ratio: Tensor
-        self.exponent: Tensor
-        self.certainty: Tensor
         self.register_buffer("longest", torch.zeros((), dtype=torch.int64))  # units of a train text
         self.register_buffer("ratio", torch.zeros((), dtype=torch.int64))  # parts of a unit to a token, at most
-        self.register_buffer("exponent", torch.ones(()))
-        self.register_buffer("certainty", torch.full((2,), torch.nan))
 
     @staticmethod
     def parameter_formula(config: Config, task: Task, dim: int) -> int:
         return _sizes(config, task, dim).parameters
 
     def memory(self, fused: Fused) -> tuple[Tensor, Tensor, Tensor]:
-        """What is looked at [B, S, M], which of it is there (bool [B, S]), and how many units a text may have [B]."""
         tokens, mask = fused.tokens, fused.mask
         if tokens is None or mask is None:
             tokens = fused.pooled[:, None]
@@ -83,27 +71,6 @@ class Decoder(Head):
             first = (torch.arange(mask.shape[1], device=mask.device)[None] == 0) & ~mask.any(1, keepdim=True)
             tokens, mask = torch.where(first[:, :, None], fused.pooled[:, None], tokens), mask | first
         return tokens, mask, self._limits(mask.sum(1))
-
-    def forward(self, fused: Fused) -> Writing:
-        tokens, mask, limits = self.memory(fused)
-        lengths = mask.sum(1)
-        offsets = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
-        memory = Column(tokens[mask], torch.ones_like(lengths, dtype=torch.bool), offsets)
-        return Writing(
-            (Member(self.writer, memory, torch.ones((), device=tokens.device)),),
-            torch.arange(len(lengths), device=lengths.device),
-            limits,
-            self.beam,
-            float(self.exponent),
-            self.config.ctc_weight,
-            self.sure,
-        )
-
-    @property
-    def sure(self) -> tuple[float, float] | None:
-        """Slope and intercept of the confidence; None until it is settled."""
-        slope, intercept = self.certainty.tolist()
-        return None if math.isnan(slope + intercept) else (slope, intercept)
 
     def _limits(self, lengths: Tensor) -> Tensor:
         """Units that texts of so many tokens may have."""
@@ -117,7 +84,7 @@ class Decoder(Head):
         if self.training:
             self._note(outputs, counts)
         own = forced(outputs, targets, self.config.smoothing if self.training else 0.0) / (counts + 1)
-        weight = self.config.ctc_weight
+        weight = self.ctc_weight
         if not weight:
             return own.mean()
         return (1 - weight) * own.mean() + weight * self._read(outputs, targets, counts)
@@ -134,6 +101,7 @@ class Decoder(Head):
     def _read(self, outputs: Writing, targets: Tensor, counts: Tensor) -> Tensor:
         """The mean of CTC's loss a unit; zero for rows whose tokens are too few."""
         member = outputs.members[0]
+        assert isinstance(member.writer, Writer)
         memory = member.memory.gather(outputs.rows)
         assert memory.lengths is not None
         found = F.ctc_loss(
@@ -145,17 +113,6 @@ class Decoder(Head):
             zero_infinity=True,
         )
         return (found / counts.clamp(min=1)).mean()
-
-    def settle(self, outputs: Writing, targets: Tensor) -> None:
-        """How texts are ranked by their length, and how sure one may be of the best: by those of val."""
-        exponent = self.task.length_exponent(outputs, targets)  # type: ignore[attr-defined]
-        self.exponent.fill_(exponent)
-        ranked = replace(outputs, exponent=exponent)
-        self.certainty.copy_(torch.tensor(self.task.certainty(ranked, targets)))  # type: ignore[attr-defined]
-
-    def settle_beam(self, width: int, outputs: Writing, targets: Tensor) -> None:
-        self.beam = width
-        self.settle(replace(outputs, width=width), targets)
 
 
 def _sizes(config: Config, task: Task, dim: int) -> Sizes:

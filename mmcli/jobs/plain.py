@@ -8,7 +8,7 @@ one more, whether it is absent; the encoder's matrix is the input's part of the 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
@@ -20,7 +20,7 @@ from mmcli.data.dataset import Dataset
 from mmcli.encoders import Encoder
 from mmcli.encoders.bag import Bag
 from mmcli.encoders.plain import Plain
-from mmcli.models import plain
+from mmcli.models import plain, recall
 from mmcli.models.networks import FusionHead
 from mmcli.models.recipe import build_encoder
 from mmcli.models.trees import Trees
@@ -52,6 +52,8 @@ class Solved:
     """float32 [N, C]: what each term says of every row."""
     present: dict[str, Tensor]
     """bool [N]: the rows whose input is there."""
+    fusion: dict[str, Any] = field(default_factory=dict)
+    """What its member is built by, of one that remembers (`models.recall`)."""
 
     @property
     def features(self) -> dict[str, Features]:
@@ -70,7 +72,9 @@ class Solved:
         return found
 
     @classmethod
-    def load(cls, choices: Mapping[str, dict[str, Any]], named: Mapping[str, Tensor], dataset: Dataset) -> Self:
+    def load(
+        cls, choices: Mapping[str, dict[str, Any]], fusion: dict[str, Any], named: Mapping[str, Tensor], dataset: Dataset
+    ) -> Self:
         """The reverse of `save`.
 
         Raises:
@@ -80,16 +84,16 @@ class Solved:
         def under(prefix: str) -> dict[str, Tensor]:
             return {key.removeprefix(prefix): own for key, own in named.items() if key.startswith(prefix)}
 
-        encoders = {name: _built(own, dataset) for name, own in choices.items()}
+        encoders = {name: encoder_of(own, dataset) for name, own in choices.items()}
         for name, encoder in encoders.items():
             encoder.load_state_dict(under(f"{name}."))
-        head = _head(choices, dataset)
+        head = head_of(choices, dataset, fusion)
         head.load_state_dict(under("head."))
         terms = {name: named[f"terms.{name}"] for name in choices}
-        if {tuple(own.shape) for own in terms.values()} != {(len(dataset.rows), dataset.task.decision.width)}:
+        if any(own.shape != (len(dataset.rows), encoders[name].dim) for name, own in terms.items()):
             raise ValueError("its terms are not those of every row of the table")
         present = {name: dataset.column(own["input"]).present.cpu() for name, own in choices.items()}
-        return cls(dict(choices), encoders, head, terms, present)
+        return cls(dict(choices), encoders, head, terms, present, fusion)
 
 
 @torch.no_grad()
@@ -97,21 +101,10 @@ def solve(dataset: Dataset, inputs: Sequence[str]) -> tuple[Solved, Tensor]:
     """The plain model of these inputs, and its outputs for all rows as the task scores them. Only of tasks that do not lack it:
     see `Task.lacks`."""
     task, train, val = dataset.task, dataset.splits["train"], dataset.splits["val"]
-    width = task.decision.width
-    choices, encoders, blocks = {}, {}, []
-    for name in inputs:
-        own = f"{name}/{plain.METHOD}"
-        kept = _ngrams(name, dataset, width) if dataset.input(name).spec.kind == "ids" else None
-        choices[own] = _choice(name, width, kept)
-        encoder = encoders[own] = _built(choices[own], dataset).eval()
-        if isinstance(encoder, Bag) and kept is not None:
-            encoder.keep(kept)
-        column = encoder.prepare(dataset.column(name))
-        encoder.fit(column.select(train))
-        blocks += [_read(encoder, column), (~column.present.cpu()).float().numpy()[:, None]]
+    choices, encoders, blocks = readers(dataset, inputs, task.decision.width, plain.METHOD)
     found = task.linear_model(_beside(blocks), dataset.targets, train, val)
     assert found is not None, f"{task} does not lack a plain model, and gives none"
-    head = _head(choices, dataset)
+    head = head_of(choices, dataset)
     terms = _put(found, encoders, blocks, head)
     present = {name: dataset.column(own["input"]).present.cpu() for name, own in choices.items()}
     return Solved(choices, encoders, head, terms, present), found.outputs
@@ -133,7 +126,7 @@ def grow(dataset: Dataset, inputs: Sequence[str]) -> tuple[Solved | None, Tensor
         return None if outputs is None else (None, outputs)
     encoder, name = Trees.of(found.forest, dataset.input(fields[0]).spec), f"{fields[0]}/{plain.TREES}"
     choice = {"input": fields[0], "architecture": plain.TREES, "encoder": encoder.config.model_dump(), "solved": True}
-    head, present = _head({name: choice}, dataset), columns[0].present.cpu()
+    head, present = head_of({name: choice}, dataset), columns[0].present.cpu()
     nothing = torch.from_numpy(found.forest.decide(np.full((1, table.shape[1]), np.nan))[0])
     encoder.absent.copy_(nothing)
     head.absent[0].copy_(nothing)
@@ -141,16 +134,41 @@ def grow(dataset: Dataset, inputs: Sequence[str]) -> tuple[Solved | None, Tensor
     return Solved({name: choice}, {name: encoder}, head, {name: said}, {name: present}), found.outputs
 
 
-def _choice(name: str, width: int, kept: Tensor | None) -> dict[str, Any]:
+def readers(
+    dataset: Dataset, inputs: Sequence[str], width: int, method: str
+) -> tuple[dict[str, dict[str, Any]], dict[str, Encoder], list[Any]]:
+    """What reads each input for such a model, fitted on train: as a recipe names it, and itself; and two blocks of features for
+    each, what it reads of all rows [N, F], and whether the input is absent [N, 1]."""
+    choices, encoders, blocks = dict[str, dict[str, Any]](), dict[str, Encoder](), list[Any]()
+    for name in inputs:
+        own = f"{name}/{method}"
+        kept = ngrams_of(name, dataset, width) if dataset.input(name).spec.kind == "ids" else None
+        choices[own] = choice_of(name, width, kept)
+        encoder = encoders[own] = encoder_of(choices[own], dataset).eval()
+        if isinstance(encoder, Bag) and kept is not None:
+            encoder.keep(kept)
+        column = encoder.prepare(dataset.column(name))
+        encoder.fit(column.select(dataset.splits["train"]))
+        blocks += [read(encoder, column), (~column.present.cpu()).float().numpy()[:, None]]
+    return choices, encoders, blocks
+
+
+def matrix_of(encoder: Encoder) -> Tensor:
+    """What it multiplies its features by [F, D]."""
+    return encoder.table if isinstance(encoder, Bag) else encoder.get_parameter("weights")
+
+
+def choice_of(name: str, width: int, kept: Tensor | None) -> dict[str, Any]:
+    """An encoder of that width as a recipe names it; of n-grams, where the buckets to keep are given."""
     architecture = plain.METHOD if kept is None else "bag"
     options = {} if kept is None else {**NGRAMS, "rows": len(kept)}
     config = registry.config_of(registry.load("encoders", architecture))(dim=width, **options)
     return {"input": name, "architecture": architecture, "encoder": config.model_dump(), "solved": True}
 
 
-def _ngrams(name: str, dataset: Dataset, width: int) -> Tensor:
+def ngrams_of(name: str, dataset: Dataset, width: int) -> Tensor:
     """The buckets of n-grams that train rows have; of too many for the solution those that most rows have."""
-    counting = _built(_choice(name, 1, torch.zeros(1)), dataset)
+    counting = encoder_of(choice_of(name, 1, torch.zeros(1)), dataset)
     column = counting.prepare(dataset.column(name)).select(dataset.splits["train"])
     assert isinstance(column, Column)
     rows = torch.bincount(column.values.long() % NGRAMS["buckets"], minlength=NGRAMS["buckets"])
@@ -158,16 +176,21 @@ def _ngrams(name: str, dataset: Dataset, width: int) -> Tensor:
     return rows.argsort(descending=True, stable=True)[: min(most, max(int((rows > 0).sum()), 1))].sort().values
 
 
-def _built(choice: Mapping[str, Any], dataset: Dataset) -> Encoder:
+def encoder_of(choice: Mapping[str, Any], dataset: Dataset) -> Encoder:
+    """It, freshly initialised."""
     return build_encoder(choice["architecture"], choice["encoder"], dataset.input(choice["input"]).spec)
 
 
-def _head(choices: Mapping[str, Mapping[str, Any]], dataset: Dataset) -> FusionHead:
+def head_of(choices: Mapping[str, Mapping[str, Any]], dataset: Dataset, fusion: Mapping[str, Any] | None = None) -> FusionHead:
+    """The member that such a model is, empty."""
     sources = {name: str(own["input"]) for name, own in choices.items()}
+    dims = {name: int(own["encoder"]["dim"]) for name, own in choices.items() if "dim" in own["encoder"]}
+    if fusion:
+        return recall.build(dims, sources, dataset.task, fusion)
     return plain.build(dict.fromkeys(choices, dataset.task.decision.width), sources, dataset.task)
 
 
-def _read(encoder: Encoder, column: Source) -> Any:
+def read(encoder: Encoder, column: Source) -> Any:
     """[N, F] of the features, sparse of texts, zero where the input is absent."""
     if isinstance(encoder, Bag):
         return encoder.sparse(column)
@@ -192,8 +215,7 @@ def _put(found: Linear, encoders: Mapping[str, Encoder], blocks: Sequence[Any], 
         x, gone = blocks[2 * place : 2 * place + 2]
         end = start + x.shape[1]
         own, absent = found.weights[start:end], torch.from_numpy(found.weights[end]).float()
-        matrix = encoder.table if isinstance(encoder, Bag) else encoder.get_parameter("weights")
-        matrix.copy_(torch.from_numpy(own))
+        matrix_of(encoder).copy_(torch.from_numpy(own))
         encoder.absent.copy_(absent)
         head.absent[place].copy_(absent)
         terms[name] = torch.from_numpy(x @ own + gone * found.weights[end]).float()

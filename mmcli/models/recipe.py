@@ -18,7 +18,7 @@ from mmcli.encoders import Encoder
 from mmcli.errors import ConfigError
 from mmcli.fusions import Alignment, Fusion
 from mmcli.heads import Decisions, Head
-from mmcli.models import calibration, plain
+from mmcli.models import calibration, plain, recall
 from mmcli.models.networks import AveragedHeads, FusedModel, FusionHead, Heads
 from mmcli.models.trees import Config as TreesConfig
 from mmcli.models.trees import Trees
@@ -71,7 +71,8 @@ class Recipe:
         if beside := config.get("beside"):
             members += (Member(beside["method"], beside["fusion"], member.encoders),)
         solved: dict[str, dict[str, dict[str, Any]]] = config.get("solved", {})
-        members += tuple(Member(method, {}, tuple(terms)) for method, terms in solved.items())
+        built_by = config.get("solved_fusions", {})
+        members += tuple(Member(method, built_by.get(method, {}), tuple(terms)) for method, terms in solved.items())
         dropout = float(config["training"]["modality_dropout"])  # tuning it further goes on taking inputs away
         encoders = {name: choice for terms in (config["encoders"], *solved.values()) for name, choice in terms.items()}
         return cls(encoders, members, config["head"], dropout)
@@ -127,6 +128,8 @@ class Recipe:
         own, sources = {name: dims[name] for name in member.encoders}, {name: self.sources[name] for name in member.encoders}
         if member.method in {plain.METHOD, plain.TREES}:
             return plain.build(own, sources, task)
+        if member.method == recall.METHOD:
+            return recall.build(own, sources, task, member.fusion)
         groups = groups_of(self.encoders, member.encoders)
         how = (member.method, member.fusion, own, sources, task, self.head, self.modality_dropout)
         return build_head(*how, decisions=member.decisions, groups=groups)

@@ -19,12 +19,13 @@ import torch
 from torch import Tensor, nn
 
 from mmcli.exports import writing as plain
-from mmcli.heads.decoder import Decoder
+from mmcli.heads import Writes
 from mmcli.models import exporter, graphs
 from mmcli.models.networks import AveragedHeads, FusedModel, FusionHead
 from mmcli.signals import Column, Signal
 from mmcli.text import Hypothesis
 from mmcli.text.outputs import WRITINGS
+from mmcli.text.reciter import Reciter
 from mmcli.text.writer import Writer, mixed
 from mmcli.text.writing import Member, Notes, Writing
 
@@ -45,7 +46,7 @@ def each_head(network: FusedModel) -> list[tuple[FusionHead, Tensor]]:
 
 def writes(network: FusedModel) -> bool:
     """Whether all its texts are written unit by unit."""
-    return all(isinstance(own.head, Decoder) for own, _ in each_head(network))
+    return all(isinstance(own.head, Writes) for own, _ in each_head(network))
 
 
 @dataclass(frozen=True)
@@ -62,14 +63,14 @@ class How:
     @classmethod
     def of(cls, network: FusedModel) -> How:
         """As the mean of the network's heads has it."""
-        heads = [(own.head, float(share)) for own, share in each_head(network) if isinstance(own.head, Decoder)]
+        heads = [(own.head, float(share)) for own, share in each_head(network) if isinstance(own.head, Writes)]
         first = max(heads, key=lambda pair: pair[1])[0]
         sure = {head.sure for head, _ in heads}
         readers = [place for place, (head, _) in enumerate(heads) if head.writer.frames is not None]
         return cls(
             max(head.beam for head, _ in heads),
             float(first.exponent),
-            first.config.ctc_weight,
+            first.ctc_weight,
             sure.pop() if len(sure) == 1 else None,
             max(readers, key=lambda place: heads[place][1]) if readers else None,
         )
@@ -97,7 +98,7 @@ class Encode(nn.Module):
         signals = {name: Signal(**{field: next(left) for field in own}) for name, own in self.fields.items()}
         features, limits, found = self.network.features(signals), [], list[Tensor]()
         for own, _ in each_head(self.network):
-            assert isinstance(own.head, Decoder)
+            assert isinstance(own.head, Writes)
             memory, mask, most = own.head.memory(own.fused(features))
             pairs = own.head.writer.begin(memory, mask).pairs
             limits.append(most)
@@ -140,7 +141,7 @@ class Step(nn.Module):
         A, W = last_AW.shape
         each, grown = list[Tensor](), list[Tensor]()
         for place, writer in enumerate(self.writers):
-            assert isinstance(writer, Writer)
+            assert isinstance(writer, Writer | Reciter)
             keys, values, mask, own_keys, own_values = tensors[5 * place : 5 * place + 5]
             cache = tuple(zip(own_keys.flatten(1, 2), own_values.flatten(1, 2), strict=True))
             logits, made = writer.next(last_AW.flatten(), cache, list(zip(keys, values, strict=True)), mask)
@@ -150,8 +151,8 @@ class Step(nn.Module):
         return mixed(each, list(self.log_shares)).unflatten(0, (A, W)), *grown
 
 
-def _writer(own: FusionHead) -> Writer:
-    assert isinstance(own.head, Decoder)
+def _writer(own: FusionHead) -> Writer | Reciter:
+    assert isinstance(own.head, Writes)
     return own.head.writer
 
 
@@ -159,12 +160,15 @@ def first_step(step: Step, encoded: Mapping[str, Tensor], texts: int = TEXTS_TRA
     """What the second graph takes after so many units of so many texts a row: numbers that it might have been given."""
     rows = len(encoded[LIMITS])
     generator = torch.Generator().manual_seed(0)
-    writers = [own for own in step.writers if isinstance(own, Writer)]
+    writers = [own for own in step.writers if isinstance(own, Writer | Reciter)]
     found = [torch.randint(0, writers[0].sizes.units, (rows, texts), generator=generator)]
     for place, writer in enumerate(writers):
         sizes = writer.sizes
-        shape = (sizes.layers, rows, texts, sizes.heads, units, sizes.dim // sizes.heads)
         found += [encoded[f"{kind}.{place}"] for kind in ("keys", "values", "mask")]
+        if isinstance(writer, Reciter):  # what it has read are units
+            found += [torch.randint(0, sizes.units, (1, rows, texts, 1, units, 1), generator=generator).float()] * 2
+            continue
+        shape = (sizes.layers, rows, texts, sizes.heads, units, sizes.dim // sizes.heads)
         found += [torch.randn(shape, generator=generator) for _ in range(2)]
     return found
 

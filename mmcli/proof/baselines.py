@@ -16,15 +16,16 @@ from mmcli.artifacts import layout, store, tensors
 from mmcli.artifacts.store import Artifact
 from mmcli.data.dataset import Dataset
 from mmcli.jobs.plain import Solved, grow, solve
+from mmcli.jobs.recalling import remember
 from mmcli.layers.pairs import grey_pixels
-from mmcli.models import loading, plain
+from mmcli.models import loading, plain, recall
 from mmcli.proof.examples import raw_cells
 from mmcli.reporting.console import Console
 from mmcli.signals import Column, Signal, Source
 from mmcli.tasks import Evidence, Task
 
 OUTPUTS = "outputs.safetensors"
-VERSION = 5
+VERSION = 6
 DESCRIBED = {
     "linear": "a linear model on the same inputs",
     "nearest": "the target of the train row whose inputs are most alike",
@@ -63,6 +64,7 @@ def ensure(dataset: Dataset, columns: Sequence[str], console: Console) -> Artifa
         outputs, solved = _outputs(dataset, columns, console)
         kind = dataset.task.outputs
         late["solved"] = {method: own.choices for method, own in solved.items()}
+        late["solved_fusions"] = {method: own.fusion for method, own in solved.items()}
         for method, own in solved.items():
             draft.tensors[file_of(method)] = tensors.save(draft.path / file_of(method), own.save())
         named = {key: tensor for name, own in outputs.items() for key, tensor in kind.save(own, name).items()}
@@ -78,11 +80,11 @@ def models(artifact: Artifact, dataset: Dataset) -> dict[str, Solved]:
     """The baselines that may be members of a fused model, by what a recipe calls them: linear, and trees."""
     found = {}
     with artifact.understood("solved"):
-        named_choices = dict(artifact.config["solved"])
+        named_choices, built_by = dict(artifact.config["solved"]), dict(artifact.config["solved_fusions"])
     for method, choices in named_choices.items():
         named = tensors.of(artifact, file_of(method))
         with artifact.understood(file_of(method)):
-            found[method] = Solved.load(choices, named, dataset)
+            found[method] = Solved.load(choices, built_by[method], named, dataset)
     return found
 
 
@@ -123,6 +125,7 @@ def _outputs(dataset: Dataset, columns: Sequence[str], console: Console) -> tupl
     found = {task.constant_name: task.constant_baseline(dataset.targets[train], len(dataset.rows))}
     if task.lacks("plain member"):
         found |= _by_features(dataset, columns, console)
+        solved |= {} if task.lacks("known texts") else {recall.METHOD: remember(dataset, columns)}
     else:
         solved[plain.METHOD], found["linear"] = solve(dataset, columns)
     grown = grow(dataset, columns)

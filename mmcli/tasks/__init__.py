@@ -29,6 +29,7 @@ Ability = Literal[
     "EMAP",
     "linear baseline",
     "plain member",
+    "known texts",
     "prediction sets",
     "McNemar's test",
     "doubtful targets",
@@ -256,6 +257,8 @@ class Task(Judged, Baselined):
         if not self.outputs.decides or self.gives_embeddings:
             answers = "vectors to compare" if self.gives_embeddings else self.outputs.words
             return f"it is made for classes, labels and numbers, and these answers are {answers}"
+        if ability == "known texts":
+            return "these answers are no texts"
         if ability == "plain member" and self.compares_columns:
             return "columns are compared, and what a linear model says of each adds up to nothing of that kind"
         if ability == "plain member" and type(self).linear_model is Task.linear_model:

@@ -275,7 +275,9 @@ class Text(Task):
         return timed(outputs, texts, self.units, each_letter=self.tokenizer != "13a")
 
     def lacks(self, ability: Ability) -> str:
-        """A student can be taught the texts that are written."""
+        """A student can be taught the texts that are written. What is said is read, not recalled."""
+        if ability == "known texts":
+            return "what is said is read step by step" if self.config.spoken else ""
         return "" if ability == "distillation" else super().lacks(ability)
 
     def dictated(self, outputs: Answers, targets: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import torch
 import torch.nn.functional as F
@@ -153,11 +153,18 @@ class Writer(nn.Module):
         return F.linear(self.norm(x), self.embed.weight, self.bias).float(), tuple(grown)
 
 
+class Follows(Protocol):
+    """What gives the units that come next, after a cache of those before."""
+
+    def next(self, last_N: Tensor, cache: Cache | None, pairs: Sequence[tuple[Tensor, Tensor]], mask_AS: Tensor) -> Any:
+        """As `Writer.next` does."""
+
+
 @dataclass
 class Begun:
     """A writer before the memory of some rows: see `beam.Stepper`."""
 
-    writer: Writer
+    writer: Follows
     pairs: list[tuple[Tensor, Tensor]]
     """Of each layer the keys and values of the memory, [B, H, S, D / H]."""
     mask: Tensor

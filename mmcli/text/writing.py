@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from mmcli.signals import OUTPUTS, Column, Outputs
 from mmcli.text import Hypothesis
 from mmcli.text.beam import Frames, beam, greedy, normalised
+from mmcli.text.reciter import Reciter
 from mmcli.text.writer import EDGE, Sizes, Together, Writer, mixed
 
 AT_ONCE = 128
@@ -30,7 +31,7 @@ GLIMPSED = 500
 class Member:
     """One network that writes, and what it looks at in each row."""
 
-    writer: Writer
+    writer: Writer | Reciter
     memory: Column
     """[sum of S, M], ragged."""
     share: Tensor
@@ -99,6 +100,29 @@ class Writing:
 def forced(writing: Writing, targets: Tensor, smoothing: float = 0.0) -> Tensor:
     """[N]: minus the log-probability of each row's target units (int64 [N, L], padded with -1) and of its end. With smoothing
     that share of each unit's probability is spread over all units (Szegedy 2016)."""
+    log_probs, wanted = _followed(writing, targets)
+    found = -_of(log_probs, wanted)
+    if smoothing:
+        found = (1 - smoothing) * found - smoothing * log_probs.mean(2)
+    return found.masked_fill(wanted < 0, 0.0).sum(1)
+
+
+@torch.no_grad()
+def of_each_unit(writing: Writing, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """The log-probability of each unit of the rows' targets and of their ends, and where there is one (bool), [N, 1 + L]."""
+    found = targets.new_zeros(len(targets), targets.shape[1] + 1, dtype=torch.float32)
+    there = torch.zeros_like(found, dtype=torch.bool)
+    for part in _alike(writing, writing.rows.tolist()):
+        index = torch.tensor(part, device=targets.device)
+        log_probs, wanted = _followed(replace(writing, rows=writing.rows[index]), targets[index])
+        found[index, : wanted.shape[1]] = _of(log_probs, wanted).masked_fill(wanted < 0, 0.0)
+        there[index, : wanted.shape[1]] = wanted >= 0
+    return found, there
+
+
+def _followed(writing: Writing, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Log-probabilities [N, L, V] after each of the units of the rows' targets, and the units that do follow [N, L], the end
+    among them; -1 behind it."""
     counts = (targets >= 0).sum(1)
     units = F.pad(targets[:, : max(int(counts.max()), 0)], (0, 1), value=-1)
     last = torch.arange(units.shape[1], device=units.device)[None] == counts[:, None]
@@ -109,11 +133,11 @@ def forced(writing: Writing, targets: Tensor, smoothing: float = 0.0) -> Tensor:
         memory = member.memory.gather(writing.rows)
         logits = member.writer(memory.values, memory.mask(), given)
         each.append((logits if member.temperature is None else logits / member.temperature).log_softmax(-1))
-    log_probs = mixed(each, [member.share.log() for member in writing.members])
-    found = -log_probs.gather(2, wanted.clamp(min=0)[:, :, None])[:, :, 0]
-    if smoothing:
-        found = (1 - smoothing) * found - smoothing * log_probs.mean(2)
-    return found.masked_fill(wanted < 0, 0.0).sum(1)
+    return mixed(each, [member.share.log() for member in writing.members]), wanted
+
+
+def _of(log_probs: Tensor, wanted: Tensor) -> Tensor:
+    return log_probs.gather(2, wanted.clamp(min=0)[:, :, None])[:, :, 0]
 
 
 def _alike(writing: Writing, rows: Sequence[int]) -> Iterator[list[int]]:
@@ -269,7 +293,8 @@ class Writings(Outputs):
         while (key := f"{name}.{len(members)}") and f"{key}.sizes" in named:
             start = f"{key}.writer."
             weights = {own.removeprefix(start): named[own] for own in named if own.startswith(start)}
-            writer = _made(Sizes.of(named[f"{key}.sizes"]), weights)
+            sizes = Sizes.of(named[f"{key}.sizes"])
+            writer = _made(sizes, weights) if sizes.layers else Reciter(sizes)
             offsets = named[f"{key}.offsets"]
             memory = Column(named[f"{key}.memory"].float(), torch.ones(len(offsets) - 1, dtype=torch.bool), offsets)
             members.append(Member(writer, memory, named[f"{key}.share"], named.get(f"{key}.temperature")))
@@ -330,8 +355,11 @@ def _whole(writing: Writing) -> Writing:
     )
 
 
-def _snapshot(writer: Writer) -> Writer:
-    """A copy whose weights are plain numbers: those in int8 are taken back to float32. The last one, where nothing changed."""
+def _snapshot(writer: Writer | Reciter) -> Writer | Reciter:
+    """A copy whose weights are plain numbers: those in int8 are taken back to float32. The last one, where nothing changed.
+    What recites has none, and is as it was."""
+    if isinstance(writer, Reciter):
+        return writer
     weights = {key: _plain(value) for key, value in writer.state_dict().items()}
     if not (writer.kept and _same(writer.kept[0].state_dict(), weights)):
         writer.kept = (_made(writer.sizes, {key: value.clone() for key, value in weights.items()}),)

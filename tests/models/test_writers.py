@@ -12,7 +12,7 @@ from torch import nn
 
 from mmcli import registry
 from mmcli.errors import ConfigError
-from mmcli.models import graphs, runners, writers
+from mmcli.models import graphs, recall, runners, writers
 from mmcli.models.networks import FusedModel
 from mmcli.models.recipe import averaged, build_head
 from mmcli.tasks.text import Config as TextConfig
@@ -29,6 +29,20 @@ TEXT = Text.fit(TextConfig(units="char"), [("ab ba c",), ("b a ab",)], ["y"])
 KINDS = {"t": "sequence", "v": "vector"}
 
 
+def reciting(dims: dict[str, int]) -> Any:
+    """Some known texts as a member."""
+    member = recall.build(dims, {name: name for name in dims}, TEXT, {"rows": 5, "longest": 4})
+    own: Any = member.head
+    torch.manual_seed(3)
+    own.keys.copy_(nn.functional.normalize(torch.randn(own.keys.shape), dim=1))
+    own.texts.copy_(torch.tensor([[1, 2, 3, 2], [2, 3, -1, -1], [3, 1, 3, -1], [1, 1, 2, 3], [-1, -1, -1, -1]]))
+    own.heat.fill_(0.2)
+    own.exponent.fill_(0.6)
+    own.certainty.copy_(torch.tensor([2.0, 1.0]))
+    member.temperature.fill_(1.5)
+    return member
+
+
 def network(methods: list[str], ctc: float = 0.0, beam: int = 3) -> FusedModel:
     """Texts written by a mean of fusions, with weights as loud as those of a trained one."""
     encoders: dict[str, Any] = {"t": Plain("sequence"), "v": Plain("vector")}
@@ -37,6 +51,9 @@ def network(methods: list[str], ctc: float = 0.0, beam: int = 3) -> FusedModel:
     config = registry.config_of(registry.load("heads", "decoder"))(**config).model_dump()
     heads = []
     for place, method in enumerate(methods):
+        if method == recall.METHOD:
+            heads.append(reciting(dims))
+            continue
         torch.manual_seed(place)
         part = registry.config_of(registry.load("fusions", method))()
         head = build_head(method, part.model_dump(), dims, {n: n for n in dims}, TEXT, {"name": "decoder", "config": config})
@@ -61,7 +78,9 @@ def network(methods: list[str], ctc: float = 0.0, beam: int = 3) -> FusedModel:
     return made
 
 
-@pytest.mark.parametrize(("methods", "ctc"), [(["memory"], 0.3), (["gated-cross-attention", "gated"], 0.0)])
+@pytest.mark.parametrize(
+    ("methods", "ctc"), [(["memory"], 0.3), (["gated-cross-attention", "gated"], 0.0), (["memory", "recall"], 0.0)]
+)
 def test_graphs_write_what_the_network_writes(methods: list[str], ctc: float, tmp_path: Path) -> None:
     own, file = network(methods, ctc), tmp_path / "model.onnx"
     assert writers.why_no_graphs(own) == ""

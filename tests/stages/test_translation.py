@@ -181,7 +181,7 @@ def test_what_training_spoils_is_taken_back(translated: Path, tmp_path: Path) ->
     """F begins as the first column; a rate at which nothing can be learnt leaves it there."""
     root, column = tmp_path / "artifacts", loading.read_encoder(translated, "name", "transformer")
     shutil.copytree(translated, root)
-    wild = ["--set", "training.learning_rate=30", "--set", "training.epochs=2"]
+    wild = ["--set", "training.learning_rate=30", "--set", "training.epochs=2", "--set", "training.decisions=false"]
     code, _, said = invoke("fuse", "--input", "name", "--method", "gated-cross-attention", "-a", root, *wild)
     assert code == ExitCode.DONE, said
     found = next(own for own in loading.fresh_fusions(root) if own.config["training"]["learning_rate"] == 30)

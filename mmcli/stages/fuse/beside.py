@@ -1,4 +1,5 @@
-"""What stands beside F in the mean where val shows that it pays: the columns' own decisions, a linear model, boosted trees."""
+"""What stands beside F in the mean where val shows that it pays: the columns' own decisions, a linear model, boosted trees;
+known texts."""
 
 from __future__ import annotations
 
@@ -11,14 +12,15 @@ import torch
 
 from mmcli.artifacts.store import Draft
 from mmcli.data.dataset import Dataset
-from mmcli.jobs import deciding
+from mmcli.jobs import deciding, recalling
 from mmcli.jobs import fusion as fusion_job
 from mmcli.jobs.plain import Solved
-from mmcli.models import plain
+from mmcli.models import plain, recall
 from mmcli.models.networks import AveragedHeads, FusionHead, Heads
 from mmcli.models.recipe import averaged, build_head
 from mmcli.signals import FeatureTable
 from mmcli.stages.fuse.plans import Plan
+from mmcli.text.writing import Writing
 from mmcli.training.device import Compute
 
 OWN = "beside"
@@ -27,6 +29,7 @@ WHAT = {
     OWN: "what its columns decide by themselves",
     plain.METHOD: "the plain linear model of the same inputs",
     plain.TREES: "boosted trees over the form",
+    recall.METHOD: "the texts of the train rows that are most alike, recited",
 }
 
 
@@ -77,14 +80,20 @@ def with_solved(
     task, val = dataset.task, dataset.splits["val"]
     for method, model in solved.items():
         member = copy.deepcopy(model.head)
-        found = deciding.weigh_known(member, model.features, fused, val, dataset.targets, task, plan.seeds[0])
+        given = (member, model.features, fused, val, dataset.targets, task, plan.seeds[0])
+        if method == recall.METHOD:
+            found = recalling.weigh(*given) if isinstance(fused, Writing) else None
+        else:
+            found = deciding.weigh_known(*given)
         if found is None:
             continue
-        width = task.decision.width
-        said = member.eval()(model.features).outputs[:, :width]
-        fused = (1 - found.share) * fused[:, :width] / found.temperature + found.share * said
+        if method != recall.METHOD:
+            width = task.decision.width
+            said = member.eval()(model.features).outputs[:, :width]
+            fused = (1 - found.share) * fused[:, :width] / found.temperature + found.share * said
         heads = _joined(heads, member, found)
         late.setdefault("solved", {})[method] = model.choices
+        late.setdefault("solved_fusions", {})[method] = model.fusion
         draft.metrics[method] = asdict(found)
         taken.append(model)
     return heads, taken

@@ -125,6 +125,7 @@ def _plan(method: str, encoders: dict[str, Artifact], dataset: Dataset, options:
     sources = filter(None, map(registry.source_digest, parts))
     said += [["time", options.time_budget]] if options.time_budget else []
     said += [] if dataset.task.lacks("plain member") else [["plain", baselines.VERSION]]
+    said += [] if dataset.task.lacks("known texts") else [["recall", baselines.VERSION]]
     said += [] if context.fixed is None else [["fixed", context.fixed.as_dict()]]
     fingerprint = store.digest([plan.parents, list(encoders), said, context.device, context.precision, *sources])
     return replace(plan, command=_command(method, options, context), fingerprint=fingerprint, fixed=context.fixed)

@@ -19,7 +19,7 @@ from mmcli.artifacts import store, tensors
 from mmcli.cli import app
 from mmcli.errors import ExitCode
 from mmcli.signals import Field
-from mmcli.stages.train_encoder import side_by_side
+from mmcli.stages.train_encoder import candidates, side_by_side
 from mmcli.training import workers
 from tests.conftest import ENCODERS, write_csv
 
@@ -359,3 +359,16 @@ def test_the_profiler_says_nothing_of_its_own(root: Path, capfd: pytest.CaptureF
     assert run("train-encoder", "word", "--arch", "bag", "-a", root, *TINY, "--profile")[0] == ExitCode.DONE
     os.write(2, b"here\n")
     assert capfd.readouterr().err == "here\n"
+
+
+@pytest.mark.parametrize(
+    ("usual", "rows", "more"),
+    [
+        ({"epochs": 60, "batch_size": 32}, 993, {"epochs": 194, "patience": 48}),  # 6,000 steps of 32 rows
+        ({"epochs": 60, "batch_size": 32}, 240, {"epochs": 200, "patience": 50}),
+        ({"epochs": 60, "batch_size": 32}, 10_000, {}),
+        ({}, 8_000, {"epochs": 48, "patience": 12}),
+    ],
+)
+def test_what_writes_texts_of_few_rows_trains_for_more_epochs(usual: dict[str, int], rows: int, more: dict[str, int]) -> None:
+    assert candidates._long_enough(usual, rows) == more

@@ -39,6 +39,8 @@ ALIGNED = {"epochs": 30, "patience": 8, "batch_size": 128}
 """How long encoders train of columns that belong together, each row of a batch being held against all others."""
 COMPARED = {"epochs": 30, "patience": 12}
 """How long encoders train whose columns are compared: each cell of a batch is contrasted with all others."""
+STEPS_TO_WRITE, MOST_EPOCHS_TO_WRITE = 6_000, 200
+"""Steps that learning to write texts from texts takes, and the epochs that they may come to where rows are few."""
 BOUNDED = 16
 """Tokens of a row that are kept where that is enough."""
 
@@ -156,8 +158,11 @@ def _candidate(column: str, name: str, races: bool, found: Input, bench: Bench) 
     compared = bench.dataset.task.compares_columns and len(bench.dataset.readers(column)) > 1
     own = COMPARED if compared else ALIGNED if bench.dataset.task.aligns_columns else {}
     own = own if literals.get("TRAINING", {}).get("epochs", 40) > own.get("epochs", 0) else {}
-    training = _training(options, TrainingConfig.of(settings, **{**literals.get("TRAINING", {}), **own}))
-    task = bench.dataset.task
+    task, usual = bench.dataset.task, {**literals.get("TRAINING", {}), **own}
+    head = head_of(task, settings, options.head, task.head_for(found.spec.kind, found.in_order(name), _seconds(column, bench)))
+    if head["name"] == "decoder" and found.spec.kind == "ids":
+        usual |= _long_enough(usual, len(bench.dataset.splits["train"]))
+    training = _training(options, TrainingConfig.of(settings, **usual))
     defaults = {**literals.get("AUGMENT", {}).get(training.augment, {}), **(literals.get("COMPARING", {}) if compared else {})}
     defaults |= literals.get("TEXTS", {}).get(found.spec.kind, {}) if task.tokens == "whole" else {}
     config = settings.part("encoders", name, **defaults)
@@ -169,7 +174,6 @@ def _candidate(column: str, name: str, races: bool, found: Input, bench: Bench) 
         defaults = {**literals.get("TRAINING", {}), **pretrained.training(config.tune)}
         training = _training(options, TrainingConfig.of(settings, **defaults))
         _check_preprocessing(column, name, kind, config, found)
-    head = head_of(task, settings, options.head, task.head_for(found.spec.kind, found.in_order(name), _seconds(column, bench)))
     if task.outputs.decides and "dim" not in settings.said_of("encoders", name):
         config = kind.suited(config, task.decision.width)
     note = ""
@@ -190,6 +194,14 @@ def _candidate(column: str, name: str, races: bool, found: Input, bench: Bench) 
     placed = [context.seed, context.device, context.precision, *sources]
     digest = store.digest([parent, said, placed])
     return Candidate(column, name, config, head, training, tokens, races, digest, note, fixed)
+
+
+def _long_enough(usual: Mapping[str, Any], rows: int) -> dict[str, int]:
+    """More epochs, and more patience with them, where train is so small that the usual ones are too few steps to learn to write
+    texts from texts."""
+    whole = {**TrainingConfig().model_dump(), **usual}
+    epochs = min(-(-STEPS_TO_WRITE * whole["batch_size"] // max(rows, 1)), MOST_EPOCHS_TO_WRITE)
+    return {"epochs": epochs, "patience": epochs // 4} if epochs > whole["epochs"] else {}
 
 
 def _seconds(column: str, bench: Bench) -> float:

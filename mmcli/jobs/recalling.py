@@ -24,7 +24,7 @@ from mmcli.models.networks import FusionHead
 from mmcli.models.recall import Keys, Recall
 from mmcli.signals import FeatureTable
 from mmcli.tasks import Task
-from mmcli.text.writing import Writing, of_each_unit
+from mmcli.text.writing import GLIMPSED, Writing, of_each_unit
 
 DIM = 256
 """Numbers of an input's key."""
@@ -65,10 +65,15 @@ def remember(dataset: Dataset, inputs: Sequence[str]) -> Solved:
     return made
 
 
+def _some(rows: Tensor) -> Tensor:
+    """At most `GLIMPSED` of them, evenly taken."""
+    return rows[:: -(-len(rows) // GLIMPSED)]
+
+
 def _shares(keys: Sequence[Tensor], known: Tensor, train: Tensor, val: Tensor, dataset: Dataset) -> Tensor:
     """How much each input's cosine counts: picked one after the other, with replacement (Caruana 2004), by how well the text of
     the most alike of the `known` rows does on val."""
-    task, rows = dataset.task, val if len(val) else train
+    task, rows = dataset.task, _some(val if len(val) else train)
     alike = [F.normalize(own[rows], dim=1) @ F.normalize(own[known], dim=1).T for own in keys]
     sign = 1.0 if task.primary_higher_is_better else -1.0
     counts, best, kept = torch.zeros(len(keys)), -float("inf"), torch.ones(len(keys))
@@ -100,10 +105,11 @@ def weigh(
     """Sets how alike inputs are to be for the text of the one to tell that of the other, and says how much `member` is to count
     beside what is `fused` of all rows; None where that is nothing.
 
-    All is chosen by the log-probability of the right texts of val. Each part of val is judged by what the others chose, and
-    what is chosen by all of them has to write better texts, too."""
+    All is chosen by the log-probability of the right texts of val, of at most 500 of them. Each part is judged by what the
+    others chose, and what is chosen by all of them has to write better texts, too."""
     if len(val) < LEAST_ROWS:
         return None
+    val = _some(val)
     kind, right, head = task.outputs, targets[val], member.head
     assert isinstance(head, Recall)
     rows = {name: own.gather(val) for name, own in features.items()}

@@ -26,8 +26,8 @@ from mmcli.text.reciter import Reciter, remembered, sizes
 
 METHOD = "recall"
 """What a recipe calls it."""
-TEXTS, BEAM = 8, 4
-"""K, and the hypotheses of a beam over them."""
+TEXTS, UNITS, BEAM = 8, 4096, 4
+"""K, the units that they may come to in all, else K is less, and the hypotheses of a beam over them."""
 STEPS = 10_000.0
 """Cosines are told apart by so many steps: what differs by rounding alone is equal, and rows that are the same are."""
 
@@ -75,17 +75,17 @@ class Recall(Writes):
 
     def memory(self, fused: Fused) -> tuple[Tensor, Tensor, Tensor]:
         cosines = (fused.pooled.float() @ self.keys.T * STEPS).round() / STEPS
-        index = _most(cosines, min(TEXTS, len(self.keys))).sort(1).values
+        count = min(TEXTS, max(UNITS // self.texts.shape[1], 1), len(self.keys))
+        index = _most(cosines, count).sort(1).values
         texts = self.texts[index].long()
         memory, mask = remembered(texts, (cosines.gather(1, index) - self.threshold) / self.heat)
         return memory, mask, (texts >= 0).sum(2).amax(1)
 
 
 def _most(cosines_BN: Tensor, count: int) -> Tensor:
-    """int64 [B, count]: where the largest are, of equal ones the first, as graphs have it."""
-    if torch.compiler.is_exporting():
-        return cosines_BN.topk(count, dim=1).indices
-    return cosines_BN.sort(dim=1, descending=True, stable=True).indices[:, :count]
+    """int64 [B, count]: where the largest are, of equal ones the first: what is taken off for the place is less than a step."""
+    places = torch.arange(cosines_BN.shape[1], device=cosines_BN.device)
+    return (cosines_BN.double() - places / (2 * STEPS * len(places))).topk(count, dim=1).indices
 
 
 def build(dims: Mapping[str, int], sources: Mapping[str, str], task: Task, fusion: Mapping[str, Any]) -> FusionHead:

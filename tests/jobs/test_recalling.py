@@ -148,3 +148,10 @@ def test_remembered_of_a_table(tmp_path: Path) -> None:
     keys = head.fused(made.features).pooled.detach()
     assert torch.allclose(keys[:KNOWN], head.head.keys, atol=1e-6)
     assert keys.norm(dim=1) == pytest.approx(1.0, abs=1e-5)
+
+
+def test_of_rows_that_are_the_same_the_first_are_taken() -> None:
+    """Whatever the order in which a library finds the largest: graphs and PyTorch have to find the same."""
+    cosines = torch.tensor([[0.5, 0.9, 0.5, 0.9, 0.5, 0.1]]).repeat(1, 2000)
+    assert recall._most(cosines, 6).tolist() == [[1, 3, 7, 9, 13, 15]]
+    assert recall._most(cosines[:, :6], 5).tolist() == [[1, 3, 0, 2, 4]]

@@ -14,6 +14,7 @@ import numpy as np
 import onnxruntime
 
 from mmcli.exports import answers, writing
+from mmcli.exports.dictionary import looked_up
 from mmcli.exports.made import MAKERS, Array, Made, Maker, padded
 from mmcli.exports.ngrams import count_ngrams
 from mmcli.media import files
@@ -38,6 +39,7 @@ class Model:
         """Texts that are followed at once while writing; 0 where none are written so."""
         self._members: dict[str, dict[str, Maker]] = {}
         self._pieces: dict[str, list[bytes]] = {}
+        self._words: dict[str, dict[str, Any]] = {}
         members = [own for found in self.about["inputs"].values() for own in found["columns"].items()]
         self.faces = {name: Told.from_dict(own["faces"]) for name, own in members if "faces" in own}
         """Column of pictures -> the columns that tell where its faces are."""
@@ -59,9 +61,11 @@ class Model:
                 maker = getattr(importlib.import_module(f".{module}", __package__), kind)
                 self._members[name][column] = maker(own["state"], self.folder)
         for name, own in self.about["encoders"].items():
-            if own["ngrams"]:
-                spelt = json.loads((self.folder / own["ngrams"]["pieces"]).read_text(encoding="utf-8"))
+            if own["ngrams"] or own["words"]:
+                spelt = json.loads((self.folder / own["pieces"]).read_text(encoding="utf-8"))
                 self._pieces[name] = [piece.encode("latin-1") for piece in spelt]
+            if own["words"]:
+                self._words[name] = json.loads((self.folder / own["words"]).read_text(encoding="utf-8"))
 
     @property
     def columns(self) -> list[str]:
@@ -86,6 +90,8 @@ class Model:
             signal = made[own["input"]]
             if own["ngrams"]:
                 signal = _counted(signal, self._pieces[name], own["ngrams"])
+            elif own["words"]:
+                signal = _looked_up(signal, self._pieces[name], self._words[name])
             fields = {"values": signal.values, "present": signal.present, "lengths": signal.lengths, "times": signal.times}
             fed |= {f"{name}.{field}": value for field, value in fields.items() if value is not None}
         rejects.sort(key=lambda reject: reject[0])
@@ -144,12 +150,23 @@ def _graph(path: Path, threads: int) -> writing.Run:
 
 def _counted(signal: Made, pieces: Sequence[bytes], ngrams: Mapping[str, Any]) -> Made:
     """From token ids to the buckets of n-grams: the text is spelt out, its n-grams hashed and counted."""
-    assert signal.lengths is not None
-    rows = zip(signal.values.tolist(), signal.lengths.tolist(), strict=True)
-    texts = [b"".join(pieces[i] for i in ids[:length]).decode("utf-8", "replace").lower() for ids, length in rows]
-    buckets, ends = count_ngrams(texts, ngrams["char_ngrams"], ngrams["word_ngrams"], ngrams["buckets"])
+    buckets, ends = count_ngrams(_spelt(signal, pieces), ngrams["char_ngrams"], ngrams["word_ngrams"], ngrams["buckets"])
     values, lengths = padded(np.split(buckets, ends[1:-1]), (), np.int64)
     return Made(values, signal.present, lengths)
+
+
+def _looked_up(signal: Made, pieces: Sequence[bytes], table: Mapping[str, Any]) -> Made:
+    """From token ids to the units of what the text's words become."""
+    found = [np.array(ids, dtype=np.int64) for ids in looked_up(_spelt(signal, pieces), table)]
+    values, lengths = padded(found, (), np.int64)
+    return Made(values, signal.present, lengths)
+
+
+def _spelt(signal: Made, pieces: Sequence[bytes]) -> list[str]:
+    """The texts, in small letters."""
+    assert signal.lengths is not None
+    rows = zip(signal.values.tolist(), signal.lengths.tolist(), strict=True)
+    return [b"".join(pieces[i] for i in ids[:length]).decode("utf-8", "replace").lower() for ids, length in rows]
 
 
 def read_tensors(path: Path) -> dict[str, Array]:

@@ -161,6 +161,8 @@ def build_encoder(architecture: str, config: Mapping[str, Any], spec: SignalSpec
     """An encoder for signals of that shape, freshly initialised."""
     if architecture == plain.TREES:
         return Trees(validate(TreesConfig, config, "encoder.trees"), spec)
+    if architecture == recall.WORDS:
+        return recall.LookedUp(validate(recall.Config, config, "encoder.words"), spec)
     encoder: Encoder = _build("encoders", architecture, config, spec)
     return encoder
 

@@ -46,7 +46,9 @@ def features(texts: list[str]) -> dict[str, Features]:
 
 def member(task: Text, targets: Tensor, given: dict[str, Features], shares: tuple[float, float]) -> Any:
     dims = {name: own.pooled.shape[1] for name, own in given.items()}
-    made: Any = recall.build(dims, {name: name for name in dims}, task, {"rows": KNOWN, "longest": targets.shape[1]})
+    made: Any = recall.build(
+        dims, {name: name for name in dims}, task, {"rows": KNOWN, "longest": targets.shape[1], "words": []}
+    )
     made.fusion.shares.copy_(torch.tensor(shares))
     made.head.texts.copy_(targets[:KNOWN])
     known = torch.arange(KNOWN)
@@ -143,15 +145,18 @@ def test_remembered_of_a_table(tmp_path: Path) -> None:
     dataset = Dataset.open(root)
     made = recalling.remember(dataset, ["same", "other"])
     head: Any = made.head
+    assert head.fusion.words == ["same/words", "other/words"]
     assert head.fusion.shares.tolist()[0] >= 0.75
     assert dataset.task.texts_of(head.head.texts.long()) == texts[:KNOWN]  # type: ignore[attr-defined]
-    keys = head.fused(made.features).pooled.detach()
+    words = made.terms["same/words"].long()  # each word became itself
+    assert dataset.task.texts_of(words.masked_fill(words == 0, -1)) == texts  # type: ignore[attr-defined]
+    keys = head.fused(made.features).pooled.detach()[:, : head.fusion.width]
     assert torch.allclose(keys[:KNOWN], head.head.keys, atol=1e-6)
     assert keys.norm(dim=1) == pytest.approx(1.0, abs=1e-5)
 
 
 def test_of_rows_that_are_the_same_the_first_are_taken() -> None:
     """Whatever the order in which a library finds the largest: graphs and PyTorch have to find the same."""
-    cosines = torch.tensor([[0.5, 0.9, 0.5, 0.9, 0.5, 0.1]]).repeat(1, 2000)
+    cosines = torch.tensor([[0.5, 0.9, 0.5, 0.9, 0.5, 0.1]], dtype=torch.float64).repeat(1, 2000)
     assert recall._most(cosines, 6).tolist() == [[1, 3, 7, 9, 13, 15]]
     assert recall._most(cosines[:, :6], 5).tolist() == [[1, 3, 0, 2, 4]]

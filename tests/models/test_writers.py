@@ -31,7 +31,7 @@ KINDS = {"t": "sequence", "v": "vector"}
 
 def reciting(dims: dict[str, int]) -> Any:
     """Some known texts as a member."""
-    member = recall.build(dims, {name: name for name in dims}, TEXT, {"rows": 5, "longest": 4})
+    member = recall.build(dims, {name: name for name in dims}, TEXT, {"rows": 5, "longest": 4, "words": []})
     own: Any = member.head
     torch.manual_seed(3)
     own.keys.copy_(nn.functional.normalize(torch.randn(own.keys.shape), dim=1))

@@ -191,7 +191,7 @@ def test_the_readme_names_what_is_imported_and_nothing_else(sample: tuple[Path, 
     assert "    python run.py TABLE.csv -o predictions.csv" in lines
     assert any("photo, clip, sound, note, reading, crew, when, probe" in line for line in lines)
     about = json.loads((exported / "model.json").read_text(encoding="utf-8"))
-    assert about["encoders"]["note"]["ngrams"]["pieces"] == "tokenizers/2.pieces.json"
+    assert about["encoders"]["note"]["pieces"] == "tokenizers/2.pieces.json"
 
 
 TARGETS = {

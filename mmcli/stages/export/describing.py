@@ -32,7 +32,7 @@ def description(form: str, loaded: Model, dataset: Dataset, signals: Mapping[str
     encoders = {}
     for name, choice in recipe.encoders.items():
         preparation = loaded.network.encoder(name).preparation() or {}
-        encoders[name] = {"input": choice["input"], "ngrams": preparation.get("ngrams")}
+        encoders[name] = {"input": choice["input"], "ngrams": preparation.get("ngrams"), "words": preparation.get("words")}
     names = list(getattr(task, "classes", None) or getattr(task, "labels", None) or dataset.schema["targets"])
     two = form.startswith("onnx") and writers.writes(loaded.network)
     return {

@@ -56,12 +56,15 @@ def take_out(description: dict[str, Any], loaded: Model, folder: Path) -> None:
                 (folder / name).write_bytes(as_json(own["state"]["tokenizer"]))
                 own["state"] = {**own["state"], "tokenizer": name}
     for own in description["encoders"].values():
-        if own["ngrams"]:
+        if own["ngrams"] or own["words"]:
             count += 1
-            name = f"{TOKENIZERS}/{count}.pieces.json"
+            own["pieces"] = f"{TOKENIZERS}/{count}.pieces.json"
             pieces = [piece.decode("latin-1") for piece in loaded.inputs[own["input"]].spec.pieces]
-            (folder / name).write_bytes(as_json(pieces))
-            own["ngrams"] = {**own["ngrams"], "pieces": name}
+            (folder / own["pieces"]).write_bytes(as_json(pieces))
+        if own["words"]:
+            name = f"{TOKENIZERS}/{count}.words.json"
+            (folder / name).write_bytes(as_json(own["words"]))
+            own["words"] = name
     if not count:
         (folder / TOKENIZERS).rmdir()
 

@@ -151,10 +151,7 @@ def plan(path: Path, options: Options, settings: Settings, seed: int, needs_test
     labelled = _labelled(rows, found, kind, task_config, notes, doubts)
     rows["split"] = _split(rows, labelled, found, kind, task_config, options, seed, notes)
     notes += weighing.weigh(rows, found.weight)
-    if options.split_by_time in found.targets:
-        doubts.append(
-            f"--split-by-time {options.split_by_time} is the target: all that val and test hold lies beyond what train has"
-        )
+    doubts += _doubts_of_time(options.split_by_time, found)
     found = _usable(found, table, survey, rows, roles.each, doubts)
     usable = [row for row, here in zip(cells, labelled, strict=True) if here]
     notes += [] if roles.task else targets.suggested(kind, usable, found.shares, found.targets)
@@ -344,6 +341,13 @@ def _split(
     check_splits(kept, options.val, why)
     drawn = iter(kept)
     return [next(drawn) if here else UNLABELLED for here in labelled]
+
+
+def _doubts_of_time(column: str | None, found: Schema) -> list[str]:
+    """That rows are split by what is to be predicted."""
+    if column not in found.targets:
+        return []
+    return [f"--split-by-time {column} is the target: all that val and test hold lies beyond what train has"]
 
 
 def _check_classes(strata: Sequence[str], usable: pd.DataFrame, found: Schema) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from mmcli.tables import missing
 from mmcli.tables.finding import STDIN
 from mmcli.tables.moments import moments
 from mmcli.tables.names import tidy
+from mmcli.tables.numbers import study
 from mmcli.tables.reading import Table, open_table
 from mmcli.tables.splitting import (
     SPLITS,
@@ -150,6 +151,7 @@ def plan(path: Path, options: Options, settings: Settings, seed: int, needs_test
     labelled = _labelled(rows, found, kind, task_config, notes, doubts)
     rows["split"] = _split(rows, labelled, found, kind, task_config, options, seed, notes)
     notes += weighing.weigh(rows, found.weight)
+    doubts += _doubts_of_time(options.split_by_time, found)
     found = _usable(found, table, survey, rows, roles.each, doubts)
     usable = [row for row, here in zip(cells, labelled, strict=True) if here]
     notes += [] if roles.task else targets.suggested(kind, usable, found.shares, found.targets)
@@ -334,9 +336,32 @@ def _split(
     why = f": the {few} groups of {found.group!r} are too few to fill every split" if few else ""
     if options.split_by_time:
         why = f": rows of one {options.split_by_time!r} are not divided, and the last ones are many: a larger --test and --val"
+    if VAL not in kept and kind.has_classes and not why:
+        _check_classes(strata, usable, found)
     check_splits(kept, options.val, why)
     drawn = iter(kept)
     return [next(drawn) if here else UNLABELLED for here in labelled]
+
+
+def _doubts_of_time(column: str | None, found: Schema) -> list[str]:
+    """That rows are split by what is to be predicted."""
+    if column not in found.targets:
+        return []
+    return [f"--split-by-time {column} is the target: all that val and test hold lies beyond what train has"]
+
+
+def _check_classes(strata: Sequence[str], usable: pd.DataFrame, found: Schema) -> None:
+    """Refuses classes most of which have one row, which is kept to train on, so that none is left for val."""
+    classes = len(set(strata))
+    if 2 * classes <= len(strata):
+        return
+    cells = cells_of(usable, found.targets)
+    numbers = study(str(cell) for row in cells for cell in row).share >= 0.9
+    raise DataError(
+        f"the target {found.targets[0]!r} has {classes:,} different values in {len(strata):,} rows: as classes most have one "
+        "row, which is kept to train on, and no row is left for val",
+        "Numbers are for --task regression." if numbers else "Choose another --target, or give its classes more rows.",
+    )
 
 
 def _fit_task(rows: pd.DataFrame, found: Schema, kind: type[Task], config: Any) -> Task:

@@ -12,7 +12,7 @@ from mmcli.config.settings import Settings
 from mmcli.errors import ConfigError, DataError
 from mmcli.options.target import TASK_FLAGS
 from mmcli.tables import dates, missing
-from mmcli.tables.numbers import study
+from mmcli.tables.numbers import padded, study
 from mmcli.tasks import Cells, Task
 
 
@@ -36,9 +36,13 @@ def without_missing_words(cells: Cells, targets: Sequence[str]) -> tuple[list[tu
 
 
 def doubts(kind: type[Task], labelled: Cells, targets: Sequence[str]) -> list[str]:
-    """Of classes that are mostly numbers: cells that are none may be mistakes. Of numbers: some may mean missing."""
+    """Of classes that are mostly numbers: cells that are none may be mistakes. Of numbers: some may mean missing, or
+    all may be codes."""
     if not kind.has_classes and kind.needs_target:
         coded = [missing.coded(study(map(str, column)).values) for column in zip(*labelled, strict=True)]
+        amounts = kind.amounts(registry.config_of(kind)(), labelled)
+        if codes := "" if amounts is None else padded([str(cell) for (cell,) in labelled]):
+            coded[0] = "; ".join(filter(None, [coded[0], f"{codes} (--task classification, or text, for codes)"]))
         return [f"target {name!r}: {said}" for name, said in zip(targets, coded, strict=False) if said]
     found = study([str(cell) for (cell,) in labelled]) if kind.has_classes and len(targets) == 1 else None
     if found is None or not 0.5 <= found.share < 1 or len(set(found.values)) < 20:

@@ -23,7 +23,7 @@ from mmcli.config import Config as BaseConfig
 from mmcli.modalities import Encoded, Guess, Modality, Reject
 from mmcli.signals import Column, Field, SignalSpec
 from mmcli.tables import missing
-from mmcli.tables.numbers import EXACT, NumberFormat, span, study
+from mmcli.tables.numbers import EXACT, NumberFormat, padded, span, study
 
 _FIT_SAMPLE = 1_000_000
 
@@ -73,7 +73,9 @@ class Number(Modality):
             return Guess(0.0, f"{share:.0%} of the cells are numbers", doubts=doubts)
         text = "all cells are numbers" if share == 1 else f"{share:.0%} of the cells are numbers"
         reason = f"{text}, {span(values)}, {len(set(values))} different"
-        return Guess(0.9 * share, reason, found.decided, "; ".join(filter(None, [doubts, found.doubts, missing.coded(values)])))
+        codes = padded(cells)
+        doubted = [doubts, found.doubts, missing.coded(values), f"{codes} (--type COLUMN=category for names)" if codes else ""]
+        return Guess(0.9 * share, reason, found.decided, "; ".join(filter(None, doubted)))
 
     @classmethod
     def fit(cls, config: Config, cells: Iterable[str]) -> Self:

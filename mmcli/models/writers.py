@@ -173,6 +173,15 @@ def first_step(step: Step, encoded: Mapping[str, Tensor], texts: int = TEXTS_TRA
     return found
 
 
+def _with_tokens(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """The same with each writer's single token twice, where it looks at no more: an axis of one place would be fixed at it."""
+    found = list(tensors)
+    for place in range(1, len(found), 5):  # keys, values and mask of each, behind the last units
+        for own, axis in zip(range(place, place + 3), (3, 3, 1), strict=True):
+            found[own] = found[own].repeat_interleave(2, axis) if found[own].shape[axis] == 1 else found[own]
+    return found
+
+
 def exported_step(step: Step, tensors: Sequence[Tensor]) -> torch.export.ExportedProgram:
     """The second graph, traced on such tensors.
 
@@ -181,6 +190,7 @@ def exported_step(step: Step, tensors: Sequence[Tensor]) -> torch.export.Exporte
     """
     rows, texts = torch.export.Dim("rows", min=1, max=65536), torch.export.Dim("texts", min=1, max=1024)
     units = torch.export.Dim("units", min=0, max=65536)
+    tensors = _with_tokens(tensors)
     shapes: list[dict[int, Any]] = [{0: rows, 1: texts}]
     for place in range(len(step.writers)):
         tokens = torch.export.Dim(f"tokens_{place}", min=1, max=65536)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,24 +73,32 @@ def require_gallery(root: Path, name: str) -> None:
         raise ArtifactError(f"there is no gallery {name!r} in {root}", there)
 
 
-def check_roles(path: Path, encoding: str | None, delimiter: str | None, roles: Roles, time: str | None = None) -> None:
-    """Raises an error that names all that is wrong with `roles` by the header of the table at `path`."""
+def check_roles(
+    path: Path,
+    encoding: str | None,
+    delimiter: str | None,
+    roles: Roles,
+    time: str | None = None,
+    contrast: Sequence[str] = (),
+) -> None:
+    """Raises an error that names all that is wrong with `roles`, and with columns to contrast texts with, by the header of the
+    table at `path`."""
     from mmcli.tables.reading import open_table
 
-    errors = [] if path == STDIN else wrong_names(open_table(path, encoding, delimiter), roles, time)
+    errors = [] if path == STDIN else wrong_names(open_table(path, encoding, delimiter), roles, time, contrast)
     if errors:
         raise combine(errors)
 
 
-def wrong_names(table: Table, roles: Roles, time: str | None = None) -> list[MmcliError]:
-    """Every name in `roles`, and that of the column of `time`, that is no column, no modality, no task or no folder, as errors
-    that suggest the nearest."""
+def wrong_names(table: Table, roles: Roles, time: str | None = None, contrast: Sequence[str] = ()) -> list[MmcliError]:
+    """Every name in `roles`, and those of the columns of `time` and `contrast`, that is no column, no modality, no task or no
+    folder, as errors that suggest the nearest."""
     from mmcli.media import addresses
     from mmcli.media import files as media
 
     flags: list[tuple[str, str | None]] = [("--split", roles.split), ("--group", roles.group), ("--id", roles.id)]
     flags += [("--split-by-time", time), ("--weight", roles.weight)]
-    flags += [("--target", name) for name in roles.target]
+    flags += [("--target", name) for name in roles.target] + [("--contrast", name) for name in contrast]
     flags += [("--input", name) for name in roles.inputs] + [("--ignore", name) for name in roles.ignore]
     flags += [("--type", name) for name in roles.types]
     flags += [("--share", name) for pair in roles.share.items() for name in pair]

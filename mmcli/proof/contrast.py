@@ -12,6 +12,13 @@ from mmcli.errors import ConfigError, DataError, unknown
 from mmcli.proof.examples import raw_cells
 from mmcli.reporting import metrics
 from mmcli.reporting.metrics import Array
+from mmcli.tasks import Task
+
+
+def check(kind: type[Task], columns: Sequence[str]) -> None:
+    """Raises ConfigError where columns are to be held against a target that is no text."""
+    if columns and not hasattr(kind, "scores_of"):
+        raise ConfigError(f"--contrast is for targets that are texts, not for {kind.outputs.words}", "Leave --contrast out.")
 
 
 def cells(dataset: Dataset, columns: Sequence[str]) -> dict[str, list[str]]:
@@ -23,10 +30,7 @@ def cells(dataset: Dataset, columns: Sequence[str]) -> dict[str, list[str]]:
     """
     if not columns:
         return {}
-    if not hasattr(dataset.task, "scores_of"):
-        raise ConfigError(
-            f"--contrast is for targets that are texts, not for {dataset.task.outputs.words}", "Leave --contrast out."
-        )
+    check(type(dataset.task), columns)
     test = dataset.splits["test"].tolist()
     table, known = raw_cells(dataset, test, columns)
     if table is None:

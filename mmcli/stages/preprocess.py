@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import shlex
 import time
 from collections import Counter
@@ -189,10 +190,11 @@ def _judge(plan: Plan, made: Sharded, context: Context, draft: Draft) -> None:
         row, _, cell, reason = next(reject for reject in made.rejects if reject[1] == column)
         example = f"row {row}, column {column!r}, {cell!r}: {reason}"
         if share > plan.config["max_bad"]:
+            more = math.ceil(100 * share - 1e-9) / 100
             raise DataError(
                 f"{bad} of {len(plan.rows)} cells of column {column!r} ({share:.1%}) cannot be read; the first: {example}",
                 f"All are listed in {draft.path / REJECTS}. Mend or remove them, "
-                + ("leave out --strict" if not plan.config["max_bad"] else f"or allow more with --max-bad {share:.2f}")
+                + ("leave out --strict" if not plan.config["max_bad"] else f"or allow more with --max-bad {more:.2f}")
                 + ".",
             )
         context.console.warn(f"{bad} cells of column {column!r} cannot be read and count as absent; {example}")

@@ -16,6 +16,8 @@ from mmcli.tables.written import AMOUNTS, LETTERS, UNITS, Written, written
 
 EXACT = 2.0**53
 """Beyond it a float64 cannot hold every whole number; such cells are given as int."""
+LEAST_PADDED = 4
+"""Of so many digits a zero in front is no habit of writing numbers."""
 _GROUPS = r"[1-9]\d{{0,2}}(?:([{marks}])\d{{3}})(?:\1\d{{3}})*"
 _POINT = re.compile(rf"(?:\d+|{_GROUPS.format(marks=chr(44) + ' ' + chr(39))}|[1-9]\d?(?:,\d\d)*,\d{{3}})?(?:\.\d*)?")
 _MARK_OF_GROUPS = {".": re.compile("[, ']").search, ",": re.compile("[. ']").search}
@@ -292,6 +294,18 @@ def is_number(cell: str) -> bool:
         return "_" not in cell and abs(float(cell)) < float("inf")
     except ValueError:
         return number(cell) is not None
+
+
+def padded(cells: Sequence[str]) -> str:
+    """What is to be said of digits that are filled up with zeros to one width, as postcodes and other codes are: whoever reads
+    numbers loses them. Empty where cells are otherwise, and for fewer than four digits, as hours and months have."""
+    width, first = len(cells[0].strip()) if cells else 0, ""
+    for cell in map(str.strip, cells):
+        if width < LEAST_PADDED or len(cell) != width or not (cell.isascii() and cell.isdecimal()):
+            return ""
+        first = first or (cell if cell[0] == "0" else "")
+    said = f"cells are of {width} digits, some with zeros in front, e.g. {first!r}, as codes are, and read as numbers"
+    return said if first else ""
 
 
 def span(values: Sequence[float]) -> str:

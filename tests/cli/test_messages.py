@@ -69,6 +69,7 @@ WRONG = [
     ),
     ("run t.csv --set train-encoder.training.swap=false", 2, "It is for: mmcli fuse, mmcli optimize."),
     ("fuse --set run.training.epochs=3", 2, "mmcli fuse has no use for 'training' options here"),
+    ("run t.csv -t label --contrast texts", 3, "--contrast texts: t.csv has no such column. Did you mean 'text'?"),
     ("evaluate --compare a", 2, "--compare needs 2 values: name them all, as --compare A B."),
 ]
 
@@ -78,6 +79,13 @@ def test_wrong_flags_and_names(line: str, code: int, said: str, here: Path) -> N
     found, output, errors = run(*line.split())
     assert (found, output) == (code, "")
     assert said in " ".join(errors.replace("│", " ").split())
+
+
+def test_texts_to_contrast_with_are_refused_before_anything_is_trained(here: Path) -> None:
+    for more in (["--dry-run"], []):
+        code, _, errors = run("run", "t.csv", "-t", "label", "--contrast", "text", *more)
+        assert (code, not (here / "artifacts" / "encoders").exists()) == (2, True)
+        assert "--contrast is for targets that are texts, not for" in errors
 
 
 def test_a_name_that_is_like_none_is_told_no_other(here: Path) -> None:

@@ -114,6 +114,44 @@ def test_splits_by_time_and_what_contradicts_them(tmp_path: Path) -> None:
     assert "day" in done.output
 
 
+@pytest.mark.parametrize("task", ["classification", "ordinal"])
+def test_a_class_to_each_row_is_told_for_what_it_is(task: str, tmp_path: Path) -> None:
+    rows = [[str(n % 7), f"{n}.5", f"name {n}"] for n in range(40)]
+    asked = ["preprocess", str(write_csv(tmp_path / "t.csv", ["x", "price", "name"], rows)), "-a", str(tmp_path / "artifacts")]
+    done = CliRunner().invoke(app, [*asked, "-t", "price", "--task", task])
+    said = " ".join(done.output.split())
+    assert (done.exit_code, "the target 'price' has 40 different values in 40 rows" in said) == (ExitCode.BAD_DATA, True)
+    assert said.endswith("no row is left for val Numbers are for --task regression.")
+    if task == "classification":
+        said = " ".join(CliRunner().invoke(app, [*asked, "-t", "name", "--task", task]).output.split())
+        assert said.endswith("Choose another --target, or give its classes more rows.")
+
+
+def test_codes_that_are_read_as_numbers_are_told(tmp_path: Path) -> None:
+    rows = [[f"{n * 977 % 99991:05d}", f"{n % 24:02d}", f"{n * 3}", f"{n * 37 % 991:06d}"] for n in range(1, 61)]
+    table = write_csv(tmp_path / "t.csv", ["zip", "hour", "count", "code"], rows)
+    done = CliRunner().invoke(app, ["preprocess", str(table), "-t", "code", "--dry-run"])
+    said = " ".join(done.output.split())
+    assert done.exit_code == ExitCode.DONE, done.output
+    assert "column 'zip': cells are of 5 digits, some with zeros in front, e.g. '00977', as codes are, and read as" in said
+    assert "target 'code': cells are of 6 digits, some with zeros in front, e.g. '000037'" in said
+    assert said.count("zeros in front") == 2, "hours and plain numbers are none"
+    done = CliRunner().invoke(
+        app, ["preprocess", str(table), "-t", "code", "--task", "text", "--type", "zip=text", "--dry-run"]
+    )
+    assert (done.exit_code, "zeros in front" in done.output) == (ExitCode.DONE, False)
+
+
+def test_splits_by_the_target_are_doubted(tmp_path: Path) -> None:
+    rows = [[str(n * 13 % 17), f"{n}.5", f"{n * 7 % 40}.25"] for n in range(40)]
+    asked = ["preprocess", str(write_csv(tmp_path / "t.csv", ["x", "when", "price"], rows)), "-t", "price", "--dry-run"]
+    for column, doubted in (("when", False), ("price", True)):
+        done = CliRunner().invoke(app, [*asked, "--split-by-time", column])
+        said = " ".join(done.output.split())
+        assert done.exit_code == ExitCode.DONE, done.output
+        assert ("--split-by-time price is the target: all that val and test hold lies beyond" in said) == doubted
+
+
 def test_another_tokenizer_under_the_same_name_is_another_table(tmp_path: Path) -> None:
     from tokenizers import Tokenizer, models, pre_tokenizers
 

@@ -43,9 +43,9 @@ def reciting(dims: dict[str, int]) -> Any:
     return member
 
 
-def network(methods: list[str], ctc: float = 0.0, beam: int = 3) -> FusedModel:
+def network(methods: list[str], ctc: float = 0.0, beam: int = 3, columns: str = "tv") -> FusedModel:
     """Texts written by a mean of fusions, with weights as loud as those of a trained one."""
-    encoders: dict[str, Any] = {"t": Plain("sequence"), "v": Plain("vector")}
+    encoders: dict[str, Any] = {name: Plain(KINDS[name]) for name in columns}
     dims = {name: own.dim for name, own in encoders.items()}
     config = {"dim": 8, "heads": 2, "layers": 2, "ctc_weight": ctc, "beam": beam}
     config = registry.config_of(registry.load("heads", "decoder"))(**config).model_dump()
@@ -106,6 +106,20 @@ def test_graphs_write_what_the_network_writes(methods: list[str], ctc: float, tm
         targets = TEXT.encode([("ab",)] * len(index))
         torch.testing.assert_close(found.losses(targets), wanted.losses(targets), atol=1e-3, rtol=1e-3)
     assert len({len(nbest[0].ids) for nbest in found.nbests()}) > 1  # texts end at different steps
+
+
+def test_one_token_to_look_at_is_enough(tmp_path: Path) -> None:
+    own, file = network(["memory"], columns="v"), tmp_path / "model.onnx"
+    kinds = {"v": KINDS["v"]}
+    runners.write(runners.ONNX, own, signals(own, kinds, [0, 1, 2, 3]), file)
+    batch = signals(own, kinds, [4, 1, 5])
+    found: Writing = runners.runner(runners.ONNX, own, device.choose("cpu"), file).run(batch)
+    with torch.no_grad():
+        wanted: Writing = own(batch).outputs
+    assert len(wanted.members[0].memory.values) == len(batch["v"].present), "a token to a row"
+    assert TEXT.decode(found)[""] == TEXT.decode(wanted)[""]
+    for nbest, right in zip(found.nbests(), wanted.nbests(), strict=True):
+        assert [one.log_prob for one in nbest] == pytest.approx([one.log_prob for one in right], abs=1e-3)
 
 
 def test_another_beam_needs_no_other_graphs(tmp_path: Path) -> None:

@@ -127,6 +127,14 @@ def test_too_many_unreadable_cells_are_an_error(copy: Path, tmp_path: Path) -> N
     run(copy, tmp_path, max_bad=0.07)
 
 
+def test_the_share_that_an_error_tells_to_allow_is_enough(copy: Path, tmp_path: Path) -> None:
+    for number in range(5):  # 8.3%, which is not 8
+        (copy.parent / "pictures" / f"{number}.png").write_bytes(b"")
+    with pytest.raises(DataError, match=r"\(8\.3%\) cannot be read.*\n.*--max-bad 0\.09"):
+        run(copy, tmp_path)
+    run(copy, tmp_path, max_bad=0.09)
+
+
 def test_strict_makes_one_unreadable_cell_an_error(copy: Path, tmp_path: Path) -> None:
     (copy.parent / "pictures" / "4.png").write_bytes(b"")
     with pytest.raises(DataError, match=r"row 5, column 'picture', 'pictures/4\.png'"):

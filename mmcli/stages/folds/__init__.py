@@ -107,7 +107,7 @@ def _unfit(kind: type[Task]) -> str:
     plain = kind.needs_target and kind.outputs.decides
     if plain and not (kind.gives_embeddings or kind.compares_rows or kind.compares_columns):
         return ""
-    return f"folds are for classes, labels and numbers, whose outputs can be averaged; the target is one for {kind.__name__}"
+    return f"folds are for classes, labels and numbers, whose outputs can be averaged; the task is {registry.name_of(kind)}"
 
 
 def deal(count: int, keep_val: bool, context: Context) -> None:

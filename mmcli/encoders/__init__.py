@@ -20,7 +20,7 @@ from mmcli.layers.blocks import bounded_tokens
 from mmcli.pretrained import licences
 from mmcli.pretrained import weights as pretrained
 from mmcli.pretrained.config import BackboneConfig
-from mmcli.pretrained.conversion import rescaled
+from mmcli.pretrained.conversion import check, rescaled
 from mmcli.pretrained.licences import Origin
 from mmcli.signals import Column, Features, Kind, Signal, SignalSpec, Source
 
@@ -171,6 +171,8 @@ class Backbone(Encoder):
                 "convert=true makes signals into what pretrained weights know, and with --weights none they are random",
                 "Give --weights, or leave convert out.",
             )
+        if config.conversion:
+            check(config.conversion)
         self.config = config
         self.frozen = config.tune == "head"
         self.varies = not self.frozen

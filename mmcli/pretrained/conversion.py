@@ -22,6 +22,10 @@ Colours = tuple[Sequence[float], Sequence[float]]
 """Mean and deviation of each colour."""
 
 
+MOST_BYTES = 2**28
+"""Of a tokenizer.json."""
+
+
 def of_texts(data: bytes, max_tokens: int) -> dict[str, Any]:
     """How texts are converted: by the tokenizer.json with those bytes, cut to so many tokens."""
     told = {"tokenizer_bytes": len(data), "tokenizer_sha256": hashlib.sha256(data).hexdigest()}
@@ -34,6 +38,19 @@ def of_pixels(wanted: Mapping[str, Any], held: Colours) -> dict[str, Any]:
     own = {"size": int(wanted["size"]), "mean": list(wanted["mean"]), "std": list(wanted["std"])}
     own |= {"frames": int(wanted["frames"])} if "frames" in wanted else {}
     return {**own, "held_mean": list(held[0]), "held_std": list(held[1])}
+
+
+def check(how: Mapping[str, Any]) -> None:
+    """Raises ConfigError where an artifact tells of a conversion what is none, or more than memory holds."""
+    whole = {"tokenizer_bytes": MOST_BYTES, "max_tokens": 2**16} if "tokenizer_bytes" in how else {"size": 2048}
+    whole |= {"frames": 256} if "frames" in how else {}
+    bad = [key for key, most in whole.items() if type(how.get(key)) is not int or not 0 < how[key] <= most]
+    for key in ("held_mean", "held_std", "mean", "std") if "size" in whole else ():
+        own = how.get(key)
+        good = isinstance(own, list) and len(own) == 3 and all(isinstance(number, int | float) for number in own)
+        bad += [] if good and (not key.endswith("std") or all(own or ())) else [key]
+    if bad:
+        raise ConfigError(f"conversion.{bad[0]} is {how.get(bad[0])!r}", "It is filled in where convert=true asks for it.")
 
 
 def rescaled(values: Tensor, how: Mapping[str, Any]) -> Tensor:

@@ -46,6 +46,21 @@ def test_pictures_get_the_size_and_the_colours() -> None:
     assert float(small.abs().max()) < 0.2
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [{"size": 10**9}, {"size": "8"}, {"std": [0.0, 1.0, 1.0]}, {"mean": [1.0]}, {"held_mean": None}, {"frames": 10**6}],
+)
+def test_what_an_artifact_tells_of_a_conversion_is_checked(wrong: dict[str, Any]) -> None:
+    how = conversion.of_pixels(PIXELS, HELD)
+    conversion.check(how)
+    with pytest.raises(ConfigError, match=rf"conversion\.{next(iter(wrong))} is "):
+        conversion.check({**how, **wrong})
+    texts = conversion.of_texts(b"{}", 16)
+    conversion.check(texts)
+    with pytest.raises(ConfigError, match="tokenizer_bytes"):
+        conversion.check({**texts, "tokenizer_bytes": 10**12})
+
+
 def test_clips_get_as_many_frames_as_are_wanted() -> None:
     clip = torch.arange(8.0).reshape(1, 8, 1, 1, 1).expand(1, 8, 3, 4, 4)
     how = conversion.of_pixels({"size": 4, "mean": [0] * 3, "std": [1] * 3, "frames": 4}, ([0.0] * 3, [1.0] * 3))

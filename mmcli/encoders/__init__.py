@@ -7,6 +7,7 @@ modalities: it says which kinds of signal it takes.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from typing import Any, ClassVar, Self
 
 import torch
@@ -19,6 +20,7 @@ from mmcli.layers.blocks import bounded_tokens
 from mmcli.pretrained import licences
 from mmcli.pretrained import weights as pretrained
 from mmcli.pretrained.config import BackboneConfig
+from mmcli.pretrained.conversion import check, rescaled
 from mmcli.pretrained.licences import Origin
 from mmcli.signals import Column, Features, Kind, Signal, SignalSpec, Source
 
@@ -164,6 +166,13 @@ class Backbone(Encoder):
                 f"--tune {config.tune} keeps weights as they are, and with --weights none they are random",
                 "Give --weights, or leave --tune out.",
             )
+        if config.convert and config.weights == "none":
+            raise ConfigError(
+                "convert=true makes signals into what pretrained weights know, and with --weights none they are random",
+                "Give --weights, or leave convert out.",
+            )
+        if config.conversion:
+            check(config.conversion)
         self.config = config
         self.frozen = config.tune == "head"
         self.varies = not self.frozen
@@ -183,6 +192,11 @@ class Backbone(Encoder):
     @abstractmethod
     def load(self, weights: str) -> None:
         """Puts the weights that `weights` names (not `none`) into the network."""
+
+    def seen(self, signal: Signal) -> Signal:
+        """A signal as the weights were trained to see it: of pictures and clips in their size and normalisation."""
+        how = self.config.conversion
+        return replace(signal, values=rescaled(signal.values, how)) if "size" in how else signal
 
     def start(self) -> None:
         if self.config.weights != "none":
@@ -210,8 +224,9 @@ class Backbone(Encoder):
         device = self.absent.device
         values, lengths = [], torch.zeros(len(column), dtype=torch.int64)
         with torch.no_grad():
-            for index in column.present.nonzero()[:, 0].split(32):
-                pooled, tokens, mask = self.run(column.gather(index).to(device))
+            here = column.present.nonzero()[:, 0]
+            for index in here.split(32) if len(here) else ():  # no network is asked about nothing
+                pooled, tokens, mask = self.run(self.seen(column.gather(index).to(device)))
                 tokens, mask = bounded_tokens(tokens.float(), mask, self.MOST_TOKENS)
                 lengths[index] = mask.sum(1).cpu() + 1
                 both = torch.cat([pooled[:, None].float(), tokens], 1)
@@ -237,10 +252,10 @@ class Backbone(Encoder):
 
     def encode(self, signal: Signal) -> tuple[Tensor, Tensor, Tensor]:
         if not self.frozen:
-            pooled, tokens, mask = self.run(signal)
+            pooled, tokens, mask = self.run(self.seen(signal))
             return self.dropout(pooled), tokens, mask
         if self.at_once:
-            pooled, tokens, mask = self.run(signal)
+            pooled, tokens, mask = self.run(self.seen(signal))
             tokens, mask = bounded_tokens(tokens.float(), mask, self.MOST_TOKENS)
             both = torch.cat([pooled[:, None].float(), tokens], 1).half().float()
             scaled = (both - self.mean) / self.std

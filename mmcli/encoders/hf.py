@@ -2,7 +2,8 @@
 
 Text (BERT and its kin), waveforms (wav2vec 2.0, HuBERT, WavLM), sound through a log-mel of its own (the encoder of Whisper),
 pictures (ViT, DINOv2) and clips (VideoMAE). Weights are those that lie beside the config, as safetensors; `--weights none`
-starts at random. `mmcli preprocess --for text=hf:NAME` takes over its tokenizer, or its size and normalisation.
+starts at random. `mmcli preprocess --for text=hf:NAME` takes over its tokenizer, or its size and normalisation; with `convert`
+the column stays as it is, and the encoder tokenises, or rescales, what it holds.
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ from torch import Tensor, nn
 from mmcli.encoders import Backbone
 from mmcli.errors import ConfigError
 from mmcli.layers.blocks import masked_mean
-from mmcli.pretrained import hub
+from mmcli.layers.ngrams import spelt
+from mmcli.pretrained import conversion, hub
 from mmcli.pretrained import weights as pretrained
 from mmcli.pretrained.config import BackboneConfig
-from mmcli.signals import Kind, Signal, SignalSpec
+from mmcli.signals import Column, Kind, Signal, SignalSpec, Source
 
 TRAINING = {"epochs": 15, "learning_rate": 3e-4, "batch_size": 16, "weight_decay": 0.05, "patience": 5}
 VARIANT = "model"
@@ -66,8 +68,14 @@ class Hf(Backbone):
         super().__init__(config, spec, body, _width(config))
         self.config: Config = config
         self.input_name = str(body.main_input_name)
+        self.pieces = spec.pieces
+        self.tokens: Tensor | None
+        """The bytes of its own tokenizer.json, where it tokenises anew."""
+        size = config.conversion.get("tokenizer_bytes", 0)
+        self.register_buffer("tokens", torch.zeros(size, dtype=torch.uint8) if size else None)
+        self._tokenizer: Any = None
         vocabulary = int(config.definition.get("vocab_size", 0))
-        if kind == "ids" and spec.vocab_size > vocabulary:
+        if kind == "ids" and not size and spec.vocab_size > vocabulary:
             raise ConfigError(
                 f"--arch hf:{config.model} knows {vocabulary} tokens, the column was tokenised into {spec.vocab_size}",
                 f"Preprocess for it: mmcli preprocess TABLE --for text=hf:{config.model}",
@@ -123,8 +131,32 @@ class Hf(Backbone):
             body = _body(config)
         return sum(parameter.numel() for parameter in body.parameters()) + _width(config)
 
+    def prepare(self, column: Source) -> Source:
+        """With its own tokens, where it tokenises anew."""
+        return super().prepare(column if self.tokens is None else self._tokenised(column))
+
+    def preparation(self) -> dict[str, Any] | None:
+        return super().preparation() if self.tokens is None else None
+
+    def _tokenised(self, column: Source) -> Column:
+        """Ids of its own tokenizer, int32, of the texts that the column's ids spell; a cell that is there has at least one."""
+        assert self.tokens is not None
+        if self._tokenizer is None:
+            data = self.tokens.cpu().numpy().tobytes()
+            self._tokenizer = conversion.tokenizer(data, self.config.conversion["max_tokens"])
+        here = column.present.tolist()
+        texts = [text for text, there in zip(spelt(column, self.pieces, small=False), here, strict=True) if there]
+        made = iter(self._tokenizer.encode_batch_fast(texts))
+        ids = [next(made).ids or [0] if there else [] for there in here]
+        offsets = torch.tensor([0, *map(len, ids)]).cumsum(0)
+        values = torch.tensor([i for row in ids for i in row], dtype=torch.int32)
+        return Column(values.to(column.present.device), column.present, offsets.to(column.present.device))
+
     def load(self, weights: str) -> None:
         transformers = _transformers(self.config)
+        if self.tokens is not None:
+            data = (_folder(self.config) / "tokenizer.json").read_bytes()
+            self.tokens.copy_(torch.frombuffer(bytearray(data), dtype=torch.uint8))
         path = _folder(self.config) if weights == "default" else hub.local(weights)
         if path is None:
             raise ConfigError(f"--weights {weights}: there is no such file or folder")
@@ -133,7 +165,9 @@ class Hf(Backbone):
             return
         pretrained.read(path)  # says what is wrong with it in our words
         with _quietly(transformers):
-            model = transformers.AutoModel.from_pretrained(path, local_files_only=True, use_safetensors=True)
+            model = transformers.AutoModel.from_pretrained(
+                path, local_files_only=True, use_safetensors=True, trust_remote_code=False
+            )
         pretrained.put(_encoder_of(model).state_dict(), self.body, str(path))
 
     def run(self, signal: Signal) -> tuple[Tensor, Tensor, Tensor]:

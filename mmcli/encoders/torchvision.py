@@ -61,7 +61,7 @@ class Torchvision(Backbone):
         signal = Signal(torch.zeros(2, *spec.shape, device="meta"), torch.ones(2, dtype=torch.bool, device="meta"))
         try:
             with torch.no_grad():
-                self.eval().run(signal)
+                self.eval().run(self.seen(signal))
         except (RuntimeError, AssertionError, ValueError) as error:
             size = " x ".join(map(str, spec.shape[-2:]))
             reason = str(error).splitlines()[0]

@@ -38,6 +38,8 @@ def unfit(encoder: Encoder, kind: str) -> str:
     """Why an encoder has no warm start; empty where it has one."""
     if not encoder.varies:
         return "what it reads is computed once"
+    if kind == "ids" and encoder.preparation() is None:
+        return "its tokens are its own"
     if kind in VIEWED or (kind == "ids" and encoder.keeps_order):
         return ""
     return "there is none for a bag of n-grams" if kind == "ids" else f"there is none for {kind}"

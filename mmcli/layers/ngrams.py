@@ -17,12 +17,13 @@ WORD_SHARE = 0.7
 """Length of a row's words, where that of its runs of characters is one."""
 
 
-def spelt(column: Source, pieces: Sequence[bytes]) -> list[str]:
-    """The texts of a column of token ids, in small letters."""
+def spelt(column: Source, pieces: Sequence[bytes], small: bool = True) -> list[str]:
+    """The texts of a column of token ids, in small letters, or as they are stored."""
     assert isinstance(column, Column)
     assert column.offsets is not None
     ids, ends = column.values.tolist(), column.offsets.tolist()
-    return [b"".join(pieces[i] for i in ids[a:b]).decode("utf-8", "replace").lower() for a, b in pairwise(ends)]
+    texts = [b"".join(pieces[i] for i in ids[a:b]).decode("utf-8", "replace") for a, b in pairwise(ends)]
+    return [text.lower() for text in texts] if small else texts
 
 
 def rarity(frequency: Tensor, rows: int) -> Tensor:

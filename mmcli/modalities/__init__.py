@@ -139,6 +139,10 @@ class Modality(ABC):
     def linear_features(self, column: Column, train: Tensor) -> Any:
         """[N, F], dense or sparse: what the linear baseline sees of the column, fitted on the rows `train` [int64]."""
 
+    def colours(self) -> tuple[Sequence[float], Sequence[float]] | None:
+        """Mean and deviation of each colour that its pixels are normalised with; None where it holds no pixels."""
+        return None
+
     def restore(self, column: Column) -> Column:
         """The normalised column from a stored one: undoes a compact way of storing."""
         return column

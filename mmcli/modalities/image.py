@@ -201,6 +201,9 @@ class Image(Modality):
             return column
         return Column(self._normalize(column.values, column.present), column.present)
 
+    def colours(self) -> tuple[Sequence[float], Sequence[float]]:
+        return self.mean, self.std
+
     def denormalize(self, values: Tensor) -> Tensor:
         """uint8 pixels [..., 3, H, W] from normalised values: the reverse of what was stored."""
         mean, std = self._statistics(values.device)

@@ -131,6 +131,9 @@ class Video(Modality):
             values[row] = (((pixels[row].float() / 255) - mean) / std).half()
         return Encoded(Column(values, present, times=times), rejects, remarks)
 
+    def colours(self) -> tuple[Sequence[float], Sequence[float]]:
+        return self.config.mean, self.config.std
+
     def denormalize(self, values: Tensor) -> Tensor:
         """uint8 pixels [..., 3, H, W] from normalised values."""
         mean, std = _statistics(self.config)

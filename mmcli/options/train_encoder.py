@@ -88,7 +88,8 @@ class Options:
         tuple[str, ...],
         Flag(
             "--arch",
-            "An architecture (see mmcli list encoders), or auto: the sensible ones race. Repeat to compare.",
+            "An architecture (see mmcli list encoders), or auto: the sensible ones race, and models of the folder MMCLI_MODELS."
+            " Repeat to compare.",
             metavar="NAME",
             complete="encoders",
             parse=_architectures,
@@ -189,19 +190,22 @@ class Options:
         """Finds, before torch is imported, weights that cannot be had, and a budget of a race that is not run.
 
         Raises:
-            ConfigError: a network of a hub that is not here and cannot be fetched, no such file, or nothing that races.
+            ConfigError: a network of a hub that is not here and cannot be fetched, no such file, no folder that `MMCLI_MODELS`
+                names, or nothing that races.
         """
         if AUTO not in self.architectures:
             self.refuse_budget(f"--arch {' --arch '.join(self.architectures)}: what is named is trained whole, without a race")
-        from mmcli.pretrained import hub
+        from mmcli.pretrained import hub, shelf
 
+        if AUTO in self.architectures:
+            shelf.root()
         for name in self.architectures:
             if name == AUTO:
                 continue
             part, variant = registry.resolve("encoders", name).name, registry.variant_of("encoders", name)
             if part == "hf" and variant and hub.local(variant) is None:
                 hub.fetch(variant)
-            if part == "timm" and variant and self.weights == "default":
+            if part == "timm" and variant and self.weights == "default" and not ("/" in variant and hub.local(variant)):
                 hub.expect_timm(variant)
         if self.weights not in {None, "none", "default"}:
             hub.local(f"{self.weights}" if "/" in str(self.weights) else f"./{self.weights}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import Field
 
 from mmcli.config import Config
@@ -22,3 +24,8 @@ class BackboneConfig(Config):
     """Rank of the additions of `lora`."""
     dropout: float = Field(0.2, ge=0, lt=1)
     """Dropout on the pooled features."""
+    convert: bool = False
+    """Whether what the column holds is made into what pretrained weights were trained with: pictures and clips rescaled, texts
+    tokenised anew as the column spells them. Else a column that was preprocessed otherwise is refused (preprocess --for)."""
+    conversion: dict[str, Any] = Field(default_factory=dict)
+    """How it is converted: filled in."""

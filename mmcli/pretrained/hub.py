@@ -13,8 +13,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from mmcli.errors import ConfigError, MissingPackageError
+from mmcli.pretrained import shelf
+from mmcli.pretrained.pickles import PICKLES
 
-PICKLES = frozenset([".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"])
 CONNECT_S = 1.5
 """How long the hub may take to answer at all."""
 CARD = "README.md"
@@ -58,7 +59,13 @@ def _quiet() -> Iterator[None]:
 
 
 def local(name: str) -> Path | None:
-    """The file or folder that a name stands for; None where it can only be a name on the hub."""
+    """The file or folder that a name stands for; None where it can only be a name on the hub.
+
+    Raises:
+        ConfigError: it can be no such name, and there is nothing of it.
+    """
+    if (own := shelf.place(name)) is not None:
+        return own
     path = Path(name).expanduser()
     if path.exists():
         return path

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from mmcli.artifacts import store
 from mmcli.errors import ConfigError
-from mmcli.pretrained.hub import PICKLES, local, need
+from mmcli.pretrained.hub import local, need
+from mmcli.pretrained.pickles import PICKLES, conversion
 
 
 def read(path: Path) -> dict[str, Tensor]:
@@ -31,8 +32,7 @@ def read(path: Path) -> dict[str, Tensor]:
         pickle = path if path.is_file() else pickles[0]
         raise ConfigError(
             f"{pickle} is a pickle: loading it could run any program, so mmcli does not",
-            'Convert it if you trust it: python -c "import torch as t, safetensors.torch as s; s.save_file({k: v.contiguous() '
-            f"for k, v in t.load('{pickle}', weights_only=True).items()}}, '{pickle.with_suffix('.safetensors')}')\"",
+            conversion(pickle),
         )
     if not files:
         raise ConfigError(f"{path} holds no .safetensors file", "Give a safetensors file, or a folder with one.")

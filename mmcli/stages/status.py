@@ -11,7 +11,8 @@ from mmcli import registry
 from mmcli.artifacts import layout, store
 from mmcli.artifacts.history import history as history_of
 from mmcli.artifacts.store import Artifact
-from mmcli.errors import ArtifactError
+from mmcli.errors import ArtifactError, ConfigError
+from mmcli.pretrained import shelf
 from mmcli.reporting.metrics import shown
 from mmcli.stages import Context, Outcome
 
@@ -28,8 +29,23 @@ def run(context: Context) -> Outcome:
         return Outcome({"artifacts": [], "next": step}, step)
     rows = [[entry["name"], entry["state"], entry["score"], entry["made"]] for entry in found]
     context.console.table(["artifact", " state", " score", " made"], rows)
+    _say_models(context)
     step = _next(found, _untrained(root, found), _may_be_optimized(root, found))
     return Outcome({"artifacts": found, "next": step}, step)
+
+
+def _say_models(context: Context) -> None:
+    """What lies in the folder of pretrained models, which take part in the next race."""
+    try:
+        found = shelf.look()
+    except ConfigError as error:
+        context.console.warn(f"{error.message}. {error.remedy}")
+        return
+    if found.models:
+        told = ", ".join(f"{model.architecture} ({model.modality})" for model in found.models)
+        context.console.note(f"train-encoder takes in what {shelf.VARIABLE} holds: {told}")
+    for line in found.left_out:
+        context.console.warn(f"{shelf.VARIABLE}: {line}")
 
 
 def history(context: Context) -> Outcome:

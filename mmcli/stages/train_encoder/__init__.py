@@ -16,6 +16,8 @@ from mmcli.errors import ConfigError
 from mmcli.jobs import encoder as encoder_job
 from mmcli.models import loading
 from mmcli.options.train_encoder import Options
+from mmcli.options.training import AUTO
+from mmcli.pretrained import shelf
 from mmcli.reporting.metrics import shown
 from mmcli.stages import Context, Outcome
 from mmcli.stages.train_encoder.candidates import Bench, Candidate, candidates_of, short_name
@@ -74,9 +76,7 @@ def _run(options: Options, dataset: Dataset, several: bool, context: Context, ti
     due = [column for column in columns if context.force or not fresh(candidates[column], bench)]
     if not due:
         context.console.note("train-encoder: up to date")
-    for candidate in every:
-        if candidate.note and candidate.column in due:
-            context.console.note(f"{candidate.name}: {candidate.note}")
+    _say_notes([candidate for candidate in every if candidate.column in due], bench)
     clock = Clock(options.time_budget and times * options.time_budget)
     if at_once > 1 and len(due) > 1:
         with (
@@ -119,6 +119,24 @@ def _check_flags(options: Options, candidates: Sequence[Candidate], context: Con
     warm = context.settings.typed_as("training.warm_epochs", "train-encoder")
     if warm and not options.unlabelled:
         raise ConfigError(f"--set {warm}: there is no warm start", "Add --unlabelled use, or leave it out.")
+
+
+def _say_notes(due: Sequence[Candidate], bench: Bench) -> None:
+    """What was decided of candidates; which are of `MMCLI_MODELS`, and what of that folder is not read."""
+    note, options = bench.context.console.note, bench.options
+    for own in due:
+        if own.races and shelf.holds(own.architecture):
+            note(f"{own.column}: also {own.architecture}; {own.note or 'it reads the column as it is stored'}")
+        elif own.note:
+            note(f"{own.name}: {own.note}")
+    if not due or AUTO not in options.architectures or options.chosen:
+        return
+    for name, error in bench.left_out.items():
+        bench.context.console.warn(f"{name} is left out: {error.message}. {error.remedy}")
+    for line in shelf.look().left_out:
+        bench.context.console.warn(f"{shelf.VARIABLE}: {line}")
+    if any(own.races and shelf.holds(own.architecture) for own in due):
+        note(f"models of {shelf.VARIABLE} are read as they are (--tune head); unset it to leave them out")
 
 
 def _say_unmixed(candidates: Sequence[Candidate], bench: Bench) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,17 @@ from mmcli.data.dataset import Dataset
 from mmcli.data.inputs import Input
 from mmcli.encoders import Encoder
 from mmcli.errors import ConfigError
+from mmcli.layers.ngrams import spelt
 from mmcli.layers.starting import shapes_alone
 from mmcli.models.recipe import build_encoder, head_of
 from mmcli.options.train_encoder import Options
 from mmcli.options.training import AUTO, asked
+from mmcli.pretrained import conversion, shelf
 from mmcli.pretrained import weights as pretrained
+from mmcli.signals import Source
 from mmcli.stages import Context
 from mmcli.stages.train_encoder.steps import with_room
+from mmcli.tasks import Task
 from mmcli.training.config import ComputeConfig, TrainingConfig
 from mmcli.training.device import Compute
 
@@ -43,6 +47,12 @@ STEPS_TO_WRITE, MOST_EPOCHS_TO_WRITE = 6_000, 200
 """Steps that learning to write texts from texts takes, and the epochs that they may come to where rows are few."""
 BOUNDED = 16
 """Tokens of a row that are kept where that is enough."""
+OF_FOLDER = {"weights": "default", "tune": "head", "convert": True}
+"""How models of `MMCLI_MODELS` are read: as they are, once over each row, by what the column holds."""
+MOST_UNKNOWN = 0.2
+"""Share of a column's tokens that such a model may not know."""
+TOLD_BY = 500
+"""Train rows that tell it."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +88,10 @@ class Bench:
     context: Context
     seconds: float | None = None
     """How long an input's candidates may train, all together."""
+    computed: dict[tuple[str, str], Source] = field(default_factory=dict)
+    """(fingerprint of a candidate whose network does not train, input) -> what it makes of all rows, while they are needed."""
+    left_out: dict[str, ConfigError] = field(default_factory=dict)
+    """Candidate of `MMCLI_MODELS` -> why it does not race."""
 
 
 def candidates_of(columns: Sequence[str], bench: Bench) -> dict[str, list[Candidate]]:
@@ -121,10 +135,25 @@ def candidates_for(column: str, bench: Bench) -> list[Candidate]:
                 task.gives_embeddings,
                 _seconds(column, bench),
             )
-            names |= dict.fromkeys(fitting, True)
+            names |= dict.fromkeys([*fitting, *_of_folder(found, task)], True)
         elif _reads(architecture, found):
             names.setdefault(registry.canonical("encoders", architecture), False)
-    return [_candidate(column, name, races, found, bench) for name, races in names.items()]
+    made = []
+    for name, races in names.items():
+        try:
+            made.append(_candidate(column, name, races, found, bench))
+        except ConfigError as error:
+            if not (races and shelf.holds(name)):
+                raise
+            bench.left_out[f"{column}: {name}"] = error
+    return made
+
+
+def _of_folder(found: Input, task: Task) -> list[str]:
+    """The models of `MMCLI_MODELS` for an input: of texts as targets, whose every step is read, none."""
+    if found.joined or task.tokens == "whole":
+        return []
+    return [model.architecture for model in shelf.look().models if model.modality == found.modality]
 
 
 def _reads(architecture: str, found: Input) -> bool:
@@ -165,18 +194,18 @@ def _candidate(column: str, name: str, races: bool, found: Input, bench: Bench) 
     training = _training(options, TrainingConfig.of(settings, **usual))
     defaults = {**literals.get("AUGMENT", {}).get(training.augment, {}), **(literals.get("COMPARING", {}) if compared else {})}
     defaults |= literals.get("TEXTS", {}).get(found.spec.kind, {}) if task.tokens == "whole" else {}
-    config = settings.part("encoders", name, **defaults)
-    flags = {"weights": options.weights, "tune": options.tune}
+    own_folder = shelf.holds(name)
+    config = settings.part("encoders", name, **{**defaults, **(OF_FOLDER if own_folder else {})})
+    flags = {"weights": None if own_folder else options.weights, "tune": options.tune}
     flags = {key: value for key, value in flags.items() if value is not None and hasattr(config, key)}
     config = kind.resolve(validate(type(config), {**config.model_dump(), **flags}, f"encoder.{name}"))
-    starts_from = pretrained.digest(config)
+    starts_from, note = pretrained.digest(config), ""
     if starts_from:
         defaults = {**literals.get("TRAINING", {}), **pretrained.training(config.tune)}
         training = _training(options, TrainingConfig.of(settings, **defaults))
-        _check_preprocessing(column, name, kind, config, found)
+        config, note = _for_column(column, name, kind, config, races, found, bench)
     if task.outputs.decides and "dim" not in settings.said_of("encoders", name):
         config = kind.suited(config, task.decision.width)
-    note = ""
     if kind.may_halve and config.stride == 4 and "stride" not in settings.said_of("encoders", name):
         config, note = with_room(config, head, column, bench.dataset)
     with shapes_alone():  # says at once whether the two fit
@@ -217,17 +246,46 @@ def _training(options: Options, training: TrainingConfig) -> TrainingConfig:
     return training.model_copy(update=flags | ({} if options.augment is None else {"augment": options.augment}))
 
 
-def _check_preprocessing(column: str, name: str, kind: type[Encoder], config: Any, found: Input) -> None:
-    """Published weights want the very preprocessing that they were trained with."""
-    if config.weights != "default" or found.joined:
-        return
+def _for_column(
+    column: str, name: str, kind: type[Encoder], config: Any, races: bool, found: Input, bench: Bench
+) -> tuple[Any, str]:
+    """The config, and what is to be said of it: published weights want the very preprocessing that they were trained with, or
+    convert what the column holds.
+
+    Raises:
+        ConfigError: they do neither, or hardly know the column's tokens, and nobody asked for them by name.
+    """
+    converts = getattr(config, "convert", False)
+    if found.joined or not (config.weights == "default" or converts):
+        return config, ""
     for modality, wanted in kind.preprocessing(config).items():
         wrong = found.first.disagreements(wanted) if modality == found.modality else []
+        if wrong and converts and modality == "text":
+            data = Path(wanted["tokenizer"]).read_bytes()
+            how = conversion.of_texts(data, wanted["max_tokens"])
+            return config.model_copy(update={"conversion": how}), _of_tokens(column, data, races, found, bench)
+        if wrong and converts and (colours := found.first.colours()) is not None:
+            how = conversion.of_pixels(wanted, colours)
+            return config.model_copy(update={"conversion": how}), f"it sees what is stored, rescaled to {how['size']} pixels"
         if wrong:
             raise ConfigError(
                 f"the weights of {name} were trained with other preprocessing than the input {column!r}: {'; '.join(wrong)}",
                 f"Preprocess for it: mmcli preprocess TABLE --for {column}={name}, or start at random: --weights none.",
             )
+    return config, ""
+
+
+def _of_tokens(column: str, data: bytes, races: bool, found: Input, bench: Bench) -> str:
+    """What is to be said of a network with a tokenizer.json of its own: how many of a column's tokens it does not know, by the
+    first rows of train."""
+    rows = bench.dataset.column(column).select(bench.dataset.splits["train"][:TOLD_BY])
+    texts = spelt(rows, found.spec.pieces, small=False)
+    share = conversion.unknown_share(conversion.tokenizer(data, bench.dataset.input(column).first.config.max_tokens), texts)
+    if races and share > MOST_UNKNOWN:
+        raise ConfigError(
+            f"its tokenizer does not know {share:.0%} of the tokens of {column!r}", "To train it all the same, name it: --arch."
+        )
+    return f"it tokenises the texts anew as they are stored, {share:.1%} of its tokens being unknown to it"
 
 
 def short_name(architecture: str) -> str:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import torch
+
 from mmcli.artifacts import store
-from mmcli.encoders import Encoder
+from mmcli.encoders import Backbone, Encoder
 from mmcli.jobs import aligning, warmstart
 from mmcli.jobs import encoder as encoder_job
 from mmcli.jobs import shared as shared_job
@@ -25,6 +28,8 @@ from mmcli.training.loop import CHECKPOINT
 from mmcli.vectors import plain
 
 BATCH_SIZE = "batch_size"
+TIMED_ROWS = 32
+"""Rows by which it is told how long a network takes for all."""
 
 
 def job_for(candidate: Candidate, bench: Bench, folder: Path) -> tuple[ColumnModel | SharedModel | TowerModel, Job]:
@@ -40,7 +45,7 @@ def job_for(candidate: Candidate, bench: Bench, folder: Path) -> tuple[ColumnMod
     network = ColumnModel(encoder, build_answer(candidate.head, dataset.task, encoder.dim))
     encoder.start()
     network.to(bench.compute.device)
-    prepared = encoder.prepare(dataset.column(column))
+    prepared = _prepared(encoder, column, candidate, bench)
     encoder.fit(prepared.select(dataset.splits["train"]))
     encoder.apart = True
     if bench.options.unlabelled:
@@ -101,7 +106,7 @@ def _learnt(encoder: Encoder, readers: Sequence[str], candidate: Candidate, benc
     """What the encoder makes ready of each of its readers, once it has learnt its statistics on all of them; `no_start` is why
     there is no warm start."""
     dataset = bench.dataset
-    prepared = {name: encoder.prepare(dataset.column(name)) for name in readers}
+    prepared = {name: _prepared(encoder, name, candidate, bench) for name in readers}
     taught = [own.select(dataset.splits["train"]) for own in prepared.values()]
     held = [own for own in taught if isinstance(own, Column)]
     encoder.fit(Column.concatenate(held) if len(held) == len(taught) else taught[0])
@@ -111,6 +116,34 @@ def _learnt(encoder: Encoder, readers: Sequence[str], candidate: Candidate, benc
     if candidate.training.recompute:
         recomputing.recompute(encoder)
     return prepared
+
+
+def _prepared(encoder: Encoder, reader: str, candidate: Candidate, bench: Bench) -> Source:
+    """What the encoder makes ready of an input: where its network does not train, once for the race and all that follows."""
+    column = bench.dataset.column(reader)
+    if not (isinstance(encoder, Backbone) and encoder.frozen):
+        return encoder.prepare(column)
+    key = (candidate.fingerprint, reader)
+    if key not in bench.computed:
+        bench.context.console.detail(f"{candidate.name}: its network runs once over {int(column.present.sum()):,} rows")
+        bench.computed[key] = encoder.prepare(column)
+    return bench.computed[key]
+
+
+def seconds_to_read(candidate: Candidate, bench: Bench) -> float:
+    """How long a network that does not train takes to run over all rows of an input, by some of them; 0 for all others."""
+    if getattr(candidate.config, "tune", "") != "head" or not candidate.races:
+        return 0.0
+    dataset, column = bench.dataset, bench.dataset.column(candidate.column)
+    encoder = build_encoder(candidate.architecture, candidate.config.model_dump(), dataset.input(candidate.column).spec)
+    encoder.start()
+    encoder.to(bench.compute.device)
+    here = column.present.nonzero()[:, 0].cpu()
+    some = here[torch.linspace(0, len(here) - 1, min(TIMED_ROWS, len(here))).long()]
+    encoder.prepare(column.select(some[:2]))  # what only the first call takes
+    started = time.monotonic()
+    encoder.prepare(column.select(some))
+    return (time.monotonic() - started) / max(len(some), 1) * len(here)
 
 
 def _computed(job: Job, bench: Bench) -> Job:

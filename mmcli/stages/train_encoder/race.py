@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,12 +22,14 @@ from mmcli.options.train_encoder import Options
 from mmcli.reporting.metrics import shown
 from mmcli.selection import race
 from mmcli.stages.train_encoder.candidates import Bench, Candidate, short_name
-from mmcli.stages.train_encoder.jobs import job_for
+from mmcli.stages.train_encoder.jobs import job_for, seconds_to_read
 from mmcli.training.answering import outputs_of
 from mmcli.training.loop import rehearse
 
 NOTE = "fingerprint"
 """Where an entrant's folder says what it is of."""
+RECORD = ".race.json"
+"""Where an input's folder keeps the record of a race that made no artifact, its winners being there."""
 MOST_RACING = 0.3
 """Share of an input's time that a race may take."""
 
@@ -47,6 +51,9 @@ def let_race(candidates: Sequence[Candidate], bench: Bench) -> dict[str, Any]:
         swept(folder, all_of_them=True)
         record = {"key": key, **_run_race(entrants, bench, folder)}
     by_hand = [candidate.architecture for candidate in candidates if not candidate.races]
+    winners = [entrant for entrant in entrants if entrant.architecture in record["kept"]]
+    if not context.force and all(store.up_to_date(context.root, own.name, own.fingerprint) for own in winners):
+        store.write_atomic(folder.parent / RECORD, json.dumps(record).encode())
     return {**record, "kept": [*record["kept"], *by_hand]}
 
 
@@ -71,6 +78,10 @@ def _known(entrants: Sequence[Candidate], bench: Bench) -> dict[str, Any]:
         known = store.up_to_date(bench.context.root, entrant.name, entrant.fingerprint)
         if known and known.metrics.get("race", {}).get("key") == _key(entrants, bench.options):
             return dict(known.metrics["race"])
+    with suppress(OSError, ValueError, IndexError, TypeError, KeyError):  # there is none, or it was changed by hand
+        told = json.loads((race_of(bench.context.root, entrants[0].column).parent / RECORD).read_bytes())
+        if told["key"] == _key(entrants, bench.options) and set(told["kept"]) <= {own.architecture for own in entrants}:
+            return dict(told)
     return {}
 
 
@@ -80,13 +91,22 @@ def _run_race(entrants: Sequence[Candidate], bench: Bench, folder: Path) -> dict
     outputs, table = {}, {}
     for entrant in entrants:
         started = time.monotonic()
+        limits = [limit for limit in (budget.seconds, bench.seconds and bench.seconds * MOST_RACING) if limit]
+        seconds = min(limits) / len(entrants) if limits else None
+        reading = seconds_to_read(entrant, bench) if seconds else 0.0
+        if seconds and reading > seconds:
+            bench.context.console.warn(
+                f"{entrant.column}: {entrant.architecture} does not race: its network would run for {reading:.3g} s over all "
+                f"rows, of {seconds:.3g} s that an entrant has. Give more time (--budget, --time-budget), or name it: --arch"
+            )
+            continue
         own = track_of(folder, entrant)
         network, job = job_for(entrant, bench, own)
         epochs = budget.epochs
         if epochs is None and budget.seconds is None:
             epochs = max(round(entrant.training.epochs * race.DEFAULT_SHARE), 1)
-        limits = [limit for limit in (budget.seconds, bench.seconds and bench.seconds * MOST_RACING) if limit]
-        seconds = min(limits) / len(entrants) if limits else None
+        if seconds and reading:
+            seconds = max(seconds - (time.monotonic() - started), 1.0)
         done, over = rehearse(job, bench.context.console, epochs, seconds)
         solving.join(network, job)
         kind = bench.dataset.task.outputs

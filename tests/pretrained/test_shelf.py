@@ -1,0 +1,113 @@
+"""The folder that MMCLI_MODELS names: what is told of it without importing anything there."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mmcli.errors import ConfigError
+from mmcli.pretrained import hub, shelf
+from mmcli.pretrained.shelf import Model
+
+
+def folder(path: Path, config: dict[str, Any] | None, *files: str) -> Path:
+    path.mkdir(parents=True, exist_ok=True)
+    if config is not None:
+        (path / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    for name in files:
+        (path / name).write_bytes(b"")
+    return path
+
+
+TEXT: dict[str, Any] = {"model_type": "bert", "vocab_size": 9, "max_position_embeddings": 8}
+ST = "model.safetensors"
+
+
+@pytest.fixture
+def above(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    place = tmp_path / "models"
+    place.mkdir()
+    monkeypatch.setenv(shelf.VARIABLE, str(place))
+    return place
+
+
+@pytest.mark.parametrize(
+    ("config", "wanted"),
+    [
+        (TEXT, "text"),
+        ({"model_type": "t5", "vocab_size": 9, "d_model": 8}, "text"),
+        ({"model_type": "vit", "image_size": 224, "patch_size": 16}, "image"),
+        ({"model_type": "convnext", "num_channels": 3}, "image"),
+        ({"model_type": "beit", "vocab_size": 8192, "image_size": 224}, "image"),
+        ({"model_type": "videomae", "image_size": 224, "num_frames": 16, "tubelet_size": 2}, "video"),
+        ({"model_type": "wav2vec2", "vocab_size": 32, "conv_dim": [512]}, "audio"),
+        ({"model_type": "whisper", "vocab_size": 9, "num_mel_bins": 80}, "audio"),
+        ({"model_type": "clip", "text_config": {}, "vision_config": {}}, ""),
+        ({"model_type": "vilt", "vocab_size": 9, "image_size": 384, "max_position_embeddings": 40}, ""),
+        ({"model_type": "decision_transformer", "state_dim": 17}, ""),
+    ],
+)
+def test_what_a_model_reads_is_told_by_its_config(config: dict[str, Any], wanted: str, above: Path) -> None:
+    folder(above / "own", config, ST)
+    found = shelf.look()
+    assert found.models == ((Model("own", "hf", wanted),) if wanted else ())
+    assert wanted or f"model_type {config['model_type']}" in found.left_out[0]
+
+
+def test_what_is_no_model_is_told_with_the_remedy(above: Path) -> None:
+    folder(above / "bert", TEXT, ST, "pytorch_model.bin")
+    folder(above / "net", {"architecture": "resnet18"}, ST)
+    folder(above / "old", TEXT, "pytorch_model.bin")
+    folder(above / "bare", TEXT)
+    folder(above / "loose", None, "w.pth")
+    folder(above / "notes", None, "notes.txt")
+    folder(above / ".cache", TEXT, ST)
+    folder(above / "odd", None, ST)
+    (above / "odd" / "config.json").write_text("[1", encoding="utf-8")
+    found = shelf.look()
+    assert [own.architecture for own in found.models] == ["hf:MMCLI_MODELS/bert", "timm:MMCLI_MODELS/net"]
+    bare, bert, loose, odd, old = found.left_out
+    assert bare.endswith("bare: it holds no .safetensors file.")
+    assert "bert/pytorch_model.bin: a pickle; the safetensors beside it are read" in bert
+    assert "no config.json says of which network w.pth are weights" in loose
+    assert "odd: its config.json (model_type none) does not tell" in odd
+    assert "pytorch_model.bin is a pickle, which could run any program. Convert it if you trust it: python -c" in old
+
+
+def test_the_folder_may_be_a_model_itself_whose_parts_are_none(above: Path) -> None:
+    folder(above, TEXT, ST)
+    folder(above / "1_Pooling", {"pooling_mode_mean_tokens": True})
+    folder(above / "2_Dense", {"in_features": 8}, ST)
+    folder(above / "onnx", None, "model.bin")
+    assert shelf.look() == shelf.Shelf((Model("models", "hf", "text"),))
+    assert hub.local("MMCLI_MODELS/models") == above
+
+
+def test_places_are_found_by_name_and_what_is_gone_is_named(above: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = folder(above / "bert", TEXT, ST)
+    assert hub.local("MMCLI_MODELS/bert") == own
+    for name in ("gone", "../models/bert", ""):
+        with pytest.raises(ConfigError, match="there is no model") as error:
+            hub.local(f"MMCLI_MODELS/{name}")
+        assert "point MMCLI_MODELS to where it is" in error.value.remedy
+    monkeypatch.setenv(shelf.VARIABLE, str(above / "nowhere"))
+    with pytest.raises(ConfigError, match=r"MMCLI_MODELS=.*nowhere: there is no such folder"):
+        shelf.look()
+    for unset in (lambda: monkeypatch.setenv(shelf.VARIABLE, ""), lambda: monkeypatch.delenv(shelf.VARIABLE)):
+        unset()
+        assert shelf.look() == shelf.Shelf()
+        with pytest.raises(ConfigError, match="MMCLI_MODELS names none") as error:
+            hub.local("MMCLI_MODELS/bert")
+        assert error.value.remedy == "Say where it is: export MMCLI_MODELS=FOLDER"
+
+
+def test_looking_imports_no_torch(above: Path) -> None:
+    folder(above / "bert", TEXT, ST)
+    code = "import sys; from mmcli.pretrained import shelf; assert shelf.look().models; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

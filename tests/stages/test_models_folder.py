@@ -1,0 +1,164 @@
+"""Models of MMCLI_MODELS in the race of train-encoder: matched, announced, frozen, and gone."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from mmcli.artifacts import layout, store
+from mmcli.cli import app
+from mmcli.errors import ExitCode
+from mmcli.pretrained import shelf
+from tests.conftest import ENCODERS, MANNERS, WORDS
+from tests.pretrained import making
+
+TINY = (*ENCODERS, "--set=training.epochs=5", "--threads=1")
+BERT, VIT = "hf:MMCLI_MODELS/bert", "hf:MMCLI_MODELS/vit"
+
+
+def run(*arguments: object) -> tuple[int, str]:
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    return result.exit_code, " ".join(result.output.split())
+
+
+@pytest.fixture
+def root(preprocessed: Path, tmp_path: Path) -> Path:
+    """A preprocessed table of a picture of 16 pixels and a word."""
+    shutil.copytree(preprocessed / "preprocess", tmp_path / "a" / "preprocess")
+    return tmp_path / "a"
+
+
+@pytest.fixture
+def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of models, with one that knows the words of the table."""
+    above = tmp_path / "models"
+    making.bert(above / "bert", [*MANNERS, *(word for own in WORDS.values() for word in own)])
+    monkeypatch.setenv(shelf.VARIABLE, str(above))
+    return above
+
+
+def hashes(root: Path, column: str) -> dict[str, str]:
+    return {
+        own: store.read(root, layout.encoder(name, own), "encoder", "").hash
+        for name, own in layout.encoders(root)
+        if name == column
+    }
+
+
+def test_a_model_races_for_its_columns_and_no_others_are_due(root: Path, models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(shelf.VARIABLE)
+    code, output = run("train-encoder", "-a", root, *TINY)
+    assert code == ExitCode.DONE, output
+    assert "MMCLI_MODELS" not in output
+    before = {column: hashes(root, column) for column in ("picture", "word")}
+    monkeypatch.setenv(shelf.VARIABLE, str(models))
+    making.network(models / "clip-like", "bert", vision_config={}, vocab_size=9)
+    (models / "old").mkdir()
+    (models / "old" / "config.json").write_text('{"model_type": "bert", "vocab_size": 9}', encoding="utf-8")
+    (models / "old" / "pytorch_model.bin").write_bytes(b"\x80\x04")
+    code, output = run("train-encoder", "-a", root, *TINY, "-v")
+    assert code == ExitCode.DONE, output
+    assert f"word: also {BERT}; it tokenises the texts anew as they are stored, 0.0% of its tokens being unknown" in output
+    assert "picture: also" not in output
+    assert output.count("its network runs once over 60 rows") == 1  # for the race, and for what follows
+    assert "clip-like: its config.json (model_type bert) does not tell" in output
+    assert "pytorch_model.bin is a pickle, which could run any program. Convert it" in output
+    assert "unset it to leave them out" in output
+    after = {column: hashes(root, column) for column in ("picture", "word")}
+    assert after["picture"] == before["picture"]
+    kept = hashes(root, "word")
+    race = root / "encoders" / "word" / ".race.json"  # where the winners were there already
+    record = (
+        json.loads(race.read_text())
+        if BERT not in kept
+        else store.read(root, layout.encoder("word", BERT), "encoder", "").metrics["race"]
+    )
+    assert set(record["table"]) == {"bag", "rnn", BERT}
+    _, again = run("train-encoder", "-a", root, *TINY)
+    assert "up to date" in again
+    assert "also" not in again
+    assert "does not tell" not in again
+    making.vit(models / "vit")
+    _, output = run("train-encoder", "-a", root, *TINY)
+    assert f"picture: also {VIT}; it sees what is stored, rescaled to 32 pixels" in output
+    assert "word: also" not in output
+    assert set(hashes(root, "picture")) >= {"cnn"}
+    assert hashes(root, "word") == after["word"]
+    code, output = run("status", "-a", root)
+    assert f"train-encoder takes in what MMCLI_MODELS holds: {BERT} (text), {VIT} (image)" in output
+    _, output = run("train-encoder", "word", "--arch", "bag", "-a", root, *TINY, "--dry-run")
+    assert "MMCLI_MODELS" not in output
+
+
+def test_what_was_trained_stays_when_the_model_is_gone(root: Path, models: Path, table: Path, tmp_path: Path) -> None:
+    code, output = run("train-encoder", "word", "--arch", BERT, "-a", root, *TINY)
+    assert code == ExitCode.DONE, output
+    assert f"{layout.encoder('word', BERT)}: weights of others, bert, licence: mit" in output
+    made = store.read(root, layout.encoder("word", BERT), "encoder", "")
+    assert made.metrics["weights_of_others"] == [{"name": "bert", "licence": "mit"}]
+    assert (made.config["encoder"]["tune"], made.config["encoder"]["convert"]) == ("head", True)
+    code, output = run("train-encoder", "picture", "--arch", "cnn", "-a", root, *TINY)
+    assert code == ExitCode.DONE, output
+    shutil.rmtree(models / "bert")
+    small = (*ENCODERS, "--set=training.epochs=5", "--seeds", "1")
+    code, output = run("fuse", "--method", "concat", "-a", root, *small)
+    assert code == ExitCode.DONE, output
+    code, output = run("predict", table, "-a", root, "-o", tmp_path / "p.csv")
+    assert code == ExitCode.DONE, output
+    code, output = run("evaluate", "-a", root, "--quick")
+    assert code == ExitCode.DONE, output
+    report = (root / "evaluation" / "report.md").read_text(encoding="utf-8")
+    assert re.search(r"bert.{1,40}mit", report)
+    code, output = run("train-encoder", "word", "--arch", BERT, "-a", root, *TINY, "--force")
+    assert code == ExitCode.USAGE
+    assert f"MMCLI_MODELS/bert: there is no model 'bert' in {models}" in output
+    code, output = run("export", "--to", tmp_path / "e", "--format", "safetensors", "-a", root)
+    assert code == ExitCode.DONE, output
+
+
+def test_what_does_not_fit_is_left_out_and_says_why(root: Path, models: Path) -> None:
+    shutil.rmtree(models / "bert")
+    making.bert(models / "bert", ["other", "words"])
+    making.bert(models / "mute", ["a"]).joinpath("tokenizer.json").unlink()
+    code, output = run("train-encoder", "word", "-a", root, "--budget", "1", *TINY)
+    assert code == ExitCode.DONE, output
+    assert f"word: {BERT} is left out: its tokenizer does not know 100% of the tokens of 'word'" in output
+    assert "hf:MMCLI_MODELS/mute has no tokenizer.json" in output or "mute is left out" in output
+    assert set(hashes(root, "word")) <= {"bag", "rnn"}
+
+
+def test_a_race_by_time_leaves_out_what_has_no_time(root: Path, models: Path) -> None:
+    code, output = run("train-encoder", "word", "-a", root, "--budget", "0.003s", *TINY)
+    assert code == ExitCode.DONE, output
+    assert re.search(f"word: {BERT} does not race: its network would run for [0-9.e-]+ s over all rows, of 0.001 s", output)
+    assert set(hashes(root, "word")) <= {"bag", "rnn"}
+    _, again = run("train-encoder", "word", "-a", root, "--budget", "0.003s", *TINY)
+    assert "up to date" in again
+
+
+def test_a_folder_that_is_not_there_ends_it_before_any_work(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(shelf.VARIABLE, str(root / "nowhere"))
+    code, output = run("train-encoder", "-a", root)
+    assert code == ExitCode.USAGE
+    assert f"MMCLI_MODELS={root / 'nowhere'}: there is no such folder" in output
+    assert "unset MMCLI_MODELS" in output
+    assert not (root / "encoders").exists()
+    code, output = run("status", "-a", root)
+    assert code == ExitCode.DONE
+    assert "there is no such folder" in output
+    assert run("train-encoder", "word", "--arch", "bag", "-a", root, "--dry-run")[0] == ExitCode.DONE
+
+
+def test_the_list_of_encoders_holds_them(models: Path) -> None:
+    making.of_timm(models / "net")
+    _, output = run("list", "encoders")
+    assert f"{BERT} for text, of MMCLI_MODELS timm:MMCLI_MODELS/net for image, of MMCLI_MODELS" in output
+    assert (
+        json.loads(run("list", "encoders", "--json")[1])["encoders"].items()
+        >= {BERT: "text, of MMCLI_MODELS", "timm:MMCLI_MODELS/net": "image, of MMCLI_MODELS"}.items()
+    )

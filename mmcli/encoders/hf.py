@@ -156,6 +156,10 @@ class Hf(Backbone):
         transformers = _transformers(self.config)
         if self.tokens is not None:
             data = (_folder(self.config) / "tokenizer.json").read_bytes()
+            if conversion.of_texts(data, 0)["tokenizer_sha256"] != self.config.conversion["tokenizer_sha256"]:
+                raise ConfigError(
+                    f"--arch hf:{self.config.model}: its tokenizer.json is another than when training was planned", "Run again."
+                )
             self.tokens.copy_(torch.frombuffer(bytearray(data), dtype=torch.uint8))
         path = _folder(self.config) if weights == "default" else hub.local(weights)
         if path is None:
@@ -243,7 +247,7 @@ def _body(config: Config) -> nn.Module:
     try:
         found = transformers.AutoConfig.for_model(**definition)
         model = transformers.AutoModel.from_config(found)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RuntimeError, ImportError, OSError) as error:
         raise ConfigError(f"--arch hf:{config.model}: transformers cannot build it: {str(error).splitlines()[0]}") from None
     return _encoder_of(model)
 

@@ -50,9 +50,9 @@ LONGEST = 512
 
 @torch.no_grad()
 def remember(dataset: Dataset, inputs: Sequence[str]) -> Solved:
-    """The member of these inputs: keys and texts of train rows, the inputs' shares by whose nearest texts are best on val; and
-    a dictionary of each input that is a text."""
-    train, val = dataset.splits["train"], dataset.splits["val"]
+    """The member of these inputs: keys and texts of train rows, the inputs' shares by whose nearest texts are best for other
+    train rows; and a dictionary of each input that is a text."""
+    train = dataset.splits["train"]
     known = train[:: -(-len(train) // MOST_ROWS)]
     longest = max(int((dataset.targets[known] >= 0).sum(1).amax()), 1)
     known = known[:: -(-len(known) * longest // MOST_UNITS)]
@@ -62,7 +62,7 @@ def remember(dataset: Dataset, inputs: Sequence[str]) -> Solved:
         matrix = matrix_of(encoder)
         matrix.copy_(torch.randn(matrix.shape, generator=generator) / DIM**0.5)
         terms[name] = torch.from_numpy(np.asarray(blocks[2 * place] @ matrix.numpy())).float()
-    shares = _shares(list(terms.values()), known, train, val, dataset)
+    shares = _shares(list(terms.values()), known, train, dataset)
     words = []
     for own in inputs:
         if dataset.input(own).spec.kind == "ids":
@@ -106,7 +106,8 @@ def _dictionary(name: str, longest: int, dataset: Dataset) -> tuple[dict[str, An
     data = json.dumps(table, ensure_ascii=False, separators=(",", ":")).encode()
     choice = {"input": name, "architecture": recall.WORDS, "encoder": {"bytes": len(data), "dim": longest}, "solved": True}
     encoder = encoder_of(choice, dataset)
-    encoder.get_buffer("table").copy_(torch.frombuffer(bytearray(data), dtype=torch.uint8))
+    assert isinstance(encoder, recall.LookedUp)
+    encoder.learn(data)
     return choice, encoder
 
 
@@ -115,11 +116,13 @@ def _some(rows: Tensor) -> Tensor:
     return rows[:: -(-len(rows) // GLIMPSED)]
 
 
-def _shares(keys: Sequence[Tensor], known: Tensor, train: Tensor, val: Tensor, dataset: Dataset) -> Tensor:
+def _shares(keys: Sequence[Tensor], known: Tensor, train: Tensor, dataset: Dataset) -> Tensor:
     """How much each input's cosine counts: picked one after the other, with replacement (Caruana 2004), by how well the text of
-    the most alike of the `known` rows does on val."""
-    task, rows = dataset.task, _some(val if len(val) else train)
-    alike = [F.normalize(own[rows], dim=1) @ F.normalize(own[known], dim=1).T for own in keys]
+    the most alike of the `known` rows, but for itself, does for train rows."""
+    task, rows = dataset.task, _some(train)
+    itself = rows[:, None] == known[None]
+    units = [F.normalize(own, dim=1) for own in keys]
+    alike = [(own[rows] @ own[known].T).masked_fill(itself, -2.0) for own in units]
     sign = 1.0 if task.primary_higher_is_better else -1.0
     counts, best, kept = torch.zeros(len(keys)), -float("inf"), torch.ones(len(keys))
     for _ in range(PICKS if len(keys) > 1 else 0):

@@ -35,10 +35,12 @@ METHOD = "recall"
 """What a recipe calls it."""
 WORDS = "words"
 """What it calls the encoder that looks words up."""
-TEXTS, UNITS, BEAM = 8, 4096, 4
-"""K, the units that they may come to in all, else K is less, and the hypotheses of a beam over them."""
+TEXTS, UNITS = 8, 4096
+"""K, and the units that they may come to in all, else K is less."""
 STEPS = 10_000.0
 """Cosines are told apart by so many steps: what differs by rounding alone is equal, and rows that are the same are."""
+SAME = 1 - 1.5 / STEPS
+"""From which cosine on two rows are the same."""
 
 
 class Config(BaseConfig):
@@ -62,12 +64,22 @@ class LookedUp(Encoder):
         self.pieces = spec.pieces
         self.table: Tensor  # type: ignore[assignment]  # of an encoder with a table of features it is another
         self.register_buffer("table", torch.zeros(config.bytes, dtype=torch.uint8))
-
-    @property
-    def known(self) -> dict[str, Any]:
+        self.known: dict[str, Any] = {}
         """The table: see `exports.dictionary`."""
-        found: dict[str, Any] = json.loads(self.table.cpu().numpy().tobytes())
-        return found
+
+    def learn(self, data: bytes) -> None:
+        """Takes a table, as JSON of so many bytes as the config says.
+
+        Raises:
+            ValueError: it is none.
+        """
+        self.table.copy_(torch.frombuffer(bytearray(data), dtype=torch.uint8))
+        self.known = _checked(data)
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *others: Any) -> None:
+        super()._load_from_state_dict(state_dict, prefix, *others)
+        if prefix + "table" in state_dict:
+            self.known = _checked(self.table.cpu().numpy().tobytes())
 
     def prepare(self, column: Source) -> Column:
         """From token ids to units, int32, ragged."""
@@ -87,6 +99,23 @@ class LookedUp(Encoder):
         units = (signal.values * signal.mask()).float()
         pooled = F.pad(units, (0, self.dim))[:, : self.dim]
         return pooled, pooled[:, None], torch.ones_like(pooled[:, :1], dtype=torch.bool)
+
+
+def _checked(data: bytes) -> dict[str, Any]:
+    """A table of words from JSON.
+
+    Raises:
+        ValueError: it is none.
+    """
+    found = json.loads(data.decode("utf-8"))
+    wanted = {"blanks": bool, "first": dict, "later": dict, "between": list, "letters": dict}
+    if not isinstance(found, dict) or {key: type(own) for key, own in found.items()} != wanted:
+        raise ValueError("this is no table of words")
+    texts = [found["between"], *found["first"].values(), *found["later"].values(), [*found["letters"].values()]]
+    units = all(isinstance(own, list) and all(type(unit) is int and unit > 0 for unit in own) for own in texts)
+    if not units or set(found["first"]) != set(found["later"]):
+        raise ValueError("this is no table of words: its units are not numbers from 1 on, or words lack theirs")
+    return dict(found)
 
 
 class Keys(Fusion):
@@ -121,8 +150,10 @@ class Recall(Writes):
     """Keys, and texts that were looked up -> these and the texts of the train rows that are most alike, recited. Parameters:
     0."""
 
-    def __init__(self, task: Task, keys: Keys, dims: Sequence[int], rows: int, longest: int) -> None:
-        super().__init__(task, keys.dim, Reciter(sizes(task.width)), BEAM)  # type: ignore[attr-defined]
+    def __init__(self, task: Task, keys: Keys, dims: Sequence[int], rows: int, longest: int, beam: int) -> None:
+        super().__init__(task, keys.dim, Reciter(sizes(task.width)), beam)  # type: ignore[attr-defined]
+        self.strangers = False
+        """Whether a row that is the same as a known one may not be told that one's text: of train rows it is their own."""
         self.width, self.dims = keys.width, list(dims)
         self.keys: Tensor
         self.texts: Tensor
@@ -135,21 +166,28 @@ class Recall(Writes):
         self.register_buffer("heat", torch.ones(()))
         self.register_buffer("trust", torch.zeros(()))  # what a text that was looked up has in place of a cosine
 
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *others: Any) -> None:
+        super()._load_from_state_dict(state_dict, prefix, *others)
+        if len(self.texts) and not -1 <= int(self.texts.min()) <= int(self.texts.max()) < self.writer.sizes.units:
+            raise ValueError("its texts hold units that there are none of")
+
     @staticmethod
     def parameter_formula(config: Any, task: Task, dim: int) -> int:  # noqa: ARG004 - nothing to choose
         return 0
 
     def memory(self, fused: Fused) -> tuple[Tensor, Tensor, Tensor]:
         keys, *words = fused.pooled.split([self.width, *self.dims], 1)
-        cosines = (keys.double() @ self.keys.double().T * STEPS).round() / STEPS
+        cosines = (_product(keys, self.keys) * STEPS).round() / STEPS
+        if self.training or self.strangers:
+            cosines = torch.where(cosines < SAME, cosines, -1.0)
         count = min(TEXTS, max(UNITS // self.texts.shape[1], 1), len(self.keys))
         index = _most(cosines, count).sort(1).values
         known, longest = self.texts[index].long(), max([self.texts.shape[1], *self.dims])
         texts = [F.pad(known, (0, longest - known.shape[2]), value=-1)]
         for own in words:
             units = F.pad(own.round().long(), (0, longest - own.shape[1]))
-            texts.append(torch.where(units > 0, units, -1)[:, None])
-        likeness = F.pad(cosines.gather(1, index).float(), (0, len(words)))
+            texts.append(torch.where((units > 0) & (units < self.writer.sizes.units), units, -1)[:, None])
+        likeness = F.pad(cosines.gather(1, index), (0, len(words)))
         likeness = torch.cat([likeness[:, :count], likeness[:, count:] + self.trust], 1)
         every = torch.cat(texts, 1)
         memory, mask = remembered(every, (likeness - self.threshold) / self.heat)
@@ -159,14 +197,23 @@ class Recall(Writes):
 def _most(cosines_BN: Tensor, count: int) -> Tensor:
     """int64 [B, count]: where the largest are, of equal ones the first: what is taken off for the place is less than a step."""
     places = torch.arange(cosines_BN.shape[1], device=cosines_BN.device)
-    return (cosines_BN - places / (2 * STEPS * len(places))).topk(count, dim=1).indices
+    return (cosines_BN.double() - places / (2 * STEPS * len(places))).topk(count, dim=1).indices
 
 
-def build(dims: Mapping[str, int], sources: Mapping[str, str], task: Task, fusion: Mapping[str, Any]) -> FusionHead:
+def _product(keys_BD: Tensor, known_ND: Tensor) -> Tensor:
+    """Dot products [B, N] in float32, whatever else is computed in."""
+    if not torch.is_autocast_enabled(keys_BD.device.type):
+        return keys_BD @ known_ND.T
+    with torch.autocast(keys_BD.device.type, enabled=False):
+        return keys_BD.float() @ known_ND.float().T
+
+
+def build(
+    dims: Mapping[str, int], sources: Mapping[str, str], task: Task, fusion: Mapping[str, Any], beam: int = 1
+) -> FusionHead:
     """The member over encoders of those widths, empty; `fusion` says how many `rows` it remembers, of so many units each
-    (`longest`), and which of the encoders look up `words`."""
+    (`longest`), and which of the encoders look up `words`; `beam` is that of the heads beside it."""
     words = list(fusion["words"])
     keys = Keys(dims, words)
-    return FusionHead(
-        keys, Recall(task, keys, [dims[name] for name in words], fusion["rows"], fusion["longest"]), dims, sources
-    )
+    head = Recall(task, keys, [dims[name] for name in words], fusion["rows"], fusion["longest"], beam)
+    return FusionHead(keys, head, dims, sources)

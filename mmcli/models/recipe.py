@@ -129,7 +129,7 @@ class Recipe:
         if member.method in {plain.METHOD, plain.TREES}:
             return plain.build(own, sources, task)
         if member.method == recall.METHOD:
-            return recall.build(own, sources, task, member.fusion)
+            return recall.build(own, sources, task, member.fusion, int(self.head["config"].get("beam", 1)))
         groups = groups_of(self.encoders, member.encoders)
         how = (member.method, member.fusion, own, sources, task, self.head, self.modality_dropout)
         return build_head(*how, decisions=member.decisions, groups=groups)
@@ -141,9 +141,11 @@ class Recipe:
         made: dict[str, Encoder] = {}
         for name, choice in self.encoders.items():
             key = _weights_of(choice)
-            own = built[key] if key in built else build_encoder(key[1], choice["encoder"], dataset.input(choice["input"]).spec)
+            common = key in shared and not is_solved(choice)  # a term of a solved model is its own
+            known = built.get(key) if common else None
+            own = build_encoder(key[1], choice["encoder"], dataset.input(choice["input"]).spec) if known is None else known
             made[name] = own
-            built |= {key: own} if key in shared else {}
+            built |= {key: own} if common else {}
         return made
 
 

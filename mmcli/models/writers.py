@@ -67,12 +67,13 @@ class How:
         first = max(heads, key=lambda pair: pair[1])[0]
         sure = {head.sure for head, _ in heads}
         readers = [place for place, (head, _) in enumerate(heads) if head.writer.frames is not None]
+        reader = max(readers, key=lambda place: heads[place][1], default=0)
         return cls(
             max(head.beam for head, _ in heads),
             float(first.exponent),
-            first.ctc_weight,
+            heads[reader][0].ctc_weight if readers else 0.0,
             sure.pop() if len(sure) == 1 else None,
-            max(readers, key=lambda place: heads[place][1]) if readers else None,
+            reader if readers else None,
         )
 
 

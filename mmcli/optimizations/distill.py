@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -19,7 +20,8 @@ from mmcli.config import validate
 from mmcli.data.dataset import Dataset
 from mmcli.jobs import student as student_job
 from mmcli.models.forward import outputs_for
-from mmcli.models.networks import settle
+from mmcli.models.networks import FusedModel, settle
+from mmcli.models.recall import Recall
 from mmcli.models.recipe import Member, Recipe
 from mmcli.optimizations import Candidate, Optimization, Workbench
 from mmcli.signals import Kind
@@ -72,7 +74,8 @@ class Distill(Optimization):
             encoder.fit(encoder.prepare(dataset.column(student.sources[name])).select(dataset.splits["train"]))
         student.to(bench.compute.device)
         rows = torch.arange(len(dataset.rows)) if decides else dataset.splits["train"]
-        teacher = outputs_for(candidate.network, dataset, rows, bench.compute)
+        with _unknown_to_itself(candidate.network):
+            teacher = outputs_for(candidate.network, dataset, rows, bench.compute)
         training = TrainingConfig.of(bench.settings, **TRAINING, modality_dropout=candidate.recipe.modality_dropout)
         job = student_job.job(
             student,
@@ -103,6 +106,19 @@ class Distill(Optimization):
             encoders[name] = {"input": name, "architecture": architecture, "encoder": config.model_dump(), "head": recipe.head}
         fusion = registry.config_of(registry.load("fusions", "concat"))(hidden=self.config.hidden).model_dump()
         return Recipe(encoders, (Member("concat", fusion, tuple(inputs)),), recipe.head, recipe.modality_dropout)
+
+
+@contextmanager
+def _unknown_to_itself(network: FusedModel) -> Iterator[None]:
+    """Meanwhile known texts are not told to the rows that they are of: the teacher would know all of train by heart."""
+    heads = [own for own in network.modules() if isinstance(own, Recall)]
+    for own in heads:
+        own.strangers = True
+    try:
+        yield
+    finally:
+        for own in heads:
+            own.strangers = False
 
 
 def _half(recipe: Recipe) -> Recipe:

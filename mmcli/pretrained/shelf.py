@@ -109,7 +109,7 @@ def place(name: str) -> Path | None:
     found = above / own
     if own == _called(above) and not (found / "config.json").is_file():
         found = above
-    if Path(own).name != own or not (found / "config.json").is_file():
+    if own in {"", ".", ".."} or Path(own).name != own or not (found / "config.json").is_file():
         raise ConfigError(
             f"{name}: there is no model {own!r} in {above}",
             f"Put its folder there (config.json, safetensors), point {VARIABLE} to where it is, or train without it.",

@@ -77,7 +77,7 @@ def ensure(dataset: Dataset, columns: Sequence[str], console: Console) -> Artifa
 
 
 def models(artifact: Artifact, dataset: Dataset) -> dict[str, Solved]:
-    """The baselines that may be members of a fused model, by what a recipe calls them: linear, and trees."""
+    """What may be a member of a fused model, by what a recipe calls it: the linear baseline, trees, known texts."""
     found = {}
     with artifact.understood("solved"):
         named_choices, built_by = dict(artifact.config["solved"]), dict(artifact.config["solved_fusions"])

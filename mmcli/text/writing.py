@@ -225,13 +225,14 @@ class Writings(Outputs):
             for member in own.members
         ]
         first = whole[int(shares.argmax())]
+        reading = [place for place, own in enumerate(whole) if own.ctc]
+        ctc = whole[max(reading, key=lambda place: float(shares[place]))].ctc if reading else 0.0
         limits = torch.stack([own.limits for own in whole]).amax(0)
         width = max(own.width for own in whole)
         sure = {own.certainty for own in whole}  # where all are settled alike, it is by what they write together
         certainty = first.certainty if len(sure) == 1 else None
-        return replace(
-            first, members=tuple(members), limits=limits, width=width, certainty=certainty, glimpsed=None, notes=Notes()
-        )
+        found = replace(first, members=tuple(members), limits=limits, width=width, ctc=ctc, certainty=certainty)
+        return replace(found, glimpsed=None, notes=Notes())
 
     def plain(self, outputs: Writing) -> Writing:
         """With copies of the networks, since their weights will change."""

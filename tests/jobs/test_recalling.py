@@ -160,3 +160,40 @@ def test_of_rows_that_are_the_same_the_first_are_taken() -> None:
     cosines = torch.tensor([[0.5, 0.9, 0.5, 0.9, 0.5, 0.1]], dtype=torch.float64).repeat(1, 2000)
     assert recall._most(cosines, 6).tolist() == [[1, 3, 7, 9, 13, 15]]
     assert recall._most(cosines[:, :6], 5).tolist() == [[1, 3, 0, 2, 4]]
+
+
+def test_a_train_row_is_not_told_its_own_text_while_training() -> None:
+    task, targets, texts = task_and_texts(alike=True)
+    given = features(texts)
+    made = member(task, targets, given, (1.0, 0.0))
+    made.head.threshold.fill_(0.5)
+    made.head.heat.fill_(0.05)
+    alone = torch.tensor([row for row in range(KNOWN) if texts[:KNOWN].count(texts[row]) == 1])
+    rows = {name: own.gather(alone) for name, own in given.items()}
+    right = [texts[row] for row in alone.tolist()]
+    with torch.no_grad():
+        assert task.written(made(rows).outputs) == right
+        made.head.strangers = True
+        strange = task.written(made(rows).outputs)
+        assert not any(own == wanted for own, wanted in zip(strange, right, strict=True))
+        made.head.strangers = False
+        lost = [float(task.row_losses(made.train(mode)(rows).outputs, targets[alone])[0].mean()) for mode in (False, True)]
+    assert lost[1] > lost[0] + 3
+
+
+def test_a_table_of_words_that_is_none_is_refused() -> None:
+    from mmcli.signals import SignalSpec
+
+    spec = SignalSpec(kind="ids", shape=(), vocab_size=3, pieces=(b"a", b" ", b"b"))
+    good = b'{"blanks":true,"first":{"a":[1]},"later":{"a":[3,1]},"between":[3],"letters":{"b":2}}'
+    made = recall.LookedUp(recall.Config(bytes=len(good), dim=4), spec)
+    made.learn(good)
+    column = Column(torch.tensor([0, 1, 2, 1, 0]), torch.ones(1, dtype=torch.bool), torch.tensor([0, 5]))
+    assert made.prepare(column).values.tolist() == [1, 3, 2, 3]  # cut to four units
+    again = recall.LookedUp(recall.Config(bytes=len(good), dim=4), spec)
+    again.load_state_dict(made.state_dict())
+    assert again.known == made.known
+    for bad in (b"\0" * len(good), good.replace(b"[3,1]", b"[3,0]"), good.replace(b"blanks", b"planks")):
+        state = {**made.state_dict(), "table": torch.frombuffer(bytearray(bad), dtype=torch.uint8)}
+        with pytest.raises(ValueError, match=r"no table of words|Expecting value|codec"):
+            again.load_state_dict(state)

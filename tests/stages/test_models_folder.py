@@ -95,6 +95,17 @@ def test_a_model_races_for_its_columns_and_no_others_are_due(root: Path, models:
     assert "MMCLI_MODELS" not in output
 
 
+def test_a_broken_model_is_told_and_left_out(root: Path, models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(models / BERT.rpartition("/")[2], models / "broken")
+    for file in (models / "broken").glob("*.safetensors"):
+        file.write_bytes(file.read_bytes()[:64])
+    code, output = run("train-encoder", "word", "-a", root, *TINY)
+    assert code == ExitCode.DONE, output
+    assert "word: hf:MMCLI_MODELS/broken does not race: " in output
+    assert "safetensors" in output
+    assert {"bag", "rnn"} & set(hashes(root, "word")) or BERT in hashes(root, "word")
+
+
 def test_what_was_trained_stays_when_the_model_is_gone(root: Path, models: Path, table: Path, tmp_path: Path) -> None:
     code, output = run("train-encoder", "word", "--arch", BERT, "-a", root, *TINY)
     assert code == ExitCode.DONE, output

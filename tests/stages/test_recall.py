@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import json
 import random
+import re
+import shutil
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 
+from mmcli.data.dataset import Dataset
 from mmcli.errors import ExitCode
 from mmcli.models import loading
+from mmcli.models.recipe import Recipe
 from tests.conftest import shared, write_csv
 from tests.stages.test_export import check_same, run_alone
 from tests.stages.test_translation import COLOURS, SIZES, SMALL, THINGS, invoke
@@ -86,3 +92,34 @@ def test_without_them_the_network_stands_alone(recalled: Path) -> None:
     found = next(own for own in loading.fresh_fusions(recalled) if own.config["method"] == "memory")
     assert "recall" not in found.metrics
     assert "solved" not in found.config
+
+
+def test_a_model_that_is_built_again_follows_as_many_texts(recalled: Path) -> None:
+    dataset, fused = Dataset.open(recalled), loading.fresh_fusions(recalled)[0]
+    whole, recipe = loading.load_fused(dataset, fused), Recipe.of(fused)
+    for beam in (1, 3):
+        told = replace(recipe, head={**recipe.head, "config": {**recipe.head["config"], "beam": beam}})
+        again: Any = loading.built(told, dataset, whole.state_dict())
+        assert {own.head.beam for own in again.fusion_head.each} == {beam}
+
+
+def test_a_term_of_its_own_is_not_the_encoder_that_inputs_share(recalled: Path) -> None:
+    dataset, recipe = Dataset.open(recalled), Recipe.of(loading.fresh_fusions(recalled)[0])
+    bag = {"input": "name", "architecture": "bag", "encoder": recipe.encoders["name/recall"]["encoder"] | {"dim": 8}}
+    both = {"a": bag, "b": {**bag, "owner": "name"}, "name/recall": recipe.encoders["name/recall"]}
+    made = replace(recipe, encoders=both)._encoders(dataset)
+    assert made["a"] is made["b"]
+    assert made["name/recall"] is not made["a"]
+    assert (made["a"].dim, made["name/recall"].dim) == (8, 256)
+
+
+def test_a_student_is_taught_what_is_not_known_by_heart(recalled: Path, tmp_path: Path) -> None:
+    root = tmp_path / "artifacts"
+    shutil.copytree(recalled, root)
+    only = [part for name in ("beam", "distill") for part in ("--only", name)]
+    code, _, said = invoke("optimize", "-a", root, *only, "--set", "training.epochs=1", "--max-drop", "0.9")
+    assert code == ExitCode.DONE, said
+    told = re.search(r'"other_texts": ?(\d+)', (root / "optimized/artifact.json").read_text(encoding="utf-8"))
+    assert told is not None
+    assert int(told[1]) > 30  # of 110, which it would write without a fault
+    assert invoke("evaluate", "--quick", "-a", root)[0] == ExitCode.DONE

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 import mmcli
 from mmcli.cli import app
+from mmcli.data.dataset import Dataset
 from mmcli.errors import ExitCode
 from mmcli.models import loading
 from tests.conftest import ROOT, shared, write_csv
@@ -187,6 +188,14 @@ def test_what_training_spoils_is_taken_back(translated: Path, tmp_path: Path) ->
     found = next(own for own in loading.fresh_fusions(root) if own.config["training"]["learning_rate"] == 30)
     assert found.metrics["val"] == pytest.approx(column.metrics["val"], rel=1e-4)  # features are kept in half precision
     assert len(found.config["seeds"]) == 1
+    more = ["fuse", "--method", "gated-cross-attention", "--order", "name", "--seeds", "3", "-a", root, *wild]
+    code, _, said = invoke(*more)
+    assert code == ExitCode.DONE, said
+    assert "other seeds begin as the same column, and are left out" in said
+    found = next(own for own in loading.fresh_fusions(root) if own.config["training"]["learning_rate"] == 30)
+    assert found.config["seeds"] == [0]
+    assert len(loading.load_fused(Dataset.open(root), found).inputs) == 2
+    assert found.metrics["val"] == pytest.approx(column.metrics["val"], rel=1e-4)
 
 
 def test_optimizing_offers_beams_a_student_and_graphs(translated: Path, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from mmcli.artifacts.store import Artifact, Draft
 from mmcli.data.dataset import Dataset
 from mmcli.encoders import parameter_count
 from mmcli.jobs import fusion as fusion_job
-from mmcli.models import forward, loading, plain, recall, runners
+from mmcli.models import forward, loading, plain, runners
 from mmcli.models.calibration import temperature
 from mmcli.models.networks import FusedModel, settle
 from mmcli.models.recipe import Recipe
@@ -34,7 +34,7 @@ from mmcli.training import device
 from mmcli.training.device import Compute
 from mmcli.training.fixed import Fixed
 
-SOLVED = (plain.METHOD, plain.TREES, recall.METHOD)
+SOLVED = (plain.METHOD, plain.TREES)
 """Members of folds that the refit has none of."""
 
 
@@ -113,8 +113,8 @@ def refit(count: int, keep_val: bool, context: Context) -> Outcome:
         fused = sound(folded, count, context)
         if any(key in own.metrics for own in fused.values() for key in SOLVED):
             context.console.warn(
-                "refit: folds hold a linear model, trees or known texts beside F, which it has not: its temperature, "
-                "thresholds and score are theirs, and fit it less well (--set fuse.training.decisions=false for folds without)"
+                "refit: folds hold a linear model or trees beside F, which it has not: its temperature, thresholds and score "
+                "are theirs, and fit it less well (--set fuse.training.decisions=false for folds without)"
             )
         found = _made(own, fused, of_row, folded, parents, fingerprint, keep_val, dataset, compute, context)
     else:

@@ -82,6 +82,7 @@ def with_solved(
         member = copy.deepcopy(model.head)
         given = (member, model.features, fused, val, dataset.targets, task, plan.seeds[0])
         if method == recall.METHOD:
+            member.head.beam = fused.width if isinstance(fused, Writing) else 1
             found = recalling.weigh(*given) if isinstance(fused, Writing) else None
         else:
             found = deciding.weigh_known(*given)

@@ -126,6 +126,10 @@ def _train(work: _Work) -> None:
             judged = dataset.task.score(answers, dataset.targets[val])
         scores.append(judged[dataset.task.primary_metric])
         members.append(head)
+        if how.history and not how.best_epoch and head.fusion.memory == "lead" and len(plan.seeds) > len(members) == 1:
+            late["seeds"] = [seed]
+            context.console.note(f"{plan.name}: other seeds begin as the same column, and are left out")
+            break
     heads = with_decisions(members, plan, features, dataset, compute, draft, late)
     fused = fusion_job.answers(heads, features, compute).outputs if solved else None
     heads, taken = with_solved(heads, solved, fused, plan, dataset, draft, late)

@@ -93,6 +93,11 @@ class Bench:
     left_out: dict[str, ConfigError] = field(default_factory=dict)
     """Candidate of `MMCLI_MODELS` -> why it does not race."""
 
+    def forget(self, candidate: Candidate) -> None:
+        """Lets go of what its network has made of rows."""
+        for key in [key for key in self.computed if key[0] == candidate.fingerprint]:
+            del self.computed[key]
+
 
 def candidates_of(columns: Sequence[str], bench: Bench) -> dict[str, list[Candidate]]:
     """Input -> its candidates. Where no inputs are named, those that no architecture asked for reads are told and left out.

@@ -17,8 +17,11 @@ from mmcli.artifacts import layout, store
 from mmcli.artifacts.disk import swept
 from mmcli.artifacts.lock import locked
 from mmcli.encoders import parameter_count
+from mmcli.errors import ConfigError
 from mmcli.jobs import solving
+from mmcli.models.recipe import build_encoder
 from mmcli.options.train_encoder import Options
+from mmcli.pretrained import shelf
 from mmcli.reporting.metrics import shown
 from mmcli.selection import race
 from mmcli.stages.train_encoder.candidates import Bench, Candidate, short_name
@@ -90,6 +93,9 @@ def _run_race(entrants: Sequence[Candidate], bench: Bench, folder: Path) -> dict
     val = dataset.splits["val"]
     outputs, table = {}, {}
     for entrant in entrants:
+        if why := _unreadable(entrant, bench):
+            bench.context.console.warn(f"{entrant.column}: {entrant.architecture} does not race: {why}")
+            continue
         started = time.monotonic()
         limits = [limit for limit in (budget.seconds, bench.seconds and bench.seconds * MOST_RACING) if limit]
         seconds = min(limits) / len(entrants) if limits else None
@@ -121,7 +127,21 @@ def _run_race(entrants: Sequence[Candidate], bench: Bench, folder: Path) -> dict
     standings = race.judge(outputs, dataset.targets[val], dataset.task, bench.context.seed)
     rows = {name: {**table[name], **asdict(standing)} for name, standing in standings.items()}
     _say_race(entrants[0].column, rows, bench)
+    for entrant in entrants:
+        if not (entrant.architecture in standings and standings[entrant.architecture].kept):
+            bench.forget(entrant)
     return {"kept": [name for name, standing in standings.items() if standing.kept], "table": rows}
+
+
+def _unreadable(entrant: Candidate, bench: Bench) -> str:
+    """Why an entrant that lay in the folder of models cannot be read, in words: nobody asked for it by name."""
+    if not shelf.holds(entrant.architecture):
+        return ""
+    try:
+        build_encoder(entrant.architecture, entrant.config.model_dump(), bench.dataset.input(entrant.column).spec).start()
+    except ConfigError as error:
+        return f"{error.message}. {error.remedy}"
+    return ""
 
 
 def race_of(root: Path, column: str) -> Path:

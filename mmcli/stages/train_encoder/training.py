@@ -66,6 +66,7 @@ def train_input(candidates: Sequence[Candidate], bench: Bench) -> list[Artifact]
     for place, candidate in enumerate(kept):
         left = bench.seconds and max(bench.seconds - (time.monotonic() - started), 1.0) / (len(kept) - place)
         made.append(make(candidate, record, replace(bench, seconds=left)))
+        bench.forget(candidate)
     bench.computed.clear()
     _end_race(candidates[0].column, bench)
     return made

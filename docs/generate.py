@@ -294,8 +294,8 @@ _MODELS = """\
 `MMCLI_MODELS` names a folder of pretrained models; nothing is downloaded. Each of its sub-folders, and the folder itself, with
 a config.json as transformers or timm write it and safetensors is a model, called `hf:MMCLI_MODELS/NAME` or
 `timm:MMCLI_MODELS/NAME`. What it reads (texts, pictures, clips, sound) is told by its config alone. What does not tell it, and
-weights that are pickles, are named with the remedy and left out; no code from there is run. `mmcli list encoders` and
-`mmcli status` show what was found.
+weights that are pickles or cannot be read, are named with the remedy and left out; no code from there is run. `mmcli list
+encoders` and `mmcli status` show what was found.
 
     MMCLI_MODELS=~/models mmcli run data.csv --target group
 

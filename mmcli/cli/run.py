@@ -52,7 +52,8 @@ def command(
     data, started = {}, time.monotonic()
     outcome = preprocess.run(source.table, table, replace(context, to_the_end=True))
     data["preprocess"] = outcome.data
-    contrast.check(registry.load("tasks", outcome.data["task"]), proof.contrast)
+    if proof.contrast:
+        contrast.check(registry.load("tasks", outcome.data["task"]), proof.contrast)
     count = folds.count_of(options.folds, options.preset, outcome.data, table.split_by_time)
     count = count if context.dry_run else folds.feasible(count, options.folds is not None, options.keep_val, context)
     if count > 1:

@@ -228,9 +228,9 @@ def test_tensors_that_are_not_of_this_table_are_refused(classes: Path) -> None:
     solved = baselines.models(reference, dataset)["plain"]
     named = tensors.load(reference.file(baselines.file_of("plain")))
     with pytest.raises(ValueError, match="not those of every row"):
-        type(solved).load(solved.choices, {**named, "terms.word/plain": named["terms.word/plain"][:5]}, dataset)
+        type(solved).load(solved.choices, {}, {**named, "terms.word/plain": named["terms.word/plain"][:5]}, dataset)
     with pytest.raises(ArtifactError), reference.understood(baselines.file_of("plain")):
-        type(solved).load(solved.choices, {key: own for key, own in named.items() if "idf" not in key}, dataset)
+        type(solved).load(solved.choices, {}, {key: own for key, own in named.items() if "idf" not in key}, dataset)
 
 
 def test_tasks_that_cannot_have_it_say_why() -> None:

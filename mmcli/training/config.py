@@ -53,7 +53,8 @@ class TrainingConfig(Config):
     decisions: bool = True
     """While fusing features: the columns' own predictions, weighted, are added to what F and its head make of the features,
     so that F learns what they do not say. Methods that fuse decisions have nothing else. Also whether what decides without F,
-    the columns' own predictions and the plain linear model, may be a member beside it, where val shows that it pays."""
+    the columns' own predictions, the plain linear model, known texts, may be a member beside it, where val shows that it
+    pays."""
     swap: bool = True
     """While fusing on embeddings: each input's features are swapped with another row's as often as makes the input's own score
     on train what it is on val. Encoders know their train rows by heart; F must not learn to trust that."""

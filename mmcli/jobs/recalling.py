@@ -20,7 +20,7 @@ from torch import Tensor
 
 from mmcli.data.dataset import Dataset
 from mmcli.encoders import Encoder
-from mmcli.jobs.deciding import LEAST_ROWS, PARTS, Beside
+from mmcli.jobs.deciding import PARTS, Beside
 from mmcli.jobs.plain import Solved, encoder_of, head_of, matrix_of, readers
 from mmcli.layers.ngrams import spelt
 from mmcli.models import recall
@@ -44,6 +44,8 @@ SHARES = (0.25, 0.5, 0.65, 0.8, 0.95)
 """How much the member may count."""
 THRESHOLDS, HEATS, TRUSTS = (0.3, 0.4, 0.5), (0.05, 0.1), (0.0, 0.45, 0.6)
 """t, h, and what a text that was looked up has in place of a cosine."""
+LEAST_ROWS = 15
+"""Val rows below which nothing is shown by them; each has many units."""
 LONGEST = 512
 """Units of such a text, at most."""
 

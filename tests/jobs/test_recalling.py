@@ -121,7 +121,7 @@ def test_taken_in_where_texts_come_again() -> None:
 def test_too_few_val_rows_show_nothing() -> None:
     task, targets, texts = task_and_texts(alike=True)
     given = features(texts)
-    made, val = member(task, targets, given, (1.0, 0.0)), torch.arange(KNOWN, KNOWN + 20)
+    made, val = member(task, targets, given, (1.0, 0.0)), torch.arange(KNOWN, KNOWN + 14)
     assert recalling.weigh(made, given, untrained(task), val, targets, task, 0) is None
 
 

@@ -29,7 +29,7 @@ WHAT = {
     OWN: "what its columns decide by themselves",
     plain.METHOD: "the plain linear model of the same inputs",
     plain.TREES: "boosted trees over the form",
-    recall.METHOD: "known texts, those of the train rows that are most alike and a dictionary, recited",
+    recall.METHOD: "known texts of train, recited where they fit",
 }
 
 

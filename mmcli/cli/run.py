@@ -38,7 +38,6 @@ def command(
     encoders.check()
     options.check(choices)
     check_roles(source.table, table.encoding, table.delimiter, table.roles, table.split_by_time, proof.contrast)
-    from mmcli import registry
     from mmcli.proof import contrast
     from mmcli.stages import evaluate, folds, fuse, optimize, preprocess, train_encoder
     from mmcli.training import device
@@ -52,8 +51,7 @@ def command(
     data, started = {}, time.monotonic()
     outcome = preprocess.run(source.table, table, replace(context, to_the_end=True))
     data["preprocess"] = outcome.data
-    if proof.contrast:
-        contrast.check(registry.load("tasks", outcome.data["task"]), proof.contrast)
+    contrast.check_told(outcome.data, proof.contrast)
     count = folds.count_of(options.folds, options.preset, outcome.data, table.split_by_time)
     count = count if context.dry_run else folds.feasible(count, options.folds is not None, options.keep_val, context)
     if count > 1:

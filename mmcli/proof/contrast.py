@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from mmcli import registry
 from mmcli.data.dataset import Dataset
 from mmcli.errors import ConfigError, DataError, unknown
 from mmcli.proof.examples import raw_cells
@@ -19,6 +20,12 @@ def check(kind: type[Task], columns: Sequence[str]) -> None:
     """Raises ConfigError where columns are to be held against a target that is no text."""
     if columns and not hasattr(kind, "scores_of"):
         raise ConfigError(f"--contrast is for targets that are texts, not for {kind.outputs.words}", "Leave --contrast out.")
+
+
+def check_told(said: Mapping[str, Any], columns: Sequence[str]) -> None:
+    """The same by what preprocess said of the table."""
+    if columns:
+        check(registry.load("tasks", said["task"]), columns)
 
 
 def cells(dataset: Dataset, columns: Sequence[str]) -> dict[str, list[str]]:

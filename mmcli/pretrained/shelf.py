@@ -85,6 +85,8 @@ def look() -> Shelf:
             if model.name in models:
                 left_out.append(f"{path}: it is called as the folder in it, which is read. Rename one.")
             models.setdefault(model.name, model)
+    if not models and not left_out:
+        left_out.append(f"{above}: no model lies there. Each has a folder in it, with its config.json and safetensors.")
     return Shelf(tuple(models.values()), tuple(left_out))
 
 
@@ -130,7 +132,8 @@ def _looked_at(path: Path, part: bool) -> Shelf:
         return Shelf()
     if not weights:
         why = f"{pickles[0].name} is a pickle, which could run any program" if pickles else "it holds no .safetensors file"
-        return Shelf(left_out=(f"{path}: {why}.{f' {conversion(pickles[0])}' if pickles else ''}",))
+        remedy = conversion(pickles[0]) if pickles else "Put its weights beside its config.json."
+        return Shelf(left_out=(f"{path}: {why}. {remedy}",))
     if not modality:
         kind = said.get("model_type") or "none"
         why = f"its config.json (model_type {kind}) does not tell whether it reads text, pictures, sound or clips"

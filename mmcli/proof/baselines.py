@@ -25,7 +25,7 @@ from mmcli.signals import Column, Signal, Source
 from mmcli.tasks import Evidence, Task
 
 OUTPUTS = "outputs.safetensors"
-VERSION = 6
+VERSION = 7
 DESCRIBED = {
     "linear": "a linear model on the same inputs",
     "nearest": "the target of the train row whose inputs are most alike",

@@ -194,6 +194,6 @@ def test_a_table_of_words_that_is_none_is_refused() -> None:
     again.load_state_dict(made.state_dict())
     assert again.known == made.known
     for bad in (b"\0" * len(good), good.replace(b"[3,1]", b"[3,0]"), good.replace(b"blanks", b"planks")):
-        state = {**made.state_dict(), "table": torch.frombuffer(bytearray(bad), dtype=torch.uint8)}
+        state = {**made.state_dict(), "entries": torch.frombuffer(bytearray(bad), dtype=torch.uint8)}
         with pytest.raises(ValueError, match=r"no table of words|Expecting value|codec"):
             again.load_state_dict(state)

@@ -72,11 +72,18 @@ def test_what_is_no_model_is_told_with_the_remedy(above: Path) -> None:
     found = shelf.look()
     assert [own.architecture for own in found.models] == ["hf:MMCLI_MODELS/bert", "timm:MMCLI_MODELS/net"]
     bare, bert, loose, odd, old = found.left_out
-    assert bare.endswith("bare: it holds no .safetensors file.")
+    assert bare.endswith("bare: it holds no .safetensors file. Put its weights beside its config.json.")
     assert "bert/pytorch_model.bin: a pickle; the safetensors beside it are read" in bert
     assert "no config.json says of which network w.pth are weights" in loose
     assert "odd: its config.json (model_type none) does not tell" in odd
     assert "pytorch_model.bin is a pickle, which could run any program. Convert it if you trust it: python -c" in old
+
+
+def test_a_folder_without_models_is_told(above: Path) -> None:
+    folder(above / "notes", None, "notes.txt")
+    assert shelf.look().models == ()
+    (said,) = shelf.look().left_out
+    assert said.endswith("models: no model lies there. Each has a folder in it, with its config.json and safetensors.")
 
 
 def test_the_folder_may_be_a_model_itself_whose_parts_are_none(above: Path) -> None:

@@ -95,6 +95,18 @@ def test_a_model_races_for_its_columns_and_no_others_are_due(root: Path, models:
     assert "MMCLI_MODELS" not in output
 
 
+def test_a_model_that_nothing_can_use_is_told(root: Path, models: Path) -> None:
+    (models / "listener").mkdir()
+    (models / "listener" / "config.json").write_text('{"model_type": "whisper", "num_mel_bins": 8}', encoding="utf-8")
+    (models / "listener" / "model.safetensors").write_bytes(b"")
+    code, output = run("train-encoder", "-a", root, *TINY)
+    assert code == ExitCode.DONE, output
+    assert "hf:MMCLI_MODELS/listener (audio) does not race: no input is of its kind" in output
+    assert f"{BERT} (text) does not race" not in output
+    _, output = run("train-encoder", "word", "-a", root, *TINY, "--force")
+    assert "does not race: no input" not in output  # other inputs were not asked for
+
+
 def test_a_broken_model_is_told_and_left_out(root: Path, models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(models / BERT.rpartition("/")[2], models / "broken")
     for file in (models / "broken").glob("*.safetensors"):

@@ -76,7 +76,7 @@ def _run(options: Options, dataset: Dataset, several: bool, context: Context, ti
     due = [column for column in columns if context.force or not fresh(candidates[column], bench)]
     if not due:
         context.console.note("train-encoder: up to date")
-    _say_notes([candidate for candidate in every if candidate.column in due], bench)
+    _say_notes([candidate for candidate in every if candidate.column in due], every, bench)
     clock = Clock(options.time_budget and times * options.time_budget)
     if at_once > 1 and len(due) > 1:
         with (
@@ -121,7 +121,7 @@ def _check_flags(options: Options, candidates: Sequence[Candidate], context: Con
         raise ConfigError(f"--set {warm}: there is no warm start", "Add --unlabelled use, or leave it out.")
 
 
-def _say_notes(due: Sequence[Candidate], bench: Bench) -> None:
+def _say_notes(due: Sequence[Candidate], every: Sequence[Candidate], bench: Bench) -> None:
     """What was decided of candidates; which are of `MMCLI_MODELS`, and what of that folder is not read."""
     note, options = bench.context.console.note, bench.options
     for own in due:
@@ -133,8 +133,14 @@ def _say_notes(due: Sequence[Candidate], bench: Bench) -> None:
         return
     for name, error in bench.left_out.items():
         bench.context.console.warn(f"{name} is left out: {error.message}. {error.remedy}")
-    for line in shelf.look().left_out:
+    found = shelf.look()
+    for line in found.left_out:
         bench.context.console.warn(f"{shelf.VARIABLE}: {line}")
+    told = {own.architecture for own in every} | set(bench.left_out)
+    idle = [f"{own.architecture} ({own.modality})" for own in found.models if not any(own.architecture in key for key in told)]
+    if idle and not options.columns:
+        why = "the target is a text" if bench.dataset.task.tokens == "whole" else "no input is of its kind"
+        bench.context.console.warn(f"{', '.join(idle)} does not race: {why}. To hear no more of it: unset {shelf.VARIABLE}")
     if any(own.races and shelf.holds(own.architecture) for own in due):
         note(f"models of {shelf.VARIABLE} are read as they are (--tune head); unset it to leave them out")
 

@@ -19,8 +19,8 @@ from mmcli.artifacts import store, tensors
 from mmcli.cli import app
 from mmcli.errors import ExitCode
 from mmcli.signals import Field
-from mmcli.stages.train_encoder import candidates, side_by_side
-from mmcli.training import workers
+from mmcli.stages.train_encoder import candidates, race, side_by_side
+from mmcli.training import loop, workers
 from tests.conftest import ENCODERS, write_csv
 
 
@@ -51,6 +51,31 @@ def test_auto_is_a_race_that_is_written_down_and_not_run_again(root: Path) -> No
     assert "up to date" in again
     _, other = run("train-encoder", "word", "-a", root, "--budget", "1", *TINY, "--dry-run")
     assert "would train encoders/word/bag, encoders/word/rnn" in other
+
+
+def test_what_is_slow_races_no_longer_than_the_quickest_trains_to_its_end(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def rehearse(job: Any, console: Any, epochs: int | None, seconds: float | None) -> tuple[int, bool]:
+        asked.append((job.label, epochs, seconds))
+        return loop.rehearse(job, console, 1, None)
+
+    monkeypatch.setattr(race, "rehearse", rehearse)
+    monkeypatch.setattr(race, "UNHURRIED", 0.001)
+    code, output = run("train-encoder", "word", "-a", root, *ENCODERS, "--set=training.epochs=10")
+    assert code == ExitCode.DONE, output
+    (_, first, freely), (_, second, most) = asked
+    assert first == second == 2
+    assert freely == float("inf")
+    assert most is not None
+    assert 0.001 < most < 100  # ten times what the one epoch of the first took
+    assert "raced for 1 of 2 epochs" in output
+    assert "--budget 2" in output
+    asked.clear()
+    code, output = run("train-encoder", "word", "-a", root, "--budget", "2", *ENCODERS, "--set=training.epochs=9")
+    assert code == ExitCode.DONE, output
+    assert [own[1:] for own in asked] == [(2, None), (2, None)]  # what is asked for is raced
+    assert "raced for" not in output
 
 
 def test_flags_of_training_reach_every_process_and_are_written_down(root: Path) -> None:

@@ -27,6 +27,7 @@ from mmcli.selection import race
 from mmcli.stages.train_encoder.candidates import Bench, Candidate, short_name
 from mmcli.stages.train_encoder.jobs import job_for, seconds_to_read
 from mmcli.training.answering import outputs_of
+from mmcli.training.job import Job
 from mmcli.training.loop import rehearse
 
 NOTE = "fingerprint"
@@ -35,6 +36,8 @@ RECORD = ".race.json"
 """Where an input's folder keeps the record of a race that made no artifact, its winners being there."""
 MOST_RACING = 0.3
 """Share of an input's time that a race may take."""
+UNHURRIED = 180.0
+"""Seconds that an entrant may race where nothing was said of it, however quick the others are."""
 
 
 def let_race(candidates: Sequence[Candidate], bench: Bench) -> dict[str, Any]:
@@ -92,6 +95,7 @@ def _run_race(entrants: Sequence[Candidate], bench: Bench, folder: Path) -> dict
     budget, dataset = bench.options.budget, bench.dataset
     val = dataset.splits["val"]
     outputs, table = {}, {}
+    quickest = float("inf")
     for entrant in entrants:
         if why := _unreadable(entrant, bench):
             bench.context.console.warn(f"{entrant.column}: {entrant.architecture} does not race: {why}")
@@ -106,14 +110,11 @@ def _run_race(entrants: Sequence[Candidate], bench: Bench, folder: Path) -> dict
                 f"rows, of {seconds:.3g} s that an entrant has. Give more time (--budget, --time-budget), or name it: --arch"
             )
             continue
-        own = track_of(folder, entrant)
-        network, job = job_for(entrant, bench, own)
-        epochs = budget.epochs
-        if epochs is None and budget.seconds is None:
-            epochs = max(round(entrant.training.epochs * race.DEFAULT_SHARE), 1)
+        network, job = job_for(entrant, bench, track_of(folder, entrant))
         if seconds and reading:
             seconds = max(seconds - (time.monotonic() - started), 1.0)
-        done, over = rehearse(job, bench.context.console, epochs, seconds)
+        done, over, whole = _raced(entrant, job, bench, seconds, quickest)
+        quickest = min(quickest, whole)
         solving.join(network, job)
         kind = bench.dataset.task.outputs
         found = kind.to(outputs_of(job, val), torch.device("cpu"))
@@ -131,6 +132,25 @@ def _run_race(entrants: Sequence[Candidate], bench: Bench, folder: Path) -> dict
         if not (entrant.architecture in standings and standings[entrant.architecture].kept):
             bench.forget(entrant)
     return {"kept": [name for name, standing in standings.items() if standing.kept], "table": rows}
+
+
+def _raced(entrant: Candidate, job: Job, bench: Bench, seconds: float | None, quickest: float) -> tuple[int, bool, float]:
+    """Lets one race; gives the epochs done, whether its training is over, and how many seconds all of that would take. Where
+    nothing was said of epochs or time, none races for longer than the quickest so far would train to its end."""
+    budget = bench.options.budget
+    epochs = budget.epochs
+    if epochs is None and budget.seconds is None:
+        epochs = max(round(entrant.training.epochs * race.DEFAULT_SHARE), 1)
+    unsaid = seconds is None and budget.epochs is None
+    most = max(quickest, UNHURRIED) if unsaid else seconds
+    started = time.monotonic()
+    done, over = rehearse(job, bench.context.console, epochs, most)
+    if unsaid and not over and epochs and done < epochs:
+        bench.context.console.note(
+            f"{entrant.column}: {short_name(entrant.architecture)} raced for {done} of {epochs} epochs, as long as "
+            f"the quickest trains to its end, or {UNHURRIED:.0f} s. For all of them: --budget {epochs}"
+        )
+    return done, over, (time.monotonic() - started) * entrant.training.epochs / max(done, 1)
 
 
 def _unreadable(entrant: Candidate, bench: Bench) -> str:

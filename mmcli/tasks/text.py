@@ -81,13 +81,21 @@ class Text(Task):
     default_fusion: ClassVar[str] = "gated-cross-attention"
 
     def __init__(
-        self, config: Config, units: Units, tokenizer: text_metrics.Tokenizer, cased: bool, grams: Mapping[str, list[int]]
+        self,
+        config: Config,
+        units: Units,
+        tokenizer: text_metrics.Tokenizer,
+        cased: bool,
+        grams: Mapping[str, list[int]],
+        lexicon: Sequence[str] = (),
     ) -> None:
         self.config = config
         self.units = units
         self.tokenizer = tokenizer
         self.grams = grams
         """Of the language model."""
+        self.lexicon = lexicon
+        """That it knows."""
         self.cased = cased
         """Whether case or punctuation makes a difference in the train texts."""
 
@@ -125,7 +133,8 @@ class Text(Task):
         units = Units.fit(texts, config.units, config.vocab)
         more = [normalised(line, config.normalize) for line in likely.lines(Path(config.lm_text))] if config.lm_text else []
         config = config.model_copy(update={"lm_digest": store.digest(more) if more else ""})
-        return cls(config, units, text_metrics.tokenizer_for(texts), cased, likely.fit(texts, more, units))
+        grams, words = likely.fit(texts, more, units), likely.words([*texts, *more], units)
+        return cls(config, units, text_metrics.tokenizer_for(texts), cased, grams, words)
 
     def head_for(self, kind: Kind, in_order: bool, seconds: float = 0.0) -> tuple[str, dict[str, Any]]:
         """Pictures that are read from left to right: `ctc`. Sound: the same under ten hours, else a decoder that is held to the
@@ -139,7 +148,7 @@ class Text(Task):
     def admitting(self, cells: Cells) -> Self:
         """Units that only val or test have can be no answer, but are what answers are held against."""
         texts = [normalised(str(cell), self.config.normalize) for (cell,) in cells]
-        return type(self)(self.config, self.units.with_more(texts), self.tokenizer, self.cased, self.grams)
+        return type(self)(self.config, self.units.with_more(texts), self.tokenizer, self.cased, self.grams, self.lexicon)
 
     @property
     def metrics(self) -> dict[str, bool]:
@@ -176,7 +185,7 @@ class Text(Task):
     @cached_property
     def likely(self) -> Likely:
         """The language model of the train texts, and of more that were given."""
-        return Likely(self.grams, self.units)
+        return Likely(self.grams, self.units, self.lexicon)
 
     def tuned(self, outputs: Column, targets: Tensor, width: int | None = None) -> Search:
         """The search that val lattices are the best with by the primary metric, of that width or the task's own; and how sure
@@ -365,12 +374,15 @@ class Text(Task):
             "tokenizer": self.tokenizer,
             "cased": self.cased,
             "grams": dict(self.grams),
+            "lexicon": list(self.lexicon),
         }
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Self:
         units = Units.from_state(state["units"])
-        return cls(Config(**state["config"]), units, state["tokenizer"], state["cased"], state["grams"])
+        return cls(
+            Config(**state["config"]), units, state["tokenizer"], state["cased"], state["grams"], state.get("lexicon", ())
+        )
 
 
 def _numeric(text: str) -> bool:

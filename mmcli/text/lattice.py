@@ -25,13 +25,15 @@ class Search(NamedTuple):
     slope: float = 0.0
     intercept: float = 0.0
     """Of the logistic curve from log-probabilities a unit to the share of units that is right."""
+    stranger: float = 0.0
+    """What the language model takes off for a word that no text has which it was made of."""
 
     @property
     def greedy(self) -> bool:
         return self.beam <= 1
 
     def tensor(self) -> Tensor:
-        """float32 [5]."""
+        """float32 [6]."""
         return torch.tensor(self, dtype=torch.float32)
 
     @classmethod
@@ -51,7 +53,7 @@ class Lattice(Column):
     """Lattices with the search that the model was settled by."""
 
     search: Tensor = field(default_factory=lambda: Search().tensor())
-    """float32 [5]: a `Search`."""
+    """float32 [6]: a `Search`."""
     found: dict[str, Any] = field(default_factory=dict, init=False, compare=False, repr=False)
     """What was found in them already: a search is dear, and asked for by each metric and picture."""
 

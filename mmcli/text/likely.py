@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,15 @@ import numpy as np
 from mmcli.errors import DataError
 from mmcli.text.ngram import NGram
 from mmcli.text.prefixes import Floats
-from mmcli.text.units import Units
+from mmcli.text.units import Units, fold, without_blanks
 
+BLANK = " "
 MOST_BYTES = 32 << 20
 """Of a file of texts: its n-grams are kept with the task, and read by each command."""
-ORDERS = {"char": 5, "word": 3, "bpe": 3}
+ORDERS = {"char": 8, "word": 3, "bpe": 3}
 """Units that are looked at together, the next one counted."""
+FEW_LETTERS, SHORT = 200_000, 5
+"""Of more characters than these only so many are looked at together: the n-grams are read by each command."""
 
 
 def lines(path: Path) -> list[str]:
@@ -55,8 +59,17 @@ def fit(texts: Sequence[str], more: Sequence[str], units: Units) -> dict[str, li
     answer counts as one of a kind behind them all, so that what stands beside it is not taken for neighbours."""
     other = _answers(units) + 1
     ids = [units.ids(text) for text in texts] + [units.ids_with(text, other) for text in more]
-    made = NGram.fit([[min(unit, other) for unit in row] for row in ids], ORDERS[units.kind], other + 1, 0)
+    order = SHORT if units.kind == "char" and sum(map(len, ids)) > FEW_LETTERS else ORDERS[units.kind]
+    made = NGram.fit([[min(unit, other) for unit in row] for row in ids], order, other + 1, 0)
     return {name: array.tolist() for name, array in made.state().items()}
+
+
+def words(texts: Sequence[str], units: Units) -> list[str]:
+    """The words of the texts, without case and punctuation, where they are written letter by letter with blanks between; else
+    none."""
+    if units.kind != "char" or without_blanks(texts):
+        return []
+    return sorted({core for text in texts for word in text.split(BLANK) if (core := fold(word))})
 
 
 class Likely:
@@ -64,18 +77,42 @@ class Likely:
 
     eos = 0
 
-    def __init__(self, grams: Mapping[str, Any], units: Units) -> None:
+    def __init__(self, grams: Mapping[str, Any], units: Units, words: Sequence[str] = ()) -> None:
         self.model = NGram.from_state({name: np.asarray(own, np.int64) for name, own in grams.items()})
+        self.units, self.words = units, frozenset(words)
         self.other = _answers(units) + 1
         self.missing = max(len(units) - self.other, 0)
+        self.blank = units.names.index(BLANK) + 1 if self.words and BLANK in units.names else self.eos
+        self.stranger = 0.0
+
+    def wary(self, stranger: float) -> Likely:
+        """The same, which takes so much off the log-probability of what ends a word that is not known."""
+        own = copy.copy(self)
+        own.stranger = stranger if self.words else 0.0
+        return own
+
+    def strange(self, ids: Sequence[int]) -> int:
+        """How many words of a text are not known."""
+        return sum(bool(core) and core not in self.words for core in map(fold, self.units.text(ids).split(BLANK)))
 
     def next_log_probs(self, prefix: tuple[int, ...], /) -> Floats:
         """Of all units [V] after a text's beginning."""
-        if not self.missing:
-            return self.model.next_log_probs(prefix)
-        found = self.model.next_log_probs(tuple(min(unit, self.other) for unit in prefix))
-        padded: Floats = np.concatenate([found, np.full(self.missing, found[-1])])
-        return padded
+        if self.missing:
+            found = self.model.next_log_probs(tuple(min(unit, self.other) for unit in prefix))
+            found = np.concatenate([found, np.full(self.missing, found[-1])])
+        else:
+            found = self.model.next_log_probs(prefix)
+        if self.stranger and self.strange(self._last_word(prefix)):
+            found = found.copy()
+            found[[self.eos, self.blank]] -= self.stranger
+        return found
+
+    def _last_word(self, prefix: tuple[int, ...]) -> tuple[int, ...]:
+        """What stands behind the last blank."""
+        start = len(prefix)
+        while start and prefix[start - 1] != self.blank:
+            start -= 1
+        return prefix[start:]
 
 
 def _answers(units: Units) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,10 +13,10 @@ import numpy.typing as npt
 from mmcli.text import Cost, Hypothesis
 from mmcli.text.prefixes import Floats, Ints, LanguageModel
 
-MOST_ORDER = 5
+MOST_ORDER = 8
 MOST_CACHED = 1 << 23
 """Numbers that the cache of next units holds at most: 64 MiB."""
-WEIGHTS = tuple(twentieth / 20 for twentieth in range(21))
+WEIGHTS = tuple(twentieth / 20 for twentieth in range(25))
 
 
 @dataclass
@@ -178,18 +178,23 @@ def tune_weight(
     cost: Cost,
     weights: Sequence[float] = WEIGHTS,
     bonuses: Sequence[float] = (0.0,),
-) -> tuple[float, float]:
-    """The language model's weight and the bonus a unit by which n-best lists cost least; of equal ones the smallest.
+    strangers: Sequence[float] = (0.0,),
+    strange: Callable[[Sequence[int]], int] = lambda ids: 0,  # noqa: ARG005 - where no word is strange
+) -> tuple[float, float, float]:
+    """The language model's weight, the bonus a unit, and what it takes off for each of the `strange` words of a text, by which
+    n-best lists cost least; of equal ones the smallest.
 
     The lists are searched without a language model, or with one: it is their `log_prob` that is added to."""
-    likely = [[text_log_prob(lm, found.ids) for found in nbest] for nbest in nbests]
+    facts = []  # of each row [H, 4]
+    for nbest in nbests:
+        own = [(one.log_prob, text_log_prob(lm, one.ids), len(one.ids), -strange(one.ids)) for one in nbest]
+        facts.append(np.array(own, np.float64))
 
-    def of(pair: tuple[float, float]) -> tuple[float, float, float]:
-        weight, bonus = pair
-        texts = []
-        for nbest, added in zip(nbests, likely, strict=True):
-            scores = [one.log_prob + weight * more + bonus * len(one.ids) for one, more in zip(nbest, added, strict=True)]
-            texts.append(nbest[int(np.argmax(scores))].ids)
-        return cost(texts, references), weight, abs(bonus)
+    def of(said: tuple[float, float, float]) -> tuple[float, float, float, float]:
+        weight, bonus, stranger = said
+        shares = np.array([1.0, weight, bonus, weight * stranger])
+        texts = [nbest[int(np.argmax(own @ shares))].ids for nbest, own in zip(nbests, facts, strict=True)]
+        return cost(texts, references), weight, abs(bonus), stranger
 
-    return min(((weight, bonus) for weight in weights for bonus in bonuses), key=of)
+    tried = [(weight, bonus, own) for weight in weights for bonus in bonuses for own in (strangers if weight else (0.0,))]
+    return min(tried, key=of)

@@ -19,6 +19,7 @@ from mmcli.signals import Column
 from mmcli.text import Hypothesis, ctc, lattice, ngram
 from mmcli.text.beam import loops
 from mmcli.text.lattice import Lattice, Search
+from mmcli.text.likely import Likely
 from mmcli.text.prefixes import LanguageModel
 from mmcli.text.targets import Judge, padded
 
@@ -26,10 +27,14 @@ TOGETHER = 256
 """Rows that are searched at once."""
 TUNED_ON = 500
 """Rows of val, at most, by which weights are chosen."""
+ROUNDS = 4
+"""Of choosing weights, at most, each from all that searches by those of before have found."""
 RESAMPLED = 1000
 """How often rows of val are drawn anew, to see what luck there is in a gain."""
 BONUSES = (0.0, -0.5, 0.5, 1.0, 2.0)
 """A unit, in nats."""
+STRANGERS = (0.0, 1.0, 2.0, 3.0)
+"""A word that no known text has, in the language model's nats."""
 UNTOLD = 1.0
 """The slope of the curve where all texts are right, or all wrong: a nat a unit is one of log-odds. So rows keep an order."""
 STEEPEST, EASE = 50.0, 1e-4
@@ -70,7 +75,8 @@ def _hypotheses(lattices: Column, lm: LanguageModel, search: Search) -> list[lis
     values, lengths = lattice.padded(lattices)
     if search.greedy:
         return [[Hypothesis(ids, 0.0, 0.0)] for ids in ctc.greedy(values, lengths)]
-    return ctc.prefix_beam(values, lengths, search.beam, lm, search.lm_weight, search.length_bonus)
+    wary = lm.wary(search.stranger) if isinstance(lm, Likely) else lm
+    return ctc.prefix_beam(values, lengths, search.beam, wary, search.lm_weight, search.length_bonus)
 
 
 def evidence(lattices: Column, texts: Sequence[Sequence[int]]) -> Array:
@@ -98,8 +104,9 @@ def tuned(
 ) -> Search:
     """The search of least cost on these rows, and the confidence of what it writes.
 
-    Weights are chosen from one n-best list of each row that is searched without a language model; that search then has to cost
-    less than greedy itself beyond noise, else greedy is kept: the best of many weights on few rows is so by luck.
+    Weights are chosen from an n-best list of each row that is searched without a language model, then again with what a search
+    by these finds besides (Och 2003); the best search has to cost less than greedy itself beyond noise, else greedy is kept:
+    the best of many weights on few rows is so by luck.
 
     Args:
         right: the units of each row's right text.
@@ -128,13 +135,33 @@ def _weighed(
                 known[row, tuple(ids)] = judge(row, ids)
         return np.stack([known[row, tuple(ids)] for row, ids in zip(rows, texts, strict=True)])
 
-    nbests = [row for index in _parts(lattices) for row in _hypotheses(lattices.select(index), lm, Search(beam))]
-    found = ngram.tune_weight(nbests, rows, lm, lambda texts, _: cost(judged(texts)), bonuses=BONUSES)
-    if found == (0.0, 0.0):
-        return Search(1)
-    search = Search.of(_with(lattices, Search(beam, *found)))  # as it is kept: in float32
-    greedily, widely = (judged(written(_with(lattices, own), lm)) for own in (Search(1), search))
-    return search if _gain(greedily, widely, cost) > 0 else Search(1)
+    def chosen(nbests: Sequence[Sequence[Hypothesis]]) -> Search:
+        def costs(texts: Sequence[list[int]], _: object) -> float:
+            return cost(judged(texts))
+
+        if isinstance(lm, Likely) and lm.words:
+            found = ngram.tune_weight(nbests, rows, lm, costs, bonuses=BONUSES, strangers=STRANGERS, strange=lm.strange)
+        else:
+            found = ngram.tune_weight(nbests, rows, lm, costs, bonuses=BONUSES)
+        weight, bonus, stranger = found
+        search = Search(beam, weight, bonus, stranger=stranger) if weight or bonus else Search(1)
+        return Search.of(_with(lattices, search))  # as it is kept: in float32
+
+    def found(search: Search) -> list[list[Hypothesis]]:
+        return [row for index in _parts(lattices) for row in _hypotheses(lattices.select(index), lm, search)]
+
+    lists: list[dict[tuple[int, ...], Hypothesis]] = [{} for _ in rows]
+    nbests, tried = found(Search(beam)), dict[Search, Array]()
+    for _ in range(ROUNDS):
+        for own, more in zip(lists, nbests, strict=True):
+            own.update((tuple(one.ids), one) for one in more)
+        search = chosen([list(own.values()) for own in lists])
+        if search in tried:
+            break
+        nbests = found(search)
+        tried[search] = judged([row[0].ids for row in nbests])
+    search, greedily = min(tried, key=lambda own: cost(tried[own])), judged([row[0].ids for row in found(Search(1))])
+    return search if _gain(greedily, tried[search], cost) > 0 else Search(1)
 
 
 def _gain(before: Array, after: Array, cost: Callable[[Array], float]) -> float:

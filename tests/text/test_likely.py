@@ -11,6 +11,7 @@ import pytest
 from mmcli.errors import DataError
 from mmcli.text import likely
 from mmcli.text.likely import Likely
+from mmcli.text.ngram import text_log_prob
 from mmcli.text.units import Units
 
 TEXTS = ["a dog ran", "a cat ran", "a cat sat"]
@@ -40,6 +41,40 @@ def test_more_texts_teach_it_what_train_does_not_say() -> None:
     parted = Likely(likely.fit(TEXTS, ["dog zebra sat"] * 5, units), units)
     assert parted.next_log_probs((dog,))[sat] < after.next_log_probs((dog,))[sat] - 0.5
     assert parted.next_log_probs((cat,))[sat] > -2
+
+
+def test_a_word_that_no_text_has_costs_where_it_ends() -> None:
+    units = Units.fit(["A dog, ran!", "the cat sat"], "char")
+    model = Likely(
+        likely.fit(["A dog, ran!", "the cat sat"], [], units), units, likely.words(["A dog, ran!", "the cat sat"], units)
+    )
+    assert model.words == {"a", "dog", "ran", "the", "cat", "sat"}
+    wary, blank = model.wary(2.5), units.ids(" ")[0]
+    known, others = ("dog", "dog,", "the dog", "the ", "", "!"), ("dot", "the dot,", "dot sat")
+    for text in known + others:
+        ids, strange = tuple(units.ids(text)), text in others
+        less = model.next_log_probs(ids) - wary.next_log_probs(ids)
+        ends = 2.5 * (strange and text != "dot sat")  # there it ended before
+        assert less[[blank, 0]] == pytest.approx(ends)
+        assert np.abs(np.delete(less, [blank, 0])).max() == 0
+        assert model.strange(ids) == wary.strange(ids) == strange
+        assert text_log_prob(wary, ids) == pytest.approx(text_log_prob(model, ids) - 2.5 * strange)
+    assert model.wary(0.0).next_log_probs(()) is model.next_log_probs(())
+
+
+def test_no_word_is_strange_where_words_are_no_matter_of_letters() -> None:
+    for texts, kind in ((TEXTS, "word"), (TEXTS, "bpe"), (["猫坐下", "狗跑了"], "char")):
+        units = Units.fit(texts, kind)  # type: ignore[arg-type]
+        assert likely.words(texts, units) == []
+        model = Likely(likely.fit(texts, [], units), units, [])
+        assert model.wary(3.0).stranger == 0.0
+
+
+def test_many_letters_are_looked_at_five_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    units = Units.fit(["a long enough text", "b"], "char")
+    monkeypatch.setattr(likely, "FEW_LETTERS", 19)
+    assert likely.fit(["a long enough text", "b"], [], units)["sizes"][2] == 8
+    assert likely.fit(["a long enough text", "b"], ["b"], units)["sizes"][2] == 5
 
 
 def test_units_that_only_val_has_are_all_as_unlikely_as_the_unknown() -> None:

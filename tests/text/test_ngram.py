@@ -94,7 +94,7 @@ def test_discounts_by_how_many_n_grams_have_one_to_four() -> None:
     assert ngram._discounts(np.array([1, 2, 3])).tolist() == [0.0, 0.5, 1.0, 1.5]
 
 
-@pytest.mark.parametrize("order", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("order", [1, 2, 3, 4, 5, 8])
 def test_as_the_slow_one_and_sums_to_one(order: int) -> None:
     sequences = [*corpus(120, 6), []]
     model, slow = NGram.fit(sequences, order, 8, 6), Slow(sequences, order, 8, 6)
@@ -146,10 +146,15 @@ def test_what_is_kept_is_bounded_and_not_written_to(monkeypatch: pytest.MonkeyPa
         first[0] = 0
 
 
-@pytest.mark.parametrize(("order", "sequences", "eos"), [(0, [], 0), (6, [], 0), (2, [[1, 4]], 0), (2, [[-1]], 0), (2, [], 4)])
+@pytest.mark.parametrize(("order", "sequences", "eos"), [(0, [], 0), (9, [], 0), (2, [[1, 4]], 0), (2, [[-1]], 0), (2, [], 4)])
 def test_what_does_not_fit_is_refused(order: int, sequences: list[list[int]], eos: int) -> None:
     with pytest.raises(ValueError):
         NGram.fit(sequences, order, 4, eos)
+
+
+def gap_of(model: NGram) -> float:
+    """What makes [1, 2] as likely as [2, 1] by the model."""
+    return ngram.text_log_prob(model, [2, 1]) - ngram.text_log_prob(model, [1, 2])
 
 
 def test_tune_weight_takes_the_least_cost() -> None:
@@ -161,8 +166,12 @@ def test_tune_weight_takes_the_least_cost() -> None:
         assert isinstance(references, list)
         return sum(text != reference for text, reference in zip(texts, references, strict=True))
 
-    weight, bonus = ngram.tune_weight(nbests, [[0, 1, 2], [2]], model, errors)
-    assert (weight, bonus) == (math.ceil(2 / gap * 20) / 20, 0.0)  # the least that makes up for 2
-    assert ngram.tune_weight(nbests, [[1, 0, 2], [2]], model, errors) == (0.0, 0.0)
+    found = ngram.tune_weight(nbests, [[0, 1, 2], [2]], model, errors)
+    assert found == (math.ceil(2 / gap * 20) / 20, 0.0, 0.0)  # the least that makes up for 2
+    assert ngram.tune_weight(nbests, [[1, 0, 2], [2]], model, errors) == (0.0, 0.0, 0.0)
     longer = [[Hypothesis([2], -1.0, -1.0), Hypothesis([2, 2], -1.5, -1.5)]]
-    assert ngram.tune_weight(longer, [[2, 2]], model, errors, weights=(0.0,), bonuses=(0.0, 0.4, 0.6, 0.9)) == (0.0, 0.6)
+    assert ngram.tune_weight(longer, [[2, 2]], model, errors, weights=(0.0,), bonuses=(0.0, 0.4, 0.6, 0.9)) == (0.0, 0.6, 0.0)
+    # A text of two strange words is left for one of none that scores less by 3: weight times stranger is at least 1.5.
+    shy = [[Hypothesis([2, 1], -1.0, -1.0), Hypothesis([1, 2], -4.0 + gap_of(model), -1.0)]]
+    said = {"weights": (0.0, 1.0), "strangers": (0.0, 1.0, 1.4, 1.6, 3.0), "strange": lambda ids: 2 * (ids == [2, 1])}
+    assert ngram.tune_weight(shy, [[1, 2]], model, errors, **said) == (1.0, 0.0, 1.6)

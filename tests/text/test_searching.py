@@ -13,11 +13,13 @@ import torch
 from mmcli.reporting.metrics import Array
 from mmcli.reporting.text_metrics import edits
 from mmcli.signals import Column
-from mmcli.text import ctc, lattice, searching
+from mmcli.text import ctc, lattice, likely, searching
 from mmcli.text.lattice import Lattice, Lattices, Search
+from mmcli.text.likely import Likely
 from mmcli.text.ngram import NGram, text_log_prob
 from mmcli.text.spelled import dense, spelled
 from mmcli.text.targets import Judge
+from mmcli.text.units import Units
 
 UNITS = 4
 """The blank, which ends a text, and three more."""
@@ -101,6 +103,35 @@ def test_the_language_model_is_used_where_val_is_better_for_it() -> None:
     assert cost(search) < 0.1
 
 
+def test_words_that_no_text_has_are_shunned_where_val_is_better_for_it() -> None:
+    """The lattice prefers a letter that makes no word; no n-gram of one letter can tell, the words can."""
+    texts = ["ab ab", "ab cb", "cb ab", "ab", "cb"]
+    units = Units.fit(texts, "char")
+    lm = Likely(likely.fit(texts, [], units), units, ["ab", "cb"])
+    flat = NGram.fit([units.ids(text) for text in ("a", "b", "c", " ")], 1, len(units) + 1, 0)
+    lm.model = flat
+    right = [units.ids(text) for text in texts * 12]
+    generator = torch.Generator().manual_seed(0)
+    rows = []
+    for ids in right:
+        values = torch.rand(2 * len(ids), len(units) + 1, generator=generator) - 6
+        for place, unit in enumerate(ids):
+            values[2 * place, unit], values[2 * place + 1, 0] = 3.0, 6.0
+            if units.names[unit - 1] in "ac":
+                values[2 * place, units.ids("b")[0]] = 3.5
+        rows.append(values.log_softmax(-1))
+    offsets = torch.tensor([0, *(len(row) for row in rows)]).cumsum(0)
+    given = Lattice(torch.cat(rows), torch.ones(len(rows), dtype=torch.bool), offsets)
+    search = searching.tuned(given, right, lm, 16, judged(right), errors)
+    assert search.stranger > 0
+    found = searching.written(of_search(given, search), lm)
+    assert all(lm.strange(ids) == 0 for ids in found)
+    greedy = searching.written(given, lm)
+    assert all(lm.strange(ids) for ids in greedy)
+    share = np.mean([one == two for one, two in zip(found, right, strict=True)])
+    assert share > 0.25  # ab and cb are alike to it
+
+
 def test_a_gain_that_may_be_luck_is_none() -> None:
     before = np.zeros((60, 1))
     before[:9] = 1.0
@@ -142,7 +173,7 @@ def test_the_others_of_an_n_best_list_are_by_score_and_differ() -> None:
 
 
 def test_the_search_travels_with_what_a_model_gives() -> None:
-    kind, search = Lattices(), Search(8, 0.35, -0.5, 2.5, 1.25)
+    kind, search = Lattices(), Search(8, 0.35, -0.5, 2.5, 1.25, 1.5)
     given = of_search(drawn(6), search)
     kept = Search.of(given)
     assert kept.lm_weight == pytest.approx(0.35)

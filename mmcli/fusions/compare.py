@@ -3,17 +3,21 @@
     u_m = x_m / |x_m|,  c_g = the mean of u_a . u_b over every two columns a, b of group g that are there
     d_g = the mean of [|u_a - u_b|; u_a * u_b] over the same
     h = ReLU(LN(sum_g U_g d_g + sum of the columns in no group V_m LN(x_m) + t))
-    log-odds beside the head's = sum_g w_g c_g + b, where columns are compared (the task `match`)
+    k_g = the mean of cos(A_g (u_a - m_g), A_g (u_b - m_g)) over the same
+    log-odds beside the head's = sum_g (w_g c_g + v_g k_g) + b, where columns are compared (the task `match`)
 
-Where a group has no two, c_g is its mean in val. w and b are no parameters: they are fitted to val rows before anything is
-trained, w being nowhere below zero, since an encoder knows the pairs of train by heart. After training they are
-fitted once more, with a weight for what the head says of h.
+A and m are discriminants of the train pairs, in closed form: directions along which cells that belong together differ little,
+for how far all cells lie apart (fisherfaces, Belhumeur 1997, each pair an identity). Where a group has no two, c_g and k_g are
+their means in val. w, v and b are no parameters: w and b are fitted to val rows before anything is trained, w being nowhere
+below zero, since an encoder knows the pairs of train by heart. After training all are fitted once more, with a weight for what
+the head says of h; until then v is 0, since A knows the pairs of train too, and the head would have nothing to learn.
 Parameters: sum_g (2 D_g + 1) H + sum_m (2 D_m + (D_m + 1) H) + 2 H.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import combinations
 from typing import ClassVar
 
@@ -26,6 +30,7 @@ from mmcli.config import Config as BaseConfig
 from mmcli.fusions import Fusion
 from mmcli.layers.pairs import cosines, fitted
 from mmcli.signals import Features, Fused
+from mmcli.vectors.discriminant import of_pairs
 
 ABOUT = {
     "family": "feature",
@@ -45,6 +50,8 @@ class Config(BaseConfig):
     """Width of the fused features."""
     dropout: float = Field(0.3, ge=0, lt=1)
     """Dropout on differences, products and fused features."""
+    axes: int = Field(128, ge=0)
+    """Directions at most that tell the train pairs apart; 0 for none."""
 
 
 class Compare(Fusion):
@@ -65,10 +72,15 @@ class Compare(Fusion):
         self.dropout = nn.Dropout(config.dropout)
         self.weights: Tensor
         self.shift: Tensor
-        self.register_buffer("weights", torch.zeros(len(self.groups)))
+        self.axes = [min(config.axes, dims[group[0]]) for group in self.groups] if config.axes else []
+        for place, count in enumerate(self.axes):
+            width = dims[self.groups[place][0]]
+            self.register_buffer(f"centre{place}", torch.zeros(width))
+            self.register_buffer(f"axes{place}", torch.zeros(width, count))
+        self.register_buffer("weights", torch.zeros(len(self.groups) + len(self.axes)))
         self.register_buffer("shift", torch.zeros(()))
         self.means: Tensor
-        self.register_buffer("means", torch.zeros(len(self.groups)))
+        self.register_buffer("means", torch.zeros(len(self.groups) + len(self.axes)))
         self.typical: Tensor
         self.register_buffer("typical", torch.zeros(config.hidden))
 
@@ -78,10 +90,22 @@ class Compare(Fusion):
         alone = sum(2 * dim + (dim + 1) * config.hidden for name, dim in dims.items() if name not in grouped)
         return sum((2 * dims[group[0]] + 1) * config.hidden for group in groups) + alone + 2 * config.hidden
 
+    def _measured(self, features: Mapping[str, Features]) -> list[tuple[Tensor, Tensor]]:
+        """c of each group, then k of each: [B] and bool [B], whether there are two columns."""
+        columns = [[features[name] for name in group] for group in self.groups]
+        return [
+            *(cosines(own) for own in columns),
+            *(cosines([self._told_apart(each, place) for each in columns[place]]) for place in range(len(self.axes))),
+        ]
+
+    def _told_apart(self, own: Features, place: int) -> Features:
+        moved = F.normalize(own.pooled.float(), dim=1) - self.get_buffer(f"centre{place}")
+        return replace(own, pooled=moved @ self.get_buffer(f"axes{place}"))
+
     def cosines(self, features: Mapping[str, Features]) -> Tensor:
-        """[B, G]: how alike the columns of each group are; where there are no two, as alike as those of val are on average."""
-        found = [cosines([features[name] for name in group]) for group in self.groups]
-        alike, enough = (torch.stack([own[side] for own in found], 1) for side in (0, 1))
+        """[B, G], or [B, 2 G] with k: how alike the columns of each group are; where there are no two, as alike as those of val
+        are on average."""
+        alike, enough = (torch.stack(side, 1) for side in zip(*self._measured(features), strict=True))
         return torch.where(enough, alike, self.means)
 
     def _fused(self, features: Mapping[str, Features]) -> tuple[Tensor, Tensor]:
@@ -107,17 +131,37 @@ class Compare(Fusion):
     def fit_cosines(self, features: Mapping[str, Features], right: Tensor, rest: Tensor | None = None) -> float:
         """Sets what cosines weigh by rows that are `right` or not, bool [N]; with a further measurement, `rest` [N], gives the
         weight of that."""
-        found = [cosines([features[name] for name in group]) for group in self.groups]
+        found = self._measured(features)
         self.means.copy_(torch.stack([alike[enough].sum() / enough.sum().clamp(min=1) for alike, enough in found]))
         training = self.training
         fused, heard = self.eval()._fused(features)
         self.train(training)
         self.typical.copy_(fused[heard].mean(0) if heard.any() else self.typical)
-        measured = self.cosines(features) if rest is None else torch.cat([self.cosines(features), rest[:, None]], 1)
+        alike = self.cosines(features)
+        measured = alike[:, : len(self.groups)] if rest is None else torch.cat([alike, rest[:, None]], 1)
         weights, shift = fitted(measured, right)
-        self.weights.copy_(weights[: len(self.groups)])
+        self.weights.zero_()
+        known = len(self.groups) if rest is None else len(self.weights)
+        self.weights[:known] = weights[:known].to(self.weights)
         self.shift.copy_(shift)
         return 1.0 if rest is None else float(weights[-1])
+
+    @torch.no_grad()
+    def fit_axes(self, features: Mapping[str, Features], right: Tensor) -> None:
+        """Sets the directions that tell pairs apart by train rows that are `right` or not, bool [N], and every two columns of a
+        group that are there."""
+        for place, count in enumerate(self.axes):
+            columns, ones, others, belong = [features[name] for name in self.groups[place]], [], [], []
+            for one, other in combinations(columns, 2):
+                both = one.present & other.present
+                ones.append(F.normalize(one.pooled[both].float(), dim=1).cpu())
+                others.append(F.normalize(other.pooled[both].float(), dim=1).cpu())
+                belong.append(right[both].cpu())
+            centre, axes = self.get_buffer(f"centre{place}").zero_(), self.get_buffer(f"axes{place}").zero_()
+            found = of_pairs(torch.cat(ones), torch.cat(others), torch.cat(belong), count)
+            if found is not None:
+                centre.copy_(found.mean)
+                axes[:, : found.directions.shape[1]] = found.directions.to(axes)
 
 
 def _compared(columns: Sequence[Features]) -> tuple[Tensor, Tensor]:

@@ -25,6 +25,7 @@ from mmcli.training.config import TrainingConfig
 from mmcli.training.data import Rows
 from mmcli.training.device import Compute
 from mmcli.training.job import Job, Step
+from mmcli.vectors import plain
 
 OUT_OF_FOLD = "outputs_out_of_fold"
 """What the embeddings file calls the outputs for train rows of encoders that have not seen them."""
@@ -85,8 +86,12 @@ def job(
 
 
 def fit_cosines(head: FusionHead, features: Mapping[str, FeatureTable], dataset: Dataset, *, trained: bool) -> None:
-    """Sets by val rows what a method that compares columns makes of their likeness."""
+    """Sets what a method that compares columns makes of their likeness: by val rows; before it is trained, the directions that
+    pairs are told apart along by train rows."""
     val, device = dataset.splits["val"], next(head.parameters()).device
+    if head.adds_odds and not trained:
+        train = plain.some(dataset.splits["train"])
+        head.fit_axes({name: own.gather(train).float() for name, own in features.items()}, dataset.targets[train])
     if head.adds_odds and len(val):
         own = {name: found.gather(val).float().to(device) for name, found in features.items()}
         head.fit_cosines(own, dataset.targets[val].to(device), trained=trained)

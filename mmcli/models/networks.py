@@ -92,6 +92,13 @@ class FusionHead(nn.Module):
         self.head.amplify(fusion.fit_cosines(filled, targets == 1, (said[:, 1] - said[:, 0]).float()))
 
     @torch.no_grad()
+    def fit_axes(self, features: Mapping[str, Features], targets: Tensor) -> None:
+        """Sets by train rows along which directions a method that compares columns tells pairs apart."""
+        fusion: Any = self.fusion
+        if self.adds_odds:
+            fusion.fit_axes(features, targets == 1)
+
+    @torch.no_grad()
     def start_absent(self, features: Mapping[str, FeatureTable], index: Tensor) -> None:
         """Starts each absent embedding at the mean of the rows `index` whose input is there: the guess that errs least."""
         for name, embedding in zip(self.names, self.absent, strict=True):

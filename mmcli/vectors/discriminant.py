@@ -19,6 +19,8 @@ SHRINKAGES = (0.05, 0.2, 0.5, 0.9)
 PLAIN = (0.0, 0.25, 0.5, 0.75)
 """Shares of a vector that are principal axes: those that are tried."""
 FOLDS = 4
+SHRUNK = 0.2
+"""The same, where nothing is tried."""
 MOST_TRIED = 1500
 """Rows that are kept out in turn."""
 
@@ -64,6 +66,26 @@ def discriminants(projected_NP: Tensor, identities_N: Tensor, shrinkage: float) 
     _, directions = torch.linalg.eigh(whitened.T @ between @ whitened)
     found: Tensor = whitened @ directions.flip(1)[:, : min(len(names) - 1, len(within))]
     return found
+
+
+def of_pairs(ones_ND: Tensor, others_ND: Tensor, right_N: Tensor, most: int, shrinkage: float = SHRUNK) -> Axes | None:
+    """At most so many directions along which the cells of pairs that belong together lie near each other and all cells far
+    apart: each such pair is an identity of two rows, every other cell one of its own. None where nothing tells.
+
+    Args:
+        ones_ND, others_ND: the first and the second cell of N pairs.
+        right_N: bool; which pairs belong together.
+    """
+    cells, count = torch.cat([ones_ND, others_ND]).double(), len(right_N)
+    mean = cells.mean(0) if count else cells.new_zeros(cells.shape[1])
+    sizes, turned = torch.linalg.eigh((cells - mean).T @ (cells - mean))
+    kept = turned.flip(1)[:, : min(MOST_AXES, int((sizes > 1e-12 * sizes[-1].clamp(min=1e-24)).sum()))]
+    identities = torch.arange(2 * count)
+    identities[count:][right_N] = torch.arange(count)[right_N]
+    apart = (ones_ND - others_ND)[right_N]
+    if not len(apart) or not float(apart.square().sum()) > 0 or len(identities.unique()) < 2:
+        return None
+    return Axes(mean, kept @ discriminants((cells - mean) @ kept, identities, shrinkage)[:, :most])
 
 
 def telling(projected_NP: Tensor, identities_N: Tensor, shrinkage: float, plain: float, most: int) -> Tensor:

@@ -416,7 +416,9 @@ def test_compare_row_by_row() -> None:
     for place, (name, dim) in enumerate(dims.items()):
         x = torch.randn(3, dim)
         made[name] = Features(x, x[:, None], torch.ones(3, 1, dtype=torch.bool), present[:, place])
+    fusion.fit_axes(made, torch.tensor([True, False, True]))
     fusion.fit_cosines(made, torch.tensor([True, False, True]))
+    assert fusion.weights[2:].tolist() == [0, 0]  # before it is trained
     fused = fusion(made)
     for row in range(3):
         total, odds = torch.zeros(5), fusion.shift.clone()
@@ -434,6 +436,49 @@ def test_compare_row_by_row() -> None:
             total += fusion.layers[0](norm(made["e"].pooled[row], fusion.norms[0]))
         assert torch.allclose(fused.pooled[row], norm(total, fusion.norm).clamp(min=0), atol=1e-5)
         assert torch.allclose(fused.logits[row], odds, atol=1e-5)
+
+
+def test_compare_tells_pairs_apart_along_what_those_that_belong_together_share() -> None:
+    """Cells of a pair are alike in the first of four numbers alone."""
+    part = registry.load("fusions", "compare")
+    fusion = part(registry.config_of(part)(axes=2), {"a": 4, "b": 4}, [["a", "b"]]).eval()
+    luck = torch.Generator().manual_seed(0)
+    right = torch.arange(400) % 2 == 0
+    ones, others = (torch.randn(400, 4, generator=luck) for _ in range(2))
+    others[right, 0] = ones[right, 0] + 0.1 * torch.randn(200, generator=luck)
+    here = torch.ones(400, dtype=torch.bool)
+    train, val = slice(0, 300), slice(300, 400)
+
+    def rows(of: slice) -> dict[str, Features]:
+        return {name: Features(x[of], x[of, None], here[of, None], here[of]) for name, x in (("a", ones), ("b", others))}
+
+    fusion.fit_axes(rows(train), right[train])
+    units = [F.normalize(x, dim=1) for x in (ones, others)]
+    cells = torch.cat([own[train] for own in units])
+    assert torch.allclose(fusion.centre0, cells.mean(0), atol=1e-5)
+    told = [F.normalize((own - fusion.centre0) @ fusion.axes0, dim=1) for own in units]
+    alike = (told[0] * told[1]).sum(1)
+    assert torch.allclose(fusion.cosines(rows(val))[:, 1], alike[val], atol=1e-5)
+    share = float(fusion.axes0[0, 0].abs() / fusion.axes0[:, 0].norm())
+    assert share > 0.95  # the first direction is the number that they share
+    fusion.fit_cosines(rows(val), right[val])
+    plainly = fusion(rows(val)).logits
+    fusion.fit_cosines(rows(val), right[val], torch.zeros(100))
+    assert fusion.weights[1] > 0
+    odds = fusion(rows(val)).logits
+    assert torch.allclose(odds, fusion.cosines(rows(val)) @ fusion.weights + fusion.shift, atol=1e-5)
+
+    def auroc(scores: Tensor) -> float:
+        return float((scores[right[val]][:, None] > scores[~right[val]]).float().mean())
+
+    assert auroc(odds) > auroc(plainly) + 0.1
+
+    fusion.fit_axes(rows(val), torch.zeros(100, dtype=torch.bool))  # no pair belongs together: nothing tells
+    assert not fusion.axes0.any()
+    assert not fusion.cosines(rows(val))[:, 1].any()
+    none = part(registry.config_of(part)(axes=0), {"a": 4, "b": 4}, [["a", "b"]]).eval()
+    none.fit_axes(rows(val), right[val])
+    assert none.cosines(rows(val)).shape == (100, 1)
 
 
 def test_a_row_in_which_nothing_can_be_compared_is_as_val_is_on_average() -> None:

@@ -29,6 +29,34 @@ def test_without_shrinkage_it_is_the_usual_analysis() -> None:
         assert abs(float(together[0, 1])) > 0.9999
 
 
+def test_pairs_are_identities_of_two_rows() -> None:
+    values, names = rows(identities=12, each=2)
+    ones, others = values[::2], values[1::2]
+    right = torch.ones(12, dtype=torch.bool)
+    found = discriminant.of_pairs(ones, others, right, 2, shrinkage=0.0)
+    assert found is not None
+    assert found.directions.shape == (8, 2)
+    axes = discriminant.principal(values)
+    wanted = axes.of(values) @ discriminant.discriminants(axes.of(values), names, 0.0)
+    for place in range(2):
+        together = torch.corrcoef(torch.stack([found.of(values)[:, place], wanted[:, place]]))
+        assert abs(float(together[0, 1])) > 0.999
+    # Pairs that do not belong together are cells by themselves: they tell how far cells lie apart, not how near.
+    torn = torch.cat([right, torch.zeros(12, dtype=torch.bool)])
+    more = discriminant.of_pairs(torch.cat([ones, ones]), torch.cat([others, others.roll(1, 0)]), torn, 2, shrinkage=0.0)
+    assert more is not None
+    inner = (more.of(ones) - more.of(others)).square().sum(1).mean()
+    assert inner < 0.1 * (more.of(ones) - more.of(others.roll(1, 0))).square().sum(1).mean()
+
+
+def test_nothing_tells_pairs_apart_that_are_none_or_equal() -> None:
+    values, _ = rows()
+    no = torch.zeros(len(values), dtype=torch.bool)
+    assert discriminant.of_pairs(values, values.roll(1, 0), no, 4) is None
+    assert discriminant.of_pairs(values, values, ~no, 4) is None
+    assert discriminant.of_pairs(values[:0], values[:0], no[:0], 4) is None
+
+
 def test_principal_axes_are_orthogonal_and_in_order() -> None:
     values, _ = rows()
     axes = discriminant.principal(values, 4)

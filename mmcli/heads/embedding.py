@@ -26,7 +26,6 @@ from mmcli.vectors.embedded import Embedded, accepting, enrolled
 
 MOST_AXES = 256
 """Principal axes of the features that it begins from."""
-LOSSES = ("arcface", "supcon", "triplet")
 
 
 class Config(BaseConfig):
@@ -55,8 +54,9 @@ class Config(BaseConfig):
     @field_validator("loss")
     @classmethod
     def _known(cls, loss: str) -> str:
-        if loss not in LOSSES and not loss.startswith("pml:"):
-            raise ValueError(f"expected {', '.join(LOSSES)} or pml:NAME, not {loss!r}")
+        own = ("arcface", "supcon", "triplet")
+        if loss not in own and not loss.startswith("pml:"):
+            raise ValueError(f"expected {', '.join(own)} or pml:NAME, not {loss!r}")
         return loss
 
 

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from mmcli.artifacts import tensors
 from mmcli.cli import app
+from mmcli.errors import ExitCode
 from tests.conftest import ENCODERS, SMALL, shared, write_csv
 
 pytestmark = pytest.mark.slow
@@ -93,6 +94,26 @@ def test_people_that_train_never_saw_are_told_apart(people: Path, tmp_path: Path
     assert found["test"]["fused"]["eer"]["value"] < 0.35
     assert found["test"]["fused"]["rank1"]["value"] > 0.8
     assert {own["name"] for own in found["trust"]["slices"] if own["kind"] == "light"} == {"dark", "bright"}
+
+
+@pytest.mark.parametrize("said", [["supcon"], ["triplet"], ["arcface", "centres=3"]])
+def test_vectors_learn_by_the_loss_that_is_named(people: Path, tmp_path: Path, said: list[str]) -> None:
+    root, (loss, *more) = tmp_path / "losses", said
+    run("preprocess", people / "closed.csv", "--task", "identify", "--ignore", "light", "-a", root)
+    sets = [f"--set=head.embedding.{own}" for own in (f"loss={loss}", *more)]
+    run("train-encoder", "--arch", "gradients", "--epochs", "2", *sets, "-a", root)
+    [made] = (root / "encoders" / "picture").iterdir()
+    config = json.loads((made / "artifact.json").read_text())["config"]["head"]
+    assert config["embedding" if "embedding" in config else "config"]["loss"] == loss
+    assert ("head.centres" in tensors.load(made / "weights.safetensors")) == (loss == "arcface")
+    run("fuse", "--epochs", "2", *sets, "-a", root)
+
+
+def test_a_loss_that_is_not_there_is_refused(people: Path, tmp_path: Path) -> None:
+    root = tmp_path / "losses"
+    run("preprocess", people / "closed.csv", "--task", "identify", "--ignore", "light", "-a", root)
+    said = run("train-encoder", "--set=head.embedding.loss=suppcon", "-a", root, code=ExitCode.USAGE)
+    assert "expected arcface, supcon, triplet or pml:NAME, not 'suppcon'" in said
 
 
 def test_encoders_learn_through_f_in_parts_of_a_batch(people: Path, tmp_path: Path) -> None:

@@ -261,7 +261,7 @@ def _usable(found: Schema, table: Table, survey: Survey, rows: pd.DataFrame, eac
     ignored = [name for name in table.columns if name in gone or name in found.ignored]
     shares = {reader: owner for reader, owner in found.shares.items() if not {reader, owner} & gone}
     faces = {name: told for name, told in found.faces.items() if name not in gone}
-    inputs = schema.grouped(kept, table, each)
+    inputs = schema.grouped(kept, table, each, shares)
     return replace(found, columns=kept, inputs=inputs, ignored=ignored, shares=shares, faces=faces)
 
 

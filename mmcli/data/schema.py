@@ -6,9 +6,10 @@ Owns the choice of the target and of the modalities, each with its reason; `insp
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
@@ -109,7 +110,7 @@ def infer(table: Table, roles: Roles) -> Schema:
     told = {*roles.inputs, *roles.ignore}
     targets = list(roles.target)
     if not targets and _wants_target(roles):
-        targets = [_default_target(table, sample, own.taken, told, said, _called(roles))]
+        targets = [_default_target(table, sample, own.taken, told, said, roles)]
     taken = {*targets, *own.taken, *roles.ignore}
     decimal = _decimal(table, sample, [name for name in table.columns if name not in own.taken])
     media_root = roles.media_root or str(table.path.parent)
@@ -124,8 +125,8 @@ def infer(table: Table, roles: Roles) -> Schema:
     _check_media(columns, sample, media_root)
     used = {*targets, own.split, own.group, own.id, own.weight, *(c.name for c in columns)}
     ignored = [name for name in table.columns if name not in used]
-    groups = grouped(columns, table, roles.each)
     shared = _shares(columns, roles, said)
+    groups = grouped(columns, table, roles.each, shared)
     of_pictures = faces.of_columns(named, {item.name: item.modality for item in columns}, said)
     roles_of = (own.split, own.group, own.id)
     return Schema(
@@ -137,7 +138,8 @@ def _shares(columns: Sequence[InputColumn], roles: Roles, said: list[str]) -> di
     """Which columns read the encoder of another, as told or as their names tell, which is announced."""
     if roles.share and roles.no_share:
         raise ConfigError("--share and --no-share contradict each other", "Drop one.")
-    joins = {item.name: registry.load("modalities", item.modality).joins for item in columns}
+    alone = roles.each or _compares(roles)
+    joins = {item.name: registry.load("modalities", item.modality).joins and not alone for item in columns}
     found = shares.find({item.name: item.modality for item in columns}, joins, roles.share, look=not roles.no_share)
     if not roles.share and not roles.no_share and not _wants_target(roles):
         found |= shares.of_one_kind({item.name: item.modality for item in columns}, found)
@@ -154,15 +156,24 @@ def _wants_target(roles: Roles) -> bool:
     return wants
 
 
+def _compares(roles: Roles) -> bool:
+    """Whether the task, where one is told, compares columns that share an encoder: those of a form do by themselves then."""
+    compares: bool = registry.load("tasks", roles.task).compares_columns if roles.task else False
+    return compares
+
+
 def _called(roles: Roles) -> Sequence[str]:
     """What the target of the task that is told is called by most."""
     names: Sequence[str] = registry.load("tasks", roles.task).target_names if roles.task else ()
     return (*names, *TARGET_NAMES)
 
 
-def grouped(columns: Sequence[InputColumn], table: Table, each: bool) -> dict[str, list[str]]:
-    """Input -> its columns."""
-    joins = {item.name: registry.load("modalities", item.modality).joins for item in columns}
+def grouped(
+    columns: Sequence[InputColumn], table: Table, each: bool, shared: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, list[str]]:
+    """Input -> its columns; those that share an encoder are inputs of their own."""
+    alone = {*shared, *shared.values()}
+    joins = {item.name: registry.load("modalities", item.modality).joins and item.name not in alone for item in columns}
     return inputs.group(joins, table.columns, each)
 
 
@@ -179,27 +190,35 @@ def _decimal(table: Table, sample: pd.DataFrame, names: Sequence[str]) -> str:
     return "," if not marks and table.format == "csv" and table.delimiter == ";" else ""
 
 
-def _default_target(
-    table: Table, sample: pd.DataFrame, taken: set[str], told: set[str], said: list[str], called: Sequence[str]
-) -> str:
-    """By its name, else the last column that has no other role and does not number the rows.
+def _default_target(table: Table, sample: pd.DataFrame, taken: set[str], told: set[str], said: list[str], roles: Roles) -> str:
+    """By its name, else the last column that has no other role and does not number the rows; that which the task that is told
+    can learn, where the last is none and another is.
 
     Raises:
         DataError: every column has one.
     """
     free = [name for name in table.columns if name not in taken and name not in told]
     if not free or (len(free) == 1 and taken and not told):
-        roles = ", ".join(name for name in table.columns if name in taken)
+        others = ", ".join(name for name in table.columns if name in taken)
         raise DataError(
             f"{table.path} has no column left to predict" + (f" but {free[0]!r}, and none to learn from" if free else ""),
-            "Name one with --target." + (f" These have a role of their own unless they are named: {roles}." if roles else ""),
+            "Name one with --target." + (f" These have a role of their own unless they are named: {others}." if others else ""),
         )
     lower = {name.lower(): name for name in reversed(free)}
-    for name in called:
+    for name in _called(roles):
         if name in lower:
             said.append(f"target: {lower[name]!r}, by its name (--target to choose another)")
             return lower[name]
-    last = next((name for name in reversed(free) if not _ids([cell for cell in sample[name] if cell is not None])), free[-1])
+    cells = {name: [cell for cell in sample[name] if cell is not None] for name in reversed(free)}
+    able = [name for name, own in cells.items() if not _ids(own)] or [free[-1]]
+    last = able[0]
+    if roles.task and _compares(roles):
+        kind = registry.load("tasks", roles.task)
+        likeness = {name: kind.sniff(registry.config_of(kind)(), [(c,) for c in cells[name]] or [("",)]) for name in able}
+        fits = next((name for name in able if likeness[name].confidence > 0), last)
+        if fits != last:
+            said.append(f"target: {fits!r}, the last column of {likeness[fits].reason} (--target to choose another)")
+            return fits
     rest = "" if last == table.columns[-1] else " that has no other role"
     said.append(f"target: {last!r}, the last column{rest} (--target to choose another)")
     return last

@@ -57,7 +57,7 @@ def _wrong(
     joined = [name for name in (reader, owner) if joins[name]]
     if joined:
         why = f"{flag}: {joined[0]!r} is {modalities[joined[0]]}, which is read side by side with others in one form"
-        return [ConfigError(why, "Share columns of pictures, text, sound, clips or vectors; leave this one out.")]
+        return [ConfigError(why, "Read each by itself: --each; or leave this one out.")]
     if modalities[reader] != modalities[owner]:
         kinds = f"{reader!r} is {modalities[reader]}, {owner!r} is {modalities[owner]}"
         return [

@@ -74,7 +74,11 @@ class Match(Task):
     def check(cls, config: Config, names: Sequence[str], cells: tuple[str | None, ...]) -> None:  # noqa: ARG003
         cell = tidy(str(cells[0]))
         if cell.lower() not in SAYS:
-            raise DataError(f"{cell!r} does not say whether the columns belong together", "Write 1 or 0, or yes or no.")
+            what = f"the target {names[0]!r} is {cell!r}, which" if names else repr(cell)
+            raise DataError(
+                f"{what} does not say whether the columns belong together",
+                "Write 1 or 0, or yes or no; or choose the column that says so with --target.",
+            )
 
     @classmethod
     def strata(cls, config: Config, cells: Cells) -> list[str]:  # noqa: ARG003 - whatever the options

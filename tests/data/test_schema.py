@@ -42,6 +42,31 @@ def test_a_column_called_split_is_never_the_default_target(tmp_path: Path) -> No
     assert any(line.startswith("split: the column 'Split'") for line in found.announcements)
 
 
+def test_pairs_are_asked_about_by_the_column_that_says_yes_and_no(tmp_path: Path) -> None:
+    rows = [[f"a{row}", f"b{row}", "yn"[row % 2], f"p{row % 7}", f"p{row % 5}"] for row in range(30)]
+    path = table(tmp_path, ["text_a", "text_b", "alike", "who_a", "who_b"], *rows)
+    assert infer(open_table(path), Roles(task="match")).targets == ["alike"]
+    assert infer(open_table(path), Roles(task="classification")).targets == ["who_b"]
+    found = infer(open_table(path), Roles(task="match"))
+    assert any("target: 'alike', the last column of values that say yes and no" in line for line in found.announcements)
+
+
+def test_numbers_of_pairs_share_where_the_task_compares_them(tmp_path: Path) -> None:
+    rows = [[f"{row}.5", f"{row + row % 2}.5", str(row), "yn"[row % 2]] for row in range(30)]
+    path = table(tmp_path, ["price_a", "price_b", "size", "same"], *rows)
+    found = infer(open_table(path), Roles(task="match", inputs=("price_a", "price_b", "size")))
+    assert found.shares == {"price_b": "price_a"}
+    assert found.inputs == {"price_a": ["price_a"], "price_b": ["price_b"], "size": ["size"]}
+    found = infer(open_table(path), Roles(task="classification", inputs=("price_a", "price_b", "size")))
+    assert found.shares == {}
+    assert list(found.inputs.values()) == [["price_a", "price_b", "size"]]
+    told = {"price_b": "price_a"}
+    with pytest.raises(ConfigError, match="side by side"):
+        infer(open_table(path), Roles(task="classification", share=told))
+    found = infer(open_table(path), Roles(task="classification", share=told, each=True))
+    assert found.shares == told
+
+
 def test_a_group_or_an_id_is_never_the_default_target(tmp_path: Path) -> None:
     path = table(tmp_path, ["text", "kind", "who", "id"], ["x", "a", "p", "1"], ["y", "b", "q", "2"])
     assert infer(open_table(path), Roles(group="who")).targets == ["kind"]

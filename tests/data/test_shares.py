@@ -49,7 +49,7 @@ def test_what_is_told_is_all_that_is_shared() -> None:
     [
         ({"d": "a"}, "'d'", ""),
         ({"a": "a"}, "with itself", "two columns"),
-        ({"n": "a"}, "'n' is number, which is read side by side", "leave this one out"),
+        ({"n": "a"}, "'n' is number, which is read side by side", "--each"),
         ({"p": "a"}, "'p' is image, 'a' is text", "--type"),
         ({"b": "a", "c": "b"}, "'b' itself reads the encoder of 'a'", "--share c=a"),
     ],

@@ -19,7 +19,8 @@ def gallery_name(text: str) -> str:
     """
     if not text.strip() or "/" in text or layout.safe(text) != text:
         raise ConfigError(
-            f"--gallery {text!r} cannot be a name: it is that of a folder under galleries/", "Use letters, digits, - and _."
+            f"--gallery {text!r} cannot be a name: it is that of a folder under galleries/",
+            "Use letters, digits, blanks, - and _.",
         )
     return text
 

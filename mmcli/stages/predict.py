@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext, suppress
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ from torch import Tensor
 
 from mmcli.artifacts.lock import alone
 from mmcli.errors import ConfigError, DataError
-from mmcli.models import gallery, predictor, runners
+from mmcli.models import embedding, gallery, predictor, runners
+from mmcli.models.gallery import Gallery
 from mmcli.models.labels import Labels
 from mmcli.models.predictor import Model
 from mmcli.models.timing import Words
@@ -86,6 +87,8 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
             f"{formulas:,} cells of {options.output} that a spreadsheet would run as formulas have an apostrophe before them; "
             "--raw leaves them as they are"
         )
+    if isinstance(decode, _Recognised):
+        context.console.note(decode.said)
     context.console.note(f"{rows:,} rows in {seconds:.1f} s ({rows / max(seconds, 1e-9):,.0f} rows/s)")
     data = {"output": str(options.output), "rows": rows, "rejects": rejects.count, "model": loaded.artifact.name}
     return Outcome(
@@ -111,7 +114,35 @@ def _loaded(options: Options, context: Context) -> tuple[Model, Decode | None, s
     held, loaded = gallery.with_model(context.root, options.gallery, options.model, compute)
     held.require_rows()
     context.console.note(f"{held.name}: {len(held.rows):,} rows of {held.artifact.metrics['names']:,} names")
-    return loaded, partial(held.decode, threshold=options.threshold), None
+    return loaded, _Recognised(held, options.threshold), None
+
+
+@dataclass
+class _Recognised:
+    """Answers by a gallery, counted."""
+
+    held: Gallery
+    threshold: float | None
+    least: float | None = None
+    """The similarity from which on a row is accepted; None where the model has none."""
+    accepted: int = 0
+    unknown: int = 0
+
+    def __call__(self, outputs: Any, here: Tensor) -> dict[str, list[Any]]:
+        found = self.held.decode(outputs, here, self.threshold)
+        self.least = embedding.threshold_of(outputs) if self.threshold is None else self.threshold
+        self.accepted += sum(found.get("_accepted", ()))
+        self.unknown += int(here.sum()) - sum(found.get("_accepted", ()))
+        return found
+
+    @property
+    def said(self) -> str:
+        """What came of it, in words."""
+        if self.least is None:
+            return "the model has no threshold: no row is accepted or unknown. To set one: --threshold"
+        by = "settled on val" if self.threshold is None else "by --threshold"
+        accepted = f"{self.accepted:,} rows are accepted, with a similarity of {self.least:.3f} or more ({by})"
+        return f"{accepted}; {self.unknown:,} are unknown"
 
 
 def _check_output(path: Path, output: Path) -> None:

@@ -81,6 +81,6 @@ def _empty(width: int) -> Any:
     except ImportError:
         raise MissingPackageError(
             "an index needs the package usearch, which is not installed",
-            "Where mmcli was installed from: pip install '.[index]'; or search without it: --exact.",
+            "Where mmcli was installed from: pip install '.[index]'; or go without it: no --index (enrol), --exact (search).",
         ) from None
     return Library(ndim=width, metric="ip", dtype="f16", connectivity=LINKS, expansion_add=ADDING, expansion_search=SEARCHING)

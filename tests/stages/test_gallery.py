@@ -160,6 +160,7 @@ def test_rows_are_removed_by_their_id_or_their_name(here: Path) -> None:
     assert "0-1.png" not in [row["id"] for row in rows_of()]
     kept = [place for place in range(12) if place not in {1, 4, 5}]
     assert torch.equal(tensors.load(Path("artifacts/galleries/staff/vectors.safetensors"))["vectors"], vectors[kept])
+    flipped(Path("artifacts/galleries/staff/rows.parquet"))  # what was removed is told all the same
     assert "'p2', '0-1.png' had been removed" in run("enrol", "staff.csv", "--gallery", "staff", "--force")
     assert len(rows_of()) == 12
     run("enrol", "--gallery", "staff", *(word for own in range(6) for word in ("--remove", f"p{own}")))
@@ -170,8 +171,11 @@ def test_rows_are_removed_by_their_id_or_their_name(here: Path) -> None:
 
 def test_known_people_are_accepted_and_unknown_ones_are_not(here: Path) -> None:
     """By the threshold that val settled, or by another; the train rows know p6 and p7, the gallery does not."""
-    run("predict", "door.csv", "--gallery", "staff", "-o", "seen.csv")
+    said = run("predict", "door.csv", "--gallery", "staff", "-o", "seen.csv")
     rows = hits("seen.csv")
+    accepted = sum(row["person_predicted_accepted"] == "True" for row in rows)
+    assert f" {accepted} rows are accepted, with a similarity of " in said
+    assert f"(settled on val); {len(rows) - accepted} are unknown" in said
     known = [row for row in rows if row["person"] < "p6"]
     unknown = [row for row in rows if row["person"] >= "p6"]
     assert all(row["person_predicted"] == row["person"] for row in known)

@@ -100,8 +100,9 @@ def _anew(old: Gallery) -> str:
 
 def _warn_of_removed(options: Options, context: Context) -> None:
     """Says what had been taken out of the gallery that is begun anew: the tables may hold it."""
-    with suppress(ArtifactError):
-        removed = gallery.read(context.root, options.gallery).artifact.config["removed"]
+    with suppress(ArtifactError):  # of its manifest alone: its other files may be damaged
+        name = layout.gallery(options.gallery)
+        removed = store.read(context.root, name, gallery.KIND, context.command).config["removed"]
         if removed:
             context.console.warn(
                 f"from galleries/{options.gallery} as it was {', '.join(map(repr, removed[:5]))}"

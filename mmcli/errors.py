@@ -74,7 +74,8 @@ def combine(errors: Sequence[MmcliError]) -> MmcliError:
         return errors[0]
     lines = [f"{len(errors)} problems:"]
     for number, error in enumerate(errors, 1):
-        lines.append(f"  {number}. {error.message}" + (f" {error.remedy}" if error.remedy else ""))
+        stop = "" if error.message.endswith((".", "?", "!", ":")) or not error.remedy else "."
+        lines.append(f"  {number}. {error.message}{stop}" + (f" {error.remedy}" if error.remedy else ""))
     return type(errors[0])("\n".join(lines))
 
 

@@ -25,4 +25,4 @@ def test_combining_keeps_the_code_of_the_first() -> None:
     error = combine([DataError("one", "do this"), ConfigError("two")])
     assert error.code == ExitCode.BAD_DATA
     assert "2 problems" in str(error)
-    assert "1. one do this" in str(error)
+    assert "1. one. do this" in str(error)

@@ -65,6 +65,10 @@ def _wrong(
         ]
     if owner in told:
         root = told[owner]
+        if root == reader:
+            first = list(told).index(reader) < list(told).index(owner)
+            said = f"{flag} --share {owner}={reader}: each is to read the other's encoder"
+            return [ConfigError(said, f"Leave one out: {flag}")] if first else []
         return [
             ConfigError(f"{flag}: {owner!r} itself reads the encoder of {root!r}", f"Share with that: --share {reader}={root}")
         ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, ClassVar, Self
@@ -61,7 +62,7 @@ class Identify(Task):
         "linear": "principal axes and linear discriminants of the same inputs (fisherfaces)",
     }
 
-    def __init__(self, config: Config, names: Sequence[str], known: int, rows: int, primary: str) -> None:
+    def __init__(self, config: Config, names: Sequence[str], known: int, rows: int, primary: str, alone: int = 0) -> None:
         self.config = config
         self.names = list(names)
         self.known = known
@@ -69,6 +70,8 @@ class Identify(Task):
         self.enrolled = rows
         """Train rows that are kept to be compared with."""
         self.primary = primary
+        self.alone = alone
+        """Identities of train that have one row."""
 
     @classmethod
     def sniff(cls, config: Config, cells: Cells) -> Likeness:  # noqa: ARG003 - a target never says that it is one
@@ -90,7 +93,8 @@ class Identify(Task):
                 f"the train split has {said}; there is nothing to be told apart, or nothing alike",
                 "Check --target and --split.",
             )
-        return cls(config, known, len(known), min(len(found), config.enrolled), "rank1")
+        alone = sum(count == 1 for count in Counter(found).values())
+        return cls(config, known, len(known), min(len(found), config.enrolled), "rank1", alone)
 
     def admitting(self, cells: Cells) -> Self:
         """Identities that only val or test have come after those of train; where train has none of them, models are chosen by
@@ -99,7 +103,7 @@ class Identify(Task):
         more = sorted(found - set(self.names))
         known = set(self.names[: self.known])
         primary = "eer" if found and not found & known else self.primary
-        return type(self)(self.config, [*self.names, *more], self.known, self.enrolled, primary)
+        return type(self)(self.config, [*self.names, *more], self.known, self.enrolled, primary, self.alone)
 
     @property
     def metrics(self) -> dict[str, bool]:
@@ -177,7 +181,8 @@ class Identify(Task):
     def summary(self) -> str:
         more = len(self.names) - self.known
         beside = f", {more} more in val or test" if more else ""
-        return f"{self.known:,} identities in train{beside}; judged by {self.primary_metric}"
+        alone = f", {self.alone:,} of which have one row, so nothing shows what their rows share" if self.alone else ""
+        return f"{self.known:,} identities in train{alone}{beside}; judged by {self.primary_metric}"
 
     def draw(self, outputs: Embedded, targets: Tensor) -> dict[str, tuple[Figure, str]]:
         rows, identities = self.readings(outputs, targets)
@@ -257,11 +262,12 @@ class Identify(Task):
 
     def state(self) -> dict[str, Any]:
         own = {"names": self.names, "known": self.known, "enrolled": self.enrolled, "primary": self.primary}
-        return {"config": self.config.model_dump(), **own}
+        return {"config": self.config.model_dump(), **own, "alone": self.alone}
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Self:
-        return cls(Config(**state["config"]), state["names"], state["known"], state["enrolled"], state["primary"])
+        own = (state["names"], state["known"], state["enrolled"], state["primary"])
+        return cls(Config(**state["config"]), *own, state.get("alone", 0))
 
 
 def _ranked(most: int) -> Metric:

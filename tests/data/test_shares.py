@@ -51,6 +51,7 @@ def test_what_is_told_is_all_that_is_shared() -> None:
         ({"a": "a"}, "with itself", "two columns"),
         ({"n": "a"}, "'n' is number, which is read side by side", "--each"),
         ({"p": "a"}, "'p' is image, 'a' is text", "--type"),
+        ({"b": "a", "a": "b"}, "each is to read the other's encoder", "--share b=a"),
         ({"b": "a", "c": "b"}, "'b' itself reads the encoder of 'a'", "--share c=a"),
     ],
 )

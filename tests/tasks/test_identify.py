@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import numpy as np
@@ -125,3 +126,11 @@ def test_chance_is_chance() -> None:
     own = Identify.fit(Config(), [(f"p{row % 10}",) for row in range(200)], ["who"])
     targets = torch.arange(200) % 10
     assert own.score(own.constant_baseline(targets, 200), targets)["rank1"] < 0.25
+
+
+def test_identities_of_one_row_are_told() -> None:
+    task = Identify.fit(Config(), [("p",), ("p",), ("q",), (" q",), ("r",), ("s",)], ["who"])
+    assert task.summary().startswith("4 identities in train, 2 of which have one row")
+    again = Identify.from_state(json.loads(json.dumps(task.admitting([("t",)]).state())))
+    assert "2 of which have one row" in again.summary() and "1 more in val or test" in again.summary()
+    assert "one row" not in Identify.fit(Config(), [("p",), ("p",), ("q",), ("q",)], ["who"]).summary()

@@ -37,6 +37,8 @@ from mmcli.options.train_encoder import Options as EncoderOptions
 from mmcli.reporting.console import Console
 from mmcli.stages import Context, folds, fuse, optimize, preprocess, train_encoder
 from mmcli.stages.folds.dealing import folds_of
+from mmcli.tasks.regression import Config as Numbers
+from mmcli.tasks.regression import Regression
 from mmcli.training import device, workers
 from tests.conftest import ENCODERS, shared, write_csv
 
@@ -478,3 +480,26 @@ def test_numbers_are_averaged_and_val_that_is_kept_is_judged_by_the_average(tmp_
     torch.testing.assert_close(outputs[val], each.mean(0)[val], atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(outputs[of_row == 2], each[1][of_row == 2], atol=1e-4, rtol=1e-4)
     assert artifact.metrics["rows"] == 75
+
+
+def test_of_methods_that_are_level_the_one_of_least_loss_is_picked(folded: Path) -> None:
+    task, luck = Dataset.open(folded).task, torch.Generator().manual_seed(0)
+    targets = torch.randint(4, (200,), generator=luck)
+    right = torch.nn.functional.one_hot(targets, 4).float() * 3
+    wrong = torch.nn.functional.one_hot((targets + 1) % 4, 4).float() * 3
+
+    def of(mistakes: int, sure: float) -> torch.Tensor:
+        return torch.where((torch.arange(200) < mistakes)[:, None], wrong, right) * sure
+
+    outputs = {"most right": of(20, 4.0), "level": of(22, 0.7), "behind": of(60, 0.7)}
+    assert averaging.picked(outputs, targets, task) == "level"
+    outputs = {"most right": of(20, 4.0), "behind": of(60, 0.7)}  # of less loss, but surely less often right
+    losses = {name: task.score(own, targets)["loss"] for name, own in outputs.items()}
+    assert losses["behind"] < losses["most right"]
+    assert averaging.picked(outputs, targets, task) == "most right"
+    numbers = Regression.fit(Numbers(), [(str(value),) for value in range(10)], ["y"])
+    truth = numbers.encode([(str(value),) for value in range(10)])
+    even, once = truth + 0.1, truth.clone()
+    once[0] += 0.8
+    assert numbers.score(once, truth)["loss"] > numbers.score(even, truth)["loss"]
+    assert averaging.picked({"even": even, "once": once}, truth, numbers) == "once"  # of numbers the error is what counts

@@ -72,7 +72,7 @@ def join(count: int, keep_val: bool, methods: Sequence[str], context: Context) -
     if found is None:
         ranked = _ranked(case)
         targets = dataset.targets[judged]
-        method = averaging.picked({name: case.outputs(name)[judged] for name in methods}, targets, dataset.task)
+        method = averaging.picked({name: case.outputs(name)[judged] for name in methods}, targets, dataset.task, context.seed)
         found = _made(method, ranked, parents[method], fingerprint, keep_val, case, compute)
     else:
         context.console.note(f"{layout.FOLDED}: up to date")

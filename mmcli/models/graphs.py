@@ -74,13 +74,6 @@ def answers(outputs: Any) -> dict[str, Tensor]:
 
 
 def why_no_graph(network: FusedModel) -> str:
-    """Why a graph cannot stand for a model, in words; empty where it may."""
-    if network.task.gives_embeddings:
-        return f"{network.task.outputs.words} need a gallery, which a graph has not"
-    return why_not_traced(network)
-
-
-def why_not_traced(network: FusedModel) -> str:
     """Why what a model computes of its inputs cannot be one graph, in words; empty where it may. Of vectors to compare it gives
     those of the rows: who is enrolled is looked up elsewhere."""
     if network.task.outputs.decides or network.task.gives_embeddings:
@@ -128,7 +121,7 @@ def exported(network: FusedModel, signals: Mapping[str, Signal]) -> torch.export
         ConfigError: it cannot be one graph.
         RuntimeError: something in it cannot be traced.
     """
-    if why := why_not_traced(network):
+    if why := why_no_graph(network):
         raise ConfigError(f"the model cannot be one graph: {why}", "Use it by mmcli predict, or mmcli.load in Python.")
     return traced(Flat(network.eval(), fields_of(signals)), signals)[0]
 

@@ -106,7 +106,7 @@ def _write(form: str, loaded: Model, folder: Path, context: Context) -> tuple[fl
 def _refuse(form: str, loaded: Model) -> None:
     """Raises ConfigError where the model cannot be written so."""
     by_two = form.startswith("onnx") and writers.writes(loaded.network)
-    why = "" if form == "safetensors" or by_two else graphs.why_not_traced(loaded.network)
+    why = "" if form == "safetensors" or by_two else graphs.why_no_graph(loaded.network)
     if why:
         raise ConfigError(f"--format {form}: {why}", "Use it by mmcli predict or mmcli.load; or --format safetensors.")
     if form == "torch-export" and not loaded.task.outputs.decides:

@@ -88,8 +88,8 @@ class Encoder(nn.Module, ABC):
         return column
 
     def preparation(self) -> dict[str, Any] | None:
-        """What `prepare` does, as plain JSON, for programs that lack it: nothing ({}), or `ngrams`, hashed so; None where it
-        alone can."""
+        """What `prepare` does, as plain JSON, for programs that lack it: nothing ({}), or `ngrams`, hashed so, and
+        counted unless `counted` is false; None where it alone can."""
         return {} if type(self).prepare is Encoder.prepare else None
 
     def compute_all(self) -> None:

@@ -65,7 +65,7 @@ class Axes(Encoder):
 
     def preparation(self) -> dict[str, Any]:
         ngrams = {"char_ngrams": self.config.char_ngrams, "word_ngrams": self.config.word_ngrams}
-        return {"ngrams": {**ngrams, "buckets": self.config.buckets}}
+        return {"ngrams": {**ngrams, "buckets": self.config.buckets, "counted": False}}
 
     def fit(self, column: Source) -> None:
         """Document frequencies and axes of the train rows."""

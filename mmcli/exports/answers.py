@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -18,8 +19,11 @@ Answers = dict[str, list[Any]]
 
 
 def decode(about: Mapping[str, Any], outputs: Array, steps: Array | None = None) -> Answers:
-    """The prediction columns of outputs [B, num_outputs], vectors as lists; of texts [B, T, V], with `steps` of each row."""
+    """The prediction columns of outputs [B, num_outputs], vectors as lists; of columns that belong together [B, C, D]; of texts
+    [B, T, V], with `steps` of each row."""
     task = about["task"]
+    if "columns" in task:
+        return _together(about["target"], task["columns"], outputs)
     if task["link"] == "embedding":
         return {f"{about['target']}_embedding": as_lists(outputs)}
     if steps is not None:
@@ -29,6 +33,25 @@ def decode(about: Mapping[str, Any], outputs: Array, steps: Array | None = None)
     found, quantiles = of(task, outputs.astype(np.float64)), task["state"].get("levels", {})
     named = {suffix: about["target"] + ("" if suffix[1:] in quantiles else "_predicted") + suffix for suffix in found}
     return {named[suffix]: cells for suffix, cells in found.items()}
+
+
+def _together(target: str, columns: Sequence[str], vectors: Array) -> Answers:
+    """How alike the columns of a row are, the mean of every two that are there and each two; and the vector of each column."""
+    here, told, pairs = (vectors != 0).max(2), Answers(), list(combinations(range(len(columns)), 2))
+    both = np.stack([here[:, one] & here[:, other] for one, other in pairs], 1)
+    alike = np.stack([(vectors[:, one] * vectors[:, other]).sum(1) for one, other in pairs], 1).astype(np.float64)
+    mean = (alike * both).sum(1) / np.maximum(both.sum(1), 1)
+    told[f"{target}_predicted"] = _where(both.max(1), mean.round(6).tolist())
+    for place, (one, other) in enumerate(pairs):
+        told[f"{target}_predicted_{columns[one]}_{columns[other]}"] = _where(both[:, place], alike[:, place].round(6).tolist())
+    lists = {
+        f"{target}_embedding_{name}": _where(here[:, place], as_lists(vectors[:, place])) for place, name in enumerate(columns)
+    }
+    return told | lists
+
+
+def _where(here: Array, cells: Sequence[Any]) -> list[Any]:
+    return [cell if there else None for there, cell in zip(here.tolist(), cells, strict=True)]
 
 
 def _texts(task: Mapping[str, Any], outputs: Array, steps: Array) -> Answers:

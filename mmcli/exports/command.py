@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TextIO
 
 import numpy as np
 
-from mmcli.exports import lookup, tables
+from mmcli.exports import batches, hits, lookup, tables
 from mmcli.exports.graph import OUTPUTS, STEPS, Model, read_tensors
 from mmcli.exports.tables import Table, TableError
 from mmcli.exports.writing import best
-
-BATCH_ROWS = 32
-"""Rows decoded and computed at once: what bounds memory. int8 graphs scale by batch, so it is that of mmcli predict."""
 
 
 def main(folder: Path, arguments: Sequence[str] | None = None) -> int:
@@ -28,16 +22,9 @@ def main(folder: Path, arguments: Sequence[str] | None = None) -> int:
         _refuse(model, options)
         model.beam = options.beam or model.beam
         held = None if options.gallery is None else lookup.Gallery(options.gallery, model.about)
-        if options.compare or options.find:
+        if _cells(options):
             return _of_files(model, held, options)
-        if options.table is None:
-            return check(model)
-        if model.about["only_tensors"]:
-            return _failed(f"this model takes no tables, only tensors: {model.about['only_tensors']}")
-        model.prepare()
-        table = tables.open_table(options.table, options.encoding, options.delimiter)
-        least = model.about["task"].get("threshold", 0.0) if options.threshold is None else options.threshold
-        return predict(model, table, options.output, options.media_root or str(table.path.parent), held, least)
+        return check(model) if options.table is None else _of_table(model, held, options)
     except ImportError as error:
         return _failed(f"{error}: this model needs it; pip install what README.md names")
     except (TableError, OSError) as error:
@@ -57,65 +44,112 @@ def _parser(folder: Path) -> argparse.ArgumentParser:
     parser.add_argument("--threads", type=int, default=0, help="to compute with (default: one a core)")
     of = "of a model that gives vectors: "
     parser.add_argument(
-        "--gallery", type=Path, help=f"{of}name rows by it; an .npz by mmcli export --gallery NAME --format npz"
+        "--gallery",
+        type=Path,
+        help=f"{of}name rows by it, or, of columns that belong together, find them in it; an .npz by mmcli export --gallery "
+        "NAME --format npz",
     )
     parser.add_argument(
         "--threshold", type=float, help="similarity from which on a name is accepted (default: the model's own)"
     )
-    parser.add_argument("--compare", nargs=2, metavar="FILE", help=f"{of}how alike two files are")
-    parser.add_argument("--find", metavar="FILE", help=f"{of}the most alike rows of the --gallery")
-    parser.add_argument("-k", type=int, default=5, help="how many of them (default: 5)")
-    parser.add_argument("--column", help="which column the files are of, where the model looks at several")
+    parser.add_argument("--compare", nargs=2, metavar="CELL", help=f"{of}how alike two files are, or two other cells")
+    parser.add_argument("--find", metavar="FILE", help=f"{of}the rows of the --gallery that are most like a file")
+    parser.add_argument("--find-text", metavar="TEXT", help=f"{of}those that are most like a text")
+    parser.add_argument("-k", type=int, help=f"how many of them (default: {hits.MOST}); of a table a line for each")
+    parser.add_argument(
+        "--column",
+        action="append",
+        default=[],
+        help="which column the file or text is of, where several may be (twice: of --compare's first and second); of a table "
+        "the column to look at, all others being absent (repeat it)",
+    )
+    parser.add_argument("--id", metavar="COLUMN", help="what says which row of a table a hit is of (default: as mmcli search)")
     return parser
 
 
 def _refuse(model: Model, options: argparse.Namespace) -> None:
     """Raises TableError where the model cannot do what is asked, or something is missing for it."""
-    wanted = [name for name in ("gallery", "compare", "find") if getattr(options, name) is not None]
+    cells = _cells(options)
+    wanted = [name for name in ("gallery", "compare", "find", "find_text") if getattr(options, name) is not None]
     if wanted and model.about["task"]["link"] != "embedding":
-        raise TableError(f"--{wanted[0]}: this model gives no vectors to compare")
+        raise TableError(f"--{wanted[0].replace('_', '-')}: this model gives no vectors to compare")
     if options.beam and (options.beam < 0 or not model.beam):
         raise TableError(f"--beam {options.beam}: " + ("1 or more" if model.beam else "this model follows no beam"))
-    if options.find and options.gallery is None:
-        raise TableError("--find looks in a gallery: name it with --gallery")
-    if options.gallery is not None and options.table is None and not options.find:
+    if len({"compare", "find", "find_text"} & set(wanted)) > 1:
+        raise TableError("--compare, --find and --find-text are asked one at a time: leave the others out")
+    if cells and not options.compare and options.gallery is None:
+        raise TableError(f"--{wanted[0].replace('_', '-')} looks in a gallery: name it with --gallery")
+    if options.gallery is not None and options.table is None and not cells:
         raise TableError("--gallery: name a table too, or --find FILE")
-    if (options.compare or options.find) and options.table is not None:
+    if cells and options.table is not None:
         raise TableError("both a table and files: leave one out")
-    if options.compare and (options.find or options.gallery is not None):
-        raise TableError("--compare looks at two files alone: leave --find and --gallery out")
+    if options.compare and options.gallery is not None:
+        raise TableError("--compare looks at two files alone: leave --gallery out")
     if options.threshold is not None and not wanted:
         raise TableError("--threshold goes with --gallery, --compare or --find")
-    if options.k < 1:
-        raise TableError(f"-k {options.k}: one row or more")
-    if (options.compare or options.find) and options.output is not None:
+    if cells and options.output is not None:
         raise TableError("--output is of a table: what files are is told on the console")
+    _refuse_of_hits(model, options)
+
+
+def _refuse_of_hits(model: Model, options: argparse.Namespace) -> None:
+    """Raises TableError where what is said of hits, or of columns, does not go with the rest."""
+    if options.k is not None and options.k < 1:
+        raise TableError(f"-k {options.k}: one row or more")
+    if options.k is not None and options.gallery is None:
+        raise TableError("-k is how many rows of a gallery are told: name it with --gallery")
+    lines = options.gallery is not None and not _cells(options) and _tells_hits(model, options)
+    if options.id is not None and not lines:
+        raise TableError("--id says what the rows of a table are called whose hits in a --gallery are told")
+    if options.threshold is not None and lines:
+        raise TableError("--threshold accepts names: each hit is told with its similarity; leave it out")
+    if options.column and options.gallery is None and not options.compare:
+        raise TableError("--column goes with --gallery, --compare or --find")
+    unknown = next((name for name in options.column if name not in model.columns), None)
+    if unknown is not None:
+        raise TableError(f"--column {unknown}: the model looks at {', '.join(model.columns)}")
 
 
 def _of_files(model: Model, held: lookup.Gallery | None, options: argparse.Namespace) -> int:
-    """Tells how alike two files are, or which rows of the gallery are most like one."""
+    """Tells how alike two cells are, or which rows of the gallery are most like one."""
     if model.about["only_tensors"]:
         return _failed(f"this model takes no files, only tensors: {model.about['only_tensors']}")
-    column = model.columns[0] if options.column is None and len(model.columns) == 1 else options.column
-    if column not in model.columns:
-        raise TableError(f"--column: which of {', '.join(model.columns)} the files are of")
-    model.prepare()
-    files = options.compare or [options.find]
-    cells = {name: files if name == column else [None] * len(files) for name in model.columns}
-    outputs, rejects = model.outputs(cells, options.media_root or ".", 1)
-    if rejects:
-        raise TableError(f"{rejects[0][2]}: {rejects[0][3]}")
-    vectors = lookup.units(outputs[OUTPUTS])
-    least = model.about["task"]["threshold"] if options.threshold is None else options.threshold
+    cells, columns = _cells(options), options.column
+    if len(columns) != 2 or len(cells) != 2:
+        flag = "--compare" if options.compare else "--find" if options.find is not None else "--find-text"
+        columns = [hits.column_of(model, flag, columns)] * len(cells)
+    vectors, least = hits.of_cells(model, cells, columns, options.media_root or "."), _least(model, options)
     if held is None:
-        alike = float(vectors[0] @ vectors[1])
-        print(f"similarity {alike:.4f}: {'the same' if alike >= least else 'not the same'} (from {least:.4f} on)")  # noqa: T201
-        return 0
-    rows, found = held.nearest(vectors, options.k)
-    for row, alike in zip(rows[0].tolist(), found[0].tolist(), strict=True):
-        said = "accepted" if alike >= least else "not accepted"
-        print(f"{held.ids[row]}  {held.names[row]}  {alike:.4f}  {said}")  # noqa: T201 - a script
-    return 0
+        return hits.compare(vectors, least)
+    return hits.find(vectors, held, options.k or hits.MOST, least)
+
+
+def _cells(options: argparse.Namespace) -> list[str]:
+    """What is compared or looked up, where that is no table."""
+    return options.compare or [own for own in (options.find, options.find_text) if own is not None]
+
+
+def _least(model: Model, options: argparse.Namespace) -> float | None:
+    """From which similarity on two are the same; None where nothing says so."""
+    own: float | None = model.about["task"].get("threshold")
+    return own if options.threshold is None else float(options.threshold)
+
+
+def _of_table(model: Model, held: lookup.Gallery | None, options: argparse.Namespace) -> int:
+    """Every row of the table with its prediction, or the hits of each in a gallery."""
+    if model.about["only_tensors"]:
+        return _failed(f"this model takes no tables, only tensors: {model.about['only_tensors']}")
+    model.prepare()
+    table = tables.open_table(options.table, options.encoding, options.delimiter)
+    root = options.media_root or str(table.path.parent)
+    if held is not None and _tells_hits(model, options):
+        return hits.of_table(model, table, options.output, root, held, options.k or hits.MOST, options.column, options.id)
+    return predict(model, table, options.output, root, held, _least(model, options) or 0.0, options.column)
+
+
+def _tells_hits(model: Model, options: argparse.Namespace) -> bool:
+    """Whether the rows of a table get a line for each hit, rather than a name each."""
+    return options.k is not None or model.together
 
 
 def predict(
@@ -125,43 +159,19 @@ def predict(
     media_root: str,
     held: lookup.Gallery | None = None,
     least: float = 0.0,
+    columns: Sequence[str] = (),
 ) -> int:
     """Every row of the table with its prediction, in order; what could not be read is told on standard error."""
-    missing = [column for column in model.columns if column not in table.columns]
-    if len(missing) == len(model.columns):
-        wanted, found = ", ".join(missing), ", ".join(table.columns)
-        raise TableError(f"{table.path} has none of the model's inputs: {wanted}; its columns: {found}")
-    if missing:
-        _say(f"{table.path} lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}: absent in every row")
-    rows = rejected = 0
-    with _opened(output, table) as file:
-        for batch in table.batches(BATCH_ROWS):
-            told = _columns(table, batch)
-            cells = {name: [tables.cell(own) for own in column] for name, column in told.items()}
-            looked = [*model.columns, *model.besides]
-            wanted_cells = {name: _without(cells.get(name, [None] * len(batch)), model.about["na"]) for name in looked}
-            outputs, rejects = model.outputs(wanted_cells, media_root, rows + 1)
-            for row, column, cell, why in rejects:
-                _say(f"row {row}, column {column!r}, {cell!r}: {why}")
-            made = model.answers(outputs, model.written(outputs))
+    with tables.opened(output, table) as file:
+        for batch in batches.read(model, table, media_root, columns):
+            made = model.answers(batch.outputs, model.written(batch.outputs))
             if held is not None:
-                named = held.decode(outputs[OUTPUTS], model.here, least)
+                named = held.decode(batch.outputs[OUTPUTS], model.here, least)
                 made = {f"{model.about['target']}_predicted{name}": own for name, own in named.items()}
-            everything = {**told, **made}  # blanks and all
-            header = [list(everything)] if not rows else []
-            tables.write(file, [*header, *zip(*everything.values(), strict=True)], _delimiter(output, table))
-            rows, rejected = rows + len(batch), rejected + len(rejects)
-        if not rows:
-            raise TableError(f"{table.path} has a header but no rows: there is nothing to predict")
-    if rejected:
-        _say(f"{rejected:,} cells could not be read and count as absent")
-    _say_remarks(model)
+            everything = {**batch.told, **made}  # blanks and all
+            header = [list(everything)] if batch.first == 1 else []
+            tables.write(file, [*header, *zip(*everything.values(), strict=True)], tables.delimiter(output, table))
     return 0
-
-
-def _without(cells: Sequence[str | None], absent: Sequence[str]) -> list[str | None]:
-    """The cells without those that were told to mean missing."""
-    return [None if cell is not None and cell.strip() in absent else cell for cell in cells]
 
 
 def check(model: Model) -> int:
@@ -180,46 +190,6 @@ def check(model: Model) -> int:
     return 0
 
 
-def _columns(table: Table, batch: Sequence[Sequence[str]]) -> dict[str, tuple[str, ...]]:
-    return dict(zip(table.columns, zip(*batch, strict=True), strict=True))
-
-
-def _delimiter(output: Path | None, table: Table) -> str:
-    """By the name of what is written; what goes to standard output looks like the table."""
-    if output is None:
-        return table.delimiter
-    return "\t" if output.suffix.lower() in {".tsv", ".tab"} else ","
-
-
-@contextlib.contextmanager
-def _opened(output: Path | None, table: Table) -> Iterator[TextIO]:
-    """The file to write, which takes its name when it is whole; or standard output."""
-    if output is None:
-        with open(sys.stdout.fileno(), "w", encoding="utf-8", newline="", closefd=False) as file:
-            yield file
-        return
-    if output.resolve() == table.path.resolve():
-        raise TableError(f"--output {output} is the table itself: choose another name")
-    output.parent.mkdir(parents=True, exist_ok=True)
-    temporary = output.with_name(f".{output.name}.partial")
-    try:
-        with temporary.open("w", encoding="utf-8", newline="") as file:
-            yield file
-        temporary.replace(output)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _say_remarks(model: Model) -> None:
-    for column, found in model.remarks.items():
-        for what, count in found.items():
-            _say(f"column {column!r}: {count:,} cells {what}")
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr)  # noqa: T201 - a script
-
-
 def _failed(text: str) -> int:
-    _say(f"error: {text}")
+    batches.say(f"error: {text}")
     return 1

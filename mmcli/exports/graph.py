@@ -16,7 +16,7 @@ import onnxruntime
 from mmcli.exports import answers, writing
 from mmcli.exports.dictionary import looked_up
 from mmcli.exports.made import MAKERS, Array, Made, Maker, padded
-from mmcli.exports.ngrams import count_ngrams
+from mmcli.exports.ngrams import count_ngrams, hash_ngrams
 from mmcli.media import files
 from mmcli.media.boxes import Told
 
@@ -71,6 +71,21 @@ class Model:
     def columns(self) -> list[str]:
         """The columns of a table that it looks at."""
         return [column for found in self.about["inputs"].values() for column in found["columns"]]
+
+    @property
+    def together(self) -> bool:
+        """Whether its answers are a vector for each column, by which columns find each other."""
+        return "columns" in self.about["task"]
+
+    def of_kind(self, kind: str) -> list[str]:
+        """The columns of a modality."""
+        return [
+            name for own in self.about["inputs"].values() for name, each in own["columns"].items() if each["modality"] == kind
+        ]
+
+    def known(self, cells: Sequence[str]) -> list[str | None]:
+        """Cells without those that mean missing: blanks, and what was told to."""
+        return [None if not cell.strip() or cell.strip() in self.about["na"] else cell for cell in cells]
 
     @property
     def besides(self) -> list[str]:
@@ -149,8 +164,9 @@ def _graph(path: Path, threads: int) -> writing.Run:
 
 
 def _counted(signal: Made, pieces: Sequence[bytes], ngrams: Mapping[str, Any]) -> Made:
-    """From token ids to the buckets of n-grams: the text is spelt out, its n-grams hashed and counted."""
-    buckets, ends = count_ngrams(_spelt(signal, pieces), ngrams["char_ngrams"], ngrams["word_ngrams"], ngrams["buckets"])
+    """From token ids to the buckets of n-grams: the text is spelt out, its n-grams hashed, and counted where they are."""
+    hashed = count_ngrams if ngrams.get("counted", True) else hash_ngrams
+    buckets, ends = hashed(_spelt(signal, pieces), ngrams["char_ngrams"], ngrams["word_ngrams"], ngrams["buckets"])
     values, lengths = padded(np.split(buckets, ends[1:-1]), (), np.int64)
     return Made(values, signal.present, lengths)
 

@@ -66,6 +66,11 @@ class Gallery:
         }
 
 
+def of_rows(outputs: Array) -> Array:
+    """[B, D], float64, of length one: vectors of rows; of columns [B, C, D] the mean of those that are there."""
+    return units(outputs.astype(np.float64).sum(1) if outputs.ndim == 3 else outputs)
+
+
 def units(vectors: Array) -> Array:
     """float64, brought to length one."""
     found = vectors.astype(np.float64)

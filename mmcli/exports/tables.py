@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import csv
 import sys
 from collections.abc import Iterable, Iterator
@@ -122,6 +123,36 @@ def _not_so(path: Path, encoding: str, error: UnicodeDecodeError) -> str:
 def cell(text: str) -> str | None:
     """A field as the model takes it: blank ones are missing."""
     return text if text.strip() else None
+
+
+def delimiter(output: Path | None, table: Table) -> str:
+    """By the name of what is written; what goes to standard output looks like the table."""
+    if output is None:
+        return table.delimiter
+    return "\t" if output.suffix.lower() in {".tsv", ".tab"} else ","
+
+
+@contextlib.contextmanager
+def opened(output: Path | None, table: Table) -> Iterator[TextIO]:
+    """The file to write, which takes its name when it is whole; or standard output.
+
+    Raises:
+        TableError: it is the table itself.
+    """
+    if output is None:
+        with open(sys.stdout.fileno(), "w", encoding="utf-8", newline="", closefd=False) as file:
+            yield file
+        return
+    if output.resolve() == table.path.resolve():
+        raise TableError(f"--output {output} is the table itself: choose another name")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    temporary = output.with_name(f".{output.name}.partial")
+    try:
+        with temporary.open("w", encoding="utf-8", newline="") as file:
+            yield file
+        temporary.replace(output)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def write(file: TextIO, records: Iterable[Iterable[Any]], delimiter: str) -> None:

@@ -2,8 +2,8 @@
 
 The tensors of each encoder are named `<encoder>.values`, `.present` and, where its signal is ragged or timed, `.lengths` and
 `.times`; batch size and lengths are free. The answer is `outputs` [B, num_outputs], as the PyTorch model gives them; vectors to
-compare, [B, D] of length one, by themselves; of texts read step by step `outputs` [B, T, V], log-probabilities, and `steps`
-[B], how many are each row's own.
+compare, [B, D] of length one, by themselves, those of columns that belong together [B, C, D], zero where a cell is absent; of
+texts read step by step `outputs` [B, T, V], log-probabilities, and `steps` [B], how many are each row's own.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from mmcli.pretrained.hub import need
 from mmcli.signals import Column, Signal
 from mmcli.text.lattice import Padded, Search, padded
 from mmcli.text.writing import Writing
+from mmcli.vectors.aligned import Aligned
 from mmcli.vectors.embedded import Embedded
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -58,7 +59,7 @@ class Flat(nn.Module):
 
 def given(outputs: Any) -> Any:
     """What a graph gives of outputs: of vectors to compare the rows' own, without those that they are held against."""
-    return outputs.values if isinstance(outputs, Embedded) else outputs
+    return outputs.values if isinstance(outputs, Embedded | Aligned) else outputs
 
 
 def answers(outputs: Any) -> dict[str, Tensor]:
@@ -73,17 +74,8 @@ def answers(outputs: Any) -> dict[str, Tensor]:
 
 
 def why_no_graph(network: FusedModel) -> str:
-    """Why a graph cannot stand for a model, in words; empty where it may."""
-    if network.task.gives_embeddings and not network.task.aligns_columns:
-        return f"{network.task.outputs.words} need a gallery, which a graph has not"
-    return why_not_traced(network)
-
-
-def why_not_traced(network: FusedModel) -> str:
     """Why what a model computes of its inputs cannot be one graph, in words; empty where it may. Of vectors to compare it gives
     those of the rows: who is enrolled is looked up elsewhere."""
-    if network.task.aligns_columns:
-        return f"{network.task.outputs.words} is not one answer to a row"
     if network.task.outputs.decides or network.task.gives_embeddings:
         return ""
     heads = network.fusion_head.each if isinstance(network.fusion_head, AveragedHeads) else [network.fusion_head]
@@ -129,7 +121,7 @@ def exported(network: FusedModel, signals: Mapping[str, Signal]) -> torch.export
         ConfigError: it cannot be one graph.
         RuntimeError: something in it cannot be traced.
     """
-    if why := why_not_traced(network):
+    if why := why_no_graph(network):
         raise ConfigError(f"the model cannot be one graph: {why}", "Use it by mmcli predict, or mmcli.load in Python.")
     return traced(Flat(network.eval(), fields_of(signals)), signals)[0]
 

@@ -75,7 +75,7 @@ def runner(way: str, network: FusedModel, compute: Compute, file: Path | None = 
     if way in FILES:
         assert file is not None
         size = sum(own.stat().st_size for own in files_of(file))
-        return Runner(way, network, _searched(_from_file(way, network, file, compute), network), size)
+        return Runner(way, network, _answered(_from_file(way, network, file, compute), network), size)
     if way in {INT8_DYNAMIC, INT8_WEIGHTS}:
         network = _quantized(network, way)
     precision = {BFLOAT16: "bfloat16", FLOAT32: "float32", TORCH: compute.precision}.get(way, "float32")
@@ -183,14 +183,22 @@ def _quantized_graph(whole: Path, file: Path) -> None:
         quantization.quantize_dynamic(str(whole), str(file), op_types_to_quantize=QUANTIZED_OPERATORS)
 
 
-def _searched(run: Run, network: FusedModel) -> Run:
-    """What a file gives, lattices with the search that the network's are read by: a graph does not hold it."""
+def _answered(run: Run, network: FusedModel) -> Run:
+    """What a file gives as the network answers: lattices with the search that they are read by, vectors to compare beside those
+    that they are compared with. A graph holds neither."""
+    beside = list[Any]()
 
-    def searched(signals: Mapping[str, Signal]) -> Any:
+    def answered(signals: Mapping[str, Signal]) -> Any:
         found, search = run(signals), graphs.searched_by(network)
+        if network.task.gives_embeddings and not network.task.outputs.decides:
+            kind = network.task.outputs
+            if not beside:
+                one = {name: signal.select(torch.zeros(1, dtype=torch.int64)) for name, signal in signals.items()}
+                beside.append(kind.to(kind.plain(network.eval()(one).outputs), torch.device("cpu")))
+            return beside[0].with_values(found)
         return replace(found, search=search.tensor()) if isinstance(found, Lattice) and search is not None else found
 
-    return searched
+    return answered
 
 
 def _from_file(way: str, network: FusedModel, file: Path, compute: Compute) -> Run:

@@ -211,7 +211,7 @@ class Optimization(ABC):
     packages: ClassVar[tuple[str, ...]] = ()
     """What it needs beside mmcli's own packages: installed later, it is tried."""
     for_any_answer: ClassVar[bool] = False
-    """Whether it is also for answers that are no vectors of decisions: texts, say."""
+    """Whether it is also for answers that are no vectors of decisions: texts, say; of `runtime` also vectors to compare."""
     for_decisions: ClassVar[bool] = True
     """Whether it is for those that are. What is not is left out there without a word, unless it is asked for."""
     for_vectors: ClassVar[bool] = False
@@ -226,7 +226,8 @@ class Optimization(ABC):
     def lacking(self, candidate: Candidate, bench: Workbench) -> str:
         """Why it has nothing to do here, the kind of answer included; empty where it has."""
         task = bench.dataset.task
-        if task.gives_embeddings and not self.for_vectors:
+        in_any_way = self.family == "runtime" and self.for_any_answer
+        if task.gives_embeddings and not self.for_vectors and not in_any_way:
             return "it is not for answers that are vectors to compare"
         if self.for_vectors and not task.gives_embeddings:
             return f"it is for answers that are vectors to compare, and these are {task.outputs.words}"

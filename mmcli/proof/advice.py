@@ -32,11 +32,12 @@ def advice(
     root: Path,
     compared: bool = False,
 ) -> list[Advice]:
-    """The most worthwhile first. Models of vectors that are `compared` are not advised to be optimized."""
+    """The most worthwhile first. Models of vectors that are `compared` become no more accurate by optimizing."""
     at = "" if root == Path("artifacts") else f" -a {shlex.quote(str(root))}"
     found = [*_of_gains(summary), *_of_rows(summary, classes, rows, rejects)]
-    if not optimized and not compared:
-        found.append(Advice("Make it more accurate, calibrate it, make it faster:", f"mmcli optimize{at}"))
+    if not optimized:
+        better = "its vectors smaller" if compared else "more accurate, calibrate it"
+        found.append(Advice(f"Make it faster, {better}:", f"mmcli optimize{at}"))
     found.append(Advice("Predict rows that have no answer yet:", f"mmcli predict NEW.csv -o predictions.csv{at}"))
     if compared:
         found.append(Advice("Look among others than the train rows:", f"mmcli enrol TABLE --gallery NAME{at}"))

@@ -7,7 +7,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from mmcli import registry
 from mmcli.artifacts import layout, store
 from mmcli.artifacts.history import history as history_of
 from mmcli.artifacts.store import Artifact
@@ -30,7 +29,7 @@ def run(context: Context) -> Outcome:
     rows = [[entry["name"], entry["state"], entry["score"], entry["made"]] for entry in found]
     context.console.table(["artifact", " state", " score", " made"], rows)
     _say_models(context)
-    step = _next(found, _untrained(root, found), _may_be_optimized(root, found))
+    step = _next(found, _untrained(root, found))
     return Outcome({"artifacts": found, "next": step}, step)
 
 
@@ -114,16 +113,6 @@ def _score(artifact: Artifact) -> str:
     return ""
 
 
-def _may_be_optimized(root: Path, found: list[dict[str, Any]]) -> bool:
-    """Whether there are steps of `optimize` for such targets."""
-    if layout.PREPROCESS not in {entry["name"] for entry in found if entry["state"] == COMPLETE}:
-        return True
-    artifact, known = store.read(root, layout.PREPROCESS, "preprocess", ""), registry.parts("tasks")
-    with artifact.understood("config"):
-        task = str(artifact.config["task"]["name"])
-    return task not in known or bool(known[task].literals.get("OPTIMIZED", True))
-
-
 def _untrained(root: Path, found: list[dict[str, Any]]) -> list[str]:
     """The inputs of the preprocessed table that no complete encoder reads."""
     complete = {entry["name"] for entry in found if entry["state"] == COMPLETE}
@@ -136,7 +125,7 @@ def _untrained(root: Path, found: list[dict[str, Any]]) -> list[str]:
     return list(dict.fromkeys(owner for owner in owners.values() if owner not in trained))
 
 
-def _next(found: list[dict[str, Any]], untrained: list[str], optimized: bool) -> str:
+def _next(found: list[dict[str, Any]], untrained: list[str]) -> str:
     """What comes after what is there; before the first fusion, every input wants an encoder."""
     fresh = {entry["name"].partition("/")[0] for entry in found if entry["state"] == COMPLETE}
     if "encoders" in fresh and "fusions" not in fresh and untrained:
@@ -145,7 +134,7 @@ def _next(found: list[dict[str, Any]], untrained: list[str], optimized: bool) ->
         (layout.PREPROCESS, "mmcli preprocess TABLE"),
         ("encoders", "mmcli train-encoder"),
         ("fusions", "mmcli fuse"),
-        *([(layout.OPTIMIZED, "mmcli optimize")] if optimized else []),
+        (layout.OPTIMIZED, "mmcli optimize"),
         (layout.EVALUATION, "mmcli evaluate"),
     ):
         if folder not in fresh:

@@ -22,8 +22,6 @@ from mmcli.tasks import Ability, Cells, Evidence, Likeness, Task
 from mmcli.vectors import plain
 from mmcli.vectors.aligned import Aligned, PerColumn, found_by, kin
 
-OPTIMIZED = False
-"""`run` takes no step of `optimize` that such answers go with: for `status`, which imports no task."""
 EXAMPLES = [("red bike", "a"), ("blue bike", "b"), ("red car", "c"), ("tall tree", "d"), ("red bike", "e"), ("green", "a")]
 LOSS = 0
 """The column of the readings that holds the loss of a row; the others are ranks, one for each direction."""

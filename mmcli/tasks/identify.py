@@ -24,8 +24,6 @@ from mmcli.tasks import Ability, Cells, Likeness, Task
 from mmcli.vectors import discriminant
 from mmcli.vectors.embedded import BLOCK, Embedded, Vectors
 
-OPTIMIZED = False
-"""`run` takes no step of `optimize` that such answers go with: for `status`, which imports no task."""
 LOSS, RANK, START = 0, 1, 2
 """Columns of the readings: the loss of a row, its rank, and from where on its vector."""
 SCALE = 16.0

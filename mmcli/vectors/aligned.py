@@ -28,6 +28,10 @@ class Aligned:
     asked: Tensor
     """bool [C]: columns that are asked about. What two others have to do with each other is left out of every score."""
 
+    def with_values(self, values: Tensor) -> Aligned:
+        """Vectors [N, C, D] of other rows; zeros say that a cell is absent."""
+        return Aligned(values, (values != 0).any(2), self.asked)
+
     def __len__(self) -> int:
         return len(self.values)
 

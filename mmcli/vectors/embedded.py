@@ -31,6 +31,10 @@ class Embedded:
         """With nobody enrolled."""
         return Embedded(self.values, self.gallery, torch.full_like(self.identities, -1), self.threshold)
 
+    def with_values(self, values: Tensor) -> Embedded:
+        """Vectors of other rows beside the same enrolled."""
+        return Embedded(values, self.gallery, self.identities, self.threshold)
+
     def __len__(self) -> int:
         return len(self.values)
 

@@ -94,9 +94,10 @@ def test_advice_follows_from_what_was_found() -> None:
     assert commands[1] == "mmcli predict NEW.csv -o predictions.csv -a 'my runs/a'"
 
 
-def test_advice_on_vectors_to_compare_names_no_step_that_refuses_them() -> None:
+def test_advice_on_vectors_to_compare_names_what_they_take() -> None:
     found = advice(summary(), [], {"test": 500}, 0, False, Path("faces"), compared=True)
     assert [own.command.partition(" -a faces")[0] for own in found if own.command] == [
+        "mmcli optimize",
         "mmcli predict NEW.csv -o predictions.csv",
         "mmcli enrol TABLE --gallery NAME",
         "mmcli export --to exported",

@@ -195,8 +195,6 @@ def test_what_does_not_fit_is_refused_in_words(views: Path, trained: Path, tmp_p
     assert "there is one input, said: it takes two that belong together" in said
     said = run("fuse", "--method", "gated", "-a", trained, code=2)
     assert "gated fuses features: such targets go with methods of alignment" in said
-    said = run("export", "--to", tmp_path / "out", "-a", trained, code=2)
-    assert "a vector for each column cannot be exported yet" in said
     run("optimize", "-a", trained)
 
 

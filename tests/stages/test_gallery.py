@@ -358,6 +358,12 @@ def test_an_exported_model_looks_rows_up_by_itself(here: Path) -> None:
     ]
     assert [(own["id"], own["name"]) for own in wanted] == [(line[0], line[1]) for line in found]
     assert [round(own["similarity"], 3) for own in wanted] == pytest.approx([float(line[2]) for line in found], abs=1e-2)
+    run("search", "door.csv", "--gallery", "staff", "-k", "2", "-o", "hits.csv", "--precision", "float32")
+    done = run_alone(here / "out", "door.csv", "-o", "found.csv", "--gallery", "staff.npz", "-k", "2")
+    assert done.returncode == 0, done.stderr
+    for own, right in zip(hits("found.csv"), hits("hits.csv"), strict=True):
+        assert float(own.pop("similarity")) == pytest.approx(float(right.pop("similarity")), abs=1e-5)
+        assert own == right
     vectors = run_alone(here / "out", "door.csv").stdout.splitlines()
     assert vectors[0] == "picture,light,person,note,person_embedding"
     own = np.array(json.loads(next(csv.reader([vectors[1]]))[-1]))

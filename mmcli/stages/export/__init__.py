@@ -23,6 +23,7 @@ from mmcli.stages import Context, Outcome
 from mmcli.stages.export.describing import ABOUT, DESCRIPTION, EXAMPLE, FILES, SCRIPT, about, as_json, description
 from mmcli.stages.export.standalone import FOLDERS, take_out, why_not, write_script
 from mmcli.text.writing import Writing
+from mmcli.vectors.aligned import Aligned
 from mmcli.vectors.embedded import Embedded
 
 ROWS = 8
@@ -85,6 +86,8 @@ def _write(form: str, loaded: Model, folder: Path, context: Context) -> tuple[fl
     described = description(form, loaded, dataset, signals, error)
     if isinstance(wanted, Embedded):
         described["task"] |= {"threshold": float(wanted.threshold)}
+    if isinstance(wanted, Aligned):
+        described["task"] |= {"columns": list(loaded.task.columns), "width": wanted.values.shape[2]}
     needs, whole = ["torch", "numpy", "safetensors"], False
     if form.startswith("onnx"):
         reason = why_not(loaded)
@@ -102,14 +105,8 @@ def _write(form: str, loaded: Model, folder: Path, context: Context) -> tuple[fl
 
 def _refuse(form: str, loaded: Model) -> None:
     """Raises ConfigError where the model cannot be written so."""
-    if loaded.task.aligns_columns:
-        raise ConfigError(
-            f"a model whose answers are {loaded.task.outputs.words} cannot be exported yet: its script finds no columns by "
-            "others",
-            "Use it by mmcli predict, or mmcli.load in Python.",
-        )
     by_two = form.startswith("onnx") and writers.writes(loaded.network)
-    why = "" if form == "safetensors" or by_two else graphs.why_not_traced(loaded.network)
+    why = "" if form == "safetensors" or by_two else graphs.why_no_graph(loaded.network)
     if why:
         raise ConfigError(f"--format {form}: {why}", "Use it by mmcli predict or mmcli.load; or --format safetensors.")
     if form == "torch-export" and not loaded.task.outputs.decides:

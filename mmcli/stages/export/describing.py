@@ -9,7 +9,7 @@ from typing import Any
 
 from mmcli import __version__, registry
 from mmcli.data.dataset import Dataset
-from mmcli.models import graphs, loading, writers
+from mmcli.models import gallery, graphs, loading, writers
 from mmcli.models.networks import FusedModel
 from mmcli.models.predictor import Model
 from mmcli.models.recipe import Recipe
@@ -43,6 +43,8 @@ def description(form: str, loaded: Model, dataset: Dataset, signals: Mapping[str
         **({"step": writers.STEP} if two else {}),
         "target": loaded.target,
         "na": sorted(loaded.na),
+        "ids": [name for name in (dataset.schema["roles"]["id"], gallery.ID) if name and name not in dataset.schema["targets"]],
+        "files": [column for own in loaded.inputs.values() for column, kind in own.members.items() if kind.reads_files],
         "task": _task(task, names, loaded.network),
         "tensors": _tensors(recipe, signals),
         "inputs": inputs,
@@ -125,7 +127,15 @@ def about(form: str, found: Mapping[str, Any], needs: Sequence[str]) -> str:
             "  the next, with the keys and values of those before, log-probabilities. The loop between them, a beam, is in",
             "  `preprocessing/writing.py`; `task.search` says how wide, and how texts are ranked. Unit 0 is start and end.",
         ]
-    if found["task"]["link"] == "embedding":
+    columns = found["task"].get("columns")
+    if columns:
+        lines += [
+            f"- The answer is `outputs` [rows, {len(columns)}, {found['task']['width']}]: a vector of length one for each of",
+            f"  {', '.join(columns)}; zeros where a cell is absent.",
+            "  Two cells are as alike as their inner product; several columns together are the mean of their vectors. What is",
+            "  enrolled is no part of the model: galleries come beside it.",
+        ]
+    elif found["task"]["link"] == "embedding":
         lines += [
             "- The answer is `outputs`, vectors of length one: two rows are as alike as their inner product. From",
             "  `task.threshold` on, which val settled, one is taken for the other. Who is known is no part of the model:",
@@ -178,12 +188,27 @@ def _how_to_run(form: str, found: Mapping[str, Any], needs: str) -> list[str]:
         "standard error.",
         f"`python {SCRIPT} --help` lists the options; without a table it checks the rows of `{EXAMPLE}`.",
         *([jpegs] if "image" in columns.values() else []),
-        *(_how_to_look_up(check) if found["task"]["link"] == "embedding" else []),
+        *(_how_to_look_up(check, found, columns) if found["task"]["link"] == "embedding" else []),
         "",
     ]
 
 
-def _how_to_look_up(script: str) -> list[str]:
+def _how_to_look_up(script: str, found: Mapping[str, Any], kinds: Mapping[str, str]) -> list[str]:
+    """`kinds`: column -> modality."""
+    if "columns" in found["task"]:
+        of_text = [f"{script} --find-text TEXT --gallery icons.npz"] if "text" in kinds.values() else []
+        of_file = [f"{script} --find FILE --gallery icons.npz [--column COLUMN]"] if found["files"] else []
+        return [
+            "",
+            "The predictions are how alike the columns of a row are, and the vector of each. With a gallery of a column",
+            "(`mmcli enrol TABLE --gallery icons --column COLUMN`, `mmcli export --gallery icons --format npz`) they are",
+            "its rows that are most like what stands in other columns. Or find one cell, or compare two:",
+            "",
+            f"{script} TABLE.csv -o hits.csv --gallery icons.npz --column COLUMN",
+            *of_text,
+            *of_file,
+            f"{script} --compare CELL CELL --column COLUMN --column COLUMN",
+        ]
     return [
         "",
         "The predictions are the rows' vectors; with a gallery (`mmcli export --gallery NAME --format npz`) the name of the",

@@ -68,7 +68,7 @@ def run(options: Options, context: Context, times: float = 1.0) -> Outcome:
     if reference is None or not options.board:
         return Outcome({"fused": {layout.short(own.config["method"]): own.metrics for own in made}}, "")
     data = say(made, refused, encoders, reference, dataset, options, context)
-    return Outcome(data, "mmcli evaluate" if dataset.task.gives_embeddings else "mmcli optimize")
+    return Outcome(data, "mmcli optimize")
 
 
 def _led(plans: Sequence[Plan], dataset: Dataset) -> bool:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import gc
 import os
 import random
 import shutil
+import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,8 @@ from mmcli.checks.examples import draw, write_clip, write_wave
 __all__ = ["draw", "shared", "write_clip", "write_csv", "write_wave"]
 
 os.environ.setdefault("COLUMNS", "120")
+if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):  # else each of the hundred processes of a run compiles the package anew
+    sys.dont_write_bytecode = False
 if "PYTEST_XDIST_WORKER" in os.environ:  # the workers are the parallelism
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("MMCLI_THREADS", "1")
@@ -43,6 +47,17 @@ CHAIN = ("--preset", "best", "--folds", "none", "--method", "gated", "--seeds", 
 
 WORDS = {"round": ["apple", "ball", "苹果", "球"], "square": ["box", "window", "箱子", "窗户"]}
 MANNERS = ["a", "the", "my", "one", "some", "this", "that", "any", "no", "each", "这个", "那个"]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """What is imported stays to the end: nobody looks through it for garbage, which would take a third of the collection."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

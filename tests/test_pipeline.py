@@ -12,16 +12,18 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 FEWER = """
-encoder.cnn-rnn = { width = 4 }
+encoder.cnn-rnn = { width = 4, stages = 2 }
 encoder.crnn = { width = 16, hidden = 48 }
 encoder.cnn = { width = 16 }
 [preprocess]
 image-size = 32
-frames = 4
+frames = 2
 [train-encoder.training]
 epochs = 16
 [fuse]
 seeds = 1
+[fuse.training]
+epochs = 24
 [evaluate]
 quick = true
 [optimize]

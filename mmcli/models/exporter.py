@@ -17,15 +17,21 @@ from torch import fx
 
 @contextlib.contextmanager
 def tracing() -> Iterator[None]:
-    """While a network is traced: what operators give is not kept for the next call of the same, of which there is none."""
-    try:
-        from torch._dynamo import config
+    """While a network is traced: what operators give is not kept for the next call of the same, of which there is none. Nor is
+    noted of each where in which file it was called, which would stand in the graph, or how its numbers may lie in memory."""
+    with _ONE, contextlib.ExitStack() as stack:
+        with contextlib.suppress(ImportError, AttributeError):
+            from torch._dynamo import config
 
-        config.fake_tensor_cache_enabled  # noqa: B018 - whether it is there
-    except (ImportError, AttributeError):
-        yield
-        return
-    with config.patch(fake_tensor_cache_enabled=False):
+            config.fake_tensor_cache_enabled  # noqa: B018 - whether it is there
+            stack.enter_context(config.patch(fake_tensor_cache_enabled=False))
+        with contextlib.suppress(AttributeError, KeyError):
+            _replace(stack, fx.config, "do_not_emit_stack_traces", True)
+        with contextlib.suppress(ImportError, AttributeError, KeyError):
+            from torch.fx.experimental import proxy_tensor
+
+            shapes = functools.partial(vars(proxy_tensor)["_extract_tensor_metadata"], include_contiguity=False)
+            _replace(stack, proxy_tensor, "_extract_tensor_metadata", shapes)
         yield
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from itertools import groupby
 from typing import Literal, TypeAlias
 
@@ -53,8 +54,9 @@ def sums(written: Sequence[str], right: Sequence[str], tokenizer: Tokenizer) -> 
     return np.array(counted, dtype=np.float64).reshape(len(counted), COLUMNS)
 
 
-def _row(written: str, right: str, split: Callable[[str], list[str]]) -> list[int]:
-    """The counts of one row, in the order of the columns."""
+@lru_cache(maxsize=1 << 14)
+def _row(written: str, right: str, split: Callable[[str], list[str]]) -> tuple[int, ...]:
+    """The counts of one row, in the order of the columns. The same answers are scored and compared again and again."""
     words, right_words = written.split(), right.split()
     line, right_line = written.strip(), right.strip()
     tokens, right_tokens = tuple(split(written)), tuple(split(right))
@@ -62,7 +64,7 @@ def _row(written: str, right: str, split: Callable[[str], list[str]]) -> list[in
     wanted = _grams_of(len(right_letters), CHAR_ORDER)
     # As sacreBLEU has it, n-grams longer than the whole right text are not counted as written ones either.
     had = [count if goal else 0 for count, goal in zip(_grams_of(len(letters), CHAR_ORDER), wanted, strict=True)]
-    return [
+    return (
         edits(words, right_words),
         len(right_words),
         edits(line, right_line),
@@ -75,7 +77,7 @@ def _row(written: str, right: str, split: Callable[[str], list[str]]) -> list[in
         *had,
         *wanted,
         *_grams_in_common(letters, right_letters, CHAR_ORDER),
-    ]
+    )
 
 
 def _grams_of(length: int, longest: int) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import shutil
@@ -139,6 +140,7 @@ def warm_up(names: Collection[str] = ()) -> None:
 
         from mmcli.stages import optimize  # noqa: F401
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    gc.freeze()  # else each child looks through all of it for garbage, and so has a copy of it made
 
 
 def say(line: str) -> None:

@@ -72,7 +72,7 @@ def check_same(found: Path, wanted: Path, near: float = 1e-4) -> None:
 
 
 NARROW = {
-    "cnn-rnn": ("--set=encoder.cnn-rnn.width=4", "--set=encoder.cnn-rnn.hidden=8"),
+    "cnn-rnn": ("--set=encoder.cnn-rnn.width=4", "--set=encoder.cnn-rnn.stages=2", "--set=encoder.cnn-rnn.hidden=8"),
     "crnn": ("--set=encoder.crnn.width=4", "--set=encoder.crnn.hidden=8"),
     "mlp": ("--set=encoder.mlp.members=2",),
 }

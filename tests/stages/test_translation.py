@@ -47,7 +47,7 @@ def make(folder: Path) -> None:
     steps = [
         ["preprocess", table, "--target", "text", "--task", "text", "--type", "name=text", "--image-size", "16", "-a", root],
         ["train-encoder", "--epochs", "16", *SMALL, "-a", root],
-        ["fuse", "--seeds", "2", "--epochs", "40", *SMALL[-2:], "-a", root],
+        ["fuse", "--seeds", "1", "--epochs", "40", *SMALL[-2:], "-a", root],
         ["evaluate", "--quick", "-a", root],
     ]
     for step in steps:
@@ -153,7 +153,7 @@ def test_an_export_of_the_sample_table_writes_what_predict_writes(tmp_path: Path
         ["preprocess", table, "--target", "text", "--input", "sound", "--input", "picture", "-a", root],
         ["train-encoder", "sound", "--arch", "crnn", *narrow, *tiny],
         ["train-encoder", "picture", "--arch", "crnn", *narrow, *tiny],
-        ["fuse", "--seeds", "1", "--epochs", "3", "-a", root],
+        ["fuse", "--seeds", "1", "--epochs", "1", "-a", root],
         ["export", "--to", tmp_path / "exported", "-a", root],
         ["predict", table, "-a", root, "-o", tmp_path / "wanted.csv", "--precision", "float32"],
     ):

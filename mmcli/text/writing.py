@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmcli.layers.starting import shapes_alone
 from mmcli.signals import OUTPUTS, Column, Outputs
 from mmcli.text import Hypothesis
 from mmcli.text.beam import Frames, beam, greedy, normalised
@@ -374,7 +375,7 @@ def _plain(weight: Tensor) -> Tensor:
 
 def _made(sizes: Sizes, weights: Mapping[str, Tensor]) -> Writer:
     """A writer that is not to be trained; nothing is drawn at random."""
-    with torch.device("meta"):
+    with shapes_alone():
         writer = Writer(sizes)
     writer.load_state_dict(dict(weights), assign=True)
     return writer.eval().requires_grad_(False)

@@ -36,6 +36,8 @@ SAMPLE_ROWS = 2000
 _LOOKED_FOR = 200
 _ASKED_FOR = 3
 """Addresses of other machines that are tried before work begins."""
+_ASKED_BY = 10
+"""Different categories from which on they are words to look for, where the columns of a row belong together."""
 _TYPES = "--type {0}=image, {0}=audio or {0}=video"
 _IDS = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|[0-9a-f]{24,64}", re.IGNORECASE)
 _NUMBERED = re.compile(r"([^\W\d]+[-_:/#]?|)0*(\d+)")
@@ -244,6 +246,10 @@ def _column(
             return None
     guesses = _guesses(cells, media_root, roles.keep_na)
     best = max(guesses, key=lambda modality: guesses[modality].confidence)
+    distinct = {cell for cell in cells if any(map(str.isalpha, cell))}
+    if best == "category" and not _wants_target(roles) and len(distinct) >= _ASKED_BY:
+        best, why = "text", f"{len(distinct)} different words, by which other columns are found, new ones too"
+        guesses[best] = Guess(guesses["category"].confidence, why)
     reads = registry.load("modalities", best).reads_files
     if not reads and any(cell.startswith(BYTES) for cell in cells):
         if name in roles.inputs:

@@ -67,6 +67,16 @@ def test_numbers_of_pairs_share_where_the_task_compares_them(tmp_path: Path) -> 
     assert found.shares == told
 
 
+@pytest.mark.parametrize("words", [["red ball", "blue box"], ["大绿色圆形", "小红色方形"]])
+def test_words_that_come_again_are_text_where_columns_find_each_other(tmp_path: Path, words: list[str]) -> None:
+    many = [[str(row * 1.37), f"{words[row % 2]}{'abcdefg'[row % 7]}", "ab"[row % 2]] for row in range(60)]
+    path = table(tmp_path, ["size", "tags", "side"], *many)
+    kinds = infer(open_table(path), Roles(task="contrastive")).kinds
+    assert kinds["tags"] == "text"
+    assert "side" not in kinds  # of two it is a field still
+    assert infer(open_table(path), Roles(task="classification", target=("side",), each=True)).kinds["tags"] == "category"
+
+
 def test_a_group_or_an_id_is_never_the_default_target(tmp_path: Path) -> None:
     path = table(tmp_path, ["text", "kind", "who", "id"], ["x", "a", "p", "1"], ["y", "b", "q", "2"])
     assert infer(open_table(path), Roles(group="who")).targets == ["kind"]

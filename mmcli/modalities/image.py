@@ -107,8 +107,8 @@ class Image(Modality):
     shard_rows: ClassVar[int] = 64
     corruptions: ClassVar[tuple[str, ...]] = ("noise", "blur", "jpeg")
     encoders: ClassVar[tuple[str, ...]] = ("cnn",)
-    plain_encoders: ClassVar[tuple[str, ...]] = ("pixels", "edges")
-    aligning_encoders: ClassVar[tuple[str, ...]] = ("pixels", "edges")
+    plain_encoders: ClassVar[tuple[str, ...]] = ("pixels", "edges", "gradients", "colours")
+    aligning_encoders: ClassVar[tuple[str, ...]] = ("pixels", "edges", "colours")
     likeness_encoders: ClassVar[tuple[str, ...]] = ("gradients",)
     more_encoders: ClassVar[tuple[tuple[str, int], ...]] = (("torchvision:resnet18", 5000),)
 

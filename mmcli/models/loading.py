@@ -21,6 +21,7 @@ from mmcli.models.networks import FusedModel
 from mmcli.models.recipe import Recipe, build_answer, build_encoder, is_solved
 from mmcli.options import made
 from mmcli.pretrained import licences
+from mmcli.tasks import Task
 
 WEIGHTS = "weights.safetensors"
 EMBEDDINGS = "embeddings.safetensors"
@@ -28,6 +29,7 @@ TOKENS = "tokens.safetensors"
 """The tokens of all rows, where each is kept: beside the other embeddings, since they may be too large for memory."""
 OUTPUTS = "outputs.safetensors"
 SOLVED = "solved."
+MOST_FUSED, MOST_HELD_TOGETHER = 3, 5
 """How the weights of solved models' terms begin, which stand with those of F and its head."""
 
 
@@ -236,6 +238,12 @@ def fresh_encoders(root: Path, column: str) -> list[Artifact]:
                 artifact = as_read_by(artifact, column)
                 found.append(artifact)
     return sorted(found, key=rank, reverse=True)
+
+
+def most_fused(task: Task) -> int:
+    """How many encoders of an input are fused, the best on val, where more are trained: more of columns that are held against
+    each other, since each of these measures costs little."""
+    return MOST_HELD_TOGETHER if task.compares_columns or task.aligns_columns else MOST_FUSED
 
 
 def fresh_fusions(root: Path) -> list[Artifact]:

@@ -30,6 +30,10 @@ def matched(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     def make(folder: Path) -> None:
         _draw(folder)
+        table = pd.read_csv(folder / "data.csv")
+        wrong = table.index[table["split"] == "test"][0]  # which no model can get right: an error to show
+        table.loc[wrong, "same"] = {"yes": "no", "no": "yes"}[table.loc[wrong, "same"]]
+        table.to_csv(folder / "data.csv", index=False)
         run("run", folder / "data.csv", "-a", folder / "artifacts", *SMALL, "--preset", "fast", "--task", "match")
 
     return shared(tmp_path_factory, "matched", make)
@@ -41,7 +45,13 @@ def test_run_alone_does_it_all(matched: Path) -> None:
     assert found["task"] == "match" and found["reference"] == "cosine"
     assert {"auroc", "accuracy", "eer"} <= set(found["test"]["optimized"])
     assert "tar_at_far_0.1" not in found["test"]["optimized"], "so few impostors tell no such rate"
-    assert {path.name for path in (root / "encoders" / "photo_a").iterdir() if path.is_dir()} >= {"cnn", "edges", "pixels"}
+    assert {path.name for path in (root / "encoders" / "photo_a").iterdir() if path.is_dir()} >= {
+        "cnn",
+        "colours",
+        "edges",
+        "gradients",
+        "pixels",
+    }
     board = json.loads((root / "leaderboard" / "leaderboard.json").read_text())
     kinds = {row["name"]: row["kind"] for row in board["rows"]}
     assert kinds["compare"] == "fused" and kinds["cosine"] == "baseline"
@@ -78,7 +88,7 @@ def test_the_fused_model_begins_with_plain_cosines(matched: Path) -> None:
     dataset, fusion = Dataset.open(root), loading.fresh_fusions(root)[0]
     network = loading.load_fused(dataset, fusion)
     compare = network.fusion_head.fusion  # type: ignore[union-attr]
-    assert len(compare.groups) == 3 and bool((compare.weights >= 0).all()) and bool((compare.weights > 0).any())  # type: ignore[arg-type, union-attr, operator]
+    assert len(compare.groups) == 5 and bool((compare.weights >= 0).all()) and bool((compare.weights > 0).any())  # type: ignore[arg-type, union-attr, operator]
     reference = baselines.ensure(dataset, ["photo_a", "photo_b", "word"], None)  # type: ignore[arg-type]
     assert fusion.metrics["val"]["auroc"] >= reference.metrics["cosine"]["val"]["auroc"]
 

@@ -26,9 +26,6 @@ from mmcli.training.device import Compute
 
 __all__ = ["Options", "methods_of", "run"]
 
-MOST_ENCODERS = 3
-"""Encoders of an input that are fused, the best on val, where more are trained."""
-
 
 def run(options: Options, context: Context, times: float = 1.0) -> Outcome:
     """Trains every method into `fusions/<method>/`, and ranks them in `leaderboard/`, in so many `times` what the options give
@@ -119,7 +116,7 @@ def _choose_encoders(options: Options, dataset: Dataset, context: Context) -> di
             asked = dict.fromkeys(registry.canonical("encoders", architecture) for architecture in options.encoders[name])
             own = [store.require_fresh(loading.read_encoder(context.root, name, architecture)) for architecture in asked]
         else:
-            own = loading.fresh_encoders(context.root, name)[: 1 if options.best_only else MOST_ENCODERS]
+            own = loading.fresh_encoders(context.root, name)[: 1 if options.best_only else loading.most_fused(dataset.task)]
         if not own:
             owner = dataset.owner(name)
             old = any(other == owner for other, _ in layout.encoders(context.root))

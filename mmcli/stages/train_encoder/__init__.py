@@ -177,4 +177,5 @@ def _say(made: Sequence[Artifact], kept: dict[str, str], dataset: Dataset, conte
         )
     header = ["input", " encoder", f"val {primary}", f"train {primary}", "best epoch", "parameters", "seconds"]
     context.console.table(header, rows)
-    context.console.note("* best on val for its input; fuse takes the best three of each input (--best-only: this one)")
+    most = loading.most_fused(dataset.task)
+    context.console.note(f"* best on val for its input; fuse takes the best {most} of each input (--best-only: this one)")

@@ -45,6 +45,8 @@ COMPARED = {"epochs": 30, "patience": 12}
 """How long encoders train whose columns are compared: each cell of a batch is contrasted with all others."""
 STEPS_TO_WRITE, MOST_EPOCHS_TO_WRITE = 6_000, 200
 """Steps that learning to write texts from texts takes, and the epochs that they may come to where rows are few."""
+LEARNS_NOTHING = {"epochs": 2}
+"""The same of encoders that have nothing to learn, beside those that do."""
 BOUNDED = 16
 """Tokens of a row that are kept where that is enough."""
 OF_FOLDER = {"weights": "default", "tune": "head", "convert": True}
@@ -191,6 +193,7 @@ def _candidate(column: str, name: str, races: bool, found: Input, bench: Bench) 
     kind: type[Encoder] = registry.load("encoders", name)
     compared = bench.dataset.task.compares_columns and len(bench.dataset.readers(column)) > 1
     own = COMPARED if compared else ALIGNED if bench.dataset.task.aligns_columns else {}
+    own = LEARNS_NOTHING if compared and not races and name in found.first.plain_encoders else own
     own = own if literals.get("TRAINING", {}).get("epochs", 40) > own.get("epochs", 0) else {}
     task, usual = bench.dataset.task, {**literals.get("TRAINING", {}), **own}
     head = head_of(task, settings, options.head, task.head_for(found.spec.kind, found.in_order(name), _seconds(column, bench)))

@@ -22,7 +22,7 @@ from mmcli.proof import baselines, contrast, finding, trust, worse
 from mmcli.proof import folded as folds
 from mmcli.proof.report import Entry, page
 from mmcli.proof.verdict import looked_at, verdict
-from mmcli.reporting import html
+from mmcli.reporting import html, strict
 from mmcli.reporting.metrics import shown
 from mmcli.selection.leaderboard import MOST
 from mmcli.stages import Context, Outcome
@@ -82,7 +82,7 @@ def run(options: Options, context: Context) -> Outcome:
             entries = entries_of(case)
             _write(entries, case, extra, draft)
         found = store.read(context.root, layout.EVALUATION, "evaluation", "mmcli evaluate")
-    summary = found.json(METRICS)
+    summary = strict.numbers(found.json(METRICS))
     _say(summary, options.all, context)
     return Outcome(summary, f"open {found.path / REPORT}")
 

@@ -68,8 +68,8 @@ class Judged(Weighed):
         groups: Array | None = None,  # noqa: ARG002
     ) -> list[dict[str, float]]:
         """Of each rate at which impostors may be accepted, `far`, for which rows are enough: the `threshold` on the score, the
-        `probability` that it is as `predict` writes it, and the true pairs accepted, `tar`, with a 95% interval: `low` and
-        `high`."""
+        `probability` that it is as `predict` writes it, where it writes one, and the true pairs accepted, `tar`, with a 95%
+        interval: `low` and `high`."""
         return []
 
     @property

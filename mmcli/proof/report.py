@@ -84,6 +84,7 @@ def page(
         "pairs": rows.pairs(summary["trust"]["pairs"], dataset),
         "called": rows.called(dataset),
         "duplicates": rows.duplicates(summary["trust"]["duplicates"], dataset),
+        "leaks": rows.leaks(summary["trust"].get("leaks", ()), dataset),
         **{"rows": counts, "rejects": rejects},
         "method": fused.config["method"],
         "seed": best.manifest["seed"],
@@ -144,6 +145,7 @@ def _tables(
     worth = [[name, shown(own), shown(drops[name]["drop"])] for name, own in shares.items()]
     return {
         "rates": tables.operating_points(summary["operating_points"]) if summary["operating_points"] else None,
+        "rates_by": "probability" if all("probability" in own for own in summary["operating_points"]) else "similarity",
         "classes": first if classes else None,
         "more_classes": more,
         "subsets": tables.subsets(test.get("subsets", []), dataset.task.attributed_by),

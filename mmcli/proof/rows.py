@@ -10,7 +10,7 @@ import torch
 from mmcli.artifacts.store import Artifact
 from mmcli.data.dataset import Dataset
 from mmcli.models import loading
-from mmcli.proof import differences
+from mmcli.proof import differences, leakage
 from mmcli.proof.examples import examples
 
 
@@ -80,3 +80,9 @@ def duplicates(found: Mapping[str, Any], dataset: Dataset) -> str:
         f"{found['exact']} test rows are in train too, to the bit{near}: scores on them say little about new rows. Pairs of "
         f"{called(dataset)} (test and train): {'; '.join(f'{test} and {train}' for test, train in pairs)}."
     )
+
+
+def leaks(found: Sequence[Mapping[str, Any]], dataset: Dataset) -> list[str]:
+    """What train knows of the test rows, in a sentence each."""
+    rows = {own for leak in found for line in leak["told"] if isinstance(line, list) for own in line if isinstance(own, int)}
+    return leakage.said(found, {row: _row_name(row - 1, dataset) for row in rows}, called(dataset))

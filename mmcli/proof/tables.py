@@ -122,17 +122,22 @@ def slices(found: Sequence[Mapping[str, Any]], primary: str, higher: bool) -> Gr
 
 
 def operating_points(found: Sequence[Mapping[str, float]]) -> Grid:
-    """What thresholds accept: impostors at most, and true pairs with the interval of their share."""
+    """What thresholds accept: impostors at most, and true pairs with the interval of their share. Thresholds are log-odds
+    beside the probability; or, where there is none, similarities."""
     rows = [
         [
             f"{own['far']:g}",
-            f"{own['threshold']:.2f}",
-            f"{own['probability']:.6f}",
+            *(
+                [f"{own['threshold']:.2f}", f"{own['probability']:.6f}"]
+                if "probability" in own
+                else [f"{own['threshold']:.4f}"]
+            ),
             Cell(shown(own["tar"]), f"{shown(own['low'])} – {shown(own['high'])}"),
         ]
         for own in found
     ]
-    header = ["impostors accepted, at most (FAR)", "threshold, log-odds", "as a probability", "true pairs accepted (TAR)"]
+    scales = ["threshold, log-odds", "as a probability"] if "probability" in found[0] else ["threshold, similarity"]
+    header = ["impostors accepted, at most (FAR)", *scales, "true pairs accepted (TAR)"]
     return Grid.of("What thresholds accept", header, rows)
 
 

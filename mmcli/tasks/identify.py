@@ -211,6 +211,14 @@ class Identify(Task):
             (int(pairs.first[own]), int(pairs.second[own]), f"{said}, similarity {pairs.scores[own]:.2f}") for own, said in told
         ]
 
+    def operating_points(
+        self, outputs: Embedded, targets: Tensor, seed: int = 0, groups: Array | None = None
+    ) -> list[dict[str, float]]:
+        """Of pairs of rows, by their similarity: no probability is told."""
+        rows, identities = self.readings(outputs, targets)
+        pairs = retrieval_metrics.Verification.of_vectors(rows[:, START:], identities)
+        return retrieval_metrics.operating_points(pairs, self.resamples(targets, seed, groups))
+
     def within(
         self, outputs: Embedded, targets: Tensor, index: Tensor, seed: int = 0, groups: Array | None = None
     ) -> dict[str, Interval]:

@@ -10,7 +10,7 @@ import torch
 from mmcli.errors import ConfigError, unknown
 from mmcli.jobs import fusion as fusion_job
 from mmcli.models import conformal, loading
-from mmcli.proof import trust
+from mmcli.proof import leakage, trust
 from mmcli.proof.analysis import Analysis
 from mmcli.proof.examples import raw_cells
 from mmcli.proof.report import Entry
@@ -76,4 +76,5 @@ def trusted(top: Entry, single: Entry | None, case: Case, extra: Mapping[str, Se
     found["suspects"] = [[int(every[row]) + 1, round(share, 4), other] for row, share, other in doubtful]
     features = {name: fusion_job.embeddings(own, dataset) for name, own in loading.encoders_of(case.fused).items()}
     found["duplicates"] = trust.duplicates(dataset, features)
+    found["leaks"] = leakage.leaks(dataset)
     return found

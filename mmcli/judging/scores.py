@@ -72,6 +72,22 @@ class Judged(Weighed):
         interval: `low` and `high`."""
         return []
 
+    def threshold_said(self, outputs: Any) -> str:  # noqa: ARG002 - for those that accept or refuse
+        """What the settled threshold is, in words; empty where nothing is accepted or refused."""
+        return ""
+
+    def errors_at_threshold(
+        self,
+        outputs: Any,  # noqa: ARG002 - for those that accept or refuse
+        targets: Tensor,  # noqa: ARG002
+        index: Tensor,  # noqa: ARG002
+        seed: int = 0,  # noqa: ARG002
+        groups: Array | None = None,  # noqa: ARG002
+    ) -> dict[str, dict[str, float]]:
+        """Of those of the rows `index` the errors at that threshold: `far`, impostors accepted, and `frr`, those that belong
+        together refused; each a share, `value`, with its 95% interval `low` to `high`, and how many are `wrong` of `n`."""
+        return {}
+
     @property
     def all_metrics(self) -> dict[str, bool]:
         """Metric -> whether higher is better, of all that `evaluate` tells."""

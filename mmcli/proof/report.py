@@ -14,7 +14,7 @@ from mmcli.artifacts import tensors
 from mmcli.artifacts.store import Artifact
 from mmcli.data.dataset import Dataset
 from mmcli.models import loading
-from mmcli.proof import advice, curves, differences, provenance, rows, steps, tables, trials
+from mmcli.proof import advice, curves, differences, provenance, rates, rows, steps, tables, trials
 from mmcli.reporting import charts, dots, words
 from mmcli.reporting.classes import ClassScore
 from mmcli.reporting.grid import Grid
@@ -145,6 +145,7 @@ def _tables(
     worth = [[name, shown(own), shown(drops[name]["drop"])] for name, own in shares.items()]
     return {
         "rates": tables.operating_points(summary["operating_points"]) if summary["operating_points"] else None,
+        "counted": "pairs with a row of that value" if dataset.task.gives_embeddings else "rows",
         "rates_by": "probability" if all("probability" in own for own in summary["operating_points"]) else "similarity",
         "classes": first if classes else None,
         "more_classes": more,
@@ -154,7 +155,8 @@ def _tables(
         "worth": Grid.of("", ["input", "share of the score (Shapley)", "lost when exchanged among rows"], worth),
         "slices": slices if trust["slices"] else None,
         "more_slices": more_slices,
-        "weakest_slices": sorted(trust["slices"], key=lambda own: own["value"], reverse=not summary["higher_is_better"])[:3],
+        "own_errors": rates.table(trust["rates"]).parts(MOST_SLICES) if trust.get("rates") else None,
+        "weakest_slices": tables.weakest(trust["slices"], summary["higher_is_better"])[:3],
         "suspects": tables.suspects(suspects, rows.called(dataset)) if suspects else None,
         "inputs": tables.inputs([_input(own, dataset) for own in read.values()], primary),
     }
@@ -174,7 +176,7 @@ def _sections(values: Mapping[str, Any]) -> dict[str, str]:
         "classes": f"Each {values['classes'].header[0]}" if values["classes"] else "",
         "inputs": "" if values["retrieval"] else "What each input is worth",
         "missing": "" if values["retrieval"] else "When inputs are missing or spoilt",
-        "slices": "Where it is better and worse" if values["slices"] else "",
+        "slices": "Where it is better and worse" if values["slices"] or values["own_errors"] else "",
         "errors": "Its worst errors" if values["examples"] or values["pairs"] else "",
         "data": "The data itself",
         "optimizing": "What optimizing traded" if values["optimizing"] else "",

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from mmcli.reporting.metrics import Array, Metric, interval_of
+from mmcli.reporting.metrics import Array, Metric, error_rate, interval_of
 
 MOST_SAME, MOST_DIFFERENT = 10_000, 50_000
 """Pairs that are looked at, of one identity and of two: all, or so many drawn at random."""
@@ -151,6 +151,19 @@ def true_accepts(own: Verification, weights: Array, false_rate: float) -> Array:
         return np.where(np.isnan(far[:, -1]) | np.isnan(tar[:, -1]), np.nan, found)
 
     return _over_blocks(own, weights, each)
+
+
+def errors(own: Verification, resampled: Array, threshold: float) -> dict[str, dict[str, float]]:
+    """FAR and FRR of the pairs at that threshold, see `metrics.error_rate`: a pair as high as it is accepted."""
+    accepted, found = own.scores >= threshold, {}
+    for name, wrong, here in (("far", accepted, ~own.same), ("frr", ~accepted, own.same)):
+        values = []
+        for part in np.array_split(resampled, max(-(-len(resampled) // RESAMPLES), 1)):
+            weights = part[:, own.first[here]] * part[:, own.second[here]]
+            total = weights.sum(1)
+            values.append(np.where(total > 0, weights @ wrong[here] / np.maximum(total, 1e-12), np.nan))
+        found[name] = error_rate(wrong[here], np.concatenate(values))
+    return found
 
 
 FALSE_RATES = (0.1, 0.01, 0.001)

@@ -219,6 +219,17 @@ class Identify(Task):
         pairs = retrieval_metrics.Verification.of_vectors(rows[:, START:], identities)
         return retrieval_metrics.operating_points(pairs, self.resamples(targets, seed, groups))
 
+    def threshold_said(self, outputs: Embedded) -> str:
+        return f"a similarity of {float(outputs.threshold):.3f}, as val settled it"
+
+    def errors_at_threshold(
+        self, outputs: Embedded, targets: Tensor, index: Tensor, seed: int = 0, groups: Array | None = None
+    ) -> dict[str, dict[str, float]]:
+        """Of the pairs with a row among these."""
+        rows, identities = self.readings(outputs, targets)
+        pairs = retrieval_metrics.Verification.of_vectors(rows[:, START:], identities).touching(index.numpy())
+        return retrieval_metrics.errors(pairs, self.resamples(targets, seed, groups), float(outputs.threshold))
+
     def within(
         self, outputs: Embedded, targets: Tensor, index: Tensor, seed: int = 0, groups: Array | None = None
     ) -> dict[str, Interval]:

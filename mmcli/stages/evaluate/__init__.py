@@ -18,7 +18,7 @@ from mmcli.data.dataset import Dataset, target_columns
 from mmcli.errors import DataError
 from mmcli.models import loading
 from mmcli.options.evaluate import Options
-from mmcli.proof import baselines, contrast, finding, trust, worse
+from mmcli.proof import baselines, contrast, finding, rates, trust, worse
 from mmcli.proof import folded as folds
 from mmcli.proof.report import Entry, page
 from mmcli.proof.verdict import looked_at, verdict
@@ -84,6 +84,8 @@ def run(options: Options, context: Context) -> Outcome:
         found = store.read(context.root, layout.EVALUATION, "evaluation", "mmcli evaluate")
     summary = strict.numbers(found.json(METRICS))
     _say(summary, options.all, context)
+    for line in rates.said(summary["trust"].get("rates", {}), f"{found.path / REPORT}, Where it is better and worse"):
+        context.console.note(line)
     return Outcome(summary, f"open {found.path / REPORT}")
 
 

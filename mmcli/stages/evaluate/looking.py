@@ -10,7 +10,7 @@ import torch
 from mmcli.errors import ConfigError, unknown
 from mmcli.jobs import fusion as fusion_job
 from mmcli.models import conformal, loading
-from mmcli.proof import leakage, trust
+from mmcli.proof import leakage, rates, trust
 from mmcli.proof.analysis import Analysis
 from mmcli.proof.examples import raw_cells
 from mmcli.proof.report import Entry
@@ -65,6 +65,8 @@ def trusted(top: Entry, single: Entry | None, case: Case, extra: Mapping[str, Se
     targets = dataset.targets[test]
     slices = trust.slices(dataset, test, top.outputs, extra, seed, None if single is None else single.outputs)
     found: dict[str, Any] = {"slices": [own.as_dict() for own in slices]}
+    told = rates.by_value(task, top.outputs, targets, extra, seed, dataset.groups(test))
+    found |= {"rates": told} if told else {}
     sets = case.best.metrics.get("conformal", {})
     if sets:
         with case.best.understood("prediction sets"):

@@ -42,6 +42,9 @@ class Judged(Weighed):
     def readings(self, outputs: Any, targets: Tensor) -> tuple[Array, Array]:
         """Outputs and targets as the metrics want them."""
 
+    drawn: ClassVar[str] = "rows"
+    """What `draws` draws."""
+
     def draws(self, targets: Tensor) -> Array | None:  # noqa: ARG002 - mostly rows are
         """Which rows [N] are drawn together in a bootstrap where the table names no groups, by number; None: each by itself."""
         return None

@@ -73,6 +73,7 @@ def page(
         "retrieval": tables.retrieval(summary["test"]) if task.aligns_columns else None,
         "paired_rows": tables.FOUND_INSTEAD if task.aligns_columns else tables.ALIKE,
         **_meanings(told, primary, summary),
+        **_counted(summary, dataset),
         "leaderboard": tables.leaderboard(ranked, list(told), primary, entries[0].label),
         "n": len(dataset.splits["test"]),
         "judged": entries[0].label,
@@ -80,7 +81,7 @@ def page(
         "shapley": f"{words.SHAPLEY} {'All' if _shapley(summary).get('exact') else 'Some'} orders were tried.",
         "weights": summary["test"].get("weights", {}),
         "conformal": _conformal(summary, dataset),
-        "examples": rows.worst(summary["trust"]["errors"], dataset, best),
+        "examples": rows.worst(summary["trust"]["errors"], dataset, best, summary["trust"].get("taken_for", ())),
         "pairs": rows.pairs(summary["trust"]["pairs"], dataset),
         "called": rows.called(dataset),
         "duplicates": rows.duplicates(summary["trust"]["duplicates"], dataset),
@@ -93,7 +94,7 @@ def page(
         "optimizing": optimizing,
         "training": curves.learnt(read, fused, best),
         "advice": advice.advice(summary, classes, counts, rejects, bool(optimizing), best.root, task.gives_embeddings),
-        "left_out": [f"{ability} ({why})" for ability, why in summary["left_out"].items()],
+        "left_out": _left_out(summary["left_out"]),
         "made": provenance.of(made_from, *made_by),
         "others": [f"{own['name']}, licence: {own['licence']}" for own in loading.weights_of_others(best, dataset)],
         "target": dataset.target,
@@ -103,6 +104,35 @@ def page(
     values["sections"] = _sections(values)
     _keep_drawings(values, folder / "plots")
     return values
+
+
+def _left_out(found: Mapping[str, str]) -> list[str]:
+    """What was left out, with its reason; what has the same reason together."""
+    by_reason: dict[str, list[str]] = {}
+    for ability, why in found.items():
+        by_reason.setdefault(why, []).append(ability)
+    several = {why: why.replace("it is ", "they are ", 1) if why.startswith("it is ") else why for why in by_reason}
+    return [
+        f"{words.together(abilities)} ({several[why] if len(abilities) > 1 else why})" for why, abilities in by_reason.items()
+    ]
+
+
+def _counted(summary: Mapping[str, Any], dataset: Dataset) -> dict[str, str]:
+    """What intervals are drawn over, what errors at a threshold are counted of, and by what thresholds are chosen."""
+    points = summary["operating_points"]
+    return {
+        "drawn": _drawn(dataset),
+        "counted": "pairs with a row of that value" if dataset.task.gives_embeddings else "rows",
+        "rates_by": "probability" if all("probability" in own for own in points) else "similarity",
+    }
+
+
+def _drawn(dataset: Dataset) -> str:
+    """What intervals are drawn over."""
+    test = dataset.splits["test"]
+    if dataset.groups(test) is not None:
+        return "groups"
+    return dataset.task.drawn if dataset.task.draws(dataset.targets[test]) is not None else "rows"
 
 
 def _meanings(told: Mapping[str, bool], primary: str, summary: Mapping[str, Any]) -> dict[str, Any]:
@@ -145,8 +175,6 @@ def _tables(
     worth = [[name, shown(own), shown(drops[name]["drop"])] for name, own in shares.items()]
     return {
         "rates": tables.operating_points(summary["operating_points"]) if summary["operating_points"] else None,
-        "counted": "pairs with a row of that value" if dataset.task.gives_embeddings else "rows",
-        "rates_by": "probability" if all("probability" in own for own in summary["operating_points"]) else "similarity",
         "classes": first if classes else None,
         "more_classes": more,
         "subsets": tables.subsets(test.get("subsets", []), dataset.task.attributed_by),

@@ -52,6 +52,7 @@ class Identify(Task):
     compares_rows: ClassVar[bool] = True
     features_may_be_swapped: ClassVar[bool] = False
     new_classes_after_train: ClassVar[bool] = True
+    drawn: ClassVar[str] = "identities"
     fusion_families: ClassVar[tuple[str, ...] | None] = ("feature", "token")
     target_names: ClassVar[tuple[str, ...]] = ("person", "identity", "subject", "individual", "speaker", "character", "who")
     constant_name: str = "chance"
@@ -201,6 +202,15 @@ class Identify(Task):
             of = f"; most like {self.names[int(names[best[row].argmax()])]!r}, {float(best[row].max()):.2f}" if known else ""
             said.append((row, f"its own identity comes {int(ranks[row])}. in order{of}"))
         return said
+
+    def taken_for(self, outputs: Embedded, targets: Tensor, rows: Sequence[int]) -> list[int] | None:
+        """In an open set, where none is of an identity that is enrolled: the row of another identity that is most alike."""
+        if not rows or bool(torch.isin(targets, outputs.identities).any()):
+            return None
+        alike = outputs.values[list(rows)] @ outputs.values.T
+        alike[targets[list(rows)][:, None] == targets[None]] = -2.0
+        found: list[int] = alike.argmax(1).tolist()
+        return found
 
     def worst_pairs(self, outputs: Embedded, targets: Tensor, most: int) -> list[tuple[int, int, str]]:
         """Pairs of one identity that are the least alike, and of two that are the most."""

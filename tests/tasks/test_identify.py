@@ -150,3 +150,12 @@ def test_thresholds_of_identities_accept_what_they_say(monkeypatch: pytest.Monke
     assert "probability" not in points[0]
     monkeypatch.setattr(retrieval_metrics, "LEAST_IMPOSTORS", 200)
     assert task.operating_points(outputs, targets) == []
+
+
+def test_in_an_open_set_a_row_is_taken_for_another_row_of_test() -> None:
+    own = task("cem", "dee")
+    rows = Embedded(unit(0.0, 0.5, 0.1, 1.5), unit(0.0), torch.tensor([0]), torch.zeros(()))
+    targets = torch.tensor([2, 2, 3, 3])
+    assert own.taken_for(rows, targets, [0, 1, 3]) == [2, 2, 1], "never itself, nor another of its own"
+    assert own.taken_for(rows, torch.tensor([0, 2, 3, 3]), [0]) is None, "train has one of them"
+    assert own.taken_for(rows, targets, []) is None

@@ -71,7 +71,11 @@ def trusted(top: Entry, single: Entry | None, case: Case, extra: Mapping[str, Se
     if sets:
         with case.best.understood("prediction sets"):
             found["conformal"] = {"asked": sets["coverage"], **conformal.check(task, sets, top.outputs, targets)}
-    found["errors"] = [[int(test[row]) + 1, said] for row, said in trust.confident_errors(task, top.outputs, targets)]
+    errors = trust.confident_errors(task, top.outputs, targets)
+    instead = task.taken_for(top.outputs, targets, [row for row, _ in errors])
+    found["errors"] = [[int(test[row]) + 1, said] for row, said in errors]
+    if instead is not None:
+        found["taken_for"] = [int(test[row]) + 1 for row in instead]
     found["pairs"] = [[int(test[a]) + 1, int(test[b]) + 1, said] for a, b, said in task.worst_pairs(top.outputs, targets, 12)]
     every = torch.cat([test, dataset.splits["val"]])
     doubtful = trust.suspects(task, kept(case.best, dataset, every), dataset.targets[every])

@@ -84,8 +84,7 @@ def page(
         "examples": rows.worst(summary["trust"]["errors"], dataset, best, summary["trust"].get("taken_for", ())),
         "pairs": rows.pairs(summary["trust"]["pairs"], dataset),
         "called": rows.called(dataset),
-        "duplicates": rows.duplicates(summary["trust"]["duplicates"], dataset),
-        "leaks": rows.leaks(summary["trust"].get("leaks", ()), dataset),
+        **_known_to_train(summary["trust"], dataset),
         **{"rows": counts, "rejects": rejects},
         "method": fused.config["method"],
         "seed": best.manifest["seed"],
@@ -115,6 +114,10 @@ def _left_out(found: Mapping[str, str]) -> list[str]:
     return [
         f"{words.together(abilities)} ({several[why] if len(abilities) > 1 else why})" for why, abilities in by_reason.items()
     ]
+
+
+def _known_to_train(trust: Mapping[str, Any], dataset: Dataset) -> dict[str, Any]:
+    return {"duplicates": rows.duplicates(trust["duplicates"], dataset), "leaks": rows.leaks(trust.get("leaks", ()), dataset)}
 
 
 def _counted(summary: Mapping[str, Any], dataset: Dataset) -> dict[str, str]:

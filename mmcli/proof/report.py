@@ -84,7 +84,7 @@ def page(
         "examples": rows.worst(summary["trust"]["errors"], dataset, best, summary["trust"].get("taken_for", ())),
         "pairs": rows.pairs(summary["trust"]["pairs"], dataset),
         "called": rows.called(dataset),
-        **_known_to_train(summary["trust"], dataset),
+        **_known_to_train(summary, dataset),
         **{"rows": counts, "rejects": rejects},
         "method": fused.config["method"],
         "seed": best.manifest["seed"],
@@ -116,8 +116,12 @@ def _left_out(found: Mapping[str, str]) -> list[str]:
     ]
 
 
-def _known_to_train(trust: Mapping[str, Any], dataset: Dataset) -> dict[str, Any]:
-    return {"duplicates": rows.duplicates(trust["duplicates"], dataset), "leaks": rows.leaks(trust.get("leaks", ()), dataset)}
+def _known_to_train(summary: Mapping[str, Any], dataset: Dataset) -> dict[str, Any]:
+    """Test rows that are in train too, and in what else the table tells too much."""
+    trust = summary["trust"]
+    warnings = [f"{own[:1].upper()}{own[1:]}." for own in summary.get("warnings", ())]
+    more = [*warnings, *rows.leaks(trust.get("leaks", ()), dataset)]
+    return {"duplicates": rows.duplicates(trust["duplicates"], dataset), "leaks": more}
 
 
 def _counted(summary: Mapping[str, Any], dataset: Dataset) -> dict[str, str]:
@@ -245,7 +249,7 @@ def _input(encoder: Artifact, dataset: Dataset) -> dict[str, Any]:
         "name": column,
         "modality": dataset.input(column).modality,
         "encoder": encoder.config["architecture"],
-        "val": encoder.metrics["val"][dataset.task.primary_metric],
+        "val": loading.alone(encoder)[dataset.task.primary_metric],
         "absent": int((~present[dataset.splits["test"]]).sum()),
         "parameters": encoder.metrics["parameters"],
     }

@@ -39,9 +39,9 @@ def numbers(value: Any, scores: bool = False) -> Any:
     if isinstance(value, dict):
         sides = SIDES if set(SIDES) <= set(value) else ()
         return {
-            key: math.nan if own is None and (scores or key in sides) else numbers(own, scores or key in SCORES)
+            key: numbers(own, scores or key in SCORES) if own is not None else math.nan if scores or key in sides else None
             for key, own in value.items()
         }
     if isinstance(value, list):
-        return [numbers(own, scores) for own in value]
-    return math.nan if value is None and scores else value
+        return [math.nan if own is None and scores else numbers(own, scores) for own in value]
+    return value

@@ -32,10 +32,11 @@ def test_nulls_of_scores_and_intervals_are_no_numbers_again_and_other_nulls_stay
         "history": [{"val": {"eer": math.nan}, "reason": None}],
         "gain": {"value": 0.1, "low": math.nan, "high": math.nan, "n": 3},
         "latency_ms": None,
+        "rows": [{"name": "none", "val": None}],
         "low": None,
     }
     read = strict.numbers(json.loads(strict.text(found), parse_constant=refuse))
     assert math.isnan(read["val"]["auroc"]) and read["val"]["loss"] == 0.5
     assert math.isnan(read["history"][0]["val"]["eer"]) and read["history"][0]["reason"] is None
     assert math.isnan(read["gain"]["low"]) and math.isnan(read["gain"]["high"]) and read["gain"]["n"] == 3
-    assert read["latency_ms"] is None and read["low"] is None
+    assert read["latency_ms"] is None and read["low"] is None and read["rows"][0]["val"] is None

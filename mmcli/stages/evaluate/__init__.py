@@ -26,7 +26,7 @@ from mmcli.reporting import html, strict
 from mmcli.reporting.metrics import shown
 from mmcli.selection.leaderboard import MOST
 from mmcli.stages import Context, Outcome
-from mmcli.stages.evaluate.entries import Case, entries_of, under
+from mmcli.stages.evaluate.entries import Case, entries_of, given_away, under
 from mmcli.stages.evaluate.looking import extra_slices, trusted, what_matters
 from mmcli.tasks import Ability, Task
 
@@ -147,6 +147,7 @@ def _write(entries: list[Entry], case: Case, extra: Mapping[str, Sequence[str]],
         "classes": [own.as_dict() for own in task.by_class(top.outputs, targets)],
         "trust": trusted(top, single, case, extra),
         "remarks": task.remarks(top.outputs, targets),
+        "warnings": [own for own in (given_away(entries, case),) if own],
         "left_out": {ability: why for ability in get_args(Ability) if (why := task.lacks(ability))}
         | (finding.LEFT_OUT if task.aligns_columns else {}),
     }
@@ -231,6 +232,8 @@ def _say(summary: Mapping[str, Any], every: bool, context: Context) -> None:
         context.console.note(f"{len(named) - len(told)} more, also without each input: --all, or the report")
     if "retrieval" in test:
         context.console.table(*finding.table(test["retrieval"]))
+    for warning in summary.get("warnings", ()):
+        context.console.warn(warning)
     for remark in summary.get("remarks", ()):
         context.console.note(f"{summary['model']}: {remark}")
     context.console.note(summary["verdict"])

@@ -8,6 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from mmcli.reporting import strict
+
 HISTORY = "history.jsonl"
 
 
@@ -21,7 +23,7 @@ def history(root: Path) -> list[dict[str, Any]]:
     found = []
     for line in lines:
         with suppress(ValueError):
-            entry = json.loads(line)
+            entry = strict.numbers(json.loads(line))
             if isinstance(entry, dict) and isinstance(entry.get("name"), str):
                 found.append(entry)
     return found
@@ -31,6 +33,6 @@ def remember(root: Path, name: str, made: Mapping[str, Any]) -> None:
     """Adds a line to the history, in one write: several processes may do so at once. It is no artifact: nothing rests on it."""
     metrics = {key: own for key, own in made["metrics"].items() if key in {"primary_metric", "val", "test", "train"}}
     told = {key: made[key] for key in ("kind", "created", "seconds", "command", "hash", "seed")}
-    line = json.dumps({"name": name, **told, "metrics": metrics}, ensure_ascii=False) + "\n"
+    line = strict.text({"name": name, **told, "metrics": metrics}) + "\n"
     with suppress(OSError), (root / HISTORY).open("ab", buffering=0) as file:
         file.write(line.encode())

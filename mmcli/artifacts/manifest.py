@@ -12,6 +12,8 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from mmcli.reporting import strict
+
 MANIFEST = "artifact.json"
 FORMAT_VERSION = 7
 LARGEST = 256 << 20
@@ -317,6 +319,7 @@ def _checked(manifest: Any, name: str) -> dict[str, Any]:
         raise ValueError("it is not as it was sealed")
     if content_hash(manifest) != manifest["hash"]:
         raise ValueError("its hash is not that of what it lists")
+    manifest["metrics"] = strict.numbers(manifest["metrics"])
     if manifest["name"] != name:
         raise ValueError(f"it is that of {manifest['name']}, copied under another name")
     for where, shapes in (("config", CONFIGS), ("metrics", METRICS)):

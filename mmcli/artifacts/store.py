@@ -27,6 +27,7 @@ from mmcli.artifacts.history import remember
 from mmcli.artifacts.lock import locked
 from mmcli.artifacts.manifest import FORMAT_VERSION, MANIFEST, digest
 from mmcli.errors import ArtifactError, BusyError, ChangedError, MissingPackageError, MmcliError
+from mmcli.reporting import strict
 
 __all__ = [
     "FORMAT_VERSION",
@@ -185,8 +186,8 @@ class Draft:
     """Metrics that may: what a clock had a say in."""
 
     def write_json(self, relative: str, value: Any) -> None:
-        """A readable JSON file, flushed to disk."""
-        write_atomic(self.path / relative, json.dumps(value, ensure_ascii=False, indent=1).encode())
+        """A readable JSON file, flushed to disk: what is no number in it is null, see `mmcli.reporting.strict`."""
+        write_atomic(self.path / relative, strict.text(value, indent=1).encode())
 
 
 @contextmanager
@@ -238,14 +239,14 @@ def writing(
             "metrics": draft.metrics,
             "measured": sorted(draft.measured & set(draft.metrics)),
         }
-        made = json.loads(json.dumps(made, ensure_ascii=False))  # as it will be read
+        made = json.loads(strict.text(made))  # as it will be read
         made["hash"] = manifest.content_hash(made)
         made["parts"] = _parts(draft, manifest.lasting(made["files"]))
         made["seconds"] = round(time.time() - started, 3)
         made["created"] = time.strftime("%Y-%m-%dT%H:%M:%S%z")
         made["versions"] = dict(_versions())
         made["seal"] = manifest.seal(made)
-        write_atomic(partial / MANIFEST, json.dumps(made, ensure_ascii=False, indent=1).encode())
+        write_atomic(partial / MANIFEST, strict.text(made, indent=1).encode())
         placing.replace(final)
         remember(root, name, made)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from typing import Annotated
 
@@ -13,6 +12,7 @@ from mmcli.config.settings import ROOM_OF_KEY
 from mmcli.errors import ExitCode
 from mmcli.options.common import Json
 from mmcli.options.flags import Flag
+from mmcli.reporting import strict
 
 NO_ARGS_IS_HELP = True
 
@@ -54,7 +54,7 @@ def command(options: Options) -> None:
     found, results = checks.check(options.part, options.room or "")
     failed = [result for result in results if not result.passed]
     if options.json:
-        typer.echo(json.dumps([asdict(result) for result in results], ensure_ascii=False, indent=1))
+        typer.echo(strict.text([asdict(result) for result in results], indent=1))
     console = Console()
     for result in results:
         console.note(f"{'passed' if result.passed else 'FAILED'}  {result.about}{'' if result.passed else f': {result.found}'}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import sys
@@ -14,6 +13,7 @@ import typer
 from mmcli.errors import ConfigError, unknown
 from mmcli.options.common import Common
 from mmcli.options.flags import options_of
+from mmcli.reporting import strict
 
 if TYPE_CHECKING:
     from mmcli.stages import Context, Outcome
@@ -90,7 +90,7 @@ def end(outcome: Outcome, context: Context, told: Common) -> None:
     step = _carried(outcome.next_step, told)
     if told.json:
         data = outcome.data | ({"next": step} if "next" in outcome.data else {})
-        typer.echo(json.dumps(data, ensure_ascii=False, indent=1, default=str))
+        typer.echo(strict.text(data, indent=1, default=str))
     if step:
         context.console.next_step(step)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +11,7 @@ from mmcli.cli.binding import bound
 from mmcli.errors import ConfigError, unknown
 from mmcli.options.common import Json
 from mmcli.options.flags import Flag
+from mmcli.reporting import strict
 
 if TYPE_CHECKING:
     from mmcli.registry import PartInfo
@@ -43,7 +43,7 @@ def command(options: Options) -> None:
         data = {name: {part: _data(info) for part, info in parts.items()} for name, parts in found.items()}
         for model in shelf.look().models if "encoders" in found else ():
             data["encoders"][model.architecture] = f"{model.modality}, of {shelf.VARIABLE}"
-        typer.echo(json.dumps(data, ensure_ascii=False, indent=1))
+        typer.echo(strict.text(data, indent=1))
         return
     if room == "fusions":
         _fusions(found[room])

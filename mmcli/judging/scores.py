@@ -42,6 +42,9 @@ class Judged(Weighed):
     def readings(self, outputs: Any, targets: Tensor) -> tuple[Array, Array]:
         """Outputs and targets as the metrics want them."""
 
+    drawn: ClassVar[str] = "rows"
+    """What `draws` draws."""
+
     def draws(self, targets: Tensor) -> Array | None:  # noqa: ARG002 - mostly rows are
         """Which rows [N] are drawn together in a bootstrap where the table names no groups, by number; None: each by itself."""
         return None
@@ -68,9 +71,25 @@ class Judged(Weighed):
         groups: Array | None = None,  # noqa: ARG002
     ) -> list[dict[str, float]]:
         """Of each rate at which impostors may be accepted, `far`, for which rows are enough: the `threshold` on the score, the
-        `probability` that it is as `predict` writes it, and the true pairs accepted, `tar`, with a 95% interval: `low` and
-        `high`."""
+        `probability` that it is as `predict` writes it, where it writes one, and the true pairs accepted, `tar`, with a 95%
+        interval: `low` and `high`."""
         return []
+
+    def threshold_said(self, outputs: Any) -> str:  # noqa: ARG002 - for those that accept or refuse
+        """What the settled threshold is, in words; empty where nothing is accepted or refused."""
+        return ""
+
+    def errors_at_threshold(
+        self,
+        outputs: Any,  # noqa: ARG002 - for those that accept or refuse
+        targets: Tensor,  # noqa: ARG002
+        index: Tensor,  # noqa: ARG002
+        seed: int = 0,  # noqa: ARG002
+        groups: Array | None = None,  # noqa: ARG002
+    ) -> dict[str, dict[str, float]]:
+        """Of those of the rows `index` the errors at that threshold: `far`, impostors accepted, and `frr`, those that belong
+        together refused; each a share, `value`, with its 95% interval `low` to `high`, and how many are `wrong` of `n`."""
+        return {}
 
     @property
     def all_metrics(self) -> dict[str, bool]:

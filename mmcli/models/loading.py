@@ -220,12 +220,19 @@ def inputs_of(fused: Artifact) -> list[str]:
 
 
 def best_by_input(encoders: Mapping[str, Artifact]) -> dict[str, Artifact]:
-    """Of a fused model's encoders, the best on val of each input."""
+    """Of a fused model's encoders, the best on val of each input by itself."""
     best: dict[str, Artifact] = {}
     for artifact in encoders.values():
         name = artifact.config["column"]
-        best[name] = max(best.get(name, artifact), artifact, key=rank)
+        best[name] = max(best.get(name, artifact), artifact, key=lambda own: _rank(own.metrics, alone(own)))
     return best
+
+
+def alone(encoder: Artifact) -> dict[str, float]:
+    """The scores on val of an input by itself: not those of the columns together that share its encoder, by which that is
+    chosen where columns are compared."""
+    metrics = encoder.metrics
+    return dict(metrics.get("alone") or metrics["val"])
 
 
 def fresh_encoders(root: Path, column: str) -> list[Artifact]:
@@ -282,9 +289,12 @@ def fresh_models(root: Path) -> list[Artifact]:
 
 def rank(artifact: Artifact) -> tuple[float, float]:
     """Sorts models by val: the primary metric, then the loss; higher is better."""
-    metrics = artifact.metrics
+    return _rank(artifact.metrics, artifact.metrics["val"])
+
+
+def _rank(metrics: Mapping[str, Any], scores: Mapping[str, float]) -> tuple[float, float]:
     sign = 1.0 if metrics["higher_is_better"] else -1.0
-    return sign * metrics["val"][metrics["primary_metric"]], -metrics["val"]["loss"]
+    return sign * scores[metrics["primary_metric"]], -scores["loss"]
 
 
 def best(root: Path) -> Artifact:

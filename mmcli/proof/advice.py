@@ -47,7 +47,8 @@ def advice(
 
 def _of_gains(summary: Mapping[str, Any]) -> list[Advice]:
     found = []
-    if "best_column" in summary["gain"] and summary["gain"]["best_column"]["low"] <= 0:
+    alone = len(summary.get("inputs", ())) == 1  # then there is nothing else
+    if not alone and "best_column" in summary["gain"] and summary["gain"]["best_column"]["low"] <= 0:
         name = summary["best_column"]
         found.append(Advice(f"Fusing is not shown to beat {name} alone: weigh {name} alone, or gather more rows."))
     name = summary["reference"]

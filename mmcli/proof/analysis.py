@@ -137,7 +137,7 @@ class Analysis:
             outputs = self.values[frozenset(kept)] if exact else self.only(kept)
             predicted, right = task.attributed(outputs, self.targets)
             own = task.counting(self.targets)
-            weights = metrics.resample_weights(len(right), seed=self.seed) * own
+            weights = task.resamples(self.targets, self.seed, self.groups)
             interval = metrics.interval(task.measures()[task.attributed_by], predicted, right, weights, own)
             found.append({"inputs": list(kept), **interval.as_dict()})
         return found

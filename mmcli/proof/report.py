@@ -14,7 +14,7 @@ from mmcli.artifacts import tensors
 from mmcli.artifacts.store import Artifact
 from mmcli.data.dataset import Dataset
 from mmcli.models import loading
-from mmcli.proof import advice, curves, differences, provenance, rows, steps, tables, trials
+from mmcli.proof import advice, curves, differences, provenance, rates, rows, steps, tables, trials
 from mmcli.reporting import charts, dots, words
 from mmcli.reporting.classes import ClassScore
 from mmcli.reporting.grid import Grid
@@ -73,6 +73,7 @@ def page(
         "retrieval": tables.retrieval(summary["test"]) if task.aligns_columns else None,
         "paired_rows": tables.FOUND_INSTEAD if task.aligns_columns else tables.ALIKE,
         **_meanings(told, primary, summary),
+        **_counted(summary, dataset),
         "leaderboard": tables.leaderboard(ranked, list(told), primary, entries[0].label),
         "n": len(dataset.splits["test"]),
         "judged": entries[0].label,
@@ -80,10 +81,10 @@ def page(
         "shapley": f"{words.SHAPLEY} {'All' if _shapley(summary).get('exact') else 'Some'} orders were tried.",
         "weights": summary["test"].get("weights", {}),
         "conformal": _conformal(summary, dataset),
-        "examples": rows.worst(summary["trust"]["errors"], dataset, best),
+        "examples": rows.worst(summary["trust"]["errors"], dataset, best, summary["trust"].get("taken_for", ())),
         "pairs": rows.pairs(summary["trust"]["pairs"], dataset),
         "called": rows.called(dataset),
-        "duplicates": rows.duplicates(summary["trust"]["duplicates"], dataset),
+        **_known_to_train(summary, dataset),
         **{"rows": counts, "rejects": rejects},
         "method": fused.config["method"],
         "seed": best.manifest["seed"],
@@ -92,7 +93,7 @@ def page(
         "optimizing": optimizing,
         "training": curves.learnt(read, fused, best),
         "advice": advice.advice(summary, classes, counts, rejects, bool(optimizing), best.root, task.gives_embeddings),
-        "left_out": [f"{ability} ({why})" for ability, why in summary["left_out"].items()],
+        "left_out": _left_out(summary["left_out"]),
         "made": provenance.of(made_from, *made_by),
         "others": [f"{own['name']}, licence: {own['licence']}" for own in loading.weights_of_others(best, dataset)],
         "target": dataset.target,
@@ -102,6 +103,43 @@ def page(
     values["sections"] = _sections(values)
     _keep_drawings(values, folder / "plots")
     return values
+
+
+def _left_out(found: Mapping[str, str]) -> list[str]:
+    """What was left out, with its reason; what has the same reason together."""
+    by_reason: dict[str, list[str]] = {}
+    for ability, why in found.items():
+        by_reason.setdefault(why, []).append(ability)
+    several = {why: why.replace("it is ", "they are ", 1) if why.startswith("it is ") else why for why in by_reason}
+    return [
+        f"{words.together(abilities)} ({several[why] if len(abilities) > 1 else why})" for why, abilities in by_reason.items()
+    ]
+
+
+def _known_to_train(summary: Mapping[str, Any], dataset: Dataset) -> dict[str, Any]:
+    """Test rows that are in train too, and in what else the table tells too much."""
+    trust = summary["trust"]
+    warnings = [f"{own[:1].upper()}{own[1:]}." for own in summary.get("warnings", ())]
+    more = [*warnings, *rows.leaks(trust.get("leaks", ()), dataset)]
+    return {"duplicates": rows.duplicates(trust["duplicates"], dataset), "leaks": more}
+
+
+def _counted(summary: Mapping[str, Any], dataset: Dataset) -> dict[str, str]:
+    """What intervals are drawn over, what errors at a threshold are counted of, and by what thresholds are chosen."""
+    points = summary["operating_points"]
+    return {
+        "drawn": _drawn(dataset),
+        "counted": "pairs with a row of that value" if dataset.task.gives_embeddings else "rows",
+        "rates_by": "probability" if all("probability" in own for own in points) else "similarity",
+    }
+
+
+def _drawn(dataset: Dataset) -> str:
+    """What intervals are drawn over."""
+    test = dataset.splits["test"]
+    if dataset.groups(test) is not None:
+        return "groups"
+    return dataset.task.drawn if dataset.task.draws(dataset.targets[test]) is not None else "rows"
 
 
 def _meanings(told: Mapping[str, bool], primary: str, summary: Mapping[str, Any]) -> dict[str, Any]:
@@ -152,7 +190,8 @@ def _tables(
         "worth": Grid.of("", ["input", "share of the score (Shapley)", "lost when exchanged among rows"], worth),
         "slices": slices if trust["slices"] else None,
         "more_slices": more_slices,
-        "weakest_slices": sorted(trust["slices"], key=lambda own: own["value"], reverse=not summary["higher_is_better"])[:3],
+        "own_errors": rates.table(trust["rates"]).parts(MOST_SLICES) if trust.get("rates") else None,
+        "weakest_slices": tables.weakest(trust["slices"], summary["higher_is_better"])[:3],
         "suspects": tables.suspects(suspects, rows.called(dataset)) if suspects else None,
         "inputs": tables.inputs([_input(own, dataset) for own in read.values()], primary),
     }
@@ -172,7 +211,7 @@ def _sections(values: Mapping[str, Any]) -> dict[str, str]:
         "classes": f"Each {values['classes'].header[0]}" if values["classes"] else "",
         "inputs": "" if values["retrieval"] else "What each input is worth",
         "missing": "" if values["retrieval"] else "When inputs are missing or spoilt",
-        "slices": "Where it is better and worse" if values["slices"] else "",
+        "slices": "Where it is better and worse" if values["slices"] or values["own_errors"] else "",
         "errors": "Its worst errors" if values["examples"] or values["pairs"] else "",
         "data": "The data itself",
         "optimizing": "What optimizing traded" if values["optimizing"] else "",
@@ -210,7 +249,7 @@ def _input(encoder: Artifact, dataset: Dataset) -> dict[str, Any]:
         "name": column,
         "modality": dataset.input(column).modality,
         "encoder": encoder.config["architecture"],
-        "val": encoder.metrics["val"][dataset.task.primary_metric],
+        "val": loading.alone(encoder)[dataset.task.primary_metric],
         "absent": int((~present[dataset.splits["test"]]).sum()),
         "parameters": encoder.metrics["parameters"],
     }

@@ -10,25 +10,32 @@ import torch
 from mmcli.artifacts.store import Artifact
 from mmcli.data.dataset import Dataset
 from mmcli.models import loading
-from mmcli.proof import differences
+from mmcli.proof import differences, leakage
 from mmcli.proof.examples import examples
 
 
-def worst(errors: Sequence[Sequence[Any]], dataset: Dataset, best: Artifact) -> list[dict[str, Any]]:
-    """Rows that are wrongly answered, each with what is seen of it, the right answer and the one that was given."""
+def worst(
+    errors: Sequence[Sequence[Any]], dataset: Dataset, best: Artifact, instead: Sequence[int] = ()
+) -> list[dict[str, Any]]:
+    """Rows that are wrongly answered, each with what is seen of it, the right answer and the one that was given: what was
+    predicted, or, where rows are compared, which one each was taken for `instead` (from 1)."""
     rows = [int(row) - 1 for row, _ in errors]
     if not rows:
         return []
     outputs = dataset.task.outputs.gather(loading.outputs(best, dataset), torch.tensor(rows))
     decoded = dataset.task.decode(outputs)
     pieces = differences.pieces(dataset.task, outputs, dataset.targets[torch.tensor(rows)])
-    predicted = list(zip(*(cells for name, cells in decoded.items() if "probability" not in name), strict=True))
+    answers = {name: cells for name, cells in decoded.items() if "probability" not in name}
+    predicted = [", ".join(map(_told, answers, values)) or "none" for values in zip(*answers.values(), strict=True)]
+    given = [f"predicted {own}" for own in predicted]
+    if instead:
+        given = [f"taken for {called(dataset)} {_row_name(row - 1, dataset)} ({_right(row - 1, dataset)})" for row in instead]
     return [
         {
             "row": _row_name(row, dataset),
             "said": said,
-            "right": ", ".join(cell or "" for cell in dataset.cells[row]),
-            "predicted": ", ".join(str(value) for value in predicted[place]),
+            "right": _right(row, dataset),
+            "given": given[place],
             "pieces": pieces[place],
             "plain": differences.plain(pieces[place]),
             "views": views,
@@ -37,12 +44,26 @@ def worst(errors: Sequence[Sequence[Any]], dataset: Dataset, best: Artifact) -> 
     ]
 
 
+def _right(row: int, dataset: Dataset) -> str:
+    """The target of a row (from 0)."""
+    return ", ".join(cell or "" for cell in dataset.cells[row])
+
+
+def _told(name: str, value: Any) -> str:
+    """A cell of an answer, with what it is where that is no answer itself."""
+    if name == "_similarity":
+        return f"similarity {value:.3f}"
+    if name == "_accepted":
+        return "accepted" if value else "not accepted, as unknown"
+    return str(value)
+
+
 def pairs(found: Sequence[Sequence[Any]], dataset: Dataset) -> list[dict[str, Any]]:
     """Pairs of rows that are wrongly taken for alike or unlike, each with what is seen of both."""
     rows = [int(row) - 1 for pair in found for row in pair[:2]]
     views = examples(dataset, rows) if rows else []
     sides = [
-        {"row": _row_name(row, dataset), "right": ", ".join(cell or "" for cell in dataset.cells[row]), "views": own}
+        {"row": _row_name(row, dataset), "right": _right(row, dataset), "views": own}
         for row, own in zip(rows, views, strict=True)
     ]
     return [{"said": said, "sides": sides[2 * n : 2 * n + 2]} for n, (_, _, said) in enumerate(found)]
@@ -80,3 +101,9 @@ def duplicates(found: Mapping[str, Any], dataset: Dataset) -> str:
         f"{found['exact']} test rows are in train too, to the bit{near}: scores on them say little about new rows. Pairs of "
         f"{called(dataset)} (test and train): {'; '.join(f'{test} and {train}' for test, train in pairs)}."
     )
+
+
+def leaks(found: Sequence[Mapping[str, Any]], dataset: Dataset) -> list[str]:
+    """What train knows of the test rows, in a sentence each."""
+    rows = {own for leak in found for line in leak["told"] if isinstance(line, list) for own in line if isinstance(own, int)}
+    return leakage.said(found, {row: _row_name(row - 1, dataset) for row in rows}, called(dataset))

@@ -103,16 +103,23 @@ def permutation(found: Mapping[str, Mapping[str, float]], weights: Mapping[str, 
     return Grid.of("What is lost when an input's cells are exchanged among the rows", header, rows, (0, 2))
 
 
+def weakest(found: Sequence[Mapping[str, Any]], higher: bool) -> list[Mapping[str, Any]]:
+    """Slices that the primary metric is told of, the weakest first."""
+    return sorted((own for own in found if "metric" not in own), key=lambda own: own["value"], reverse=not higher)
+
+
 def slices(found: Sequence[Mapping[str, Any]], primary: str, higher: bool) -> Grid:
-    """The score of parts of the test rows, the weakest first; and by how much it is better than that of the best column."""
-    order = sorted(found, key=lambda own: own["value"], reverse=not higher)
+    """The score of parts of the test rows, the weakest first; and by how much it is better than that of the best column. Last
+    those that have another score, since all their rows are of one kind."""
+    order = weakest(found, higher)
+    order += sorted((own for own in found if "metric" in own), key=lambda own: -own["value"])
     beside = any("over_best_column" in own for own in found)
     rows = [
         [
             own["kind"],
             own["name"],
             f"{own['n']:,}",
-            _score(own),
+            _score(own) if "metric" not in own else Cell(f"{own['metric'].upper()} {shown(own['value'])}", _interval(own)),
             *([_signed(own["over_best_column"]) if "over_best_column" in own else ""] if beside else []),
         ]
         for own in order
@@ -122,17 +129,22 @@ def slices(found: Sequence[Mapping[str, Any]], primary: str, higher: bool) -> Gr
 
 
 def operating_points(found: Sequence[Mapping[str, float]]) -> Grid:
-    """What thresholds accept: impostors at most, and true pairs with the interval of their share."""
+    """What thresholds accept: impostors at most, and true pairs with the interval of their share. Thresholds are log-odds
+    beside the probability; or, where there is none, similarities."""
     rows = [
         [
             f"{own['far']:g}",
-            f"{own['threshold']:.2f}",
-            f"{own['probability']:.6f}",
+            *(
+                [f"{own['threshold']:.2f}", f"{own['probability']:.6f}"]
+                if "probability" in own
+                else [f"{own['threshold']:.4f}"]
+            ),
             Cell(shown(own["tar"]), f"{shown(own['low'])} – {shown(own['high'])}"),
         ]
         for own in found
     ]
-    header = ["impostors accepted, at most (FAR)", "threshold, log-odds", "as a probability", "true pairs accepted (TAR)"]
+    scales = ["threshold, log-odds", "as a probability"] if "probability" in found[0] else ["threshold, similarity"]
+    header = ["impostors accepted, at most (FAR)", *scales, "true pairs accepted (TAR)"]
     return Grid.of("What thresholds accept", header, rows)
 
 

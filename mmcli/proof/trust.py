@@ -3,6 +3,7 @@ too, and whether one model is really better than another."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -35,10 +36,13 @@ class Slice:
     name: str
     score: Interval
     gain: Interval | None = None
+    metric: str = ""
+    """Where the primary metric is none within these rows, what the score is of: `far` or `frr`, at the threshold."""
 
     def as_dict(self) -> dict[str, Any]:
         gain = {} if self.gain is None else {"over_best_column": self.gain.as_dict()}
-        return {"kind": self.kind, "name": self.name, **self.score.as_dict(), **gain}
+        metric = {"metric": self.metric} if self.metric else {}
+        return {"kind": self.kind, "name": self.name, **self.score.as_dict(), **metric, **gain}
 
 
 def slices(
@@ -70,9 +74,21 @@ def slices(
         for count, name in counts[:MOST_SLICES]:
             if LEAST_ROWS <= count < len(names) or (kind in extra and count >= 2):
                 rows = torch.tensor([own == name for own in names]).nonzero()[:, 0]
-                score = dataset.task.within(outputs, targets, rows, seed)[dataset.task.primary_metric]
-                found_slices.append(Slice(kind, name, score, _gained(dataset.task, outputs, column, targets, rows, seed)))
+                score, metric = _judged(dataset.task, outputs, targets, rows, seed)
+                if not math.isnan(score.value):
+                    gain = _gained(dataset.task, outputs, column, targets, rows, seed)
+                    found_slices.append(Slice(kind, name, score, gain, metric))
     return found_slices
+
+
+def _judged(task: Task, outputs: Any, targets: Tensor, rows: Tensor, seed: int) -> tuple[Interval, str]:
+    """The primary metric of those rows; where it is none, since all are of one kind, which error they may be and its rate."""
+    score = task.within(outputs, targets, rows, seed)[task.primary_metric]
+    if math.isnan(score.value):
+        for name, own in task.errors_at_threshold(outputs, targets, rows, seed).items():
+            if own["n"]:
+                return Interval(own["value"], own["low"], own["high"], int(own["n"])), name
+    return score, ""
 
 
 def _gained(task: Task, outputs: Any, column: Any, targets: Tensor, rows: Tensor, seed: int) -> Interval | None:

@@ -70,9 +70,21 @@ def _plainly(reference: Entry, gain: Interval) -> str:
             return f" {what} is behind (difference {difference(gain)}), but within the noise of so few rows."
         return f" {what} does as well (difference {difference(gain)}): where simplicity counts, it is all that is needed."
     behind = -gain.value
+    if reference.name == "cosine":
+        return f" {_rivalled(gain)} the {reference.name} of the columns as they are, the fair rival ({difference(gain)})."
     if behind == 0:
         return f" The {reference.name} model is level with it."
     return f" The {reference.name} model is as good or better (by {_least(behind)})." if behind > 0 else ""
+
+
+def _rivalled(gain: Interval) -> str:
+    if gain.low > 0:
+        return "It beats"
+    if gain.high < 0:
+        return "It is worse than"
+    if gain.value > LEVEL * (gain.high - gain.low):
+        return "It is ahead, but within the noise of so few rows, of"
+    return "It is no better than"
 
 
 def _by_other_measures(metric: str, single: Entry, gains: Mapping[str, Interval], worse: Mapping[str, Sequence[str]]) -> str:

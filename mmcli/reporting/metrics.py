@@ -72,6 +72,13 @@ def interval_of(values: Array, rows: int) -> Interval:
     return Interval(float(values[0]), float(low), float(high), rows)
 
 
+def error_rate(wrong: Array, values: Array) -> dict[str, float]:
+    """The share of cases [K] that are `wrong` and how many of how many, with the interval that its `values` [R] in resamples
+    make; not a number where there are no cases."""
+    value = wrong.mean() if len(wrong) else np.nan
+    return {**interval_of(np.concatenate([[value], values]), len(wrong)).as_dict(), "wrong": int(wrong.sum())}
+
+
 def sign_test(one: int, other: int) -> float:
     """The exact two-sided p-value of as unequal a split of so many cases, each as likely to fall to the one as to the other."""
     from scipy.special import bdtr

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from mmcli.reporting.metrics import Array, Metric
+from mmcli.reporting.metrics import Array, Metric, error_rate, interval_of
 
 MOST_SAME, MOST_DIFFERENT = 10_000, 50_000
 """Pairs that are looked at, of one identity and of two: all, or so many drawn at random."""
@@ -153,8 +153,39 @@ def true_accepts(own: Verification, weights: Array, false_rate: float) -> Array:
     return _over_blocks(own, weights, each)
 
 
+def errors(own: Verification, resampled: Array, threshold: float) -> dict[str, dict[str, float]]:
+    """FAR and FRR of the pairs at that threshold, see `metrics.error_rate`: a pair as high as it is accepted."""
+    accepted, found = own.scores >= threshold, {}
+    for name, wrong, here in (("far", accepted, ~own.same), ("frr", ~accepted, own.same)):
+        values = []
+        for part in np.array_split(resampled, max(-(-len(resampled) // RESAMPLES), 1)):
+            weights = part[:, own.first[here]] * part[:, own.second[here]]
+            total = weights.sum(1)
+            values.append(np.where(total > 0, weights @ wrong[here] / np.maximum(total, 1e-12), np.nan))
+        found[name] = error_rate(wrong[here], np.concatenate(values))
+    return found
+
+
 FALSE_RATES = (0.1, 0.01, 0.001)
 """The rates of false accepts at which true ones are told."""
+
+
+def operating_points(own: Verification, resampled: Array) -> list[dict[str, float]]:
+    """FAR, the threshold on the score that keeps it, TAR there and its 95% interval over resamples [R, N] of rows: an entry for
+    each rate for which there are pairs of two enough."""
+    found = []
+    for rate in FALSE_RATES:
+        ones = np.ones((1, resampled.shape[1]))
+        value = true_accepts(own, ones, rate)[0]
+        if np.isnan(value):
+            continue
+        told = interval_of(np.concatenate([[value], true_accepts(own, resampled, rate)]), len(own.scores))
+        kept = np.flatnonzero(own.rates(ones)[0][0] <= rate + 1e-12)
+        scores, place = own.thresholds, int(kept[-1]) if len(kept) else -1
+        above = scores[place] if place >= 0 else scores[0] + 1e-6
+        cut = (above + scores[place + 1]) / 2 if place + 1 < len(scores) else above  # between two: what is rounded is safe
+        found.append({"far": rate, "threshold": float(cut), "tar": told.value, "low": told.low, "high": told.high})
+    return found
 
 
 def of_vectors(start: int, each: Callable[[Verification, Array], Array]) -> Metric:

@@ -10,7 +10,7 @@ from functools import partial
 
 import numpy as np
 
-from mmcli.reporting.metrics import Array, Metric
+from mmcli.reporting.metrics import Array, Metric, error_rate
 
 IMPOSTORS = 30
 """How many accepted impostors a rate must stand for to be told: 30 / FAR of them are needed (the rule of 30)."""
@@ -111,6 +111,18 @@ def threshold(scores: Array, targets: Array, rate: float | None) -> float:
     smooth = np.convolve(hits, kernel, "same") / np.convolve(np.ones(len(hits)), kernel, "same")
     best = np.flatnonzero(distinct & (smooth >= np.where(distinct, smooth, -1).max() - 1e-9))
     return float(middles[best[len(best) // 2]])
+
+
+def errors(predicted: Array, targets: Array, resampled: Array, index: Array) -> dict[str, dict[str, float]]:
+    """FAR and FRR at the threshold of the rows `index`, see `metrics.error_rate`; resamples [R, N] are of all rows."""
+    accepted, own = predicted[index, 0] > 0, resampled[:, index]
+    found = {}
+    for name, wrong, kind in (("far", accepted, 0), ("frr", ~accepted, 1)):
+        here = targets[index] == kind
+        total = own[:, here].sum(1)
+        values = np.where(total > 0, own[:, here] @ wrong[here] / np.maximum(total, 1e-12), np.nan)
+        found[name] = error_rate(wrong[here], values)
+    return found
 
 
 def rates(predicted: Array, targets: Array, resampled: Array) -> list[dict[str, float]]:

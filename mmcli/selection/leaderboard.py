@@ -38,6 +38,8 @@ class Entry:
     """Of F and its head, on 32 rows whose embeddings are there."""
     reason: str = ""
     """Why there are no outputs."""
+    note: str = ""
+    """What its row says beside its name."""
 
 
 @dataclass(frozen=True)
@@ -90,8 +92,17 @@ def compared(one: Tensor, other: Tensor, targets: Tensor, task: Task, seed: int)
     return task.gain(one, other, targets, seed), float(min(1.0, 2 * min(below, 1 - below)))
 
 
-def verdict(ranked: Sequence[Ranked], task: Task) -> str:
-    """One sentence: what won, and whether it beats the best single column beyond noise."""
+def over_reference(ranked: Sequence[Ranked], targets: Tensor, task: Task, seed: int) -> Interval | None:
+    """How much better the best fusion is than the reference baseline, in pairs; None where no method could be trained."""
+    done = [row.entry for row in ranked if row.score is not None]
+    fused = next((entry for entry in done if entry.kind == "fused"), None)
+    reference = next(entry for entry in done if entry.kind == "baseline" and entry.name == task.reference_baseline)
+    return None if fused is None else task.gain(fused.outputs, reference.outputs, targets, seed)
+
+
+def verdict(ranked: Sequence[Ranked], task: Task, rival: Interval | None = None) -> str:
+    """One sentence: what won, and whether it beats the best single column beyond noise; and a `rival`, where the reference is
+    one: how much better it is than that."""
     done = [row for row in ranked if row.score is not None]
     fused = next((row for row in done if row.entry.kind == "fused"), None)
     single = next((row for row in done if row.entry.kind == "column"), None)
@@ -113,10 +124,14 @@ def verdict(ranked: Sequence[Ranked], task: Task) -> str:
     else:
         said += "No method beats the best single column here"
     sign = 1 if task.primary_higher_is_better else -1
-    if fused.score.value == reference.score.value:
+    if rival is not None and rival.value > 0:
+        said += f"; it {'beats' if rival.low > 0 else 'is ahead of'} the {reference.entry.name} baseline by {rival}"
+        said += "" if rival.low > 0 else ", within noise"
+    elif fused.score.value == reference.score.value:
         said += f"; the {reference.entry.name} baseline is level with it"
     elif sign * fused.score.value < sign * reference.score.value:
         said += f"; the {reference.entry.name} baseline is as good or better"
+        said += "" if rival is None else f" (by {signed(-rival.value)} [{signed(-rival.high)}, {signed(-rival.low)}])"
     return said + "."
 
 
@@ -147,7 +162,7 @@ def table(ranked: Sequence[Ranked], metric: str, rows_of: str = "val") -> tuple[
         rows.append(
             [
                 NOTES[entry.kind],
-                entry.name,
+                f"{entry.name}: {entry.note}" if entry.note else entry.name,
                 shown(row.score.value),
                 f"{shown(row.score.low)} to {shown(row.score.high)}",
                 _spread(entry.seeds),

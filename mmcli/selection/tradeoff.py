@@ -11,6 +11,7 @@ from mmcli.artifacts.layout import TRADEOFF
 from mmcli.artifacts.store import Artifact
 from mmcli.models.runners import BFLOAT16, FLOAT32, TORCH, Cost
 from mmcli.options.optimize import Goal
+from mmcli.reporting import strict
 from mmcli.reporting.dots import Point
 from mmcli.reporting.metrics import Interval, shown
 from mmcli.reporting.words import signed, worsened
@@ -64,7 +65,7 @@ def told(artifact: Artifact) -> tuple[dict[str, Any], list[Row]]:
     Raises:
         ArtifactError: it makes no sense.
     """
-    table = artifact.json(TRADEOFF)
+    table = strict.numbers(artifact.json(TRADEOFF))
     with artifact.understood(TRADEOFF):
         rows = [Row.from_dict(entry) for entry in table["rows"]]
         if not all(isinstance(text, str) for row in rows for text in (row.name, row.way, row.reason)):

@@ -11,6 +11,7 @@ import pandas as pd
 from mmcli.artifacts import layout, store
 from mmcli.artifacts.store import Artifact
 from mmcli.errors import ArtifactError, ConfigError
+from mmcli.reporting import strict
 from mmcli.reporting.metrics import shown, sign_test
 from mmcli.reporting.words import signed
 from mmcli.stages import Context, Outcome
@@ -26,7 +27,7 @@ def run(one: Path, other: Path, context: Context) -> Outcome:
         ConfigError: the two are not of the same target.
     """
     artifacts = [_evaluation(path) for path in (one, other)]
-    found = [artifact.json(METRICS) for artifact in artifacts]
+    found = [strict.numbers(artifact.json(METRICS)) for artifact in artifacts]
     if found[0]["target"] != found[1]["target"] or found[0]["task"] != found[1]["task"]:
         raise ConfigError(
             f"--compare: {artifacts[0].path} predicts {found[0]['target']}, {artifacts[1].path} {found[1]['target']}",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet
 
+from mmcli.reporting import strict
 from mmcli.tables.formulas import guarded
 
 
@@ -34,7 +34,7 @@ class Lines:
 
             def objects(lines: Sequence[Sequence[Any]]) -> None:
                 for line in lines:
-                    file.write(json.dumps(dict(zip(self._names, line, strict=True)), ensure_ascii=False) + "\n")
+                    file.write(strict.text(dict(zip(self._names, line, strict=True))) + "\n")
 
             return objects, file.close
         out = csv.writer(file, delimiter="\t" if suffix == ".tsv" else ",", lineterminator="\n")

@@ -6,7 +6,6 @@ A column of the table that is called like one of the new ones is replaced in its
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TextIO
@@ -15,6 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
 
+from mmcli.reporting import strict
 from mmcli.tables.cells import as_text
 from mmcli.tables.formulas import guarded_frame
 from mmcli.tables.reading import Rows, Table
@@ -86,7 +86,7 @@ class CsvWriter:
 
 def _flat(cell: Any) -> Any:
     """A list as JSON: a CSV has none."""
-    return json.dumps(cell, ensure_ascii=False) if isinstance(cell, list) else cell
+    return strict.text(cell) if isinstance(cell, list) else cell
 
 
 class _JsonLines:
@@ -99,8 +99,7 @@ class _JsonLines:
     def write(self, rows: Rows, more: Mapping[str, Sequence[Any]]) -> None:
         names = list(more)
         for record, values in zip(self._objects(rows), zip(*more.values(), strict=True), strict=True):
-            json.dump({**record, **dict(zip(names, values, strict=True))}, self._file, ensure_ascii=False, default=as_text)
-            self._file.write("\n")
+            self._file.write(strict.text({**record, **dict(zip(names, values, strict=True))}, default=as_text) + "\n")
 
     def _objects(self, rows: Rows) -> Sequence[Mapping[str, Any]]:
         if isinstance(rows.own, pa.RecordBatch):

@@ -219,6 +219,11 @@ class Task(Judged, Baselined):
         """The rows whose answers are the most wrong, and how in words; None where the outputs themselves tell, as decisions."""
         return None
 
+    def taken_for(self, outputs: Any, targets: Tensor, rows: Sequence[int]) -> list[int] | None:  # noqa: ARG002
+        """Where `rows` are compared with the others that are given: which one each is wrongly taken for; None where answers
+        are names of their own."""
+        return None
+
     def worst_pairs(self, outputs: Any, targets: Tensor, most: int) -> list[tuple[int, int, str]]:  # noqa: ARG002
         """Pairs of rows that are the most wrongly taken for alike or unlike, and how in words; none where rows are not
         compared."""

@@ -51,6 +51,7 @@ class Identify(Task):
     compares_rows: ClassVar[bool] = True
     features_may_be_swapped: ClassVar[bool] = False
     new_classes_after_train: ClassVar[bool] = True
+    drawn: ClassVar[str] = "identities"
     fusion_families: ClassVar[tuple[str, ...] | None] = ("feature", "token")
     target_names: ClassVar[tuple[str, ...]] = ("person", "identity", "subject", "individual", "speaker", "character", "who")
     constant_name: str = "chance"
@@ -205,6 +206,15 @@ class Identify(Task):
             said.append((row, f"its own identity comes {int(ranks[row])}. in order{of}"))
         return said
 
+    def taken_for(self, outputs: Embedded, targets: Tensor, rows: Sequence[int]) -> list[int] | None:
+        """In an open set, where none is of an identity that is enrolled: the row of another identity that is most alike."""
+        if not rows or bool(torch.isin(targets, outputs.identities).any()):
+            return None
+        alike = outputs.values[list(rows)] @ outputs.values.T
+        alike[targets[list(rows)][:, None] == targets[None]] = -2.0
+        found: list[int] = alike.argmax(1).tolist()
+        return found
+
     def worst_pairs(self, outputs: Embedded, targets: Tensor, most: int) -> list[tuple[int, int, str]]:
         """Pairs of one identity that are the least alike, and of two that are the most."""
         pairs = retrieval_metrics.Verification.of_vectors(outputs.values.double().cpu().numpy(), targets.cpu().numpy())
@@ -213,6 +223,25 @@ class Identify(Task):
         return [
             (int(pairs.first[own]), int(pairs.second[own]), f"{said}, similarity {pairs.scores[own]:.2f}") for own, said in told
         ]
+
+    def operating_points(
+        self, outputs: Embedded, targets: Tensor, seed: int = 0, groups: Array | None = None
+    ) -> list[dict[str, float]]:
+        """Of pairs of rows, by their similarity: no probability is told."""
+        rows, identities = self.readings(outputs, targets)
+        pairs = retrieval_metrics.Verification.of_vectors(rows[:, START:], identities)
+        return retrieval_metrics.operating_points(pairs, self.resamples(targets, seed, groups))
+
+    def threshold_said(self, outputs: Embedded) -> str:
+        return f"a similarity of {float(outputs.threshold):.3f}, as val settled it"
+
+    def errors_at_threshold(
+        self, outputs: Embedded, targets: Tensor, index: Tensor, seed: int = 0, groups: Array | None = None
+    ) -> dict[str, dict[str, float]]:
+        """Of the pairs with a row among these."""
+        rows, identities = self.readings(outputs, targets)
+        pairs = retrieval_metrics.Verification.of_vectors(rows[:, START:], identities).touching(index.numpy())
+        return retrieval_metrics.errors(pairs, self.resamples(targets, seed, groups), float(outputs.threshold))
 
     def within(
         self, outputs: Embedded, targets: Tensor, index: Tensor, seed: int = 0, groups: Array | None = None

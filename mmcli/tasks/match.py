@@ -193,6 +193,14 @@ class Match(Task):
         cuts = torch.tensor([row["threshold"] for row in found], dtype=torch.float64).sigmoid().tolist()
         return [{**row, "probability": cut} for row, cut in zip(found, cuts, strict=True)]
 
+    def threshold_said(self, outputs: Tensor) -> str:  # noqa: ARG002 - it is in them
+        return "a probability of .5, which val settled"
+
+    def errors_at_threshold(
+        self, outputs: Tensor, targets: Tensor, index: Tensor, seed: int = 0, groups: Array | None = None
+    ) -> dict[str, dict[str, float]]:
+        return verification.errors(*self.readings(outputs, targets), self.resamples(targets, seed, groups), index.numpy())
+
     def by_class(self, outputs: Tensor, targets: Tensor) -> list[ClassScore]:
         return one_of(outputs.argmax(1).cpu().numpy(), targets.cpu().numpy(), self.classes)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ import torch
 from torch.profiler import DeviceType, ProfilerActivity, profile, record_function
 
 from mmcli.artifacts.store import write_atomic
+from mmcli.reporting import strict
 from mmcli.training.data import shuffled
 from mmcli.training.job import Job
 from mmcli.training.steps import optimizer_of
@@ -81,7 +81,7 @@ def profiled(job: Job, folder: Path) -> Profile:
     with _without_words():
         found.export_chrome_trace(str(folder / TRACE))
     summary = _summarised(found, sum(map(len, wanted[WARM:])) / STEPS, job.compute.device)
-    write_atomic(folder / SUMMARY, json.dumps({**asdict(summary), "said": summary.words}, indent=1).encode())
+    write_atomic(folder / SUMMARY, strict.text({**asdict(summary), "said": summary.words}, indent=1).encode())
     return summary
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 import multiprocessing
 import os
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from mmcli.artifacts import layout, store
+from mmcli.artifacts.history import history
 from mmcli.artifacts.lock import locked
 from mmcli.errors import ArtifactError, BusyError
 
@@ -40,6 +42,17 @@ def test_the_hash_is_of_the_content_alone(tmp_path: Path) -> None:
     assert make(tmp_path, content="same").hash == first.hash
     assert make(tmp_path, content="other").hash != first.hash
     assert make(tmp_path, content="same", width=1).hash != first.hash
+
+
+def test_what_is_no_number_is_null_on_disk_and_no_number_when_read(tmp_path: Path) -> None:
+    with store.writing(tmp_path, "thing", kind="test", command="c", config={}, seed=0, parents={}, fingerprint="f") as draft:
+        draft.metrics.update(val={"auroc": math.nan, "loss": math.inf}, primary_metric="auroc", latency_ms=None)
+        draft.write_json("told.json", {"value": math.nan})
+    for name in ("thing/artifact.json", "thing/told.json", "history.jsonl"):
+        json.loads((tmp_path / name).read_text(), parse_constant=lambda found, name=name: pytest.fail(f"{name} holds {found}"))
+    metrics = store.read(tmp_path, "thing", "test", "mmcli make").metrics
+    assert math.isnan(metrics["val"]["auroc"]) and metrics["latency_ms"] is None
+    assert math.isnan(history(tmp_path)[0]["metrics"]["val"]["auroc"])
 
 
 def test_a_draft_that_fails_stays_and_is_resumed_only_by_its_like(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from itertools import combinations
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -113,6 +114,21 @@ def test_every_subset_of_up_to_four_inputs() -> None:
     found = analysis(total, names, total).subsets()
     assert [tuple(row["inputs"]) for row in found] == [k for size in (3, 2, 1, 0) for k in combinations(names, size)]
     assert found[0]["value"] < found[1]["value"] < found[-1]["value"]
+
+
+def test_the_whole_model_has_one_interval() -> None:
+    """That of `task.intervals` on the same rows, where groups are drawn and where the task draws its own."""
+
+    class Drawn(Regression):
+        def draws(self, targets: Tensor) -> Any:
+            return np.arange(len(targets)) // 20
+
+    groups = np.arange(ROWS) // 40
+    for task, named in ((TASK, None), (TASK, groups), (Drawn.fit(Config(), [("-1",), ("0",), ("1",)], ["y"]), None)):
+        own = analysis(total, ["a", "b"], lambda values: values[0])
+        own.dataset.task, own.dataset.groups = task, lambda index, named=named: named  # type: ignore[misc,method-assign]
+        whole = task.intervals(own.outputs(own.features), own.targets, 0, named)[task.attributed_by]
+        assert {"inputs": ["a", "b"], **whole.as_dict()} == own.subsets()[0]
 
 
 def test_a_sum_has_no_interactions_and_a_product_is_nothing_else() -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -14,7 +16,7 @@ from mmcli.artifacts.store import Artifact
 from mmcli.errors import ArtifactError
 from mmcli.models import loading
 from mmcli.models.runners import Cost
-from mmcli.proof import curves, provenance, report, tables
+from mmcli.proof import curves, provenance, report, rows, tables
 from mmcli.proof.advice import advice
 from mmcli.proof.steps import in_hand
 from mmcli.proof.worse import beyond_noise
@@ -102,6 +104,42 @@ def test_advice_on_vectors_to_compare_names_what_they_take() -> None:
         "mmcli enrol TABLE --gallery NAME",
         "mmcli export --to exported",
     ]
+
+
+def test_of_one_input_nothing_is_advised_to_be_weighed_alone() -> None:
+    several, one = {"inputs": {"photo": ["photo"], "text": ["text"]}}, {"inputs": {"photo": ["photo"]}}
+    for inputs, expected in ((several, True), (one, False)):
+        found = advice({**summary(-0.1, 0.1), **inputs}, [], {"test": 500}, 0, True, Path("a"))
+        assert any("alone" in own.said for own in found) is expected
+
+
+def test_what_is_left_out_for_one_reason_is_told_in_one_line() -> None:
+    found = {"calibration": "it is made for classes", "distillation": "it is made for classes", "EMAP": "it is slow"}
+    assert report._left_out(found) == ["calibration and distillation (they are made for classes)", "EMAP (it is slow)"]
+
+
+def test_answers_on_cards_say_what_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    cells = [("ann",), ("bob",), ("cem",)]
+    decoded = {"": ["bob", "cem"], "_similarity": [0.8125, 0.3], "_accepted": [True, False], "_probability": [0.1, 0.2]}
+    task = SimpleNamespace(
+        outputs=SimpleNamespace(gather=lambda outputs, index: outputs), decode=lambda outputs: decoded, pairs=lambda *_: None
+    )
+    dataset = SimpleNamespace(
+        task=task,
+        cells=cells,
+        targets=torch.zeros(3),
+        rows=pd.DataFrame({"id": ["r1", "r2", "r3"]}),
+        artifact=SimpleNamespace(config={"schema": {"id": "photo_no"}}),
+    )
+    monkeypatch.setattr(rows.loading, "outputs", lambda best, dataset: None)
+    monkeypatch.setattr(rows, "examples", lambda dataset, found: [[] for _ in found])
+    monkeypatch.setattr(rows.differences, "pieces", lambda task, outputs, targets: [None, None])
+    monkeypatch.setattr(rows.differences, "plain", lambda pieces: "")
+    first, second = rows.worst([[1, "wrong"], [2, "wrong"]], dataset, None)  # type: ignore[arg-type]
+    assert first["given"] == "predicted bob, similarity 0.812, accepted"
+    assert second["given"] == "predicted cem, similarity 0.300, not accepted, as unknown"
+    first, second = rows.worst([[1, "wrong"], [2, "wrong"]], dataset, None, [3, 1])  # type: ignore[arg-type]
+    assert (first["given"], second["given"]) == ("taken for photo_no r3 (cem)", "taken for photo_no r1 (ann)")
 
 
 def artifact(root: Path, name: str, command: str, seconds: float, kind: str = "encoder") -> Artifact:

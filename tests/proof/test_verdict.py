@@ -27,6 +27,24 @@ def said(top: Entry, over_column: Interval, over_fused: Interval | None = None, 
     return verdict(top, SINGLE, LINEAR, FUSED if over_fused else None, gains, "macro_f1")
 
 
+@pytest.mark.parametrize(
+    ("gain", "expected"),
+    [
+        (
+            Interval(0.1, 0.02, 0.2, 146),
+            "It beats the cosine of the columns as they are, the fair rival (+0.100 [+0.020, +0.200])",
+        ),
+        (Interval(0.05, -0.01, 0.1, 146), "It is ahead, but within the noise of so few rows, of the cosine"),
+        (Interval(0.0, -0.01, 0.01, 146), "It is no better than the cosine"),
+        (Interval(-0.1, -0.2, -0.02, 146), "It is worse than the cosine of the columns as they are, the fair rival (-0.100 ["),
+    ],
+)
+def test_pairs_are_held_against_the_cosine_in_pairs(gain: Interval, expected: str) -> None:
+    cosine = replace(entry("baseline", "cosine", 0.80), what="how alike the columns are as they are")
+    told = verdict(FUSED, SINGLE, cosine, None, {"best_column": BETTER, "cosine": gain}, "macro_f1")
+    assert expected in told and "as good or better" not in told
+
+
 def test_beyond_noise_within_it_and_not_at_all() -> None:
     helps = said(FUSED, Interval(0.08, 0.02, 0.14, 146))
     assert helps.startswith(

@@ -240,6 +240,21 @@ def test_the_board_knows_noise_from_gain() -> None:
     assert "Fusing beats the best single column by 0.100" in leaderboard.verdict(ranked, TASK)
     without = leaderboard.rank([entries[0], entries[4], Entry("fused", "worse", outputs(300))], targets, TASK, 0)
     assert "No method beats the best single column here" in leaderboard.verdict(without, TASK)
+    rival = leaderboard.over_reference(ranked, targets, TASK, 0)
+    assert rival is not None and rival.value == pytest.approx(0.125)
+    assert f"; it beats the linear baseline by {rival}." in leaderboard.verdict(ranked, TASK, rival)
+    behind = leaderboard.over_reference(without, targets, TASK, 0)
+    assert "; the linear baseline is as good or better (by +0.025 [" in leaderboard.verdict(without, TASK, behind)
+
+
+def test_what_a_row_says_beside_its_name_stands_in_the_table_alone() -> None:
+    outputs = torch.tensor([[1.0, 0.0]] * 20)
+    entries = [Entry("column", "b (rnn)", outputs, note="alone it cannot know"), Entry("fused", "own", outputs)]
+    ranked = leaderboard.rank([*entries, Entry("baseline", "linear", outputs)], torch.tensor([0, 1] * 10), TASK, 0)
+    assert any(row[1] == "b (rnn): alone it cannot know" for row in leaderboard.table(ranked, "macro_f1")[1])
+    assert "cannot know" not in leaderboard.verdict(ranked, TASK)
+    told = {row["name"]: row["note"] for row in leaderboard.as_json(ranked, "", TASK)["rows"]}
+    assert told == {"b (rnn)": "alone it cannot know", "own": "", "linear": ""}
 
 
 def test_training_through_begins_with_what_f_has_learnt_on_the_embeddings(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

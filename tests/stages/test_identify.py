@@ -52,7 +52,8 @@ def run(*arguments: object, code: int = 0) -> str:
 
 
 def _metrics(root: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((root / "evaluation" / "metrics.json").read_text())
+    text = (root / "evaluation" / "metrics.json").read_text()
+    found: dict[str, Any] = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
     return found
 
 
@@ -85,10 +86,17 @@ def test_people_that_train_never_saw_are_told_apart(people: Path, tmp_path: Path
     said = run("fuse", "--method", "concat", "--method", "transformer", "--epochs", "20", "-a", root)
     assert said.endswith(f"next: mmcli optimize -a {root}")
     assert run("status", "-a", root).endswith(f"next: mmcli optimize -a {root}")
-    run("evaluate", "--slice", "light", "-a", root)
+    told_on_console = run("evaluate", "--slice", "light", "-a", root)
     told = (root / "evaluation" / "report.md").read_text()
     assert "mmcli enrol TABLE --gallery NAME" in told and "mmcli optimize" in told and "mmcli export" in told
     found = _metrics(root)
+    page = (root / "evaluation" / "report.html").read_text()
+    assert "taken for row" in page or not found["trust"]["errors"]
+    assert "predicted p" not in page, "none of train could be right"
+    assert len(found["trust"]["taken_for"]) == len(found["trust"]["errors"]) if found["trust"]["errors"] else True
+    assert {own["value"] for own in found["trust"]["rates"]["values"]} == {"dark", "bright"}
+    assert all(own["far"]["n"] and own["frr"]["n"] for own in found["trust"]["rates"]["values"])
+    assert "--slice light: " in told_on_console and "report.html" in told_on_console
     assert found["primary_metric"] == "eer"
     assert found["test"]["fused"]["eer"]["value"] < 0.35
     assert found["test"]["fused"]["rank1"]["value"] > 0.8

@@ -41,7 +41,8 @@ def matched(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_run_alone_does_it_all(matched: Path) -> None:
     root = matched / "artifacts"
-    found = json.loads((root / "evaluation" / "metrics.json").read_text())
+    text = (root / "evaluation" / "metrics.json").read_text()
+    found = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
     assert found["task"] == "match" and found["reference"] == "cosine"
     assert {"auroc", "accuracy", "eer"} <= set(found["test"]["optimized"])
     assert "tar_at_far_0.1" not in found["test"]["optimized"], "so few impostors tell no such rate"
@@ -78,8 +79,23 @@ def test_the_report_says_what_thresholds_accept(matched: Path, tmp_path: Path, m
 def test_one_column_alone_cannot_know(matched: Path) -> None:
     root = matched / "artifacts"
     board = json.loads((root / "leaderboard" / "leaderboard.json").read_text())
-    names = [row["name"] for row in board["rows"] if row["kind"] == "column" and "photo" in row["name"]]
-    assert names and all("alone it cannot know" in name for name in names)
+    rows = [row for row in board["rows"] if row["kind"] == "column" and "photo" in row["name"]]
+    assert rows and all(row["note"] == "alone it cannot know" and ":" not in row["name"] for row in rows)
+    assert "cannot know" not in board["verdict"]
+    assert "the cosine baseline" in board["verdict"]
+    found = json.loads((root / "evaluation" / "metrics.json").read_text())
+    assert found["warnings"] == [] and "cannot know" not in found["verdict"]
+    assert "the cosine of the columns as they are" in found["verdict"]
+    best = {}  # of each column the best alone on val, as fuse tells it
+    for row in rows:
+        best[row["name"].partition(" ")[0]] = max(best.get(row["name"].partition(" ")[0], 0), row["val"]["value"])
+    dataset = Dataset.open(root)
+    columns = loading.best_by_input(loading.encoders_of(loading.fresh_fusions(root)[0]))
+    for name, encoder in ((name, own) for name, own in columns.items() if name in best):
+        assert loading.alone(encoder)["auroc"] == pytest.approx(best[name])
+        own = tensors.of(encoder, loading.kept_file(encoder, loading.EMBEDDINGS))
+        val = dataset.splits["val"]
+        assert dataset.task.score(own["outputs"][val], dataset.targets[val])["auroc"] == pytest.approx(best[name])
 
 
 def test_the_fused_model_begins_with_plain_cosines(matched: Path) -> None:

@@ -134,3 +134,37 @@ def test_identities_of_one_row_are_told() -> None:
     again = Identify.from_state(json.loads(json.dumps(task.admitting([("t",)]).state())))
     assert "2 of which have one row" in again.summary() and "1 more in val or test" in again.summary()
     assert "one row" not in Identify.fit(Config(), [("p",), ("p",), ("q",), ("q",)], ["who"]).summary()
+
+
+def test_thresholds_of_identities_accept_what_they_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of pairs of test rows: the rate is kept at the threshold, and what is accepted there are the true pairs told."""
+    from mmcli.reporting import retrieval_metrics
+
+    generator = torch.Generator().manual_seed(0)
+    targets = torch.arange(12).repeat_interleave(4)
+    centres = torch.randn(12, 8, generator=generator)[targets]
+    vectors = torch.nn.functional.normalize(centres + torch.randn(48, 8, generator=generator), dim=1)
+    task = Identify(Config(), [f"p{n}" for n in range(24)], 12, 2, "eer")
+    outputs = Embedded(vectors, vectors[:2], torch.tensor([20, 21]), torch.ones(()))
+    points = task.operating_points(outputs, targets)
+    assert [own["far"] for own in points] == [0.1], "of 1,056 pairs of two 30 / 0.1 are enough, not 30 / 0.01"
+    first, second = torch.triu_indices(48, 48, 1)
+    alike, same = (vectors[first].double() * vectors[second].double()).sum(1), targets[first] == targets[second]
+    accepted = alike >= points[0]["threshold"]
+    assert float(accepted[~same].double().mean()) <= 0.1
+    assert float(accepted[same].double().mean()) == pytest.approx(points[0]["tar"])
+    told = task.intervals(outputs, targets, more=True)["tar_at_far_0.1"]
+    assert (points[0]["tar"], points[0]["low"], points[0]["high"]) == (told.value, told.low, told.high)
+    assert told.low < told.value < told.high, "identities are drawn"
+    assert "probability" not in points[0]
+    monkeypatch.setattr(retrieval_metrics, "LEAST_IMPOSTORS", 200)
+    assert task.operating_points(outputs, targets) == []
+
+
+def test_in_an_open_set_a_row_is_taken_for_another_row_of_test() -> None:
+    own = task("cem", "dee")
+    rows = Embedded(unit(0.0, 0.5, 0.1, 1.5), unit(0.0), torch.tensor([0]), torch.zeros(()))
+    targets = torch.tensor([2, 2, 3, 3])
+    assert own.taken_for(rows, targets, [0, 1, 3]) == [2, 2, 1], "never itself, nor another of its own"
+    assert own.taken_for(rows, torch.tensor([0, 2, 3, 3]), [0]) is None, "train has one of them"
+    assert own.taken_for(rows, targets, []) is None

@@ -18,15 +18,15 @@ from mmcli.data.dataset import Dataset, target_columns
 from mmcli.errors import DataError
 from mmcli.models import loading
 from mmcli.options.evaluate import Options
-from mmcli.proof import baselines, contrast, finding, trust, worse
+from mmcli.proof import baselines, contrast, finding, rates, trust, worse
 from mmcli.proof import folded as folds
 from mmcli.proof.report import Entry, page
 from mmcli.proof.verdict import looked_at, verdict
-from mmcli.reporting import html
+from mmcli.reporting import html, strict
 from mmcli.reporting.metrics import shown
 from mmcli.selection.leaderboard import MOST
 from mmcli.stages import Context, Outcome
-from mmcli.stages.evaluate.entries import Case, entries_of, under
+from mmcli.stages.evaluate.entries import Case, entries_of, given_away, under
 from mmcli.stages.evaluate.looking import extra_slices, trusted, what_matters
 from mmcli.tasks import Ability, Task
 
@@ -82,8 +82,10 @@ def run(options: Options, context: Context) -> Outcome:
             entries = entries_of(case)
             _write(entries, case, extra, draft)
         found = store.read(context.root, layout.EVALUATION, "evaluation", "mmcli evaluate")
-    summary = found.json(METRICS)
+    summary = strict.numbers(found.json(METRICS))
     _say(summary, options.all, context)
+    for line in rates.said(summary["trust"].get("rates", {}), f"{found.path / REPORT}, Where it is better and worse"):
+        context.console.note(line)
     return Outcome(summary, f"open {found.path / REPORT}")
 
 
@@ -145,6 +147,7 @@ def _write(entries: list[Entry], case: Case, extra: Mapping[str, Sequence[str]],
         "classes": [own.as_dict() for own in task.by_class(top.outputs, targets)],
         "trust": trusted(top, single, case, extra),
         "remarks": task.remarks(top.outputs, targets),
+        "warnings": [own for own in (given_away(entries, case),) if own],
         "left_out": {ability: why for ability in get_args(Ability) if (why := task.lacks(ability))}
         | (finding.LEFT_OUT if task.aligns_columns else {}),
     }
@@ -229,6 +232,8 @@ def _say(summary: Mapping[str, Any], every: bool, context: Context) -> None:
         context.console.note(f"{len(named) - len(told)} more, also without each input: --all, or the report")
     if "retrieval" in test:
         context.console.table(*finding.table(test["retrieval"]))
+    for warning in summary.get("warnings", ()):
+        context.console.warn(warning)
     for remark in summary.get("remarks", ()):
         context.console.note(f"{summary['model']}: {remark}")
     context.console.note(summary["verdict"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor
@@ -13,8 +13,9 @@ from mmcli.artifacts.store import Artifact
 from mmcli.data.dataset import Dataset
 from mmcli.models import forward, loading
 from mmcli.options.evaluate import Options
-from mmcli.proof import baselines
+from mmcli.proof import baselines, telling
 from mmcli.proof.report import Entry
+from mmcli.reporting.metrics import Interval
 from mmcli.stages import Context
 from mmcli.training import device
 
@@ -81,9 +82,11 @@ def entries_of(case: Case) -> list[Entry]:
     entries.append(entry("fused", fused.config["method"], kept(fused, dataset, test), what))
     for column, artifact in columns.items() if not dataset.task.aligns_columns else ():  # one alone finds nothing
         what = f"this input alone ({layout.short(artifact.config['architecture'])})"
-        what += ", which cannot know" if dataset.task.compares_columns and "readers" in artifact.config else ""
         file = loading.kept_file(artifact, loading.EMBEDDINGS)
-        entries.append(entry("column", column, kept(artifact, dataset, test, file), what))
+        own = entry("column", column, kept(artifact, dataset, test, file), what)
+        if telling.cannot_know(dataset.task, artifact):
+            own = replace(own, what=f"{what}: {telling.note(own.scores[dataset.task.primary_metric])}")
+        entries.append(own)
     outputs = baselines.outputs(case.reference, dataset)
     for name in baselines.names(case.reference):
         own = dataset.task.outputs.gather(outputs[name], test)
@@ -101,6 +104,16 @@ def entries_of(case: Case) -> list[Entry]:
                 entries.append(entry("without", name, absent, f"{best.name} with {name} absent"))
                 progress.advance(name)
     return entries
+
+
+def given_away(entries: Sequence[Entry], case: Case) -> str:
+    """The warning where inputs tell alone what they cannot know; else empty."""
+    found: dict[str, tuple[str, Interval]] = {}
+    for own in entries:
+        if own.kind == "column" and telling.cannot_know(case.dataset.task, case.columns[own.name]):
+            short = layout.short(case.columns[own.name].config["architecture"])
+            found = telling.best_of(found, own.name, short, own.scores[case.dataset.task.primary_metric])
+    return telling.warning(found, case.dataset.task.primary_metric, "test")
 
 
 def kept(artifact: Artifact, dataset: Dataset, index: Tensor, file: str = loading.OUTPUTS) -> Any:

@@ -10,7 +10,7 @@ import torch
 from mmcli.errors import ConfigError, unknown
 from mmcli.jobs import fusion as fusion_job
 from mmcli.models import conformal, loading
-from mmcli.proof import trust
+from mmcli.proof import leakage, rates, trust
 from mmcli.proof.analysis import Analysis
 from mmcli.proof.examples import raw_cells
 from mmcli.proof.report import Entry
@@ -65,15 +65,22 @@ def trusted(top: Entry, single: Entry | None, case: Case, extra: Mapping[str, Se
     targets = dataset.targets[test]
     slices = trust.slices(dataset, test, top.outputs, extra, seed, None if single is None else single.outputs)
     found: dict[str, Any] = {"slices": [own.as_dict() for own in slices]}
+    told = rates.by_value(task, top.outputs, targets, extra, seed, dataset.groups(test))
+    found |= {"rates": told} if told else {}
     sets = case.best.metrics.get("conformal", {})
     if sets:
         with case.best.understood("prediction sets"):
             found["conformal"] = {"asked": sets["coverage"], **conformal.check(task, sets, top.outputs, targets)}
-    found["errors"] = [[int(test[row]) + 1, said] for row, said in trust.confident_errors(task, top.outputs, targets)]
+    errors = trust.confident_errors(task, top.outputs, targets)
+    instead = task.taken_for(top.outputs, targets, [row for row, _ in errors])
+    found["errors"] = [[int(test[row]) + 1, said] for row, said in errors]
+    if instead is not None:
+        found["taken_for"] = [int(test[row]) + 1 for row in instead]
     found["pairs"] = [[int(test[a]) + 1, int(test[b]) + 1, said] for a, b, said in task.worst_pairs(top.outputs, targets, 12)]
     every = torch.cat([test, dataset.splits["val"]])
     doubtful = trust.suspects(task, kept(case.best, dataset, every), dataset.targets[every])
     found["suspects"] = [[int(every[row]) + 1, round(share, 4), other] for row, share, other in doubtful]
     features = {name: fusion_job.embeddings(own, dataset) for name, own in loading.encoders_of(case.fused).items()}
     found["duplicates"] = trust.duplicates(dataset, features)
+    found["leaks"] = leakage.leaks(dataset)
     return found

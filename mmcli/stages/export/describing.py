@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -13,6 +12,7 @@ from mmcli.models import gallery, graphs, loading, writers
 from mmcli.models.networks import FusedModel
 from mmcli.models.predictor import Model
 from mmcli.models.recipe import Recipe
+from mmcli.reporting import strict
 from mmcli.reporting.markdown import escaped
 from mmcli.signals import Signal
 
@@ -92,7 +92,7 @@ def _tensors(recipe: Recipe, signals: Mapping[str, Signal]) -> dict[str, Any]:
 
 def as_json(value: Any) -> bytes:
     """As it stands in a file."""
-    return json.dumps(value, ensure_ascii=False, indent=1, default=str).encode()
+    return strict.text(value, indent=1, default=str).encode()
 
 
 def kind(part: Any) -> str:

@@ -20,6 +20,7 @@ from mmcli.models.calibration import temperature
 from mmcli.models.folds import Folds
 from mmcli.models.networks import FusedModel, settle
 from mmcli.models.recipe import Recipe
+from mmcli.reporting import strict
 from mmcli.reporting.metrics import shown
 from mmcli.selection import leaderboard
 from mmcli.selection.leaderboard import Entry, Ranked
@@ -233,7 +234,9 @@ def _say(found: Artifact, dataset: Dataset, context: Context) -> None:
     own, folds = metrics["out_of_fold"][primary], len(metrics["folds"])
     method = layout.short(found.config["method"])
     each = ", ".join(shown(score) for score in metrics["folds"])
-    rows = [[row["kind"], row["name"], _cell(row["out_of_fold"]), _gain(row)] for row in found.json(TABLE)["rows"]]
+    rows = [
+        [row["kind"], row["name"], _cell(row["out_of_fold"]), _gain(row)] for row in strict.numbers(found.json(TABLE))["rows"]
+    ]
     header = ["", " model", f"out of fold {primary}, {metrics['rows']:,} rows", "over best column"]
     context.console.table(header, rows)
     cost = metrics["cost"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -13,7 +14,8 @@ from mmcli.data.dataset import Dataset
 from mmcli.models import loading
 from mmcli.options.fuse import Options
 from mmcli.proof import baselines
-from mmcli.reporting.metrics import shown
+from mmcli.proof import telling as gives_away
+from mmcli.reporting.metrics import Interval, shown
 from mmcli.selection import leaderboard
 from mmcli.selection.leaderboard import Entry, Ranked
 from mmcli.stages import Context
@@ -31,14 +33,20 @@ def say(
     """The leaderboard on val, best first, with the references among its rows; and one sentence of verdict."""
     val, task = dataset.splits["val"], dataset.task
     entries = [_entry("fused", layout.short(a.config["method"]), a, loading.OUTPUTS, dataset) for a in made]
+    telling: dict[str, tuple[str, Interval]] = {}
     for artifact in encoders.values() if not task.aligns_columns else ():  # one alone finds nothing
-        name = f"{artifact.config['column']} ({layout.short(artifact.config['architecture'])})"
-        name += ": alone it cannot know" if task.compares_columns and "readers" in artifact.config else ""
-        entries.append(_entry("column", name, artifact, loading.kept_file(artifact, loading.EMBEDDINGS), dataset))
+        column, short = artifact.config["column"], layout.short(artifact.config["architecture"])
+        own = _entry("column", f"{column} ({short})", artifact, loading.kept_file(artifact, loading.EMBEDDINGS), dataset)
+        if gives_away.cannot_know(task, artifact):
+            score = task.intervals(own.outputs, dataset.targets[val], context.seed)[task.primary_metric]
+            telling = gives_away.best_of(telling, column, short, score)
+            own = replace(own, note=gives_away.note(score))
+        entries.append(own)
     known = baselines.outputs(reference, dataset)
     entries += [Entry("baseline", name, task.outputs.gather(known[name], val)) for name in baselines.names(reference)]
     ranked = leaderboard.rank([*entries, *refused], dataset.targets[val], task, context.seed)
-    said = leaderboard.verdict(ranked, task)
+    rival = leaderboard.over_reference(ranked, dataset.targets[val], task, context.seed) if task.compares_columns else None
+    said = leaderboard.verdict(ranked, task, rival)
     told = ranked if options.all else leaderboard.shortened(ranked, task)
     context.console.table(*leaderboard.table(told, task.primary_metric))
     if len(told) < len(ranked):
@@ -46,10 +54,12 @@ def say(
     for entry in refused:
         context.console.note(f"{entry.name} was left out: {entry.reason}")
     context.console.note(said)
+    if warning := gives_away.warning(telling, task.primary_metric, "val"):
+        context.console.warn(warning)
     _write_board(ranked, said, made, dataset, context)
     data = {
         "fused": {layout.short(a.config["method"]): a.metrics for a in made},
-        "columns": {name: a.metrics["val"] for name, a in loading.best_by_input(encoders).items()},
+        "columns": {name: loading.alone(a) for name, a in loading.best_by_input(encoders).items()},
         "encoders": {name: a.metrics["val"] for name, a in encoders.items()},
         "baselines": {name: reference.metrics[name]["val"] for name in baselines.names(reference)},
         "leaderboard": leaderboard.as_json(ranked, said, task),

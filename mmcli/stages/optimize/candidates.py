@@ -18,6 +18,7 @@ from mmcli.errors import ConfigError, MmcliError
 from mmcli.models import loading, runners
 from mmcli.models.recipe import Recipe
 from mmcli.optimizations import Candidate
+from mmcli.reporting import strict
 from mmcli.selection import tradeoff
 from mmcli.selection.tradeoff import Row
 from mmcli.stages.optimize.work import CANDIDATES, RECIPE, Work, judged_outputs
@@ -110,7 +111,7 @@ def keep_candidates(work: Work) -> None:
         if home == folder.name:
             tensors.save(folder / loading.WEIGHTS, candidate.network.state_dict())
         said = {"recipe": candidate.recipe.as_dict(), "way": candidate.way, "weights": home}
-        store.write_atomic(folder / RECIPE, json.dumps(said).encode())
+        store.write_atomic(folder / RECIPE, strict.text(said).encode())
         if candidate.file is not None:
             for own in runners.files_of(candidate.file):
                 shutil.copyfile(own, folder / own.name)
@@ -132,7 +133,7 @@ def measured_before(root: Path, origin: str, work: str, steps: Mapping[str, Any]
     done = found.config["steps"]
     shaped = {entry["step"] for entry in found.metrics["history"] if entry["kept"]}
     left_out = {layout.short(name) for name in done if name not in steps}
-    same = all(done.get(name) == options for name, options in json.loads(json.dumps(steps)).items())
+    same = all(done.get(name) == options for name, options in json.loads(strict.text(steps)).items())
     return found if found.config["work"] == work and same and not left_out & shaped else None
 
 

@@ -22,6 +22,7 @@ from mmcli.jobs import solving
 from mmcli.models.recipe import build_encoder
 from mmcli.options.train_encoder import Options
 from mmcli.pretrained import shelf
+from mmcli.reporting import strict
 from mmcli.reporting.metrics import shown
 from mmcli.selection import race
 from mmcli.stages.train_encoder.candidates import Bench, Candidate, short_name
@@ -59,7 +60,7 @@ def let_race(candidates: Sequence[Candidate], bench: Bench) -> dict[str, Any]:
     by_hand = [candidate.architecture for candidate in candidates if not candidate.races]
     winners = [entrant for entrant in entrants if entrant.architecture in record["kept"]]
     if not context.force and all(store.up_to_date(context.root, own.name, own.fingerprint) for own in winners):
-        store.write_atomic(folder.parent / RECORD, json.dumps(record).encode())
+        store.write_atomic(folder.parent / RECORD, strict.text(record).encode())
     return {**record, "kept": [*record["kept"], *by_hand]}
 
 
@@ -85,7 +86,7 @@ def _known(entrants: Sequence[Candidate], bench: Bench) -> dict[str, Any]:
         if known and known.metrics.get("race", {}).get("key") == _key(entrants, bench.options):
             return dict(known.metrics["race"])
     with suppress(OSError, ValueError, IndexError, TypeError, KeyError):  # there is none, or it was changed by hand
-        told = json.loads((race_of(bench.context.root, entrants[0].column).parent / RECORD).read_bytes())
+        told = strict.numbers(json.loads((race_of(bench.context.root, entrants[0].column).parent / RECORD).read_bytes()))
         if told["key"] == _key(entrants, bench.options) and set(told["kept"]) <= {own.architecture for own in entrants}:
             return dict(told)
     return {}

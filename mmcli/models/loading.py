@@ -29,8 +29,9 @@ TOKENS = "tokens.safetensors"
 """The tokens of all rows, where each is kept: beside the other embeddings, since they may be too large for memory."""
 OUTPUTS = "outputs.safetensors"
 SOLVED = "solved."
-MOST_FUSED, MOST_HELD_TOGETHER = 3, 5
 """How the weights of solved models' terms begin, which stand with those of F and its head."""
+MOST_FUSED, MOST_COMPARED = 3, 5
+"""Encoders of an input that are fused; where columns are compared."""
 
 
 WHOLE = {
@@ -248,9 +249,9 @@ def fresh_encoders(root: Path, column: str) -> list[Artifact]:
 
 
 def most_fused(task: Task) -> int:
-    """How many encoders of an input are fused, the best on val, where more are trained: more of columns that are held against
-    each other, since each of these measures costs little."""
-    return MOST_HELD_TOGETHER if task.compares_columns or task.aligns_columns else MOST_FUSED
+    """How many encoders of an input are fused, the best on val, where more are trained: more of columns that are compared,
+    since each measure of how alike they are costs little."""
+    return MOST_COMPARED if task.compares_columns else MOST_FUSED
 
 
 def fresh_fusions(root: Path) -> list[Artifact]:

@@ -80,11 +80,11 @@ def _refuse(model: Model, options: argparse.Namespace) -> None:
     if cells and not options.compare and options.gallery is None:
         raise TableError(f"--{wanted[0].replace('_', '-')} looks in a gallery: name it with --gallery")
     if options.gallery is not None and options.table is None and not cells:
-        raise TableError("--gallery: name a table too, or --find FILE")
+        raise TableError("--gallery: name a table too, or --find FILE, or --find-text TEXT")
     if cells and options.table is not None:
-        raise TableError("both a table and files: leave one out")
+        raise TableError("both a table and cells to look for: leave one out")
     if options.compare and options.gallery is not None:
-        raise TableError("--compare looks at two files alone: leave --gallery out")
+        raise TableError("--compare looks at two cells alone: leave --gallery out")
     if options.threshold is not None and not wanted:
         raise TableError("--threshold goes with --gallery, --compare or --find")
     if cells and options.output is not None:
@@ -96,6 +96,8 @@ def _refuse_of_hits(model: Model, options: argparse.Namespace) -> None:
     """Raises TableError where what is said of hits, or of columns, does not go with the rest."""
     if options.k is not None and options.k < 1:
         raise TableError(f"-k {options.k}: one row or more")
+    if options.k is not None and options.compare:
+        raise TableError("-k goes with --gallery, and not with --compare: leave it out")
     if options.k is not None and options.gallery is None:
         raise TableError("-k is how many rows of a gallery are told: name it with --gallery")
     lines = options.gallery is not None and not _cells(options) and _tells_hits(model, options)

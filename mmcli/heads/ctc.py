@@ -36,13 +36,6 @@ class Ctc(Head):
         self.search: Tensor
         self.register_buffer("search", Search().tensor())
 
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *others: Any) -> None:
-        """A search of before strangers were told from words that are known has fewer numbers."""
-        kept = state_dict.get(f"{prefix}search")
-        if kept is not None and kept.ndim == 1 and len(kept) < len(self.search):
-            state_dict[f"{prefix}search"] = nn.functional.pad(kept, (0, len(self.search) - len(kept)))
-        super()._load_from_state_dict(state_dict, prefix, *others)
-
     @staticmethod
     def parameter_formula(config: Config, task: Task, dim: int) -> int:  # noqa: ARG004
         width: int = task.width  # type: ignore[attr-defined]

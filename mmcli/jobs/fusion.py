@@ -91,10 +91,18 @@ def fit_cosines(head: FusionHead, features: Mapping[str, FeatureTable], dataset:
     val, device = dataset.splits["val"], next(head.parameters()).device
     if head.adds_odds and not trained:
         train = plain.some(dataset.splits["train"])
-        head.fit_axes({name: own.gather(train).float() for name, own in features.items()}, dataset.targets[train])
+        head.fit_axes(_pooled(features, train, torch.device("cpu")), dataset.targets[train])
     if head.adds_odds and len(val):
-        own = {name: found.gather(val).float().to(device) for name, found in features.items()}
-        head.fit_cosines(own, dataset.targets[val].to(device), trained=trained)
+        head.fit_cosines(_pooled(features, val, device), dataset.targets[val].to(device), trained=trained)
+
+
+def _pooled(features: Mapping[str, FeatureTable], index: Tensor, device: torch.device) -> dict[str, Features]:
+    """Rows without their tokens, which nothing that compares columns looks at: one in their place, the pooled features."""
+    found = {}
+    for name, own in features.items():
+        pooled, present = own.pooled[index].float().to(device), own.present[index].to(device)
+        found[name] = Features(pooled, pooled[:, None], present[:, None], present)
+    return found
 
 
 class _Step(Step):

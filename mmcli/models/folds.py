@@ -21,6 +21,7 @@ from mmcli.data.dataset import Dataset
 from mmcli.models import forward
 from mmcli.models.networks import AveragedHeads, FusedModel
 from mmcli.models.recipe import Member, Recipe
+from mmcli.reporting.metrics import Array
 from mmcli.tasks import Task
 from mmcli.training.device import Compute
 
@@ -123,7 +124,7 @@ def averaged(parts: Mapping[int, tuple[FusedModel, Recipe]], dataset: Dataset) -
     return network.eval(), recipe, tuple(folds)
 
 
-def picked(outputs: Mapping[str, Tensor], targets: Tensor, task: Task, seed: int = 0) -> str:
+def picked(outputs: Mapping[str, Tensor], targets: Tensor, task: Task, seed: int = 0, groups: Array | None = None) -> str:
     """Of several methods the best by its out-of-fold outputs [B, C]: the primary metric, then the loss. Where decisions are
     counted, of all that are level with the best (95% interval of the difference, paired) the one of least loss: it uses all of
     the probabilities, where a count of right decisions knows each by one bit, and so tells methods apart on fewer rows."""
@@ -132,7 +133,9 @@ def picked(outputs: Mapping[str, Tensor], targets: Tensor, task: Task, seed: int
     best = max(outputs, key=lambda name: (sign * scores[name][task.primary_metric], -scores[name]["loss"]))
     if task.decision.link == "identity":
         return best
-    level = [name for name, own in outputs.items() if name == best or task.gain(outputs[best], own, targets, seed).low <= 0]
+    level = [
+        name for name, own in outputs.items() if name == best or task.gain(outputs[best], own, targets, seed, groups).low <= 0
+    ]
     return min(level, key=lambda name: scores[name]["loss"])
 
 

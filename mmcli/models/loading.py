@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from mmcli.artifacts import layout, store, tensors
@@ -57,7 +58,7 @@ def load_encoder(dataset: Dataset, artifact: Artifact) -> ColumnModel:
         return ColumnModel(encoder, build_answer(config["head"], task, encoder.dim))
 
     with artifact.understood():
-        fits(build, weights)
+        weights = fits(build, weights)
         with unfilled():
             model = build()
         model.load_state_dict(weights)
@@ -125,7 +126,7 @@ def built(recipe: Recipe, dataset: Dataset, weights: Mapping[str, Tensor]) -> Fu
     Raises:
         ConfigError, ValueError, RuntimeError: it is no model, or the weights are those of another.
     """
-    fits(lambda: recipe.build(dataset), weights, slim=recipe.slim)
+    weights = fits(lambda: recipe.build(dataset), weights, slim=recipe.slim)
     with unfilled():
         return recipe.build(dataset, weights)
 
@@ -134,8 +135,8 @@ MUCH = 100
 """How many times as large as its weights a network may be before it is narrowed."""
 
 
-def fits(build: Callable[[], nn.Module], weights: Mapping[str, Tensor], slim: bool = False) -> None:
-    """Looks at the shapes alone of what is to be built.
+def fits(build: Callable[[], nn.Module], weights: Mapping[str, Tensor], slim: bool = False) -> dict[str, Tensor]:
+    """Looks at the shapes alone of what is to be built; gives the weights, those of older networks as they are now.
 
     Raises:
         ValueError: the weights are not those of such a network.
@@ -143,6 +144,7 @@ def fits(build: Callable[[], nn.Module], weights: Mapping[str, Tensor], slim: bo
     with shapes_alone():
         empty = build().state_dict()
     wanted = {name: tensor.shape for name, tensor in empty.items()}
+    weights = _upgraded(weights, wanted)
     if missing := sorted(set(wanted) ^ set(weights)):
         raise ValueError(f"{missing[0]} is in the weights or in the network, not in both")
     for name, shape in wanted.items():
@@ -153,6 +155,24 @@ def fits(build: Callable[[], nn.Module], weights: Mapping[str, Tensor], slim: bo
     size = sum(math.prod(shape) for shape in wanted.values())
     if size > MUCH * (sum(tensor.numel() for tensor in weights.values()) + 1_000_000):
         raise ValueError(f"the network has {size:,} numbers, the weights far fewer")
+    return dict(weights)
+
+
+def _upgraded(weights: Mapping[str, Tensor], wanted: Mapping[str, torch.Size]) -> dict[str, Tensor]:
+    """With zeros for what networks of before did not have, and zeros say that it is not there: how strange words are shunned in
+    a search of CTC, the directions that `compare` tells pairs apart by."""
+    made = dict(weights)
+    for name, shape in wanted.items():
+        before, _, own = name.rpartition(".")
+        place = before and f"{before}."
+        comparing = f"{place}axes0" in wanted and f"{place}axes0" not in weights
+        if comparing and own.rstrip("0123456789") in {"axes", "centre"}:
+            made[name] = torch.zeros(shape)
+        elif name in weights and (own == "search" or (comparing and own in {"weights", "means"})):
+            found = weights[name]
+            if found.dim() == len(shape) == 1 and len(found) < shape[0]:
+                made[name] = nn.functional.pad(found, (0, shape[0] - len(found)))
+    return made
 
 
 def _under(prefix: str, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -188,6 +188,7 @@ def _answered(run: Run, network: FusedModel) -> Run:
     that they are compared with. A graph holds neither."""
     beside = list[Any]()
 
+    @torch.no_grad()
     def answered(signals: Mapping[str, Signal]) -> Any:
         found, search = run(signals), graphs.searched_by(network)
         if network.task.gives_embeddings and not network.task.outputs.decides:

@@ -105,18 +105,19 @@ def _mislabelled(dataset: Dataset) -> list[Found]:
     """By each picture, recording or clip; where there are none, by all inputs together."""
     train, test = (dataset.splits[name].tolist() for name in ("train", "test"))
     media = [name for name in dataset.inputs if getattr(dataset.input(name).first, "reads_files", False)]
-    targets, wrong = dataset.targets, dict[int, int]()
+    targets, wrong = dataset.targets.tolist(), dict[int, int]()
     keyed = [[name] for name in media] or [list(dataset.inputs)]
     for names in keyed:
         numbers = torch.stack([same_cells([dataset.column(name)])[0] for name in names], 1)
         keys = [tuple(own) for own in numbers.tolist()]
-        seen: dict[tuple[int, ...], list[int]] = {}
+        seen: dict[tuple[int, ...], dict[int, int]] = {}  # cells -> identity -> the first row of it
         for row in train:
-            seen.setdefault(keys[row], []).append(row)
+            seen.setdefault(keys[row], {}).setdefault(targets[row], row)
         for row in test:
-            other = [at for at in seen.get(keys[row], ()) if not torch.equal(targets[at], targets[row])]
-            if other and set(keys[row]) != {-1}:
-                wrong.setdefault(row, other[0])
+            known = seen.get(keys[row], {}) if set(keys[row]) != {-1} else {}
+            other = next((at for identity, at in known.items() if identity != targets[row]), None)
+            if other is not None:
+                wrong.setdefault(row, other)
     if not wrong:
         return []
     told = [[row + 1, wrong[row] + 1] for row in test if row in wrong][:MOST]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -33,7 +34,7 @@ def by_value(
     threshold = task.threshold_said(outputs)
     found = []
     for column, cells in extra.items() if threshold else ():
-        counts = sorted(((cells.count(value), value) for value in set(cells)), key=lambda own: (-own[0], own[1]))
+        counts = sorted(((count, value) for value, count in Counter(cells).items()), key=lambda own: (-own[0], own[1]))
         for count, value in counts[:MOST_VALUES]:
             index = torch.tensor([place for place, cell in enumerate(cells) if cell == value])
             equal = task.within(outputs, targets, index, seed, groups)["eer"]

@@ -51,6 +51,8 @@ def _right(row: int, dataset: Dataset) -> str:
 
 def _told(name: str, value: Any) -> str:
     """A cell of an answer, with what it is where that is no answer itself."""
+    if value is None:
+        return "none"
     if name == "_similarity":
         return f"similarity {value:.3f}"
     if name == "_accepted":

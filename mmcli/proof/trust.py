@@ -4,6 +4,7 @@ too, and whether one model is really better than another."""
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +17,7 @@ from torch import Tensor
 from mmcli.data.dataset import Dataset
 from mmcli.data.streaming import Streamed
 from mmcli.reporting import metrics
-from mmcli.reporting.metrics import Interval, sign_test
+from mmcli.reporting.metrics import Array, Interval, sign_test
 from mmcli.signals import Column, FeatureTable
 from mmcli.tasks import Task
 
@@ -68,24 +69,24 @@ def slices(
     if dataset.task.has_classes:
         groups["class"] = dataset.task.strata(dataset.task.config, [dataset.cells[i] for i in index.tolist()])
     groups |= {name: list(cells) for name, cells in extra.items()}
-    targets, found_slices = dataset.targets[index], []
+    targets, drawn, found_slices = dataset.targets[index], dataset.groups(index), []
     for kind, names in groups.items():
-        counts = sorted(((names.count(name), name) for name in set(names)), key=lambda pair: (-pair[0], pair[1]))
+        counts = sorted(((count, name) for name, count in Counter(names).items()), key=lambda pair: (-pair[0], pair[1]))
         for count, name in counts[:MOST_SLICES]:
             if LEAST_ROWS <= count < len(names) or (kind in extra and count >= 2):
                 rows = torch.tensor([own == name for own in names]).nonzero()[:, 0]
-                score, metric = _judged(dataset.task, outputs, targets, rows, seed)
+                score, metric = _judged(dataset.task, outputs, targets, rows, seed, drawn)
                 if not math.isnan(score.value):
                     gain = _gained(dataset.task, outputs, column, targets, rows, seed)
                     found_slices.append(Slice(kind, name, score, gain, metric))
     return found_slices
 
 
-def _judged(task: Task, outputs: Any, targets: Tensor, rows: Tensor, seed: int) -> tuple[Interval, str]:
+def _judged(task: Task, outputs: Any, targets: Tensor, rows: Tensor, seed: int, groups: Array | None) -> tuple[Interval, str]:
     """The primary metric of those rows; where it is none, since all are of one kind, which error they may be and its rate."""
-    score = task.within(outputs, targets, rows, seed)[task.primary_metric]
+    score = task.within(outputs, targets, rows, seed, groups)[task.primary_metric]
     if math.isnan(score.value):
-        for name, own in task.errors_at_threshold(outputs, targets, rows, seed).items():
+        for name, own in task.errors_at_threshold(outputs, targets, rows, seed, groups).items():
             if own["n"]:
                 return Interval(own["value"], own["low"], own["high"], int(own["n"])), name
     return score, ""

@@ -13,7 +13,7 @@ import numpy as np
 from torch import Tensor
 
 from mmcli.reporting.markdown import escaped, table_of
-from mmcli.reporting.metrics import Interval, shown
+from mmcli.reporting.metrics import Array, Interval, shown
 from mmcli.reporting.words import meaning, signed
 from mmcli.tasks import Task
 
@@ -92,12 +92,14 @@ def compared(one: Tensor, other: Tensor, targets: Tensor, task: Task, seed: int)
     return task.gain(one, other, targets, seed), float(min(1.0, 2 * min(below, 1 - below)))
 
 
-def over_reference(ranked: Sequence[Ranked], targets: Tensor, task: Task, seed: int) -> Interval | None:
+def over_reference(
+    ranked: Sequence[Ranked], targets: Tensor, task: Task, seed: int, groups: Array | None = None
+) -> Interval | None:
     """How much better the best fusion is than the reference baseline, in pairs; None where no method could be trained."""
     done = [row.entry for row in ranked if row.score is not None]
     fused = next((entry for entry in done if entry.kind == "fused"), None)
     reference = next(entry for entry in done if entry.kind == "baseline" and entry.name == task.reference_baseline)
-    return None if fused is None else task.gain(fused.outputs, reference.outputs, targets, seed)
+    return None if fused is None else task.gain(fused.outputs, reference.outputs, targets, seed, groups)
 
 
 def verdict(ranked: Sequence[Ranked], task: Task, rival: Interval | None = None) -> str:

@@ -87,13 +87,21 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
             f"{formulas:,} cells of {options.output} that a spreadsheet would run as formulas have an apostrophe before them; "
             "--raw leaves them as they are"
         )
-    if isinstance(decode, _Recognised):
-        context.console.note(decode.said)
+    recognised = _told(decode, context)
     context.console.note(f"{rows:,} rows in {seconds:.1f} s ({rows / max(seconds, 1e-9):,.0f} rows/s)")
     data = {"output": str(options.output), "rows": rows, "rejects": rejects.count, "model": loaded.artifact.name}
     return Outcome(
-        {**data, "absent": missing, "replaced": replaced}, "" if options.output == STDIN else f"look at {options.output}"
+        {**data, **recognised, "absent": missing, "replaced": replaced},
+        "" if options.output == STDIN else f"look at {options.output}",
     )
+
+
+def _told(decode: Decode | None, context: Context) -> dict[str, Any]:
+    """Says how many rows a gallery knows, where one was looked in; and gives it as data."""
+    if not isinstance(decode, _Recognised):
+        return {}
+    context.console.note(decode.said)
+    return {"threshold": decode.least, "accepted": decode.accepted, "unknown": decode.unknown}
 
 
 def _loaded(options: Options, context: Context) -> tuple[Model, Decode | None, str | None]:

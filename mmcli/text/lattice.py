@@ -129,7 +129,8 @@ class Lattices(Outputs):
     def load(self, named: Mapping[str, Tensor], name: str = OUTPUTS) -> Column:
         offsets = named[f"{name}.offsets"]
         present = torch.ones(len(offsets) - 1, dtype=torch.bool)
-        return Lattice(named[f"{name}.log_probs"].float(), present, offsets, search=named[f"{name}.search"])
+        search = Search.from_tensor(named[f"{name}.search"]).tensor()  # one of before has fewer numbers
+        return Lattice(named[f"{name}.log_probs"].float(), present, offsets, search=search)
 
     def tempered(self, outputs: Any, temperature: Tensor) -> Any:
         return replace(outputs, values=(outputs.values / temperature).log_softmax(-1))

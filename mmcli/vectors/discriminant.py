@@ -76,16 +76,22 @@ def of_pairs(ones_ND: Tensor, others_ND: Tensor, right_N: Tensor, most: int, shr
         ones_ND, others_ND: the first and the second cell of N pairs.
         right_N: bool; which pairs belong together.
     """
-    cells, count = torch.cat([ones_ND, others_ND]).double(), len(right_N)
-    mean = cells.mean(0) if count else cells.new_zeros(cells.shape[1])
-    sizes, turned = torch.linalg.eigh((cells - mean).T @ (cells - mean))
-    kept = turned.flip(1)[:, : min(MOST_AXES, int((sizes > 1e-12 * sizes[-1].clamp(min=1e-24)).sum()))]
+    apart, count = (ones_ND - others_ND)[right_N], len(right_N)
+    if count < 2 or not float(apart.square().sum()) > 0:
+        return None
+    cells = torch.cat([ones_ND, others_ND]).double()
+    axes = principal(cells) if len(cells) < cells.shape[1] else _principal_of_many(cells)
     identities = torch.arange(2 * count)
     identities[count:][right_N] = torch.arange(count)[right_N]
-    apart = (ones_ND - others_ND)[right_N]
-    if not len(apart) or not float(apart.square().sum()) > 0 or len(identities.unique()) < 2:
-        return None
-    return Axes(mean, kept @ discriminants((cells - mean) @ kept, identities, shrinkage)[:, :most])
+    return Axes(axes.mean, axes.directions @ discriminants(axes.of(cells), identities, shrinkage)[:, :most])
+
+
+def _principal_of_many(rows_ND: Tensor) -> Axes:
+    """What `principal` gives, from the scatter: of more rows than numbers that is less work."""
+    mean = rows_ND.mean(0)
+    sizes, turned = torch.linalg.eigh((rows_ND - mean).T @ (rows_ND - mean))
+    kept = min(MOST_AXES, int((sizes > 1e-12 * sizes[-1].clamp(min=1e-24)).sum()))
+    return Axes(mean, turned.flip(1)[:, :kept])
 
 
 def telling(projected_NP: Tensor, identities_N: Tensor, shrinkage: float, plain: float, most: int) -> Tensor:

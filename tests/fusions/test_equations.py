@@ -15,6 +15,7 @@ from mmcli.errors import ConfigError
 from mmcli.fusions import Fusion
 from mmcli.fusions.evidential import combined, evidential_loss
 from mmcli.layers.blocks import CrossAttention
+from mmcli.models import loading
 from mmcli.signals import Decision, Features
 
 ROWS, DIMS = 4, {"a": 3, "b": 2, "c": 4}
@@ -479,6 +480,29 @@ def test_compare_tells_pairs_apart_along_what_those_that_belong_together_share()
     none = part(registry.config_of(part)(axes=0), {"a": 4, "b": 4}, [["a", "b"]]).eval()
     none.fit_axes(rows(val), right[val])
     assert none.cosines(rows(val)).shape == (100, 1)
+
+
+def test_a_comparison_of_before_is_one_without_directions() -> None:
+    part = registry.load("fusions", "compare")
+
+    def build(axes: int = 128) -> nn.Module:
+        made = part(registry.config_of(part)(axes=axes), {"a": 4, "b": 4, "c": 3, "d": 3}, [["a", "b"], ["c", "d"]])
+        return nn.ModuleDict({"fusion": made.eval()})
+
+    before = build(axes=0)
+    fusion: Any = before["fusion"]  # type: ignore[index]
+    fusion.weights.copy_(torch.tensor([2.0, 3.0]))
+    now = build()
+    now.load_state_dict(loading.fits(build, before.state_dict()))
+    here = torch.ones(5, dtype=torch.bool)
+    made = {}
+    for name, dim in (("a", 4), ("b", 4), ("c", 3), ("d", 3)):
+        x = torch.randn(5, dim)
+        made[name] = Features(x, x[:, None], here[:, None], here)
+    again: Any = now["fusion"]  # type: ignore[index]
+    assert torch.equal(again(made).logits, fusion(made).logits)
+    with pytest.raises(ValueError, match="in the weights or in the network"):
+        loading.fits(lambda: build(axes=0), now.state_dict())
 
 
 def test_a_row_in_which_nothing_can_be_compared_is_as_val_is_on_average() -> None:

@@ -46,6 +46,7 @@ def dataset(values: torch.Tensor, split: list[str], **more: Any) -> Any:
     present = torch.ones(len(values), dtype=torch.bool)
     index = {name: torch.tensor([i for i, own in enumerate(split) if own == name]) for name in ("train", "test")}
     spec = SimpleNamespace(fields=())
+    more = {"groups": lambda _: None, **more}
     return SimpleNamespace(
         inputs=["x"], splits=index, column=lambda _: Column(values, present), input=lambda _: SimpleNamespace(spec=spec), **more
     )

@@ -183,6 +183,9 @@ def test_known_people_are_accepted_and_unknown_ones_are_not(here: Path) -> None:
     assert sum(row["person_predicted_accepted"] == "True" for row in known) > 0.7 * len(known)
     assert not any(row["person_predicted"] == row["person"] for row in unknown)
     assert [row["person_predicted_accepted"] for row in unknown] == ["False"] * 4
+    figures = told("predict", "door.csv", "--gallery", "staff", "-o", "seen.csv")
+    assert (figures["accepted"], figures["unknown"]) == (accepted, len(rows) - accepted)
+    assert -1 < figures["threshold"] < 1
     run("predict", "door.csv", "--gallery", "staff", "--threshold", "-1", "-o", "all.csv")
     assert all(row["person_predicted_accepted"] == "True" for row in hits("all.csv"))
     run("predict", "door.csv", "--gallery", "staff", "--threshold", "1", "-o", "none.csv")

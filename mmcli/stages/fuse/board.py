@@ -38,14 +38,16 @@ def say(
         column, short = artifact.config["column"], layout.short(artifact.config["architecture"])
         own = _entry("column", f"{column} ({short})", artifact, loading.kept_file(artifact, loading.EMBEDDINGS), dataset)
         if gives_away.cannot_know(task, artifact):
-            score = task.intervals(own.outputs, dataset.targets[val], context.seed)[task.primary_metric]
+            score = task.intervals(own.outputs, dataset.targets[val], context.seed, dataset.groups(val))[task.primary_metric]
             telling = gives_away.best_of(telling, column, short, score)
             own = replace(own, note=gives_away.note(score))
         entries.append(own)
     known = baselines.outputs(reference, dataset)
     entries += [Entry("baseline", name, task.outputs.gather(known[name], val)) for name in baselines.names(reference)]
     ranked = leaderboard.rank([*entries, *refused], dataset.targets[val], task, context.seed)
-    rival = leaderboard.over_reference(ranked, dataset.targets[val], task, context.seed) if task.compares_columns else None
+    rival = None
+    if task.compares_columns:
+        rival = leaderboard.over_reference(ranked, dataset.targets[val], task, context.seed, dataset.groups(val))
     said = leaderboard.verdict(ranked, task, rival)
     told = ranked if options.all else leaderboard.shortened(ranked, task)
     context.console.table(*leaderboard.table(told, task.primary_metric))

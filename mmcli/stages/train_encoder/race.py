@@ -27,9 +27,10 @@ from mmcli.reporting.metrics import shown
 from mmcli.selection import race
 from mmcli.stages.train_encoder.candidates import Bench, Candidate, short_name
 from mmcli.stages.train_encoder.jobs import job_for, seconds_to_read
+from mmcli.training import checkpoint
 from mmcli.training.answering import outputs_of
 from mmcli.training.job import Job
-from mmcli.training.loop import rehearse
+from mmcli.training.loop import CHECKPOINT, rehearse
 
 NOTE = "fingerprint"
 """Where an entrant's folder says what it is of."""
@@ -144,14 +145,15 @@ def _raced(entrant: Candidate, job: Job, bench: Bench, seconds: float | None, qu
         epochs = max(round(entrant.training.epochs * race.DEFAULT_SHARE), 1)
     unsaid = seconds is None and budget.epochs is None
     most = max(quickest, UNHURRIED) if unsaid else seconds
-    started = time.monotonic()
+    resumed, started = checkpoint.is_whole(job.folder / CHECKPOINT), time.monotonic()
     done, over = rehearse(job, bench.context.console, epochs, most)
     if unsaid and not over and epochs and done < epochs:
         bench.context.console.note(
             f"{entrant.column}: {short_name(entrant.architecture)} raced for {done} of {epochs} epochs, as long as "
             f"the quickest trains to its end, or {UNHURRIED:.0f} s. For all of them: --budget {epochs}"
         )
-    return done, over, (time.monotonic() - started) * entrant.training.epochs / max(done, 1)
+    whole = (time.monotonic() - started) * entrant.training.epochs / max(done, 1)
+    return done, over, float("inf") if resumed else whole  # how long what was done before took is not known
 
 
 def _unreadable(entrant: Candidate, bench: Bench) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mmcli.layers.optimizers import LBFGS
 from mmcli.models.calibration import temperature
 from mmcli.models.networks import FusionHead
 from mmcli.signals import Features, FeatureTable
@@ -145,7 +146,7 @@ def _fit(member: FusionHead, rows: Mapping[str, Features], fused: Tensor, right:
     heat = torch.zeros(2, requires_grad=True)
     free = task.decision.link != "identity"
     decide = task.decision_head()
-    optimizer = torch.optim.LBFGS([weights, *([heat] if free else [])], max_iter=60, line_search_fn="strong_wolfe")
+    optimizer = LBFGS([weights, *([heat] if free else [])], max_iter=60, line_search_fn="strong_wolfe")
 
     def closure() -> Tensor:
         optimizer.zero_grad()

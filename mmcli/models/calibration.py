@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmcli.layers.optimizers import LBFGS
 from mmcli.tasks import Task
 from mmcli.vectors.narrowed import Narrowed
 
@@ -43,7 +44,7 @@ class Vector(nn.Module):
         outputs = outputs.double()
         scale = torch.ones(outputs.shape[1], dtype=torch.float64, requires_grad=True)
         shift = torch.zeros(outputs.shape[1], dtype=torch.float64, requires_grad=True)
-        optimizer = torch.optim.LBFGS([scale, shift], max_iter=100, line_search_fn="strong_wolfe")
+        optimizer = LBFGS([scale, shift], max_iter=100, line_search_fn="strong_wolfe")
 
         def closure() -> Tensor:
             optimizer.zero_grad()

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmcli.layers.optimizers import Adam
 from mmcli.signals import Column, Source
 from mmcli.text import lattice
 from mmcli.text.ctc import needed_steps
@@ -31,7 +32,7 @@ def lattices(source: Source, targets: Tensor, train: Tensor, val: Tensor, width:
     features = int(source.gather(train[:1]).values.shape[2]) * STACK
     weight = torch.zeros(features + 1, width, requires_grad=True)
     generator = torch.Generator().manual_seed(seed)
-    learner = torch.optim.Adam([weight], lr=RATE)
+    learner = Adam([weight], lr=RATE)
     best, least = weight.detach().clone(), float("inf")
     for step in range(1, STEPS + 1):
         index = train[torch.randint(len(train), (BATCH,), generator=generator)]

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
-
 import torch
 from torch import Tensor
 
 from mmcli.layers.blocks import lay_out
+from mmcli.layers.optimizers import AdamW
 from mmcli.layers.recomputing import BATCH_NORM
 from mmcli.signals import Batch
 from mmcli.training import checkpoint
@@ -89,17 +88,6 @@ def prepared_for(job: Job) -> Job:
     if job.compute.compiled:
         job.step.compile(mode="reduce-overhead" if job.compute.graphs else None)
     return job
-
-
-class AdamW(torch.optim.AdamW):
-    """That of torch, without what keeps it out of compiled graphs, which it is not in here: torch imports its compiler for
-    that, which takes a third of a short training's start."""
-
-    step = torch.no_grad()(inspect.unwrap(torch.optim.AdamW.step))
-    add_param_group = inspect.unwrap(torch.optim.AdamW.add_param_group)
-    zero_grad = inspect.unwrap(torch.optim.AdamW.zero_grad)
-    state_dict = inspect.unwrap(torch.optim.AdamW.state_dict)
-    load_state_dict = inspect.unwrap(torch.optim.AdamW.load_state_dict)
 
 
 def optimizer_of(job: Job) -> torch.optim.Optimizer:

@@ -46,15 +46,24 @@ def test_neither_shapes_nor_steps_import_torchs_compiler() -> None:
 import sys, torch
 from torch import nn
 from mmcli.layers.starting import shapes_alone
-from mmcli.training.steps import AdamW
+from mmcli.layers.optimizers import Adam, AdamW, LBFGS
 with shapes_alone():
     nn.Embedding(5, 4, padding_idx=0).weight.data.normal_()
     nn.LSTM(3, 4)
     nn.MultiheadAttention(4, 2)
 layer = nn.Linear(2, 2)
-for optimizer in (AdamW(layer.parameters()), AdamW(layer.parameters(), fused=True)):
-    layer(torch.ones(1, 2)).sum().backward()
-    optimizer.step()
+for optimizer in (
+    Adam(layer.parameters()), AdamW(layer.parameters()), AdamW(layer.parameters(), fused=True),
+    LBFGS(layer.parameters(), line_search_fn="strong_wolfe"),
+):
+    def loss():
+        optimizer.zero_grad()
+        found = (layer(torch.ones(1, 2)) - 3).square().sum()
+        found.backward()
+        return found
+    before = float(loss())
+    optimizer.step(loss)
+    assert float(loss()) < before, type(optimizer)
     optimizer.load_state_dict(optimizer.state_dict())
     optimizer.zero_grad()
 assert "torch._dynamo" not in sys.modules

@@ -88,10 +88,16 @@ def _grams_of(length: int, longest: int) -> list[int]:
 def _grams_in_common(one: _Units, other: _Units, longest: int) -> list[int]:
     """How many n-grams of each order from 1 to `longest` both have, each as often as both do."""
     common = []
-    for order in range(1, longest + 1):
-        mine, theirs = _grams(one, order), _grams(other, order)
+    for order, theirs in enumerate(_known_grams(other, longest), 1):
+        mine = _grams(one, order)
         common.append(sum(min(count, theirs[gram]) for gram, count in mine.items() if gram in theirs))
     return common
+
+
+@lru_cache(maxsize=1 << 12)
+def _known_grams(units: _Units, longest: int) -> tuple[Counter[_Units], ...]:
+    """Of a right text, which is held against what is written of it in every epoch."""
+    return tuple(_grams(units, order) for order in range(1, longest + 1))
 
 
 def _grams(units: _Units, order: int) -> Counter[_Units]:

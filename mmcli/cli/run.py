@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -49,10 +50,13 @@ def command(
     steps = [] if options.no_optimize else optimize.steps_of(choices, compute)
     context.settings.refuse_unused("optimizations", steps, "optimize")
     data, started = {}, time.monotonic()
-    outcome = preprocess.run(source.table, table, replace(context, to_the_end=True))
-    data["preprocess"] = outcome.data
-    contrast.check_told(outcome.data, proof.contrast)
-    count = folds.count_of(options.folds, options.preset, outcome.data, table.split_by_time)
+
+    def count_of(planned: Mapping[str, Any]) -> int:
+        contrast.check_told(planned, proof.contrast)
+        return folds.count_of(options.folds, options.preset, planned, table.split_by_time)
+
+    outcome = preprocess.run(source.table, table, replace(context, to_the_end=True), count_of)
+    data["preprocess"], count = outcome.data, count_of(outcome.data)
     count = count if context.dry_run else folds.feasible(count, options.folds is not None, options.keep_val, context)
     if count > 1:
         why = "" if options.folds else ", since labelled rows are few (--folds none for a single pipeline)"

@@ -12,7 +12,7 @@ import math
 import shlex
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +35,10 @@ from mmcli.tables.splitting import SPLITS, TRAIN, UNLABELLED
 REJECTS = "rejects.csv"
 
 
-def run(path: Path, options: Options, context: Context) -> Outcome:
-    """Preprocesses the table at `path` into `preprocess/`.
+def run(
+    path: Path, options: Options, context: Context, check: Callable[[Mapping[str, Any]], object] = lambda _: None
+) -> Outcome:
+    """Preprocesses the table at `path` into `preprocess/`. What is planned is shown to `check` before anything is written.
 
     Raises:
         ConfigError, DataError: see the docs of the command; nothing has been written then but the rejects.
@@ -50,6 +52,7 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
     artifact = None if context.force else store.up_to_date(context.root, layout.PREPROCESS, plan.fingerprint)
     if artifact is None:
         _refuse_another_table(plan, context)
+    check(_summary(plan, None))
     if context.dry_run:
         context.console.note("dry run: nothing was written")
         return Outcome(_summary(plan, None), context.command or f"mmcli preprocess {shlex.quote(str(path))}")

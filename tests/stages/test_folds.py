@@ -381,6 +381,15 @@ def test_targets_whose_answers_are_not_averaged_refuse_folds(task: str) -> None:
     assert folds.count_of(1, "best", table) == 1
 
 
+def test_folds_that_cannot_be_are_refused_before_anything_is_written(tmp_path: Path) -> None:
+    rows = [[str(int(n % 5 == n % 7)), f"{n % 5 + 0.5}", f"{n % 7 + 0.5}"] for n in range(70)]
+    table = write_csv(tmp_path / "pairs.csv", ["label", "size_a", "size_b"], rows)
+    code, said = invoke("run", table, "--task", "match", "--target", "label", "--folds", "5", "-a", tmp_path / "a")
+    assert code == ExitCode.USAGE, said
+    assert "the task is match" in said
+    assert not (tmp_path / "a" / "preprocess").exists()
+
+
 def test_folds_come_by_themselves_where_rows_are_few_and_time_is_no_matter() -> None:
     few, many = ({"task": "regression", "rows": {"train": rows, "val": 500}} for rows in (2000, 2500))
     assert [folds.count_of(None, preset, few) for preset in ("fast", "balanced", "best")] == [1, 1, 5]

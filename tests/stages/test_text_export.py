@@ -83,6 +83,10 @@ def test_an_export_searches_as_predict_does(spelt: Path, tmp_path: Path) -> None
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) == 9
     check_described(folder)
+    code, _, said = invoke("export", "--to", folder, "-a", spelt, "--format", "safetensors")
+    assert code == ExitCode.DONE, said
+    assert (folder / "language_model.npz").exists()
+    assert "weighs it: `mmcli.text.prefixes`" in (folder / "README.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(("units", "options"), [("word", ()), ("bpe", ("--target-vocab", "264"))])
@@ -144,6 +148,9 @@ def test_what_is_read_greedily_brings_no_language_model(tmp_path: Path, monkeypa
     pytest.importorskip("onnxruntime")
     monkeypatch.setattr(Text, "tuned", lambda *_, **__: Search(1, slope=2.0))
     root, folder = made(tmp_path, "char"), tmp_path / "exported"
+    folder.mkdir()
+    for name in ("model.json", "language_model.npz"):  # of another export
+        (folder / name).touch()
     code, _, said = invoke("export", "--to", folder, "-a", root)
     assert code == ExitCode.DONE, said
     assert "language_model" not in said

@@ -129,7 +129,7 @@ def about(form: str, found: Mapping[str, Any], needs: Sequence[str]) -> str:
         lines += [
             "- The answer is `outputs`, log-probabilities [rows, steps, units], and `steps`, how many of them are a row's own.",
             "  Unit 0 is the blank of CTC; the others stand in `task.units`.",
-            *_how_read(found["task"]["search"]),
+            *_how_read(form, found["task"]["search"]),
         ]
     if found.get("step"):
         lines += [
@@ -171,19 +171,18 @@ def about(form: str, found: Mapping[str, Any], needs: Sequence[str]) -> str:
     return "\n".join(lines)
 
 
-def _how_read(search: Mapping[str, Any]) -> list[str]:
+def _how_read(form: str, search: Mapping[str, Any]) -> list[str]:
     """How texts are found in log-probabilities."""
     if search["width"] == 1:
         return ["  The text is the likeliest unit of each step, repeated ones as one, without blanks."]
     lines = [
         f"  The text is found by a beam of {search['width']} prefixes, each summed over its alignments, as `task.search`",
-        "  weighs it: `preprocessing/prefixes.py`.",
+        f"  weighs it: {'`preprocessing/prefixes.py`' if form.startswith('onnx') else '`mmcli.text.prefixes`'}.",
     ]
     if search["language_model"]:
         lines += [
-            f"- `{search['language_model']}` is the language model in that beam (`preprocessing/ngram.py`, `likely.py`):",
-            "  counts of what follows what in the train texts, and their words. It holds much of these texts: give it to",
-            "  nobody who may not read them.",
+            f"- `{search['language_model']}` is the language model in that beam: counts of what follows what in",
+            "  the train texts, and their words. It holds much of these texts: give it to nobody who may not read them.",
         ]
     return lines
 

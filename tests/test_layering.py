@@ -12,11 +12,11 @@ PACKAGE = Path(__file__).parent.parent / "mmcli"
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("__init__", "errors", "media", "reporting", "signals"),
     ("artifacts", "registry", "tables"),
-    ("config", "exports", "vectors"),
+    ("config", "vectors"),
     ("pretrained",),
     ("layers",),
     ("text",),
-    ("judging",),
+    ("exports", "judging"),
     ("modalities", "tasks"),
     ("options",),
     ("data",),

@@ -11,23 +11,21 @@ from typing import Any
 import numpy as np
 
 from mmcli.exports.lookup import as_lists
-from mmcli.exports.writing import Written, best, ctc_log_probability
+from mmcli.exports.reading import Texts
+from mmcli.exports.writing import Written, ctc_log_probability, ranked
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Answers = dict[str, list[Any]]
 """Column -> one value a row."""
 
 
-def decode(about: Mapping[str, Any], outputs: Array, steps: Array | None = None) -> Answers:
-    """The prediction columns of outputs [B, num_outputs], vectors as lists; of columns that belong together [B, C, D]; of texts
-    [B, T, V], with `steps` of each row."""
+def decode(about: Mapping[str, Any], outputs: Array) -> Answers:
+    """The prediction columns of outputs [B, num_outputs], vectors as lists; of columns that belong together [B, C, D]."""
     task = about["task"]
     if "columns" in task:
         return _together(about["target"], task["columns"], outputs)
     if task["link"] == "embedding":
         return {f"{about['target']}_embedding": as_lists(outputs)}
-    if steps is not None:
-        return {f"{about['target']}_predicted{suffix}": cells for suffix, cells in _texts(task, outputs, steps).items()}
     of = {"softmax": _classes, "sigmoid": _labels, "identity": _numbers}[task["link"]]
     of = {"match": _pairs, "ordinal": _ranks}.get(task.get("kind", ""), of)
     found, quantiles = of(task, outputs.astype(np.float64)), task["state"].get("levels", {})
@@ -54,29 +52,33 @@ def _where(here: Array, cells: Sequence[Any]) -> list[Any]:
     return [cell if there else None for there, cell in zip(here.tolist(), cells, strict=True)]
 
 
-def _texts(task: Mapping[str, Any], outputs: Array, steps: Array) -> Answers:
-    """The likeliest unit of each step, repeated ones as one, without blanks (number 0); and the share of it that is expected to
-    be right: a logistic curve over its log-probability a unit, or, where there is none, that probability."""
-    texts, sure = [], []
-    for frames, length in zip(outputs, steps.tolist(), strict=True):
-        best = frames[:length].argmax(1)
-        kept = best[np.append(True, best[1:] != best[:-1])[: len(best)] & (best != 0)]
-        texts.append(_spelt(kept.tolist(), task["units"]["kind"], task["units"]["units"]))
-        sure.append(_sure(task, ctc_log_probability(frames[:length].astype(np.float64), kept.tolist()), len(kept)))
-    return {"": texts, "_confidence": sure}
+def read(about: Mapping[str, Any], outputs: Array, steps: Array, texts: Sequence[Texts], count: int = 1) -> Answers:
+    """The prediction columns of texts that `reading` found in log-probabilities [B, T, V], of which `steps` [B] are each row's:
+    the best, how sure it is, and `count` less one others."""
+    rows, sure = zip(outputs, steps.tolist(), texts, strict=True), []
+    for frames, length, (best, *_) in rows:
+        sure.append(_sure(about["task"], ctc_log_probability(frames[:length].astype(np.float64), best), len(best)))
+    return _texts(about, texts, sure, count)
 
 
-def told(about: Mapping[str, Any], written: Sequence[Written]) -> Answers:
-    """The prediction columns of what was written unit by unit: see `writing.write`."""
-    task, texts, sure = about["task"], [], []
-    for ids, total in (best(own, task["search"]["exponent"]) for own in written):
-        texts.append(_spelt(ids, task["units"]["kind"], task["units"]["units"]))
-        sure.append(_sure(task, total, len(ids)))
-    return {f"{about['target']}_predicted": texts, f"{about['target']}_predicted_confidence": sure}
+def told(about: Mapping[str, Any], written: Sequence[Written], count: int = 1) -> Answers:
+    """The same of what was written unit by unit: see `writing.write`."""
+    found = [ranked(own, about["task"]["search"]["exponent"]) for own in written]
+    sure = [_sure(about["task"], total, len(ids)) for (ids, total), *_ in found]
+    return _texts(about, [[ids for ids, _ in own] for own in found], sure, count)
+
+
+def _texts(about: Mapping[str, Any], texts: Sequence[Texts], sure: list[float], count: int) -> Answers:
+    """Others than the best are absent where there are no more that differ."""
+    units, name = about["task"]["units"], f"{about['target']}_predicted"
+    spelt = [list(dict.fromkeys(_spelt(ids, units["kind"], units["units"]) for ids in own)) for own in texts]
+    others = {f"{name}_nbest_{place + 1}": [[*own, *[None] * count][place] for own in spelt] for place in range(1, count)}
+    return {name: [own[0] for own in spelt], f"{name}_confidence": sure, **others}
 
 
 def _sure(task: Mapping[str, Any], log_probability: float, units: int) -> float:
-    """The share of a text's units that is expected to be right, of the log-probability a unit, the end counted."""
+    """The share of a text's units that is expected to be right: a logistic curve over its log-probability a unit, the end
+    counted, or, where there is none, that probability."""
     a_unit = min(log_probability / (units + 1), 0.0)
     if not task.get("certainty"):
         return round(math.exp(a_unit), 6)

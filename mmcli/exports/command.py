@@ -21,6 +21,7 @@ def main(folder: Path, arguments: Sequence[str] | None = None) -> int:
         model = Model(folder, options.threads)
         _refuse(model, options)
         model.beam = options.beam or model.beam
+        _refuse_of_answers(model, options)
         held = None if options.gallery is None else lookup.Gallery(options.gallery, model.about)
         if _cells(options):
             return _of_files(model, held, options)
@@ -40,7 +41,8 @@ def _parser(folder: Path) -> argparse.ArgumentParser:
     parser.add_argument("--media-root", default="", help="the folder that paths start from (default: the table's)")
     parser.add_argument("--encoding", default="", help="of the table (default: its byte-order mark's, else utf-8)")
     parser.add_argument("--delimiter", default="", help="of the table (default: the one that parts its header)")
-    parser.add_argument("--beam", type=int, default=0, help="texts followed at once while writing (default: as trained)")
+    parser.add_argument("--beam", type=int, default=0, help="texts followed at once while searching (default: as trained)")
+    parser.add_argument("--nbest", type=int, default=1, metavar="K", help="of texts: so many answers, _nbest_2 and on")
     parser.add_argument("--threads", type=int, default=0, help="to compute with (default: one a core)")
     of = "of a model that gives vectors: "
     parser.add_argument(
@@ -90,6 +92,20 @@ def _refuse(model: Model, options: argparse.Namespace) -> None:
     if cells and options.output is not None:
         raise TableError("--output is of a table: what files are is told on the console")
     _refuse_of_hits(model, options)
+
+
+def _refuse_of_answers(model: Model, options: argparse.Namespace) -> None:
+    """Raises TableError where a row has not so many answers, or none are written."""
+    if options.nbest == 1:
+        return
+    if options.nbest < 1 or model.about["task"]["link"] not in {"ctc", "decoder"}:
+        raise TableError(
+            f"--nbest {options.nbest}: " + ("1 or more" if options.nbest < 1 else "this model has one answer to a row")
+        )
+    if options.nbest > model.most_answers:
+        raise TableError(f"--nbest {options.nbest}: this model keeps {model.most_answers} texts of a row")
+    if options.table is None:
+        raise TableError("--nbest is of a table: name one")
 
 
 def _refuse_of_hits(model: Model, options: argparse.Namespace) -> None:
@@ -146,7 +162,7 @@ def _of_table(model: Model, held: lookup.Gallery | None, options: argparse.Names
     root = options.media_root or str(table.path.parent)
     if held is not None and _tells_hits(model, options):
         return hits.of_table(model, table, options.output, root, held, options.k or hits.MOST, options.column, options.id)
-    return predict(model, table, options.output, root, held, _least(model, options) or 0.0, options.column)
+    return predict(model, table, options.output, root, held, _least(model, options) or 0.0, options.column, options.nbest)
 
 
 def _tells_hits(model: Model, options: argparse.Namespace) -> bool:
@@ -162,11 +178,13 @@ def predict(
     held: lookup.Gallery | None = None,
     least: float = 0.0,
     columns: Sequence[str] = (),
+    count: int = 1,
 ) -> int:
-    """Every row of the table with its prediction, in order; what could not be read is told on standard error."""
+    """Every row of the table with its prediction, of texts with `count` of them, in order; what could not be read is told on
+    standard error."""
     with tables.opened(output, table) as file:
         for batch in batches.read(model, table, media_root, columns):
-            made = model.answers(batch.outputs, model.written(batch.outputs))
+            made = model.answers(batch.outputs, model.written(batch.outputs), count)
             if held is not None:
                 named = held.decode(batch.outputs[OUTPUTS], model.here, least)
                 made = {f"{model.about['target']}_predicted{name}": own for name, own in named.items()}
@@ -181,8 +199,8 @@ def check(model: Model) -> int:
     rows = read_tensors(model.folder / "example.safetensors")
     outputs = model.run(rows)
     steps, written = outputs.get(STEPS), model.written(outputs)
-    search = model.about["task"].get("search")
-    found = outputs[OUTPUTS] if search is None else np.array([best(own, search["exponent"])[1] for own in written])
+    exponent = model.about["task"].get("search", {}).get("exponent")
+    found = outputs[OUTPUTS] if exponent is None else np.array([best(own, exponent)[1] for own in written])
     differences = np.abs(found - rows[OUTPUTS])
     if steps is not None:  # what lies behind a row's end says nothing
         differences = differences[np.arange(found.shape[1])[None] < steps[:, None]]

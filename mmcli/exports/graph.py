@@ -17,6 +17,7 @@ from mmcli.exports import answers, writing
 from mmcli.exports.dictionary import looked_up
 from mmcli.exports.made import MAKERS, Array, Made, Maker, padded
 from mmcli.exports.ngrams import count_ngrams, hash_ngrams
+from mmcli.exports.reading import Reader
 from mmcli.media import files
 from mmcli.media.boxes import Told
 
@@ -35,8 +36,11 @@ class Model:
         """Of tensors by name: `outputs` [B, num_outputs]; of texts read step by step [B, T, V], and how many `steps` [B] are
         each row's; of texts written unit by unit what the second graph looks at."""
         self._step = _graph(folder / self.about["step"], threads) if self.about.get("step") else None
-        self.beam: int = self.about["task"].get("search", {}).get("width", 0)
-        """Texts that are followed at once while writing; 0 where none are written so."""
+        task = self.about["task"]
+        self._reader = Reader(task, folder) if task["link"] == "ctc" else None
+        width: int = task.get("search", {}).get("width", 0)
+        self.beam = width if self._step is not None or width > 1 else 0
+        """Texts that are followed at once while a row's is searched for; 0 where none are: it is read greedily, or no text."""
         self._members: dict[str, dict[str, Maker]] = {}
         self._pieces: dict[str, list[bytes]] = {}
         self._words: dict[str, dict[str, Any]] = {}
@@ -119,11 +123,23 @@ class Model:
         search = self.about["task"]["search"]
         return writing.write(self._step, outputs, self.beam, search["ctc"], search["reader"])
 
-    def answers(self, outputs: Mapping[str, Array], written: Sequence[writing.Written]) -> answers.Answers:
-        """The prediction columns of both."""
+    @property
+    def most_answers(self) -> int:
+        """How many answers to a row it can tell."""
+        if self._step is None and self._reader is None:
+            return 1
+        kept: int = self.about["task"]["state"]["config"]["beam"]
+        return min(kept, self.beam) if self._step is not None or self.beam > 1 else kept
+
+    def answers(self, outputs: Mapping[str, Array], written: Sequence[writing.Written], count: int = 1) -> answers.Answers:
+        """The prediction columns of both; of texts with `count` answers."""
         if self._step is not None:
-            return answers.told(self.about, written)
-        return answers.decode(self.about, outputs[OUTPUTS], outputs.get(STEPS))
+            return answers.told(self.about, written, count)
+        if self._reader is None:
+            return answers.decode(self.about, outputs[OUTPUTS])
+        frames, steps = outputs[OUTPUTS], outputs[STEPS]
+        texts = self._reader.texts(frames, steps, self.beam, count)
+        return answers.read(self.about, frames, steps, texts, count)
 
     def _input(
         self,

@@ -135,11 +135,16 @@ def scored(found: Found, weight: float, frames: Array) -> list[float]:
     return [total + weight * ctc_log_probability(frames, ids) for ids, total in found]
 
 
-def best(written: Written, exponent: float) -> tuple[list[int], float]:
-    """The text that is written, with its log-probability: the best by score over length, its end counted, to a power."""
+def ranked(written: Written, exponent: float) -> Found:
+    """The texts of a row, with their log-probabilities, the best first: by score over length, its end counted, to a power."""
     found, scores = written
-    place = max(range(len(found)), key=lambda place: scores[place] / (len(found[place][0]) + 1) ** exponent)
-    return found[place]
+    places = sorted(range(len(found)), key=lambda place: -scores[place] / (len(found[place][0]) + 1) ** exponent)
+    return [found[place] for place in places]
+
+
+def best(written: Written, exponent: float) -> tuple[list[int], float]:
+    """The text that is written, with its log-probability."""
+    return ranked(written, exponent)[0]
 
 
 def ctc_log_probability(frames: Array, numbers: Sequence[int]) -> float:

@@ -185,7 +185,7 @@ class Text(Task):
     @cached_property
     def likely(self) -> Likely:
         """The language model of the train texts, and of more that were given."""
-        return Likely(self.grams, self.units, self.lexicon)
+        return Likely.of(self.grams, self.units, self.lexicon)
 
     def tuned(self, outputs: Column, targets: Tensor, width: int | None = None) -> Search:
         """The search that val lattices are the best with by the primary metric, of that width or the task's own; and how sure

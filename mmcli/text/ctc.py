@@ -11,8 +11,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from mmcli.text import Hypothesis
-from mmcli.text.prefixes import Floats, Ints, LanguageModel, Prefixes
+from mmcli.text import Hypothesis, prefixes
+from mmcli.text.prefixes import Floats, Ints, LanguageModel
 
 
 class Span(NamedTuple):
@@ -49,26 +49,11 @@ def prefix_beam(
     prune: float = -10.0,
     most_symbols: int = 64,
 ) -> list[list[Hypothesis]]:
-    """Row by row the best texts of the beam, each summed over its alignments (Hannun 2014), prefixes that meet as one.
-
-    `log_prob` is what the frames give, less what fell off a narrow beam. `score`, which prunes and ranks, adds `lm_weight`
-    times what the language model gives the text and its end, and `length_bonus` a unit. Units below `prune` at a frame, or
-    beyond the `most_symbols` likeliest, start nothing there.
-    """
-    order = lengths.cpu().argsort(descending=True, stable=True)
-    ends = lengths.cpu()[order].numpy()
-    units = log_probs_BTV.detach().index_fill(2, torch.tensor([blank], device=log_probs_BTV.device), -torch.inf)
-    best, symbols = units.topk(min(most_symbols, units.shape[2]), 2)
-    counts = (best > prune).sum(2).cpu()[order].numpy()
-    frames, values = (_array(found)[order.numpy()] for found in (log_probs_BTV, best))
-    kept: Ints = symbols.cpu()[order].numpy()
-    search = Prefixes(len(ends), beam, blank, lm if lm_weight else None, lm_weight, length_bonus)
-    for step in range(int(ends.max(initial=0))):
-        rows = int((ends > step).sum())
-        most = int(counts[:rows, step].max())
-        own = np.arange(most) < counts[:rows, step, None]
-        search.advance(frames[:rows, step], kept[:rows, step, :most], np.where(own, values[:rows, step, :most], -np.inf))
-    return [search.hypotheses(row) for row in order.argsort().tolist()]
+    """Row by row the best texts of the beam: see `prefixes.prefix_beam`, which needs no tensors."""
+    values, ends = _array(log_probs_BTV), lengths.tolist()
+    return prefixes.prefix_beam(
+        values, ends, beam, lm, lm_weight, length_bonus, blank=blank, prune=prune, most_symbols=most_symbols
+    )
 
 
 def score(log_probs_TV: Tensor, ids: Sequence[int], blank: int = 0) -> float:

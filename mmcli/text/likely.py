@@ -77,13 +77,32 @@ class Likely:
 
     eos = 0
 
-    def __init__(self, grams: Mapping[str, Any], units: Units, words: Sequence[str] = ()) -> None:
-        self.model = NGram.from_state({name: np.asarray(own, np.int64) for name, own in grams.items()})
-        self.units, self.words = units, frozenset(words)
-        self.other = _answers(units) + 1
-        self.missing = max(len(units) - self.other, 0)
-        self.blank = units.names.index(BLANK) + 1 if self.words and BLANK in units.names else self.eos
+    def __init__(self, model: NGram, other: int, missing: int, names: Sequence[str] = (), words: Sequence[str] = ()) -> None:
+        """Of n-grams in which `other` is any unit that cannot be an answer, `missing` of which lie behind it; where there are
+        `words` that are known, units are letters, with these `names`."""
+        self.model, self.other, self.missing = model, other, missing
+        self.names, self.words = names, frozenset(words)
+        self.blank = names.index(BLANK) + 1 if self.words and BLANK in names else self.eos
         self.stranger = 0.0
+
+    @classmethod
+    def of(cls, grams: Mapping[str, Any], units: Units, words: Sequence[str] = ()) -> Likely:
+        """That of n-grams as `fit` gives them."""
+        model = NGram.from_state({name: np.asarray(own, np.int64) for name, own in grams.items()})
+        other = _answers(units) + 1
+        return cls(model, other, max(len(units) - other, 0), units.names, words)
+
+    def state(self) -> dict[str, Any]:
+        """Everything, as plain arrays: `words` are bytes of UTF-8, one word a line."""
+        told = np.frombuffer("\n".join(sorted(self.words)).encode(), np.uint8)
+        return {**self.model.state(), "others": np.array([self.other, self.missing], np.int64), "words": told}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any], names: Sequence[str]) -> Likely:
+        """The reverse of `state`; `names` are those of the units."""
+        other, missing = state["others"].tolist()
+        words = state["words"].tobytes().decode()
+        return cls(NGram.from_state(state), other, missing, names, words.split("\n") if words else ())
 
     def wary(self, stranger: float) -> Likely:
         """The same, which takes so much off the log-probability of what ends a word that is not known."""
@@ -93,7 +112,7 @@ class Likely:
 
     def strange(self, ids: Sequence[int]) -> int:
         """How many words of a text are not known."""
-        return sum(bool(core) and core not in self.words for core in map(fold, self.units.text(ids).split(BLANK)))
+        return sum(bool(core) and core not in self.words for core in map(fold, self._spelt(ids).split(BLANK)))
 
     def next_log_probs(self, prefix: tuple[int, ...], /) -> Floats:
         """Of all units [V] after a text's beginning."""
@@ -106,6 +125,9 @@ class Likely:
             found = found.copy()
             found[[self.eos, self.blank]] -= self.stranger
         return found
+
+    def _spelt(self, ids: Sequence[int]) -> str:
+        return "".join(self.names[number - 1] for number in ids)
 
     def _last_word(self, prefix: tuple[int, ...]) -> tuple[int, ...]:
         """What stands behind the last blank."""

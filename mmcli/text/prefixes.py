@@ -1,7 +1,9 @@
-"""What a beam over prefixes holds, frame by frame: each prefix once, summed over its alignments."""
+"""Texts of CTC frames by a beam over prefixes, in numpy: what it holds, frame by frame, is each prefix once, summed over its
+alignments. Needs no torch: it goes with exported models."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -21,6 +23,56 @@ class LanguageModel(Protocol):
 
     def next_log_probs(self, prefix: tuple[int, ...], /) -> Floats:
         """Of each unit [V], or more, as the next one."""
+
+
+def prefix_beam(
+    log_probs_BTV: Floats,
+    lengths: Sequence[int],
+    beam: int = 8,
+    lm: LanguageModel | None = None,
+    lm_weight: float = 0.0,
+    length_bonus: float = 0.0,
+    *,
+    blank: int = 0,
+    prune: float = -10.0,
+    most_symbols: int = 64,
+) -> list[list[Hypothesis]]:
+    """Row by row the best texts of the beam, each summed over its alignments (Hannun 2014), prefixes that meet as one.
+
+    `log_prob` is what the frames give, less what fell off a narrow beam. `score`, which prunes and ranks, adds `lm_weight`
+    times what the language model gives the text and its end, and `length_bonus` a unit. Units below `prune` at a frame, or
+    beyond the `most_symbols` likeliest, start nothing there.
+    """
+    ends = np.asarray(lengths, np.int64)
+    order = np.argsort(-ends, kind="stable")
+    ends = ends[order]
+    steps, units = int(ends.max(initial=0)), log_probs_BTV.shape[2]
+    symbols = np.zeros((len(ends), steps, min(most_symbols, units)), np.int64)
+    values = np.full(symbols.shape, -np.inf, log_probs_BTV.dtype)
+    for place, row in enumerate(order.tolist()):
+        own = slice(0, int(ends[place]))
+        symbols[place, own], values[place, own] = _likeliest(log_probs_BTV[row, own], symbols.shape[2], blank)
+    frames, counts = log_probs_BTV[order], (values > prune).sum(2)
+    search = Prefixes(len(ends), beam, blank, lm if lm_weight else None, lm_weight, length_bonus)
+    for step in range(steps):
+        rows = int((ends > step).sum())
+        most = int(counts[:rows, step].max())
+        allowed = np.arange(most) < counts[:rows, step, None]
+        told = np.where(allowed, values[:rows, step, :most], -np.inf)
+        search.advance(frames[:rows, step], symbols[:rows, step, :most], told)
+    return [search.hypotheses(row) for row in np.argsort(order, kind="stable").tolist()]
+
+
+def _likeliest(frames_TV: Floats, count: int, blank: int) -> tuple[Ints, Floats]:
+    """The `count` likeliest units of each frame beside the blank, [T, count] each: their ids and log-probabilities, the
+    likeliest first."""
+    beside = frames_TV.copy()
+    beside[:, blank] = -np.inf
+    some = np.argpartition(-beside, count - 1, 1)[:, :count] if count < beside.shape[1] else None
+    kept = beside if some is None else np.take_along_axis(beside, some, 1)
+    order = np.argsort(-kept, 1, kind="stable")
+    symbols = order if some is None else np.take_along_axis(some, order, 1)
+    return symbols, np.take_along_axis(kept, order, 1)
 
 
 class Prefixes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 
 from mmcli import registry
 from mmcli.exports import answers
+from mmcli.exports.reading import Reader
 from mmcli.tasks import Task
 from mmcli.tasks.classification import Classification
 from mmcli.tasks.classification import Config as Classes
@@ -67,9 +69,17 @@ WRITTEN = ["Über 12 Äpfel 🍎!", "café e e", "文字 と かな", "aa bb aa"
 
 
 @pytest.mark.parametrize("kind", ["char", "word", "bpe"])
-def test_texts_are_those_of_the_task(kind: str) -> None:
+def test_texts_are_those_of_the_task(kind: str, tmp_path: Path) -> None:
     task = Text.fit(Words(units=kind, vocab=300), [(text,) for text in WRITTEN * 3], ["y"])
-    about = {"target": "y", "task": {"link": "ctc", "units": json.loads(json.dumps(task.units.table()))}}
+    about = {
+        "target": "y",
+        "task": {
+            "link": "ctc",
+            "units": json.loads(json.dumps(task.units.table())),
+            "state": {"config": {"beam": 4}},
+            "search": {"width": 1},
+        },
+    }
     torch.manual_seed(0)
     values = (torch.randn(60, 12, task.width) * 3).log_softmax(-1)
     for row, text in enumerate(WRITTEN):  # texts that are read right, repeated units and blanks between them
@@ -80,7 +90,8 @@ def test_texts_are_those_of_the_task(kind: str) -> None:
     lengths = torch.arange(60) % 12 + 1
     lengths[:5] = 12
     wanted = {f"y_predicted{s}": cells for s, cells in task.decode(Padded(values, lengths).ragged()).items()}
-    found = answers.decode(about, values.numpy(), lengths.numpy())
+    texts = Reader(about["task"], tmp_path).texts(values.numpy(), lengths.numpy(), 1)
+    found = answers.read(about, values.numpy(), lengths.numpy(), texts)
     assert list(found) == ["y_predicted", "y_predicted_confidence"]
     assert found["y_predicted"] == wanted["y_predicted"]
     np.testing.assert_allclose(found["y_predicted_confidence"], wanted["y_predicted_confidence"], atol=2e-6)

@@ -23,29 +23,29 @@ def test_its_probabilities_are_those_of_all_units(kind: str) -> None:
     wider = units.with_more(["a zebra sat", "xyz"])
     grams = json.loads(json.dumps(likely.fit(TEXTS, [], units)))
     for own in (units, wider):
-        model = Likely(grams, own)
+        model = Likely.of(grams, own)
         for prefix in ((), tuple(units.ids("a cat")), tuple(wider.ids("a cat sat"))):
             assert len(model.next_log_probs(prefix)) >= len(own) + 1
-    exact = Likely(grams, units)
+    exact = Likely.of(grams, units)
     assert np.exp(exact.next_log_probs(())).sum() == pytest.approx(1)
 
 
 def test_more_texts_teach_it_what_train_does_not_say() -> None:
     units = Units.fit(TEXTS, "word")
     cat, sat, dog = (units.ids(word)[0] for word in ("cat", "sat", "dog"))
-    before = Likely(likely.fit(TEXTS, [], units), units)
-    after = Likely(likely.fit(TEXTS, ["dog sat"] * 5, units), units)
+    before = Likely.of(likely.fit(TEXTS, [], units), units)
+    after = Likely.of(likely.fit(TEXTS, ["dog sat"] * 5, units), units)
     assert after.next_log_probs((dog,))[sat] > before.next_log_probs((dog,))[sat] + 0.5
     assert after.next_log_probs(())[dog] > before.next_log_probs(())[dog]
     # A word that can be no answer parts its neighbours: dog is not seen before sat.
-    parted = Likely(likely.fit(TEXTS, ["dog zebra sat"] * 5, units), units)
+    parted = Likely.of(likely.fit(TEXTS, ["dog zebra sat"] * 5, units), units)
     assert parted.next_log_probs((dog,))[sat] < after.next_log_probs((dog,))[sat] - 0.5
     assert parted.next_log_probs((cat,))[sat] > -2
 
 
 def test_a_word_that_no_text_has_costs_where_it_ends() -> None:
     units = Units.fit(["A dog, ran!", "the cat sat"], "char")
-    model = Likely(
+    model = Likely.of(
         likely.fit(["A dog, ran!", "the cat sat"], [], units), units, likely.words(["A dog, ran!", "the cat sat"], units)
     )
     assert model.words == {"a", "dog", "ran", "the", "cat", "sat"}
@@ -66,7 +66,7 @@ def test_no_word_is_strange_where_words_are_no_matter_of_letters() -> None:
     for texts, kind in ((TEXTS, "word"), (TEXTS, "bpe"), (["猫坐下", "狗跑了"], "char")):
         units = Units.fit(texts, kind)  # type: ignore[arg-type]
         assert likely.words(texts, units) == []
-        model = Likely(likely.fit(texts, [], units), units, [])
+        model = Likely.of(likely.fit(texts, [], units), units, [])
         assert model.wary(3.0).stranger == 0.0
 
 
@@ -80,7 +80,7 @@ def test_many_letters_are_looked_at_five_at_once(monkeypatch: pytest.MonkeyPatch
 def test_units_that_only_val_has_are_all_as_unlikely_as_the_unknown() -> None:
     units = Units.fit(TEXTS, "char")
     wider = units.with_more(["xyz"])
-    model = Likely(likely.fit(TEXTS, ["a xog"], units), wider)
+    model = Likely.of(likely.fit(TEXTS, ["a xog"], units), wider)
     x, y, z = (wider.ids(letter)[0] for letter in "xyz")
     found = model.next_log_probs(tuple(wider.ids("a ")))
     assert found[x] == found[y] == found[z]

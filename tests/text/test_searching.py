@@ -107,7 +107,7 @@ def test_words_that_no_text_has_are_shunned_where_val_is_better_for_it() -> None
     """The lattice prefers a letter that makes no word; no n-gram of one letter can tell, the words can."""
     texts = ["ab ab", "ab cb", "cb ab", "ab", "cb"]
     units = Units.fit(texts, "char")
-    lm = Likely(likely.fit(texts, [], units), units, ["ab", "cb"])
+    lm = Likely.of(likely.fit(texts, [], units), units, ["ab", "cb"])
     flat = NGram.fit([units.ids(text) for text in ("a", "b", "c", " ")], 1, len(units) + 1, 0)
     lm.model = flat
     right = [units.ids(text) for text in texts * 12]

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,7 +21,17 @@ from mmcli.models.recipe import Recipe
 from mmcli.options.export import Options
 from mmcli.signals import Column, Signal, Source
 from mmcli.stages import Context, Outcome
-from mmcli.stages.export.describing import ABOUT, DESCRIPTION, EXAMPLE, FILES, SCRIPT, about, as_json, description
+from mmcli.stages.export.describing import (
+    ABOUT,
+    DESCRIPTION,
+    EXAMPLE,
+    FILES,
+    LANGUAGE_MODEL,
+    SCRIPT,
+    about,
+    as_json,
+    description,
+)
 from mmcli.stages.export.standalone import FOLDERS, take_out, why_not, write_script
 from mmcli.text.writing import Writing
 from mmcli.vectors.aligned import Aligned
@@ -56,11 +67,10 @@ def run(options: Options, context: Context) -> Outcome:
         f"{path}: {path.stat().st_size / 1e6:.1f} MB; on {ROWS} real rows its outputs differ from PyTorch's by "
         f"{error:.1e} at most"
     )
-    search = None if writers.writes(loaded.network) else graphs.searched_by(loaded.network)
-    if search is not None and not search.greedy:
-        context.console.warn(
-            f"{SCRIPT} takes the likeliest unit of each step; mmcli predict searches by a beam with a language model, which was"
-            " better on val: their texts may differ"
+    if (options.to / LANGUAGE_MODEL).exists():
+        context.console.note(
+            f"{LANGUAGE_MODEL}: {(options.to / LANGUAGE_MODEL).stat().st_size / 1e6:.1f} MB, to search for texts as mmcli "
+            "predict does; it is counted from the train texts and holds much of them"
         )
     if options.of_model == "onnx" and loaded.artifact.config.get("way") == runners.ONNX_INT8:
         context.console.note(f"in float32; {loaded.artifact.name} runs it with int8 weights: --format onnx-int8 writes that")
@@ -84,6 +94,8 @@ def _write(form: str, loaded: Model, folder: Path, context: Context) -> tuple[fl
         )
     tensors.save(folder / EXAMPLE, {**graphs.tensors_of(signals), **graphs.answers(wanted)})
     described = description(form, loaded, dataset, signals, error)
+    if described["task"].get("search", {}).get("language_model"):
+        np.savez_compressed(folder / LANGUAGE_MODEL, **loaded.task.likely.state())  # type: ignore[attr-defined]
     if isinstance(wanted, Embedded):
         described["task"] |= {"threshold": float(wanted.threshold)}
     if isinstance(wanted, Aligned):
@@ -132,7 +144,7 @@ def _difference(found: Any, wanted: Any) -> float:
 def _put(made: Path, to: Path) -> None:
     """Moves what was made to where it was asked for, in place of an earlier export."""
     if (to / DESCRIPTION).exists():
-        for name in (*FILES.values(), writers.STEP, DESCRIPTION, EXAMPLE, SCRIPT, ABOUT):
+        for name in (*FILES.values(), writers.STEP, LANGUAGE_MODEL, DESCRIPTION, EXAMPLE, SCRIPT, ABOUT):
             (to / name).unlink(missing_ok=True)
         for name in FOLDERS:
             shutil.rmtree(to / name, ignore_errors=True)

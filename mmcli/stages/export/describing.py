@@ -15,9 +15,12 @@ from mmcli.models.recipe import Recipe
 from mmcli.reporting import strict
 from mmcli.reporting.markdown import escaped
 from mmcli.signals import Signal
+from mmcli.text.lattice import Search
 
 FILES = {"onnx": "model.onnx", "onnx-int8": "model.onnx", "torch-export": "model.pt2", "safetensors": "model.safetensors"}
 DESCRIPTION, EXAMPLE, SCRIPT, ABOUT = "model.json", "example.safetensors", "run.py", "README.md"
+LANGUAGE_MODEL = "language_model.npz"
+"""Beside texts that are searched for with it."""
 
 
 def description(form: str, loaded: Model, dataset: Dataset, signals: Mapping[str, Signal], error: float) -> dict[str, Any]:
@@ -62,7 +65,7 @@ def _task(task: Any, names: list[str], network: FusedModel) -> dict[str, Any]:
     own = {"kind": kind(task), "names": names, "state": task.state()}
     if task.outputs.decides:
         return {**own, "link": task.decision.link}
-    own["state"] = {key: value for key, value in own["state"].items() if key != "grams"}  # nothing there searches
+    own["state"] = {key: value for key, value in own["state"].items() if key not in {"grams", "lexicon"}}  # see LANGUAGE_MODEL
     if writers.writes(network):
         how = asdict(writers.How.of(network))
         return {**own, "link": "decoder", "units": task.units.table(), "certainty": how.pop("certainty"), "search": how}
@@ -70,7 +73,14 @@ def _task(task: Any, names: list[str], network: FusedModel) -> dict[str, Any]:
     if found is None:
         return {**own, "link": "decoder", "units": task.units.table()}
     certainty = [found.slope, found.intercept] if found.beam else None
-    return {**own, "link": "ctc", "units": task.units.table(), "certainty": certainty}
+    weights = {"lm_weight": found.lm_weight, "length_bonus": found.length_bonus, "stranger": found.stranger}
+    search = {"width": max(found.beam, 1), **weights, "language_model": LANGUAGE_MODEL if weighs_likely(found) else None}
+    return {**own, "link": "ctc", "units": task.units.table(), "certainty": certainty, "search": search}
+
+
+def weighs_likely(search: Search) -> bool:
+    """Whether a search takes a language model."""
+    return not search.greedy and search.lm_weight != 0
 
 
 def _tensors(recipe: Recipe, signals: Mapping[str, Signal]) -> dict[str, Any]:
@@ -118,8 +128,8 @@ def about(form: str, found: Mapping[str, Any], needs: Sequence[str]) -> str:
     if found["task"]["link"] == "ctc":
         lines += [
             "- The answer is `outputs`, log-probabilities [rows, steps, units], and `steps`, how many of them are a row's own.",
-            "  Unit 0 is the blank of CTC; the others stand in `task.units`. The text is the likeliest unit of each step,",
-            "  repeated ones as one, without blanks.",
+            "  Unit 0 is the blank of CTC; the others stand in `task.units`.",
+            *_how_read(form, found["task"]["search"]),
         ]
     if found.get("step"):
         lines += [
@@ -159,6 +169,22 @@ def about(form: str, found: Mapping[str, Any], needs: Sequence[str]) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _how_read(form: str, search: Mapping[str, Any]) -> list[str]:
+    """How texts are found in log-probabilities."""
+    if search["width"] == 1:
+        return ["  The text is the likeliest unit of each step, repeated ones as one, without blanks."]
+    lines = [
+        f"  The text is found by a beam of {search['width']} prefixes, each summed over its alignments, as `task.search`",
+        f"  weighs it: {'`preprocessing/prefixes.py`' if form.startswith('onnx') else '`mmcli.text.prefixes`'}.",
+    ]
+    if search["language_model"]:
+        lines += [
+            f"- `{search['language_model']}` is the language model in that beam: counts of what follows what in",
+            "  the train texts, and their words. It holds much of these texts: give it to nobody who may not read them.",
+        ]
+    return lines
 
 
 def _how_to_run(form: str, found: Mapping[str, Any], needs: str) -> list[str]:

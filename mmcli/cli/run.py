@@ -39,8 +39,7 @@ def command(
     encoders.check()
     options.check(choices)
     check_roles(source.table, table.encoding, table.delimiter, table.roles, table.split_by_time, proof.contrast)
-    from mmcli.proof import contrast
-    from mmcli.stages import evaluate, folds, fuse, optimize, preprocess, train_encoder
+    from mmcli.stages import evaluate, folds, fuse, optimize, train_encoder
     from mmcli.training import device
 
     compute = device.choose(context.device, context.precision, context.threads)  # one that is not here ends it before any work
@@ -50,19 +49,8 @@ def command(
     steps = [] if options.no_optimize else optimize.steps_of(choices, compute)
     context.settings.refuse_unused("optimizations", steps, "optimize")
     data, started = {}, time.monotonic()
-
-    def count_of(planned: Mapping[str, Any]) -> int:
-        contrast.check_told(planned, proof.contrast)
-        return folds.count_of(options.folds, options.preset, planned, table.split_by_time)
-
-    outcome = preprocess.run(source.table, table, replace(context, to_the_end=True), count_of)
-    data["preprocess"], count = outcome.data, count_of(outcome.data)
-    count = count if context.dry_run else folds.feasible(count, options.folds is not None, options.keep_val, context)
-    if count > 1:
-        why = "" if options.folds else ", since labelled rows are few (--folds none for a single pipeline)"
-        context.console.note(f"{count} folds of train and val: the model is to be their average{why}")
-    if options.refit and count == 1:
-        context.console.note("no refit: there are no folds to say for how long")
+    outcome, count = _preprocessed(source, table, options, proof, context)
+    data["preprocess"] = outcome.data
     refit = options.refit and count > 1
     if refit:
         folds.check_refit(fusion, context)
@@ -86,6 +74,28 @@ def command(
     data["evaluate"] = outcome.data
     _say_of_time(time.monotonic() - started, options, context)
     return replace(outcome, data=data)
+
+
+def _preprocessed(
+    source: Source, table: preprocessing.Options, options: Options, proof: evaluating.Options, context: Context
+) -> tuple[Outcome, int]:
+    """The first stage, and how many folds there are to be, which is known before anything is written."""
+    from mmcli.proof import contrast
+    from mmcli.stages import folds, preprocess
+
+    def count_of(planned: Mapping[str, Any]) -> int:
+        contrast.check_told(planned, proof.contrast)
+        return folds.count_of(options.folds, options.preset, planned, table.split_by_time)
+
+    outcome = preprocess.run(source.table, table, replace(context, to_the_end=True), count_of)
+    count = count_of(outcome.data)
+    count = count if context.dry_run else folds.feasible(count, options.folds is not None, options.keep_val, context)
+    if count > 1:
+        why = "" if options.folds else ", since labelled rows are few (--folds none for a single pipeline)"
+        context.console.note(f"{count} folds of train and val: the model is to be their average{why}")
+    if options.refit and count == 1:
+        context.console.note("no refit: there are no folds to say for how long")
+    return outcome, count
 
 
 def _say_of_time(took: float, options: Options, context: Context) -> None:

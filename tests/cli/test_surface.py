@@ -228,7 +228,7 @@ def test_an_option_of_one_stage_does_not_reach_its_namesake(monkeypatch: pytest.
         given["fuse"] = options
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(preprocess, "run", lambda _, options, __: given.setdefault("preprocess", options) and Outcome({}, ""))
+    monkeypatch.setattr(preprocess, "run", lambda _, options, *__: given.setdefault("preprocess", options) and Outcome({}, ""))
     monkeypatch.setattr(train_encoder, "run", lambda *_: Outcome({}, ""))
     monkeypatch.setattr(fuse, "run", stop)
     (tmp_path / "t.csv").write_text("a,label\n1,x\n2,y\n")

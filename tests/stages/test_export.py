@@ -36,6 +36,7 @@ sys.meta_path.insert(0, Refused())
 sys.path.insert(0, sys.argv[1])
 sys.argv = [sys.argv[1] + "/run.py", *sys.argv[2:]]
 """
+ONE = ("--threads", "1")
 ONCE = 'runpy.run_path(sys.argv[0], run_name="__main__")'
 EACH = """
 import json, os, tempfile
@@ -67,13 +68,13 @@ def invoke(*arguments: str | Path) -> str:
 
 
 def run_alone(folder: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """Runs run.py as if only what its README names were installed."""
-    return _alone(ONCE, folder, *arguments)
+    """Runs run.py as if only what its README names were installed, on one thread: those of ONNX Runtime spin as they wait."""
+    return _alone(ONCE, folder, *arguments, *ONE)
 
 
 def each_alone(folder: Path, lines: Sequence[Sequence[str | Path]]) -> list[subprocess.CompletedProcess[str]]:
     """The same for several lines of arguments in one process, which begins once."""
-    told = _alone(EACH, folder, json.dumps([[str(own) for own in line] for line in lines]))
+    told = _alone(EACH, folder, json.dumps([[str(own) for own in (*line, *ONE)] for line in lines]))
     assert told.returncode == 0, told.stderr
     found = json.loads(told.stdout)
     return [subprocess.CompletedProcess([*line], *own) for line, own in zip(lines, found, strict=True)]
@@ -139,7 +140,7 @@ def _sample(folder: Path) -> None:
 def test_the_sample_table(sample: tuple[Path, Path], tmp_path: Path) -> None:
     root, exported = sample
     table = ROOT / "sample_data" / "data.csv"
-    done = run_alone(exported, table, "--output", tmp_path / "found.csv")
+    done = _alone(ONCE, exported, table, "--output", tmp_path / "found.csv")
     assert done.returncode == 0, done.stderr
     invoke("predict", table, "-a", root, "-o", tmp_path / "wanted.csv", "--precision", "float32")
     check_same(tmp_path / "found.csv", tmp_path / "wanted.csv")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import csv
 import gc
 import os
@@ -25,9 +26,20 @@ if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):  # else each of the hundred pr
 if "PYTEST_XDIST_WORKER" in os.environ:  # the workers are the parallelism
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("MMCLI_THREADS", "1")
-os.environ["MMCLI_CACHE"] = tempfile.mkdtemp()  # choices of how to compute are not those of the user's machine
+
+
+def _own_folder() -> Path:
+    """Of this process, which removes it as it ends; its forks do not."""
+    folder, process = Path(tempfile.mkdtemp(prefix="mmcli-tests-")), os.getpid()
+    atexit.register(lambda: os.getpid() == process and shutil.rmtree(folder, ignore_errors=True))
+    return folder
+
+
+_OWN = _own_folder()
+(_OWN / "cache").mkdir()
+os.environ["MMCLI_CACHE"] = str(_OWN / "cache")  # choices of how to compute are not those of the user's machine
 ROOT = Path(__file__).parent.parent
-_FILE = Path(tempfile.mkdtemp()) / "small.toml"
+_FILE = _OWN / "small.toml"
 _FILE.write_text("""
 encoder.cnn = { width = 4, stages = 2 }
 encoder.bag = { buckets = 512, dim = 16 }

@@ -13,17 +13,18 @@ import pytest
 ROOT = Path(__file__).parent.parent
 FEWER = """
 encoder.cnn-rnn = { width = 4, stages = 2 }
-encoder.crnn = { width = 16, hidden = 48 }
-encoder.cnn = { width = 16 }
+encoder.crnn = { width = 8, hidden = 32 }
+encoder.cnn = { width = 8 }
+encoder.bag = { buckets = 4096, dim = 32 }
 [preprocess]
 image-size = 32
 frames = 2
 [train-encoder.training]
-epochs = 16
+epochs = 12
 [fuse]
 seeds = 1
 [fuse.training]
-epochs = 24
+epochs = 16
 [evaluate]
 quick = true
 [optimize]

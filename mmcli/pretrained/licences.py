@@ -5,8 +5,9 @@ Nothing is fetched for it, and nothing judged: what is not told is `unknown`.
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
@@ -100,7 +101,13 @@ def _package(place: Path) -> str:
     above = next((own for own in place.parents if own.name in {"site-packages", "dist-packages"}), None)
     if above is None:
         return ""
-    return next(iter(metadata.packages_distributions().get(place.relative_to(above).parts[0], [])), "")
+    return next(iter(distributions().get(place.relative_to(above).parts[0], [])), "")
+
+
+@functools.cache
+def distributions() -> Mapping[str, list[str]]:
+    """Module -> the distributions that bring it, of all that is installed, which is read once: there may be hundreds."""
+    return metadata.packages_distributions()
 
 
 def _of_card(path: Path) -> str:

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from mmcli.cli import app
 from mmcli.errors import ExitCode
-from tests.cli.test_surface import imported
+from tests.cli.conftest import Typed
 
 
 def run(*arguments: str) -> tuple[int, str, str]:
@@ -115,8 +115,8 @@ def test_predictions_and_json_do_not_share_standard_output(here: Path) -> None:
 
 
 @pytest.mark.parametrize("line", ["run nope.csv", "run t.csv -a file", "optimize --pick small", "run t.csv --set epochs=3"])
-def test_paths_and_flags_are_checked_before_anything_heavy_is_imported(line: str, here: Path) -> None:
-    assert imported(*line.split()) == set()
+def test_paths_and_flags_are_checked_before_anything_heavy_is_imported(line: str, here: Path, typed: Typed) -> None:
+    assert typed(*line.split())[0] == set()
 
 
 @pytest.mark.parametrize("flag", ["--target", "--input", "--ignore"])

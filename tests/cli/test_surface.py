@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +12,7 @@ from typer.testing import CliRunner
 from mmcli.cli import COMMANDS, app
 from mmcli.errors import ExitCode
 from mmcli.stages import Outcome
+from tests.cli.conftest import Typed
 
 FROZEN = Path(__file__).parent / "surface.json"
 
@@ -37,23 +36,6 @@ def test_the_surface_is_frozen() -> None:
     assert surface() == json.loads(FROZEN.read_text())
 
 
-def imported(*arguments: str) -> set[str]:
-    """The heavy modules that a command line has imported when it ends."""
-    return ended(*arguments)[0]
-
-
-def ended(*arguments: str) -> tuple[set[str], str]:
-    """The same, and what it said on stderr."""
-    code = (
-        "import sys, mmcli.__main__ as m\n"
-        f"sys.argv = ['mmcli', *{list(arguments)!r}]\n"
-        "try:\n    m.main()\nexcept SystemExit:\n    pass\n"
-        "print('HEAVY', *sorted({'torch', 'pandas', 'numpy', 'pyarrow', 'PIL', 'tokenizers'} & set(sys.modules)))"
-    )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    return set(result.stdout.splitlines()[-1].split()[1:]), result.stderr
-
-
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -74,14 +56,14 @@ def ended(*arguments: str) -> tuple[set[str], str]:
     ids=lambda own: " ".join(own) if isinstance(own, tuple) else "",
 )
 def test_what_does_not_fit_what_is_there_is_found_without_torch(
-    arguments: tuple[str, ...], said: str, request: pytest.FixtureRequest, table: Path
+    arguments: tuple[str, ...], said: str, request: pytest.FixtureRequest, table: Path, typed: Typed
 ) -> None:
     """Of tables their header is read, which takes pandas; what earlier stages made is a page of JSON."""
     own = arguments[1:]
     if "-a" not in arguments and arguments[0] != "inspect":
         own = ("-a", str(request.getfixturevalue("chain" if arguments[0] == "evaluate" else "preprocessed")), *own)
     line = [arguments[0], *(str(table) if word == "TABLE" else word for word in own)]
-    heavy, output = ended(*line)
+    heavy, output = typed(*line)
     assert said in " ".join(output.split())
     assert "torch" not in heavy
     assert "TABLE" in arguments or not heavy
@@ -102,8 +84,8 @@ def test_what_does_not_fit_what_is_there_is_found_without_torch(
     ],
     ids=" ".join,
 )
-def test_help_and_usage_errors_import_nothing_heavy(arguments: tuple[str, ...]) -> None:
-    assert imported(*arguments) == set()
+def test_help_and_usage_errors_import_nothing_heavy(arguments: tuple[str, ...], typed: Typed) -> None:
+    assert typed(*arguments)[0] == set()
 
 
 def test_help_names_every_command() -> None:

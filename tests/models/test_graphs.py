@@ -135,7 +135,7 @@ def check(network: FusedModel, kinds: dict[str, str], path: Path, apart: bool = 
         )
         graphs.write_onnx(program, list(graphs.tensors_of(traced)), path)
     assert bool(taken) == apart
-    found = graphs.OnnxModel(path)
+    found = graphs.OnnxModel(path, threads=1)
     for index in ([0, 1, 2, 3], [4], [2], [5, 3, 0], [0, 1, 2, 3, 4, 5]):
         batch = signals(network, kinds, index)
         with torch.no_grad():
@@ -227,7 +227,7 @@ def test_texts_give_log_probabilities_and_how_many_steps_are_each_rows(names: li
     traced = signals(network, kinds, [0, 1, 2, 3])
     path = tmp_path / "m.onnx"
     graphs.write_onnx(graphs.exported(network, traced), list(graphs.tensors_of(traced)), path)
-    found = graphs.OnnxModel(path)
+    found = graphs.OnnxModel(path, threads=1)
     for index in ([0, 1, 2, 3], [4], [2], [5, 3, 0], [0, 1, 2, 3, 4, 5]):
         batch = signals(network, kinds, index)
         if index == [4]:  # a row of one frame
@@ -277,7 +277,7 @@ def test_rows_of_one_step_are_cut_from_longer_ones() -> None:
 def test_a_graph_that_was_traced_on_rows_of_one_step_runs_longer_ones(tmp_path: Path) -> None:
     network, short, long = _short_and_long()
     graphs.write_onnx(graphs.exported(network, short), list(graphs.tensors_of(short)), tmp_path / "m.onnx")
-    run = graphs.OnnxModel(tmp_path / "m.onnx")
+    run = graphs.OnnxModel(tmp_path / "m.onnx", threads=1)
     graphs.check(network, long, run, exact=True)
     with torch.no_grad():
         torch.testing.assert_close(run(graphs.tensors_of(long)), network(long).outputs, atol=1e-4, rtol=1e-3)

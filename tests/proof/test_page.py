@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from mmcli.cli import app
 from mmcli.stages import evaluate
-from tests.conftest import shared, write_csv
+from tests.conftest import ENCODERS, shared, write_csv
 
 pytestmark = pytest.mark.slow
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -38,7 +38,7 @@ def _evaluate(folder: Path) -> None:
         size = f"{number % 3 + drawn.gauss(0, 0.5):.3f}"
         rows.append([f"<r|{number}>", size, f"word {drawn.choice('abc')}", split, CLASSES[number % 3]])
     table = write_csv(folder / "da`ta|1.csv", ["id", SIZE, WORD, "split", "cla|ss"], rows)
-    arguments = ["run", str(table), "-t", "cla|ss", "-a", str(folder / "artifacts"), "--no-optimize", "--each"]
+    arguments = ["run", str(table), "-t", "cla|ss", "-a", str(folder / "artifacts"), "--no-optimize", "--each", *ENCODERS]
     result = CliRunner().invoke(app, [*arguments, "--threads", "1", "--set", "training.epochs=6"], catch_exceptions=False)
     assert result.exit_code == 0, result.output
 

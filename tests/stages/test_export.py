@@ -35,9 +35,28 @@ class Refused(MetaPathFinder):
 sys.meta_path.insert(0, Refused())
 sys.path.insert(0, sys.argv[1])
 sys.argv = [sys.argv[1] + "/run.py", *sys.argv[2:]]
-runpy.run_path(sys.argv[0], run_name="__main__")
 """
-"""Runs run.py as if only what its README names were installed."""
+ONE = ("--threads", "1")
+ONCE = 'runpy.run_path(sys.argv[0], run_name="__main__")'
+EACH = """
+import json, os, tempfile
+
+told, console = [], os.dup(1)
+for line in json.loads(sys.argv.pop()):
+    sys.argv[1:], code, files = line, 0, [tempfile.TemporaryFile() for _ in range(2)]
+    for number, file in enumerate(files, 1):
+        os.dup2(file.fileno(), number)
+    try:
+        runpy.run_path(sys.argv[0], run_name="__main__")
+    except SystemExit as ended:
+        code = ended.code
+    for stream, file in zip((sys.stdout, sys.stderr), files):
+        stream.flush()
+        file.seek(0)
+    told.append([code, *(file.read().decode("utf-8") for file in files)])
+os.dup2(console, 1)
+print(json.dumps(told))
+"""
 
 
 def invoke(*arguments: str | Path) -> str:
@@ -49,7 +68,20 @@ def invoke(*arguments: str | Path) -> str:
 
 
 def run_alone(folder: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", ALONE, folder, *arguments]
+    """Runs run.py as if only what its README names were installed, on one thread: those of ONNX Runtime spin as they wait."""
+    return _alone(ONCE, folder, *arguments, *ONE)
+
+
+def each_alone(folder: Path, lines: Sequence[Sequence[str | Path]]) -> list[subprocess.CompletedProcess[str]]:
+    """The same for several lines of arguments in one process, which begins once."""
+    told = _alone(EACH, folder, json.dumps([[str(own) for own in (*line, *ONE)] for line in lines]))
+    assert told.returncode == 0, told.stderr
+    found = json.loads(told.stdout)
+    return [subprocess.CompletedProcess([*line], *own) for line, own in zip(lines, found, strict=True)]
+
+
+def _alone(how: str, folder: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", ALONE + how, folder, *arguments]
     return subprocess.run([str(own) for own in command], capture_output=True, text=True, encoding="utf-8", check=False)
 
 
@@ -108,7 +140,7 @@ def _sample(folder: Path) -> None:
 def test_the_sample_table(sample: tuple[Path, Path], tmp_path: Path) -> None:
     root, exported = sample
     table = ROOT / "sample_data" / "data.csv"
-    done = run_alone(exported, table, "--output", tmp_path / "found.csv")
+    done = _alone(ONCE, exported, table, "--output", tmp_path / "found.csv")
     assert done.returncode == 0, done.stderr
     invoke("predict", table, "-a", root, "-o", tmp_path / "wanted.csv", "--precision", "float32")
     check_same(tmp_path / "found.csv", tmp_path / "wanted.csv")
@@ -175,8 +207,7 @@ def test_help_and_what_cannot_be_run(sample: tuple[Path, Path], tmp_path: Path) 
         tmp_path / "o.csv",
     ]
     wrong["none of the model's inputs"] = [write_csv(tmp_path / "n.csv", ["a", "b"], [["1", "2"]])]
-    for said, arguments in wrong.items():
-        done = run_alone(exported, *arguments)
+    for said, done in zip(wrong, each_alone(exported, list(wrong.values())), strict=True):
         assert done.returncode == 1, done.stderr
         assert done.stderr.startswith("error: ") or done.stderr.splitlines()[-1].startswith("error: ")
         assert said in done.stderr

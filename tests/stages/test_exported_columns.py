@@ -15,7 +15,7 @@ from mmcli.artifacts import tensors
 from mmcli.cli import app
 from tests.conftest import ENCODERS, shared, write_csv
 from tests.stages.test_contrastive import _draw, _train, run
-from tests.stages.test_export import records, run_alone
+from tests.stages.test_export import each_alone, records, run_alone
 
 pytest.importorskip("onnxscript")
 pytest.importorskip("onnxruntime")
@@ -126,33 +126,33 @@ def test_rows_get_the_hits_of_search(views: Path, exported: Path, tmp_path: Path
 def test_a_picture_or_a_text_is_found_and_two_are_compared(views: Path, exported: Path) -> None:
     out, gallery, rows = exported / "out", ("--gallery", exported / "drawings.npz"), records(views / "views.csv")
     said, where = rows[101]["said"], ("-a", exported / "root", "--gallery", "drawings", "-k", "3")
-    for given, wanted in (
+    asked: tuple[tuple[tuple[Any, ...], tuple[str, str]], ...] = (
         (("--find-text", said), ("--text", said)),
         (("--find", said, "--column", "said"), ("--text", said)),
         (("--find", views / "b101.png", "--column", "inverted"), ("--value", f"inverted={views / 'b101.png'}")),
-    ):
-        done = run_alone(out, *given, *gallery, "-k", "3")
+    )
+    pictures = ("--compare", views / "a101.png", views / "a101.png", "--column", "drawn", "--threshold", "0.5")
+    two = ("--compare", views / "a101.png", said, "--column", "drawn", "--column", "said")
+    lines = [(*given, *gallery, "-k", "3") for given, _ in asked]
+    *every, least, alike, same = each_alone(out, [*lines, ("--find-text", said, *gallery, "--threshold", "2"), two, pictures])
+    for (_, wanted), done in zip(asked, every, strict=True):
         assert done.returncode == 0, done.stderr
         found = [line.split("  ") for line in done.stdout.splitlines()]
         hits = told(*wanted, *where)
         assert [(own["id"], own["name"]) for own in hits] == [(line[0], line[1]) for line in found]
         assert [own["similarity"] for own in hits] == pytest.approx([float(line[2]) for line in found], abs=1e-4)
         assert all(len(line) == 3 for line in found)  # val has settled nothing that they are accepted by
-    done = run_alone(out, "--find-text", said, *gallery, "--threshold", "2")
-    assert done.stdout.count("not accepted") == 5
+    assert least.stdout.count("not accepted") == 5
     predicted = exported / "root" / "together.csv"
     run("predict", views / "views.csv", "-a", exported / "root", "--precision", "float32", "-o", predicted)
     row = records(predicted)[101]
-    two = ("--compare", views / "a101.png", said, "--column", "drawn", "--column", "said")
-    done = run_alone(out, *two)
-    assert done.stdout == f"similarity {float(row['together_predicted_drawn_said']):.4f}\n"
-    done = run_alone(out, "--compare", views / "a101.png", views / "a101.png", "--column", "drawn", "--threshold", "0.5")
-    assert done.stdout == "similarity 1.0000: the same (from 0.5000 on)\n"
+    assert alike.stdout == f"similarity {float(row['together_predicted_drawn_said']):.4f}\n"
+    assert same.stdout == "similarity 1.0000: the same (from 0.5000 on)\n"
 
 
 def test_what_cannot_be_looked_up_is_told(views: Path, exported: Path) -> None:
     gallery, picture = ("--gallery", exported / "drawings.npz"), views / "a1.png"
-    for arguments, said in (
+    wrong: tuple[tuple[tuple[Any, ...], str], ...] = (
         (("--find", picture, *gallery), "--find: say which of drawn, inverted it is of, by --column"),
         (("--find", picture), "--find looks in a gallery: name it with --gallery"),
         (("--find-text", "x"), "--find-text looks in a gallery"),
@@ -168,8 +168,9 @@ def test_what_cannot_be_looked_up_is_told(views: Path, exported: Path) -> None:
         ((views / "views.csv", "--id", "said"), "--id says what the rows of a table are called"),
         ((views / "views.csv", *gallery, "--id", "sad"), "--id sad: "),
         ((views / "views.csv", *gallery, "--threshold", "0.5"), "each hit is told with its similarity"),
-    ):
-        done = run_alone(exported / "out", *arguments)
+    )
+    every = each_alone(exported / "out", [arguments for arguments, _ in wrong])
+    for (arguments, said), done in zip(wrong, every, strict=True):
         assert done.returncode == 1, arguments
         assert said in done.stderr and "Traceback" not in done.stderr, done.stderr
 

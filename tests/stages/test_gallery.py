@@ -340,7 +340,7 @@ def test_an_exported_model_looks_rows_up_by_itself(here: Path) -> None:
     """As mmcli predict does; two files, and one to be found; the names of train rows do not go along."""
     pytest.importorskip("onnxscript")
     pytest.importorskip("onnxruntime")
-    from tests.stages.test_export import check_same, run_alone
+    from tests.stages.test_export import check_same, each_alone, run_alone
 
     run("export", "--to", "out")
     run("export", "--gallery", "staff", "--format", "npz", "-o", "staff.npz")
@@ -351,14 +351,28 @@ def test_an_exported_model_looks_rows_up_by_itself(here: Path) -> None:
     about = json.loads(Path("out/model.json").read_text())
     assert (about["task"]["names"], about["task"]["state"]) == ([], {})
     assert not any(f"p{own}" in Path("out/model.json").read_text() for own in range(8))
-    same = run_alone(here / "out", "--compare", "0-2.png", "0-2.png").stdout
-    assert same.startswith("similarity 1.0000: the same (from 0.")
-    assert "not the same" in run_alone(here / "out", "--compare", "0-2.png", "3-2.png", "--threshold", "1").stdout
+    wrong = (
+        (("--find", "3-2.png"), "name it with --gallery"),
+        (("--gallery", "staff.npz"), "name a table too"),
+        (("--compare", "no.png", "3-2.png"), "no.png:"),
+        (("door.csv", "--compare", "3-2.png", "3-2.png"), "leave one out"),
+    )
+    same, other, likest, *refused = each_alone(
+        here / "out",
+        [
+            ("--compare", "0-2.png", "0-2.png"),
+            ("--compare", "0-2.png", "3-2.png", "--threshold", "1"),
+            ("--find", "3-2.png", "--gallery", "staff.npz", "-k", "2"),
+            *(line for line, _ in wrong),
+        ],
+    )
+    for (_, said), done in zip(wrong, refused, strict=True):
+        assert done.returncode == 1
+        assert said in done.stderr
+    assert same.stdout.startswith("similarity 1.0000: the same (from 0.")
+    assert "not the same" in other.stdout
     wanted = told("search", "--gallery", "staff", "--image", "3-2.png", "-k", "2")["hits"]
-    found = [
-        line.split()
-        for line in run_alone(here / "out", "--find", "3-2.png", "--gallery", "staff.npz", "-k", "2").stdout.splitlines()
-    ]
+    found = [line.split() for line in likest.stdout.splitlines()]
     assert [(own["id"], own["name"]) for own in wanted] == [(line[0], line[1]) for line in found]
     assert [round(own["similarity"], 3) for own in wanted] == pytest.approx([float(line[2]) for line in found], abs=1e-2)
     run("search", "door.csv", "--gallery", "staff", "-k", "2", "-o", "hits.csv", "--precision", "float32")
@@ -371,15 +385,6 @@ def test_an_exported_model_looks_rows_up_by_itself(here: Path) -> None:
     assert vectors[0] == "picture,light,person,note,person_embedding"
     own = np.array(json.loads(next(csv.reader([vectors[1]]))[-1]))
     assert np.linalg.norm(own) == pytest.approx(1, abs=1e-4)
-    for arguments, said in (
-        (("--find", "3-2.png"), "name it with --gallery"),
-        (("--gallery", "staff.npz"), "name a table too"),
-        (("--compare", "no.png", "3-2.png"), "no.png:"),
-        (("door.csv", "--compare", "3-2.png", "3-2.png"), "leave one out"),
-    ):
-        done = run_alone(here / "out", *arguments)
-        assert done.returncode == 1
-        assert said in done.stderr
 
 
 def test_a_gallery_of_some_columns(people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

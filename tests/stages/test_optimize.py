@@ -32,6 +32,8 @@ from tests.conftest import SMALL
 
 pytestmark = pytest.mark.slow
 TUNE = tuple(option for option in SMALL if option.startswith("--set=optimize"))
+SEARCH = ("--join", "--only", "search")
+"""What tests of the search alone ask for: the steps after it take longer than all its trials."""
 
 
 def invoke(*arguments: str | Path | float) -> tuple[int, str]:
@@ -215,7 +217,7 @@ def test_wrong_flags_say_what_is_right(chain: Path, flags: tuple[str, ...], said
 def test_a_killed_search_goes_on_with_no_trial_lost_or_repeated(copy: Path) -> None:
     """Killed in the middle of a trial, the next call counts those that are done, and makes the broken one again."""
     shutil.rmtree(copy / "search")
-    command = [sys.executable, "-m", "mmcli", "optimize", "-a", str(copy), "--join", "--time-budget", "600s", "--trials", "200"]
+    command = [sys.executable, "-m", "mmcli", "optimize", "-a", str(copy), *SEARCH, "--time-budget", "600s", "--trials", "200"]
     command += ["--set", "optimize.training.epochs=60"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -234,7 +236,7 @@ def test_a_killed_search_goes_on_with_no_trial_lost_or_repeated(copy: Path) -> N
         "optimize",
         "-a",
         copy,
-        "--join",
+        *SEARCH,
         "--trials",
         str(len(done) + 2),
         "--time-budget",
@@ -253,10 +255,10 @@ def test_a_killed_search_goes_on_with_no_trial_lost_or_repeated(copy: Path) -> N
 
 def test_two_processes_share_a_search(copy: Path) -> None:
     shutil.rmtree(copy / "search")
-    command = [sys.executable, "-m", "mmcli", "optimize", "-a", str(copy), "--join", "--time-budget", "60s", "--trials", "8"]
+    command = [sys.executable, "-m", "mmcli", "optimize", "-a", str(copy), *SEARCH, "--time-budget", "60s", "--trials", "8"]
     command += ["--set", "optimize.training.epochs=3"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    invoke("optimize", "-a", copy, "--join", "--trials", "1", "--set=optimize.training.epochs=3")
+    invoke("optimize", "-a", copy, *SEARCH, "--trials", "1", "--set=optimize.training.epochs=3")
     both = [subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) for _ in range(2)]
     for process in both:
         _, said = process.communicate(timeout=600)
@@ -323,7 +325,7 @@ def test_a_damaged_study_is_told_and_force_begins_anew(copy: Path) -> None:
     data = bytearray(file.read_bytes())
     data[len(data) // 2] ^= 1
     file.write_bytes(data)
-    command = ("optimize", "-a", copy, "--join", "--trials", "1", "--set=optimize.training.epochs=2")
+    command = ("optimize", "-a", copy, *SEARCH, "--trials", "1", "--set=optimize.training.epochs=2")
     code, output = invoke(*command)
     assert code == ExitCode.ARTIFACT
     assert "study.log, cannot be used: it is damaged after step" in " ".join(output.split())
@@ -340,7 +342,7 @@ def test_a_damaged_study_is_told_and_force_begins_anew(copy: Path) -> None:
 
 def test_the_search_is_another_where_its_encoders_are(copy: Path) -> None:
     (study,) = [path for path in (copy / "search").iterdir() if path.is_dir()]
-    code, output = invoke("optimize", "-a", copy, "--join", "--trials", "1", "--set=optimize.training.epochs=2", "--seed", "5")
+    code, output = invoke("optimize", "-a", copy, *SEARCH, "--trials", "1", "--set=optimize.training.epochs=2", "--seed", "5")
     assert code == ExitCode.DONE, output
     assert len([path for path in (copy / "search").iterdir() if path.is_dir()]) == 2
     assert study.parent.name == search.FOLDER

@@ -56,7 +56,7 @@ def make(folder: Path) -> None:
     steps = [
         ["preprocess", table, "-t", "says", "--task", "text", "-i", "left", "-i", "right", "--image-size", "32"],
         ["train-encoder", "--epochs", "12", *QUICK],
-        ["fuse", "--seeds", "1"],
+        ["fuse", "--seeds", "1", "--epochs", "40"],
         ["evaluate", "--quick"],
     ]
     for step in steps:
@@ -230,7 +230,7 @@ def test_an_export_reads_what_predict_reads(read: Path, tmp_path: Path) -> None:
 def test_another_method_that_gives_steps_is_read_too(read: Path, tmp_path: Path) -> None:
     root = tmp_path / "artifacts"
     shutil.copytree(read, root)
-    code, _, said = invoke("fuse", "--method", "cross-attention", "--seeds", "1", "--epochs", "80", "-a", root)
+    code, _, said = invoke("fuse", "--method", "cross-attention", "--seeds", "1", "--epochs", "40", "-a", root)
     assert code == ExitCode.DONE, said
     found = store.read(root, "fusions/cross-attention", "fusion", "").metrics["val"]
     assert found["wer"] < 0.25  # a third of the words is not to be seen in either picture

@@ -18,7 +18,7 @@ from mmcli.data.dataset import Dataset
 from mmcli.errors import ExitCode
 from mmcli.models import loading
 from tests.conftest import ROOT, shared, write_csv
-from tests.stages.test_export import check_same, run_alone
+from tests.stages.test_export import check_same, records, run_alone
 
 pytestmark = pytest.mark.slow
 THINGS = {"cat": "Katze", "dog": "Hund", "house": "Haus", "tree": "Baum", "lamp": "Lampe", "bird": "Vogel"}
@@ -117,10 +117,12 @@ def test_an_export_writes_what_predict_writes_without_mmcli(translated: Path, tm
     table, folder = translated.parent / "data.csv", tmp_path / "exported"
     code, _, said = invoke("export", "--to", folder, "-a", translated)
     assert code == ExitCode.DONE, said
-    for options in ([], ["--beam", "1"], ["--beam", "6"]):
-        done = run_alone(folder, table, "-o", tmp_path / "found.csv", *options)
+    some = [row | {"picture": str(table.parent / row["picture"])} for row in records(table)[::5]]
+    few = write_csv(tmp_path / "few.csv", list(some[0]), [list(row.values()) for row in some])
+    for given, *options in ([few, "--beam", "1"], [few, "--beam", "6"], [table]):
+        done = run_alone(folder, given, "-o", tmp_path / "found.csv", *options)
         assert done.returncode == 0, done.stderr
-        wanted = ["predict", table, "-a", translated, "-o", tmp_path / "wanted.csv", "--precision", "float32", *options]
+        wanted = ["predict", given, "-a", translated, "-o", tmp_path / "wanted.csv", "--precision", "float32", *options]
         assert invoke(*wanted)[0] == ExitCode.DONE
         check_same(tmp_path / "found.csv", tmp_path / "wanted.csv")
     done = run_alone(folder)
@@ -146,7 +148,11 @@ def test_an_export_writes_what_predict_writes_without_mmcli(translated: Path, tm
 def test_an_export_of_the_sample_table_writes_what_predict_writes(tmp_path: Path) -> None:
     pytest.importorskip("onnxscript")
     pytest.importorskip("onnxruntime")
-    table, root = ROOT / "sample_data" / "texts.csv", tmp_path / "a"
+    root, media = tmp_path / "a", ROOT / "sample_data"
+    rows = records(media / "texts.csv")[::2]
+    for row in rows:
+        row |= {name: str(media / row[name]) for name in ("sound", "picture")}
+    table = write_csv(tmp_path / "texts.csv", list(rows[0]), [list(row.values()) for row in rows])
     tiny = ["--head", "decoder", "--epochs", "3", *SMALL[4:8], "--set", "head.decoder.ctc_weight=0.3", "-a", root]
     narrow = ["--set", "encoder.crnn.width=4", "--set", "encoder.crnn.hidden=8"]
     for step in (

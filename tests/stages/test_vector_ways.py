@@ -39,7 +39,7 @@ def answers(model: Model) -> Any:
 
 def test_identities(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who is enrolled, and from when on one is accepted, are those of the model, whatever runs it."""
-    made = shared(tmp_path_factory, "ways-identify", test_narrowed._make)
+    made = shared(tmp_path_factory, "narrowed", test_narrowed._make)
     shutil.copytree(made, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     root = Path("artifacts")

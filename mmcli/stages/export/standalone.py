@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from mmcli.exports import bundling
 from mmcli.exports.made import MAKERS
 from mmcli.models.predictor import Model
+from mmcli.pretrained import licences
 from mmcli.stages.export.describing import SCRIPT, as_json, kind
 from mmcli.tables.dates import FREE
 
@@ -88,7 +88,7 @@ def write_script(description: Mapping[str, Any], folder: Path) -> list[str]:
         for found in description["inputs"].values():
             modules += [f"mmcli.exports.{MAKERS[own['modality']].partition('.')[0]}" for own in found["columns"].values()]
     imported = bundling.bundle(dict.fromkeys(modules), folder)
-    distributions = metadata.packages_distributions()
+    distributions = licences.distributions()
     columns = [own for found in description["inputs"].values() for own in found["columns"].values()]
     free = any(own["modality"] == "date" and own["state"]["format"].startswith(FREE) for own in columns)
     needs = sorted([*(distributions[name][0].lower() for name in imported), *(["python-dateutil"] if free else [])])

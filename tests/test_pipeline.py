@@ -13,18 +13,17 @@ import pytest
 ROOT = Path(__file__).parent.parent
 FEWER = """
 encoder.cnn-rnn = { width = 4, stages = 2 }
-encoder.crnn = { width = 8, hidden = 32 }
-encoder.cnn = { width = 8 }
-encoder.bag = { buckets = 4096, dim = 32 }
+encoder.crnn = { width = 16, hidden = 48 }
+encoder.cnn = { width = 16 }
 [preprocess]
 image-size = 32
 frames = 2
 [train-encoder.training]
-epochs = 12
+epochs = 16
 [fuse]
 seeds = 1
 [fuse.training]
-epochs = 16
+epochs = 24
 [evaluate]
 quick = true
 [optimize]

@@ -24,11 +24,11 @@ def network(folder: Path, family: str, **options: Any) -> Path:
     return folder
 
 
-def bert(folder: Path, words: list[str]) -> Path:
+def bert(folder: Path, words: list[str], layers: int = 1) -> Path:
     """One of texts, which knows some words, in small letters, and nothing else."""
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
-    network(folder, "bert", vocab_size=len(words) + 3, max_position_embeddings=16)
+    network(folder, "bert", vocab_size=len(words) + 3, max_position_embeddings=16, num_hidden_layers=layers)
     vocabulary = {word: place for place, word in enumerate(["[UNK]", "[CLS]", "[SEP]", *words])}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.Lowercase()

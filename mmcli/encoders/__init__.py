@@ -332,8 +332,8 @@ class Backbone(Encoder):
 
     def encode(self, signal: Signal) -> tuple[Tensor, Tensor, Tensor]:
         if self.splice is not None:
-            with self.splice.feed(signal.values):
-                pooled, tokens, mask = self.run(self.blank(len(signal.values), signal.lengths))
+            stand_in = self.blank(len(signal.values), signal.lengths)
+            pooled, tokens, mask = self.splice.fed(signal.values, lambda: self.run(stand_in))
             return self.dropout(pooled), tokens, mask
         if not self.frozen:
             pooled, tokens, mask = self.run(self.seen(signal))

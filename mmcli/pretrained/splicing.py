@@ -7,15 +7,15 @@ was kept. Whether a network may be cut so is not told by its shape but tried: se
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from mmcli.pretrained.weights import blocks
 
+T = TypeVar("T")
 TOLERANCE = 1e-4
 """Most that outputs and gradients may differ, of their largest number, where nothing is rounded."""
 LEVEL = 1e-2
@@ -95,7 +95,7 @@ class Splice:
         return states.float()
 
     def put_in(self) -> None:
-        """From here on the frozen blocks give what `feed` says."""
+        """From here on the frozen blocks give what `fed` is told."""
         self._forwards = [block.__dict__.get("forward") for block in self.frozen]
         for block in self.frozen:
             block.forward = self._give
@@ -109,12 +109,12 @@ class Splice:
                 block.forward = forward
         self._forwards = []
 
-    @contextmanager
-    def feed(self, states: Tensor) -> Iterator[None]:
-        """While the network runs on as many rows as these states [B, ...] are of, they are what its frozen blocks give."""
+    def fed(self, states: Tensor, run: Callable[[], T]) -> T:
+        """What `run` gives, which runs the network on as many rows as these states [B, ...] are of: its frozen blocks give
+        them."""
         self._states = states.float()
         try:
-            yield
+            return run()
         finally:
             self._states = None
 
@@ -127,12 +127,12 @@ class Splice:
         trained = [parameter for parameter in self.body.parameters() if parameter.requires_grad]
         expected, steepness = _with_gradients(whole, trained)
         self.put_in()
-        with self.feed(states):
-            found, own = _with_gradients(blank, trained)
+        found, own = self.fed(states, lambda: _with_gradients(blank, trained))
         if not (_near(found, expected, TOLERANCE) and _near(own, steepness, TOLERANCE)):
             return False
-        with torch.no_grad(), self.feed(states.half()):
-            level = bool(states.half().isfinite().all()) and _near(_numbers(blank), expected, LEVEL)
+        with torch.no_grad():
+            rounded = self.fed(states.half(), lambda: _numbers(blank))
+        level = bool(states.half().isfinite().all()) and _near(rounded, expected, LEVEL)
         self.dtype = torch.float16 if level else torch.float32
         return True
 

@@ -38,9 +38,9 @@ def bert(folder: Path, words: list[str], layers: int = 1) -> Path:
     return folder
 
 
-def vit(folder: Path) -> Path:
+def vit(folder: Path, layers: int = 1) -> Path:
     """One of pictures of 32 pixels, trained with a mean of .5 and a deviation of .25."""
-    network(folder, "vit", image_size=32, patch_size=16)
+    network(folder, "vit", image_size=32, patch_size=16, num_hidden_layers=layers)
     wants = {"image_mean": [0.5] * 3, "image_std": [0.25] * 3}
     (folder / "preprocessor_config.json").write_text(json.dumps(wants), encoding="utf-8")
     return folder

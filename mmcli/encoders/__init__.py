@@ -22,6 +22,7 @@ from mmcli.pretrained import weights as pretrained
 from mmcli.pretrained.config import BackboneConfig
 from mmcli.pretrained.conversion import check, rescaled
 from mmcli.pretrained.licences import Origin
+from mmcli.pretrained.splicing import Splice
 from mmcli.signals import Column, Features, Kind, Signal, SignalSpec, Source
 
 
@@ -154,7 +155,8 @@ class Encoder(nn.Module, ABC):
 class Backbone(Encoder):
     """A network of another library without its classifier, pretrained or not, of which all, some or nothing trains.
 
-    With `tune = "head"` the network runs once over every row, in `prepare`; what trains is the head behind it."""
+    With `tune = "head"` the network runs once over every row, in `prepare`; what trains is the head behind it. With `last-N`
+    its frozen part may run but once as well, while it trains: see `split`."""
 
     MOST_TOKENS: ClassVar[int] = 16
     """Tokens kept of a row where the network runs but once; longer rows are averaged in runs."""
@@ -178,6 +180,9 @@ class Backbone(Encoder):
         self.varies = not self.frozen
         self.at_once = False
         """Whether a network that does not train runs in `encode` all the same."""
+        self.splice: Splice | None = None
+        """Where the network is cut, while what it reads is what its frozen part made of the rows."""
+        self.shape = spec.shape
         self.body = pretrained.tune(body, config.tune, config.lora_rank)
         self.dropout = nn.Dropout(config.dropout)
         self.mean: Tensor
@@ -235,6 +240,81 @@ class Backbone(Encoder):
         together = torch.cat(values) if values else torch.zeros(0, self.dim, dtype=torch.float16)
         return Column(together.to(column.present.device), column.present, offsets.to(column.present.device))
 
+    def split(self, column: Source) -> bool:
+        """Cuts the network before the first block that trains, if it may be cut, which two rows of a prepared column tell: from
+        here on it reads what `keep` makes of columns. Its parameters stay what they are: what is saved is the whole network."""
+        here = column.present.nonzero()[:, 0].cpu()
+        if not self.config.tune.startswith("last-") or not len(here):
+            return False
+        ends = here if column.lengths is None else column.lengths.cpu()[here]
+        some = here[torch.stack([ends.argmin(), ends.argmax()])]
+        signal = column.gather(some).to(self.absent.device)
+        training, steps = self.training, self.kept_steps(signal)
+        self.eval()
+        self.splice = Splice.made(
+            self.body,
+            lambda: _real(*self.run(self.seen(signal))),
+            lambda: _real(*self.run(self.blank(len(some), steps))),
+            lambda states: _within(states, steps),
+        )
+        self.train(training)
+        self.varies = self.splice is None
+        return self.splice is not None
+
+    def keep(self, column: Source) -> Column:
+        """What the last frozen block gives of every row of a prepared column, once the network is split: [N, ...], or ragged
+        [sum of steps, D] where the column is."""
+        assert self.splice is not None
+        self.splice.take_out()
+        self.body.eval()
+        parts, lengths = [], torch.zeros(len(column), dtype=torch.int64)
+        here = column.present.nonzero()[:, 0].cpu()
+        for index in here.split(32) if len(here) else ():
+            signal = self.seen(column.gather(index).to(self.absent.device))
+            states, steps = self.splice.capture(lambda signal=signal: self.run(signal)), self.kept_steps(signal)  # type: ignore[misc]
+            if steps is not None:
+                lengths[index] = steps.cpu()
+                states = states[_places(states, steps)]
+            parts.append(states.to(self.splice.dtype).cpu())
+        self.splice.put_in()
+        ragged, device = column.lengths is not None, column.present.device
+        found = torch.cat(parts) if parts else torch.zeros(0, *self.splice.shape[ragged:], dtype=self.splice.dtype)
+        if ragged:
+            offsets = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
+            return Column(found.to(device), column.present, offsets.to(device))
+        values = found.new_zeros(len(column), *found.shape[1:])
+        values[here] = found
+        return Column(values.to(device), column.present)
+
+    def kept_bytes(self, column: Source) -> int:
+        """About how many bytes `keep` would take."""
+        here = column.present.nonzero()[:, 0].cpu()
+        if not len(here):
+            return 0
+        rows = here[torch.linspace(0, len(here) - 1, min(len(here), 8)).long()]
+        found = self.keep(column.select(rows))
+        share = len(column) / len(rows)
+        if column.lengths is not None:
+            lengths = column.lengths.cpu()
+            share = float(lengths.sum() / lengths[rows].sum().clamp(min=1))
+        return round(found.nbytes * share)
+
+    def join(self) -> None:
+        """Undoes `split`."""
+        assert self.splice is not None
+        self.splice.take_out()
+        self.splice, self.varies = None, True
+
+    def kept_steps(self, signal: Signal) -> Tensor | None:
+        """[B]: how many of a row's states are real, where rows differ in that."""
+        return signal.lengths
+
+    def blank(self, rows: int, steps: Tensor | None) -> Signal:  # noqa: ARG002 - of rows that do not differ
+        """What stands in for rows, as `seen`, of which so many states [B] are kept."""
+        here = torch.ones(1, dtype=torch.bool, device=self.absent.device)
+        one = self.seen(Signal(torch.zeros(1, *self.shape, device=self.absent.device), here))
+        return Signal(one.values.expand(rows, *one.values.shape[1:]), here.expand(rows))
+
     def preparation(self) -> dict[str, Any] | None:
         return {} if not self.frozen or self.at_once else None
 
@@ -251,6 +331,10 @@ class Backbone(Encoder):
             self.std.copy_(pooled.std(0, unbiased=False).clamp(min=1e-4))
 
     def encode(self, signal: Signal) -> tuple[Tensor, Tensor, Tensor]:
+        if self.splice is not None:
+            stand_in = self.blank(len(signal.values), signal.lengths)
+            pooled, tokens, mask = self.splice.fed(signal.values, lambda: self.run(stand_in))
+            return self.dropout(pooled), tokens, mask
         if not self.frozen:
             pooled, tokens, mask = self.run(self.seen(signal))
             return self.dropout(pooled), tokens, mask
@@ -262,6 +346,21 @@ class Backbone(Encoder):
             return self.dropout(scaled[:, 0]), scaled[:, 1:], mask
         scaled = (signal.values.float() - self.mean) / self.std
         return self.dropout(scaled[:, 0]), scaled[:, 1:], signal.mask()[:, 1:]
+
+
+def _places(states: Tensor, steps: Tensor) -> Tensor:
+    """bool [B, T]: which of the states [B, T, D] are real."""
+    return torch.arange(states.shape[1], device=states.device)[None] < steps[:, None]
+
+
+def _within(states: Tensor, steps: Tensor | None) -> Tensor:
+    """States padded no further than the longest row, with zeros."""
+    return states if steps is None else (states * _places(states, steps)[..., None])[:, : int(steps.max())]
+
+
+def _real(pooled: Tensor, tokens: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """With zeros for the tokens that are not real."""
+    return pooled, tokens * mask[..., None], mask
 
 
 def parameter_count(module: nn.Module) -> int:

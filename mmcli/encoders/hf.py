@@ -188,6 +188,32 @@ class Hf(Backbone):
             mask = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
         return masked_mean(tokens, mask), tokens, mask
 
+    def split(self, column: Source) -> bool:
+        """Not the encoder of Whisper, whose every row takes half a minute of states, and real ones are told by its lengths
+        alone. A cut network skips none of its blocks at random."""
+        cut = self.input_name != "input_features" and super().split(column)
+        if cut and hasattr(self.body.config, "layerdrop"):
+            self.body.config.layerdrop = 0.0
+        return cut
+
+    def kept_steps(self, signal: Signal) -> Tensor | None:
+        if self.input_name != "input_values":
+            return signal.lengths
+        steps: Tensor = self.body._get_feat_extract_output_lengths(_waves(signal)[1])  # type: ignore[operator]
+        return steps.clamp(min=1)
+
+    def blank(self, rows: int, steps: Tensor | None) -> Signal:
+        """Ids of zero, or the shortest silence that makes so many states."""
+        if steps is None:
+            return super().blank(rows, steps)
+        present = torch.ones(rows, dtype=torch.bool, device=steps.device)
+        if self.input_name == "input_ids":
+            return Signal(torch.zeros(rows, int(steps.max()), dtype=torch.int64, device=steps.device), present, steps)
+        config: Any = self.body.config
+        for kernel, stride in reversed(list(zip(config.conv_kernel, config.conv_stride, strict=True))):
+            steps = (steps - 1) * stride + kernel
+        return Signal(torch.zeros(rows, int(steps.max()), 1, device=steps.device), present, steps)
+
     def _run_waveform(self, signal: Signal) -> tuple[Tensor, Tensor]:
         """Each recording brought to mean 0 and deviation 1, as these networks were trained."""
         waves, lengths = _waves(signal)

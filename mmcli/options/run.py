@@ -132,7 +132,7 @@ STAGES: tuple[type, ...] = (
     evaluate.Options,
 )
 LEFT_OUT: dict[type, tuple[str, ...]] = {
-    train_encoder.Options: ("columns", "tokens", "time_budget", "profile", "folds", "chosen"),
+    train_encoder.Options: ("columns", "tokens", "time_budget", "profile", "folds", "chosen", "tune_models"),
     fuse.Options: ("inputs", "encoders", "time_budget", "align", "order", "explain", "workers", "board"),
     optimize.Options: ("method", "max_drop", "pick", "ensemble", "coverage", "time_budget", "join", "skip", "only", "more"),
     evaluate.Options: ("new", "slices", "quick", "compare", "media_root", "allow_missing", "fetch_timeout"),
@@ -145,7 +145,7 @@ MEANS: dict[Preset, dict[type, dict[str, Any]]] = {
         optimize.Options: {"only": ("calibrate",)},
     },
     "balanced": {optimize.Options: {"only": ("finetune", "calibrate", "onnx")}},
-    "best": {fuse.Options: {"methods": (fuse.ALL,)}},
+    "best": {train_encoder.Options: {"tune_models": "last-2"}, fuse.Options: {"methods": (fuse.ALL,)}},
 }
 """Preset -> what it says of each stage. A search for better fusions is in `best` alone: how far it comes depends on the
 machine, and the other presets give the same model everywhere."""

@@ -130,6 +130,10 @@ class Options:
             parse=_tune,
         ),
     ] = None
+    tune_models: Annotated[
+        str,
+        Flag("--tune-models", "What trains of models of MMCLI_MODELS where --tune does not say.", parse=_tune, hidden=True),
+    ] = "head"
     augment: Annotated[
         str | None,
         Flag(

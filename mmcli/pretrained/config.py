@@ -17,7 +17,8 @@ class BackboneConfig(Config):
     or the path of a safetensors file or of a folder with one."""
     tune: str = Field("full", pattern=r"^(full|head|lora|last-[1-9][0-9]*)$")
     """What trains of a pretrained network (--tune): `full` all of it, `head` nothing, so that it runs once over each row,
-    `last-2` its last two blocks, `lora` low-rank additions to its linear layers."""
+    `last-2` its last two blocks (what is before them runs once too, where rows do not vary), `lora` low-rank additions to its
+    linear layers."""
     layer_decay: float = Field(0.75, gt=0, le=1)
     """Factor on a pretrained network's learning rate from each block to the one before it."""
     lora_rank: int = Field(8, ge=1, le=512)

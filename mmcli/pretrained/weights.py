@@ -143,6 +143,7 @@ def rates(body: nn.Module, decay: float) -> Iterator[tuple[str, float]]:
 
 _TRAINING: dict[str, dict[str, Any]] = {
     "head": {"epochs": 60, "learning_rate": 3e-3, "batch_size": 64, "patience": 15},
+    "last": {"epochs": 15, "learning_rate": 1e-3, "batch_size": 64, "patience": 5},
     "lora": {"epochs": 15, "learning_rate": 1e-3, "batch_size": 16, "patience": 5},
     "full": {"epochs": 15, "learning_rate": 3e-4, "batch_size": 16, "patience": 5},
 }
@@ -150,7 +151,7 @@ _TRAINING: dict[str, dict[str, Any]] = {
 
 def training(how: str) -> dict[str, Any]:
     """How a pretrained network is trained by default when so tuned."""
-    return _TRAINING.get(how, _TRAINING["full"])
+    return _TRAINING[how.partition("-")[0]]
 
 
 def digest(config: Any) -> str:

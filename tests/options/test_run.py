@@ -16,6 +16,8 @@ def test_a_preset_says_what_was_not_typed() -> None:
     assert of_stage(optimize.Options(), balanced).only == ("finetune", "calibrate", "onnx")
     assert of_stage(fuse.Options(), balanced) == fuse.Options()
     assert of_stage(fuse.Options(), best).methods == ("all",)
+    tuned = [of_stage(train_encoder.Options(), own).tune_models for own in (fast, balanced, best)]
+    assert tuned == ["head", "head", "last-2"]
     assert of_stage(fuse.Options(methods=("gated",)), best).methods == ("gated",)
     assert of_stage(optimize.Options(), best) == optimize.Options()
     assert of_stage(train_encoder.Options(), fast).epochs == 0.3

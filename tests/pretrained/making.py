@@ -24,11 +24,11 @@ def network(folder: Path, family: str, **options: Any) -> Path:
     return folder
 
 
-def bert(folder: Path, words: list[str]) -> Path:
+def bert(folder: Path, words: list[str], layers: int = 1) -> Path:
     """One of texts, which knows some words, in small letters, and nothing else."""
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
-    network(folder, "bert", vocab_size=len(words) + 3, max_position_embeddings=16)
+    network(folder, "bert", vocab_size=len(words) + 3, max_position_embeddings=16, num_hidden_layers=layers)
     vocabulary = {word: place for place, word in enumerate(["[UNK]", "[CLS]", "[SEP]", *words])}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.Lowercase()
@@ -38,9 +38,9 @@ def bert(folder: Path, words: list[str]) -> Path:
     return folder
 
 
-def vit(folder: Path) -> Path:
+def vit(folder: Path, layers: int = 1) -> Path:
     """One of pictures of 32 pixels, trained with a mean of .5 and a deviation of .25."""
-    network(folder, "vit", image_size=32, patch_size=16)
+    network(folder, "vit", image_size=32, patch_size=16, num_hidden_layers=layers)
     wants = {"image_mean": [0.5] * 3, "image_std": [0.25] * 3}
     (folder / "preprocessor_config.json").write_text(json.dumps(wants), encoding="utf-8")
     return folder

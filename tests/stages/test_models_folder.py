@@ -5,15 +5,27 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import safetensors.torch
+import torch
 from typer.testing import CliRunner
 
 from mmcli.artifacts import layout, store
 from mmcli.cli import app
+from mmcli.config.settings import Settings
+from mmcli.data.dataset import Dataset
 from mmcli.errors import ExitCode
+from mmcli.models import loading
+from mmcli.options.train_encoder import Options
 from mmcli.pretrained import shelf
+from mmcli.reporting.console import Console
+from mmcli.stages import Context
+from mmcli.stages.train_encoder import jobs, race
+from mmcli.stages.train_encoder.candidates import Bench, candidates_of
+from mmcli.training import device
 from tests.conftest import ENCODERS, MANNERS, WORDS
 from tests.pretrained import making
 
@@ -162,6 +174,93 @@ def test_a_race_by_time_leaves_out_what_has_no_time(root: Path, models: Path) ->
     assert set(hashes(root, "word")) <= {"bag", "rnn"}
     _, again = run("train-encoder", "word", "-a", root, "--budget", "0.003s", *TINY)
     assert "up to date" in again
+
+
+def test_a_model_tuned_in_its_last_blocks_reads_rows_once(root: Path, models: Path, table: Path, tmp_path: Path) -> None:
+    """As the preset best has it. For the training and every fold its frozen part runs once; what is saved is the whole network,
+    which does the same to the rows."""
+    shutil.rmtree(models / "bert")
+    making.bert(models / "bert", [*MANNERS, *(word for own in WORDS.values() for word in own)], layers=3)
+    best = ("word", "--tune-models", "last-2", "-a", root, *TINY)
+    code, output = run("train-encoder", *best, "-v")
+    assert code == ExitCode.DONE, output
+    assert f"word: also {BERT}; " in output
+    assert "models of MMCLI_MODELS are tuned in their last two blocks (--tune last-2); unset it" in output
+    assert output.count("the frozen part of its network runs once over 60 rows") == 1
+    assert "up to date" in run("train-encoder", *best)[1]
+    code, output = run("train-encoder", *best, "--arch", BERT, "--folds", "2", "-v")
+    assert code == ExitCode.DONE, output
+    assert output.count("the frozen part of its network runs once over 60 rows") == 1
+    dataset = Dataset.open(root)
+    made = store.read(root, layout.encoder("word", BERT), "encoder", "")
+    assert (made.config["encoder"]["tune"], made.config["training"]["augment"]) == ("last-2", "none")
+    network = loading.load_encoder(dataset, made).eval()
+    start = transformers_of(models / "bert")
+    for name, tensor in network.encoder.body.named_parameters():  # type: ignore[union-attr, operator]
+        assert torch.equal(tensor, start[name]) == name.startswith(("embeddings.", "encoder.layer.0.")), name
+    kept = safetensors.torch.load_file(root / made.name / loading.EMBEDDINGS)
+    column = network.encoder.prepare(dataset.column("word"))
+    with torch.no_grad():
+        again = network.encoder(column.gather(torch.arange(len(column))))
+    torch.testing.assert_close(again.pooled, kept["pooled"].float(), atol=4e-3, rtol=4e-3)
+    _, output = run("train-encoder", "word", "--tune", "head", "-a", root, *TINY)  # what is said holds
+    assert "models of MMCLI_MODELS are read as they are (--tune head)" in output
+
+
+def transformers_of(folder: Path) -> dict[str, torch.Tensor]:
+    return safetensors.torch.load_file(folder / "model.safetensors")
+
+
+def test_what_there_is_no_time_to_tune_races_as_it_is(root: Path, models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    best = ("word", "--tune-models", "last-2", "--budget", "60s", "-a", root, *TINY)
+    monkeypatch.setattr(race, "seconds_to_tune", lambda *_: 61.0)
+    code, output = run("train-encoder", *best, "-v")
+    assert code == ExitCode.DONE, output
+    assert re.search(f"word: {BERT} races as it is \\(--tune head\\): [0-9]+ s, which an entrant has, are too few", output)
+    assert "its network runs once over 60 rows" in output
+    for name in hashes(root, "word"):
+        own = store.read(root, layout.encoder("word", name), "encoder", "")
+        assert own.metrics["race"]["table"][BERT]["frozen"] is True
+        assert own.config["encoder"].get("tune", "head") == "head"
+    monkeypatch.undo()
+    monkeypatch.setenv(shelf.VARIABLE, str(models))
+    assert "up to date" in run("train-encoder", *best)[1]
+
+
+def test_what_varies_or_is_too_large_is_read_in_every_epoch(root: Path, models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    making.vit(models / "vit", layers=2)
+    own = ("train-encoder", "picture", "--arch", VIT, "--tune", "last-1", "-a", root, *TINY, "-v", "--force")
+    once = "the frozen part of its network runs once over 60 rows"
+    code, output = run(*own)
+    assert code == ExitCode.DONE, output
+    assert once in output
+    kept = store.read(root, layout.encoder("picture", VIT), "encoder", "").metrics["val"]
+    for more in (("--augment", "light"), ("--set=training.mix=mixup",)):
+        code, output = run(*own, *more)
+        assert code == ExitCode.DONE, output
+        assert once not in output
+    monkeypatch.setenv("MMCLI_MEMORY", "9k")  # 60 rows of 5 states of 16 numbers in float16 are 9,600 bytes
+    code, output = run(*own)
+    assert code == ExitCode.DONE, output
+    assert "what its frozen part makes of all rows would be 0.01 MiB, so it runs in every epoch" in output
+    assert once not in output
+    whole = store.read(root, layout.encoder("picture", VIT), "encoder", "").metrics["val"]
+    assert whole["loss"] == pytest.approx(kept["loss"], rel=5e-3)
+
+
+def test_how_long_tuning_takes_is_told_by_what_reading_took(root: Path, models: Path) -> None:
+    shutil.rmtree(models / "bert")
+    making.bert(models / "bert", MANNERS, layers=6)
+    context = Context(root=root, console=Console(quiet=True), settings=Settings(), device="cpu", precision="float32", threads=1)
+    options = Options(columns=("word",), architectures=(BERT,), tune_models="last-2")
+    bench = Bench(options, Dataset.open(root), device.choose("cpu", "float32", 1), context)
+    candidate = replace(candidates_of(("word",), bench)["word"][0], races=True)
+    epochs = round(candidate.training.epochs / 5)
+    share = len(bench.dataset.splits["train"]) / 60
+    # two of six blocks train, a step of them three times what reading with the other four is to one of these
+    assert jobs.seconds_to_tune(candidate, 8.0, bench) == pytest.approx(3 * 8.0 * 2 / 4 * share * epochs)
+    assert jobs.seconds_to_tune(candidate, 0.0, bench) == float("inf")
+    assert jobs.seconds_to_read(candidate, bench) > 0
 
 
 def test_a_folder_that_is_not_there_ends_it_before_any_work(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,7 @@ from mmcli.errors import ConfigError
 from mmcli.models import loading
 from mmcli.options.fuse import Options as FuseOptions
 from mmcli.options.run import AUTO_FOLDS, FEW_ROWS, Preset
+from mmcli.pretrained import shelf
 from mmcli.stages import Context, Outcome
 from mmcli.stages.folds.dealing import deal_one, folds_of
 from mmcli.stages.folds.joining import join
@@ -58,6 +59,8 @@ class Taken:
     """Input -> the architectures that are fused."""
     of_owners: Mapping[str, Sequence[str]]
     """The same of the inputs that have encoders of their own."""
+    as_they_are: bool = False
+    """Whether a model of `MMCLI_MODELS` was read as it is: no time was there to tune it, or nobody wanted that."""
 
     @property
     def owners(self) -> tuple[str, ...]:
@@ -158,7 +161,9 @@ def taken_over(methods: Sequence[str], context: Context) -> Taken:
         encoders.setdefault(choice["input"], []).append(choice["architecture"])
     dataset = Dataset.open(context.root)
     of_owners = {dataset.owner(name): own for name, own in encoders.items()}
-    return Taken(tuple(own.config["method"] for own in fusions), encoders, of_owners)
+    shelved = [layout.encoder(owner, own) for owner, every in of_owners.items() for own in every if shelf.holds(own)]
+    tuned = {store.read(context.root, name, "encoder", "").config["encoder"]["tune"] for name in shelved}
+    return Taken(tuple(own.config["method"] for own in fusions), encoders, of_owners, "head" in tuned)
 
 
 def context_of(number: int, count: int, context: Context) -> Context:

@@ -29,6 +29,9 @@ from mmcli.training.workers import Clock, cores, working
 
 __all__ = ["Options", "run"]
 
+TUNED = {"head": "read as they are", "last-2": "tuned in their last two blocks"}
+"""What is said of models of `MMCLI_MODELS`."""
+
 
 def run(options: Options, context: Context, times: float = 1.0) -> Outcome:
     """Trains the candidates of every column into `encoders/<column>/<architecture>/`, in so many `times` what the options give
@@ -141,8 +144,9 @@ def _say_notes(due: Sequence[Candidate], every: Sequence[Candidate], bench: Benc
     if idle and not options.columns:
         why = "the target is a text" if bench.dataset.task.tokens == "whole" else "no input is of its kind"
         bench.context.console.warn(f"{', '.join(idle)} does not race: {why}. To hear no more of it: unset {shelf.VARIABLE}")
-    if any(own.races and shelf.holds(own.architecture) for own in due):
-        note(f"models of {shelf.VARIABLE} are read as they are (--tune head); unset it to leave them out")
+    tuned = {own.config.tune for own in due if own.races and shelf.holds(own.architecture)}
+    for how in sorted(tuned):
+        note(f"models of {shelf.VARIABLE} are {TUNED.get(how, 'tuned')} (--tune {how}); unset it to leave them out")
 
 
 def _say_unmixed(candidates: Sequence[Candidate], bench: Bench) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +49,8 @@ LEARNS_NOTHING = {"epochs": 2}
 """The same of encoders that have nothing to learn, beside those that do."""
 BOUNDED = 16
 """Tokens of a row that are kept where that is enough."""
-OF_FOLDER = {"weights": "default", "tune": "head", "convert": True}
-"""How models of `MMCLI_MODELS` are read: as they are, once over each row, by what the column holds."""
+OF_FOLDER = {"weights": "default", "convert": True}
+"""How models of `MMCLI_MODELS` are read: by what the column holds."""
 MOST_UNKNOWN = 0.2
 """Share of a column's tokens that such a model may not know."""
 TOLD_BY = 500
@@ -74,6 +74,8 @@ class Candidate:
     """What was decided that is to be said."""
     fixed: Mapping[str, Any] | None = None
     """What val would decide of it, where there is none: see `training.fixed.Fixed`."""
+    frozen: Candidate | None = None
+    """The same read as it is, for a race that has no time to tune it."""
 
     @property
     def name(self) -> str:
@@ -97,7 +99,8 @@ class Bench:
 
     def forget(self, candidate: Candidate) -> None:
         """Lets go of what its network has made of rows."""
-        for key in [key for key in self.computed if key[0] == candidate.fingerprint]:
+        own = {candidate.fingerprint, candidate.frozen and candidate.frozen.fingerprint}
+        for key in [key for key in self.computed if key[0] in own]:
             del self.computed[key]
 
 
@@ -148,12 +151,22 @@ def candidates_for(column: str, bench: Bench) -> list[Candidate]:
     made = []
     for name, races in names.items():
         try:
-            made.append(_candidate(column, name, races, found, bench))
+            made.append(_with_frozen(_candidate(column, name, races, found, bench), found, bench))
         except ConfigError as error:
             if not (races and shelf.holds(name)):
                 raise
             bench.left_out[f"{column}: {name}"] = error
     return made
+
+
+def _with_frozen(candidate: Candidate, found: Input, bench: Bench) -> Candidate:
+    """With itself as it is, where it came from `MMCLI_MODELS`, is to be tuned though nobody said so, and time is limited."""
+    limited = bench.options.budget.seconds or bench.options.time_budget
+    if not (candidate.races and shelf.holds(candidate.architecture) and limited) or bench.options.tune_models == "head":
+        return candidate
+    own = replace(bench, options=replace(bench.options, tune_models="head"))
+    frozen = _candidate(candidate.column, candidate.architecture, True, found, own)
+    return candidate if frozen.config.tune == candidate.config.tune else replace(candidate, frozen=frozen)
 
 
 def _of_folder(found: Input, task: Task) -> list[str]:
@@ -203,13 +216,16 @@ def _candidate(column: str, name: str, races: bool, found: Input, bench: Bench) 
     defaults = {**literals.get("AUGMENT", {}).get(training.augment, {}), **(literals.get("COMPARING", {}) if compared else {})}
     defaults |= literals.get("TEXTS", {}).get(found.spec.kind, {}) if task.tokens == "whole" else {}
     own_folder = shelf.holds(name)
-    config = settings.part("encoders", name, **{**defaults, **(OF_FOLDER if own_folder else {})})
+    defaults |= {**OF_FOLDER, "tune": options.tune_models} if own_folder else {}
+    config = settings.part("encoders", name, **defaults)
     flags = {"weights": None if own_folder else options.weights, "tune": options.tune}
     flags = {key: value for key, value in flags.items() if value is not None and hasattr(config, key)}
     config = kind.resolve(validate(type(config), {**config.model_dump(), **flags}, f"encoder.{name}"))
     starts_from, note = pretrained.digest(config), ""
     if starts_from:
         defaults = {**literals.get("TRAINING", {}), **pretrained.training(config.tune)}
+        once = own_folder and config.tune.startswith("last-")  # what is frozen runs once, if its input does not vary
+        defaults |= {"augment": "none"} if once else {}
         training = _training(options, TrainingConfig.of(settings, **defaults))
         config, note = _for_column(column, name, kind, config, races, found, bench)
     if task.outputs.decides and "dim" not in settings.said_of("encoders", name):

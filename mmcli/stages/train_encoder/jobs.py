@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from mmcli.artifacts import store
+from mmcli.data import memory
 from mmcli.encoders import Backbone, Encoder
 from mmcli.jobs import aligning, warmstart
 from mmcli.jobs import encoder as encoder_job
@@ -19,6 +20,8 @@ from mmcli.layers import recomputing
 from mmcli.models.columns import ColumnModel, Pair, SharedModel
 from mmcli.models.recipe import build_answer, build_encoder, build_fusion
 from mmcli.models.towers import TowerModel
+from mmcli.pretrained import weights as pretrained
+from mmcli.selection import race
 from mmcli.signals import Column, Source
 from mmcli.stages.train_encoder.candidates import Bench, Candidate
 from mmcli.training import checkpoint, device, fitting, measuring
@@ -45,7 +48,7 @@ def job_for(candidate: Candidate, bench: Bench, folder: Path) -> tuple[ColumnMod
     network = ColumnModel(encoder, build_answer(candidate.head, dataset.task, encoder.dim))
     encoder.start()
     network.to(bench.compute.device)
-    prepared = _prepared(encoder, column, candidate, bench)
+    prepared = _prepared(encoder, [column], candidate, bench)[column]
     encoder.fit(prepared.select(dataset.splits["train"]))
     encoder.apart = True
     if bench.options.unlabelled:
@@ -106,7 +109,7 @@ def _learnt(encoder: Encoder, readers: Sequence[str], candidate: Candidate, benc
     """What the encoder makes ready of each of its readers, once it has learnt its statistics on all of them; `no_start` is why
     there is no warm start."""
     dataset = bench.dataset
-    prepared = {name: _prepared(encoder, name, candidate, bench) for name in readers}
+    prepared = _prepared(encoder, readers, candidate, bench)
     taught = [own.select(dataset.splits["train"]) for own in prepared.values()]
     held = [own for own in taught if isinstance(own, Column)]
     encoder.fit(Column.concatenate(held) if len(held) == len(taught) else taught[0])
@@ -118,32 +121,86 @@ def _learnt(encoder: Encoder, readers: Sequence[str], candidate: Candidate, benc
     return prepared
 
 
-def _prepared(encoder: Encoder, reader: str, candidate: Candidate, bench: Bench) -> Source:
-    """What the encoder makes ready of an input: where its network does not train, once for the race and all that follows."""
-    column = bench.dataset.column(reader)
-    if not (isinstance(encoder, Backbone) and encoder.frozen):
-        return encoder.prepare(column)
+def _prepared(encoder: Encoder, readers: Sequence[str], candidate: Candidate, bench: Bench) -> dict[str, Source]:
+    """What the encoder makes ready of each of its readers: where its network does not train, or only in its last blocks, what
+    the rest of it makes of them, once for the race, its folds and all that follows."""
+    columns: dict[str, Source] = {reader: bench.dataset.column(reader) for reader in readers}
+    if isinstance(encoder, Backbone) and encoder.frozen:
+        part = "its network"
+        return {reader: _once(encoder.prepare, column, part, reader, candidate, bench) for reader, column in columns.items()}
+    columns = {reader: encoder.prepare(column) for reader, column in columns.items()}
+    if not (isinstance(encoder, Backbone) and _may_split(encoder, columns, candidate, bench)):
+        return columns
+    part = "the frozen part of its network"
+    return {reader: _once(encoder.keep, column, part, reader, candidate, bench) for reader, column in columns.items()}
+
+
+def _once(
+    make: Callable[[Source], Source], column: Source, what: str, reader: str, candidate: Candidate, bench: Bench
+) -> Source:
+    """What is made of a column, unless it was before."""
     key = (candidate.fingerprint, reader)
     if key not in bench.computed:
-        bench.context.console.detail(f"{candidate.name}: its network runs once over {int(column.present.sum()):,} rows")
-        bench.computed[key] = encoder.prepare(column)
+        bench.context.console.detail(f"{candidate.name}: {what} runs once over {int(column.present.sum()):,} rows")
+        bench.computed[key] = make(column)
     return bench.computed[key]
 
 
+def _may_split(encoder: Backbone, prepared: Mapping[str, Source], candidate: Candidate, bench: Bench) -> bool:
+    """Whether the frozen part of a network may run once, after which it is split: its input does not vary while it trains, it
+    can be cut, and memory holds what it makes of all rows."""
+    training, kind = candidate.training, bench.dataset.input(candidate.column).spec.kind
+    mixed = training.mix != "none" and kind in encoder_job.MIXABLE
+    varied = encoder_job.variation(candidate.column, encoder, bench.dataset, training.augment) is not None
+    if mixed or varied or bench.options.unlabelled or not encoder.split(next(iter(prepared.values()))):
+        return False
+    size = sum(encoder.kept_bytes(column) for column in prepared.values())
+    if size <= memory.features_budget():
+        return True
+    encoder.join()
+    bench.context.console.detail(
+        f"{candidate.name}: what its frozen part makes of all rows would be {size / 2**20:,.2f} MiB, so it runs in every epoch"
+    )
+    return False
+
+
 def seconds_to_read(candidate: Candidate, bench: Bench) -> float:
-    """How long a network that does not train takes to run over all rows of an input, by some of them; 0 for all others."""
-    if getattr(candidate.config, "tune", "") != "head" or not candidate.races:
+    """How long a network that does not train, or the part of it that does not, takes to run over all rows of an input, by some
+    of them; 0 for all others."""
+    tune = getattr(candidate.config, "tune", "")
+    if not candidate.races or not (tune == "head" or tune.startswith("last-")):
         return 0.0
     dataset, column = bench.dataset, bench.dataset.column(candidate.column)
     encoder = build_encoder(candidate.architecture, candidate.config.model_dump(), dataset.input(candidate.column).spec)
+    assert isinstance(encoder, Backbone)
     encoder.start()
     encoder.to(bench.compute.device)
     here = column.present.nonzero()[:, 0].cpu()
     some = here[torch.linspace(0, len(here) - 1, min(TIMED_ROWS, len(here))).long()]
-    encoder.prepare(column.select(some[:2]))  # what only the first call takes
+    make: Callable[[Source], Source] = encoder.prepare
+    read: Source = column.select(some)
+    if not encoder.frozen:
+        make, read = encoder.keep, encoder.prepare(read)
+        if not encoder.split(read):
+            return 0.0
+    make(read.select(torch.arange(min(2, len(some)))))  # what only the first call takes
     started = time.monotonic()
-    encoder.prepare(column.select(some))
+    make(read)
     return (time.monotonic() - started) / max(len(some), 1) * len(here)
+
+
+def seconds_to_tune(candidate: Candidate, reading: float, bench: Bench) -> float:
+    """About how long the last blocks of a network then take to train in a race, the frozen ones having run for `reading`: they
+    are as many as its name says, and a step costs three times what running them does. Without bound where it cannot be cut."""
+    if not reading:
+        return math.inf
+    spec = bench.dataset.input(candidate.column).spec
+    encoder = build_encoder(candidate.architecture, candidate.config.model_dump(), spec)
+    assert isinstance(encoder, Backbone)
+    blocks, last = len(pretrained.blocks(encoder.body)), int(candidate.config.tune.removeprefix("last-"))
+    share = len(bench.dataset.splits["train"]) / max(int(bench.dataset.column(candidate.column).present.sum()), 1)
+    epochs = max(round(candidate.training.epochs * race.DEFAULT_SHARE), 1)
+    return 3 * reading * last / max(blocks - last, 1) * share * epochs
 
 
 def _computed(job: Job, bench: Bench) -> Job:

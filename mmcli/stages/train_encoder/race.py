@@ -26,12 +26,14 @@ from mmcli.reporting import strict
 from mmcli.reporting.metrics import shown
 from mmcli.selection import race
 from mmcli.stages.train_encoder.candidates import Bench, Candidate, short_name
-from mmcli.stages.train_encoder.jobs import job_for, seconds_to_read
+from mmcli.stages.train_encoder.jobs import job_for, seconds_to_read, seconds_to_tune
 from mmcli.training import checkpoint
 from mmcli.training.answering import outputs_of
 from mmcli.training.job import Job
 from mmcli.training.loop import CHECKPOINT, rehearse
 
+FROZEN = "frozen"
+"""What a row of the record says of an entrant for whose tuning there was no time."""
 NOTE = "fingerprint"
 """Where an entrant's folder says what it is of."""
 RECORD = ".race.json"
@@ -59,7 +61,7 @@ def let_race(candidates: Sequence[Candidate], bench: Bench) -> dict[str, Any]:
         swept(folder, all_of_them=True)
         record = {"key": key, **_run_race(entrants, bench, folder)}
     by_hand = [candidate.architecture for candidate in candidates if not candidate.races]
-    winners = [entrant for entrant in entrants if entrant.architecture in record["kept"]]
+    winners = [as_raced(entrant, record) for entrant in entrants if entrant.architecture in record["kept"]]
     if not context.force and all(store.up_to_date(context.root, own.name, own.fingerprint) for own in winners):
         store.write_atomic(folder.parent / RECORD, strict.text(record).encode())
     return {**record, "kept": [*record["kept"], *by_hand]}
@@ -70,10 +72,16 @@ def fresh(candidates: Sequence[Candidate], bench: Bench) -> bool:
     record = _known([candidate for candidate in candidates if candidate.races], bench)
     kept = record.get("kept", [candidate.architecture for candidate in candidates])
     return all(
-        store.up_to_date(bench.context.root, own.name, own.fingerprint)
+        store.up_to_date(bench.context.root, own.name, as_raced(own, record).fingerprint)
         for own in candidates
         if own.architecture in kept or not own.races
     )
+
+
+def as_raced(candidate: Candidate, record: Mapping[str, Any]) -> Candidate:
+    """An entrant as it raced, by the record: as it is, where there was no time to tune it."""
+    row = record.get("table", {}).get(candidate.architecture, {})
+    return candidate.frozen if candidate.frozen is not None and row.get(FROZEN) else candidate
 
 
 def _key(entrants: Sequence[Candidate], options: Options) -> str:
@@ -82,8 +90,8 @@ def _key(entrants: Sequence[Candidate], options: Options) -> str:
 
 def _known(entrants: Sequence[Candidate], bench: Bench) -> dict[str, Any]:
     """The record of the same race, where it was run before; else empty."""
-    for entrant in entrants:
-        known = store.up_to_date(bench.context.root, entrant.name, entrant.fingerprint)
+    for own in [own for entrant in entrants for own in (entrant, entrant.frozen) if own is not None]:
+        known = store.up_to_date(bench.context.root, own.name, own.fingerprint)
         if known and known.metrics.get("race", {}).get("key") == _key(entrants, bench.options):
             return dict(known.metrics["race"])
     with suppress(OSError, ValueError, IndexError, TypeError, KeyError):  # there is none, or it was changed by hand
@@ -105,7 +113,8 @@ def _run_race(entrants: Sequence[Candidate], bench: Bench, folder: Path) -> dict
         started = time.monotonic()
         limits = [limit for limit in (budget.seconds, bench.seconds and bench.seconds * MOST_RACING) if limit]
         seconds = min(limits) / len(entrants) if limits else None
-        reading = seconds_to_read(entrant, bench) if seconds else 0.0
+        asked = entrant
+        entrant, reading = _in_time(entrant, seconds, bench) if seconds else (entrant, 0.0)
         if seconds and reading > seconds:
             bench.context.console.warn(
                 f"{entrant.column}: {entrant.architecture} does not race: its network would run for {reading:.3g} s over all "
@@ -126,6 +135,7 @@ def _run_race(entrants: Sequence[Candidate], bench: Bench, folder: Path) -> dict
             "over": over,
             "seconds": round(time.monotonic() - started, 2),
             "parameters": parameter_count(network.encoder),
+            **({FROZEN: True} if entrant is not asked else {}),
         }
     standings = race.judge(outputs, dataset.targets[val], dataset.task, bench.context.seed)
     rows = {name: {**table[name], **asdict(standing)} for name, standing in standings.items()}
@@ -134,6 +144,18 @@ def _run_race(entrants: Sequence[Candidate], bench: Bench, folder: Path) -> dict
         if not (entrant.architecture in standings and standings[entrant.architecture].kept):
             bench.forget(entrant)
     return {"kept": [name for name, standing in standings.items() if standing.kept], "table": rows}
+
+
+def _in_time(entrant: Candidate, seconds: float, bench: Bench) -> tuple[Candidate, float]:
+    """The entrant, and how long its network takes to read all rows; as it is, where there is no time to tune it."""
+    reading = seconds_to_read(entrant, bench)
+    if entrant.frozen is None or reading + seconds_to_tune(entrant, reading, bench) <= seconds:
+        return entrant, reading
+    bench.context.console.note(
+        f"{entrant.column}: {entrant.architecture} races as it is (--tune head): {seconds:.3g} s, which an entrant has, are "
+        f"too few for --tune {entrant.config.tune}. Give more time (--budget, --time-budget), or say --tune"
+    )
+    return entrant.frozen, seconds_to_read(entrant.frozen, bench)
 
 
 def _raced(entrant: Candidate, job: Job, bench: Bench, seconds: float | None, quickest: float) -> tuple[int, bool, float]:

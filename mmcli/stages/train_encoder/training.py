@@ -32,7 +32,7 @@ from mmcli.reporting.metrics import shown
 from mmcli.signals import Features
 from mmcli.stages.train_encoder.candidates import Bench, Candidate, short_name
 from mmcli.stages.train_encoder.jobs import BATCH_SIZE, job_for
-from mmcli.stages.train_encoder.race import NOTE, let_race, race_of, track_of
+from mmcli.stages.train_encoder.race import NOTE, as_raced, let_race, race_of, track_of
 from mmcli.stages.train_encoder.steps import say_too_short
 from mmcli.training import checkpoint, device
 from mmcli.training.answering import outputs_of
@@ -59,7 +59,7 @@ def train_input(candidates: Sequence[Candidate], bench: Bench) -> list[Artifact]
     """Races an input's candidates, and trains those that are not behind into their artifacts."""
     started = time.monotonic()
     record = let_race(candidates, bench)
-    kept = [own for own in candidates if not record or own.architecture in record["kept"]]
+    kept = [as_raced(own, record) for own in candidates if not record or own.architecture in record["kept"]]
     for candidate in kept if bench.options.profile else ():
         profile(candidate, bench)
     made = []

@@ -26,6 +26,8 @@ TENTHS = 10
 """Into so many parts of as many rows numbers are parted, each of which the context holds alike."""
 ROWS = 10
 """Train rows below which nothing is asked."""
+MOST_ASKED = 50_000
+"""Rows of a table beyond which asking about each takes too long."""
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,8 @@ def _unfit(network: Network, dataset: Dataset, inputs: Sequence[str]) -> str:
         return why
     if len(forms) != 1:
         return f"it reads one input of numbers and categories, and there are {len(forms) or 'none'}"
+    if len(dataset.rows) > MOST_ASKED:
+        return f"it is asked about each row, and the table has {len(dataset.rows):,}, more than {MOST_ASKED:,}"
     if (rows := len(_train(dataset, forms[0]))) < ROWS:
         return f"{rows} train rows have numbers or categories, fewer than {ROWS}"
     link, width = task.decision.link, task.decision.width

@@ -77,6 +77,7 @@ class InContext(Encoder):
         super().__init__(spec, config.dim)
         self.config = config
         self.network = skeleton(config.network)
+        self.settings = _package().InferenceConfig
         for name in ("mean", "scale", "low", "high"):
             self.register_buffer(name, torch.zeros(config.columns))
         self.register_buffer("kept", torch.zeros(config.columns, dtype=torch.int64))
@@ -155,7 +156,7 @@ class InContext(Encoder):
         """What the network says of rows in each view. What it makes of the context is kept for the next rows."""
         network: Any = self.network
         own = {"device": x_BK.device, "use_amp": False, "use_fa3": False, "offload": False, "use_async": False}
-        how = need("tabicl", "TabICL", "tabular").InferenceConfig(COL_CONFIG=own, ROW_CONFIG=own, ICL_CONFIG=own)
+        how = self.settings(COL_CONFIG=own, ROW_CONFIG=own, ICL_CONFIG=own)
         if not network.has_cache:
             targets_VR = self.labels[:, self.targets.long()].float() if self.config.classes else self._standard()
             network.forward_with_cache(self._views(self.context), targets_VR, inference_config=how)
@@ -217,7 +218,7 @@ def skeleton(config: Network) -> nn.Module:
     Raises:
         ConfigError: the package is missing, or cannot build such a one.
     """
-    kind = need("tabicl", "a model that TabICL is a member of", "tabular")._model.TabICL
+    kind = _package()._model.TabICL
     try:
         # Not on `meta`, where its rotary positions would make torch import its compiler.
         with torch.device("cpu"), torch.random.fork_rng(devices=[]):
@@ -231,6 +232,16 @@ def skeleton(config: Network) -> nn.Module:
                 delattr(module, name)
                 module.register_buffer(name, torch.zeros(own.shape, dtype=own.dtype), persistent=name in lasting)
     return made.eval()
+
+
+def _package() -> Any:
+    """Raises ConfigError where it is missing, or of a version that is built otherwise."""
+    found = need("tabicl", "a model that TabICL is a member of", "tabular")
+    if not hasattr(getattr(found, "_model", None), "TabICL"):
+        raise ConfigError(
+            "the package tabicl that is installed is of a version that mmcli does not know", "pip install 'tabicl>=2.2,<3'"
+        )
+    return found
 
 
 def _check(network: nn.Module, weights: Mapping[str, Tensor]) -> None:

@@ -22,6 +22,7 @@ from mmcli.models import loading
 from mmcli.models.recipe import Recipe
 from mmcli.pretrained import shelf
 from mmcli.proof import baselines
+from mmcli.reporting.console import Console
 from tests.conftest import write_csv
 from tests.stages.test_plain import BAD, TARGETS, outputs_of
 
@@ -171,6 +172,39 @@ def test_what_it_cannot_be_asked_is_said(tmp_path: Path, models: Path) -> None:
     write_model(models / "classes", max_classes=1)
     said, _ = fused(tmp_path / "many", "class")
     assert "is not asked: the target has 2 classes, and it tells 1 at most" in said
+
+
+@pytest.mark.parametrize(
+    ("options", "wanted"),
+    [
+        (("--task", "regression", "--quantiles", ".1,.5,.9"), ""),
+        (("--task", "ordinal"), ""),
+        (("--task", "multilabel", "--label-separator", "|"), "a row may have several labels, and it gives one class"),
+        (("--task", "text"), "it is made for classes, labels and numbers, and these answers are texts"),
+    ],
+)
+def test_other_targets_are_answered_or_refused_with_the_reason(
+    options: tuple[str, ...], wanted: str, tmp_path: Path, models: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cells = [f"{(n // 3 + n * n) % 4}{'|9' if 'multilabel' in options and n % 3 else ''}" for n in range(200)]
+    rows = [[str(n), str(n % 7), f"{n % 5}.5", "val" if n % 4 == 0 else "train", said] for n, said in enumerate(cells)]
+    table, root = write_csv(tmp_path / "data.csv", ["id", "a", "b", "split", "y"], rows), tmp_path / "a"
+    run("preprocess", table, "--target", "y", "-a", root, "--split", "split", *options)
+    dataset = Dataset.open(root)
+    (found,) = dataset.inputs
+    reference = baselines.ensure(dataset, [found], Console())
+    said = " ".join("".join(capsys.readouterr()).split())
+    assert ("in-context" in reference.metrics) == (not wanted)
+    if wanted:
+        assert f"tabicl:MMCLI_MODELS/classes is not asked: {wanted}" in said
+        return
+    outputs = baselines.outputs(reference, dataset)["in-context"]
+    assert outputs.shape == (200, dataset.task.num_outputs)
+    if "--quantiles" in options:
+        task: Any = dataset.task
+        coverage = task.score(outputs[dataset.splits["val"]], dataset.targets[dataset.splits["val"]])["coverage"]
+        assert coverage >= 0.8, "quantiles are moved on val"
+        assert bool((outputs[:, :3].diff(dim=1) >= 0).all())
 
 
 def test_a_hostile_config_is_refused_before_anything_is_built(tmp_path: Path, models: Path) -> None:

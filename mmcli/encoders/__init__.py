@@ -41,6 +41,8 @@ class Encoder(nn.Module, ABC):
     """Whether its option `stride` is 4 or 2, so that texts which are long for their rows may be given twice the steps."""
     table: nn.Parameter
     """[F, D], of an encoder with features that are known beforehand: what these are multiplied by (see `sparse`)."""
+    no_graph: ClassVar[str] = ""
+    """Why a model that it is of cannot be one graph, in words; empty where it may."""
     varies: bool = True
     """Whether training may vary what it reads at random: not where that is computed once."""
 

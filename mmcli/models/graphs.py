@@ -76,6 +76,8 @@ def answers(outputs: Any) -> dict[str, Tensor]:
 def why_no_graph(network: FusedModel) -> str:
     """Why what a model computes of its inputs cannot be one graph, in words; empty where it may. Of vectors to compare it gives
     those of the rows: who is enrolled is looked up elsewhere."""
+    if why := next(filter(None, (network.encoder(name).no_graph for name in network.names)), ""):
+        return why
     if network.task.outputs.decides or network.task.gives_embeddings:
         return ""
     heads = network.fusion_head.each if isinstance(network.fusion_head, AveragedHeads) else [network.fusion_head]

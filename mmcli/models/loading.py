@@ -230,8 +230,9 @@ def encoders_of(fused: Artifact) -> dict[str, Artifact]:
 
 
 def weights_of_others(best: Artifact, dataset: Dataset) -> list[dict[str, str]]:
-    """Name and licence of what others have trained, each once: of what finds faces, and of encoders."""
+    """Name and licence of what others have trained, each once: of what finds faces, of encoders, of members beside F."""
     told = [entry for own in (dataset.artifact, *encoders_of(best).values()) for entry in own.metrics.get(licences.OTHERS, [])]
+    told += [choice["origin"] for choice in Recipe.of(best).encoders.values() if "origin" in choice]
     return [dict(own) for own in dict.fromkeys(tuple(entry.items()) for entry in told)]
 
 

@@ -24,6 +24,10 @@ METHOD = "plain"
 """What a recipe calls it."""
 TREES = "trees"
 """What it calls boosted trees, whose decision is one term (`models.trees`)."""
+IN_CONTEXT = "in-context"
+"""What it calls a tabular foundation model, whose decision is one term (`models.in_context`)."""
+TERMS = (METHOD, TREES, IN_CONTEXT)
+"""All whose decisions are terms that add up."""
 
 
 class Sum(Fusion):

@@ -18,7 +18,7 @@ from mmcli.encoders import Encoder
 from mmcli.errors import ConfigError
 from mmcli.fusions import Alignment, Fusion
 from mmcli.heads import Decisions, Head
-from mmcli.models import calibration, plain, recall
+from mmcli.models import calibration, in_context, plain, recall
 from mmcli.models.networks import AveragedHeads, FusedModel, FusionHead, Heads
 from mmcli.models.trees import Config as TreesConfig
 from mmcli.models.trees import Trees
@@ -49,8 +49,8 @@ class Recipe:
 
     encoders: dict[str, dict[str, Any]]
     """Name -> input, architecture, encoder (its `Config`), head (that of the column by itself); and the `owner` of its
-    weights, where that is another input; the `fold` that it is of, where that is not the first. A term of a linear model or of
-    boosted trees has no head and is `solved`."""
+    weights, where that is another input; the `fold` that it is of, where that is not the first. A term of a linear model, of
+    boosted trees or of a tabular foundation model has no head and is `solved`; the last has the `origin` of its weights."""
     members: tuple[Member, ...]
     head: dict[str, Any]
     """The head over F: its name and its `Config`."""
@@ -126,7 +126,7 @@ class Recipe:
 
     def _member(self, member: Member, dims: Mapping[str, int], task: Task) -> FusionHead:
         own, sources = {name: dims[name] for name in member.encoders}, {name: self.sources[name] for name in member.encoders}
-        if member.method in {plain.METHOD, plain.TREES}:
+        if member.method in plain.TERMS:
             return plain.build(own, sources, task)
         if member.method == recall.METHOD:
             return recall.build(own, sources, task, member.fusion, int(self.head["config"].get("beam", 1)))
@@ -163,6 +163,8 @@ def build_encoder(architecture: str, config: Mapping[str, Any], spec: SignalSpec
     """An encoder for signals of that shape, freshly initialised."""
     if architecture == plain.TREES:
         return Trees(validate(TreesConfig, config, "encoder.trees"), spec)
+    if architecture == plain.IN_CONTEXT:
+        return in_context.InContext(validate(in_context.Config, config, "encoder.in-context"), spec)
     if architecture == recall.WORDS:
         return recall.LookedUp(validate(recall.Config, config, "encoder.words"), spec)
     encoder: Encoder = _build("encoders", architecture, config, spec)

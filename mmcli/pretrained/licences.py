@@ -66,13 +66,18 @@ def origin(config: Any) -> Origin | None:
         return None
     name = str(getattr(config, "model", "")) if told == "default" else str(told)
     found = hub.local(name) if told != "default" or "/" in name else None
-    return of_hub(name) if found is None else Origin(_named(found), licence(found))
+    return of_hub(name) if found is None else of_path(found)
 
 
 def of_hub(name: str) -> Origin:
     """Weights of a repository, as far as it lies in the hub's cache."""
     found = hub.cached(name)
     return Origin(name, licence(found) if found else UNKNOWN)
+
+
+def of_path(path: Path) -> Origin:
+    """Weights in a file or a folder."""
+    return Origin(_named(path), licence(path))
 
 
 def licence(path: Path) -> str:

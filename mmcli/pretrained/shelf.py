@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from mmcli.errors import ConfigError
-from mmcli.pretrained.pickles import PICKLES, conversion
+from mmcli.pretrained.pickles import PICKLES, TABICL, conversion, unpacking
 
 VARIABLE = "MMCLI_MODELS"
 _SOUND = frozenset({"num_mel_bins", "conv_dim", "feat_extract_norm"})
@@ -22,6 +22,12 @@ _CLIPS = frozenset({"num_frames", "tubelet_size"})
 _PICTURES = frozenset({"image_size", "num_channels", "patch_size"})
 _SEVERAL = frozenset({"text_config", "vision_config", "audio_config"})
 """Of which kind a network is whose config holds one of these."""
+_TABICL = frozenset({"max_classes", "embed_dim", "col_num_blocks", "row_num_blocks", "icl_num_blocks"})
+"""What a config of TabICL holds, all of it: what `tabicl.TabICL` is built with."""
+_TABPFN = (
+    "TabPFN is not read: its checkpoints are pickles that its own package makes networks of, under licences of their own. Of "
+    "tabular foundation models TabICL is (https://huggingface.co/jingang/TabICL)."
+)
 
 
 @dataclass(frozen=True)
@@ -31,7 +37,7 @@ class Model:
     name: str
     """What its folder is called."""
     library: str
-    """The encoder that reads it: hf or timm."""
+    """What reads it: the encoder hf or timm, or tabicl."""
     modality: str
 
     @property
@@ -47,6 +53,8 @@ class Shelf:
     models: tuple[Model, ...] = ()
     left_out: tuple[str, ...] = ()
     """What is not read, each with the reason and what to do about it."""
+    tabular: tuple[Model, ...] = ()
+    """Those of tables, which are no encoders: they answer each row by others of which the target is known."""
 
 
 def root() -> Path | None:
@@ -79,15 +87,16 @@ def look() -> Shelf:
     left_out: list[str] = []
     whole = (above / "config.json").is_file()
     for path in [*sorted(own for own in above.iterdir() if own.is_dir() and not own.name.startswith(".")), above]:
-        found = _looked_at(path, part=whole and path != above)
+        found = _looked_at(path, above, part=whole and path != above)
         left_out += found.left_out
-        for model in found.models:
+        for model in [*found.models, *found.tabular]:
             if model.name in models:
                 left_out.append(f"{path}: it is called as the folder in it, which is read. Rename one.")
             models.setdefault(model.name, model)
     if not models and not left_out:
         left_out.append(f"{above}: no model lies there. Each has a folder in it, with its config.json and safetensors.")
-    return Shelf(tuple(models.values()), tuple(left_out))
+    encoders = tuple(own for own in models.values() if own.library != TABICL)
+    return Shelf(encoders, tuple(left_out), tuple(own for own in models.values() if own.library == TABICL))
 
 
 def holds(architecture: str) -> bool:
@@ -119,15 +128,18 @@ def place(name: str) -> Path | None:
     return found
 
 
-def _looked_at(path: Path, part: bool) -> Shelf:
-    """A folder as a model; `part`: of a folder that is one itself, whose other files say nothing."""
+def _looked_at(path: Path, above: Path, part: bool) -> Shelf:
+    """A folder, the one `above` or one in it, as a model; `part`: in one that is a model itself, whose others say nothing."""
     weights = any(path.glob("*.safetensors"))
     pickles = sorted(own for own in path.iterdir() if own.suffix in PICKLES and own.is_file())
+    said = _config(path / "config.json")
+    if not part and (told := tuple(_of_tables(path, above, said, pickles))):
+        return Shelf(left_out=tuple(filter(None, told)))
     if not (path / "config.json").is_file():
         return Shelf(left_out=() if part else tuple(_unnamed(path, weights, pickles)))
-    said = _config(path / "config.json")
     library = "hf" if said.get("model_type") else "timm" if said.get("architecture") else ""
-    modality = ("image" if library == "timm" else _modality(said)) if library else ""
+    library = TABICL if set(said) >= _TABICL else library
+    modality = {"timm": "image", TABICL: "tabular", "hf": _modality(said)}.get(library, "")
     if part and not library:
         return Shelf()
     if not weights:
@@ -139,7 +151,22 @@ def _looked_at(path: Path, part: bool) -> Shelf:
         why = f"its config.json (model_type {kind}) does not tell whether it reads text, pictures, sound or clips"
         return Shelf(left_out=(f"{path}: {why}. Name it yourself: --arch hf:{path}",))
     unread = tuple(f"{own}: a pickle; the safetensors beside it are read." for own in pickles)
-    return Shelf((Model(_called(path), library, modality),), unread)
+    found = (Model(_called(path), library, modality),)
+    return Shelf((), unread, found) if library == TABICL else Shelf(found, unread)
+
+
+def _of_tables(path: Path, above: Path, said: dict[str, Any], pickles: list[Path]) -> Iterator[str]:
+    """What is said of checkpoints of tabular models, which are not read as they are; nothing (an empty line) of one that has
+    been made a folder with safetensors."""
+    if str(said.get("model_name")).startswith("TabPFN") or any(own.name.lower().startswith("tabpfn") for own in pickles):
+        yield f"{path}: {_TABPFN}"
+    if (path / "config.json").is_file():
+        return
+    for own in pickles:
+        if own.name.startswith(TABICL):
+            made = above / own.stem
+            why = f"{own}: a pickle, which could run any program. {unpacking(own, made)}"
+            yield "" if (made / "config.json").is_file() else why
 
 
 def _called(path: Path) -> str:
@@ -157,7 +184,7 @@ def _config(path: Path) -> dict[str, Any]:
     """What it says; nothing where it is no JSON object."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError):
+    except (ValueError, OSError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 

@@ -1,5 +1,5 @@
-"""What a fused model is held against: a constant and a linear model on the same inputs, boosted trees on its numbers and
-categories, and of texts what needs no network; as an artifact of their outputs."""
+"""What a fused model is held against: a constant and a linear model on the same inputs, boosted trees and a tabular foundation
+model on its numbers and categories, and of texts what needs no network; as an artifact of their outputs."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from torch import Tensor
 from mmcli.artifacts import layout, store, tensors
 from mmcli.artifacts.store import Artifact
 from mmcli.data.dataset import Dataset
+from mmcli.jobs import in_context
 from mmcli.jobs.plain import Solved, grow, solve
 from mmcli.jobs.recalling import remember
 from mmcli.layers.pairs import grey_pixels
@@ -32,6 +33,7 @@ DESCRIBED = {
     "medoid": "the train text that is nearest to the others, whatever the inputs",
     "cosine": "how alike the columns are as they are (grey pixels, or words), with a threshold and nothing learnt",
     "trees": "boosted trees on the numbers and categories",
+    "in-context": "TabICL on the numbers and categories",
     "empty": "no text at all",
     "copy": "the text of {} as it is",
     "dictionary": "each word of {} looked up in a dictionary that train teaches (IBM model 1)",
@@ -40,11 +42,17 @@ DESCRIBED = {
 """By the name, up to a colon where it looks at one input."""
 
 
-def ensure(dataset: Dataset, columns: Sequence[str], console: Console) -> Artifact:
-    """The baselines for these inputs: as they are if fresh, else made now (a few seconds)."""
+def ensure(dataset: Dataset, columns: Sequence[str], console: Console, *, kept: bool = False) -> Artifact:
+    """The baselines for these inputs: as they are if fresh, else made now (a few seconds). Where no tabular foundation model
+    can be asked, those `kept` may hold the answers of one that could."""
     root = dataset.artifact.root
     parents = {key: value for column in columns for key, value in dataset.artifact.parent(column).items()}
-    fingerprint = store.digest([parents, list(columns), VERSION])
+    asked, why = in_context.told(dataset, columns)
+    for line in () if kept else why:
+        console.warn(line)
+    if not asked and kept and store.exists(root, layout.BASELINES):
+        asked = str(store.read(root, layout.BASELINES, "baselines", "mmcli fuse").config.get("asked", ""))
+    fingerprint = store.digest([parents, list(columns), VERSION, *([asked] if asked else [])])
     found = store.up_to_date(root, layout.BASELINES, fingerprint)
     if found:
         return found
@@ -54,7 +62,7 @@ def ensure(dataset: Dataset, columns: Sequence[str], console: Console) -> Artifa
         layout.BASELINES,
         kind="baselines",
         command="mmcli fuse",
-        config={"columns": list(columns)},
+        config={"columns": list(columns), "asked": asked},
         seed=0,
         parents=parents,
         fingerprint=fingerprint,
@@ -77,7 +85,8 @@ def ensure(dataset: Dataset, columns: Sequence[str], console: Console) -> Artifa
 
 
 def models(artifact: Artifact, dataset: Dataset) -> dict[str, Solved]:
-    """What may be a member of a fused model, by what a recipe calls it: the linear baseline, trees, known texts."""
+    """What may be a member of a fused model, by what a recipe calls it: the linear baseline, trees, a tabular foundation model,
+    known texts."""
     found = {}
     with artifact.understood("solved"):
         named_choices, built_by = dict(artifact.config["solved"]), dict(artifact.config["solved_fusions"])
@@ -132,6 +141,9 @@ def _outputs(dataset: Dataset, columns: Sequence[str], console: Console) -> tupl
     if grown is not None:
         model, found[plain.TREES] = grown
         solved |= {} if model is None else {plain.TREES: model}
+    answered = in_context.answer(dataset, columns, console)
+    if answered is not None:
+        solved[plain.IN_CONTEXT], found[plain.IN_CONTEXT] = answered
     return found, solved
 
 

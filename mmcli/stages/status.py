@@ -43,6 +43,9 @@ def _say_models(context: Context) -> None:
     if found.models:
         told = ", ".join(f"{model.architecture} ({model.modality})" for model in found.models)
         context.console.note(f"train-encoder takes in what {shelf.VARIABLE} holds: {told}")
+    if found.tabular:
+        told = ", ".join(model.architecture for model in found.tabular)
+        context.console.note(f"fuse asks of what {shelf.VARIABLE} holds about numbers and categories: {told}")
     for line in found.left_out:
         context.console.warn(f"{shelf.VARIABLE}: {line}")
 

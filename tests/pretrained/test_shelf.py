@@ -118,3 +118,72 @@ def test_looking_imports_no_torch(above: Path) -> None:
     code = "import sys; from mmcli.pretrained import shelf; assert shelf.look().models; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+TABICL: dict[str, Any] = {"max_classes": 10, "embed_dim": 8, "col_num_blocks": 1, "row_num_blocks": 1, "icl_num_blocks": 1}
+
+
+def test_a_tabular_model_is_told_by_its_config_and_is_no_encoder(above: Path) -> None:
+    folder(above / "own", TABICL, ST)
+    folder(above / "bert", TEXT, ST)
+    folder(above / "less", {key: own for key, own in TABICL.items() if key != "icl_num_blocks"}, ST)
+    found = shelf.look()
+    assert found.tabular == (Model("own", "tabicl", "tabular"),)
+    assert found.models == (Model("bert", "hf", "text"),)
+    (less,) = found.left_out
+    assert "less: its config.json (model_type none) does not tell" in less
+
+
+def test_tabpfn_is_said_not_to_be_read(above: Path) -> None:
+    folder(above / "one", {"model_name": "TabPFN-v2-clf"}, "tabpfn-v2-classifier.ckpt")
+    folder(above / "two", None, "tabpfn-v2-regressor.ckpt")
+    found = shelf.look()
+    assert found.tabular == found.models == ()
+    assert len(found.left_out) == 2
+    assert all("TabPFN is not read: its checkpoints are pickles" in own for own in found.left_out)
+
+
+@pytest.mark.parametrize("place", ["", "snapshot"])
+def test_a_checkpoint_of_tabicl_becomes_a_folder_by_the_command_that_is_told(place: str, above: Path) -> None:
+    pytest.importorskip("tabicl")
+    from mmcli.pretrained import tabular
+    from tests.pretrained.making_tables import TINY, write_checkpoint
+
+    (above / place).mkdir(exist_ok=True)
+    network = write_checkpoint(above / place / "tabicl-classifier-v0.ckpt")
+    found = shelf.look()
+    assert found.tabular == ()
+    (said,) = found.left_out
+    assert "tabicl-classifier-v0.ckpt: a pickle, which could run any program. Convert it if you trust it: python -c" in said
+    assert "weights_only=True" in said
+    command = said.partition("Convert it if you trust it: python")[2]
+    subprocess.run(f'"{sys.executable}"{command}', shell=True, check=True, capture_output=True)
+    assert shelf.look() == shelf.Shelf(tabular=(Model("tabicl-classifier-v0", "tabicl", "tabular"),))
+    made = above / "tabicl-classifier-v0"
+    assert tabular.network(made).model_dump().items() >= TINY.items()
+    kept = tabular.tensors(made)
+    assert {name: own.tolist() for name, own in kept.items()} == {
+        name: own.tolist() for name, own in network.state_dict().items()
+    }
+
+
+def test_configs_of_tabicl_are_held_to_what_is_known(tmp_path: Path) -> None:
+    from mmcli.pretrained import tabular
+
+    for change, wanted in (
+        ({"icl_num_blocks": 10**6}, "icl_num_blocks = 1000000: input should be less than or equal to 64"),
+        ({"embed_dim": 1024, "row_num_cls": 32}, "of which 100,000,000 are taken"),
+        ({"embedd_dim": 8}, "embedd_dim"),
+        ({"activation": "os.system"}, "activation"),
+        ({"max_classes": "x"}, "max_classes"),
+    ):
+        with pytest.raises(ConfigError) as error:
+            tabular.network(folder(tmp_path, {**TABICL, **change}))
+        assert wanted in error.value.message
+        assert str(tmp_path) in error.value.message
+    assert tabular.network(folder(tmp_path, {})).numbers == pytest.approx(27_552_258, rel=0.1)
+    (tmp_path / "config.json").write_text("[" * 100_000, encoding="utf-8")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        tabular.network(tmp_path)
+    with pytest.raises(ConfigError, match=r"holds 0 \.safetensors files"):
+        tabular.tensors(tmp_path)

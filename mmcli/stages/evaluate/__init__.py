@@ -52,7 +52,7 @@ def run(options: Options, context: Context) -> Outcome:
         raise DataError("the table has no test rows", "Preprocess with --test 0.15, or a --split column that names some.")
     encoders = loading.encoders_of(fused)
     columns = loading.best_by_input(encoders)
-    reference = baselines.ensure(dataset, list(columns), context.console)
+    reference = baselines.ensure(dataset, list(columns), context.console, kept=True)
     parents = dict(best.parent()) | dict(fused.parent()) | dict(reference.parent())
     parents |= refit.parent() if refit is not None else {}
     for artifact in encoders.values():

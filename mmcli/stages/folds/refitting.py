@@ -34,7 +34,7 @@ from mmcli.training import device
 from mmcli.training.device import Compute
 from mmcli.training.fixed import Fixed
 
-SOLVED = (plain.METHOD, plain.TREES)
+SOLVED = plain.TERMS
 """Members of folds that the refit has none of."""
 
 
@@ -113,8 +113,8 @@ def refit(count: int, keep_val: bool, context: Context) -> Outcome:
         fused = sound(folded, count, context)
         if any(key in own.metrics for own in fused.values() for key in SOLVED):
             context.console.warn(
-                "refit: folds hold a linear model or trees beside F, which it has not: its temperature, thresholds and score "
-                "are theirs, and fit it less well (--set fuse.training.decisions=false for folds without)"
+                "refit: folds hold a linear model, trees or TabICL beside F, which it has not: its temperature, thresholds and "
+                "score are theirs, and fit it less well (--set fuse.training.decisions=false for folds without)"
             )
         found = _made(own, fused, of_row, folded, parents, fingerprint, keep_val, dataset, compute, context)
     else:

@@ -1,5 +1,5 @@
-"""What stands beside F in the mean where val shows that it pays: the columns' own decisions, a linear model, boosted trees;
-known texts."""
+"""What stands beside F in the mean where val shows that it pays: the columns' own decisions, a linear model, boosted trees,
+a tabular foundation model; known texts."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ WHAT = {
     OWN: "what its columns decide by themselves",
     plain.METHOD: "the plain linear model of the same inputs",
     plain.TREES: "boosted trees over the form",
+    plain.IN_CONTEXT: "TabICL over the form",
     recall.METHOD: "known texts of train, recited where they fit",
 }
 

@@ -17,6 +17,7 @@ from mmcli.artifacts.store import Artifact
 from mmcli.config.settings import TAKERS_OF_TRAINING, Settings, spellings
 from mmcli.data.dataset import Dataset
 from mmcli.errors import ConfigError
+from mmcli.jobs import in_context
 from mmcli.layers.starting import shapes_alone
 from mmcli.models.recipe import build_head, encoder_choice, groups_of, head_of
 from mmcli.options.fuse import ALL, Options
@@ -86,9 +87,11 @@ def plan_all(
 ) -> tuple[list[Plan], list[Entry]]:
     """What is to be trained; of all methods, those that cannot be are rows of the leaderboard with their reason."""
     plans, refused = [], []
+    inputs = list(dict.fromkeys(own.config["column"] for own in encoders.values()))
+    model = "" if context.fixed is not None else in_context.told(dataset, inputs)[0]
     for method in methods:
         try:
-            plans.append(_plan(method, encoders, dataset, options, context))
+            plans.append(_plan(method, encoders, dataset, options, context, model))
         except ConfigError as error:
             if ALL not in options.methods:
                 raise
@@ -96,7 +99,8 @@ def plan_all(
     return plans, refused
 
 
-def _plan(method: str, encoders: dict[str, Artifact], dataset: Dataset, options: Options, context: Context) -> Plan:
+def _plan(method: str, encoders: dict[str, Artifact], dataset: Dataset, options: Options, context: Context, model: str) -> Plan:
+    """One method's; `model` tells which tabular foundation model may be a member beside it."""
     settings = context.settings.for_stage("fuse")
     info = registry.resolve("fusions", method)
     config = settings.part("fusions", method)
@@ -126,6 +130,7 @@ def _plan(method: str, encoders: dict[str, Artifact], dataset: Dataset, options:
     said += [["time", options.time_budget]] if options.time_budget else []
     said += [] if dataset.task.lacks("plain member") else [["plain", baselines.VERSION]]
     said += [] if dataset.task.lacks("known texts") else [["recall", baselines.VERSION]]
+    said += [["in-context", baselines.VERSION, model]] if model else []
     said += [] if context.fixed is None else [["fixed", context.fixed.as_dict()]]
     fingerprint = store.digest([plan.parents, list(encoders), said, context.device, context.precision, *sources])
     return replace(plan, command=_command(method, options, context), fingerprint=fingerprint, fixed=context.fixed)

@@ -79,7 +79,7 @@ def command(
 def _preprocessed(
     source: Source, table: preprocessing.Options, options: Options, proof: evaluating.Options, context: Context
 ) -> tuple[Outcome, int]:
-    """The first stage, and how many folds there are to be, which is known before anything is written."""
+    """The first stage, and how many folds there are to be. What no table could be dealt into is refused before it writes."""
     from mmcli.proof import contrast
     from mmcli.stages import folds, preprocess
 

@@ -27,6 +27,8 @@ _Units: TypeAlias = str | tuple[str, ...]
 WORD_ORDER, CHAR_ORDER, BETA = 4, 6, 2
 """The longest n-grams of BLEU and of chrF; how many times more chrF makes of recall than of precision."""
 
+SHORT = 128
+"""Units of a right text whose n-grams are kept: those of longer ones take too much memory."""
 # The columns of `sums`.
 WORD_EDITS = slice(0, 1)
 WORDS = slice(1, 2)
@@ -88,16 +90,19 @@ def _grams_of(length: int, longest: int) -> list[int]:
 def _grams_in_common(one: _Units, other: _Units, longest: int) -> list[int]:
     """How many n-grams of each order from 1 to `longest` both have, each as often as both do."""
     common = []
-    for order, theirs in enumerate(_known_grams(other, longest), 1):
+    known = _known_grams if len(other) <= SHORT else _grams_up_to
+    for order, theirs in enumerate(known(other, longest), 1):
         mine = _grams(one, order)
         common.append(sum(min(count, theirs[gram]) for gram, count in mine.items() if gram in theirs))
     return common
 
 
-@lru_cache(maxsize=1 << 12)
-def _known_grams(units: _Units, longest: int) -> tuple[Counter[_Units], ...]:
-    """Of a right text, which is held against what is written of it in every epoch."""
+def _grams_up_to(units: _Units, longest: int) -> tuple[Counter[_Units], ...]:
     return tuple(_grams(units, order) for order in range(1, longest + 1))
+
+
+_known_grams = lru_cache(maxsize=1 << 11)(_grams_up_to)
+"""Of right texts, which are held against what is written of them in every epoch."""
 
 
 def _grams(units: _Units, order: int) -> Counter[_Units]:

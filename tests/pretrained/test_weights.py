@@ -137,6 +137,7 @@ def test_a_frozen_network_runs_once_and_gives_what_it_would_give(tmp_path: Path)
     import torchvision
 
     file = tmp_path / "w.safetensors"
+    torch.manual_seed(0)
     net = torchvision.models.resnet18(num_classes=1000)
     safetensors.torch.save_file({k: v.contiguous() for k, v in net.state_dict().items()}, file)
     frozen = build("torchvision", "grid", model="resnet18", weights=str(file), tune="head")

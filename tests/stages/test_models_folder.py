@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -22,7 +22,7 @@ from mmcli.models import loading
 from mmcli.options.train_encoder import Options
 from mmcli.pretrained import shelf
 from mmcli.reporting.console import Console
-from mmcli.stages import Context
+from mmcli.stages import Context, folds
 from mmcli.stages.train_encoder import jobs, race
 from mmcli.stages.train_encoder.candidates import Bench, candidates_of
 from mmcli.training import device
@@ -261,6 +261,21 @@ def test_how_long_tuning_takes_is_told_by_what_reading_took(root: Path, models: 
     assert jobs.seconds_to_tune(candidate, 8.0, bench) == pytest.approx(3 * 8.0 * 2 / 4 * share * epochs)
     assert jobs.seconds_to_tune(candidate, 0.0, bench) == float("inf")
     assert jobs.seconds_to_read(candidate, bench) > 0
+
+
+def test_folds_tune_each_model_as_the_first_pipeline_did(root: Path, models: Path) -> None:
+    """One that raced as it is leaves what trains of another column's alone."""
+    making.vit(models / "vit", layers=2)
+    for column, name, how in (("word", BERT, "head"), ("picture", VIT, "last-1")):
+        assert run("train-encoder", column, "--arch", name, "--tune", how, "-a", root, *TINY)[0] == ExitCode.DONE
+    assert run("fuse", "--method", "late", "-a", root, "--set=training.epochs=2", "--threads=1")[0] == ExitCode.DONE
+    context = Context(root=root, console=Console(quiet=True), settings=Settings(), device="cpu", precision="float32", threads=1)
+    told = folds.taken_over(("late",), context).training(Options(tune_models="last-2"))
+    assert told == Options.again(json.loads(json.dumps(asdict(told)))), "as processes are told it"
+    bench = Bench(told, Dataset.open(root), device.choose("cpu", "float32", 1), context)
+    made = candidates_of(told.columns, bench)
+    tuned = {column: [own.config.tune for own in every] for column, every in made.items()}
+    assert tuned == {"word": ["head"], "picture": ["last-1"]}
 
 
 def test_a_folder_that_is_not_there_ends_it_before_any_work(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -216,7 +216,8 @@ def _candidate(column: str, name: str, races: bool, found: Input, bench: Bench) 
     defaults = {**literals.get("AUGMENT", {}).get(training.augment, {}), **(literals.get("COMPARING", {}) if compared else {})}
     defaults |= literals.get("TEXTS", {}).get(found.spec.kind, {}) if task.tokens == "whole" else {}
     own_folder = shelf.holds(name)
-    defaults |= {**OF_FOLDER, "tune": options.tune_models} if own_folder else {}
+    tune = options.tune_each.get(layout.encoder(column, name), options.tune_models)
+    defaults |= {**OF_FOLDER, "tune": tune} if own_folder else {}
     config = settings.part("encoders", name, **defaults)
     flags = {"weights": None if own_folder else options.weights, "tune": options.tune}
     flags = {key: value for key, value in flags.items() if value is not None and hasattr(config, key)}

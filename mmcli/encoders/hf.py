@@ -67,6 +67,8 @@ class Hf(Backbone):
             )
         super().__init__(config, spec, body, _width(config))
         self.config: Config = config
+        if config.tune.startswith("last-") and hasattr(body.config, "layerdrop"):
+            body.config.layerdrop = 0.0  # blocks that do not train are never skipped, whether they run once or in every epoch
         self.input_name = str(body.main_input_name)
         self.pieces = spec.pieces
         self.tokens: Tensor | None
@@ -190,16 +192,14 @@ class Hf(Backbone):
 
     def split(self, column: Source) -> bool:
         """Not the encoder of Whisper, whose every row takes half a minute of states, and real ones are told by its lengths
-        alone. A cut network skips none of its blocks at random."""
-        cut = self.input_name != "input_features" and super().split(column)
-        if cut and hasattr(self.body.config, "layerdrop"):
-            self.body.config.layerdrop = 0.0
-        return cut
+        alone."""
+        return self.input_name != "input_features" and super().split(column)
 
-    def kept_steps(self, signal: Signal) -> Tensor | None:
-        if self.input_name != "input_values":
-            return signal.lengths
-        steps: Tensor = self.body._get_feat_extract_output_lengths(_waves(signal)[1])  # type: ignore[operator]
+    def kept_steps(self, lengths: Tensor | None) -> Tensor | None:
+        if self.input_name != "input_values" or lengths is None:
+            return lengths
+        samples = lengths.clamp(min=1) * self.shape[-1]
+        steps: Tensor = self.body._get_feat_extract_output_lengths(samples)  # type: ignore[operator]
         return steps.clamp(min=1)
 
     def blank(self, rows: int, steps: Tensor | None) -> Signal:

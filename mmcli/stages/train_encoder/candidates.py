@@ -22,6 +22,7 @@ from mmcli.options.train_encoder import Options
 from mmcli.options.training import AUTO, asked
 from mmcli.pretrained import conversion, shelf
 from mmcli.pretrained import weights as pretrained
+from mmcli.pretrained.splicing import Cut
 from mmcli.signals import Source
 from mmcli.stages import Context
 from mmcli.stages.train_encoder.steps import with_room
@@ -94,6 +95,8 @@ class Bench:
     """How long an input's candidates may train, all together."""
     computed: dict[tuple[str, str], Source] = field(default_factory=dict)
     """(fingerprint of a candidate whose network does not train, input) -> what it makes of all rows, while they are needed."""
+    cuts: dict[str, Cut | None] = field(default_factory=dict)
+    """Fingerprint of a candidate -> where its network is cut, so that its frozen part runs once; None where it runs whole."""
     left_out: dict[str, ConfigError] = field(default_factory=dict)
     """Candidate of `MMCLI_MODELS` -> why it does not race."""
 

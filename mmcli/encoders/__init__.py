@@ -243,6 +243,11 @@ class Backbone(Encoder):
         together = torch.cat(values) if values else torch.zeros(0, self.dim, dtype=torch.float16)
         return Column(together.to(column.present.device), column.present, offsets.to(column.present.device))
 
+    @classmethod
+    def may_split(cls, config: Any) -> bool:
+        """Whether `split` may cut such a network, as far as is known before it is built."""
+        return str(config.tune).startswith("last-")
+
     def split(self, column: Source) -> bool:
         """Cuts the network before the first block that trains, if it may be cut, which two rows of a prepared column tell: from
         here on it reads what `keep` makes of columns. Its parameters stay what they are: what is saved is the whole network."""

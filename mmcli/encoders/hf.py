@@ -27,6 +27,8 @@ from mmcli.signals import Column, Kind, Signal, SignalSpec, Source
 
 TRAINING = {"epochs": 15, "learning_rate": 3e-4, "batch_size": 16, "weight_decay": 0.05, "patience": 5}
 VARIANT = "model"
+_NEVER_CUT = frozenset({"mpnet", "wavlm", "whisper"})
+"""Whose later blocks want more than the states of the one before: places that the first makes, or lengths."""
 _KIND_OF_INPUT: dict[str, tuple[Kind, str]] = {
     "input_ids": ("ids", "text"),
     "input_values": ("sequence", "audio"),
@@ -189,6 +191,10 @@ class Hf(Backbone):
             tokens = states.flatten(2).transpose(1, 2) if states.dim() == 4 else states
             mask = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
         return masked_mean(tokens, mask), tokens, mask
+
+    @classmethod
+    def may_split(cls, config: Config) -> bool:
+        return super().may_split(config) and config.definition.get("model_type") not in _NEVER_CUT
 
     def split(self, column: Source) -> bool:
         """Not the encoder of Whisper, whose every row takes half a minute of states, and real ones are told by its lengths

@@ -100,6 +100,7 @@ def compare(encoder: Backbone, rows: Column, frozen: int) -> None:
 @pytest.mark.parametrize("family", ["bert", "roberta", "vit", "dinov2", "videomae", "wav2vec2"])
 def test_transformers_from_what_was_kept(family: str, tmp_path: Path) -> None:
     encoder, rows = of_transformers(family, tmp_path / "net", "last-1")
+    assert encoder.may_split(encoder.config)
     compare(encoder, rows, frozen=3)
 
 
@@ -230,6 +231,7 @@ def test_a_network_whose_blocks_want_more_than_states_runs_whole(family: str, tm
     encoder, rows = of_transformers(family, tmp_path / "net", "last-1")
     before = encoder(rows.gather(torch.arange(len(rows)))).pooled
     assert not encoder.split(rows)
+    assert not encoder.may_split(encoder.config), "so that it is told before it is built"
     assert encoder.splice is None
     assert encoder.varies
     assert torch.equal(encoder(rows.gather(torch.arange(len(rows)))).pooled, before)

@@ -13,6 +13,7 @@ import safetensors.torch
 import torch
 from typer.testing import CliRunner
 
+from mmcli import registry
 from mmcli.artifacts import layout, store
 from mmcli.cli import app
 from mmcli.config.settings import Settings
@@ -336,6 +337,26 @@ def test_a_cut_network_that_was_interrupted_goes_on_to_the_same_bits(root: Path,
     moved = [name for name, own in body.items() if not torch.equal(own, start[name.removeprefix("encoder.body.")])]
     assert {name.split(".")[4] for name in moved} == {"1", "2"}
     assert all(torch.equal(own, found[1][name]) for name, own in found[0].items())
+
+
+def test_only_what_may_be_cut_gives_up_augmentation(root: Path, models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    making.vit(models / "vit", layers=3)
+    context = Context(root=root, console=Console(quiet=True), settings=Settings(), device="cpu", precision="float32", threads=1)
+    usual = Options(columns=("picture",), architectures=(VIT,), tune_models="last-2")
+
+    def augment(options: Options = usual, **training: str) -> str:
+        own = replace(context, settings=Settings({"training": training}))
+        bench = Bench(options, Dataset.open(root), device.choose("cpu", "float32", 1), own)
+        return candidates_of(("picture",), bench)["picture"][0].training.augment
+
+    assert augment() == "none"
+    assert augment(replace(usual, augment="strong")) == "strong"
+    assert augment(augment="strong") == "strong"
+    assert augment(replace(usual, tune_models="full")) == "light"
+    assert augment(replace(usual, unlabelled=True)) == "light"
+    assert augment(mix="mixup") == "light"
+    monkeypatch.setattr(registry.load("encoders", VIT), "may_split", lambda _: False)
+    assert augment() == "light"
 
 
 def tuned_bert(root: Path) -> tuple[Candidate, Bench]:

@@ -303,7 +303,8 @@ encoders` and `mmcli status` show what was found.
 Where `--arch auto` lets encoders of an input race (in every preset), the models for its kind race too, which is said:
 `name_en: also hf:MMCLI_MODELS/minilm`. They are frozen (`--tune head`; another `--tune` holds for them too): the network runs
 once over the rows, in each fold of `run` once again. With `--preset best` they are tuned in their last two blocks (`last-2`),
-what is before these running once too, without augmentation; in a race by time that has too little for it they are frozen,
+what is before these running once too, without augmentation (with it where that
+cannot be: Whisper, WavLM); in a race by time that has too little for it they are frozen,
 which is said. `preprocess` does nothing for them, so that the column stays what it is for its
 other encoders, and a model more makes the encoders of its columns due and nothing else:
 

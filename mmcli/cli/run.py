@@ -116,8 +116,7 @@ def _in_folds(
 
     folds.deal(count, keep_val, context)
     taken = folds.taken_over(fuse.methods_of(fusion), context)
-    encoders = replace(encoders, columns=taken.owners, chosen=taken.of_owners, budget=training.Budget())
-    encoders = replace(encoders, tune_models="head") if taken.as_they_are else encoders
+    encoders = taken.training(encoders)
     fusion = replace(fusion, methods=taken.methods, encoders=taken.encoders, board=False)
     folding.train(range(2, count + 1), count, encoders, fusion, context)
     data = folds.run(count, keep_val, taken, context).data

@@ -6,6 +6,7 @@ modalities: it says which kinds of signal it takes.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import replace
 from typing import Any, ClassVar, Self
@@ -22,7 +23,7 @@ from mmcli.pretrained import weights as pretrained
 from mmcli.pretrained.config import BackboneConfig
 from mmcli.pretrained.conversion import check, rescaled
 from mmcli.pretrained.licences import Origin
-from mmcli.pretrained.splicing import Splice
+from mmcli.pretrained.splicing import Cut, Splice
 from mmcli.signals import Column, Features, Kind, Signal, SignalSpec, Source
 
 
@@ -242,6 +243,11 @@ class Backbone(Encoder):
         together = torch.cat(values) if values else torch.zeros(0, self.dim, dtype=torch.float16)
         return Column(together.to(column.present.device), column.present, offsets.to(column.present.device))
 
+    @classmethod
+    def may_split(cls, config: Any) -> bool:
+        """Whether `split` may cut such a network, as far as is known before it is built."""
+        return str(config.tune).startswith("last-")
+
     def split(self, column: Source) -> bool:
         """Cuts the network before the first block that trains, if it may be cut, which two rows of a prepared column tell: from
         here on it reads what `keep` makes of columns. Its parameters stay what they are: what is saved is the whole network."""
@@ -251,7 +257,7 @@ class Backbone(Encoder):
         ends = here if column.lengths is None else column.lengths.cpu()[here]
         some = here[torch.stack([ends.argmin(), ends.argmax()])]
         signal = column.gather(some).to(self.absent.device)
-        training, steps = self.training, self.kept_steps(signal)
+        training, steps = self.training, self.kept_steps(signal.lengths)
         self.eval()
         self.splice = Splice.made(
             self.body,
@@ -263,43 +269,49 @@ class Backbone(Encoder):
         self.varies = self.splice is None
         return self.splice is not None
 
+    def split_again(self, cut: Cut) -> None:
+        """Cuts the network as `split` cut another of the same config."""
+        self.splice, self.varies = Splice.again(self.body, cut), False
+
     def keep(self, column: Source) -> Column:
         """What the last frozen block gives of every row of a prepared column, once the network is split: [N, ...], or ragged
         [sum of steps, D] where the column is."""
         assert self.splice is not None
         self.splice.take_out()
         self.body.eval()
-        parts, lengths = [], torch.zeros(len(column), dtype=torch.int64)
+        device, lengths = column.present.device, self._kept_lengths(column)
+        offsets = None if lengths is None else torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
+        values = torch.zeros(self._kept_shape(column), dtype=self.splice.dtype, device=device)  # once: it may be all there is
         here = column.present.nonzero()[:, 0].cpu()
         for index in here.split(32) if len(here) else ():
             signal = self.seen(column.gather(index).to(self.absent.device))
-            states, steps = self.splice.capture(lambda signal=signal: self.run(signal)), self.kept_steps(signal)  # type: ignore[misc]
-            if steps is not None:
-                lengths[index] = steps.cpu()
-                states = states[_places(states, steps)]
-            parts.append(states.to(self.splice.dtype).cpu())
+            states = self.splice.capture(lambda signal=signal: self.run(signal))  # type: ignore[misc]
+            if lengths is None or offsets is None:
+                values[index.to(device)] = states.to(device, values.dtype)
+                continue
+            real = states[_places(states, lengths[index].to(states.device))]
+            first, last = int(offsets[index[0]]), int(offsets[index[-1] + 1])
+            values[first:last] = real.to(device, values.dtype)  # rows between them are absent, and have none
         self.splice.put_in()
-        ragged, device = column.lengths is not None, column.present.device
-        found = torch.cat(parts) if parts else torch.zeros(0, *self.splice.shape[ragged:], dtype=self.splice.dtype)
-        if ragged:
-            offsets = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
-            return Column(found.to(device), column.present, offsets.to(device))
-        values = found.new_zeros(len(column), *found.shape[1:])
-        values[here] = found
-        return Column(values.to(device), column.present)
+        return Column(values, column.present, None if offsets is None else offsets.to(device))
 
     def kept_bytes(self, column: Source) -> int:
-        """About how many bytes `keep` would take."""
-        here = column.present.nonzero()[:, 0].cpu()
-        if not len(here):
-            return 0
-        rows = here[torch.linspace(0, len(here) - 1, min(len(here), 8)).long()]
-        found = self.keep(column.select(rows))
-        share = len(column) / len(rows)
-        if column.lengths is not None:
-            lengths = column.lengths.cpu()
-            share = float(lengths.sum() / lengths[rows].sum().clamp(min=1))
-        return round(found.nbytes * share)
+        """How many bytes `keep` takes."""
+        assert self.splice is not None
+        return math.prod(self._kept_shape(column)) * self.splice.dtype.itemsize
+
+    def _kept_shape(self, column: Source) -> tuple[int, ...]:
+        assert self.splice is not None
+        lengths = self._kept_lengths(column)
+        return (len(column), *self.splice.shape) if lengths is None else (int(lengths.sum()), *self.splice.shape[1:])
+
+    def _kept_lengths(self, column: Source) -> Tensor | None:
+        """int64 [N], on the host: how many states are kept of each row, 0 of absent ones; None where rows do not differ."""
+        if column.lengths is None:
+            return None
+        steps = self.kept_steps(column.lengths.cpu())
+        assert steps is not None
+        return torch.where(column.present.cpu(), steps, torch.zeros_like(steps))
 
     def join(self) -> None:
         """Undoes `split`."""
@@ -307,9 +319,9 @@ class Backbone(Encoder):
         self.splice.take_out()
         self.splice, self.varies = None, True
 
-    def kept_steps(self, signal: Signal) -> Tensor | None:
-        """[B]: how many of a row's states are real, where rows differ in that."""
-        return signal.lengths
+    def kept_steps(self, lengths: Tensor | None) -> Tensor | None:
+        """How many states of rows that are so long [B] are real, where rows differ in that."""
+        return lengths
 
     def blank(self, rows: int, steps: Tensor | None) -> Signal:  # noqa: ARG002 - of rows that do not differ
         """What stands in for rows, as `seen`, of which so many states [B] are kept."""

@@ -27,6 +27,8 @@ from mmcli.signals import Column, Kind, Signal, SignalSpec, Source
 
 TRAINING = {"epochs": 15, "learning_rate": 3e-4, "batch_size": 16, "weight_decay": 0.05, "patience": 5}
 VARIANT = "model"
+_NEVER_CUT = frozenset({"mpnet", "wavlm", "whisper"})
+"""Whose later blocks want more than the states of the one before: places that the first makes, or lengths."""
 _KIND_OF_INPUT: dict[str, tuple[Kind, str]] = {
     "input_ids": ("ids", "text"),
     "input_values": ("sequence", "audio"),
@@ -67,6 +69,8 @@ class Hf(Backbone):
             )
         super().__init__(config, spec, body, _width(config))
         self.config: Config = config
+        if config.tune.startswith("last-") and hasattr(body.config, "layerdrop"):
+            body.config.layerdrop = 0.0  # blocks that do not train are never skipped, whether they run once or in every epoch
         self.input_name = str(body.main_input_name)
         self.pieces = spec.pieces
         self.tokens: Tensor | None
@@ -188,18 +192,20 @@ class Hf(Backbone):
             mask = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
         return masked_mean(tokens, mask), tokens, mask
 
+    @classmethod
+    def may_split(cls, config: Config) -> bool:
+        return super().may_split(config) and config.definition.get("model_type") not in _NEVER_CUT
+
     def split(self, column: Source) -> bool:
         """Not the encoder of Whisper, whose every row takes half a minute of states, and real ones are told by its lengths
-        alone. A cut network skips none of its blocks at random."""
-        cut = self.input_name != "input_features" and super().split(column)
-        if cut and hasattr(self.body.config, "layerdrop"):
-            self.body.config.layerdrop = 0.0
-        return cut
+        alone."""
+        return self.input_name != "input_features" and super().split(column)
 
-    def kept_steps(self, signal: Signal) -> Tensor | None:
-        if self.input_name != "input_values":
-            return signal.lengths
-        steps: Tensor = self.body._get_feat_extract_output_lengths(_waves(signal)[1])  # type: ignore[operator]
+    def kept_steps(self, lengths: Tensor | None) -> Tensor | None:
+        if self.input_name != "input_values" or lengths is None:
+            return lengths
+        samples = lengths.clamp(min=1) * self.shape[-1]
+        steps: Tensor = self.body._get_feat_extract_output_lengths(samples)  # type: ignore[operator]
         return steps.clamp(min=1)
 
     def blank(self, rows: int, steps: Tensor | None) -> Signal:

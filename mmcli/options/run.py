@@ -132,7 +132,7 @@ STAGES: tuple[type, ...] = (
     evaluate.Options,
 )
 LEFT_OUT: dict[type, tuple[str, ...]] = {
-    train_encoder.Options: ("columns", "tokens", "time_budget", "profile", "folds", "chosen", "tune_models"),
+    train_encoder.Options: ("columns", "tokens", "time_budget", "profile", "folds", "chosen", "tune_models", "tune_each"),
     fuse.Options: ("inputs", "encoders", "time_budget", "align", "order", "explain", "workers", "board"),
     optimize.Options: ("method", "max_drop", "pick", "ensemble", "coverage", "time_budget", "join", "skip", "only", "more"),
     evaluate.Options: ("new", "slices", "quick", "compare", "media_root", "allow_missing", "fetch_timeout"),

@@ -62,6 +62,16 @@ def _tune(text: str) -> str:
     return text
 
 
+def _tune_each(texts: list[str]) -> dict[str, str]:
+    found = {}
+    for text in texts:
+        name, equals, how = text.rpartition("=")
+        if not equals:
+            raise ConfigError(f"--tune-each {text!r} is not of the form ENCODER=HOW", "E.g. encoders/note/NAME=last-2")
+        found[name] = _tune(how)
+    return found
+
+
 def _augment(text: str) -> str:
     return one_of("--augment", "value", text, AUGMENTING)
 
@@ -134,6 +144,18 @@ class Options:
         str,
         Flag("--tune-models", "What trains of models of MMCLI_MODELS where --tune does not say.", parse=_tune, hidden=True),
     ] = "head"
+    tune_each: Annotated[
+        Mapping[str, str],
+        Flag(
+            "--tune-each",
+            "What trains of one encoder that is a model of MMCLI_MODELS, in place of --tune-models. Repeat.",
+            metavar="ENCODER=HOW",
+            many=True,
+            parse=_tune_each,
+            hidden=True,
+        ),
+    ] = field(default_factory=dict)
+    """Name of its artifact -> how."""
     augment: Annotated[
         str | None,
         Flag(

@@ -8,6 +8,7 @@ was kept. Whether a network may be cut so is not told by its shape but tried: se
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
@@ -17,7 +18,9 @@ from mmcli.pretrained.weights import blocks
 
 T = TypeVar("T")
 TOLERANCE = 1e-4
-"""Most that outputs and gradients may differ, of their largest number, where nothing is rounded."""
+"""Most that an output or a gradient may differ, of its largest number, where nothing is rounded."""
+FLOOR = 1e-6
+"""The same of gradients that are nothing but rounding, of the largest number of all."""
 LEVEL = 1e-2
 """The same of outputs, where what is kept is in float16."""
 Run = Callable[[], Sequence[Tensor]]
@@ -28,11 +31,22 @@ class _CapturedError(Exception):
     """The last frozen block has given what is to be kept."""
 
 
+@dataclass(frozen=True)
+class Cut:
+    """Where a network is cut, as a trial told: another of the same weights is cut so without one."""
+
+    frozen: tuple[str, ...]
+    dtype: torch.dtype
+    shape: tuple[int, ...]
+    parts: int
+
+
 class Splice:
     """A network whose first blocks do not train."""
 
     def __init__(self, body: nn.Module, frozen: Sequence[str]) -> None:
         self.body = body
+        self.names = tuple(frozen)
         self.frozen = [body.get_submodule(name) for name in frozen]
         self.dtype = torch.float16
         """In which states are kept."""
@@ -42,6 +56,18 @@ class Splice:
         self._forwards: list[Any] = []
         self._parts = 0
         """How many a frozen block gives, the states being the first of them; 0: the states alone."""
+
+    @property
+    def cut(self) -> Cut:
+        return Cut(self.names, self.dtype, self.shape, self._parts)
+
+    @classmethod
+    def again(cls, body: nn.Module, cut: Cut) -> Splice:
+        """Put in as another was, which was tried."""
+        own = cls(body, cut.frozen)
+        own.dtype, own.shape, own._parts = cut.dtype, cut.shape, cut.parts
+        own.put_in()
+        return own
 
     @classmethod
     def made(cls, body: nn.Module, whole: Run, blank: Run, kept: Callable[[Tensor], Tensor]) -> Splice | None:
@@ -128,7 +154,7 @@ class Splice:
         expected, steepness = _with_gradients(whole, trained)
         self.put_in()
         found, own = self.fed(states, lambda: _with_gradients(blank, trained))
-        if not (_near(found, expected, TOLERANCE) and _near(own, steepness, TOLERANCE)):
+        if not (_near(found, expected, TOLERANCE) and _as_steep(own, steepness)):
             return False
         with torch.no_grad():
             rounded = self.fed(states.half(), lambda: _numbers(blank))
@@ -137,14 +163,13 @@ class Splice:
         return True
 
 
-def _with_gradients(run: Run, parameters: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-    """What it gives, and the gradients of the mean of its squares, zeros where none reaches a parameter."""
+def _with_gradients(run: Run, parameters: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor | None]]:
+    """What it gives, and the gradients of the mean of its squares, None where none reaches a parameter."""
     with torch.enable_grad():
         given = _numbers(run)
         loss = torch.stack([tensor.square().mean() + tensor.flatten(1)[:, ::2].mean() for tensor in given]).sum()
         found = torch.autograd.grad(loss, parameters, allow_unused=True)
-    gradients = [torch.zeros_like(own) if one is None else one for one, own in zip(found, parameters, strict=True)]
-    return [tensor.detach() for tensor in given], gradients
+    return [tensor.detach() for tensor in given], list(found)
 
 
 def _numbers(run: Run) -> list[Tensor]:
@@ -152,10 +177,19 @@ def _numbers(run: Run) -> list[Tensor]:
     return [tensor.float() for tensor in run() if tensor.is_floating_point()]
 
 
-def _near(found: Sequence[Tensor], expected: Sequence[Tensor], tolerance: float) -> bool:
-    """Whether tensors differ by no more than that share of the largest number among all of them."""
+def _near(found: Sequence[Tensor], expected: Sequence[Tensor], tolerance: float, floor: float = 0.0) -> bool:
+    """Whether each tensor differs by no more than that share of its largest number, or `floor`."""
     if [own.shape for own in found] != [own.shape for own in expected]:
         return False
-    largest = max((float(own.abs().max()) for own in expected if own.numel()), default=0.0)
-    pairs = [(own - other).abs().max() for own, other in zip(found, expected, strict=True) if own.numel()]
-    return all(float(gap) <= tolerance * largest for gap in pairs)
+    pairs = [(own, other) for own, other in zip(found, expected, strict=True) if own.numel()]
+    return all(float((own - other).abs().max()) <= max(tolerance * float(other.abs().max()), floor) for own, other in pairs)
+
+
+def _as_steep(found: Sequence[Tensor | None], expected: Sequence[Tensor | None]) -> bool:
+    """Whether the same parameters are reached, each by the gradient that it has in the whole network: one that works through
+    frozen blocks too would train otherwise, or never."""
+    if [own is None for own in found] != [own is None for own in expected]:
+        return False
+    reached = [own for own in expected if own is not None]
+    largest = max((float(own.abs().max()) for own in reached if own.numel()), default=0.0)
+    return _near([own for own in found if own is not None], reached, TOLERANCE, FLOOR * largest)

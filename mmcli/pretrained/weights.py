@@ -128,10 +128,14 @@ def tune(body: nn.Module, how: str, rank: int) -> nn.Module:
 
 
 def hold_still(body: nn.Module) -> None:
-    """Sets to evaluation what does not train: frozen blocks drop nothing out, and their running statistics stay."""
-    for module in body.modules():
+    """Sets to evaluation what does not train: frozen blocks drop nothing out, nor does what stands before them, and their
+    running statistics stay."""
+    trains = {name for name in blocks(body) if any(own.requires_grad for own in body.get_submodule(name).parameters())}
+    before = bool(trains) and blocks(body)[0] not in trains
+    for name, module in body.named_modules():
+        before = before and name not in trains
         own = list(module.parameters())
-        if own and not any(parameter.requires_grad for parameter in own):
+        if not any(parameter.requires_grad for parameter in own) and (own or before):
             module.eval()
 
 

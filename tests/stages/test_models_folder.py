@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,7 @@ import safetensors.torch
 import torch
 from typer.testing import CliRunner
 
+from mmcli import registry
 from mmcli.artifacts import layout, store
 from mmcli.cli import app
 from mmcli.config.settings import Settings
@@ -21,11 +22,12 @@ from mmcli.errors import ExitCode
 from mmcli.models import loading
 from mmcli.options.train_encoder import Options
 from mmcli.pretrained import shelf
+from mmcli.pretrained.splicing import Splice
 from mmcli.reporting.console import Console
-from mmcli.stages import Context
+from mmcli.stages import Context, folds
 from mmcli.stages.train_encoder import jobs, race
-from mmcli.stages.train_encoder.candidates import Bench, candidates_of
-from mmcli.training import device
+from mmcli.stages.train_encoder.candidates import Bench, Candidate, candidates_of
+from mmcli.training import device, loop
 from tests.conftest import ENCODERS, MANNERS, WORDS
 from tests.pretrained import making
 
@@ -212,6 +214,8 @@ def transformers_of(folder: Path) -> dict[str, torch.Tensor]:
 
 
 def test_what_there_is_no_time_to_tune_races_as_it_is(root: Path, models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.rmtree(models / "bert")
+    making.bert(models / "bert", [*MANNERS, *(word for own in WORDS.values() for word in own)], layers=3)
     best = ("word", "--tune-models", "last-2", "--budget", "60s", "-a", root, *TINY)
     monkeypatch.setattr(race, "seconds_to_tune", lambda *_: 61.0)
     code, output = run("train-encoder", *best, "-v")
@@ -225,6 +229,20 @@ def test_what_there_is_no_time_to_tune_races_as_it_is(root: Path, models: Path, 
     monkeypatch.undo()
     monkeypatch.setenv(shelf.VARIABLE, str(models))
     assert "up to date" in run("train-encoder", *best)[1]
+
+
+def test_what_cannot_be_cut_is_not_told_to_take_more_time(root: Path, models: Path) -> None:
+    """Both its blocks would train, so that all of it would run in every epoch."""
+    own = ("train-encoder", "word", "--tune-models", "last-2", "-a", root, *TINY, "--budget")
+    code, output = run(*own, "60s")
+    assert code == ExitCode.DONE, output
+    assert f"word: {BERT} races as it is (--tune head): it cannot be cut where its blocks begin to train, and a race" in output
+    assert "To tune it all the same, say --tune last-2" in output
+    assert "Give more time" not in output
+    code, output = run(*own, "0.003s", "--force")
+    assert code == ExitCode.DONE, output
+    assert f"word: {BERT} does not race" in output
+    assert "races as it is" not in output
 
 
 def test_what_varies_or_is_too_large_is_read_in_every_epoch(root: Path, models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -242,13 +260,14 @@ def test_what_varies_or_is_too_large_is_read_in_every_epoch(root: Path, models: 
     monkeypatch.setenv("MMCLI_MEMORY", "9k")  # 60 rows of 5 states of 16 numbers in float16 are 9,600 bytes
     code, output = run(*own)
     assert code == ExitCode.DONE, output
-    assert "what its frozen part makes of all rows would be 0.01 MiB, so it runs in every epoch" in output
+    why = "what its frozen part makes of all rows would be 0.01 MiB, more than memory is to hold"
+    assert f"{why}, so its frozen part runs in every epoch" in output
     assert once not in output
     whole = store.read(root, layout.encoder("picture", VIT), "encoder", "").metrics["val"]
     assert whole["loss"] == pytest.approx(kept["loss"], rel=5e-3)
 
 
-def test_how_long_tuning_takes_is_told_by_what_reading_took(root: Path, models: Path) -> None:
+def test_how_long_tuning_takes_is_told_by_what_reading_took(root: Path, models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.rmtree(models / "bert")
     making.bert(models / "bert", MANNERS, layers=6)
     context = Context(root=root, console=Console(quiet=True), settings=Settings(), device="cpu", precision="float32", threads=1)
@@ -259,8 +278,108 @@ def test_how_long_tuning_takes_is_told_by_what_reading_took(root: Path, models: 
     share = len(bench.dataset.splits["train"]) / 60
     # two of six blocks train, a step of them three times what reading with the other four is to one of these
     assert jobs.seconds_to_tune(candidate, 8.0, bench) == pytest.approx(3 * 8.0 * 2 / 4 * share * epochs)
-    assert jobs.seconds_to_tune(candidate, 0.0, bench) == float("inf")
-    assert jobs.seconds_to_read(candidate, bench) > 0
+    seconds, why = jobs.seconds_to_read(candidate, bench)
+    assert seconds > 0
+    assert not why
+    warm = replace(bench, options=replace(options, unlabelled=True))
+    assert jobs.seconds_to_read(candidate, warm) == (0.0, "it starts warm (--unlabelled)")
+    monkeypatch.setenv("MMCLI_MEMORY", "1k")
+    seconds, why = jobs.seconds_to_read(candidate, bench)
+    assert "more than memory is to hold" in why
+
+
+def test_a_winner_trains_as_it_raced_whatever_memory_is_free(
+    root: Path, models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without another trial, and without running its frozen part again."""
+    shutil.rmtree(models / "bert")
+    making.bert(models / "bert", MANNERS, layers=3)
+    candidate, bench = tuned_bert(root)
+    network, _ = jobs.job_for(candidate, bench, tmp_path / "one")
+    assert network.encoder.varies is False
+    kept = bench.computed[candidate.fingerprint, "word"]
+    monkeypatch.setenv("MMCLI_MEMORY", "1k")
+    with monkeypatch.context() as patched:
+        patched.setattr(Splice, "made", None)
+        patched.setattr(Splice, "capture", None)
+        again, _ = jobs.job_for(candidate, bench, tmp_path / "two")
+    assert again.encoder.varies is False
+    index = torch.arange(5)
+    first, second = (own.encoder.eval()(kept.gather(index)).pooled for own in (network, again))
+    assert torch.equal(first, second)
+    fresh = replace(bench, computed={}, cuts={})
+    assert jobs.job_for(candidate, fresh, tmp_path / "three")[0].encoder.varies is True
+    monkeypatch.delenv("MMCLI_MEMORY")
+    assert jobs.job_for(candidate, fresh, tmp_path / "four")[0].encoder.varies is True
+    monkeypatch.setenv("MMCLI_MEMORY", f"{kept.nbytes + 2000}")  # type: ignore[union-attr]
+    assert jobs.job_for(candidate, replace(bench, computed={}, cuts={}), tmp_path / "five")[0].encoder.varies is False
+    beside = replace(bench, computed={("another", "word"): kept}, cuts={})
+    assert jobs.job_for(candidate, beside, tmp_path / "six")[0].encoder.varies is True, "what others keep counts"
+
+
+def test_a_cut_network_that_was_interrupted_goes_on_to_the_same_bits(root: Path, models: Path, tmp_path: Path) -> None:
+    shutil.rmtree(models / "bert")
+    making.bert(models / "bert", MANNERS, layers=3)
+    found = []
+    for folder, before in ((tmp_path / "whole", 0), (tmp_path / "parts", 2)):
+        folder.mkdir()
+        if before:
+            candidate, bench = tuned_bert(root)
+            _, job = jobs.job_for(candidate, bench, folder)
+            assert loop.rehearse(job, bench.context.console, before, None)[0] == before
+        candidate, bench = tuned_bert(root)
+        network, job = jobs.job_for(candidate, bench, folder)
+        assert network.encoder.varies is False
+        loop.train(job, bench.context.console)
+        found.append(network.state_dict())
+    start = transformers_of(models / "bert")
+    body = {name: own for name, own in found[0].items() if name.startswith("encoder.body.")}
+    moved = [name for name, own in body.items() if not torch.equal(own, start[name.removeprefix("encoder.body.")])]
+    assert {name.split(".")[4] for name in moved} == {"1", "2"}
+    assert all(torch.equal(own, found[1][name]) for name, own in found[0].items())
+
+
+def test_only_what_may_be_cut_gives_up_augmentation(root: Path, models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    making.vit(models / "vit", layers=3)
+    context = Context(root=root, console=Console(quiet=True), settings=Settings(), device="cpu", precision="float32", threads=1)
+    usual = Options(columns=("picture",), architectures=(VIT,), tune_models="last-2")
+
+    def augment(options: Options = usual, **training: str) -> str:
+        own = replace(context, settings=Settings({"training": training}))
+        bench = Bench(options, Dataset.open(root), device.choose("cpu", "float32", 1), own)
+        return candidates_of(("picture",), bench)["picture"][0].training.augment
+
+    assert augment() == "none"
+    assert augment(replace(usual, augment="strong")) == "strong"
+    assert augment(augment="strong") == "strong"
+    assert augment(replace(usual, tune_models="full")) == "light"
+    assert augment(replace(usual, unlabelled=True)) == "light"
+    assert augment(mix="mixup") == "light"
+    monkeypatch.setattr(registry.load("encoders", VIT), "may_split", lambda _: False)
+    assert augment() == "light"
+
+
+def tuned_bert(root: Path) -> tuple[Candidate, Bench]:
+    """It on the word, its last two blocks to be tuned, for five epochs."""
+    context = Context(root=root, console=Console(quiet=True), settings=Settings(), device="cpu", precision="float32", threads=1)
+    options = Options(columns=("word",), architectures=(BERT,), tune_models="last-2", epochs=5)
+    bench = Bench(options, Dataset.open(root), device.choose("cpu", "float32", 1), context)
+    return candidates_of(("word",), bench)["word"][0], bench
+
+
+def test_folds_tune_each_model_as_the_first_pipeline_did(root: Path, models: Path) -> None:
+    """One that raced as it is leaves what trains of another column's alone."""
+    making.vit(models / "vit", layers=2)
+    for column, name, how in (("word", BERT, "head"), ("picture", VIT, "last-1")):
+        assert run("train-encoder", column, "--arch", name, "--tune", how, "-a", root, *TINY)[0] == ExitCode.DONE
+    assert run("fuse", "--method", "late", "-a", root, "--set=training.epochs=2", "--threads=1")[0] == ExitCode.DONE
+    context = Context(root=root, console=Console(quiet=True), settings=Settings(), device="cpu", precision="float32", threads=1)
+    told = folds.taken_over(("late",), context).training(Options(tune_models="last-2"))
+    assert told == Options.again(json.loads(json.dumps(asdict(told)))), "as processes are told it"
+    bench = Bench(told, Dataset.open(root), device.choose("cpu", "float32", 1), context)
+    made = candidates_of(told.columns, bench)
+    tuned = {column: [own.config.tune for own in every] for column, every in made.items()}
+    assert tuned == {"word": ["head"], "picture": ["last-1"]}
 
 
 def test_a_folder_that_is_not_there_ends_it_before_any_work(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,8 @@ from mmcli.errors import ConfigError
 from mmcli.models import loading
 from mmcli.options.fuse import Options as FuseOptions
 from mmcli.options.run import AUTO_FOLDS, FEW_ROWS, Preset
+from mmcli.options.train_encoder import Budget
+from mmcli.options.train_encoder import Options as EncoderOptions
 from mmcli.pretrained import shelf
 from mmcli.stages import Context, Outcome
 from mmcli.stages.folds.dealing import deal_one, folds_of
@@ -59,12 +61,16 @@ class Taken:
     """Input -> the architectures that are fused."""
     of_owners: Mapping[str, Sequence[str]]
     """The same of the inputs that have encoders of their own."""
-    as_they_are: bool = False
-    """Whether a model of `MMCLI_MODELS` was read as it is: no time was there to tune it, or nobody wanted that."""
+    tuned: Mapping[str, str]
+    """Name of an encoder that is a model of `MMCLI_MODELS` -> what trains of it: in a race without time for more, nothing."""
 
     @property
     def owners(self) -> tuple[str, ...]:
         return tuple(self.of_owners)
+
+    def training(self, options: EncoderOptions) -> EncoderOptions:
+        """How the encoders are trained in a fold."""
+        return replace(options, columns=self.owners, chosen=self.of_owners, tune_each=self.tuned, budget=Budget())
 
 
 def count_of(asked: int | None, preset: Preset, table: Mapping[str, Any], time: str | None = None) -> int:
@@ -162,8 +168,8 @@ def taken_over(methods: Sequence[str], context: Context) -> Taken:
     dataset = Dataset.open(context.root)
     of_owners = {dataset.owner(name): own for name, own in encoders.items()}
     shelved = [layout.encoder(owner, own) for owner, every in of_owners.items() for own in every if shelf.holds(own)]
-    tuned = {store.read(context.root, name, "encoder", "").config["encoder"]["tune"] for name in shelved}
-    return Taken(tuple(own.config["method"] for own in fusions), encoders, of_owners, "head" in tuned)
+    tuned = {name: store.read(context.root, name, "encoder", "").config["encoder"]["tune"] for name in shelved}
+    return Taken(tuple(own.config["method"] for own in fusions), encoders, of_owners, tuned)
 
 
 def context_of(number: int, count: int, context: Context) -> Context:

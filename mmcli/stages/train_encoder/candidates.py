@@ -13,8 +13,9 @@ from mmcli.artifacts import layout, store
 from mmcli.config import validate
 from mmcli.data.dataset import Dataset
 from mmcli.data.inputs import Input
-from mmcli.encoders import Encoder
+from mmcli.encoders import Backbone, Encoder
 from mmcli.errors import ConfigError
+from mmcli.jobs.encoder import MIXABLE
 from mmcli.layers.ngrams import spelt
 from mmcli.layers.starting import shapes_alone
 from mmcli.models.recipe import build_encoder, head_of
@@ -22,6 +23,7 @@ from mmcli.options.train_encoder import Options
 from mmcli.options.training import AUTO, asked
 from mmcli.pretrained import conversion, shelf
 from mmcli.pretrained import weights as pretrained
+from mmcli.pretrained.splicing import Cut
 from mmcli.signals import Source
 from mmcli.stages import Context
 from mmcli.stages.train_encoder.steps import with_room
@@ -94,6 +96,8 @@ class Bench:
     """How long an input's candidates may train, all together."""
     computed: dict[tuple[str, str], Source] = field(default_factory=dict)
     """(fingerprint of a candidate whose network does not train, input) -> what it makes of all rows, while they are needed."""
+    cuts: dict[str, Cut | None] = field(default_factory=dict)
+    """Fingerprint of a candidate -> where its network is cut, so that its frozen part runs once; None where it runs whole."""
     left_out: dict[str, ConfigError] = field(default_factory=dict)
     """Candidate of `MMCLI_MODELS` -> why it does not race."""
 
@@ -216,7 +220,8 @@ def _candidate(column: str, name: str, races: bool, found: Input, bench: Bench) 
     defaults = {**literals.get("AUGMENT", {}).get(training.augment, {}), **(literals.get("COMPARING", {}) if compared else {})}
     defaults |= literals.get("TEXTS", {}).get(found.spec.kind, {}) if task.tokens == "whole" else {}
     own_folder = shelf.holds(name)
-    defaults |= {**OF_FOLDER, "tune": options.tune_models} if own_folder else {}
+    tune = options.tune_each.get(layout.encoder(column, name), options.tune_models)
+    defaults |= {**OF_FOLDER, "tune": tune} if own_folder else {}
     config = settings.part("encoders", name, **defaults)
     flags = {"weights": None if own_folder else options.weights, "tune": options.tune}
     flags = {key: value for key, value in flags.items() if value is not None and hasattr(config, key)}
@@ -224,9 +229,9 @@ def _candidate(column: str, name: str, races: bool, found: Input, bench: Bench) 
     starts_from, note = pretrained.digest(config), ""
     if starts_from:
         defaults = {**literals.get("TRAINING", {}), **pretrained.training(config.tune)}
-        once = own_folder and config.tune.startswith("last-")  # what is frozen runs once, if its input does not vary
-        defaults |= {"augment": "none"} if once else {}
         training = _training(options, TrainingConfig.of(settings, **defaults))
+        if own_folder and _may_run_once(kind, config, training, found, options):
+            training = _training(options, TrainingConfig.of(settings, **defaults, augment="none"))
         config, note = _for_column(column, name, kind, config, races, found, bench)
     if task.outputs.decides and "dim" not in settings.said_of("encoders", name):
         config = kind.suited(config, task.decision.width)
@@ -247,6 +252,12 @@ def _candidate(column: str, name: str, races: bool, found: Input, bench: Bench) 
     placed = [context.seed, context.device, context.precision, *sources]
     digest = store.digest([parent, said, placed])
     return Candidate(column, name, config, head, training, tokens, races, digest, note, fixed)
+
+
+def _may_run_once(kind: type[Encoder], config: Any, training: TrainingConfig, found: Input, options: Options) -> bool:
+    """Whether the frozen part of a network may run once if its input does not vary, as far as is known before it is built."""
+    mixed = training.mix != "none" and found.spec.kind in MIXABLE
+    return issubclass(kind, Backbone) and kind.may_split(config) and not mixed and not options.unlabelled
 
 
 def _long_enough(usual: Mapping[str, Any], rows: int) -> dict[str, int]:

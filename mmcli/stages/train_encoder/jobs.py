@@ -129,7 +129,7 @@ def _prepared(encoder: Encoder, readers: Sequence[str], candidate: Candidate, be
         part = "its network"
         return {reader: _once(encoder.prepare, column, part, reader, candidate, bench) for reader, column in columns.items()}
     columns = {reader: encoder.prepare(column) for reader, column in columns.items()}
-    if not (isinstance(encoder, Backbone) and _may_split(encoder, columns, candidate, bench)):
+    if not (isinstance(encoder, Backbone) and _split(encoder, columns, candidate, bench)):
         return columns
     part = "the frozen part of its network"
     return {reader: _once(encoder.keep, column, part, reader, candidate, bench) for reader, column in columns.items()}
@@ -146,30 +146,51 @@ def _once(
     return bench.computed[key]
 
 
-def _may_split(encoder: Backbone, prepared: Mapping[str, Source], candidate: Candidate, bench: Bench) -> bool:
-    """Whether the frozen part of a network may run once, after which it is split: its input does not vary while it trains, it
-    can be cut, and memory holds what it makes of all rows."""
-    training, kind = candidate.training, bench.dataset.input(candidate.column).spec.kind
-    mixed = training.mix != "none" and kind in encoder_job.MIXABLE
-    varied = encoder_job.variation(candidate.column, encoder, bench.dataset, training.augment) is not None
-    if mixed or varied or bench.options.unlabelled or not encoder.split(next(iter(prepared.values()))):
+def _split(encoder: Backbone, prepared: Mapping[str, Source], candidate: Candidate, bench: Bench) -> bool:
+    """Splits a network whose frozen part may run once. What was decided holds for all that is trained of a candidate, whatever
+    memory is free later: a winner trains as it raced."""
+    if not encoder.config.tune.startswith("last-"):
         return False
-    size = sum(encoder.kept_bytes(column) for column in prepared.values())
-    if size <= memory.features_budget():
-        return True
+    if candidate.fingerprint not in bench.cuts:
+        why = _why_whole(encoder, prepared, candidate, bench)
+        if why:
+            bench.context.console.detail(f"{candidate.name}: {why}, so its frozen part runs in every epoch")
+        bench.cuts[candidate.fingerprint] = None if encoder.splice is None else encoder.splice.cut
+    elif (cut := bench.cuts[candidate.fingerprint]) is not None:
+        encoder.split_again(cut)
+    return encoder.splice is not None
+
+
+def _why_whole(
+    encoder: Backbone, prepared: Mapping[str, Source], candidate: Candidate, bench: Bench, share: float = 1.0
+) -> str:
+    """Why the frozen part of a network cannot run once, in words; empty where it can, after which the network is split: what it
+    reads does not vary while it trains, it can be cut, and memory holds what it makes of all rows, which are so many times
+    those that are `prepared`."""
+    training, kind = candidate.training, bench.dataset.input(candidate.column).spec.kind
+    if training.mix != "none" and kind in encoder_job.MIXABLE:
+        return "rows are mixed (training.mix)"
+    if encoder_job.variation(candidate.column, encoder, bench.dataset, training.augment) is not None:
+        return "what it reads varies (--augment none would end that)"
+    if bench.options.unlabelled:
+        return "it starts warm (--unlabelled)"
+    if not encoder.split(next(iter(prepared.values()))):
+        return "it cannot be cut where its blocks begin to train"
+    size = share * sum(encoder.kept_bytes(column) for column in prepared.values())
+    held = sum(own.nbytes for own in bench.computed.values() if isinstance(own, Column))
+    if size + held <= memory.features_budget():
+        return ""
     encoder.join()
-    bench.context.console.detail(
-        f"{candidate.name}: what its frozen part makes of all rows would be {size / 2**20:,.2f} MiB, so it runs in every epoch"
-    )
-    return False
+    beside = f", beside the {held / 2**20:,.2f} MiB of others" if held else ""
+    return f"what its frozen part makes of all rows would be {size / 2**20:,.2f} MiB{beside}, more than memory is to hold"
 
 
-def seconds_to_read(candidate: Candidate, bench: Bench) -> float:
+def seconds_to_read(candidate: Candidate, bench: Bench) -> tuple[float, str]:
     """How long a network that does not train, or the part of it that does not, takes to run over all rows of an input, by some
-    of them; 0 for all others."""
+    of them; 0 for all others. And why that part has to run in every epoch, in words, where it does."""
     tune = getattr(candidate.config, "tune", "")
     if not candidate.races or not (tune == "head" or tune.startswith("last-")):
-        return 0.0
+        return 0.0, ""
     dataset, column = bench.dataset, bench.dataset.column(candidate.column)
     encoder = build_encoder(candidate.architecture, candidate.config.model_dump(), dataset.input(candidate.column).spec)
     assert isinstance(encoder, Backbone)
@@ -177,23 +198,23 @@ def seconds_to_read(candidate: Candidate, bench: Bench) -> float:
     encoder.to(bench.compute.device)
     here = column.present.nonzero()[:, 0].cpu()
     some = here[torch.linspace(0, len(here) - 1, min(TIMED_ROWS, len(here))).long()]
+    rows = sum(int(dataset.column(reader).present.sum()) for reader in dataset.readers(candidate.column))
+    share = rows / max(len(some), 1)
     make: Callable[[Source], Source] = encoder.prepare
     read: Source = column.select(some)
     if not encoder.frozen:
         make, read = encoder.keep, encoder.prepare(read)
-        if not encoder.split(read):
-            return 0.0
+        if why := _why_whole(encoder, {candidate.column: read}, candidate, bench, share):
+            return 0.0, why
     make(read.select(torch.arange(min(2, len(some)))))  # what only the first call takes
     started = time.monotonic()
     make(read)
-    return (time.monotonic() - started) / max(len(some), 1) * len(here)
+    return (time.monotonic() - started) * share, ""
 
 
 def seconds_to_tune(candidate: Candidate, reading: float, bench: Bench) -> float:
-    """About how long the last blocks of a network then take to train in a race, the frozen ones having run for `reading`: they
-    are as many as its name says, and a step costs three times what running them does. Without bound where it cannot be cut."""
-    if not reading:
-        return math.inf
+    """About how long the last blocks of a network then take to train in a race, the frozen ones having run once for `reading`:
+    they are as many as its name says, and a step costs three times what running them does."""
     spec = bench.dataset.input(candidate.column).spec
     encoder = build_encoder(candidate.architecture, candidate.config.model_dump(), spec)
     assert isinstance(encoder, Backbone)

@@ -148,14 +148,16 @@ def _run_race(entrants: Sequence[Candidate], bench: Bench, folder: Path) -> dict
 
 def _in_time(entrant: Candidate, seconds: float, bench: Bench) -> tuple[Candidate, float]:
     """The entrant, and how long its network takes to read all rows; as it is, where there is no time to tune it."""
-    reading = seconds_to_read(entrant, bench)
-    if entrant.frozen is None or reading + seconds_to_tune(entrant, reading, bench) <= seconds:
+    (reading, why), tune = seconds_to_read(entrant, bench), entrant.config.tune if entrant.frozen else ""
+    if entrant.frozen is None or (not why and reading + seconds_to_tune(entrant, reading, bench) <= seconds):
         return entrant, reading
-    bench.context.console.note(
-        f"{entrant.column}: {entrant.architecture} races as it is (--tune head): {seconds:.3g} s, which an entrant has, are "
-        f"too few for --tune {entrant.config.tune}. Give more time (--budget, --time-budget), or say --tune"
-    )
-    return entrant.frozen, seconds_to_read(entrant.frozen, bench)
+    few = f"{seconds:.3g} s, which an entrant has, are too few for --tune {tune}. Give more time (--budget, --time-budget), or"
+    all_of_it = f"{why}, and a race by time has none for all of a network in every epoch. To tune it all the same,"
+    own, _ = seconds_to_read(entrant.frozen, bench)
+    if own <= seconds:  # else it does not race at all, which is said
+        told = f"{all_of_it if why else few} say --tune {tune}"
+        bench.context.console.note(f"{entrant.column}: {entrant.architecture} races as it is (--tune head): {told}")
+    return entrant.frozen, own
 
 
 def _raced(entrant: Candidate, job: Job, bench: Bench, seconds: float | None, quickest: float) -> tuple[int, bool, float]:

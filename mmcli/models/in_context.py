@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from mmcli.config import Config as BaseConfig
 from mmcli.encoders import Encoder
 from mmcli.errors import ConfigError
+from mmcli.models.networks import AveragedHeads, FusedModel
 from mmcli.pretrained.hub import need
 from mmcli.pretrained.tabular import Network
 from mmcli.signals import Kind, Signal, SignalSpec
@@ -210,6 +211,26 @@ class InContext(Encoder):
     def _forget(self) -> None:
         network: Any = self.network
         network.clear_cache()
+
+
+def unaware(network: FusedModel) -> FusedModel | None:
+    """The model without such members, of the same modules, for what is taught by train rows: in their context each finds its
+    own target, and would be answered by heart. Itself where it has none; None where it has no others."""
+    own = {name for name in network.names if isinstance(network.encoder(name), InContext)}
+    if not own:
+        return network
+    heads = network.fusion_head
+    each, shares = (heads.each, heads.shares.tolist()) if isinstance(heads, AveragedHeads) else ([heads], [1.0])
+    kept = [(head, share) for head, share in zip(each, shares, strict=True) if not own & set(head.names)]
+    total = sum(share for _, share in kept)
+    if not total:
+        return None
+    others = AveragedHeads([head for head, _ in kept], [share / total for _, share in kept]).to(heads.temperature.device)
+    if isinstance(heads, AveragedHeads):
+        others.temperature.copy_(heads.temperature)
+    encoders = {name: network.encoder(name) for name in network.names if name not in own}
+    made = FusedModel(encoders, others, network.own_heads() or None, network.calibration)
+    return made.train(network.training)
 
 
 def skeleton(config: Network) -> nn.Module:

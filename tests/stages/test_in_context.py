@@ -17,9 +17,12 @@ from mmcli.artifacts import layout, store, tensors
 from mmcli.cli import app
 from mmcli.data.dataset import Dataset
 from mmcli.errors import ExitCode
-from mmcli.jobs import deciding, in_context
+from mmcli.jobs import deciding, in_context, joint
+from mmcli.models import in_context as in_context_model
 from mmcli.models import loading
+from mmcli.models.networks import AveragedHeads
 from mmcli.models.recipe import Recipe
+from mmcli.optimizations import distill
 from mmcli.pretrained import shelf
 from mmcli.proof import baselines
 from mmcli.reporting.console import Console
@@ -162,6 +165,44 @@ def test_each_fold_has_its_own_train_rows_in_its_context(tmp_path: Path, models:
         assert torch.equal(found, dataset.targets[train])
         contexts.append(own[f"solved.{NAME}.context"])
     assert len({len(own) for own in contexts}) > 1 or not torch.equal(contexts[0], contexts[1])
+
+
+def test_it_neither_teaches_nor_trains_with_others(
+    tmp_path: Path, models: Path, taken_in: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, root = fused(tmp_path / "own", "class")
+    dataset, artifact = Dataset.open(root), store.read(root, "fusions/concat", "fusion", "")
+    whole, train = loading.load_fused(dataset, artifact), dataset.splits["train"]
+    fused_head = whole.fusion_head
+    assert isinstance(fused_head, AveragedHeads)
+    others = in_context_model.unaware(whole)
+    assert others is not None
+    assert NAME in whole.names
+    assert NAME not in others.names
+    assert isinstance(others.fusion_head, AveragedHeads)
+    assert others.fusion_head.shares.tolist() == [1.0]
+    assert all(others.encoder(name) is whole.encoder(name) for name in others.names)
+    assert in_context_model.unaware(others) is others
+    signals = {name: own.gather(train) for name, own in whole.prepare({"tabular": dataset.column("tabular")}).items()}
+    with torch.no_grad():
+        alone = fused_head.each[0](whole.features(signals)).outputs[:, :2]
+        torch.testing.assert_close(others(signals).outputs[:, :2], alone / fused_head.temperature)
+        gap = (whole(signals).outputs[:, :2] - others(signals).outputs[:, :2]).abs().max()
+    assert float(gap) > 0.01
+    looked = list[str]()
+
+    def looking(what: str, function: Any) -> Any:
+        def found(network: Any, *given: Any, **named: Any) -> Any:
+            looked.append(what)
+            assert not any(isinstance(own, in_context_model.InContext) for own in network.modules()), what
+            return function(network, *given, **named)
+
+        return found
+
+    monkeypatch.setattr(joint, "job", looking("trained", joint.job))
+    monkeypatch.setattr(distill, "outputs_for", looking("teaches", distill.outputs_for))
+    said = run("optimize", "-a", root, "--only", "finetune", "--only", "distill", "--set", "training.epochs=1")
+    assert looked == ["trained", "teaches", "trained"], said
 
 
 def test_what_it_cannot_be_asked_is_said(tmp_path: Path, models: Path) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import random
 import shutil
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from mmcli.models.networks import AveragedHeads
 from mmcli.models.recipe import Recipe
 from mmcli.optimizations import distill
 from mmcli.pretrained import shelf
+from mmcli.pretrained.tabular import Network
 from mmcli.proof import baselines
 from mmcli.reporting.console import Console
 from tests.conftest import write_csv
@@ -265,6 +267,65 @@ def test_a_hostile_config_is_refused_before_anything_is_built(tmp_path: Path, mo
         assert "tabicl:MMCLI_MODELS/classes is not asked: " in said
         assert wanted in said
         assert "in-context" not in store.read(root, layout.BASELINES, "baselines", "").metrics
+
+
+def test_what_was_asked_when_baselines_were_made_is_what_evaluate_asks(
+    tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(shelf.VARIABLE)
+    _, root = fused(tmp_path / "own", "class")
+    monkeypatch.setenv(shelf.VARIABLE, str(models))
+
+    def reference() -> Any:
+        return store.read(root, layout.BASELINES, "baselines", "")
+
+    before, fingerprint = reference().hash, reference().manifest["fingerprint"]
+    run("evaluate", "-a", root, "--force")
+    assert reference().hash == before, "evaluate weighs no rival that fuse did not know"
+    dataset = Dataset.open(root)
+    monkeypatch.setattr(baselines, "VERSION", baselines.VERSION + 1)
+    again = baselines.ensure(dataset, ["tabular"], Console(), kept=True)
+    assert again.manifest["fingerprint"] != fingerprint
+    assert "in-context" not in again.metrics
+    asked = baselines.ensure(dataset, ["tabular"], Console())
+    assert "in-context" in asked.metrics
+    assert asked.config["asked"].endswith(f"tabicl {metadata.version('tabicl')}")
+    monkeypatch.delenv(shelf.VARIABLE)
+    assert baselines.ensure(dataset, ["tabular"], Console(), kept=True).hash == asked.hash
+    monkeypatch.setattr(baselines, "VERSION", baselines.VERSION + 1)
+    gone = baselines.ensure(dataset, ["tabular"], Console(), kept=True)
+    assert gone.config["asked"] == ""
+    assert "in-context" not in gone.metrics
+    monkeypatch.setenv(shelf.VARIABLE, str(models))
+    assert "in-context" in baselines.ensure(dataset, ["tabular"], Console()).metrics, "it is due again"
+    told = in_context.told(dataset, ["tabular"])[0]
+    monkeypatch.setattr(in_context.metadata, "version", lambda _: "2.99")
+    assert in_context.told(dataset, ["tabular"])[0] not in {told, ""}
+
+
+def test_what_would_take_too_long_is_not_asked_and_the_next_model_is_where_one_is_broken(tmp_path: Path, models: Path) -> None:
+    table, root = write_form(tmp_path, "class"), tmp_path / "a"
+    run("preprocess", table, "--target", "y", "-a", root, "--split", "split", "--task", "classification")
+    dataset = Dataset.open(root)
+    published = Network()
+    assert in_context.seconds(published, 256, 500, 10) == pytest.approx(3.2, rel=0.25)
+    assert in_context.seconds(published, 256, 2000, 10) == pytest.approx(17.4, rel=0.25)
+    assert (
+        in_context.seconds(published, 40_000, 2000, 1000) > in_context.SECONDS > in_context.seconds(published, 40_000, 2000, 10)
+    )
+    said, why = in_context.told(dataset, ["tabular"], within=1e-4)
+    assert said == ""
+    assert (
+        "tabicl:MMCLI_MODELS/classes is not asked: 300 rows of 3 columns, 174 of them before each, would take about" in why[0]
+    )
+    write_model(models / "again")
+    config = json.loads((models / "again" / "config.json").read_text(encoding="utf-8"))
+    (models / "again" / "config.json").write_text(json.dumps({**config, "embed_dim": 16}), encoding="utf-8")
+    said, why = in_context.told(dataset, ["tabular"])
+    assert said
+    assert "tabicl:MMCLI_MODELS/again is not asked: the weights are not those" in why[0]
+    found = in_context.answer(dataset, ["tabular"], Console())
+    assert found is not None
 
 
 def test_a_missing_package_is_named_with_the_remedy(

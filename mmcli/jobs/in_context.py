@@ -110,7 +110,7 @@ def _chosen(dataset: Dataset, inputs: Sequence[str], within: float) -> tuple[Ask
             folder = hub.local(f"{shelf.VARIABLE}/{model.name}")
             assert folder is not None
             network = tabular.network(folder)
-            if why := _unfit(network, dataset, inputs, within):
+            if why := _unfit(network, dataset, inputs) or _too_long(network, dataset, inputs, within):
                 unfit.append(f"{model.architecture} is not asked: {why}")
                 continue
             hub.need("tabicl", model.architecture, "tabular")
@@ -131,7 +131,7 @@ def _forms(dataset: Dataset, inputs: Sequence[str]) -> list[str]:
     return [name for name in inputs if dataset.input(name).spec.kind == "fields"]
 
 
-def _unfit(network: Network, dataset: Dataset, inputs: Sequence[str], within: float) -> str:
+def _unfit(network: Network, dataset: Dataset, inputs: Sequence[str]) -> str:
     """Why it cannot answer such targets of these inputs; empty where it can."""
     task, forms = dataset.task, _forms(dataset, inputs)
     if why := task.lacks("plain member"):
@@ -142,11 +142,6 @@ def _unfit(network: Network, dataset: Dataset, inputs: Sequence[str], within: fl
         return f"it is asked about each row, and the table has {len(dataset.rows):,}, more than {MOST_ASKED:,}"
     if (rows := len(_train(dataset, forms[0]))) < ROWS:
         return f"{rows} train rows have numbers or categories, fewer than {ROWS}"
-    columns, context = dataset.input(forms[0]).spec.shape[0], min(rows, MOST_ROWS)
-    within, needed = min(within, SECONDS), seconds(network, len(dataset.rows), context, columns)
-    if needed > within:
-        cells = f"{len(dataset.rows):,} rows of {columns:,} columns, {context:,} of them before each"
-        return f"{cells}, would take about {needed:,.0f} s of one core, more than {within:,.0f}"
     link, width = task.decision.link, task.decision.width
     if link == "sigmoid":
         return "a row may have several labels, and it gives one class"
@@ -157,6 +152,17 @@ def _unfit(network: Network, dataset: Dataset, inputs: Sequence[str], within: fl
     if not network.max_classes:
         return "it gives a number, and the target is a class"
     return f"the target has {width} classes, and it tells {network.max_classes} at most" if width > network.max_classes else ""
+
+
+def _too_long(network: Network, dataset: Dataset, inputs: Sequence[str], within: float) -> str:
+    """Why asking it about each row takes too long; empty where it does not."""
+    (form,), rows = _forms(dataset, inputs), len(dataset.rows)
+    columns, context = dataset.input(form).spec.shape[0], min(len(_train(dataset, form)), MOST_ROWS)
+    within, needed = min(within, SECONDS), seconds(network, rows, context, columns)
+    if needed <= within:
+        return ""
+    cells = f"{rows:,} rows of {columns:,} columns, {context:,} of them before each"
+    return f"{cells}, would take about {needed:,.0f} s of one core, more than {within:,.0f}"
 
 
 def _train(dataset: Dataset, form: str) -> Tensor:

@@ -78,7 +78,7 @@ class InContext(Encoder):
     keeps_order: ClassVar[bool] = False
     no_graph: ClassVar[str] = (
         "TabICL, which is a member of it, looks at the numbers of its table as it goes, which a graph cannot (without it: "
-        "unset MMCLI_MODELS, fuse again, then fold and optimize again what was, as mmcli status tells)"
+        "unset MMCLI_MODELS, then mmcli fuse again, and what stands on that: mmcli run TABLE --folds, mmcli optimize)"
     )
     kept: Tensor
     mean: Tensor

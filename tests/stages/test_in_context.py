@@ -10,6 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 from typer.testing import CliRunner
@@ -123,12 +124,17 @@ def test_it_is_a_member_that_stands_whole_in_the_artifact(
     assert loading.weights_of_others(artifact, dataset) == [{"name": own, "licence": licence}]
     assert f"{own}, licence: {licence}" in (root / "evaluation" / "report.html").read_text(encoding="utf-8")
     assert "baselines:" not in run("evaluate", "-a", root, "--force"), "what was asked is kept where nobody can be asked"
-    assert before.count("error") == after.count("error") == 0
+    assert pd.read_csv(tmp_path / "after.csv").shape[0] == 300
+    assert not any("TabICL" in said or "tabicl" in said for said in (before, after)), "nothing is to be said of it"
     refused = CliRunner().invoke(app, ["export", "-a", str(root), "--format", "onnx", "--to", str(tmp_path / "onnx")])
     assert refused.exit_code == ExitCode.USAGE
     assert "TabICL, which is a member of it, looks at the numbers" in " ".join(refused.output.split())
-    run("export", "-a", root, "--format", "safetensors", "--to", tmp_path / "plain")
-    assert f"- {own}, licence: {licence}" in (tmp_path / "plain" / "README.md").read_text(encoding="utf-8")
+    said = run("export", "-a", root, "--format", "safetensors", "--to", tmp_path / "plain")
+    assert "model.safetensors: holds 174 rows of the train table with their targets" in said
+    about = (tmp_path / "plain" / "README.md").read_text(encoding="utf-8")
+    assert f"- {own}, licence: {licence}" in about
+    assert "holds 174 rows of the train table, their numbers and categories with their targets" in about
+    assert "takes the package tabicl" in " ".join(about.split())
 
 
 def answers(root: Path) -> tuple[Dataset, torch.Tensor]:
@@ -140,10 +146,13 @@ def answers(root: Path) -> tuple[Dataset, torch.Tensor]:
 def test_targets_of_train_rows_are_seen_and_no_others(tmp_path: Path, models: Path) -> None:
     _, first = fused(tmp_path / "first", "class")
     _, val = fused(tmp_path / "val", "class", changed="val")
+    _, test = fused(tmp_path / "test", "class", changed="test")
     _, train = fused(tmp_path / "train", "class", changed="train")
     dataset, before = answers(first)
     assert not torch.equal(Dataset.open(val).targets, dataset.targets)
     assert torch.equal(answers(val)[1], before)
+    assert not torch.equal(Dataset.open(test).targets, dataset.targets)
+    assert torch.equal(answers(test)[1], before)
     assert not torch.allclose(answers(train)[1], before, atol=1e-3)
     context = tensors.of(store.read(first, layout.BASELINES, "baselines", ""), "in-context.safetensors")
     rows = dataset.splits["train"]
@@ -298,12 +307,20 @@ def test_what_was_asked_when_baselines_were_made_is_what_evaluate_asks(
     assert "in-context" not in gone.metrics
     monkeypatch.setenv(shelf.VARIABLE, str(models))
     assert "in-context" in baselines.ensure(dataset, ["tabular"], Console()).metrics, "it is due again"
+    prints = []
+    for own in ("", str(models)):
+        monkeypatch.setenv(shelf.VARIABLE, own)
+        run("fuse", "-a", root, "--method", "concat", "--set", "training.decisions=false", "--seeds", "1")
+        prints.append(store.read(root, "fusions/concat", "fusion", "").manifest["fingerprint"])
+    assert prints[0] == prints[1], "where nothing stands beside F the model on disk is nothing to it"
     told = in_context.told(dataset, ["tabular"])[0]
     monkeypatch.setattr(in_context.metadata, "version", lambda _: "2.99")
     assert in_context.told(dataset, ["tabular"])[0] not in {told, ""}
 
 
-def test_what_would_take_too_long_is_not_asked_and_the_next_model_is_where_one_is_broken(tmp_path: Path, models: Path) -> None:
+def test_what_would_take_too_long_is_not_asked_and_the_next_model_is_where_one_is_broken(
+    tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     table, root = write_form(tmp_path, "class"), tmp_path / "a"
     run("preprocess", table, "--target", "y", "-a", root, "--split", "split", "--task", "classification")
     dataset = Dataset.open(root)
@@ -326,6 +343,15 @@ def test_what_would_take_too_long_is_not_asked_and_the_next_model_is_where_one_i
     assert "tabicl:MMCLI_MODELS/again is not asked: the weights are not those" in why[0]
     found = in_context.answer(dataset, ["tabular"], Console())
     assert found is not None
+    with monkeypatch.context() as there:
+        there.setattr(layout, "is_fold", lambda _: True)
+        baselines.ensure(dataset, ["tabular"], Console(), within=1e-4)
+        assert "is not asked" not in capsys.readouterr().err, "the root says it for its folds"
+    baselines.ensure(dataset, ["tabular"], Console(), within=1e-4)
+    assert "MMCLI_MODELS/classes is not asked: 300 rows" in " ".join(capsys.readouterr().err.split())
+    assert layout.is_fold(layout.fold(root, 2))
+    assert layout.is_fold(layout.fold(root, 0))
+    assert not layout.is_fold(layout.fold(root, 1))
 
 
 def test_a_missing_package_is_named_with_the_remedy(
@@ -337,7 +363,7 @@ def test_a_missing_package_is_named_with_the_remedy(
     monkeypatch.setitem(sys.modules, "tabicl", None)
     result = CliRunner().invoke(app, ["predict", str(tmp_path / "own" / "data.csv"), "-a", str(root)])
     output = " ".join(result.output.split())
-    assert result.exit_code == ExitCode.ARTIFACT or result.exit_code == ExitCode.USAGE, output
+    assert result.exit_code == ExitCode.USAGE, output
     assert "needs the package tabicl, which is not installed" in output
     assert "pip install '.[tabular]'" in output
     said = run("fuse", "-a", root, "--method", "concat", "--force")

@@ -340,14 +340,23 @@ command that makes such a folder of it. Of a classifier and a regressor the one 
   answer, or its quantiles. Of other targets it is said why it is not asked.
 - **The artifact then holds rows of your table**: the numbers of the rows in the context and their targets stand beside the
   network's weights, in `baselines/in-context.safetensors` and in the weights of every model with this member (`fusions/`,
-  `folded/`, `optimized/`, what is exported as safetensors). Who gets the model gets these rows. Without it: `unset
-  MMCLI_MODELS`, and fuse again.
-- Tables of more than 50,000 rows are not asked about, which is said. On one thread a network of the published size (27.6
-  million numbers, here random) takes 16 s of CPU for 2,000 rows of 10 columns in the context, then 1.4 s for 256 rows, 0.08 s
-  for a single one (`python benchmarks/in_context.py`).
+  `folded/`, `optimized/`, what is exported as safetensors, whose README says so). Who gets the model gets these rows. Without
+  it: `unset MMCLI_MODELS`, and `mmcli fuse` again; then what stands on that, which holds the rows until it is made anew: `mmcli
+  run TABLE --folds 5` where folds are averaged, `mmcli optimize` where a model was optimised.
+- Tables of more than 50,000 rows are not asked about, nor those that would take more than 10 minutes of one core, or than
+  `fuse --time-budget`, by an estimate from the network's size, rows and columns; which is said. On one thread a network of the
+  published size (27.6 million numbers, here random) takes 16 s of CPU for 2,000 rows of 10 columns in the context, then 1.4 s
+  for 256 rows, 0.08 s for a single one (`python benchmarks/in_context.py`). With 500 rows in the context (`--rows 500 --columns
+  C`) 256 rows of 2, 10 and 40 columns take 0.6, 0.8 and 2.0 s.
+- An average of K folds in which each has the member asks K times about each row, reads K contexts at the first batch, and holds
+  K copies of the network in its weights (110 MB each of the published size in float32).
+- What is asked is settled when `fuse` makes the baselines: it asks anew where the checkpoint's files or the version of tabicl
+  are others. `evaluate` takes what was asked then; where it must make the baselines anew without that model, they lack it,
+  which is said, until `fuse` runs.
 - Predicting needs no folder, but the package tabicl. The network reads the context at the first batch, and keeps what it
-  makes of it. Each fold has its own train rows in its context; a `--refit` has no such member. A graph cannot hold it: `export
-  --format onnx` of such a model is refused, `safetensors` is not.
+  makes of it. What learns from train rows learns without it, since each finds its own target in the context: it teaches no
+  student (`distill`, `prune`), and `finetune` trains the other members. Each fold has its own train rows in its context; a
+  `--refit` has no such member. A graph cannot hold it: `export --format onnx` of such a model is refused, `safetensors` is not.
 
 TabPFN is not read: its checkpoints are pickles that its own package makes networks of, under licences of their own.
 

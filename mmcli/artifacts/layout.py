@@ -96,6 +96,11 @@ def fold(root: Path, number: int) -> Path:
     return root if number == 1 else root / FOLDS / (str(number) if number else REFIT)
 
 
+def is_fold(root: Path) -> bool:
+    """Whether an artifacts root is that of a fold beside the first, or of the refit."""
+    return root.parent.name == FOLDS
+
+
 def in_fold(name: str) -> tuple[int, str]:
     """The fold, and the name in its root, of an artifact as the root above names it: `folds/2/fusions/late`."""
     found = re.fullmatch(rf"{FOLDS}/([1-9]\d{{0,2}}|{REFIT})/(.+)", name)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 
 import torch
@@ -16,7 +17,7 @@ from mmcli.data.dataset import Dataset
 from mmcli.errors import ConfigError
 from mmcli.jobs.plain import BATCH, Solved, head_of
 from mmcli.models import plain
-from mmcli.models.in_context import MOST_ROWS, InContext
+from mmcli.models.in_context import MOST_ROWS, InContext, check
 from mmcli.pretrained import hub, licences, shelf, tabular
 from mmcli.pretrained.tabular import Network
 from mmcli.reporting.console import Console
@@ -28,6 +29,10 @@ ROWS = 10
 """Train rows below which nothing is asked."""
 MOST_ASKED = 50_000
 """Rows of a table beyond which asking about each takes too long."""
+SECONDS = 600.0
+"""Of one core that asking about a table may take."""
+PUBLISHED = 27_600_000
+"""Numbers of the network whose seconds were taken (`benchmarks/in_context.py`)."""
 
 
 @dataclass(frozen=True)
@@ -42,20 +47,21 @@ class Asked:
     """The input of numbers and categories."""
 
 
-def told(dataset: Dataset, inputs: Sequence[str]) -> tuple[str, list[str]]:
-    """What the model that would be asked about these inputs is told by, its files' content, empty where there is none; and what
-    is to be said of those that are not asked."""
-    found, why = _chosen(dataset, inputs)
+def told(dataset: Dataset, inputs: Sequence[str], within: float = SECONDS) -> tuple[str, list[str]]:
+    """What the model that would be asked about these inputs `within` seconds is told by, its files' content and the version of
+    the package, empty where there is none; and what is to be said of those that are not asked."""
+    found, why = _chosen(dataset, inputs, within)
     if found is None:
         return "", why
-    return "+".join(store.file_digest(own) for own in (found.folder / "config.json", tabular.file(found.folder))), why
+    files = [store.file_digest(own) for own in (found.folder / "config.json", tabular.file(found.folder))]
+    return "+".join([*files, f"tabicl {metadata.version('tabicl')}"]), why
 
 
 @torch.no_grad()
-def answer(dataset: Dataset, inputs: Sequence[str], console: Console) -> tuple[Solved, Tensor] | None:
+def answer(dataset: Dataset, inputs: Sequence[str], console: Console, within: float = SECONDS) -> tuple[Solved, Tensor] | None:
     """The model with train rows of these inputs in its context, and its outputs for all rows as the task scores them; None
     where there is none that can be asked."""
-    found, _ = _chosen(dataset, inputs)
+    found, _ = _chosen(dataset, inputs, within)
     if found is None:
         return None
     try:
@@ -87,7 +93,15 @@ def answer(dataset: Dataset, inputs: Sequence[str], console: Console) -> tuple[S
     return made, decide(said).double()
 
 
-def _chosen(dataset: Dataset, inputs: Sequence[str]) -> tuple[Asked | None, list[str]]:
+def seconds(network: Network, rows: int, context: int, columns: int) -> float:
+    """About how long one core takes over `rows` with so many in the context, in four views: milliseconds a row that a network
+    of the published size took, which grow with columns and context; a row of the context costs more, since it is looked at
+    from both sides."""
+    each = 1.4 + 0.14 * columns + 0.0016 * context
+    return network.numbers / PUBLISHED * (rows + 1.6 * context) * each / 1000
+
+
+def _chosen(dataset: Dataset, inputs: Sequence[str], within: float) -> tuple[Asked | None, list[str]]:
     """The first of the folder's models that can be asked; and what is to be said of others: what is wrong with them, and where
     there is none, why they do not fit."""
     broken, unfit = [], []
@@ -96,11 +110,11 @@ def _chosen(dataset: Dataset, inputs: Sequence[str]) -> tuple[Asked | None, list
             folder = hub.local(f"{shelf.VARIABLE}/{model.name}")
             assert folder is not None
             network = tabular.network(folder)
-            if why := _unfit(network, dataset, inputs):
+            if why := _unfit(network, dataset, inputs) or _too_long(network, dataset, inputs, within):
                 unfit.append(f"{model.architecture} is not asked: {why}")
                 continue
             hub.need("tabicl", model.architecture, "tabular")
-            tabular.file(folder)
+            check(network, tabular.shapes(folder))
         except ConfigError as error:
             broken.append(_not_asked(model.architecture, error))
             continue
@@ -138,6 +152,17 @@ def _unfit(network: Network, dataset: Dataset, inputs: Sequence[str]) -> str:
     if not network.max_classes:
         return "it gives a number, and the target is a class"
     return f"the target has {width} classes, and it tells {network.max_classes} at most" if width > network.max_classes else ""
+
+
+def _too_long(network: Network, dataset: Dataset, inputs: Sequence[str], within: float) -> str:
+    """Why asking it about each row takes too long; empty where it does not."""
+    (form,), rows = _forms(dataset, inputs), len(dataset.rows)
+    columns, context = dataset.input(form).spec.shape[0], min(len(_train(dataset, form)), MOST_ROWS)
+    within, needed = min(within, SECONDS), seconds(network, rows, context, columns)
+    if needed <= within:
+        return ""
+    cells = f"{rows:,} rows of {columns:,} columns, {context:,} of them before each"
+    return f"{cells}, would take about {needed:,.0f} s of one core, more than {within:,.0f}"
 
 
 def _train(dataset: Dataset, form: str) -> Tensor:

@@ -10,25 +10,32 @@ of the table.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from mmcli.config import Config as BaseConfig
 from mmcli.encoders import Encoder
 from mmcli.errors import ConfigError
+from mmcli.layers.starting import shapes_alone
+from mmcli.models.networks import AveragedHeads, FusedModel
 from mmcli.pretrained.hub import need
 from mmcli.pretrained.tabular import Network
 from mmcli.signals import Kind, Signal, SignalSpec
 
 MOST_ROWS = 2000
 """Train rows that stand in the context at most."""
+MOST_CELLS = 20_000_000
+"""Of the context."""
 VIEWS = 4
 COOL = 0.9
 """What logits are divided by, as the network's authors do."""
+INDICES = ("kept", "orders", "labels", "known", "targets")
+"""Buffers that say which column, class or number of the decision is meant."""
 FAR, EDGE = 4.0, 100.0
 """Deviations from which on a number is drawn in, and at which it is cut."""
 IMPOSSIBLE = -30.0
@@ -52,6 +59,17 @@ class Config(BaseConfig):
     """Of a number, the quantiles that decide."""
     network: Network
 
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        """Refuses before anything is built what memory should not be asked for, and answers that the network does not give."""
+        if self.rows * self.columns > MOST_CELLS:
+            raise ValueError(f"its context has {self.rows * self.columns:,} cells, of which {MOST_CELLS:,} are taken")
+        if self.classes > self.network.max_classes or bool(self.classes) != bool(self.network.max_classes):
+            raise ValueError(f"it has {self.classes} classes, and the network tells {self.network.max_classes}")
+        if any(not 0 < level < 1 for level in self.levels):
+            raise ValueError("its levels do not lie between 0 and 1")
+        return self
+
 
 class InContext(Encoder):
     """Fields [F] -> one token, the decision. Parameters: D, what stands for an absent form; all else are buffers."""
@@ -60,7 +78,7 @@ class InContext(Encoder):
     keeps_order: ClassVar[bool] = False
     no_graph: ClassVar[str] = (
         "TabICL, which is a member of it, looks at the numbers of its table as it goes, which a graph cannot (without it: "
-        "unset MMCLI_MODELS, and fuse again)"
+        "unset MMCLI_MODELS, then mmcli fuse again, and what stands on that: mmcli run TABLE --folds, mmcli optimize)"
     )
     kept: Tensor
     mean: Tensor
@@ -76,6 +94,7 @@ class InContext(Encoder):
     def __init__(self, config: Config, spec: SignalSpec) -> None:
         super().__init__(spec, config.dim)
         self.config = config
+        self.fields = spec.shape[0]
         self.network = skeleton(config.network)
         self.settings = _package().InferenceConfig
         for name in ("mean", "scale", "low", "high"):
@@ -114,8 +133,8 @@ class InContext(Encoder):
         varies[0] |= not bool(varies.any())
         known, places = (targets.new_zeros(0), targets) if levels else targets.unique(return_inverse=True)
         shape = {"rows": len(x), "columns": int(varies.sum()), "classes": len(known), "levels": tuple(levels)}
+        check(network, {name: tuple(own.shape) for name, own in weights.items()})
         made = cls(Config(dim=dim, views=VIEWS, network=network, **shape), spec)
-        _check(made.network, weights)
         made.network.load_state_dict(dict(weights))
         made.kept.copy_(varies.nonzero()[:, 0])
         made.known.copy_(known)
@@ -198,9 +217,33 @@ class InContext(Encoder):
         self._forget()
         return super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
 
-    def _load_from_state_dict(self, *arguments: Any, **named: Any) -> None:
+    def _load_from_state_dict(
+        self,
+        state_dict: dict[str, Any],
+        prefix: str,
+        local: Any,
+        strict: bool,
+        missing: Any,
+        unexpected: Any,
+        errors: list[str],
+    ) -> None:
         self._forget()
-        super()._load_from_state_dict(*arguments, **named)
+        errors += [f"{prefix}{own}" for own in self._wrong({name: state_dict.get(f"{prefix}{name}") for name in INDICES})]
+        super()._load_from_state_dict(state_dict, prefix, local, strict, missing, unexpected, errors)
+
+    def _wrong(self, given: Mapping[str, Tensor | None]) -> Iterator[str]:
+        """What is wrong with places that a file tells; of those of other shapes, or not there, it is said elsewhere."""
+        classes = self.config.classes
+        for name, own in given.items():
+            if own is None or own.shape != getattr(self, name).shape or (name == "targets" and not classes):
+                continue
+            most = {"kept": self.fields, "orders": self.config.columns, "known": self.dim}.get(name, classes)
+            if bool(((own < 0) | (own >= most) | (own != own.long())).any()):
+                yield f"{name} holds other numbers than 0 to {most - 1}"
+            elif name in {"orders", "labels"} and bool(
+                (own.long().sort(1).values != torch.arange(most, device=own.device)).any()
+            ):
+                yield f"{name} does not hold each of 0 to {most - 1} once in each view"
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy reads the context anew."""
@@ -212,6 +255,26 @@ class InContext(Encoder):
         network.clear_cache()
 
 
+def unaware(network: FusedModel) -> FusedModel | None:
+    """The model without such members, of the same modules, for what is taught by train rows: in their context each finds its
+    own target, and would be answered by heart. Itself where it has none; None where it has no others."""
+    own = {name for name in network.names if isinstance(network.encoder(name), InContext)}
+    if not own:
+        return network
+    heads = network.fusion_head
+    each, shares = (heads.each, heads.shares.tolist()) if isinstance(heads, AveragedHeads) else ([heads], [1.0])
+    kept = [(head, share) for head, share in zip(each, shares, strict=True) if not own & set(head.names)]
+    total = sum(share for _, share in kept)
+    if not total:
+        return None
+    others = AveragedHeads([head for head, _ in kept], [share / total for _, share in kept]).to(heads.temperature.device)
+    if isinstance(heads, AveragedHeads):
+        others.temperature.copy_(heads.temperature)
+    encoders = {name: network.encoder(name) for name in network.names if name not in own}
+    made = FusedModel(encoders, others, network.own_heads() or None, network.calibration)
+    return made.train(network.training)
+
+
 def skeleton(config: Network) -> nn.Module:
     """The network, its weights being buffers that hold zeros: nothing of it ever trains.
 
@@ -220,8 +283,7 @@ def skeleton(config: Network) -> nn.Module:
     """
     kind = _package()._model.TabICL
     try:
-        # Not on `meta`, where its rotary positions would make torch import its compiler.
-        with torch.device("cpu"), torch.random.fork_rng(devices=[]):
+        with shapes_alone(), _Positions():
             made: nn.Module = kind(**{**config.model_dump(), "dropout": 0.0, "recompute": False})
     except (ValueError, AssertionError, RuntimeError, TypeError, ZeroDivisionError) as error:
         raise ConfigError(f"tabicl builds no network of such a config.json: {error}", "Take that of the checkpoint.") from None
@@ -244,10 +306,24 @@ def _package() -> Any:
     return found
 
 
-def _check(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
-    """Raises ConfigError where the weights are not those of the network."""
-    wanted = {name: tuple(own.shape) for name, own in network.state_dict().items()}
-    found = {name: tuple(own.shape) for name, own in weights.items()}
+class _Positions(TorchFunctionMode):
+    """On `meta` rotary positions would make torch import its compiler: they are computed, the rest is not."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        own = {"device": "cpu"} if func in {torch.arange, torch.tensor} else {}
+        return func(*args, **{**own, **(kwargs or {})})
+
+
+def check(config: Network, found: Mapping[str, tuple[int, ...]]) -> None:
+    """Holds the shapes of weights against the network's, of which nothing is made for it.
+
+    Raises:
+        ConfigError: they are not those of such a network, or the package is missing, or cannot build such a one.
+    """
+    with shapes_alone():
+        wanted = {name: tuple(own.shape) for name, own in skeleton(config).state_dict().items()}
     wrong = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
     if wrong:
         own, given = wanted.get(wrong[0], "no such tensor"), found.get(wrong[0], "none")

@@ -37,6 +37,8 @@ from mmcli.training.device import Compute
 
 OF_FOLDS = "it goes by val, on which most members of an average of folds were trained: --method NAME starts from one pipeline"
 
+BY_HEART = "its one member finds each train row's own target in its context: it teaches nothing, and nothing of it trains"
+
 
 @dataclass(frozen=True)
 class Candidate:

@@ -20,10 +20,11 @@ from mmcli.config import validate
 from mmcli.data.dataset import Dataset
 from mmcli.jobs import student as student_job
 from mmcli.models.forward import outputs_for
+from mmcli.models.in_context import unaware
 from mmcli.models.networks import FusedModel, settle
 from mmcli.models.recall import Recall
 from mmcli.models.recipe import Member, Recipe
-from mmcli.optimizations import Candidate, Optimization, Workbench
+from mmcli.optimizations import BY_HEART, Candidate, Optimization, Workbench
 from mmcli.signals import Kind
 from mmcli.training.config import TrainingConfig
 from mmcli.training.device import seed_everything
@@ -60,8 +61,8 @@ class Distill(Optimization):
     for_any_answer = True
     config: Config
 
-    def unfit(self, candidate: Candidate, bench: Workbench) -> str:  # noqa: ARG002
-        return bench.dataset.task.lacks("distillation")
+    def unfit(self, candidate: Candidate, bench: Workbench) -> str:
+        return bench.dataset.task.lacks("distillation") or ("" if unaware(candidate.network) else BY_HEART)
 
     def proposals(self, candidate: Candidate, bench: Workbench) -> Iterator[Candidate]:
         dataset = bench.dataset
@@ -74,8 +75,10 @@ class Distill(Optimization):
             encoder.fit(encoder.prepare(dataset.column(student.sources[name])).select(dataset.splits["train"]))
         student.to(bench.compute.device)
         rows = torch.arange(len(dataset.rows)) if decides else dataset.splits["train"]
-        with _unknown_to_itself(candidate.network):
-            teacher = outputs_for(candidate.network, dataset, rows, bench.compute)
+        teaching = unaware(candidate.network)
+        assert teaching is not None, BY_HEART
+        with _unknown_to_itself(teaching):
+            teacher = outputs_for(teaching, dataset, rows, bench.compute)
         training = TrainingConfig.of(bench.settings, **TRAINING, modality_dropout=candidate.recipe.modality_dropout)
         job = student_job.job(
             student,

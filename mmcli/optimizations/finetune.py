@@ -18,8 +18,9 @@ from pydantic import Field
 
 from mmcli.config import Config as BaseConfig
 from mmcli.jobs import joint
+from mmcli.models.in_context import unaware
 from mmcli.models.networks import FusedModel, settle
-from mmcli.optimizations import Candidate, Optimization, Workbench
+from mmcli.optimizations import BY_HEART, Candidate, Optimization, Workbench
 from mmcli.training.config import TrainingConfig
 from mmcli.training.device import seed_everything
 from mmcli.training.loop import train
@@ -47,13 +48,19 @@ class Finetune(Optimization):
     for_any_answer = True
     config: Config
 
+    def unfit(self, candidate: Candidate, bench: Workbench) -> str:  # noqa: ARG002
+        return "" if unaware(candidate.network) else BY_HEART
+
     def proposals(self, candidate: Candidate, bench: Workbench) -> Iterator[Candidate]:
         seed_everything(bench.seed)
         tuned = copy.deepcopy(candidate.network)
-        heads = tuned.fusion_head
+        begun, learning = unaware(candidate.network), unaware(tuned)
+        assert begun is not None, BY_HEART
+        assert learning is not None, BY_HEART
+        heads = learning.fusion_head
         training = TrainingConfig.of(bench.settings, **TRAINING, modality_dropout=heads.modality_dropout)
         heads.modality_dropout = training.modality_dropout
-        before, task = bench.val_score(bench.val_outputs(candidate.network)), bench.dataset.task
+        before, task = bench.val_score(bench.val_outputs(begun)), bench.dataset.task
         sign = 1 if task.primary_higher_is_better else -1
 
         def in_vain(history: list[dict[str, float]]) -> bool:
@@ -62,8 +69,8 @@ class Finetune(Optimization):
             return len(history) == self.config.tries and not lower and max(gains) <= 0
 
         job = joint.job(
-            tuned,
-            {name: copy.deepcopy(bench.heads[name]) for name in tuned.names if name in bench.heads},
+            learning,
+            {name: copy.deepcopy(bench.heads[name]) for name in learning.names if name in bench.heads},
             bench.dataset,
             training,
             bench.compute,

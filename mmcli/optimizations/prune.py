@@ -21,8 +21,9 @@ from mmcli.config import Config as BaseConfig
 from mmcli.jobs import student as student_job
 from mmcli.layers.residual import ResidualBlock
 from mmcli.models.forward import outputs_for
+from mmcli.models.in_context import unaware
 from mmcli.models.networks import settle
-from mmcli.optimizations import Candidate, Optimization, Workbench
+from mmcli.optimizations import BY_HEART, Candidate, Optimization, Workbench
 from mmcli.training.config import TrainingConfig
 from mmcli.training.device import seed_everything
 from mmcli.training.loop import train
@@ -47,16 +48,21 @@ class Prune(Optimization):
     config: Config
 
     def unfit(self, candidate: Candidate, bench: Workbench) -> str:  # noqa: ARG002
-        return "" if any(inner_layers(module) for module in candidate.network.modules()) else "no blocks to narrow"
+        if not any(inner_layers(module) for module in candidate.network.modules()):
+            return "no blocks to narrow"
+        return "" if unaware(candidate.network) else BY_HEART
 
     def proposals(self, candidate: Candidate, bench: Workbench) -> Iterator[Candidate]:
         seed_everything(bench.seed)
         slim = copy.deepcopy(candidate.network)
         bench.extra["channels"] = narrow(slim, self.config.share)
         dataset = bench.dataset
-        teacher = outputs_for(candidate.network, dataset, torch.arange(len(dataset.rows)), bench.compute)
+        teaching, taught = unaware(candidate.network), unaware(slim)
+        assert teaching is not None, BY_HEART
+        assert taught is not None, BY_HEART
+        teacher = outputs_for(teaching, dataset, torch.arange(len(dataset.rows)), bench.compute)
         job = student_job.job(
-            slim,
+            taught,
             teacher,
             dataset,
             TrainingConfig.of(bench.settings, **TRAINING, modality_dropout=candidate.recipe.modality_dropout),

@@ -131,9 +131,10 @@ def place(name: str) -> Path | None:
 def _looked_at(path: Path, above: Path, part: bool) -> Shelf:
     """A folder, the one `above` or one in it, as a model; `part`: in one that is a model itself, whose others say nothing."""
     weights = any(path.glob("*.safetensors"))
-    pickles = sorted(own for own in path.iterdir() if own.suffix in PICKLES and own.is_file())
+    pickles = sorted(own for own in path.iterdir() if own.suffix.lower() in PICKLES and own.is_file())
     said = _config(path / "config.json")
-    if not part and (told := tuple(_of_tables(path, above, said, pickles))):
+    readable = weights and (said.get("model_type") or said.get("architecture") or set(said) >= _TABICL)
+    if not part and not readable and (told := tuple(_of_tables(path, above, said, pickles))):
         return Shelf(left_out=tuple(filter(None, told)))
     if not (path / "config.json").is_file():
         return Shelf(left_out=() if part else tuple(_unnamed(path, weights, pickles)))
@@ -163,8 +164,9 @@ def _of_tables(path: Path, above: Path, said: dict[str, Any], pickles: list[Path
     if (path / "config.json").is_file():
         return
     for own in pickles:
-        if own.name.startswith(TABICL):
-            made = above / own.stem
+        if own.name.lower().startswith(TABICL):
+            alike = [other.name for other in pickles if other.stem.lower() == own.stem.lower() and other != own]
+            made = above / (own.name.replace(".", "-") if alike else own.stem)
             why = f"{own}: a pickle, which could run any program. {unpacking(own, made)}"
             yield "" if (made / "config.json").is_file() else why
 

@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 from typing import Literal, Self
 
+import safetensors
 from pydantic import Field, model_validator
 from torch import Tensor
 
@@ -118,6 +119,19 @@ def file(folder: Path) -> Path:
     if len(found) != 1:
         raise ConfigError(f"{folder} holds {len(found)} .safetensors files", "Leave the one of that config.json there.")
     return found[0]
+
+
+def shapes(folder: Path) -> dict[str, tuple[int, ...]]:
+    """Those of its weights, of which none are read.
+
+    Raises:
+        ConfigError: the file cannot be read.
+    """
+    try:
+        with safetensors.safe_open(file(folder), "pt") as opened:
+            return {name: tuple(opened.get_slice(name).get_shape()) for name in opened.keys()}  # noqa: SIM118
+    except (safetensors.SafetensorError, OSError) as error:
+        raise ConfigError(f"{file(folder)} is not a readable safetensors file: {error}") from None
 
 
 def tensors(folder: Path) -> dict[str, Tensor]:

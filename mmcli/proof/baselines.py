@@ -42,17 +42,33 @@ DESCRIBED = {
 """By the name, up to a colon where it looks at one input."""
 
 
-def ensure(dataset: Dataset, columns: Sequence[str], console: Console, *, kept: bool = False) -> Artifact:
-    """The baselines for these inputs: as they are if fresh, else made now (a few seconds). Where no tabular foundation model
-    can be asked, those `kept` may hold the answers of one that could."""
+def ensure(
+    dataset: Dataset,
+    columns: Sequence[str],
+    console: Console,
+    *,
+    kept: bool = False,
+    within: float = in_context.SECONDS,
+) -> Artifact:
+    """The baselines for these inputs: as they are if fresh, else made now (a few seconds). A tabular foundation model is asked
+    where it takes no longer than `within` seconds; where those that are there are `kept`, the one that they hold, or none."""
     root = dataset.artifact.root
     parents = {key: value for column in columns for key, value in dataset.artifact.parent(column).items()}
-    asked, why = in_context.told(dataset, columns)
-    for line in () if kept else why:
+    known = [parents, list(columns), VERSION]
+    before = None
+    if kept and store.exists(root, layout.BASELINES):
+        before = str(store.read(root, layout.BASELINES, "baselines", "mmcli fuse").config.get("asked", ""))
+        found = store.up_to_date(root, layout.BASELINES, store.digest([*known, *([before] if before else [])]))
+        if found:
+            return found
+    asked, why = in_context.told(dataset, columns, within)
+    for line in () if before is not None or layout.is_fold(root) else why:
         console.warn(line)
-    if not asked and kept and store.exists(root, layout.BASELINES):
-        asked = str(store.read(root, layout.BASELINES, "baselines", "mmcli fuse").config.get("asked", ""))
-    fingerprint = store.digest([parents, list(columns), VERSION, *([asked] if asked else [])])
+    if before is not None and before != asked:
+        if before:
+            console.warn("baselines: TabICL, which was asked before, is not there as it was: they are made without it")
+        asked = ""
+    fingerprint = store.digest([*known, *([asked] if asked else [])])
     found = store.up_to_date(root, layout.BASELINES, fingerprint)
     if found:
         return found
@@ -62,14 +78,16 @@ def ensure(dataset: Dataset, columns: Sequence[str], console: Console, *, kept: 
         layout.BASELINES,
         kind="baselines",
         command="mmcli fuse",
-        config={"columns": list(columns), "asked": asked},
+        config={"columns": list(columns)},
         seed=0,
         parents=parents,
         fingerprint=fingerprint,
         late=late,
     ) as draft:
         started = time.monotonic()
-        outputs, solved = _outputs(dataset, columns, console)
+        answered = in_context.answer(dataset, columns, console, within) if asked else None
+        outputs, solved = _outputs(dataset, columns, console, answered)
+        late["asked"] = "" if answered is None else asked
         kind = dataset.task.outputs
         late["solved"] = {method: own.choices for method, own in solved.items()}
         late["solved_fusions"] = {method: own.fusion for method, own in solved.items()}
@@ -128,8 +146,11 @@ def outputs(artifact: Artifact, dataset: Dataset) -> dict[str, Any]:
         return {name: loading.answers(kind.load(named, name), dataset) for name in names(artifact)}
 
 
-def _outputs(dataset: Dataset, columns: Sequence[str], console: Console) -> tuple[dict[str, Any], dict[str, Solved]]:
-    """Of each baseline its outputs for all rows; and those that may be members, as models."""
+def _outputs(
+    dataset: Dataset, columns: Sequence[str], console: Console, answered: tuple[Solved, Tensor] | None
+) -> tuple[dict[str, Any], dict[str, Solved]]:
+    """Of each baseline its outputs for all rows; and those that may be members, as models: with what a tabular foundation model
+    `answered`."""
     task, train, solved = dataset.task, dataset.splits["train"], dict[str, Solved]()
     found = {task.constant_name: task.constant_baseline(dataset.targets[train], len(dataset.rows))}
     if task.lacks("plain member"):
@@ -141,7 +162,6 @@ def _outputs(dataset: Dataset, columns: Sequence[str], console: Console) -> tupl
     if grown is not None:
         model, found[plain.TREES] = grown
         solved |= {} if model is None else {plain.TREES: model}
-    answered = in_context.answer(dataset, columns, console)
     if answered is not None:
         solved[plain.IN_CONTEXT], found[plain.IN_CONTEXT] = answered
     return found, solved

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from mmcli.errors import ConfigError
-from mmcli.models.in_context import COOL, IMPOSSIBLE, VIEWS, Config, InContext
+from mmcli.layers.starting import shapes_alone
+from mmcli.models.in_context import COOL, IMPOSSIBLE, VIEWS, Config, InContext, check, skeleton
 from mmcli.pretrained.tabular import Network
 from mmcli.signals import Field, Signal, SignalSpec
 
@@ -115,6 +116,52 @@ def test_nothing_of_it_is_a_parameter_but_what_an_absent_form_says() -> None:
     kept = {name.removeprefix("network.") for name in encoder.state_dict() if name.startswith("network.")}
     assert kept == set(own.state_dict())
     assert Config.model_validate(encoder.config.model_dump()) == encoder.config
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "wanted"),
+    [
+        ("kept", [0, 1, 2, FIELDS], "kept holds other numbers than 0 to 4"),
+        ("orders", [[0, 1, 2, -1]] * VIEWS, "orders holds other numbers than 0 to 3"),
+        ("orders", [[0, 1, 2, 2]] * VIEWS, "orders does not hold each of 0 to 3 once in each view"),
+        ("labels", [[0, 1, 3]] * VIEWS, "labels holds other numbers than 0 to 2"),
+        ("labels", [[0, 1, 1]] * VIEWS, "labels does not hold each of 0 to 2 once"),
+        ("known", [0, 2, 6], "known holds other numbers than 0 to 5"),
+        ("targets", [0.0] * (ROWS - 1) + [3.0], "targets holds other numbers than 0 to 2"),
+        ("targets", [0.0] * (ROWS - 1) + [float("nan")], "targets holds other numbers than 0 to 2"),
+        ("targets", [0.0] * (ROWS - 1) + [0.5], "targets holds other numbers than 0 to 2"),
+    ],
+)
+def test_a_file_that_points_beside_what_is_there_is_refused(name: str, values: Any, wanted: str) -> None:
+    own, x = network(), table()
+    encoder = InContext.of(Network(**TINY), own.state_dict(), x[:ROWS], 2 * (torch.arange(ROWS) % 3), SPEC, dim=6)
+    weights = encoder.state_dict()
+    encoder.load_state_dict(weights)
+    with pytest.raises(RuntimeError, match=wanted):
+        encoder.load_state_dict({**weights, name: torch.tensor(values)})
+
+
+def test_what_an_artifact_tells_of_it_is_bounded() -> None:
+    said: dict[str, Any] = {"dim": 3, "rows": 30, "columns": 4, "views": 4, "classes": 3, "network": TINY}
+    Config.model_validate(said)
+    for change, wanted in (
+        ({"rows": 10_000, "columns": 100_000}, "its context has 1,000,000,000 cells, of which 20,000,000 are taken"),
+        ({"classes": 5}, "it has 5 classes, and the network tells 4"),
+        ({"classes": 0, "levels": (0.5,)}, "it has 0 classes, and the network tells 4"),
+        ({"classes": 0, "levels": (float("nan"),), "network": {**TINY, "max_classes": 0}}, "do not lie between 0 and 1"),
+    ):
+        with pytest.raises(ValueError, match=wanted):
+            Config.model_validate({**said, **change})
+
+
+def test_shapes_are_compared_before_there_are_numbers() -> None:
+    said = Network(embed_dim=512, row_num_cls=4, icl_num_blocks=2)
+    with shapes_alone():
+        made = skeleton(said)
+    assert {own.device.type for own in made.state_dict().values()} == {"meta"}
+    with pytest.raises(ConfigError, match="the weights are not those"):
+        check(said, {})
+    assert all(own.device.type == "cpu" for own in skeleton(Network(**TINY)).state_dict().values())
 
 
 def test_weights_of_another_network_are_refused() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +14,7 @@ import pytest
 
 from mmcli.errors import ConfigError
 from mmcli.pretrained import hub, shelf
+from mmcli.pretrained.pickles import conversion, unpacking
 from mmcli.pretrained.shelf import Model
 
 
@@ -141,6 +144,43 @@ def test_tabpfn_is_said_not_to_be_read(above: Path) -> None:
     assert found.tabular == found.models == ()
     assert len(found.left_out) == 2
     assert all("TabPFN is not read: its checkpoints are pickles" in own for own in found.left_out)
+
+
+def test_a_good_folder_is_read_whatever_checkpoints_lie_in_it(above: Path) -> None:
+    folder(above / "bert", TEXT, ST, "TabPFN-v2.ckpt")
+    folder(above / "net", {"architecture": "resnet18"}, ST, "tabicl-v1.ckpt")
+    folder(above / "own", TABICL, ST, "tabicl-v1.ckpt", "tabpfn-v2.pt")
+    found = shelf.look()
+    assert [own.name for own in (*found.models, *found.tabular)] == ["bert", "net", "own"]
+    assert [own.rpartition(": ")[2] for own in found.left_out] == ["a pickle; the safetensors beside it are read."] * 4
+
+
+def test_checkpoints_are_told_whatever_their_letters_and_each_has_a_folder_of_its_own(above: Path) -> None:
+    folder(above / "got", None, "TabICL-v1.CKPT", "TABICL-v1.pt", "TabPFN.PT")
+    said = shelf.look().left_out
+    assert "TabPFN is not read" in said[0]
+    commands = [shlex.split(own.partition("trust it: ")[2])[2] for own in said[1:]]
+    assert len(said) == 3
+    assert {own.partition("pathlib.Path(")[2].partition(")")[0] for own in commands} == {
+        repr(str(above / "TabICL-v1-CKPT")),
+        repr(str(above / "TABICL-v1-pt")),
+    }
+    folder(above / "TABICL-v1-pt", TABICL, ST)
+    assert len(shelf.look().left_out) == 2
+
+
+HOSTILE = """tabicl$(touch ran)`touch ran`'"; touch ran; ' x.ckpt"""
+
+
+def test_what_is_to_be_pasted_runs_nothing_that_a_file_is_called(tmp_path: Path) -> None:
+    for command in (unpacking(tmp_path / HOSTILE, tmp_path / HOSTILE), conversion(tmp_path / HOSTILE)):
+        words = command.partition("Convert it if you trust it: ")[2]
+        echoed = subprocess.run(
+            words.replace("python -c", "printf %s", 1), shell=True, check=True, capture_output=True, text=True, cwd=tmp_path
+        )
+        assert not (tmp_path / "ran").exists()
+        program = ast.parse(echoed.stdout)
+        assert str(tmp_path / HOSTILE) in {own.value for own in ast.walk(program) if isinstance(own, ast.Constant)}
 
 
 @pytest.mark.parametrize("place", ["", "snapshot"])

@@ -6,9 +6,11 @@ from __future__ import annotations
 import json
 import random
 import shutil
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 from typer.testing import CliRunner
@@ -17,10 +19,14 @@ from mmcli.artifacts import layout, store, tensors
 from mmcli.cli import app
 from mmcli.data.dataset import Dataset
 from mmcli.errors import ExitCode
-from mmcli.jobs import deciding, in_context
+from mmcli.jobs import deciding, in_context, joint
+from mmcli.models import in_context as in_context_model
 from mmcli.models import loading
+from mmcli.models.networks import AveragedHeads
 from mmcli.models.recipe import Recipe
+from mmcli.optimizations import distill
 from mmcli.pretrained import shelf
+from mmcli.pretrained.tabular import Network
 from mmcli.proof import baselines
 from mmcli.reporting.console import Console
 from tests.conftest import write_csv
@@ -118,12 +124,17 @@ def test_it_is_a_member_that_stands_whole_in_the_artifact(
     assert loading.weights_of_others(artifact, dataset) == [{"name": own, "licence": licence}]
     assert f"{own}, licence: {licence}" in (root / "evaluation" / "report.html").read_text(encoding="utf-8")
     assert "baselines:" not in run("evaluate", "-a", root, "--force"), "what was asked is kept where nobody can be asked"
-    assert before.count("error") == after.count("error") == 0
+    assert pd.read_csv(tmp_path / "after.csv").shape[0] == 300
+    assert not any("TabICL" in said or "tabicl" in said for said in (before, after)), "nothing is to be said of it"
     refused = CliRunner().invoke(app, ["export", "-a", str(root), "--format", "onnx", "--to", str(tmp_path / "onnx")])
     assert refused.exit_code == ExitCode.USAGE
     assert "TabICL, which is a member of it, looks at the numbers" in " ".join(refused.output.split())
-    run("export", "-a", root, "--format", "safetensors", "--to", tmp_path / "plain")
-    assert f"- {own}, licence: {licence}" in (tmp_path / "plain" / "README.md").read_text(encoding="utf-8")
+    said = run("export", "-a", root, "--format", "safetensors", "--to", tmp_path / "plain")
+    assert "model.safetensors: holds 174 rows of the train table with their targets" in said
+    about = (tmp_path / "plain" / "README.md").read_text(encoding="utf-8")
+    assert f"- {own}, licence: {licence}" in about
+    assert "holds 174 rows of the train table, their numbers and categories with their targets" in about
+    assert "takes the package tabicl" in " ".join(about.split())
 
 
 def answers(root: Path) -> tuple[Dataset, torch.Tensor]:
@@ -135,10 +146,13 @@ def answers(root: Path) -> tuple[Dataset, torch.Tensor]:
 def test_targets_of_train_rows_are_seen_and_no_others(tmp_path: Path, models: Path) -> None:
     _, first = fused(tmp_path / "first", "class")
     _, val = fused(tmp_path / "val", "class", changed="val")
+    _, test = fused(tmp_path / "test", "class", changed="test")
     _, train = fused(tmp_path / "train", "class", changed="train")
     dataset, before = answers(first)
     assert not torch.equal(Dataset.open(val).targets, dataset.targets)
     assert torch.equal(answers(val)[1], before)
+    assert not torch.equal(Dataset.open(test).targets, dataset.targets)
+    assert torch.equal(answers(test)[1], before)
     assert not torch.allclose(answers(train)[1], before, atol=1e-3)
     context = tensors.of(store.read(first, layout.BASELINES, "baselines", ""), "in-context.safetensors")
     rows = dataset.splits["train"]
@@ -162,6 +176,44 @@ def test_each_fold_has_its_own_train_rows_in_its_context(tmp_path: Path, models:
         assert torch.equal(found, dataset.targets[train])
         contexts.append(own[f"solved.{NAME}.context"])
     assert len({len(own) for own in contexts}) > 1 or not torch.equal(contexts[0], contexts[1])
+
+
+def test_it_neither_teaches_nor_trains_with_others(
+    tmp_path: Path, models: Path, taken_in: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, root = fused(tmp_path / "own", "class")
+    dataset, artifact = Dataset.open(root), store.read(root, "fusions/concat", "fusion", "")
+    whole, train = loading.load_fused(dataset, artifact), dataset.splits["train"]
+    fused_head = whole.fusion_head
+    assert isinstance(fused_head, AveragedHeads)
+    others = in_context_model.unaware(whole)
+    assert others is not None
+    assert NAME in whole.names
+    assert NAME not in others.names
+    assert isinstance(others.fusion_head, AveragedHeads)
+    assert others.fusion_head.shares.tolist() == [1.0]
+    assert all(others.encoder(name) is whole.encoder(name) for name in others.names)
+    assert in_context_model.unaware(others) is others
+    signals = {name: own.gather(train) for name, own in whole.prepare({"tabular": dataset.column("tabular")}).items()}
+    with torch.no_grad():
+        alone = fused_head.each[0](whole.features(signals)).outputs[:, :2]
+        torch.testing.assert_close(others(signals).outputs[:, :2], alone / fused_head.temperature)
+        gap = (whole(signals).outputs[:, :2] - others(signals).outputs[:, :2]).abs().max()
+    assert float(gap) > 0.01
+    looked = list[str]()
+
+    def looking(what: str, function: Any) -> Any:
+        def found(network: Any, *given: Any, **named: Any) -> Any:
+            looked.append(what)
+            assert not any(isinstance(own, in_context_model.InContext) for own in network.modules()), what
+            return function(network, *given, **named)
+
+        return found
+
+    monkeypatch.setattr(joint, "job", looking("trained", joint.job))
+    monkeypatch.setattr(distill, "outputs_for", looking("teaches", distill.outputs_for))
+    said = run("optimize", "-a", root, "--only", "finetune", "--only", "distill", "--set", "training.epochs=1")
+    assert looked == ["trained", "teaches", "trained"], said
 
 
 def test_what_it_cannot_be_asked_is_said(tmp_path: Path, models: Path) -> None:
@@ -226,6 +278,82 @@ def test_a_hostile_config_is_refused_before_anything_is_built(tmp_path: Path, mo
         assert "in-context" not in store.read(root, layout.BASELINES, "baselines", "").metrics
 
 
+def test_what_was_asked_when_baselines_were_made_is_what_evaluate_asks(
+    tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(shelf.VARIABLE)
+    _, root = fused(tmp_path / "own", "class")
+    monkeypatch.setenv(shelf.VARIABLE, str(models))
+
+    def reference() -> Any:
+        return store.read(root, layout.BASELINES, "baselines", "")
+
+    before, fingerprint = reference().hash, reference().manifest["fingerprint"]
+    run("evaluate", "-a", root, "--force")
+    assert reference().hash == before, "evaluate weighs no rival that fuse did not know"
+    dataset = Dataset.open(root)
+    monkeypatch.setattr(baselines, "VERSION", baselines.VERSION + 1)
+    again = baselines.ensure(dataset, ["tabular"], Console(), kept=True)
+    assert again.manifest["fingerprint"] != fingerprint
+    assert "in-context" not in again.metrics
+    asked = baselines.ensure(dataset, ["tabular"], Console())
+    assert "in-context" in asked.metrics
+    assert asked.config["asked"].endswith(f"tabicl {metadata.version('tabicl')}")
+    monkeypatch.delenv(shelf.VARIABLE)
+    assert baselines.ensure(dataset, ["tabular"], Console(), kept=True).hash == asked.hash
+    monkeypatch.setattr(baselines, "VERSION", baselines.VERSION + 1)
+    gone = baselines.ensure(dataset, ["tabular"], Console(), kept=True)
+    assert gone.config["asked"] == ""
+    assert "in-context" not in gone.metrics
+    monkeypatch.setenv(shelf.VARIABLE, str(models))
+    assert "in-context" in baselines.ensure(dataset, ["tabular"], Console()).metrics, "it is due again"
+    prints = []
+    for own in ("", str(models)):
+        monkeypatch.setenv(shelf.VARIABLE, own)
+        run("fuse", "-a", root, "--method", "concat", "--set", "training.decisions=false", "--seeds", "1")
+        prints.append(store.read(root, "fusions/concat", "fusion", "").manifest["fingerprint"])
+    assert prints[0] == prints[1], "where nothing stands beside F the model on disk is nothing to it"
+    told = in_context.told(dataset, ["tabular"])[0]
+    monkeypatch.setattr(in_context.metadata, "version", lambda _: "2.99")
+    assert in_context.told(dataset, ["tabular"])[0] not in {told, ""}
+
+
+def test_what_would_take_too_long_is_not_asked_and_the_next_model_is_where_one_is_broken(
+    tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table, root = write_form(tmp_path, "class"), tmp_path / "a"
+    run("preprocess", table, "--target", "y", "-a", root, "--split", "split", "--task", "classification")
+    dataset = Dataset.open(root)
+    published = Network()
+    assert in_context.seconds(published, 256, 500, 10) == pytest.approx(3.2, rel=0.25)
+    assert in_context.seconds(published, 256, 2000, 10) == pytest.approx(17.4, rel=0.25)
+    assert (
+        in_context.seconds(published, 40_000, 2000, 1000) > in_context.SECONDS > in_context.seconds(published, 40_000, 2000, 10)
+    )
+    said, why = in_context.told(dataset, ["tabular"], within=1e-4)
+    assert said == ""
+    assert (
+        "tabicl:MMCLI_MODELS/classes is not asked: 300 rows of 3 columns, 174 of them before each, would take about" in why[0]
+    )
+    write_model(models / "again")
+    config = json.loads((models / "again" / "config.json").read_text(encoding="utf-8"))
+    (models / "again" / "config.json").write_text(json.dumps({**config, "embed_dim": 16}), encoding="utf-8")
+    said, why = in_context.told(dataset, ["tabular"])
+    assert said
+    assert "tabicl:MMCLI_MODELS/again is not asked: the weights are not those" in why[0]
+    found = in_context.answer(dataset, ["tabular"], Console())
+    assert found is not None
+    with monkeypatch.context() as there:
+        there.setattr(layout, "is_fold", lambda _: True)
+        baselines.ensure(dataset, ["tabular"], Console(), within=1e-4)
+        assert "is not asked" not in capsys.readouterr().err, "the root says it for its folds"
+    baselines.ensure(dataset, ["tabular"], Console(), within=1e-4)
+    assert "MMCLI_MODELS/classes is not asked: 300 rows" in " ".join(capsys.readouterr().err.split())
+    assert layout.is_fold(layout.fold(root, 2))
+    assert layout.is_fold(layout.fold(root, 0))
+    assert not layout.is_fold(layout.fold(root, 1))
+
+
 def test_a_missing_package_is_named_with_the_remedy(
     tmp_path: Path, models: Path, taken_in: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -235,7 +363,7 @@ def test_a_missing_package_is_named_with_the_remedy(
     monkeypatch.setitem(sys.modules, "tabicl", None)
     result = CliRunner().invoke(app, ["predict", str(tmp_path / "own" / "data.csv"), "-a", str(root)])
     output = " ".join(result.output.split())
-    assert result.exit_code == ExitCode.ARTIFACT or result.exit_code == ExitCode.USAGE, output
+    assert result.exit_code == ExitCode.USAGE, output
     assert "needs the package tabicl, which is not installed" in output
     assert "pip install '.[tabular]'" in output
     said = run("fuse", "-a", root, "--method", "concat", "--force")

@@ -31,6 +31,7 @@ from mmcli.stages.export.describing import (
     about,
     as_json,
     description,
+    rows_held,
 )
 from mmcli.stages.export.standalone import FOLDERS, take_out, why_not, write_script
 from mmcli.text.writing import Writing
@@ -71,6 +72,11 @@ def run(options: Options, context: Context) -> Outcome:
         context.console.note(
             f"{LANGUAGE_MODEL}: {(options.to / LANGUAGE_MODEL).stat().st_size / 1e6:.1f} MB, to search for texts as mmcli "
             "predict does; it is counted from the train texts and holds much of them"
+        )
+    if rows := rows_held(Recipe.of(loaded.artifact).as_dict()):
+        context.console.note(
+            f"{path.name}: holds {rows:,} rows of the train table with their targets, by which TabICL answers: give it to "
+            "nobody who may not read them. To compute with it takes the package tabicl"
         )
     if options.of_model == "onnx" and loaded.artifact.config.get("way") == runners.ONNX_INT8:
         context.console.note(f"in float32; {loaded.artifact.name} runs it with int8 weights: --format onnx-int8 writes that")

@@ -8,7 +8,7 @@ from typing import Any
 
 from mmcli import __version__, registry
 from mmcli.data.dataset import Dataset
-from mmcli.models import gallery, graphs, loading, writers
+from mmcli.models import gallery, graphs, loading, plain, writers
 from mmcli.models.networks import FusedModel
 from mmcli.models.predictor import Model
 from mmcli.models.recipe import Recipe
@@ -100,6 +100,13 @@ def _tensors(recipe: Recipe, signals: Mapping[str, Signal]) -> dict[str, Any]:
     return fields
 
 
+def rows_held(network: Mapping[str, Any]) -> int:
+    """Of a model's recipe, as plain data, the train rows that stand with their targets in the context of members; those of each
+    fold by themselves."""
+    each = [own["encoder"]["rows"] for own in network["encoders"].values() if own["architecture"] == plain.IN_CONTEXT]
+    return sum(each)
+
+
 def as_json(value: Any) -> bytes:
     """As it stands in a file."""
     return strict.text(value, indent=1, default=str).encode()
@@ -131,6 +138,7 @@ def about(form: str, found: Mapping[str, Any], needs: Sequence[str]) -> str:
             "  Unit 0 is the blank of CTC; the others stand in `task.units`.",
             *_how_read(form, found["task"]["search"]),
         ]
+    lines += _held(found)
     if found.get("step"):
         lines += [
             f"- `{found['file']}` gives what a writer looks at in each row, once; `{found['step']}` how likely each unit is as",
@@ -169,6 +177,18 @@ def about(form: str, found: Mapping[str, Any], needs: Sequence[str]) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _held(found: Mapping[str, Any]) -> list[str]:
+    """What is to be said of rows in the weights."""
+    rows = rows_held(found["network"])
+    if not rows:
+        return []
+    return [
+        f"- `{found['file']}` holds {rows:,} rows of the train table, their numbers and categories with their targets, by",
+        "  which a member, TabICL, answers: give it to nobody who may not read them. To compute with it takes the package",
+        "  tabicl.",
+    ]
 
 
 def _how_read(form: str, search: Mapping[str, Any]) -> list[str]:

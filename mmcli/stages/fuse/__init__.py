@@ -19,7 +19,7 @@ from mmcli.options.fuse import ALL, Options
 from mmcli.proof import baselines
 from mmcli.stages import Context, Outcome
 from mmcli.stages.fuse.board import say
-from mmcli.stages.fuse.plans import Plan, plan_all, side_by_side
+from mmcli.stages.fuse.plans import Plan, plan_all, side_by_side, within
 from mmcli.stages.fuse.training import make
 from mmcli.training import device
 from mmcli.training.device import Compute
@@ -55,7 +55,8 @@ def run(options: Options, context: Context, times: float = 1.0) -> Outcome:
         return Outcome({"methods": [plan.method for plan in plans]}, f"mmcli fuse --method {methods[0]}")
     # Where val has been learnt from too, nothing shows what a plain model adds: the refit of folds has none beside F.
     alone = context.fixed is not None and not options.board
-    reference = None if alone else baselines.ensure(dataset, list(_architectures(encoders)), context.console)
+    inputs = list(_architectures(encoders))
+    reference = None if alone else baselines.ensure(dataset, inputs, context.console, within=within(options))
     solved = {} if reference is None or context.fixed is not None else baselines.models(reference, dataset)
     with side_by_side(plans, options, context) as own:
         seconds = options.time_budget and times * options.time_budget / max(len(own), 1)

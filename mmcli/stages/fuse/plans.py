@@ -88,7 +88,7 @@ def plan_all(
     """What is to be trained; of all methods, those that cannot be are rows of the leaderboard with their reason."""
     plans, refused = [], []
     inputs = list(dict.fromkeys(own.config["column"] for own in encoders.values()))
-    model = "" if context.fixed is not None else in_context.told(dataset, inputs)[0]
+    model = "" if context.fixed is not None else in_context.told(dataset, inputs, within(options))[0]
     for method in methods:
         try:
             plans.append(_plan(method, encoders, dataset, options, context, model))
@@ -97,6 +97,11 @@ def plan_all(
                 raise
             refused.append(Entry("refused", method, None, reason=" ".join(filter(None, (error.message, error.remedy)))))
     return plans, refused
+
+
+def within(options: Options) -> float:
+    """Seconds that asking a tabular foundation model may take."""
+    return in_context.SECONDS if options.time_budget is None else min(options.time_budget, in_context.SECONDS)
 
 
 def _plan(method: str, encoders: dict[str, Artifact], dataset: Dataset, options: Options, context: Context, model: str) -> Plan:
@@ -130,7 +135,7 @@ def _plan(method: str, encoders: dict[str, Artifact], dataset: Dataset, options:
     said += [["time", options.time_budget]] if options.time_budget else []
     said += [] if dataset.task.lacks("plain member") else [["plain", baselines.VERSION]]
     said += [] if dataset.task.lacks("known texts") else [["recall", baselines.VERSION]]
-    said += [["in-context", baselines.VERSION, model]] if model else []
+    said += [["in-context", baselines.VERSION, model]] if model and training.decisions else []
     said += [] if context.fixed is None else [["fixed", context.fixed.as_dict()]]
     fingerprint = store.digest([plan.parents, list(encoders), said, context.device, context.precision, *sources])
     return replace(plan, command=_command(method, options, context), fingerprint=fingerprint, fixed=context.fixed)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import replace
+from functools import partial
 from typing import Any, ClassVar, Self
 
 import torch
@@ -285,7 +286,7 @@ class Backbone(Encoder):
         here = column.present.nonzero()[:, 0].cpu()
         for index in here.split(32) if len(here) else ():
             signal = self.seen(column.gather(index).to(self.absent.device))
-            states = self.splice.capture(lambda signal=signal: self.run(signal))  # type: ignore[misc]
+            states = self.splice.capture(partial(self.run, signal))
             if lengths is None or offsets is None:
                 values[index.to(device)] = states.to(device, values.dtype)
                 continue

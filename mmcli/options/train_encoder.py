@@ -58,7 +58,11 @@ def _tune(text: str) -> str:
     from mmcli.config import validate
     from mmcli.pretrained.config import BackboneConfig
 
-    validate(BackboneConfig, {"tune": text}, "--tune")
+    try:
+        validate(BackboneConfig, {"tune": text}, "--tune")
+    except ConfigError:
+        known = "full, head, lora, last-1, last-2 and so on"
+        raise ConfigError(f"--tune {text}: known are {known}", "E.g. --tune last-2: its last two blocks train.") from None
     return text
 
 

@@ -212,7 +212,8 @@ def test_rows_without_a_target_serve_a_warm_start(table: Path, tmp_path: Path) -
     [
         (("word", "--arch", "bag", "--weights", "default"), "--weights is for networks of other libraries"),
         (("word", "--arch", "bag", "--tune", "head"), "--tune is for networks of other libraries"),
-        (("word", "--tune", "first-2"), "--tune"),
+        (("word", "--tune", "first-2"), "--tune first-2: known are full, head, lora, last-1"),
+        (("word", "--tune", "last-0"), "E.g. --tune last-2"),
         (("word", "--arch", "bag", "--set", "encoder.cnn.width=8"), "the encoder 'cnn' is not in use here"),
         (("word", "--set", "encoder.cnn.width=8"), "In use: bag, rnn."),
         (("--arch", "bag", "--arch", "cnn", "--set", "encoder.rnn.hidden=8"), "In use: cnn, bag."),

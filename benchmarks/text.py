@@ -81,7 +81,7 @@ def translated(rows: int) -> tuple[Text, Column, Tensor]:
 class Trainer:
     """An encoder with its head, as the loop trains it and as a few lines of PyTorch do."""
 
-    def __init__(self, architecture: str, head: str, rows: int, folder: Path) -> None:
+    def __init__(self, architecture: str, head: str, rows: int, folder: Path, where: str) -> None:
         self.head = head
         self.task, column, targets = spoken(rows) if head == "ctc" else translated(rows)
         train = torch.arange(rows * 9 // 10)
@@ -93,14 +93,14 @@ class Trainer:
             rows=Rows({"x": column}, targets, splits, {}),
             task=self.task,
             config=training.model_copy(update={"patience": 1000, "checkpoint_every_s": 1e9}),
-            compute=device.choose("cpu"),
+            compute=device.choose(where),
             seed=0,
             folder=folder,
             label=architecture,
         )
         self.job = measuring.tuned(job, Console(quiet=True))
         self.state = _State(self.job, Console(quiet=True))
-        self.bare = self._network(architecture).train()
+        self.bare = self._network(architecture).to(self.job.compute.device).train()
         self.optimizer = torch.optim.AdamW(self.bare.parameters(), lr=1e-4, fused=True)
         self.done = 0
 
@@ -125,6 +125,7 @@ class Trainer:
         rows = self.job.rows
         index = shuffled(rows.splits["train"], BATCH, 0, self.done, rows.lengths)
         batches = [(rows.gather(own).inputs["x"], rows.targets[own]) for own in index]
+        waited(self.job.compute.device)
         started = time.perf_counter()
         with self.job.compute.threading():
             for signal, targets in batches:
@@ -132,6 +133,7 @@ class Trainer:
                 with self.job.compute.autocast():
                     self._loss(self.bare.encoder(signal), targets).backward()
                 self.optimizer.step()
+        waited(self.job.compute.device)
         return len(rows.splits["train"]) / (time.perf_counter() - started)
 
     def _loss(self, features: Any, targets: Tensor) -> Tensor:
@@ -152,10 +154,16 @@ class Trainer:
         return (lost.unflatten(0, units.shape).sum(1) / (counts + 1)).mean()
 
 
-def training(architecture: str, head: str, rows: int) -> Row:
+def waited(where: torch.device) -> None:
+    """Once the device has done what it was handed."""
+    if where.type == "cuda":
+        torch.cuda.synchronize(where)
+
+
+def training(architecture: str, head: str, rows: int, where: str) -> Row:
     """The loop beside the hand-written one: medians of three alternating epochs each, after one to warm up."""
     with tempfile.TemporaryDirectory() as folder:
-        trainer = Trainer(architecture, head, rows, Path(folder))
+        trainer = Trainer(architecture, head, rows, Path(folder), where)
         trainer.loop(), trainer.by_hand()
         found = [(trainer.by_hand(), trainer.loop()) for _ in range(3)]
     step, loop = (median(own) for own in zip(*found, strict=True))
@@ -274,13 +282,14 @@ def main() -> None:
     """The training loop of the encoders of sound, then the searches."""
     parser = options(str(__doc__))
     parser.add_argument("--only", default="loop,beam", help="loop, beam, or both with a comma")
+    parser.add_argument("--device", default="cpu", help="where it is trained: cpu, cuda")
     parser.add_argument("--rows", type=int, default=1000, help="rows that are searched (trained: as many)")
     arguments = parser.parse_args()
     memory.keep_freed()
     rows = []
     if "loop" in arguments.only.split(","):
         pairs = (("crnn", "ctc"), ("conformer", "ctc"), ("transformer", "decoder"))
-        rows += [training(architecture, head, arguments.rows) for architecture, head in pairs]
+        rows += [training(architecture, head, arguments.rows, arguments.device) for architecture, head in pairs]
     if "beam" in arguments.only.split(","):
         rows += [search(arguments.rows), writing(arguments.rows)]
     finish(rows, arguments)

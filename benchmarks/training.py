@@ -1,6 +1,6 @@
 """Rows a second while training, over whole epochs of the loop, beside the bare step of the same network and beside Keras.
 
-    python benchmarks/training.py [--only cnn-reference,bag,...] [--keras PYTHON] [--json] [--check]
+    python benchmarks/training.py [--only cnn-reference,bag,...] [--device cuda] [--keras PYTHON] [--json] [--check]
 
 The bare step: forward, backward and AdamW on one batch that lies ready, as fast as PyTorch goes here (the faster of float32 and
 bfloat16 autocast; channels-last; fused AdamW; glibc keeping freed memory). The loop's epochs include gathering the batches,
@@ -109,7 +109,7 @@ class _Step(Step):
 class Trainer:
     """The loop, on such a case."""
 
-    def __init__(self, case: Case, folder: Path) -> None:
+    def __init__(self, case: Case, folder: Path, where: str) -> None:
         memory.keep_freed()
         self.case = case
         spec, column = data(case.kind, case.rows)
@@ -132,7 +132,7 @@ class Trainer:
             rows=Rows({"x": prepared}, targets, splits, {}),
             task=TASK,
             config=training,
-            compute=device.choose("cpu"),
+            compute=device.choose(where),
             seed=0,
             folder=folder,
             label=case.name,
@@ -159,8 +159,8 @@ class ColoursLast(nn.Module):
 class Bare:
     """Forward, backward and a step of AdamW, on one batch."""
 
-    def __init__(self, case: Case, precision: str) -> None:
-        self.case, self.precision = case, precision
+    def __init__(self, case: Case, precision: str, where: torch.device) -> None:
+        self.case, self.precision, self.where = case, precision, where
         spec, column = data(case.kind, case.batch)
         torch.manual_seed(0)
         self.network: nn.Module
@@ -178,7 +178,9 @@ class Bare:
             if case.kind == "grid":
                 self.network.to(memory_format=torch.channels_last)
             self.inputs = prepared.gather(torch.arange(case.batch))
-        self.targets = torch.arange(case.batch) % CLASSES
+        self.network.to(where)
+        self.inputs = self.inputs.to(where)
+        self.targets = (torch.arange(case.batch) % CLASSES).to(where)
         self.optimizer = torch.optim.AdamW(self.network.parameters(), lr=1e-3, fused=True)
 
     def outputs(self) -> Tensor:
@@ -191,22 +193,32 @@ class Bare:
 
     def run(self, seconds: float) -> float:
         """Rows a second."""
+        waited(self.where)
         started, steps = time.perf_counter(), 0
         while time.perf_counter() - started < seconds or steps < 3:
             self.optimizer.zero_grad(set_to_none=True)
-            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.precision == "bfloat16"):
+            with torch.autocast(self.where.type, dtype=torch.bfloat16, enabled=self.precision == "bfloat16"):
                 loss = nn.functional.cross_entropy(self.outputs().float(), self.targets)
             loss.backward()
             self.optimizer.step()
             steps += 1
+            if steps % 50 == 0:  # else a GPU is handed far more than it has done
+                waited(self.where)
+        waited(self.where)
         return steps * self.case.batch / (time.perf_counter() - started)
 
 
-def compared(case: Case) -> tuple[float, float]:
+def waited(where: torch.device) -> None:
+    """Once the device has done what it was handed."""
+    if where.type == "cuda":
+        torch.cuda.synchronize(where)
+
+
+def compared(case: Case, where: str) -> tuple[float, float]:
     """Rows a second of the loop and of the better bare step, medians of alternating runs."""
     with tempfile.TemporaryDirectory() as folder:
-        trainer = Trainer(case, Path(folder))
-        bare = {precision: Bare(case, precision) for precision in ("float32", "bfloat16")}
+        trainer = Trainer(case, Path(folder), where)
+        bare = {precision: Bare(case, precision, trainer.job.compute.device) for precision in ("float32", "bfloat16")}
         trainer.epoch()
         first = {precision: own.run(0.5) for precision, own in bare.items()}
         best = bare[max(first, key=lambda precision: first[precision])]
@@ -232,6 +244,7 @@ def main() -> None:
     """Each case beside its bare step, and the founding network beside Keras."""
     parser = options(str(__doc__))
     parser.add_argument("--only", default="", help="beginnings of names, with commas")
+    parser.add_argument("--device", default="cpu", help="where: cpu, cuda")
     parser.add_argument("--keras", default="", help="a Python with TensorFlow")
     arguments = parser.parse_args()
     wanted = tuple(arguments.only.split(","))
@@ -239,7 +252,7 @@ def main() -> None:
     for case in cases():
         if not case.name.startswith(wanted):
             continue
-        loop, step = compared(case)
+        loop, step = compared(case, arguments.device)
         rows.append(Row(case.name, 1000 / loop, "bare step", loop / step, None, "0.9 or more", loop >= 0.9 * step))
         if arguments.keras and case.name.startswith("cnn-reference"):
             other = keras(arguments.keras, case.batch, case.rows)

@@ -212,6 +212,8 @@ def write_onnx(program: torch.export.ExportedProgram, names: list[str], path: Pa
     answers = list(answers) or [OUTPUTS, STEPS][: len(program.graph_signature.user_outputs)]
     with quiet(), exporter.translating():
         made = _translated(program, names, answers)
+        for node in made.model.graph.all_nodes():  # torch before 2.12 notes in which files of this machine they were called
+            node.metadata_props.pop("pkg.torch.onnx.stack_trace", None)
         _simplify(made.model)
         made.save(str(path), external_data=False)
 

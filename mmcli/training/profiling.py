@@ -68,7 +68,7 @@ def profiled(job: Job, folder: Path) -> Profile:
     with job.compute.threading():
         for _ in range(WARM):
             _step(job, source, optimizer)
-        found = profile(activities=activities)
+        found = profile(activities=activities, acc_events=True)  # of one cycle all the same; without, torch 2.11 warns of more
         with _without_words():
             found.start()
         for _ in range(STEPS):

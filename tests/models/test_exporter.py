@@ -27,7 +27,7 @@ def test_the_graph_is_that_of_torch_alone(tmp_path: Path, monkeypatch: pytest.Mo
     found = written(tmp_path / "quick.onnx")
     assert Path(__file__).name.encode() not in found  # nor any other file of this machine
     assert Path(graphs.__file__).name.encode() not in found
-    monkeypatch.setattr(fx.config, "do_not_emit_stack_traces", True)
+    monkeypatch.setattr(fx.config, "do_not_emit_stack_traces", True, raising=False)  # torch 2.11 has not got it
     for name in ("tracing", "translating", "whole"):
         monkeypatch.setattr(exporter, name, contextlib.nullcontext)
     assert written(tmp_path / "plain.onnx") == found
@@ -44,13 +44,14 @@ def test_all_of_it_is_undone_afterwards_and_stands_on_names_that_this_torch_has(
 
     def now() -> tuple[object, ...]:
         replaced = ONNXRegistry.__dict__["from_torchlib"], interpreter.__dict__["run_node"]
-        known = fx.config.do_not_emit_stack_traces, vars(proxy_tensor)["_extract_tensor_metadata"]
+        known = [vars(fx.config)[name] for name in ("do_not_emit_stack_traces",) if name in vars(fx.config)]
+        known.append(vars(proxy_tensor)["_extract_tensor_metadata"])
         return *replaced, _fx_passes.decompose_with_registry, config.fake_tensor_cache_enabled, *known
 
     before = now()
     with exporter.tracing(), exporter.translating(), exporter.whole():
         assert not any(own == other for own, other in zip(now(), before, strict=True))
-    assert [own is other for own, other in zip(now(), before, strict=True)] == [True] * 6
+    assert [own is other for own, other in zip(now(), before, strict=True)] == [True] * len(before)
 
 
 def test_without_those_names_there_is_a_graph_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -88,12 +88,13 @@ class Trainer:
         splits = {"train": train, "val": torch.arange(len(train), rows)}
         own = resolve("encoders", architecture).literals["TRAINING"]
         training = TrainingConfig(**{**own, "epochs": 1000, "batch_size": BATCH})
+        compute = device.choose(where)
         job = Job(
-            step=encoder_job._Step(self._network(architecture), "x", "none"),
-            rows=Rows({"x": column}, targets, splits, {}),
+            step=encoder_job._Step(self._network(architecture).to(compute.device), "x", "none"),
+            rows=Rows({"x": column}, targets, splits, {}).to(compute.device),
             task=self.task,
             config=training.model_copy(update={"patience": 1000, "checkpoint_every_s": 1e9}),
-            compute=device.choose(where),
+            compute=compute,
             seed=0,
             folder=folder,
             label=architecture,

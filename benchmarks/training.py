@@ -127,12 +127,13 @@ class Trainer:
         training = TrainingConfig(
             epochs=1000, batch_size=case.batch, checkpoint_every_s=1e9, patience=1000, clip_norm=own.get("clip_norm", 1.0)
         )
+        compute = device.choose(where)
         job = Job(
-            step=_Step(network),
-            rows=Rows({"x": prepared}, targets, splits, {}),
+            step=_Step(network.to(compute.device)),
+            rows=Rows({"x": prepared}, targets, splits, {}).to(compute.device),
             task=TASK,
             config=training,
-            compute=device.choose(where),
+            compute=compute,
             seed=0,
             folder=folder,
             label=case.name,

@@ -191,8 +191,8 @@ def calibrated(heads: Heads, saved: Answers, dataset: Dataset) -> Answers:
 
 @torch.no_grad()
 def answers(heads: Heads, features: Mapping[str, FeatureTable], compute: Compute) -> Answers:
-    """The answers for all rows."""
-    heads.eval()
+    """The answers for all rows, on the host; the heads are on the device afterwards."""
+    heads.to(compute.device).eval()
     rows, kind, host = len(next(iter(features.values())).present), heads.task.outputs, torch.device("cpu")
     outputs, weights = [], []
     with compute.autocast():

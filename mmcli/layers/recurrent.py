@@ -21,10 +21,19 @@ def recurrent(
     ends, order = (lengths.cpu() if on_host is None else on_host).sort(descending=True)
     longest_first, back = sent(order, values_BTD.device), sent(order.argsort(), values_BTD.device)
     packed = pack_padded_sequence(values_BTD.index_select(0, longest_first), ends, batch_first=True)
+    if values_BTD.is_cuda and not torch.compiler.is_compiling():
+        put_together(network)
     states, last = network(packed)
     states_BTD, _ = pad_packed_sequence(states, batch_first=True, total_length=values_BTD.shape[1])
     last = last[0] if isinstance(last, tuple) else last
     return states_BTD.index_select(0, back), last.index_select(1, back)
+
+
+def put_together(network: nn.LSTM | nn.GRU) -> None:
+    """Has the weights lie in one piece of a GPU's memory, as cuDNN reads them: those of a copy lie apart, and it would put them
+    together in every call, with a warning."""
+    if len({weight.untyped_storage().data_ptr() for weight in network._flat_weights if weight is not None}) > 1:
+        network.flatten_parameters()
 
 
 def recurrent_padded(network: nn.LSTM, values_BTD: Tensor, lengths: Tensor, on_host: Tensor | None = None) -> Tensor:

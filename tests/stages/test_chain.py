@@ -89,6 +89,10 @@ def test_predictions_of_the_test_rows_agree_with_the_metrics(chain: Path) -> Non
     assert accuracy == pytest.approx(metrics["test"]["optimized"]["accuracy"]["value"])
 
 
+def test_the_best_preset_looks_at_every_second_pixel(chain: Path) -> None:
+    assert loading.read_encoder(chain, "picture", "cnn").config["encoder"]["stem"] == 2
+
+
 def test_embeddings_of_every_row_are_kept(chain: Path) -> None:
     artifact = loading.fresh_encoders(chain, "word")[0]
     kept = tensors.load(artifact.file(loading.EMBEDDINGS))

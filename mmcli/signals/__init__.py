@@ -210,7 +210,7 @@ class Column(Held):
         if columns[0].offsets is None:
             times = [column.times for column in columns if column.times is not None]
             return Column(values, present, times=torch.cat(times) if times else None)
-        offsets, end = [torch.zeros(1, dtype=torch.int64)], 0
+        offsets, end = [columns[0].offsets.new_zeros(1)], 0
         for column in columns:
             assert column.offsets is not None
             offsets.append(column.offsets[1:] + end)

@@ -60,7 +60,7 @@ class Beside(nn.Module):
         single = outputs.values.shape[1] == self.gallery.shape[1]
         if single and bool((self.shares == self.shares[0]).all()) and len(self.shares) > 1:
             values, gallery = self.blocks(outputs)
-            counts = torch.zeros_like(self.shares)
+            counts = torch.zeros_like(self.shares, device=values.device)
             best, kept = float("inf"), counts
             for _ in range(PICKS):
                 tried = []
@@ -72,9 +72,10 @@ class Beside(nn.Module):
                 if least < best:
                     best, kept = least, counts
             self.shares.copy_(kept / kept.sum())
-            outputs = self._with(values, gallery, self.shares)
+            outputs = self._with(values, gallery, self.shares.to(values.device))
         self.threshold.fill_(accepting(outputs, targets))
 
     def _with(self, values: Tensor, gallery: Tensor, shares: Tensor) -> Embedded:
+        """Where the vectors are, which may be the host while this is on a device."""
         rows, enrolled = (F.normalize((own * shares.sqrt()[:, None]).flatten(1), dim=1) for own in (values, gallery))
-        return Embedded(rows, enrolled, self.identities, self.threshold)
+        return Embedded(rows, enrolled, self.identities.to(rows.device), self.threshold.to(rows.device))

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from torch import Tensor
 from typer.testing import CliRunner
 
 from mmcli import registry
@@ -27,9 +29,11 @@ from mmcli.models.recipe import Recipe
 from mmcli.selection import leaderboard
 from mmcli.selection.leaderboard import Entry
 from mmcli.signals import RaggedFeatures
+from mmcli.stages.fuse import training
 from mmcli.tasks.classification import Classification
 from mmcli.tasks.classification import Config as TaskConfig
 from mmcli.training import device
+from mmcli.training.loop import Trained
 from tests.conftest import ENCODERS
 from tests.fusions.test_contract import write
 
@@ -379,3 +383,26 @@ def test_the_columns_own_decisions_stand_beside_f_in_the_artifact(root: Path, mo
     # A method of decisions has nothing else: nothing is put beside it.
     run("fuse", "--method", "late", "--seeds", "1", "-a", root, *QUICK)
     assert "beside" not in store.read(root, "fusions/late", "fusion", "").config
+
+
+@pytest.mark.parametrize(("right_since", "kept"), [(31, False), (40, True), (20, False)])
+def test_what_began_as_a_column_is_to_be_better_beyond_noise(right_since: int, kept: bool) -> None:
+    """One row of 40 more that is right proves nothing."""
+    task = Classification.fit(TaskConfig(), [("a",), ("b",)], ["label"])
+    right = torch.zeros(40, dtype=torch.int64)
+    dataset: Any = SimpleNamespace(task=task, targets=right, splits={"val": torch.arange(40)})
+    module = torch.nn.Module()
+    module.register_buffer("count", torch.tensor(right_since))
+
+    def answers() -> Tensor:
+        wrong = torch.arange(40) >= module.get_buffer("count")
+        return torch.stack([~wrong, wrong], 1).float() * 4
+
+    began, said = {"count": torch.tensor(30)}, list[str]()
+    context: Any = SimpleNamespace(console=SimpleNamespace(note=said.append))
+    trained = Trained(3, [{}], {})
+    found = training._no_worse(module, began, trained, answers, dataset, "gated", context)
+    assert found.val["accuracy"] == (right_since if kept else 30) / 40
+    assert int(module.get_buffer("count")) == (right_since if kept else 30)
+    assert found.best_epoch == (3 if kept else 0)
+    assert any("no better beyond noise" in text for text in said) == (not kept)

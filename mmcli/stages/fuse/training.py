@@ -217,19 +217,26 @@ def _no_worse(
     label: str,
     context: Context,
 ) -> Trained:
-    """What was trained; or what it began as, where the `answers` of val rows are no better since, which is said."""
-    task, targets, scores = dataset.task, dataset.targets[dataset.splits["val"]], []
-    after = kept(module)
+    """What was trained; or what it began as, where the `answers` of val rows are no better since, which is said. What began as
+    a column by itself is to be better beyond noise: val chose the epoch already, and nothing is lost by what is that column."""
+    task, targets = dataset.task, dataset.targets[dataset.splits["val"]]
+    after, found = kept(module), []
     for state in (start, after):
         module.load_state_dict(dict(state))
-        scores.append(task.score(answers(), targets))
-    if better(task, *scores):
+        found.append(answers())
+    scores, beyond = [task.score(own, targets) for own in found], ""
+    if task.aligns_columns:
+        keeps = better(task, *scores)
+    else:
+        gain, beyond = task.gain(found[1], found[0], targets), " beyond noise"
+        keeps = gain.low > 0
+    if keeps:
         return replace(trained, val=scores[1])
     module.load_state_dict(dict(start))
     before, since = (own[task.primary_metric] for own in scores)
     context.console.note(
-        f"{label}: on val training makes it no better ({task.primary_metric} {before:.3f} as it began, {since:.3f} after): it "
-        "stays as it began"
+        f"{label}: on val training makes it no better{beyond} ({task.primary_metric} {before:.3f} as it began, {since:.3f} "
+        "after): it stays as it began"
     )
     return replace(trained, best_epoch=0, val=scores[0], soup=[])
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from mmcli.exports import batches, hits, lookup, tables
+from mmcli.exports.damage import DamagedError, of_code
 from mmcli.exports.graph import OUTPUTS, STEPS, Model, read_tensors
 from mmcli.exports.tables import Table, TableError
 from mmcli.exports.writing import best
@@ -26,9 +27,10 @@ def main(folder: Path, arguments: Sequence[str] | None = None) -> int:
         if _cells(options):
             return _of_files(model, held, options)
         return check(model) if options.table is None else _of_table(model, held, options)
-    except ImportError as error:
-        return _failed(f"{error}: this model needs it; pip install what README.md names")
-    except (TableError, OSError) as error:
+    except (ImportError, SyntaxError) as error:
+        damaged = of_code(error, str(__package__))
+        return _failed(damaged or f"{error}: this model needs it; pip install what README.md names")
+    except (TableError, DamagedError, OSError) as error:
         return _failed(str(error))
 
 

@@ -18,9 +18,10 @@ from mmcli.exports.damage import read_json, reading
 from mmcli.exports.dictionary import looked_up
 from mmcli.exports.made import MAKERS, Array, Made, Maker, padded
 from mmcli.exports.ngrams import count_ngrams, hash_ngrams
-from mmcli.exports.reading import Reader
+from mmcli.exports.reading import Reader, Texts
 from mmcli.media import files
 from mmcli.media.boxes import Told
+from mmcli.text.words import Timed
 
 OUTPUTS, STEPS = "outputs", "steps"
 ABOUT = "model.json"
@@ -56,6 +57,10 @@ class Model:
             """Column -> what was done to how many cells."""
             self.here: Array = np.zeros(0, dtype=np.bool_)
             """Of the rows that came last: of which anything is there."""
+            self._lead: Made | None = None
+            """Of the same rows: the recordings that their texts follow, where they do."""
+            self._texts: list[Texts] = []
+            """Of the rows that were answered last, where they are read step by step."""
 
     def prepare(self) -> None:
         """Sets up what makes tensors of cells.
@@ -118,6 +123,7 @@ class Model:
         rejects: list[Reject] = []
         made = {name: self._input(members, cells, media_root, first, rejects) for name, members in self._members.items()}
         self.here = np.any([own.present for own in made.values()], axis=0)
+        self._lead = made[self.about["task"]["words"]["lead"]] if self.tells_words else None
         fed: dict[str, Array] = {}
         for name, own in self.about["encoders"].items():
             signal = made[own["input"]]
@@ -138,6 +144,11 @@ class Model:
         return writing.write(self._step, outputs, self.beam, search["ctc"], search["reader"])
 
     @property
+    def tells_words(self) -> bool:
+        """Whether its texts follow a recording, so that it is known when their words are said."""
+        return bool(self.about["task"].get("words"))
+
+    @property
     def most_answers(self) -> int:
         """How many answers to a row it can tell."""
         if self._step is None and self._reader is None:
@@ -152,8 +163,15 @@ class Model:
         if self._reader is None:
             return answers.decode(self.about, outputs[OUTPUTS])
         frames, steps = outputs[OUTPUTS], outputs[STEPS]
-        texts = self._reader.texts(frames, steps, self.beam, count)
-        return answers.read(self.about, frames, steps, texts, count)
+        self._texts = self._reader.texts(frames, steps, self.beam, count)
+        return answers.read(self.about, frames, steps, self._texts, count)
+
+    def words(self, outputs: Mapping[str, Array]) -> list[list[Timed]]:
+        """When the words of the answers are said that were told last, of what `outputs` gave last."""
+        assert self._lead is not None
+        assert self._lead.lengths is not None
+        frames, steps = outputs[OUTPUTS], outputs[STEPS]
+        return answers.words(self.about["task"], frames, steps, self._texts, self._lead.lengths, self._lead.present)
 
     def _input(
         self,

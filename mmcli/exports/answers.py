@@ -13,6 +13,7 @@ import numpy as np
 from mmcli.exports.lookup import as_lists
 from mmcli.exports.reading import Texts
 from mmcli.exports.writing import Written, ctc_log_probability, ranked
+from mmcli.text.words import Timed, in_seconds, timed, untimed
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Answers = dict[str, list[Any]]
@@ -59,6 +60,20 @@ def read(about: Mapping[str, Any], outputs: Array, steps: Array, texts: Sequence
     for frames, length, (best, *_) in rows:
         sure.append(_sure(about["task"], ctc_log_probability(frames[:length].astype(np.float64), best), len(best)))
     return _texts(about, texts, sure, count)
+
+
+def words(
+    task: Mapping[str, Any], outputs: Array, steps: Array, texts: Sequence[Texts], frames: Array, heard: Array
+) -> list[list[Timed]]:
+    """Of each row the words of the best text in seconds, by its own `steps` [B] of log-probabilities [B, T, V], which so many
+    `frames` [B] of a recording led to; without times where it was not `heard` [B]."""
+    how, units, found = task["words"], task["units"], []
+    rows = zip(outputs, texts, *(own.tolist() for own in (steps, frames, heard)), strict=True)
+    for values, (best, *_), length, count, there in rows:
+        own = timed(values[:length], best, lambda ids: _spelt(ids, units["kind"], units["units"]), how["each_letter"])
+        in_time = in_seconds(own, length, count, how["stride"], how["frame_s"]) if there else untimed(own)
+        found.append(in_time)
+    return found
 
 
 def told(about: Mapping[str, Any], written: Sequence[Written], count: int = 1) -> Answers:

@@ -8,8 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
+from mmcli.errors import ConfigError
 from mmcli.exports import batches, hits, lookup, tables
+from mmcli.exports.damage import DamagedError, of_code
 from mmcli.exports.graph import OUTPUTS, STEPS, Model, read_tensors
+from mmcli.exports.saying import Words
 from mmcli.exports.tables import Table, TableError
 from mmcli.exports.writing import best
 
@@ -26,9 +29,12 @@ def main(folder: Path, arguments: Sequence[str] | None = None) -> int:
         if _cells(options):
             return _of_files(model, held, options)
         return check(model) if options.table is None else _of_table(model, held, options)
-    except ImportError as error:
-        return _failed(f"{error}: this model needs it; pip install what README.md names")
-    except (TableError, OSError) as error:
+    except (ImportError, SyntaxError) as error:
+        damaged = of_code(error, str(__package__))
+        return _failed(damaged or f"{error}: this model needs it; pip install what README.md names")
+    except ConfigError as error:
+        return _failed(f"{error.message}: {error.remedy[:1].lower()}{error.remedy[1:]}")
+    except (TableError, DamagedError, OSError) as error:
         return _failed(str(error))
 
 
@@ -43,6 +49,13 @@ def _parser(folder: Path) -> argparse.ArgumentParser:
     parser.add_argument("--delimiter", default="", help="of the table (default: the one that parts its header)")
     parser.add_argument("--beam", type=int, default=0, help="texts followed at once while searching (default: as trained)")
     parser.add_argument("--nbest", type=int, default=1, metavar="K", help="of texts: so many answers, _nbest_2 and on")
+    parser.add_argument(
+        "--words",
+        type=Path,
+        metavar="PATH",
+        help="of texts that follow sound, when each word is said: FILE.json (a line for each row), FILE.srt (of one row), or a "
+        "folder of such",
+    )
     parser.add_argument("--threads", type=int, default=0, help="to compute with (default: one a core)")
     of = "of a model that gives vectors: "
     parser.add_argument(
@@ -96,6 +109,7 @@ def _refuse(model: Model, options: argparse.Namespace) -> None:
 
 def _refuse_of_answers(model: Model, options: argparse.Namespace) -> None:
     """Raises TableError where a row has not so many answers, or none are written."""
+    _refuse_of_words(model, options)
     if options.nbest == 1:
         return
     if options.nbest < 1 or model.about["task"]["link"] not in {"ctc", "decoder"}:
@@ -106,6 +120,23 @@ def _refuse_of_answers(model: Model, options: argparse.Namespace) -> None:
         raise TableError(f"--nbest {options.nbest}: this model keeps {model.most_answers} texts of a row")
     if options.table is None:
         raise TableError("--nbest is of a table: name one")
+
+
+def _refuse_of_words(model: Model, options: argparse.Namespace) -> None:
+    """Raises TableError where it is not known when words are said, or they cannot be written there."""
+    path: Path | None = options.words
+    if path is None:
+        return
+    if not model.tells_words:
+        raise TableError("--words: answers of this model follow no steps of a recording")
+    if options.table is None:
+        raise TableError("--words is of a table: name one")
+    if path.suffix.lower() not in {"", ".json", ".jsonl", ".srt"} or str(path) == "-":
+        raise TableError(f"--words {path}: name a .json or .jsonl, an .srt for a table of one row, or a folder")
+    if path.is_dir() if path.suffix else path.is_file():
+        raise TableError(f"--words {path} is a {'folder' if path.suffix else 'file'} already: choose another name")
+    if path in (options.output, options.table):
+        raise TableError(f"--words and {'-o' if path == options.output else 'the table'} are both {path}: choose another name")
 
 
 def _refuse_of_hits(model: Model, options: argparse.Namespace) -> None:
@@ -162,7 +193,9 @@ def _of_table(model: Model, held: lookup.Gallery | None, options: argparse.Names
     root = options.media_root or str(table.path.parent)
     if held is not None and _tells_hits(model, options):
         return hits.of_table(model, table, options.output, root, held, options.k or hits.MOST, options.column, options.id)
-    return predict(model, table, options.output, root, held, _least(model, options) or 0.0, options.column, options.nbest)
+    words = None if options.words is None else Words(options.words)
+    least = _least(model, options) or 0.0
+    return predict(model, table, options.output, root, held, least, options.column, options.nbest, words)
 
 
 def _tells_hits(model: Model, options: argparse.Namespace) -> bool:
@@ -179,18 +212,29 @@ def predict(
     least: float = 0.0,
     columns: Sequence[str] = (),
     count: int = 1,
+    words: Words | None = None,
 ) -> int:
-    """Every row of the table with its prediction, of texts with `count` of them, in order; what could not be read is told on
-    standard error."""
-    with tables.opened(output, table) as file:
-        for batch in batches.read(model, table, media_root, columns):
-            made = model.answers(batch.outputs, model.written(batch.outputs), count)
-            if held is not None:
-                named = held.decode(batch.outputs[OUTPUTS], model.here, least)
-                made = {f"{model.about['target']}_predicted{name}": own for name, own in named.items()}
-            everything = {**batch.told, **made}  # blanks and all
-            header = [list(everything)] if batch.first == 1 else []
-            tables.write(file, [*header, *zip(*everything.values(), strict=True)], tables.delimiter(output, table))
+    """Every row of the table with its prediction, of texts with `count` of them, in order, and where asked for when their words
+    are said; what could not be read is told on standard error."""
+    whole = False
+    try:
+        with tables.opened(output, table) as file:
+            for batch in batches.read(model, table, media_root, columns):
+                made = model.answers(batch.outputs, model.written(batch.outputs), count)
+                if held is not None:
+                    named = held.decode(batch.outputs[OUTPUTS], model.here, least)
+                    made = {f"{model.about['target']}_predicted{name}": own for name, own in named.items()}
+                everything = {**batch.told, **made}  # blanks and all
+                header = [list(everything)] if batch.first == 1 else []
+                tables.write(file, [*header, *zip(*everything.values(), strict=True)], tables.delimiter(output, table))
+                if words is not None:
+                    words.write(model.words(batch.outputs))
+        whole = True
+    finally:
+        if words is not None:
+            words.close(keep=whole)
+    if words is not None and words.without:
+        batches.say(words.remark)
     return 0
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from mmcli.exports.damage import reading
 from mmcli.exports.made import Array, Cells, Made, each
 from mmcli.exports.resizing import square
 from mmcli.media import faces
@@ -22,8 +23,10 @@ class Images:
         self.config = state["config"]
         detector = None
         if state.get("detector"):
-            detector = Detector((folder / state["detector"]).read_bytes(), self.config["detector_score"])
-            detector.load()  # what is wrong with it is no fault of the cells
+            path = folder / state["detector"]
+            with reading(path):
+                detector = Detector(path.read_bytes(), self.config["detector_score"])
+                detector.load()  # what is wrong with it is no fault of the cells
         self.framing = faces.Framing(self.config["size"], self.config["face_margin"], detector)
         self.levels = {kind: (black, white) for kind, (black, white) in state.get("levels", {}).items()}
         self.mean, self.std = (np.array(state[name], dtype=np.float32).reshape(3, 1, 1) for name in ("mean", "std"))

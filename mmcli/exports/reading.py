@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from mmcli.exports.damage import reading
 from mmcli.text.likely import Likely
 from mmcli.text.prefixes import prefix_beam
 
@@ -26,7 +27,8 @@ class Reader:
         """How many texts of a row there are at most where others are asked for beside a greedy one."""
         self._likely: Likely | None = None
         if self.search.get("language_model"):
-            with np.load(folder / self.search["language_model"], allow_pickle=False) as arrays:
+            path = folder / self.search["language_model"]
+            with reading(path), path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
                 likely = Likely.from_state(dict(arrays), task["units"]["units"])
             self._likely = likely.wary(self.search["stranger"])
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from tokenizers import Tokenizer
 
+from mmcli.exports.damage import reading
 from mmcli.exports.made import Cells, Made, padded
 
 
@@ -18,7 +19,9 @@ class Texts:
 
     def __init__(self, state: Mapping[str, Any], folder: Path) -> None:
         self.config = state["config"]
-        self.tokenizer = Tokenizer.from_file(str(folder / state["tokenizer"]))
+        path = folder / state["tokenizer"]
+        with reading(path):
+            self.tokenizer = Tokenizer.from_file(str(path))
 
     def names_file(self, cell: str) -> bool:  # noqa: ARG002 - never
         return False

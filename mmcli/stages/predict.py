@@ -17,11 +17,12 @@ from torch import Tensor
 
 from mmcli.artifacts.lock import alone
 from mmcli.errors import ConfigError, DataError
+from mmcli.exports.saying import Words
 from mmcli.models import embedding, gallery, predictor, runners
 from mmcli.models.gallery import Gallery
 from mmcli.models.labels import Labels
 from mmcli.models.predictor import Model
-from mmcli.models.timing import Words
+from mmcli.models.timing import Clock
 from mmcli.options.predict import Options
 from mmcli.stages import Context, Outcome, say_of_table
 from mmcli.tables.finding import STDIN
@@ -53,7 +54,7 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
     if options.beam is not None:
         loaded.follow(options.beam)
     _check_wishes(loaded, options)
-    words = Words(options.words, loaded.clock()) if options.words is not None else None
+    said = None if options.words is None else (loaded.clock(), Words(options.words))
     if context.dry_run:
         context.console.note("dry run: nothing was written")
         return Outcome({"model": loaded.artifact.name, "absent": missing}, "")
@@ -61,12 +62,9 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
     name = Path("predictions.csv") if options.output == STDIN else options.output
     rejects = Rejects(name.with_name(f"{name.stem}.rejects.csv"), options.raw)
     with nullcontext() if options.output == STDIN else alone(_until_whole(options.output), str(options.output)):
-        rows, remarks, replaced, formulas = _predict(table, loaded, options, rejects, words, decode, besides)
-    if words is not None and words.without:
-        context.console.warn(
-            f"{words.without:,} rows have no sound: their words are read off another column and have no times, the first: row "
-            f"{words.first}"
-        )
+        rows, remarks, replaced, formulas = _predict(table, loaded, options, rejects, said, decode, besides)
+    if said is not None and said[1].without:
+        context.console.warn(said[1].remark)
     seconds = time.monotonic() - started
     if rejects.first is not None:
         row, column, cell, reason = rejects.first
@@ -197,13 +195,14 @@ def _predict(
     loaded: Model,
     options: Options,
     rejects: Rejects,
-    words: Words | None,
+    said: tuple[Clock, Words] | None,
     decode: Decode | None,
     besides: str | None,
 ) -> tuple[int, dict[str, Counter[str]], list[str], int]:
     """In chunks, into a file that takes its name when it is whole; gives the number of rows, what was done to cells, which
     columns of the table were replaced, and how many cells were guarded as they were written."""
     out, temporary = _opened(options.output, table, options.raw)
+    clock, words = said or (None, None)
     remarks: dict[str, Counter[str]] = {}
     replaced: dict[str, None] = {}
     rows = 0
@@ -218,7 +217,7 @@ def _predict(
             embeddings=options.embeddings,
             allow_missing=options.allow_missing,
             nbest=options.nbest,
-            clock=words.clock if words else None,
+            clock=clock,
             decode=decode,
         ):
             part = parts.pop()

@@ -29,7 +29,7 @@ from mmcli.text.outputs import Answers, Texts
 from mmcli.text.spelled import Spelled, spelled
 from mmcli.text.targets import Judge, judging, padded, unpadded
 from mmcli.text.units import Units, fold, normalised, without_blanks
-from mmcli.text.words import Timed, timed
+from mmcli.text.words import Timed
 from mmcli.text.writing import Writing
 
 LOSS, LENGTH = -2, -1
@@ -281,7 +281,12 @@ class Text(Task):
     def words(self, outputs: Column) -> list[list[Timed]]:
         """Where each word of the texts is written, in steps."""
         texts = searching.written(outputs, self.likely)
-        return timed(outputs, texts, self.units, each_letter=self.tokenizer != "13a")
+        return searching.timed(outputs, texts, self.units, self.each_letter)
+
+    @property
+    def each_letter(self) -> bool:
+        """Whether each letter is a word, as in scripts without blanks."""
+        return self.tokenizer != "13a"
 
     def lacks(self, ability: Ability) -> str:
         """A student can be taught the texts that are written. What is said is read, not recalled."""

@@ -2,8 +2,8 @@
 
 Texts are lists of unit ids. `ctc` searches, aligns and scores frames; `beam` searches with a network that writes unit by
 unit; `ngram` is a language model over units. Each search gives n-best lists of hypotheses, best first; what weighs them is
-chosen on val from such lists, by a cost of the whole: lower is better. `prefixes`, `ngram`, `likely` and `units` need no torch:
-they are copied beside exported models.
+chosen on val from such lists, by a cost of the whole: lower is better. `prefixes`, `viterbi`, `ngram`, `likely`, `units` and
+`words` need no torch: they are copied beside exported models.
 """
 
 from __future__ import annotations

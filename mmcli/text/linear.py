@@ -12,8 +12,8 @@ from torch import Tensor
 from mmcli.layers.optimizers import Adam
 from mmcli.signals import Column, Source
 from mmcli.text import lattice
-from mmcli.text.ctc import needed_steps
 from mmcli.text.targets import unpadded
+from mmcli.text.viterbi import needed_steps
 
 STACK = 9
 """Steps that are read side by side, the own one in the middle."""

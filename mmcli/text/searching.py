@@ -16,12 +16,14 @@ from torch import Tensor
 from mmcli.reporting.metrics import Array
 from mmcli.reporting.text_metrics import edits
 from mmcli.signals import Column
-from mmcli.text import Hypothesis, ctc, lattice, ngram
+from mmcli.text import Hypothesis, ctc, lattice, ngram, viterbi, words
 from mmcli.text.beam import loops
 from mmcli.text.lattice import Lattice, Search
 from mmcli.text.likely import Likely
 from mmcli.text.prefixes import LanguageModel
 from mmcli.text.targets import Judge, padded
+from mmcli.text.units import Units
+from mmcli.text.words import Timed
 
 TOGETHER = 256
 """Rows that are searched at once."""
@@ -92,6 +94,16 @@ def confidence(lattices: Column, texts: Sequence[Sequence[int]]) -> Array:
     """[N]: the share of units that is expected to be right; of lattices that nothing is settled by, the probability a unit."""
     search, found = Search.of(lattices), evidence(lattices, texts)
     return logistic((search.slope, search.intercept) if search.beam else None, found)
+
+
+def timed(lattices: Column, texts: Sequence[Sequence[int]], units: Units, each_letter: bool) -> list[list[Timed]]:
+    """The words of each row's text in steps: see `words.timed`."""
+    rows = []
+    for row, ids in enumerate(texts):
+        values, lengths = lattice.padded(lattices.select(torch.tensor([row], device=lattices.present.device)))
+        frames = values[0, : int(lengths[0])].detach().cpu().float().numpy()
+        rows.append(words.timed(frames, ids, units.text, each_letter))
+    return rows
 
 
 def tuned(
@@ -228,4 +240,4 @@ def doubtful(lattices: Column, texts: Sequence[Sequence[int]], right: Sequence[S
     assert lattices.lengths is not None
     looping = [row for row, ids in enumerate(texts) if loops(ids) and not loops(right[row])]
     steps = lattices.lengths.tolist()
-    return looping, [row for row, ids in enumerate(texts) if ids and ctc.needed_steps(ids) >= steps[row]]
+    return looping, [row for row, ids in enumerate(texts) if ids and viterbi.needed_steps(ids) >= steps[row]]

@@ -1,16 +1,17 @@
-"""Where the words of a text are: along the steps of a lattice, in seconds, as JSON and as subtitles. Knows no disk."""
+"""Where the words of a text are: along frames of CTC, in seconds, as JSON and as subtitles. Knows no disk.
+Needs no torch: it goes with exported models."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-import torch
+from mmcli.text import viterbi
+from mmcli.text.prefixes import Floats
 
-from mmcli.signals import Column
-from mmcli.text import ctc, lattice
-from mmcli.text.units import Units
+Spell = Callable[[Sequence[int]], str]
+"""From units to the text that they are."""
 
 
 class Timed(NamedTuple):
@@ -23,26 +24,21 @@ class Timed(NamedTuple):
     """The mean probability of its units, each over its steps."""
 
 
-def timed(lattices: Column, texts: Sequence[Sequence[int]], units: Units, each_letter: bool) -> list[list[Timed]]:
-    """The words of each row's text in steps, on the likeliest alignment; in scripts without blanks each letter is one."""
-    rows = []
-    for row, ids in enumerate(texts):
-        values, lengths = lattice.padded(lattices.select(torch.tensor([row], device=lattices.present.device)))
-        spans = ctc.align(values[0, : int(lengths[0])], ids)
-        found = []
-        for word, own in _parted(ids, units, each_letter):
-            parts = [spans[place] for place in own]
-            sure = sum(part.confidence for part in parts) / len(parts)
-            found.append(Timed(word, parts[0].start, parts[-1].end, sure))
-        rows.append(found)
-    return rows
+def timed(frames_TV: Floats, ids: Sequence[int], spell: Spell, each_letter: bool) -> list[Timed]:
+    """The words of a text in steps, on the likeliest alignment; in scripts without blanks each letter is one."""
+    spans, found = viterbi.align(frames_TV, ids), []
+    for word, own in _parted(ids, spell, each_letter):
+        parts = [spans[place] for place in own]
+        sure = sum(part.confidence for part in parts) / len(parts)
+        found.append(Timed(word, parts[0].start, parts[-1].end, sure))
+    return found
 
 
-def _parted(ids: Sequence[int], units: Units, each_letter: bool) -> list[tuple[str, list[int]]]:
+def _parted(ids: Sequence[int], spell: Spell, each_letter: bool) -> list[tuple[str, list[int]]]:
     """The words of a text, each with the places of its units: a letter is of the unit with which it is whole."""
-    text, owner = units.text(ids), list[int]()
+    text, owner = spell(ids), list[int]()
     for place in range(len(ids)):
-        so_far = units.text(ids[: place + 1]).rstrip("\ufffd")  # half a letter of bytes
+        so_far = spell(ids[: place + 1]).rstrip("\ufffd")  # half a letter of bytes
         owner += [place] * (min(len(so_far), len(text)) - len(owner))
     owner += [len(ids) - 1] * (len(text) - len(owner))
     words: list[tuple[str, list[int]]] = []
@@ -69,6 +65,11 @@ def in_seconds(words: Sequence[Timed], steps: int, frames: int, stride: int, fra
         Timed(word, round(min((start or 0) * step_s, whole), 3), round(min((end or 0) * step_s, whole), 3), sure)
         for word, start, end, sure in words
     ]
+
+
+def untimed(words: Sequence[Timed]) -> list[Timed]:
+    """The words of a text that no sound led to."""
+    return [Timed(own.word, None, None, own.confidence) for own in words]
 
 
 def as_json(row: int, words: Sequence[Timed]) -> str:

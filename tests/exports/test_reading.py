@@ -14,9 +14,11 @@ from mmcli.exports import answers
 from mmcli.exports.reading import Reader, greedy
 from mmcli.stages.export.describing import LANGUAGE_MODEL
 from mmcli.tasks.text import Config, Text
+from mmcli.text import searching
 from mmcli.text.lattice import Padded, Search
 from mmcli.text.likely import Likely
 from mmcli.text.ngram import text_log_prob
+from mmcli.text.words import in_seconds
 
 TEXTS = ["the dog, ran home", "a cat sat", "the cat ran", "a dog sat there", "Über 12 Äpfel"] * 4
 
@@ -104,3 +106,23 @@ def test_a_language_model_comes_back_from_its_file(tmp_path: Path) -> None:
         assert again.strange(ids) == (text == "the zebra")
     wordless = Likely(task.likely.model, task.likely.other, task.likely.missing)
     assert Likely.from_state(wordless.state(), ()).words == frozenset()
+
+
+@pytest.mark.parametrize("kind", ["char", "bpe"])
+@pytest.mark.parametrize("each_letter", [False, True])
+def test_words_lie_where_mmcli_has_them(kind: Any, each_letter: bool) -> None:
+    task = Text.fit(Config(units=kind, vocab=270), [(text,) for text in TEXTS], ["y"])
+    lattices = heard(task, 5)
+    own = [task.units.ids(text)[:7] for text in TEXTS[:5]]  # pieces cut where a letter may be half
+    wanted = searching.timed(lattices.ragged(), own, task.units, each_letter)
+    how = {"lead": "x", "stride": 4, "frame_s": 0.01, "each_letter": each_letter}
+    told = json.loads(json.dumps({"units": task.units.table(), "words": how}))
+    frames, steps = np.array([96, 95, 93, 90, 0]), lattices.lengths.numpy()
+    there = np.array([True, True, True, True, False])
+    found = answers.words(told, lattices.values.numpy(), steps, [[ids, [1]] for ids in own], frames, there)
+    for row in range(4):
+        right = in_seconds(wanted[row], int(steps[row]), int(frames[row]), 4, 0.01)
+        assert found[row] == right
+        assert len(right) > 1 and right[-1].end is not None and right[-1].end > 0.1
+        assert max(len(word.word) for word in right) == 1 if each_letter else max(len(word.word) for word in right) > 1
+    assert [(word.word, word.start, word.end) for word in found[4]] == [(word.word, None, None) for word in wanted[4]]

@@ -1,9 +1,6 @@
-"""Steps in seconds: how long a step of a model is, whose column leads, and the files that words are written to."""
+"""Steps in seconds: how long a step of a model is, and whose column leads."""
 
 from __future__ import annotations
-
-import json
-from pathlib import Path
 
 import pytest
 import torch
@@ -18,11 +15,10 @@ from mmcli.modalities.image import Config as ImageConfig
 from mmcli.modalities.image import Image
 from mmcli.models.networks import FusedModel
 from mmcli.models.recipe import build_head
-from mmcli.models.timing import Clock, Words
+from mmcli.models.timing import Clock
 from mmcli.signals import Column
 from mmcli.tasks.text import Config, Text
 from mmcli.text.spelled import dense, spelled
-from mmcli.text.words import Timed
 from mmcli.training.device import Compute
 
 AUDIO = AudioConfig(sample_rate=8000, mels=16)
@@ -75,42 +71,3 @@ def test_words_are_timed_by_hand_and_rows_without_sound_have_no_times() -> None:
     found = Clock(own, "sound", 4, 0.01).words(outputs, {"sound": frames})  # 38 frames are 10 steps of 4
     assert [(word.word, word.start, word.end) for word in found[0]] == [("one", 0.0, 0.04), ("two", 0.04, 0.08)]
     assert [(word.word, word.start, word.end) for word in found[1]] == [("two", None, None)]
-
-
-ROWS = [[Timed("one", 0.0, 0.04, 0.9)], [Timed("two", None, None, 0.8)], []]
-
-
-def test_lines_of_json_take_their_name_when_they_are_whole(tmp_path: Path) -> None:
-    words = Words(tmp_path / "w.json", Clock(task(), "sound", 4, 0.01))
-    words.write(ROWS[:1])
-    assert not (tmp_path / "w.json").exists()
-    words.write(ROWS[1:])
-    words.close(keep=True)
-    lines = [json.loads(line) for line in (tmp_path / "w.json").read_text().splitlines()]
-    assert [line["row"] for line in lines] == [1, 2, 3]
-    assert lines[2]["words"] == []
-    assert (words.without, words.first) == (1, 2)
-    again = Words(tmp_path / "x.json", words.clock)
-    again.write(ROWS)
-    again.close(keep=False)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["w.json"]
-
-
-def test_a_folder_has_a_file_of_each_row_and_one_file_is_of_one_row(tmp_path: Path) -> None:
-    clock = Clock(task(), "sound", 4, 0.01)
-    words = Words(tmp_path / "subtitles", clock)
-    words.write(ROWS)
-    words.close(keep=True)
-    files = sorted((tmp_path / "subtitles").iterdir())
-    assert [path.name for path in files] == ["000001.srt", "000002.srt", "000003.srt"]
-    assert files[0].read_text() == "1\n00:00:00,000 --> 00:00:00,040\none\n\n"
-    assert files[1].read_text() == ""
-    one = Words(tmp_path / "one.srt", clock)
-    one.write(ROWS[:1])
-    one.close(keep=True)
-    assert (tmp_path / "one.srt").read_text() == files[0].read_text()
-    several = Words(tmp_path / "several.srt", clock)
-    with pytest.raises(ConfigError, match="more than one row"):
-        several.write(ROWS)
-    several.close(keep=False)
-    assert not list(tmp_path.glob("*several*"))

@@ -15,6 +15,7 @@ import pytest
 
 from mmcli.cli import app
 from mmcli.errors import ExitCode
+from mmcli.exports.damage import REMEDY
 from tests.conftest import ENCODERS, ROOT, shared, write_csv
 
 pytest.importorskip("onnxscript")
@@ -262,6 +263,47 @@ def test_other_tasks_and_only_what_they_read(form: str, small: Callable[[str], P
     found, wanted = records(tmp_path / "found.csv"), records(tmp_path / "wanted.csv")
     for own, right in zip(found, wanted, strict=True):
         assert abs(float(own["y_predicted_probability_odd"]) - float(right["y_predicted_probability_odd"])) < 0.1
+
+
+NAME, PARSED = "tokenizers/1.json", "Protobuf parsing failed"
+
+
+@pytest.mark.parametrize(
+    ("file", "kept", "tells"),
+    [
+        ("model.onnx", 0.5, f" is damaged ({PARSED})"),
+        ("model.onnx", 0.999, f" is damaged ({PARSED})"),
+        ("model.onnx", None, " is missing"),
+        ("model.json", 0.5, " is damaged (Expecting "),
+        ("model.json", b"{}", " is damaged (it lacks 'file')"),
+        ("model.json", None, " is missing"),
+        (NAME, 0.5, " is damaged (EOF while parsing"),
+        (NAME, None, " is missing"),
+        ("tokenizers/2.pieces.json", b'["a", ', " is damaged (Expecting value"),
+        ("example.safetensors", 0.5, " is damaged ("),
+        ("example.safetensors", None, " is missing"),
+        ("preprocessing/command.py", None, "preprocessing is damaged (No module named 'preprocessing.command')"),
+        ("preprocessing/graph.py", b"", "preprocessing is damaged (cannot import name "),
+        ("preprocessing/texts.py", None, "preprocessing/ is damaged (No module named 'preprocessing.texts')"),
+        ("preprocessing/texts.py", b"", "preprocessing/ is damaged (cannot import name 'Texts'"),
+        ("preprocessing/texts.py", b"class Texts:\n    def ", "preprocessing/texts.py is damaged (line 2: invalid syntax)"),
+    ],
+)
+def test_a_damaged_folder_is_told_in_one_line(
+    file: str, kept: float | bytes | None, tells: str, small: Callable[[str], Path], tmp_path: Path
+) -> None:
+    folder, table = tmp_path / "x", small("onnx") / "data.csv"
+    shutil.copytree(small("onnx") / "deep" / "er", folder, ignore=shutil.ignore_patterns("__pycache__"))
+    data = (folder / file).read_bytes()
+    (folder / file).unlink()
+    if kept is not None:
+        (folder / file).write_bytes(kept if isinstance(kept, bytes) else data[: int(len(data) * kept)])
+    done = run_alone(folder, *([] if file == "example.safetensors" else [table]))
+    assert (done.returncode, done.stdout) == (1, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: ")
+    assert (tells if tells.startswith("preprocessing") else f"{folder / file}{tells}") in line
+    assert line.endswith(f": {REMEDY}")
 
 
 def test_a_refusal_leaves_nothing_and_another_format_takes_the_place(small: Callable[[str], Path], tmp_path: Path) -> None:

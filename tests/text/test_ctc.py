@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mmcli.text import ctc
+from mmcli.text import ctc, viterbi
 from mmcli.text.ngram import NGram
 
 SIZES = [(1, 2), (3, 3), (4, 4), (5, 3), (5, 4)]
@@ -51,7 +51,7 @@ def test_greedy_takes_repeats_as_one_and_blanks_away() -> None:
 
 
 def test_needed_steps() -> None:
-    assert [ctc.needed_steps(ids) for ids in ([], [1], [1, 2, 1], [1, 1, 1], [2, 2, 1, 1])] == [0, 1, 3, 5, 6]
+    assert [viterbi.needed_steps(ids) for ids in ([], [1], [1, 2, 1], [1, 1, 1], [2, 2, 1, 1])] == [0, 1, 3, 5, 6]
 
 
 @pytest.mark.parametrize(("steps", "units"), SIZES)
@@ -165,7 +165,7 @@ def test_scores_are_those_of_the_loss(steps: int, units: int) -> None:
             reduction="sum",
         )
         assert found == ctc.score(log_probs, ids) == pytest.approx(-loss.item(), abs=1e-9)
-        assert math.isfinite(found) == (ctc.needed_steps(ids) <= steps)
+        assert math.isfinite(found) == (viterbi.needed_steps(ids) <= steps)
     if units <= 4:
         assert sum(map(math.exp, ctc.scores(log_probs, list(brute(log_probs))))) == pytest.approx(1)
     assert ctc.scores(log_probs[:0], [[], [1]]) == [0.0, -math.inf]

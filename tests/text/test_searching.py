@@ -13,7 +13,7 @@ import torch
 from mmcli.reporting.metrics import Array
 from mmcli.reporting.text_metrics import edits
 from mmcli.signals import Column
-from mmcli.text import ctc, lattice, likely, searching
+from mmcli.text import ctc, lattice, likely, searching, viterbi
 from mmcli.text.lattice import Lattice, Lattices, Search
 from mmcli.text.likely import Likely
 from mmcli.text.ngram import NGram, text_log_prob
@@ -42,7 +42,7 @@ def row_of(given: Column, row: int) -> torch.Tensor:
 
 def all_texts(steps: int) -> list[list[int]]:
     made = [list(ids) for length in range(steps + 1) for ids in itertools.product(range(1, UNITS), repeat=length)]
-    return [ids for ids in made if ctc.needed_steps(ids) <= steps]
+    return [ids for ids in made if viterbi.needed_steps(ids) <= steps]
 
 
 ORDERED = NGram.fit([[1, 2], [1, 2, 3], [1, 2, 1, 2], [2, 3], [1, 2, 3]] * 5, 3, UNITS, 0)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from mmcli.signals import Column
-from mmcli.text import words
+from mmcli.text import searching, words
 from mmcli.text.units import Units
 from mmcli.text.words import Timed
 
@@ -28,7 +28,7 @@ def test_words_by_word() -> None:
     one, two = units.ids("one two")
     path = [0, 0, two, two, 0, one, 0, one, one, 0]
     sure = [0.9, 0.9, 0.6, 0.8, 0.9, 0.5, 0.9, 0.7, 0.9, 0.9]
-    (found,) = words.timed(along(path, 3, sure), [[two, one, one]], units, each_letter=False)
+    (found,) = searching.timed(along(path, 3, sure), [[two, one, one]], units, each_letter=False)
     assert [(own.word, own.start, own.end) for own in found] == [("two", 2, 4), ("one", 5, 6), ("one", 7, 9)]
     assert [own.confidence for own in found] == pytest.approx([0.7, 0.5, 0.8])
 
@@ -38,12 +38,12 @@ def test_words_of_letters() -> None:
     a, b, blank, c = units.ids("ab c")
     path = [0, a, 0, 0, b, b, blank, 0, c, 0]
     lattice = along(path, len(units) + 1, [0.9, 0.5, 0.9, 0.9, 0.7, 0.9, 0.9, 0.9, 0.6, 0.9])
-    (found,) = words.timed(lattice, [[a, b, blank, c]], units, each_letter=False)
+    (found,) = searching.timed(lattice, [[a, b, blank, c]], units, each_letter=False)
     assert [(own.word, own.start, own.end) for own in found] == [("ab", 1, 6), ("c", 8, 9)]
     assert [own.confidence for own in found] == pytest.approx([(0.5 + 0.8) / 2, 0.6])
-    (letters,) = words.timed(lattice, [[a, b, blank, c]], units, each_letter=True)
+    (letters,) = searching.timed(lattice, [[a, b, blank, c]], units, each_letter=True)
     assert [(own.word, own.start, own.end) for own in letters] == [("a", 1, 2), ("b", 4, 6), ("c", 8, 9)]
-    (none,) = words.timed(lattice, [[]], units, each_letter=False)
+    (none,) = searching.timed(lattice, [[]], units, each_letter=False)
     assert none == []
 
 
@@ -51,7 +51,7 @@ def test_words_of_pieces_even_of_half_letters() -> None:
     units = Units.fit(["die Katze", "ein Hund"], "bpe", 256)  # bytes alone: ü is two of them
     ids = units.ids("für es")
     assert len(ids) == 7
-    (found,) = words.timed(along(ids, len(units) + 1), [ids], units, each_letter=False)
+    (found,) = searching.timed(along(ids, len(units) + 1), [ids], units, each_letter=False)
     # The blank is a piece by itself here, and of neither word.
     assert [(own.word, own.start, own.end) for own in found] == [("für", 0, 4), ("es", 5, 7)]
 

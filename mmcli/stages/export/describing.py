@@ -8,6 +8,7 @@ from typing import Any
 
 from mmcli import __version__, registry
 from mmcli.data.dataset import Dataset
+from mmcli.errors import ConfigError
 from mmcli.models import gallery, graphs, loading, plain, writers
 from mmcli.models.networks import FusedModel
 from mmcli.models.predictor import Model
@@ -48,7 +49,7 @@ def description(form: str, loaded: Model, dataset: Dataset, signals: Mapping[str
         "na": sorted(loaded.na),
         "ids": [name for name in (dataset.schema["roles"]["id"], gallery.ID) if name and name not in dataset.schema["targets"]],
         "files": [column for own in loaded.inputs.values() for column, kind in own.members.items() if kind.reads_files],
-        "task": _task(task, names, loaded.network),
+        "task": _with_words(_task(task, names, loaded.network), loaded),
         "tensors": _tensors(recipe, signals),
         "inputs": inputs,
         "encoders": encoders,
@@ -76,6 +77,19 @@ def _task(task: Any, names: list[str], network: FusedModel) -> dict[str, Any]:
     weights = {"lm_weight": found.lm_weight, "length_bonus": found.length_bonus, "stranger": found.stranger}
     search = {"width": max(found.beam, 1), **weights, "language_model": LANGUAGE_MODEL if weighs_likely(found) else None}
     return {**own, "link": "ctc", "units": task.units.table(), "certainty": certainty, "search": search}
+
+
+def _with_words(own: dict[str, Any], loaded: Model) -> dict[str, Any]:
+    """With that by which it is known when words are said (see `timing.Clock`), where texts follow sound."""
+    if own["link"] != "ctc":
+        return own
+    task: Any = loaded.task
+    try:
+        clock = loaded.clock()
+    except ConfigError:
+        return own
+    told = {"lead": clock.lead, "stride": clock.stride, "frame_s": clock.frame_s}
+    return {**own, "words": {**told, "each_letter": task.each_letter}}
 
 
 def weighs_likely(search: Search) -> bool:
@@ -136,7 +150,7 @@ def about(form: str, found: Mapping[str, Any], needs: Sequence[str]) -> str:
         lines += [
             "- The answer is `outputs`, log-probabilities [rows, steps, units], and `steps`, how many of them are a row's own.",
             "  Unit 0 is the blank of CTC; the others stand in `task.units`.",
-            *_how_read(form, found["task"]["search"]),
+            *_how_read(form, found["task"]),
         ]
     lines += _held(found)
     if found.get("step"):
@@ -191,8 +205,12 @@ def _held(found: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _how_read(form: str, search: Mapping[str, Any]) -> list[str]:
-    """How texts are found in log-probabilities."""
+def _how_read(form: str, task: Mapping[str, Any]) -> list[str]:
+    """How texts are found in log-probabilities, and when their words are said."""
+    return [*_how_searched(form, task["search"]), *_how_timed(form, task)]
+
+
+def _how_searched(form: str, search: Mapping[str, Any]) -> list[str]:
     if search["width"] == 1:
         return ["  The text is the likeliest unit of each step, repeated ones as one, without blanks."]
     lines = [
@@ -205,6 +223,15 @@ def _how_read(form: str, search: Mapping[str, Any]) -> list[str]:
             "  the train texts, and their words. It holds much of these texts: give it to nobody who may not read them.",
         ]
     return lines
+
+
+def _how_timed(form: str, task: Mapping[str, Any]) -> list[str]:
+    if "words" not in task or not form.startswith("onnx"):
+        return []
+    return [
+        f"- `python {SCRIPT} TABLE.csv -o predictions.csv --words words.json` writes besides when each word is said, in",
+        "  seconds of the recording; `.srt` for subtitles of one row, a folder for those of each.",
+    ]
 
 
 def _how_to_run(form: str, found: Mapping[str, Any], needs: str) -> list[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mmcli.exports import bundling
+from mmcli.exports.damage import REMEDY
 from mmcli.exports.made import MAKERS
 from mmcli.models.predictor import Model
 from mmcli.pretrained import licences
@@ -23,8 +24,11 @@ from pathlib import Path
 
 try:
     from {package}.command import main
-except ImportError as error:
-    sys.exit(f"error: {{error}}; pip install {needs}")
+except (ImportError, SyntaxError, NameError) as error:
+    if isinstance(error, ImportError) and not f"{{error.name}}.".startswith("{package}."):
+        sys.exit(f"error: {{error}}; pip install {needs}")
+    folder = Path(__file__).parent / "{package}"
+    sys.exit(f"error: {{folder}} is damaged ({{error}}): {remedy}")
 
 if __name__ == "__main__":
     sys.exit(main(Path(__file__).parent))
@@ -92,6 +96,6 @@ def write_script(description: Mapping[str, Any], folder: Path) -> list[str]:
     columns = [own for found in description["inputs"].values() for own in found["columns"].values()]
     free = any(own["modality"] == "date" and own["state"]["format"].startswith(FREE) for own in columns)
     needs = sorted([*(distributions[name][0].lower() for name in imported), *(["python-dateutil"] if free else [])])
-    script = _SCRIPT.format(needs=" ".join(needs), package=bundling.PACKAGE)
+    script = _SCRIPT.format(needs=" ".join(needs), package=bundling.PACKAGE, remedy=REMEDY)
     (folder / SCRIPT).write_text(script, encoding="utf-8")
     return needs

@@ -303,9 +303,11 @@ def _for_column(
             how = conversion.of_pixels(wanted, colours)
             return config.model_copy(update={"conversion": how}), f"it sees what is stored, rescaled to {how['size']} pixels"
         if wrong:
+            may = hasattr(config, "convert") and (modality == "text" or found.first.colours() is not None)
+            also = f", or let it convert what is stored: --set encoder.{name.partition(':')[0]}.convert=true" if may else ""
             raise ConfigError(
                 f"the weights of {name} were trained with other preprocessing than the input {column!r}: {'; '.join(wrong)}",
-                f"Preprocess for it: mmcli preprocess TABLE --for {column}={name}, or start at random: --weights none.",
+                f"Preprocess for it: mmcli preprocess TABLE --for {column}={name}{also}, or start at random: --weights none.",
             )
     return config, ""
 

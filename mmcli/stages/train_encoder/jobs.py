@@ -152,13 +152,24 @@ def _split(encoder: Backbone, prepared: Mapping[str, Source], candidate: Candida
     if not encoder.config.tune.startswith("last-"):
         return False
     if candidate.fingerprint not in bench.cuts:
+        all_train = _tell_too_many(encoder, candidate, bench)
         why = _why_whole(encoder, prepared, candidate, bench)
-        if why:
+        if why and not all_train:
             bench.context.console.detail(f"{candidate.name}: {why}, so its frozen part runs in every epoch")
         bench.cuts[candidate.fingerprint] = None if encoder.splice is None else encoder.splice.cut
     elif (cut := bench.cuts[candidate.fingerprint]) is not None:
         encoder.split_again(cut)
     return encoder.splice is not None
+
+
+def _tell_too_many(encoder: Backbone, candidate: Candidate, bench: Bench) -> bool:
+    """Says where more blocks are to train than a network has, so that nothing of it stays as it is; whether that is so."""
+    blocks, last = len(pretrained.blocks(encoder.body)), int(encoder.config.tune.removeprefix("last-"))
+    if last <= blocks:
+        return False
+    has = f"{blocks or 'no'} block{'s' * (blocks != 1)}"
+    bench.context.console.warn(f"{candidate.name}: the network has {has}, so that with --tune last-{last} all of it trains")
+    return True
 
 
 def _why_whole(

@@ -71,6 +71,12 @@ class Away(Tensor):
     def __repr__(self, **_: Any) -> str:
         return f"Away({self.own!r})"
 
+    def __getitem__(self, index: Any) -> Tensor:
+        """A list of places is made a tensor, which torch itself does past what it dispatches."""
+        parts = index if isinstance(index, tuple) else (index,)
+        found: Tensor = super().__getitem__(tuple(torch.tensor(own) if isinstance(own, list) else own for own in parts))
+        return found
+
     def tolist(self) -> Any:
         return self.own.tolist()
 
@@ -136,7 +142,8 @@ def _refuse_mixed(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> 
 @contextlib.contextmanager
 def chosen() -> Iterator[None]:
     """The device is there, for threads that start meanwhile too, and is what `auto` and `cuda` mean."""
-    plain_device, plain_run, plain_tensor = device._device, threading.Thread.run, torch.tensor
+    before = device._device, threading.Thread.run, torch.tensor, torch.is_autocast_enabled
+    plain_device, plain_run, plain_tensor, plain_enabled = before
 
     def run(self: threading.Thread) -> None:
         with Somewhere():
@@ -149,12 +156,18 @@ def chosen() -> Iterator[None]:
         made = plain_tensor(*given, **options)
         return made if device is None else made.to(device)  # torch itself does that past what it dispatches
 
-    device._device, threading.Thread.run, torch.tensor = found, run, tensor  # type: ignore[method-assign]
+    def enabled(name: str = "cpu") -> bool:
+        return name != DEVICE.type and plain_enabled(name)
+
+    def put(*own: Any) -> None:
+        device._device, threading.Thread.run, torch.tensor, torch.is_autocast_enabled = own  # type: ignore[method-assign]
+
+    put(found, run, tensor, enabled)
     try:
         with Somewhere():
             yield
     finally:
-        device._device, threading.Thread.run, torch.tensor = plain_device, plain_run, plain_tensor  # type: ignore[method-assign]
+        put(*before)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -11,6 +11,7 @@ import torch
 from typer.testing import CliRunner
 
 from mmcli.cli import app
+from mmcli.signals import Column
 from tests import away
 from tests.conftest import SMALL
 
@@ -71,3 +72,12 @@ def test_every_stage_works_on_a_device_and_its_model_on_the_host(
     mmcli("predict", table, "-a", root, "--device", "cpu", "-o", tmp_path / "here.csv")
     here, found = (pd.read_csv(tmp_path / f"{name}.csv") for name in ("here", "there"))
     pd.testing.assert_frame_equal(found, here, atol=1e-5)
+
+
+def test_ragged_columns_are_put_together_where_they_are() -> None:
+    with away.chosen():
+        parts = [Column(VALUES, torch.ones(2, dtype=torch.bool), torch.tensor([0, 0, 2])).to(away.DEVICE) for _ in range(2)]
+        whole = Column.concatenate(parts)
+        assert whole.offsets is not None
+        assert whole.offsets.device == away.DEVICE
+        assert whole.offsets.tolist() == [0, 0, 2, 2, 4]

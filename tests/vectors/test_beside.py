@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from mmcli.tasks.identify import Config, Identify
 from mmcli.vectors.beside import Beside
 from mmcli.vectors.embedded import Embedded
+from tests import away
 
 TARGETS = torch.arange(4).repeat_interleave(6)
 TASK = Identify.fit(Config(), [(f"p{name}",) for name in TARGETS.tolist()], ["who"])
@@ -56,3 +57,16 @@ def test_an_absent_column_leaves_what_is_there() -> None:
     made = beside(given(own), [torch.zeros(24, 8)])
     torch.testing.assert_close(made.values.norm(dim=1), torch.ones(24))
     torch.testing.assert_close(made.values[:, :8], own)
+
+
+def test_on_a_device_it_is_settled_by_what_was_brought_to_the_host() -> None:
+    own, column = vectors(0.3, 4), vectors(0.5, 5)
+    on_host = settled(own, column)
+    there = Beside(1, 24, 8)
+    there.enrol(there(given(own), [column]), TARGETS)
+    with away.chosen():
+        made = there(given(own), [column])
+        there.to(away.DEVICE).settle(made, TARGETS, lambda found: TASK.score(found.by_themselves(), TARGETS)["loss"])
+        assert there.shares.device == away.DEVICE
+        assert there.shares.tolist() == on_host.shares.tolist() != [0.5, 0.5]
+        assert there.threshold.item() == on_host.threshold.item()

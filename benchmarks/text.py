@@ -145,7 +145,7 @@ class Trainer:
             args = (frames.transpose(0, 1), targets.clamp(min=0), features.mask.sum(1), counts)
             return (F.ctc_loss(*args, reduction="none", zero_infinity=True) / counts).mean()
         units = F.pad(targets[:, : int(counts.max())], (0, 1), value=-1)
-        ends = torch.arange(units.shape[1])[None] == counts[:, None]
+        ends = torch.arange(units.shape[1], device=counts.device)[None] == counts[:, None]
         given = F.pad(units.clamp(min=0)[:, :-1], (1, 0), value=EDGE)
         logits = head.writer(features.tokens, features.mask, given).float()
         wanted = torch.where(ends, EDGE, units)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,8 +11,8 @@ import numpy as np
 
 from mmcli.errors import ConfigError
 from mmcli.exports import batches, hits, lookup, tables
-from mmcli.exports.damage import DamagedError, of_code
-from mmcli.exports.graph import OUTPUTS, STEPS, Model, read_tensors
+from mmcli.exports.damage import DamagedError, check_copies, read_json, reading
+from mmcli.exports.graph import ABOUT, OUTPUTS, STEPS, Model, read_tensors
 from mmcli.exports.saying import Words
 from mmcli.exports.tables import Table, TableError
 from mmcli.exports.writing import best
@@ -19,6 +20,12 @@ from mmcli.exports.writing import best
 
 def main(folder: Path, arguments: Sequence[str] | None = None) -> int:
     """The exit code."""
+    try:
+        with reading(folder / ABOUT):
+            check_copies(folder, read_json(folder / ABOUT))
+    except DamagedError as error:
+        sys.stderr.write(f"error: {error}\n")  # by no copy: it may be the damaged one
+        return 1
     options = _parser(folder).parse_args(arguments)
     try:
         model = Model(folder, options.threads)
@@ -29,9 +36,8 @@ def main(folder: Path, arguments: Sequence[str] | None = None) -> int:
         if _cells(options):
             return _of_files(model, held, options)
         return check(model) if options.table is None else _of_table(model, held, options)
-    except (ImportError, SyntaxError) as error:
-        damaged = of_code(error, str(__package__))
-        return _failed(damaged or f"{error}: this model needs it; pip install what README.md names")
+    except ImportError as error:
+        return _failed(f"{error}: this model needs it; pip install what README.md names")
     except ConfigError as error:
         return _failed(f"{error.message}: {error.remedy[:1].lower()}{error.remedy[1:]}")
     except (TableError, DamagedError, OSError) as error:
@@ -135,8 +141,11 @@ def _refuse_of_words(model: Model, options: argparse.Namespace) -> None:
         raise TableError(f"--words {path}: name a .json or .jsonl, an .srt for a table of one row, or a folder")
     if path.is_dir() if path.suffix else path.is_file():
         raise TableError(f"--words {path} is a {'folder' if path.suffix else 'file'} already: choose another name")
-    if path in (options.output, options.table):
-        raise TableError(f"--words and {'-o' if path == options.output else 'the table'} are both {path}: choose another name")
+    for other, name in ((options.output, "-o"), (options.table, "the table")):
+        if other is not None and path.resolve() == other.resolve():
+            raise TableError(f"--words and {name} are both {path}: choose another name")
+    if path.resolve().is_relative_to(model.folder.resolve()):
+        raise TableError(f"--words {path}: the folder of the model keeps what was exported alone; choose another place")
 
 
 def _refuse_of_hits(model: Model, options: argparse.Namespace) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,11 +45,17 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
 
 
-def of_code(error: ImportError | SyntaxError, package: str) -> str:
-    """What is said where a module of the `package` of copies is missing or damaged; empty where it is another's."""
-    if isinstance(error, SyntaxError):
-        return f"{error.filename} is damaged (line {error.lineno}: {error.msg}): {REMEDY}"
-    return f"{package}/ is damaged ({error}): {REMEDY}" if f"{error.name}.".startswith(f"{package}.") else ""
+def check_copies(folder: Path, about: Any) -> None:
+    """Looks whether the modules that came along are those that were written: one that is cut may do anything.
+
+    Raises:
+        DamagedError: one is missing, or another.
+    """
+    for name, digest in about.get("copies", {}).items():
+        with reading(folder / name):
+            found = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+        if found != digest:
+            raise DamagedError(f"{folder / name} is not as it was exported: {REMEDY}")
 
 
 def _why(error: Exception, path: Path) -> str:

@@ -1,9 +1,10 @@
 """End-to-end fine-tuning: encoders, fusion and head together, the encoders at a lower rate, weights averaged and souped
 
-It is tried for few epochs first: where by then neither the loss on val is lower nor the metric better, it ends there, so that
-asking costs little. Encoders that were trained apart know their own column's part in the target; where the target lies in how
-columns go together, training through is what teaches them the rest. After training, weights on the line from those before to
-those after are tried on val (WiSE-FT, Wortsman et al. 2022), and the best of them taken: a soup of the two.
+It is tried for few epochs first: where by then neither the loss on val is lower by a fiftieth nor the metric better, it ends
+there, so that asking costs little. Encoders that were trained apart know their own column's part in the target; where the
+target lies in how columns go together, training through is what teaches them the rest. After training, weights on the line
+from those before to those after are tried on val (WiSE-FT, Wortsman et al. 2022), and the best of them taken: a soup of the
+two.
 """
 
 from __future__ import annotations
@@ -27,6 +28,9 @@ from mmcli.training.loop import train
 
 TRAINING = {"epochs": 20, "learning_rate": 5e-4, "batch_size": 64, "weight_decay": 0.05, "patience": 6}
 SHARES = (0.25, 0.5, 0.75, 1.0)
+LOWER = 0.02
+"""As a share of its loss on val before, how much lower it is to be after few epochs, to go on: where training through pays
+it falls by far more, and where it does not it wavers by less."""
 
 
 class Config(BaseConfig):
@@ -37,7 +41,8 @@ class Config(BaseConfig):
     soup: bool = True
     """Whether weights between those before and those after are tried."""
     tries: int = Field(3, ge=0)
-    """Epochs after which it goes on only where val was better in one of them, by loss or metric; 0: it always does."""
+    """Epochs after which it goes on only where val was better in one of them, by metric or a fiftieth of its loss; 0: it
+    always does."""
 
 
 class Finetune(Optimization):
@@ -65,7 +70,7 @@ class Finetune(Optimization):
 
         def in_vain(history: list[dict[str, float]]) -> bool:
             gains = [sign * (row[f"val_{task.primary_metric}"] - before[task.primary_metric]) for row in history]
-            lower = min(row["val_loss"] for row in history) < before["loss"]
+            lower = min(row["val_loss"] for row in history) < before["loss"] - LOWER * abs(before["loss"])
             return len(history) == self.config.tries and not lower and max(gains) <= 0
 
         job = joint.job(

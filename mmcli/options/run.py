@@ -154,7 +154,7 @@ SETTINGS: dict[Preset, dict[str, Any]] = {
     "best": {"encoder.cnn.stem": 2, "encoder.cnn-rnn.stem": 2},
 }
 """Preset -> the options of parts that it changes. Pictures looked at every fourth pixel take a third of the time, and cost some
-accuracy (docs/encoders.md)."""
+accuracy: docs/encoders.md has both."""
 
 
 def of_stage(own: T, options: Options, share: float = 1.0) -> T:

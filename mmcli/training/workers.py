@@ -18,7 +18,6 @@ from dataclasses import dataclass, field
 from typing import IO, Any
 
 from mmcli.artifacts import processes
-from mmcli.data import memory
 from mmcli.reporting.console import Console, Relayed, Replay
 from mmcli.training import device
 
@@ -27,21 +26,14 @@ _WORK = "from mmcli.artifacts import processes; processes.follow(); from {module
 DONE = "done"
 """The event that ends a piece."""
 Process = subprocess.Popen[str]
-PROCESS_ON_GPU, PROCESS_ON_HOST = 6 << 30, 4 << 30
-"""Bytes that a process is to have on a GPU, and on the host for it, before another is started."""
 
 
 def cores(device_name: str, threads: int) -> int:
-    """How many processes may train at once, where so many threads are asked for (0: none): one to a core. A GPU, which waits
-    for the host while a small network trains, takes as many, where its memory and the host's have room for them."""
-    there = device.choose(device_name).device
-    count = threads or len(os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1))
-    if there.type == "cpu":
-        return count
-    if there.type != "cuda":
+    """How many processes may train at once, where so many threads are asked for (0: none): one on a GPU, which a single one
+    fills."""
+    if device.choose(device_name).device.type != "cpu":
         return 1
-    room = min(device.free_memory(there) // PROCESS_ON_GPU, memory.available() // PROCESS_ON_HOST)
-    return max(min(count, room), 1)
+    return threads or len(os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1))
 
 
 class Clock:

@@ -15,10 +15,12 @@ import torch
 import mmcli
 from mmcli.artifacts import layout, store, tensors
 from mmcli.cli import app
+from mmcli.config.settings import Settings
 from mmcli.data.dataset import Dataset
 from mmcli.errors import ArtifactError, ExitCode
 from mmcli.layers.blocks import bounded_tokens
 from mmcli.models import forward, loading
+from mmcli.options.run import SETTINGS
 from tests.conftest import CHAIN, ENCODERS, ROOT, draw, write_csv
 
 pytestmark = pytest.mark.slow
@@ -91,6 +93,9 @@ def test_predictions_of_the_test_rows_agree_with_the_metrics(chain: Path) -> Non
 
 def test_the_best_preset_looks_at_every_second_pixel(chain: Path) -> None:
     assert loading.read_encoder(chain, "picture", "cnn").config["encoder"]["stem"] == 2
+    settings = Settings.gather().over(SETTINGS["best"])
+    for name in ("cnn", "cnn-rnn"):
+        assert settings.part("encoders", name).stem == 2  # type: ignore[attr-defined]
 
 
 def test_embeddings_of_every_row_are_kept(chain: Path) -> None:

@@ -385,12 +385,14 @@ def test_the_columns_own_decisions_stand_beside_f_in_the_artifact(root: Path, mo
     assert "beside" not in store.read(root, "fusions/late", "fusion", "").config
 
 
-@pytest.mark.parametrize(("right_since", "kept"), [(31, False), (40, True), (20, False)])
-def test_what_began_as_a_column_is_to_be_better_beyond_noise(right_since: int, kept: bool) -> None:
-    """One row of 40 more that is right proves nothing."""
+@pytest.mark.parametrize(("right_since", "groups", "kept"), [(31, 40, False), (40, 40, True), (40, 4, False), (20, 40, False)])
+def test_what_began_as_a_column_is_to_be_better_beyond_noise(right_since: int, groups: int, kept: bool) -> None:
+    """One row of 40 more that is right proves nothing, nor do ten that are of one group."""
     task = Classification.fit(TaskConfig(), [("a",), ("b",)], ["label"])
     right = torch.zeros(40, dtype=torch.int64)
-    dataset: Any = SimpleNamespace(task=task, targets=right, splits={"val": torch.arange(40)})
+    dataset: Any = SimpleNamespace(
+        task=task, targets=right, splits={"val": torch.arange(40)}, groups=lambda _: np.arange(40) * groups // 40
+    )
     module = torch.nn.Module()
     module.register_buffer("count", torch.tensor(right_since))
 

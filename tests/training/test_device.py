@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from mmcli.signals import Batch, Column, sent
-from mmcli.training import data, device, measuring, workers
+from mmcli.training import data, device, measuring
 from mmcli.training.config import ComputeConfig
 from mmcli.training.data import Hosted, Lane, Rows
 from mmcli.training.device import Compute
@@ -165,17 +165,3 @@ def test_a_processor_computes_in_bfloat16_where_it_has_tiles_for_it(
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: units, raising=False)
     assert device.choose("cpu").precision == precision
     assert device.choose("cpu", "bfloat16").precision == "bfloat16"  # what is asked for is done
-
-
-@pytest.mark.parametrize(
-    ("on_gpu", "on_host", "threads", "processes"),
-    [(140, 120, 0, 8), (20, 120, 0, 3), (140, 9, 0, 2), (5, 120, 0, 1), (140, 120, 4, 4), (140, 120, 1, 1)],
-)
-def test_a_gpu_takes_as_many_processes_as_there_are_cores_and_room(
-    monkeypatch: pytest.MonkeyPatch, on_gpu: int, on_host: int, threads: int, processes: int
-) -> None:
-    monkeypatch.setattr(device, "choose", lambda _: Compute(CUDA, "float32"))
-    monkeypatch.setattr(device, "free_memory", lambda _: on_gpu << 30)
-    monkeypatch.setattr(workers.memory, "available", lambda: on_host << 30)
-    monkeypatch.setattr(workers.os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
-    assert workers.cores("auto", threads) == processes

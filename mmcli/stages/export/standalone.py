@@ -24,7 +24,7 @@ from pathlib import Path
 
 try:
     from {package}.command import main
-except (ImportError, SyntaxError, NameError) as error:
+except Exception as error:  # what is damaged fails in any way
     if isinstance(error, ImportError) and not f"{{error.name}}.".startswith("{package}."):
         sys.exit(f"error: {{error}}; pip install {needs}")
     folder = Path(__file__).parent / "{package}"

@@ -228,7 +228,8 @@ def _no_worse(
     if task.aligns_columns:
         keeps = better(task, *scores)
     else:
-        gain, beyond = task.gain(found[1], found[0], targets), " beyond noise"
+        groups = dataset.groups(dataset.splits["val"])
+        gain, beyond = task.gain(found[1], found[0], targets, groups=groups), " beyond noise"
         keeps = gain.low > 0
     if keeps:
         return replace(trained, val=scores[1])

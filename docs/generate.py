@@ -416,9 +416,9 @@ mean and std of 0.5.
 """
 
 
-_STEMS = """`cnn` over pictures from 48 pixels a side on looks at every fourth of them first (`encoder.cnn.stem`, 4), which takes
-a third of the time of every second; `--preset best` sets 2. On the pictures of emoji alone (64 x 64, on a GPU in bfloat16, where
-both take the same time), accuracy on val with seeds 0 to 4:
+_STEMS = """`cnn` over pictures from 48 pixels a side on looks at every fourth of them first (`encoder.cnn.stem`, 4),
+which takes a third of the time of every second; `--preset best` sets 2. On the pictures of emoji alone (64 x
+64, on a GPU in bfloat16, where both take the same time), accuracy on val with seeds 0 to 4:
 
 | `encoder.cnn.stem` | accuracy | mean | loss, mean |
 | --- | --- | --- | --- |

@@ -85,6 +85,9 @@ def trouble_of(error: BaseException) -> tuple[str, str] | None:
         if number == errno.EIO or any(words in text for words in _BROKEN):
             remedy = "Look after the disk, or write elsewhere with --artifacts DIR; the same command goes on from there."
             return f"the disk does not work{where}: {said}", remedy
+        file = _file_among(getattr(own, "filename", None)) if number in {errno.ENOTDIR, errno.EEXIST} else None
+        if file is not None:
+            return f"{file} is a file, and a folder is to be there", "Name a folder, or move the file away."
         if number in {errno.EMFILE, errno.ENFILE}:
             return f"too many files are open: {said}", "Allow more (ulimit -n), then give the same command."
         if isinstance(own, MemoryError) or number == errno.ENOMEM or any(words in text for words in _MEMORY):
@@ -94,6 +97,14 @@ def trouble_of(error: BaseException) -> tuple[str, str] | None:
             )
             return f"there is too little memory: {said or type(own).__name__}", remedy
     return None
+
+
+def _file_among(path: object) -> Path | None:
+    """The file that a path runs through, or is, where a folder is wanted."""
+    if not isinstance(path, str | os.PathLike):
+        return None
+    own = Path(path)
+    return next((found for found in (own, *own.parents) if found.is_file()), None)
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

@@ -49,6 +49,8 @@ class NumberFormat:
     """What may follow (or, of currencies, precede) a number, commonest first."""
     letters: bool = False
     """Whether K, M and B mean thousands, millions and milliards."""
+    shares: bool = False
+    """Whether all cells are percent, read as shares: a number without the sign is then one only where it is a share itself."""
 
     def value(self, cell: str) -> float | int | None:
         """The finite number that a cell says; None if it says none, or names a unit that is not the column's."""
@@ -58,12 +60,12 @@ class NumberFormat:
             except ValueError:
                 return self._marked(cell)
             if -EXACT < found < EXACT and "_" not in cell:
-                return found
+                return None if self.shares and abs(found) > 1 else found
         return self.of(written(cell))
 
     def _marked(self, cell: str) -> float | int | None:
         """What `float` does not read: plain groups and amounts of a currency at once, all else by the whole grammar."""
-        if self.decimal == "." and len(cell) < 20:
+        if self.decimal == "." and len(cell) < 20 and not self.shares:
             if _PLAIN_GROUPS.fullmatch(cell):
                 return float(cell.replace(",", ""))
             if self.units and AMOUNTS.get(cell[:1]) in self.units and cell[1:].replace(".", "", 1).isdecimal():
@@ -72,8 +74,11 @@ class NumberFormat:
 
     def of(self, cell: float | Written | None) -> float | int | None:
         """The number that parts say in this format."""
-        if not isinstance(cell, Written):
-            return cell
+        found = self._of(cell) if isinstance(cell, Written) else cell
+        bare = self.shares and not (isinstance(cell, Written) and cell.percent)
+        return None if bare and found is not None and abs(found) > 1 else found
+
+    def _of(self, cell: Written) -> float | int | None:
         more = 0
         unit = cell.unit
         if unit and unit not in self.units:
@@ -99,7 +104,8 @@ class NumberFormat:
     @property
     def units_said(self) -> str:
         """Which units are understood, for a message; empty where there is none."""
-        return f" (in {' or '.join(self.units[:5])})" if self.units else ""
+        units = ["%"] if self.shares else self.units[:5]
+        return f" (in {' or '.join(units)})" if units else ""
 
     def state(self) -> dict[str, Any]:
         """As plain JSON."""
@@ -107,7 +113,7 @@ class NumberFormat:
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Self:
-        return cls(state["decimal"], tuple(state["units"]), state["letters"])
+        return cls(state["decimal"], tuple(state["units"]), state["letters"], state.get("shares", False))
 
 
 @dataclass
@@ -144,7 +150,7 @@ def study(cells: Iterable[str], decimal: str = "", hint: str = "") -> Study:
     evidence = _evidence([core for said in marked for core, _ in said.parts], plain)
     mark = decimal or evidence.decided(hint)
     units, letters, unit_doubts = _units(marked, bare=len(plain))
-    form = NumberFormat(mark, units, letters)
+    form = NumberFormat(mark, units, letters, bool(marked) and not plain and all(said.percent for said in marked))
     found = Study(form, proven=evidence.proven)
     for cell, said in zip(cells, parsed, strict=True):
         value = form.value(cell) if isinstance(said, float) and mark == "," else form.of(said)

@@ -158,3 +158,12 @@ def test_streams_say_which_they_are() -> None:
     found = troubles.trouble_of(caught.value)
     assert found is not None
     assert found[0].startswith("standard output cannot be written to")
+
+
+def test_a_folder_that_would_lie_in_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "a.csv"
+    file.touch()
+    for path in (file, file / "x" / ".locks"):
+        found = troubles.trouble_of(NotADirectoryError(errno.ENOTDIR, "Not a directory", str(path)))
+        assert found == (f"{file} is a file, and a folder is to be there", "Name a folder, or move the file away.")
+    assert troubles.trouble_of(NotADirectoryError(errno.ENOTDIR, "Not a directory", str(tmp_path / "no"))) is None

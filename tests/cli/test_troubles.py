@@ -34,7 +34,7 @@ def shell(line: str) -> tuple[int, str]:
         (f"{MMCLI} status -a /nowhere 2> /dev/full", "standard error cannot be written to: No space left on device"),
         (f"{MMCLI} list fusions >&-", "standard output is closed"),
         (f"{MMCLI} list fusions 2>&-", "standard error is closed"),
-        (f"{MMCLI} list --json | true; exit ${{PIPESTATUS[0]}}", "standard output is a broken pipe"),
+        (f"(sleep 0.5; {MMCLI} list --json) | true; exit ${{PIPESTATUS[0]}}", "standard output is a broken pipe"),
     ],
 )
 def test_output_that_nobody_takes(line: str, says: str) -> None:

@@ -74,6 +74,7 @@ def find(table: Table, sample: pd.DataFrame, roles: Roles) -> Found:
         found.split = _split(sample, free, found.said)
     free = [name for name in free if name != found.split]
     _flags_and_folds(sample, free, found)
+    _predictions(table.columns, free, found)
     free = [name for name in free if name not in found.left_out]
     _ids(sample, free, found, set(table.row_index))
     if found.group is None:
@@ -124,6 +125,17 @@ def _flags_and_folds(sample: pd.DataFrame, names: Sequence[str], found: Found) -
             continue
         found.left_out.append(name)
         found.said.append(f"column {name!r} {what}; neither input nor target (--input {shlex.quote(name)} to use it)")
+
+
+def _predictions(columns: Sequence[str], names: Sequence[str], found: Found) -> None:
+    """Leaves out what `predict` wrote beside another column: it would give the target away, and be replaced by predictions."""
+    for name in names:
+        of = next((own for own in columns if own != name and re.fullmatch(re.escape(own) + r"_predicted(_.*)?", name)), None)
+        if of is None:
+            continue
+        found.left_out.append(name)
+        flag = f"--input {shlex.quote(name)} to use it"
+        found.said.append(f"column {name!r} is called as predictions of {of!r} are: neither input nor target ({flag})")
 
 
 def _ids(sample: pd.DataFrame, names: Sequence[str], found: Found, index: set[str]) -> None:

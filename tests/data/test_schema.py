@@ -42,6 +42,18 @@ def test_a_column_called_split_is_never_the_default_target(tmp_path: Path) -> No
     assert any(line.startswith("split: the column 'Split'") for line in found.announcements)
 
 
+def test_earlier_predictions_are_neither_input_nor_target(tmp_path: Path) -> None:
+    names = ["text", "label", "label_predicted", "label_predicted_probability_a", "unlabel_predicted"]
+    path = table(tmp_path, names, *[[f"x{row}", "ab"[row % 2], "ab"[row % 2], f".{row}", f"w{row}"] for row in range(4)])
+    found = infer(open_table(path), Roles(target=("label",)))
+    assert [item.name for item in found.columns] == ["text", "unlabel_predicted"]
+    told = "column 'label_predicted' is called as predictions of 'label' are: neither input nor target (--input label_predicted"
+    assert any(line.startswith(told) for line in found.announcements)
+    assert infer(open_table(path), Roles()).targets == ["label"]
+    asked = infer(open_table(path), Roles(target=("label",), inputs=("label_predicted",)))
+    assert [item.name for item in asked.columns] == ["label_predicted"]
+
+
 def test_pairs_are_asked_about_by_the_column_that_says_yes_and_no(tmp_path: Path) -> None:
     rows = [[f"a{row}", f"b{row}", "yn"[row % 2], f"p{row % 7}", f"p{row % 5}"] for row in range(30)]
     path = table(tmp_path, ["text_a", "text_b", "alike", "who_a", "who_b"], *rows)

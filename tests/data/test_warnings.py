@@ -240,7 +240,7 @@ def test_predict_reads_cells_as_preprocess_did(tmp_path: Path) -> None:
     art = tmp_path / "art"
     assert invoke("preprocess", path, "--na", "-999", "-a", art)[0] == 0
     state = json.loads((art / "preprocess/columns/w/modality.json").read_text())["state"]
-    assert state["format"] == {"decimal": ",", "units": ["kg"], "letters": False}
+    assert state["format"] == {"decimal": ",", "units": ["kg"], "letters": False, "shares": False}
     task = json.loads((art / "preprocess/task.json").read_text())
     assert task["task"] == "regression"
     assert task["state"]["formats"] == [{"decimal": ",", "units": [], "letters": False}]

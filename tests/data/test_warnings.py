@@ -243,7 +243,7 @@ def test_predict_reads_cells_as_preprocess_did(tmp_path: Path) -> None:
     assert state["format"] == {"decimal": ",", "units": ["kg"], "letters": False, "shares": False}
     task = json.loads((art / "preprocess/task.json").read_text())
     assert task["task"] == "regression"
-    assert task["state"]["formats"] == [{"decimal": ",", "units": [], "letters": False}]
+    assert task["state"]["formats"] == [{"decimal": ",", "units": [], "letters": False, "shares": False}]
     assert json.loads((art / "preprocess/schema.json").read_text())["na"] == ["-999", "-999.0"]
     tiny = ("--set", "training.epochs=1")
     assert invoke("train-encoder", "-a", art, "--arch", "mlp", *tiny)[0] == 0

@@ -85,7 +85,7 @@ def trouble_of(error: BaseException) -> tuple[str, str] | None:
         if number == errno.EIO or any(words in text for words in _BROKEN):
             remedy = "Look after the disk, or write elsewhere with --artifacts DIR; the same command goes on from there."
             return f"the disk does not work{where}: {said}", remedy
-        file = _file_among(getattr(own, "filename", None)) if number in {errno.ENOTDIR, errno.EEXIST} else None
+        file = _file_among(getattr(own, "filename", None)) if number == errno.ENOTDIR else None
         if file is not None:
             return f"{file} is a file, and a folder is to be there", "Name a folder, or move the file away."
         if number in {errno.EMFILE, errno.ENFILE}:

@@ -12,6 +12,7 @@ from mmcli.config.settings import Settings
 from mmcli.errors import ConfigError, DataError
 from mmcli.options.target import TASK_FLAGS
 from mmcli.tables import dates, missing
+from mmcli.tables.names import tidy
 from mmcli.tables.numbers import padded, study
 from mmcli.tasks import Cells, Task
 
@@ -55,15 +56,19 @@ def doubts(kind: type[Task], labelled: Cells, targets: Sequence[str]) -> list[st
 
 
 def check(kind: type[Task], config: Any, targets: Sequence[str], rows: Iterable[tuple[int, tuple[str | None, ...]]]) -> None:
-    """Looks at each labelled row's cells by themselves.
+    """Looks at each labelled row's cells by themselves; then whether they differ at all.
 
     Raises:
-        DataError: naming the first row whose cells can be no targets, and how many there are where they are many.
+        DataError: naming the first row whose cells can be no targets, and how many there are where they are many; or a
+            target that is the same in every row, where nothing can be learnt of it.
     """
     wrong: list[tuple[int, str, str]] = []
+    values: list[set[str]] = [set() for _ in targets]
     seen = 0
     for row, cells in rows:
         seen += 1
+        for own, cell in zip(values, cells, strict=False):
+            own.add(tidy(str(cell)))
         try:
             kind.check(config, targets, cells)
         except DataError as error:
@@ -78,6 +83,20 @@ def check(kind: type[Task], config: Any, targets: Sequence[str], rows: Iterable[
             )
         more = f" ({len(wrong)} rows are so)" if len(wrong) > 1 else ""
         raise DataError(f"row {row}: {message}{more}", remedy)
+    for name, own in zip(targets, values, strict=True):
+        if len(own) == 1 and kind.must_vary:
+            raise _never_varies(name, own.pop(), seen)
+
+
+def _never_varies(target: str, value: str, rows: int) -> DataError:
+    if rows == 1:
+        return DataError(
+            f"only one row has a target {target!r}: there is nothing to tell it from", "Give more rows, or another --target."
+        )
+    return DataError(
+        f"the target {target!r} is {value[:60]!r} in all {rows:,} rows that have one: there is nothing to tell apart",
+        "Give rows with another value, or choose another --target.",
+    )
 
 
 def choose(

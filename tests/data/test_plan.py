@@ -168,6 +168,28 @@ def test_a_target_of_one_value_is_named_and_the_split_only_where_it_is_why(
     assert ("split" in str(error.value)) == ("train split" in said)
 
 
+@pytest.mark.parametrize(
+    ("form", "task", "said"),
+    [
+        ("2024-03-{:02d}", None, "holds dates, e.g. '2024-03-01', which are not predicted as such: each is a class of its own. "
+         "To predict when, write numbers, e.g. days since the first; for classes, name those meant, e.g. the month"),
+        ("3/{}/2024", None, "holds dates, e.g. '3/1/2024', which"),
+        ("{:02d}:30", None, "holds times, e.g. '01:30', which are not predicted as such: each is a class of its own. "
+         "To predict when, write numbers, e.g. minutes since midnight; for classes, name those meant, e.g. the hour"),
+        ("202403{:02d}", None, ""),
+        ("{0}-{0}9", None, ""),
+        ("2024-03-{:02d}", "text", ""),
+    ],
+)  # fmt: skip
+def test_dates_that_become_classes_are_told_once(form: str, task: str | None, said: str, tmp_path: Path) -> None:
+    cells = ["unknown", *(form.format(row % 4 + 1) for row in range(39))]
+    path = write_csv(tmp_path / "t.csv", ["x", "when"], [[f"{row * 7 % 40}.5", cell] for row, cell in enumerate(cells)])
+    found = plan(path, Options(roles=Roles(task=task, target=("when",))), Settings(), 0)
+    told = [line for line in found.warnings if "not predicted as such" in line]
+    assert [line.startswith(f"target 'when' {said}") for line in told] == ([True] if said else [])
+    assert task or found.task_name == "classification"
+
+
 def test_splits_by_the_target_are_doubted(tmp_path: Path) -> None:
     rows = [[str(n * 13 % 17), f"{n}.5", f"{n * 7 % 40}.25"] for n in range(40)]
     asked = ["preprocess", str(write_csv(tmp_path / "t.csv", ["x", "when", "price"], rows)), "-t", "price", "--dry-run"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pandas as pd
@@ -16,7 +16,7 @@ import pandas as pd
 from mmcli.errors import DataError
 from mmcli.options.columns import Roles
 from mmcli.tables.reading import Table
-from mmcli.tables.splitting import WORDS, names_splits, says_train
+from mmcli.tables.splitting import WORDS, is_blank, names_splits, says_train, strange
 
 _INDEX = re.compile(r"unnamed: \d+(\.\d+)*|__index_level_\d+__", re.IGNORECASE)
 """What pandas calls an index that has no name."""
@@ -86,12 +86,7 @@ def _split(sample: pd.DataFrame, names: Sequence[str], said: list[str]) -> str |
     """The column called split, in any case; else one whose cells are nothing but names of splits."""
     called = next((name for name in names if name.strip().lower() == "split"), None)
     if called is not None and not names_splits(list(sample[called])):
-        wrong = sorted({str(cell or "") for cell in sample[called]}, key=lambda cell: names_splits([cell]))
-        flag = shlex.quote(called)
-        raise DataError(
-            f"column {called!r} does not name splits: it holds {', '.join(map(repr, wrong[:3]))}",
-            f"Expected {WORDS}. If it is something else: --input {flag} to learn from it, --target or --ignore {flag}.",
-        )
+        raise _no_splits(called, list(sample[called]))
     name = called or next((name for name in names if says_train(list(sample[name]))), None)
     numbers = (name for name in names if _NUMBERED_SPLIT.fullmatch(name.strip()) and _has_three(sample[name]))
     name = name or next(numbers, None)
@@ -101,6 +96,51 @@ def _split(sample: pd.DataFrame, names: Sequence[str], said: list[str]) -> str |
     how = f"{'' if called else ', by its cells'}{numbered}"
     said.append(f"split: the column {name!r}{how} (--split to choose another, --ignore {shlex.quote(name)} to draw splits)")
     return str(name)
+
+
+def _no_splits(name: str, cells: Sequence[str | None]) -> DataError:
+    """What to say of a column called split: only the cells that name none, the blank ones by themselves."""
+    wrong, flag = strange(cells), shlex.quote(name)
+    blank = [place for place in wrong if is_blank(cells[place])]
+    others = [place for place in wrong if not is_blank(cells[place])]
+    found, remedy = list[str](), list[str]()
+    if others:
+        some = list(dict.fromkeys(repr(str(cells[place]).strip()[:30]) for place in others))
+        more = f" and {len(some) - 3:,} more" if len(some) > 3 else ""
+        found.append(f"it holds {', '.join(some[:3])}{more}, {_how_many(others, cells)}")
+        remedy.append(f"Expected {WORDS}.")
+    if blank:
+        found.append(f"it is blank {_how_many(blank, cells)}")
+        remedy.append("Fill the blank cells.")
+    held = {str(cell or "").strip().removesuffix(".0") for cell in cells} - {""}
+    if others and len(held) <= _MOST_FOLDS and all(word.isdecimal() for word in held):
+        remedy.append(
+            f"If they number folds: --ignore {flag} leaves them out, as in a column called fold; --group {flag} keeps each "
+            "fold whole where splits are drawn, and in the --folds of mmcli run."
+        )
+    remedy.append(f"If it is something else: --input {flag} to learn from it, --target or --ignore {flag}.")
+    return DataError(f"column {name!r} does not name splits: {'; '.join(found)}", " ".join(remedy))
+
+
+def _how_many(places: Sequence[int], cells: Sequence[str | None]) -> str:
+    return f"in {len(places):,} of its first {len(cells):,} cells, the first in row {places[0] + 1}"
+
+
+def splits_with_blanks(table: Table, sample: pd.DataFrame, found: Found, roles: Roles, uses: Mapping[str, str]) -> list[str]:
+    """Of columns that would be the split if every cell were filled; `uses` is what each column was taken for instead."""
+    told = {*roles.target, *roles.inputs, *roles.ignore}
+    said = list[str]()
+    for name in table.columns if found.split is None else []:
+        cells = list(sample[name])
+        blank = [place for place, cell in enumerate(cells) if is_blank(cell)]
+        there = pd.Series([cell for cell in cells if not is_blank(cell)], dtype=object)
+        looks = says_train(list(there)) or (_NUMBERED_SPLIT.fullmatch(name.strip()) and _has_three(there))
+        if name in uses and name not in told and blank and looks:
+            said.append(
+                f"column {name!r} looks like a split, but is blank {_how_many(blank, cells)}: taken for {uses[name]}. Fill "
+                f"them to split by it, or --ignore {shlex.quote(name)} to leave it out"
+            )
+    return said
 
 
 def _are_numbers(cells: pd.Series) -> bool:

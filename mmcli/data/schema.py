@@ -125,6 +125,8 @@ def infer(table: Table, roles: Roles) -> Schema:
         beside = f" beside the target {targets[0]!r}" if targets else ""
         raise DataError(f"{table.path} has no input column{beside}", "Name some with --input.")
     _check_media(columns, sample, media_root)
+    uses = {**{item.name: "an input" for item in columns}, **dict.fromkeys(targets, "the target")}
+    doubts += naming.splits_with_blanks(table, sample, own, roles, uses)
     used = {*targets, own.split, own.group, own.id, own.weight, *(c.name for c in columns)}
     ignored = [name for name in table.columns if name not in used]
     shared = _shares(columns, roles, said)

@@ -12,6 +12,7 @@ from mmcli.config.settings import Settings
 from mmcli.errors import ConfigError, DataError
 from mmcli.options.target import TASK_FLAGS
 from mmcli.tables import dates, missing
+from mmcli.tables.names import tidy
 from mmcli.tables.numbers import padded, study
 from mmcli.tasks import Cells, Task
 
@@ -36,7 +37,7 @@ def without_missing_words(cells: Cells, targets: Sequence[str]) -> tuple[list[tu
 
 
 def doubts(kind: type[Task], labelled: Cells, targets: Sequence[str]) -> list[str]:
-    """Of classes that are mostly numbers: cells that are none may be mistakes. Of numbers: some may mean missing, or
+    """Of classes that are dates, or mostly numbers: cells that are none may be mistakes. Of numbers: some may mean missing, or
     all may be codes."""
     if not kind.has_classes and kind.needs_target:
         coded = [missing.coded(study(map(str, column)).values) for column in zip(*labelled, strict=True)]
@@ -44,8 +45,13 @@ def doubts(kind: type[Task], labelled: Cells, targets: Sequence[str]) -> list[st
         if codes := "" if amounts is None else padded([str(cell) for (cell,) in labelled]):
             coded[0] = "; ".join(filter(None, [coded[0], f"{codes} (--task classification, or text, for codes)"]))
         return [f"target {name!r}: {said}" for name, said in zip(targets, coded, strict=False) if said]
-    found = study([str(cell) for (cell,) in labelled]) if kind.has_classes and len(targets) == 1 else None
-    if found is None or not 0.5 <= found.share < 1 or len(set(found.values)) < 20:
+    if not kind.has_classes or len(targets) != 1:
+        return []
+    classes = [str(cell) for (cell,) in labelled]
+    if not kind.ordered and (when := _dates(classes)):
+        return [f"target {targets[0]!r} holds {when}"]
+    found = study(classes)
+    if not 0.5 <= found.share < 1 or len(set(found.values)) < 20:
         return []
     some = ", ".join(repr(cell[:30]) for cell in list(found.others)[:3])
     return [
@@ -54,16 +60,33 @@ def doubts(kind: type[Task], labelled: Cells, targets: Sequence[str]) -> list[st
     ]
 
 
+def _dates(cells: Sequence[str]) -> str:
+    """What to say of classes that are dates or times; empty if they are not, as numbers never are."""
+    form = dates.study(cells[:500]).form if study(cells[:500]).share < 0.9 else None
+    if not form:
+        return ""
+    example = next(cell for cell in cells if dates.date(cell, form))
+    what, number = ("dates", "days since the first") if dates.has_date(form) else ("times", "minutes since midnight")
+    return (
+        f"{what}, e.g. {example[:30]!r}, which are not predicted as such: each is a class of its own. To predict when, write "
+        f"numbers, e.g. {number}; for classes, name those meant, e.g. {'the month' if what == 'dates' else 'the hour'}"
+    )
+
+
 def check(kind: type[Task], config: Any, targets: Sequence[str], rows: Iterable[tuple[int, tuple[str | None, ...]]]) -> None:
-    """Looks at each labelled row's cells by themselves.
+    """Looks at each labelled row's cells by themselves; then whether they differ at all.
 
     Raises:
-        DataError: naming the first row whose cells can be no targets, and how many there are where they are many.
+        DataError: naming the first row whose cells can be no targets, and how many there are where they are many; or a
+            target that is the same in every row, where nothing can be learnt of it.
     """
     wrong: list[tuple[int, str, str]] = []
+    values: list[set[str]] = [set() for _ in targets]
     seen = 0
     for row, cells in rows:
         seen += 1
+        for own, cell in zip(values, cells, strict=False):
+            own.add(tidy(str(cell)))
         try:
             kind.check(config, targets, cells)
         except DataError as error:
@@ -78,6 +101,20 @@ def check(kind: type[Task], config: Any, targets: Sequence[str], rows: Iterable[
             )
         more = f" ({len(wrong)} rows are so)" if len(wrong) > 1 else ""
         raise DataError(f"row {row}: {message}{more}", remedy)
+    for name, own in zip(targets, values, strict=True):
+        if len(own) == 1 and kind.must_vary:
+            raise _never_varies(name, own.pop(), seen)
+
+
+def _never_varies(target: str, value: str, rows: int) -> DataError:
+    if rows == 1:
+        return DataError(
+            f"only one row has a target {target!r}: there is nothing to tell it from", "Give more rows, or another --target."
+        )
+    return DataError(
+        f"the target {target!r} is {value[:60]!r} in all {rows:,} rows that have one: there is nothing to tell apart",
+        "Give rows with another value, or choose another --target.",
+    )
 
 
 def choose(

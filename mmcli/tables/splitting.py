@@ -52,7 +52,8 @@ def spelled_splits(cells: Sequence[str | None], column: str) -> list[str]:
     for row, cell in enumerate(cells, 1):
         split = spellings.get(_word(cell))
         if split is None:
-            raise DataError(f"row {row}, column {column!r}: {cell!r} is not a split", f"Expected {WORDS}.")
+            found = f"{cell!r} is not a split" if _word(cell) else "a blank cell names no split"
+            raise DataError(f"row {row}, column {column!r}: {found}", f"Expected {WORDS}.")
         splits.append(split)
     return splits
 
@@ -67,6 +68,19 @@ def names_splits(cells: Sequence[str | None]) -> bool:
     """Whether every cell names a split."""
     words = {_word(cell) for cell in cells}
     return bool(words) and words <= _spellings(words).keys()
+
+
+def strange(cells: Sequence[str | None]) -> list[int]:
+    """The places of the cells that name no split, from 0; numbers are judged as such where no cell is a word."""
+    words = [_word(cell) for cell in cells]
+    spelled = {word for word in words if word in _SPELLINGS or word == _EVAL}
+    known = _spellings(spelled) if spelled else _NUMBERED
+    return [place for place, word in enumerate(words) if word not in known]
+
+
+def is_blank(cell: str | None) -> bool:
+    """Whether a cell of a column of splits says nothing."""
+    return not _word(cell)
 
 
 def says_train(cells: Sequence[str | None]) -> bool:

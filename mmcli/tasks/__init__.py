@@ -82,6 +82,8 @@ class Task(Judged, Baselined):
     """Whether some tokens of a row are enough among the embeddings, or each is needed."""
     has_classes: ClassVar[bool] = False
     """Whether each row has one of some classes, the stratum being the class."""
+    must_vary: ClassVar[bool] = False
+    """Whether nothing can be learnt from a target that is the same in every row."""
     ordered: ClassVar[bool] = False
     """Whether the classes stand in an order."""
     target_names: ClassVar[tuple[str, ...]] = ()

@@ -38,6 +38,7 @@ class Classification(OfClasses, Task):
     """Softmax cross-entropy. Outputs are logits, one to a class."""
 
     has_classes: ClassVar[bool] = True
+    must_vary: ClassVar[bool] = True
     weighable: ClassVar[bool] = True
 
     def __init__(self, config: Config, classes: Sequence[str], counts: Sequence[int]) -> None:
@@ -65,8 +66,8 @@ class Classification(OfClasses, Task):
         if len(counts) < 2:
             found = f"only the class {next(iter(counts))!r}" if counts else "no class"
             raise DataError(
-                f"the train split has {found}; at least two are needed to learn from",
-                "Check --target and --split, or give more rows.",
+                f"the target {names[0]!r} has {found} in the train split; at least two are needed to learn from",
+                "Give train rows of another class, by another --split or --seed, or choose another --target.",
             )
         classes = sorted(counts)
         return cls(config, classes, [counts[name] for name in classes])

@@ -51,6 +51,7 @@ class Identify(Task):
     compares_rows: ClassVar[bool] = True
     features_may_be_swapped: ClassVar[bool] = False
     new_classes_after_train: ClassVar[bool] = True
+    must_vary: ClassVar[bool] = True
     drawn: ClassVar[str] = "identities"
     fusion_families: ClassVar[tuple[str, ...] | None] = ("feature", "token")
     target_names: ClassVar[tuple[str, ...]] = ("person", "identity", "subject", "individual", "speaker", "character", "who")

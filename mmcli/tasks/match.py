@@ -50,6 +50,7 @@ class Match(Task):
     """Cross-entropy of two logits."""
 
     has_classes: ClassVar[bool] = True
+    must_vary: ClassVar[bool] = True
     compares_columns: ClassVar[bool] = True
     compares_rows: ClassVar[bool] = True
     features_may_be_swapped: ClassVar[bool] = False

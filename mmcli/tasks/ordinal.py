@@ -49,6 +49,7 @@ class Ordinal(OfClasses, Task):
     """Cross-entropy. Outputs are log-probabilities of the classes, in their order."""
 
     has_classes: ClassVar[bool] = True
+    must_vary: ClassVar[bool] = True
     weighable: ClassVar[bool] = True
     ordered: ClassVar[bool] = True
     constant_name: str = "median"

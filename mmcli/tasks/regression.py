@@ -65,6 +65,7 @@ class Regression(OfNumbers, Task):
     of several target columns, whose units differ, the mean R2. Of quantiles: see `mmcli.judging.quantiles`."""
 
     constant_name: str = "mean"
+    must_vary: ClassVar[bool] = True
     weighable: ClassVar[bool] = True
 
     def __init__(

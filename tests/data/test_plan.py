@@ -11,8 +11,12 @@ from typer.testing import CliRunner
 
 from mmcli import registry
 from mmcli.cli import app
+from mmcli.config.settings import Settings
 from mmcli.data.dataset import Dataset
-from mmcli.errors import ExitCode
+from mmcli.data.plan import plan
+from mmcli.errors import DataError, ExitCode
+from mmcli.options.columns import Roles
+from mmcli.options.preprocess import Options
 from tests.conftest import write_csv
 
 ALONE = """
@@ -140,6 +144,50 @@ def test_codes_that_are_read_as_numbers_are_told(tmp_path: Path) -> None:
         app, ["preprocess", str(table), "-t", "code", "--task", "text", "--type", "zip=text", "--dry-run"]
     )
     assert (done.exit_code, "zeros in front" in done.output) == (ExitCode.DONE, False)
+
+
+@pytest.mark.parametrize(
+    ("cells", "task", "said"),
+    [
+        (["same"] * 40, None, "the target 'y' is 'same' in all 40 rows that have one: "),
+        (["3.5"] * 38 + [""] * 2, None, "the target 'y' is '3.5' in all 38 rows that have one: "),
+        (["3.5"] * 40, "regression", "the target 'y' is '3.5' in all 40 rows that have one: "),
+        (["1"] * 40, "ordinal", "the target 'y' is '1' in all 40 rows that have one: "),
+        (["a"] + [""] * 39, None, "only one row has a target 'y': "),
+        (["a"] * 30 + ["b"] * 10, None, "the target 'y' has only the class 'a' in the train split; at least two are needed"),
+    ],
+)
+def test_a_target_of_one_value_is_named_and_the_split_only_where_it_is_why(
+    cells: list[str], task: str | None, said: str, tmp_path: Path
+) -> None:
+    splits = ["train"] * 30 + ["val"] * 5 + ["test"] * 5
+    path = write_csv(tmp_path / "t.csv", ["x", "split", "y"], [[f"{i}.5", splits[i], cell] for i, cell in enumerate(cells)])
+    with pytest.raises(DataError) as error:
+        plan(path, Options(roles=Roles(task=task)), Settings(), 0)
+    assert str(error.value).startswith(said)
+    assert ("split" in str(error.value)) == ("train split" in said)
+
+
+@pytest.mark.parametrize(
+    ("form", "task", "said"),
+    [
+        ("2024-03-{:02d}", None, "holds dates, e.g. '2024-03-01', which are not predicted as such: each is a class of its own. "
+         "To predict when, write numbers, e.g. days since the first; for classes, name those meant, e.g. the month"),
+        ("3/{}/2024", None, "holds dates, e.g. '3/1/2024', which"),
+        ("{:02d}:30", None, "holds times, e.g. '01:30', which are not predicted as such: each is a class of its own. "
+         "To predict when, write numbers, e.g. minutes since midnight; for classes, name those meant, e.g. the hour"),
+        ("202403{:02d}", None, ""),
+        ("{0}-{0}9", None, ""),
+        ("2024-03-{:02d}", "text", ""),
+    ],
+)  # fmt: skip
+def test_dates_that_become_classes_are_told_once(form: str, task: str | None, said: str, tmp_path: Path) -> None:
+    cells = ["unknown", *(form.format(row % 4 + 1) for row in range(39))]
+    path = write_csv(tmp_path / "t.csv", ["x", "when"], [[f"{row * 7 % 40}.5", cell] for row, cell in enumerate(cells)])
+    found = plan(path, Options(roles=Roles(task=task, target=("when",))), Settings(), 0)
+    told = [line for line in found.warnings if "not predicted as such" in line]
+    assert [line.startswith(f"target 'when' {said}") for line in told] == ([True] if said else [])
+    assert task or found.task_name == "classification"
 
 
 def test_splits_by_the_target_are_doubted(tmp_path: Path) -> None:

@@ -101,13 +101,57 @@ def test_a_split_by_numbers_is_announced(tmp_path: Path) -> None:
     assert any("0 train, 1 val, 2 test" in line for line in found.announcements)
 
 
-@pytest.mark.parametrize("cells", [["train", "banana"], ["train", ""], ["0", "train"], ["0", "3"]])
-def test_a_column_called_split_with_other_words_is_an_error_never_an_input(tmp_path: Path, cells: list[str]) -> None:
-    path = table(tmp_path, ["text", "split", "label"], *[[f"x{cell}", cell, "a"] for cell in cells])
-    with pytest.raises(DataError, match="column 'split' does not name splits: it holds"):
+@pytest.mark.parametrize(
+    ("cells", "found"),
+    [
+        (["train", "banana"], "it holds 'banana', in 1 of its first 2 cells, the first in row 2\n"),
+        (["train", ""], "it is blank in 1 of its first 2 cells, the first in row 2\n"),
+        (["0", "train"], "it holds '0', in 1 of its first 2 cells, the first in row 1\n"),
+        (["0", "3"], "it holds '3', in 1 of its first 2 cells, the first in row 2\n"),
+        (
+            ["test", "", "a", "b", "", "c", "d", "a"],
+            "it holds 'a', 'b', 'c' and 1 more, in 5 of its first 8 cells, the first in row 3; it is blank in 2 of its first 8 "
+            "cells, the first in row 2\n",
+        ),
+    ],
+)
+def test_a_column_called_split_with_other_words_is_an_error_never_an_input(
+    tmp_path: Path, cells: list[str], found: str
+) -> None:
+    path = table(tmp_path, ["text", "split", "label"], *[[f"x{row}", cell, "a"] for row, cell in enumerate(cells)])
+    with pytest.raises(DataError, match="column 'split' does not name splits: it ") as error:
         infer(open_table(path), Roles())
+    assert f"column 'split' does not name splits: {found}" in str(error.value)
+    assert ("Fill the blank cells." in str(error.value)) == ("" in cells)
+    assert ("If they number folds: --ignore split" in str(error.value)) == ("3" in cells)
     assert infer(open_table(path), Roles(ignore=("split",))).split is None
     assert infer(open_table(path), Roles(target=("split",))).targets == ["split"]
+
+
+@pytest.mark.parametrize(
+    ("name", "cells"),
+    [("set", ["train", "", "test", " ", "train"]), ("data_split", ["0", "", "1", "", "2"])],
+)
+def test_a_split_with_blank_cells_is_no_silent_input(tmp_path: Path, name: str, cells: list[str]) -> None:
+    rows = [[f"x{row}", cell, "ab"[row % 2]] for row, cell in enumerate(cells)]
+    path = table(tmp_path, ["text", name, "label"], *rows)
+    found = infer(open_table(path), Roles())
+    assert found.split is None
+    assert found.warnings == [
+        f"column '{name}' looks like a split, but is blank in 2 of its first 5 cells, the first in row 2: taken for an input. "
+        f"Fill them to split by it, or --ignore {name} to leave it out"
+    ]
+    for roles in (Roles(ignore=(name,)), Roles(inputs=("text", name)), Roles(target=(name,))):
+        assert not infer(open_table(path), roles).warnings
+    filled = table(tmp_path, ["text", name, "label"], *[[row[0], row[1].strip() or cells[0], row[2]] for row in rows])
+    assert infer(open_table(filled), Roles()).split == name
+
+
+def test_a_split_with_blank_cells_is_no_silent_target(tmp_path: Path) -> None:
+    path = table(tmp_path, ["text", "set"], ["x", "train"], ["y", ""], ["z", "test"])
+    found = infer(open_table(path), Roles())
+    assert found.targets == ["set"]
+    assert "the first in row 2: taken for the target." in found.warnings[0]
 
 
 def test_an_id_that_repeats_is_an_input(tmp_path: Path) -> None:

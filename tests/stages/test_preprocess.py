@@ -158,7 +158,7 @@ def test_a_class_that_train_lacks_names_the_row(copy: Path, tmp_path: Path) -> N
 def test_one_class_is_an_error(copy: Path, tmp_path: Path) -> None:
     rows = read(copy)
     write_csv(copy, rows[0], [[*row[:4], "same"] for row in rows[1:]])
-    with pytest.raises(DataError, match="only the class 'same'"):
+    with pytest.raises(DataError, match="the target 'label' is 'same' in all 60 rows that have one"):
         run(copy, tmp_path)
 
 

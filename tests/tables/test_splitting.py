@@ -6,7 +6,7 @@ import pytest
 
 from mmcli.errors import ConfigError, DataError
 from mmcli.tables.moments import moments
-from mmcli.tables.splitting import deal, draw_splits, names_splits, spelled_splits, split_by_time
+from mmcli.tables.splitting import deal, draw_splits, names_splits, spelled_splits, split_by_time, strange
 
 
 def test_drawing_is_stratified_and_repeatable() -> None:
@@ -43,6 +43,13 @@ def test_spellings() -> None:
     assert spelled_splits(["train", "validation", "holdout"], "s") == ["train", "val", "test"]
     with pytest.raises(DataError, match="row 2, column 's': 'banana' is not a split"):
         spelled_splits(["train", "banana"], "s")
+    with pytest.raises(DataError, match="row 2, column 's': a blank cell names no split"):
+        spelled_splits(["train", None], "s")
+
+
+def test_which_cells_are_strange() -> None:
+    assert strange(["train", "", "banana", None, "dev", "eval", "1"]) == [1, 2, 3, 6]
+    assert strange(["0", "3", "1.0", ""]) == [1, 3]
 
 
 def test_numbers_are_splits_only_among_themselves() -> None:

@@ -26,7 +26,7 @@ def test_classes_are_sorted_and_encode_back() -> None:
 
 
 def test_one_class_cannot_be_learnt() -> None:
-    with pytest.raises(DataError, match="only the class 'x'"):
+    with pytest.raises(DataError, match="the target 'y' has only the class 'x' in the train split"):
         Classification.fit(Config(), cells("x", "x"), ["y"])
 
 

@@ -197,6 +197,25 @@ def test_nearly_numbers_are_a_warning_that_names_cells(tmp_path: Path) -> None:
     assert any("column 'price': 10 of 60 cells are no numbers, e.g. 'about five'" in line for line in found.warnings)
 
 
+def test_a_row_is_one_of_the_table_where_cells_are_missing(tmp_path: Path) -> None:
+    cells = ["", "", *("about five" if row % 6 == 5 else x for row, x in enumerate(X[2:]))]
+    found = planned(table(tmp_path, {"price": cells, "z": X, "label": LABEL}))
+    said = next(line for line in found.warnings if "'price'" in line)
+    assert "9 of 58 cells are no numbers, e.g. 'about five' (the first in row 8): it is taken for" in said
+
+
+@pytest.mark.parametrize("word", ["inf", "-inf", "Infinity", "-INF"])
+def test_infinite_cells_speak_not_against_numbers(tmp_path: Path, word: str) -> None:
+    cells = ["", *(word if row % 3 == 1 else x for row, x in enumerate(X[1:]))]
+    found = planned(table(tmp_path, {"price": cells, "z": X, "label": LABEL}))
+    assert {item.name: item.modality for item in found.schema.columns} == {"price": "number", "z": "number"}
+    said = [line for line in found.warnings if "'price'" in line]
+    assert said == [
+        f"column 'price': 20 of 59 cells are not finite, the first: row 3, {word!r}: they count as unreadable "
+        f"(--na={word} for missing)"
+    ]
+
+
 def test_a_mistake_in_a_number_target_is_an_error_that_names_the_row(tmp_path: Path) -> None:
     target = ["oops" if row == 6 else str(row * 0.41) for row in range(N)]
     with pytest.raises(DataError, match=r"row 7: the target 'y' is 'oops', not a number\n.*--na oops"):

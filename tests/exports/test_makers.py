@@ -206,7 +206,24 @@ def test_a_tokenizer_that_puts_tokens_around_a_text(tmp_path: Path) -> None:
     assert found.values[0].tolist()[::4] == [1, 2]
 
 
-NUMBERS = ["1", "-2.5", "1,234.5", "12%", "$ 9", "１２", "1e400", "1e39", "nan", "n/a", None, " 7 ", "1_000", "−3", "twelve"]
+NUMBERS = [
+    "1",
+    "-2.5",
+    "1,234.5",
+    "12%",
+    "$ 9",
+    "１２",
+    "1e400",
+    "1e39",
+    "nan",
+    "n/a",
+    None,
+    " 7 ",
+    "1_000",
+    "−3",
+    "twelve",
+    "-Infinity",
+]
 
 
 @pytest.mark.parametrize("scale", ["standard", "robust"])

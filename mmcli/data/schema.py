@@ -345,7 +345,7 @@ def _check_media(columns: list[InputColumn], sample: pd.DataFrame, media_root: s
     """A column of paths of which none is there is a wrong folder, not a column of absent cells."""
     for item in columns:
         kind: type[Modality] = registry.load("modalities", item.modality)
-        cells = [cell for cell in sample[item.name] if cell is not None and kind.names_file(cell)]
+        cells = [c for c in sample[item.name] if c is not None and kind.names_file(c) and not media.names_none(c)]
         paths = [media.resolve(cell, media_root) for cell in cells[:_LOOKED_FOR]]
         if any(map(addresses.is_far, paths)):
             paths = paths[:_ASKED_FOR]

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmcli.modalities import Guess
-from mmcli.tables import missing
+from mmcli.tables import dates, missing
 from mmcli.tables.numbers import is_infinite, study
 
 
@@ -34,6 +34,8 @@ def decided(
         doubts.append(f"column {name!r}: {guess.doubts}")
     if best == "number":
         doubts += _infinite(name, column)
+    if best in {"text", "category"}:
+        doubts += _dates_in_several_formats(name, best, column)
     for kind in ("number", "date") if best in {"text", "category"} else ():
         if guesses[kind].doubts:
             shown = (row for row, cell in enumerate(column, 1) if cell and repr(cell[:30]) in guesses[kind].doubts)
@@ -43,6 +45,16 @@ def decided(
                 f"(--type {name}={kind} to read the others, --na TEXT for words that mean missing)"
             )
     return options
+
+
+def _dates_in_several_formats(name: str, best: str, column: Sequence[str | None]) -> list[str]:
+    """That most cells are dates, but in no one format: a warning, or none."""
+    rows = [row for row, cell in enumerate(column) if cell is not None and not missing.is_word(cell)]
+    pair = dates.in_several_formats([str(column[row]) for row in rows])
+    if pair is None:
+        return []
+    some = ", ".join(f"row {rows[place] + 1} {str(column[rows[place]])!r}" for place in pair)
+    return [f"column {name!r}: dates in several formats, e.g. {some}: taken for {best}; write them in one format"]
 
 
 def _infinite(name: str, column: Sequence[str | None]) -> list[str]:

@@ -86,10 +86,10 @@ def test_lists_of_numbers_are_no_labels_unless_told() -> None:
     ("missing", "said"),
     [
         (["price", "rate"], "columns price, rate (did you mean 'Price ' and 'RATE'?)"),
-        (["hight"], "column hight (did you mean 'height'?)"),
+        (["dpth"], "column dpth (did you mean 'depth'?)"),
         (["weights"], "column weights"),
     ],
 )
 def test_a_column_that_a_table_lacks_may_be_there_by_nearly_that_name(missing: list[str], said: str) -> None:
-    columns = ["Price ", "weight", "RATE", "height", "target"]
+    columns = ["Price ", "weight", "RATE", "depth", "target"]
     assert lacking("t.csv", missing, [*missing, "weight"], columns) == f"t.csv lacks the {said}: absent in every row"

@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 from mmcli import registry
-from mmcli.data import faces, inputs, shares
+from mmcli.data import deciding, faces, inputs, shares
 from mmcli.data import roles as naming
 from mmcli.errors import ConfigError, DataError, combine
 from mmcli.media import addresses, looking
@@ -267,7 +267,7 @@ def _column(
         said.append(f"{unread}: ignored (--type {name}=text to learn from the names themselves)")
         return None
     said += _on_files(name, cells, looked, media_root, reads)
-    options = _decided(name, best, guesses, cells, said, doubts, decimal)
+    options = deciding.decided(name, best, guesses, sample[name].tolist(), said, doubts, decimal)
     return InputColumn(name, best, guesses[best].confidence, guesses[best].reason, options)
 
 
@@ -279,38 +279,6 @@ def _guesses(cells: Sequence[str], media_root: str, keep_na: bool) -> dict[str, 
         kind: type[Modality] = registry.load("modalities", modality)
         guesses[modality] = kind.sniff(others if kind.passes_missing_words else cells, media_root)
     return guesses
-
-
-def _decided(
-    name: str,
-    best: str,
-    guesses: dict[str, Guess],
-    cells: Sequence[str],
-    said: list[str],
-    doubts: list[str],
-    decimal: str,
-) -> dict[str, Any]:
-    """Says what was decided of cells that may be read in two ways, and of those that do not fit; gives the options for them."""
-    guess, options = guesses[best], dict[str, Any]()
-    decided = guess.decided
-    if best == "number" and decimal:
-        known = missing.without(cells)
-        found = study(known, hint=decimal)
-        if not found.proven and found.format.decimal == decimal and found.decided:
-            options = {"decimal": "comma" if decimal == "," else "point"}
-            decided = f"{found.decided}, as the rest of the table writes numbers" if decimal == "," else guess.decided
-    if decided:
-        said.append(f"column {name!r}: {decided}")
-    if guess.doubts:
-        doubts.append(f"column {name!r}: {guess.doubts}")
-    for kind in ("number", "date") if best in {"text", "category"} else ():
-        if guesses[kind].doubts:
-            place = next((row for row, cell in enumerate(cells, 1) if repr(cell[:30]) in guesses[kind].doubts), 0)
-            doubts.append(
-                f"column {name!r}: {guesses[kind].doubts} (among its cells the {place}th): it is taken for {best} "
-                f"(--type {name}={kind} to read the others, --na TEXT for words that mean missing)"
-            )
-    return options
 
 
 def _unread(name: str, cells: Sequence[str], looked: Look, media_root: str) -> str:
@@ -379,7 +347,7 @@ def _check_media(columns: list[InputColumn], sample: pd.DataFrame, media_root: s
     """A column of paths of which none is there is a wrong folder, not a column of absent cells."""
     for item in columns:
         kind: type[Modality] = registry.load("modalities", item.modality)
-        cells = [cell for cell in sample[item.name] if cell is not None and kind.names_file(cell)]
+        cells = [c for c in sample[item.name] if c is not None and kind.names_file(c) and not media.names_none(c)]
         paths = [media.resolve(cell, media_root) for cell in cells[:_LOOKED_FOR]]
         if any(map(addresses.is_far, paths)):
             paths = paths[:_ASKED_FOR]

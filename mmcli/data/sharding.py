@@ -180,8 +180,8 @@ def _file_of(artifact: Artifact | None, relative: str, damaged: list[Path]) -> P
 
 
 def resolved(cells: Sequence[str | None], media_root: str, modality: Modality | type[Modality]) -> list[str | None]:
-    """The cells, those that name files as the paths that they mean."""
-    return [media.resolve(cell, media_root) if cell is not None and modality.names_file(cell) else cell for cell in cells]
+    """The cells, those that name files as the paths that they mean; lists of no files are missing."""
+    return [media.path_of(cell, media_root) if cell is not None and modality.names_file(cell) else cell for cell in cells]
 
 
 def said_of_files(cells: Sequence[str | None], media_root: str, modality: Modality) -> Counter[str]:

@@ -12,6 +12,7 @@ import pandas as pd
 from mmcli import registry
 from mmcli.data.leaks import Tells
 from mmcli.data.schema import Schema
+from mmcli.media import files
 from mmcli.tables import missing
 from mmcli.tables.splitting import TRAIN
 
@@ -28,6 +29,9 @@ class Survey:
             item.name
             for item in schema.columns
             if registry.load("modalities", item.modality).passes_missing_words and not keep_na
+        }
+        self._files = {
+            item.name: kind for item in schema.columns if (kind := registry.load("modalities", item.modality)).reads_files
         }
         self._rows: list[int] = []
         self.told_missing: Counter[tuple[str, str]] = Counter()
@@ -49,6 +53,9 @@ class Survey:
             cells = chunk[name].tolist()
             if name in self._words:
                 cells = self._without_words(name, cells)
+            elif name in self._files:
+                own = self._files[name].names_file
+                cells = [None if cell is not None and files.names_none(cell) and own(cell) else cell for cell in cells]
             bits.append(np.packbits([cell is not None for cell in cells]))
             self._tells[name].add(cells, targets)
             seen = self._in_train[name]

@@ -28,7 +28,8 @@ class FilesThere:
         """Adds some cells, what they were resolved to, and those that could not be read."""
         if not modality.reads_files:
             return
-        self.named += sum(cell is not None and modality.names_file(cell) for cell in cells)
+        named = (cell for cell, path in zip(cells, paths, strict=True) if path is not None)
+        self.named += sum(cell is not None and modality.names_file(cell) for cell in named)
         for reject in rejects:
             path, cell = paths[reject.position], cells[reject.position]
             if (

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from mmcli.exports.graph import Model
 from mmcli.exports.made import Array
 from mmcli.exports.tables import Table, TableError
+from mmcli.tables.names import lacking
 
 BATCH_ROWS = 32
 """Rows decoded and computed at once: what bounds memory. int8 graphs scale by batch, so it is that of mmcli predict."""
@@ -38,7 +39,7 @@ def read(model: Model, table: Table, media_root: str, columns: Sequence[str] = (
         wanted, found = ", ".join(missing), ", ".join(table.columns)
         raise TableError(f"{table.path} has none of the model's inputs: {wanted}; its columns: {found}")
     if missing:
-        say(f"{table.path} lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}: absent in every row")
+        say(lacking(str(table.path), missing, model.columns, table.columns))
     first, rejected = 1, 0
     for batch in table.batches(BATCH_ROWS):
         told = dict(zip(table.columns, zip(*batch, strict=True), strict=True))

@@ -193,7 +193,7 @@ class Model:
             several = sum(name is not None and files.is_several(name, media_root) for name in names)
             told.update({"name several files, of which the first is taken": several} if several else {})
             pairs = zip(own, names, strict=True)
-            made = maker([cell if name is None else files.resolve(name, media_root) for cell, name in pairs])
+            made = maker([cell if name is None else files.path_of(name, media_root) for cell, name in pairs])
             told.update(made.remarks)
             rejects += [(first + place, column, files.shown(str(own[place])), why) for place, why in made.rejects]
             parts.append(made)

@@ -31,6 +31,9 @@ _PLAIN = re.compile(r"[^\s~\[{\"'](?:[^;|,\n\\]{0,254}[^\s;|,\n\\])?")
 _BETWEEN_PATHS = re.compile(r"[;|,\n]")
 _BETWEEN_ADDRESSES = re.compile(r"[;|,\s]+(?=[A-Za-z][A-Za-z0-9+.\-]*://)")
 _QUOTED = re.compile(r"\[\s*'[^']*'(?:\s*,\s*'[^']*')*\s*,?\s*\]")
+_NO_FILES = re.compile(r"\[\s*(?:(?:null|None|\"\s*\"|'\s*')(?:\s*,\s*(?!\])|\s*(?=\])))*\]")
+_OF_DATA = re.compile(r"\s*[\[{][\s\[{\"']*(?:\w+[\"']\s*:\s*[\"'])?data:")
+"""How lists and objects of media begin that stand in the cells themselves."""
 _BASE64 = re.compile(r"[A-Za-z0-9+/_\-]{40}")
 _LONGEST_LIST = 16_384
 """Characters up to which a cell is looked at as several names; a longer one is words, or bytes."""
@@ -46,10 +49,20 @@ def resolve(cell: str, root: str) -> str:
     return _resolve_one(cell if _is_plain(cell) else parts(cell, root)[0], root) + mark
 
 
+def path_of(cell: str, root: str) -> str | None:
+    """As `resolve`; None where the cell is a list of no files, and so missing."""
+    return None if names_none(cell) else resolve(cell, root)
+
+
 def is_several(cell: str, root: str) -> bool:
     """Whether a cell names several files."""
     cell, _ = marks.parted(cell)
     return not _is_plain(cell) and len(parts(cell, root)) > 1
+
+
+def names_none(cell: str) -> bool:
+    """Whether a cell is a list of no files, as Parquet and JSON have them: such a cell is missing."""
+    return cell[:1] == "[" and _NO_FILES.fullmatch(marks.parted(cell)[0].rstrip()) is not None
 
 
 def parts(cell: str, root: str) -> list[str]:
@@ -92,7 +105,7 @@ def shown(cell: str) -> str:
     if mark.startswith(marks.NONE):
         cell = name  # why is told beside it
     cell = cell.encode("utf-8", "backslashreplace").decode()  # halves of characters cannot be written
-    if len(cell) <= 4 * limit or not (_is_data(cell.lstrip()) or _BASE64.match(cell)):
+    if len(cell) <= 4 * limit or not (_is_data(cell.lstrip()) or _BASE64.match(cell) or _OF_DATA.match(cell)):
         return cell
     return f"{cell.strip()[:limit]}… ({len(cell):,} characters)"
 

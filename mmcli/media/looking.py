@@ -59,7 +59,7 @@ class Look:
 
 def look(cells: Sequence[str], root: str) -> Look:
     """Opens the files of cells spread over those given, so many that the whole column is known by them."""
-    different = list(dict.fromkeys(cells))
+    different = [cell for cell in dict.fromkeys(cells) if not media.names_none(cell)]
     step = max(len(different) // MOST_CELLS, 1)
     found, looked, probed = list[tuple[str, str, str]](), 0, 0
     for cell in different[::step][:MOST_CELLS]:

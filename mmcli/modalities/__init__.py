@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from mmcli.config import Config
-from mmcli.media import addresses, looking
+from mmcli.media import addresses, files, looking
 from mmcli.signals import Column, Signal, SignalSpec
 
 Strength = Literal["light", "strong"]
@@ -176,6 +176,7 @@ def by_files(
 ) -> tuple[float, str, list[str]]:
     """The share of cells that name a file of that family, said in words, and such cells: told by how they end, and where the
     files are there by what they hold."""
+    cells = [cell for cell in cells if not files.names_none(cell)] or cells
     named = [cell for cell in cells if looking.suffix(cell) in suffixes]
     share = len(named) / max(len(cells), 1)
     why = f"{share:.0%} of the cells end like {what}" if share < 0.5 else f"{share:.0%} end like {looking.suffix(named[0])}"

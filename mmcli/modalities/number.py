@@ -23,7 +23,7 @@ from mmcli.config import Config as BaseConfig
 from mmcli.modalities import Encoded, Guess, Modality, Reject
 from mmcli.signals import Column, Field, SignalSpec
 from mmcli.tables import missing
-from mmcli.tables.numbers import EXACT, NumberFormat, padded, span, study
+from mmcli.tables.numbers import EXACT, NumberFormat, is_infinite, padded, span, study
 
 _FIT_SAMPLE = 1_000_000
 
@@ -64,14 +64,16 @@ class Number(Modality):
 
     @classmethod
     def sniff(cls, cells: Sequence[str], media_root: str) -> Guess:  # noqa: ARG003 - no files
-        """Numbers nearly everywhere; a few cells that are none will be named as unreadable."""
-        found = study(cells)
+        """Numbers nearly everywhere; a few cells that are none will be named as unreadable. Infinite ones tell nothing."""
+        finite = [cell for cell in cells if not is_infinite(cell)]
+        found, others = study(finite), len(cells) - len(finite)
+        cells = finite
         values, share = found.values, found.share
         some = ", ".join(repr(cell[:30]) for cell in list(found.others)[:3])
         doubts = f"{found.others.total()} of {len(cells)} cells are no numbers, e.g. {some}" if 0.5 <= share < 1 else ""
         if share < 0.9:
             return Guess(0.0, f"{share:.0%} of the cells are numbers", doubts=doubts)
-        text = "all cells are numbers" if share == 1 else f"{share:.0%} of the cells are numbers"
+        text = f"all {'finite ' * bool(others)}cells are numbers" if share == 1 else f"{share:.0%} of the cells are numbers"
         reason = f"{text}, {span(values)}, {len(set(values))} different"
         codes = padded(cells)
         doubted = [doubts, found.doubts, missing.coded(values), f"{codes} (--type COLUMN=category for names)" if codes else ""]
@@ -104,7 +106,9 @@ class Number(Modality):
             elif self.config.missing_words and missing.is_word(cell):
                 remarks[missing.remark(cell)] += 1
             else:
-                rejects.append(Reject(position, cell, "not a number" + self.form.units_said))
+                rejects.append(
+                    Reject(position, cell, "not finite" if is_infinite(cell) else "not a number" + self.form.units_said)
+                )
         scaled = (values - self.centre) / self.spread
         if self.config.scale == "robust":
             scaled = scaled / np.sqrt(1 + (scaled / 3) ** 2)

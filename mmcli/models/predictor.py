@@ -29,6 +29,7 @@ from mmcli.models.networks import FusedModel
 from mmcli.models.reading import Read, Reader
 from mmcli.models.timing import Clock
 from mmcli.signals import Source
+from mmcli.tables.names import lacking
 from mmcli.tables.reading import Rows, open_table
 from mmcli.text.words import Timed
 from mmcli.training import device
@@ -104,7 +105,7 @@ class Model:
             none = f"{table} has none of the model's inputs: {', '.join(missing)}"
             raise DataError(none, f"Its columns: {', '.join(columns)}.")
         if missing:
-            warn(f"{table} lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}: absent in every row")
+            warn(lacking(table, missing, self.columns, columns))
         for name, told in self.faces.items():
             gone = [own for own in told.columns if own not in columns]
             if gone and name not in missing:

@@ -179,7 +179,7 @@ def _count(
             for row, cell in zip(chunk.index, chunk[name], strict=True):
                 if cell is not None and len(tally.examples) < EXAMPLES and cell not in tally.examples:
                     tally.examples.append(media.shown(cell))
-                if cell is not None and name in files and files[name].names_file(cell):
+                if cell is not None and name in files and files[name].names_file(cell) and not media.names_none(cell):
                     where = media.resolve(cell, found.media_root)
                     there = addresses.is_far(where) or media.exists(where)
                     tally.unreadable += [] if there else [(int(row) + 1, cell)]

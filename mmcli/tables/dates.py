@@ -53,7 +53,10 @@ _GLUED = re.compile(r"(?<=\d)([AaPp][Mm])\b")
 _FRACTION = re.compile(r"(:\d\d[.,]\d{6})\d+")
 _SHORT = re.compile(r"(\d{1,2}[-/](\d{1,2}|[A-Za-z]{3})[-/]|\d\d\.\d\d\.)\d\d(\s|$)")
 """Dates with two figures for the year; of those with points, which versions have too, the long way of writing only."""
+_DATED = re.compile(r"\d.*[^\d\s].*\d|\d{8}", re.DOTALL)
 _LONGEST = 60
+_SPREAD = 25
+"""Cells that are asked one by one where no one format fits."""
 _ASKED = 500
 _ZONES = {
     "UTC": 0, "GMT": 0, "Z": 0, "UT": 0, "WEST": 1, "BST": 1, "CET": 1, "CEST": 2, "EET": 2, "EEST": 3, "MSK": 3, "IST": 5.5,
@@ -207,6 +210,26 @@ def study(cells: Sequence[str], share: float = 0.9) -> DateStudy:
     swapped = next((other for other, wrong in ranked if other == _swapped(form) and len(wrong) == len(missed)), None)
     decided = _in_two_ways(cells, form, swapped) if swapped else ""
     return DateStudy(form, 1 - len(missed) / len(cells), Counter(missed), decided)
+
+
+def in_several_formats(cells: Sequence[str]) -> tuple[int, int] | None:
+    """The places of two cells that are dates in different formats, where most of some cells spread over those given are dates
+    each by itself, but no one format fits them; None where they are otherwise."""
+    step = max(len(cells) // _SPREAD, 1)
+    places = range(0, len(cells), step)[:_SPREAD]
+    found: list[tuple[int, list[str]]] = []
+    for tried, place in enumerate(places):
+        cell = cells[place]
+        if tried - len(found) > len(places) / 2:
+            return None
+        shaped = len(cell) <= _LONGEST and _DATED.search(cell)
+        forms = [form for form in DATE_FORMATS if has_date(form) and date(cell, form)] if shaped else []
+        found += [(place, forms)] if forms else []
+    if 2 * len(found) <= len(places):
+        return None
+    first, known = found[0]
+    other = next((place for place, forms in found if not set(forms) & set(known)), None)
+    return None if other is None else (first, other)
 
 
 def _ranked(candidates: Sequence[str], cells: Sequence[str], share: float) -> list[tuple[str, list[str]]]:

@@ -18,6 +18,7 @@ EXACT = 2.0**53
 """Beyond it a float64 cannot hold every whole number; such cells are given as int."""
 LEAST_PADDED = 4
 """Of so many digits a zero in front is no habit of writing numbers."""
+_INFINITE = frozenset({"inf", "infinity"})
 _GROUPS = r"[1-9]\d{{0,2}}(?:([{marks}])\d{{3}})(?:\1\d{{3}})*"
 _POINT = re.compile(rf"(?:\d+|{_GROUPS.format(marks=chr(44) + ' ' + chr(39))}|[1-9]\d?(?:,\d\d)*,\d{{3}})?(?:\.\d*)?")
 _MARK_OF_GROUPS = {".": re.compile("[, ']").search, ",": re.compile("[. ']").search}
@@ -300,6 +301,11 @@ def is_number(cell: str) -> bool:
         return "_" not in cell and abs(float(cell)) < float("inf")
     except ValueError:
         return number(cell) is not None
+
+
+def is_infinite(cell: str) -> bool:
+    """Whether a cell says that a number is infinite, as programs write it: inf, -Infinity."""
+    return len(cell) < 16 and cell.strip().lstrip("+-").casefold() in _INFINITE
 
 
 def padded(cells: Sequence[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pandas as pd
@@ -195,6 +196,39 @@ def test_nearly_numbers_are_a_warning_that_names_cells(tmp_path: Path) -> None:
     cells = ["about five" if row % 6 == 0 else x for row, x in enumerate(X)]
     found = planned(table(tmp_path, {"price": cells, "z": X, "label": LABEL}))
     assert any("column 'price': 10 of 60 cells are no numbers, e.g. 'about five'" in line for line in found.warnings)
+
+
+def test_a_row_is_one_of_the_table_where_cells_are_missing(tmp_path: Path) -> None:
+    cells = ["", "", *("about five" if row % 6 == 5 else x for row, x in enumerate(X[2:]))]
+    found = planned(table(tmp_path, {"price": cells, "z": X, "label": LABEL}))
+    said = next(line for line in found.warnings if "'price'" in line)
+    assert "9 of 58 cells are no numbers, e.g. 'about five' (the first in row 8): it is taken for" in said
+
+
+@pytest.mark.parametrize("word", ["inf", "-inf", "Infinity", "-INF"])
+def test_infinite_cells_speak_not_against_numbers(tmp_path: Path, word: str) -> None:
+    cells = ["", *(word if row % 3 == 1 else x for row, x in enumerate(X[1:]))]
+    found = planned(table(tmp_path, {"price": cells, "z": X, "label": LABEL}))
+    assert {item.name: item.modality for item in found.schema.columns} == {"price": "number", "z": "number"}
+    said = [line for line in found.warnings if "'price'" in line]
+    assert said == [
+        f"column 'price': 20 of 59 cells are not finite, the first: row 3, {word!r}: they count as unreadable "
+        f"(--na={word} for missing)"
+    ]
+
+
+def test_dates_in_several_formats_are_a_warning(tmp_path: Path) -> None:
+    forms = ("%Y年%m月%d日", "%b %d, %Y", "%d/%m/%Y", "%Y-%m-%d")
+    moments = [datetime(2020, 1, 1) + timedelta(37 * row) for row in range(N)]
+    mixed = ["", *(moment.strftime(forms[row % 4]) for row, moment in enumerate(moments[1:]))]
+    words = [cell if row % 3 == 1 else f"item {row} of 12-3" for row, cell in enumerate(mixed)]
+    whole = [moment.strftime("%d/%m/%Y") for moment in moments]
+    found = planned(table(tmp_path, {"mixed": mixed, "words": words, "whole": whole, "label": LABEL}))
+    assert {item.name: item.modality for item in found.schema.columns} == {"mixed": "text", "words": "text", "whole": "date"}
+    assert [line for line in found.warnings if "several formats" in line] == [
+        "column 'mixed': dates in several formats, e.g. row 2 '2020年02月07日', row 4 '21/04/2020': taken for text; write them "
+        "in one format"
+    ]
 
 
 def test_a_mistake_in_a_number_target_is_an_error_that_names_the_row(tmp_path: Path) -> None:

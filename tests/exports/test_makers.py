@@ -75,6 +75,20 @@ def odd_files(folder: Path) -> list[str | None]:
     return [None, *(str(folder / name) for name in ("gone.png", "empty", "words.png", "folder.wav"))]
 
 
+def test_lists_of_no_pictures_are_missing(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    from mmcli.exports.graph import Model
+
+    draw("square", "red").save(tmp_path / "a.png")
+    cells: Cells = ["[]", '["a.png"]', "[null]", '["gone.png"]']
+    maker = twin(fitted("image", [str(tmp_path / "a.png")], size=16), tmp_path)
+    model, rejects = Model.__new__(Model), list[tuple[int, str, str, str]]()
+    model.faces, model.remarks = {}, {}
+    made = model._input({"picture": maker}, {"picture": cells}, str(tmp_path), 1, rejects)
+    assert made.present.tolist() == [False, True, False, False]
+    assert rejects == [(4, "picture", '["gone.png"]', "there is no such file")]
+
+
 @pytest.mark.parametrize("name", PICTURES)
 def test_pictures_of_every_kind(name: str, tmp_path: Path) -> None:
     path = tmp_path / f"picture{PICTURES[name].suffix}"
@@ -206,13 +220,30 @@ def test_a_tokenizer_that_puts_tokens_around_a_text(tmp_path: Path) -> None:
     assert found.values[0].tolist()[::4] == [1, 2]
 
 
-NUMBERS = ["1", "-2.5", "1,234.5", "12%", "$ 9", "１２", "1e400", "1e39", "nan", "n/a", None, " 7 ", "1_000", "−3", "twelve"]
+NUMBERS = [
+    "1",
+    "-2.5",
+    "1,234.5",
+    "12%",
+    "$ 9",
+    "１２",
+    "1e400",
+    "1e39",
+    "nan",
+    "n/a",
+    None,
+    " 7 ",
+    "1_000",
+    "−3",
+    "twelve",
+    "-Infinity",
+]
 
 
 @pytest.mark.parametrize("scale", ["standard", "robust"])
 def test_numbers(scale: str, tmp_path: Path) -> None:
     made = check(fitted("number", NUMBERS[:6], scale=scale), NUMBERS, tmp_path)
-    assert len(made.rejects) == 3
+    assert [why for _, why in made.rejects] == [*["not a number (in $)"] * 3, "not finite"]
     assert made.remarks == {"say 'nan' and count as missing": 1, "say 'n/a' and count as missing": 1}
 
 

@@ -32,6 +32,24 @@ def test_what_a_cell_means(cell: str, root: str, path: str) -> None:
     assert media.resolve(cell, root) == path
 
 
+@pytest.mark.parametrize("cell", ["[]", "[ ] ", "[null]", "[null, null]", '[""]', "[None]", "[]#xywh=1,2,3,4"])
+def test_a_list_of_no_files_is_missing(cell: str) -> None:
+    assert media.path_of(cell, "/data") is None
+
+
+@pytest.mark.parametrize("cell", ['["a.png"]', '[null, "a.png"]', "[null", "[null,]", "[0]", "[[]]", "null"])
+def test_other_cells_are_not(cell: str) -> None:
+    assert media.path_of(cell, "/data") == media.resolve(cell, "/data")
+
+
+@pytest.mark.parametrize("before", ["", '["', '[{"bytes": "'])
+def test_media_in_a_cell_are_shown_short(before: str) -> None:
+    cell = f"{before}data:;base64,{'iVBOR' * 100}"
+    assert media.shown(cell) == f"{cell[:60]}… ({len(cell)} characters)"
+    words = f"{before}database {'words ' * 100}"
+    assert media.shown(words) == words
+
+
 def test_files_of_another_store_are_read_like_local_ones(tmp_path: Path) -> None:
     draw("round", "red").save(tmp_path / "a.png")
     write_wave(tmp_path / "a.wav")

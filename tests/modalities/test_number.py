@@ -81,3 +81,19 @@ def test_what_the_column_decided_holds_for_new_cells() -> None:
 def test_the_decimal_mark_may_be_told() -> None:
     assert Number.fit(Config(decimal="comma"), iter(["1,234", "5,678"])).centre == pytest.approx(3.456)
     assert Number.fit(Config(), iter(["1,234", "5,678"])).centre == pytest.approx(3456)
+
+
+def test_infinite_cells_are_unreadable_and_say_so() -> None:
+    fitted = Number.fit(Config(), iter(["1", "inf", "3"]))
+    assert fitted.value(0.0) == 2
+    encoded = fitted.transform(["-Infinity", "2", "+INF", "infant"])
+    assert encoded.column.present.tolist() == [False, True, False, False]
+    assert [(own.position, own.reason) for own in encoded.rejects] == [
+        (0, "not finite"),
+        (2, "not finite"),
+        (3, "not a number"),
+    ]
+
+
+def test_nothing_but_infinite_cells_are_no_numbers() -> None:
+    assert Number.sniff(["inf", "-inf", "inf"], ".").confidence == 0

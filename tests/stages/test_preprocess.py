@@ -6,15 +6,21 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from mmcli.artifacts import store
+from mmcli.cli import app
 from mmcli.config.settings import Settings
 from mmcli.data.dataset import Dataset
+from mmcli.data.inputs import Input
+from mmcli.data.there import FilesThere
 from mmcli.errors import ConfigError, DataError
-from mmcli.modalities.image import Image
+from mmcli.modalities.image import Config, Image
 from mmcli.modalities.text import Text
+from mmcli.models.reading import Reader
 from mmcli.options.columns import Roles
 from mmcli.options.preprocess import Options
 from mmcli.reporting.console import Console
@@ -64,6 +70,31 @@ def test_what_is_on_disk(table: Path, tmp_path: Path) -> None:
     assert picture.present.all()
     assert dataset.targets.shape == (60,)
     assert getattr(dataset.task, "classes", []) == ["blue round", "blue square", "red round", "red square"]
+
+
+def test_lists_of_no_pictures_are_missing_cells(tmp_path: Path) -> None:
+    rows: list[list[str]] = []
+    for row in range(60):
+        draw("square", "green" if row % 2 else "red").save(tmp_path / f"{row}.png")
+        rows.append([("[]", "[null]")[row % 2] if row % 6 < 2 else json.dumps([f"{row}.png"]), "ab"[row % 2]])
+    dataset = run(write_csv(tmp_path / "t.csv", ["picture", "label"], rows), tmp_path / "art", max_bad=0.0)
+    assert dataset.column("picture").present.tolist() == [row % 6 >= 2 for row in range(60)]
+    rejects = tmp_path / "art" / "preprocess" / "rejects.csv"
+    assert not rejects.exists() or len(read(rejects)) == 1
+    said = CliRunner().invoke(app, ["inspect", str(tmp_path / "t.csv"), "--json"])
+    assert json.loads(said.stdout)["columns"][0]["missing"] == 20
+    assert "are not there" not in said.output
+
+
+def test_lists_of_no_pictures_are_missing_to_a_model(tmp_path: Path) -> None:
+    draw("square", "red").save(tmp_path / "a.png")
+    image = Image.fit(Config(size=16), iter([str(tmp_path / "a.png")]))
+    reader = Reader({"picture": Input("picture", {"picture": image})}, {}, frozenset())
+    cells, there = ["[]", '["a.png"]', '["gone.png"]'], FilesThere("picture")
+    found = reader.read(pd.DataFrame({"picture": cells}), str(tmp_path), {"picture": there})
+    assert found.here.tolist() == [False, True, False]
+    assert [(row, cell) for row, _, cell, _ in found.rejects] == [(3, '["gone.png"]')]
+    assert (there.named, there.missing) == (2, 1)
 
 
 def bits(root: Path) -> dict[str, str]:

@@ -5,7 +5,7 @@ import unicodedata
 import pytest
 
 from mmcli.modalities import category
-from mmcli.tables.names import listed, tidy
+from mmcli.tables.names import lacking, listed, tidy
 from mmcli.tasks import classification, multilabel
 
 NFD = unicodedata.normalize("NFD", "café")
@@ -80,3 +80,16 @@ def test_lists_of_numbers_are_no_labels_unless_told() -> None:
     cells = rows(*["[1, 2]", "[2]", "[3]"] * 4)
     assert multilabel.Multilabel.sniff(multilabel.Config(), cells).confidence == 0.0
     assert multilabel.Multilabel.fit(multilabel.Config(), cells, ["ids"]).labels == ["1", "2", "3"]
+
+
+@pytest.mark.parametrize(
+    ("missing", "said"),
+    [
+        (["price", "rate"], "columns price, rate (did you mean 'Price ' and 'RATE'?)"),
+        (["dpth"], "column dpth (did you mean 'depth'?)"),
+        (["weights"], "column weights"),
+    ],
+)
+def test_a_column_that_a_table_lacks_may_be_there_by_nearly_that_name(missing: list[str], said: str) -> None:
+    columns = ["Price ", "weight", "RATE", "depth", "target"]
+    assert lacking("t.csv", missing, [*missing, "weight"], columns) == f"t.csv lacks the {said}: absent in every row"

@@ -274,7 +274,7 @@ NAME, PARSED = "tokenizers/1.json", "Protobuf parsing failed"
         ("model.onnx", 0.5, f" is damaged ({PARSED})"),
         ("model.onnx", 0.999, f" is damaged ({PARSED})"),
         ("model.onnx", None, " is missing"),
-        ("model.json", 0.5, " is damaged (Expecting "),
+        ("model.json", b'{"file": ', " is damaged (Expecting value"),
         ("model.json", b"{}", " is damaged (it lacks 'file')"),
         ("model.json", None, " is missing"),
         (NAME, 0.5, " is damaged (EOF while parsing"),

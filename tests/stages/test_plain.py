@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import csv
 import random
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -112,7 +113,9 @@ def test_networks_that_learnt_nothing_leave_the_model_no_worse_than_the_linear_o
     share = fused.metrics["plain"]["share"]
     assert f"the plain linear model of the same inputs, weighed on val, counts {share:.0%}" in said
     assert share >= 0.75
-    assert "where simplicity counts, it is all that is needed" in said
+    # Which of the two depends on how a machine rounds, where the model is a hair better on so few rows.
+    level = "does as well .*: where simplicity counts, it is all that is needed"
+    assert re.search(rf"{level}|is behind .*, but within the noise of so few rows", " ".join(said.split()))
 
 
 def test_it_stands_in_the_artifact_as_tensors_and_answers_as_the_linear_baseline_does(root: Path) -> None:

@@ -124,7 +124,7 @@ def infer(table: Table, roles: Roles) -> Schema:
     if not columns:
         beside = f" beside the target {targets[0]!r}" if targets else ""
         raise DataError(f"{table.path} has no input column{beside}", "Name some with --input.")
-    _check_media(columns, sample, media_root)
+    _check_media(columns, sample, media_root, table.encoding)
     uses = {**{item.name: "an input" for item in columns}, **dict.fromkeys(targets, "the target")}
     doubts += naming.splits_with_blanks(table, sample, own, roles, uses)
     used = {*targets, own.split, own.group, own.id, own.weight, *(c.name for c in columns)}
@@ -343,7 +343,10 @@ def _constant(cells: Sequence[str], sample: pd.DataFrame) -> str:
     return ""
 
 
-def _check_media(columns: list[InputColumn], sample: pd.DataFrame, media_root: str) -> None:
+_LETTERS = " If letters of the path are wrong, the table is not in {}: name its encoding with --encoding."
+
+
+def _check_media(columns: list[InputColumn], sample: pd.DataFrame, media_root: str, encoding: str) -> None:
     """A column of paths of which none is there is a wrong folder, not a column of absent cells."""
     for item in columns:
         kind: type[Modality] = registry.load("modalities", item.modality)
@@ -363,5 +366,6 @@ def _check_media(columns: list[InputColumn], sample: pd.DataFrame, media_root: s
         raise DataError(
             f"column {item.name!r}: none of the first {len(paths)} files is there; the first would be {paths[0]}",
             "Give the folder that the paths start from with --media-root"
-            + (": they are under the working directory, --media-root ." if here else "."),
+            + (": they are under the working directory, --media-root ." if here else ".")
+            + ("" if encoding.startswith("utf") or paths[0].isascii() else _LETTERS.format(encoding)),
         )

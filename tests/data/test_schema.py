@@ -9,7 +9,7 @@ from mmcli.data.schema import infer
 from mmcli.errors import ConfigError, DataError
 from mmcli.options.columns import Roles
 from mmcli.tables.reading import open_table
-from tests.conftest import write_csv
+from tests.conftest import draw, write_csv
 
 
 def table(tmp_path: Path, header: list[str], *rows: list[str]) -> Path:
@@ -239,6 +239,24 @@ def test_paths_that_lead_nowhere_are_an_error_never_a_category(tmp_path: Path, s
         DataError, match=rf"none of the first 30 files is there; the first would be .*0\{suffix}\n.*--media-root"
     ):
         infer(open_table(path), Roles())
+
+
+def test_paths_read_in_a_wrong_encoding_are_told_with_its_flag(tmp_path: Path) -> None:
+    lines = ["photo,label", *(f"图片/{number}.png,{'ab'[number % 2]}" for number in range(30))]
+    (tmp_path / "图片").mkdir()
+    for number in range(30):
+        draw("round", "red").save(tmp_path / "图片" / f"{number}.png")
+    path = tmp_path / "t.csv"
+    path.write_bytes("\n".join(lines).encode("gb18030"))
+    assert [item.modality for item in infer(open_table(path, encoding="gb18030"), Roles()).columns] == ["image"]
+    with pytest.raises(DataError) as found:
+        infer(open_table(path, encoding="cp1251"), Roles())
+    told = " If letters of the path are wrong, the table is not in cp1251: name its encoding with --encoding."
+    assert found.value.remedy.endswith(f"--media-root.{told}")
+    path.write_text("\n".join(lines).replace("图片", "pictures"), encoding="ascii")
+    with pytest.raises(DataError) as found:
+        infer(open_table(path, encoding="cp1251"), Roles())
+    assert found.value.remedy.endswith("--media-root.")
 
 
 def test_bytes_that_are_no_text_and_no_media_are_left_out_and_said(tmp_path: Path) -> None:

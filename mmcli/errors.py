@@ -79,13 +79,17 @@ def combine(errors: Sequence[MmcliError]) -> MmcliError:
     return type(errors[0])("\n".join(lines))
 
 
+def nearest(wrong: str, known: Sequence[str]) -> str:
+    """The name that may be meant, in whatever case; empty where none is near."""
+    near = get_close_matches(wrong.lower(), [name.lower() for name in known], n=1, cutoff=0.6)
+    return next((name for name in known if near and name.lower() == near[0]), "")
+
+
 def did_you_mean(wrong: str, known: Iterable[str]) -> str:
     """`Did you mean 'gated'?`, or, where nothing is near, the first known names."""
     names = sorted(set(known))
-    near = get_close_matches(wrong.lower(), [name.lower() for name in names], n=1, cutoff=0.6)
-    if near:
-        original = next(name for name in names if name.lower() == near[0])
-        return f"Did you mean {original!r}?"
+    if near := nearest(wrong, names):
+        return f"Did you mean {near!r}?"
     if not names:
         return ""
     shown = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -173,6 +173,5 @@ def chosen() -> Iterator[None]:
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_protocol() -> Iterator[Any]:
     """As a plugin: around each test."""
-    made: Callable[[], contextlib.AbstractContextManager[None]] = chosen
-    with made():
+    with chosen():
         return (yield)

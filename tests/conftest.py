@@ -18,7 +18,7 @@ from filelock import FileLock
 
 from mmcli.checks.examples import draw, write_clip, write_wave
 
-__all__ = ["draw", "shared", "write_clip", "write_csv", "write_wave"]
+__all__ = ["draw", "run", "shared", "write_clip", "write_csv", "write_wave"]
 
 os.environ.setdefault("COLUMNS", "120")
 if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):  # else each of the hundred processes of a run compiles the package anew
@@ -133,6 +133,16 @@ def preprocessed(table: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def chain(table: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The artifacts root of a whole chain over `table`, tiny. Tests must not change it: all processes share it."""
     return shared(tmp_path_factory, "chain", lambda folder: _mmcli("run", table, folder, *CHAIN)) / "artifacts"
+
+
+def run(*arguments: object) -> tuple[int, str]:
+    """The exit code of a command in this process, and what it said, in one line."""
+    from typer.testing import CliRunner
+
+    from mmcli.cli import app
+
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    return result.exit_code, " ".join(result.output.split())
 
 
 def _mmcli(command: str, table: Path, folder: Path, *options: str) -> None:

@@ -18,6 +18,7 @@ from mmcli.options.columns import Roles
 from mmcli.tables.reading import Table
 from mmcli.tables.splitting import WORDS, is_blank, names_splits, says_train, strange
 
+_PREDICTED = re.compile("_predicted(?=_|$)")
 _INDEX = re.compile(r"unnamed: \d+(\.\d+)*|__index_level_\d+__", re.IGNORECASE)
 """What pandas calls an index that has no name."""
 _CALLED = """
@@ -132,6 +133,8 @@ def splits_with_blanks(table: Table, sample: pd.DataFrame, found: Found, roles: 
     said = list[str]()
     for name in table.columns if found.split is None else []:
         cells = list(sample[name])
+        if len(set(cells)) > _MOST_FOLDS:
+            continue
         blank = [place for place, cell in enumerate(cells) if is_blank(cell)]
         there = pd.Series([cell for cell in cells if not is_blank(cell)], dtype=object)
         looks = says_train(list(there)) or (_NUMBERED_SPLIT.fullmatch(name.strip()) and _has_three(there))
@@ -169,8 +172,9 @@ def _flags_and_folds(sample: pd.DataFrame, names: Sequence[str], found: Found) -
 
 def _predictions(columns: Sequence[str], names: Sequence[str], found: Found) -> None:
     """Leaves out what `predict` wrote beside another column: it would give the target away, and be replaced by predictions."""
+    known = set(columns)
     for name in names:
-        of = next((own for own in columns if own != name and re.fullmatch(re.escape(own) + r"_predicted(_.*)?", name)), None)
+        of = next((own for found in _PREDICTED.finditer(name) if (own := name[: found.start()]) in known), None)
         if of is None:
             continue
         found.left_out.append(name)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,8 +10,8 @@ import numpy as np
 
 from mmcli.errors import ConfigError
 from mmcli.exports import batches, hits, lookup, tables
-from mmcli.exports.damage import DamagedError, check_copies, read_json, reading
-from mmcli.exports.graph import ABOUT, OUTPUTS, STEPS, Model, read_tensors
+from mmcli.exports.damage import DamagedError
+from mmcli.exports.graph import OUTPUTS, STEPS, Model, read_tensors
 from mmcli.exports.saying import Words
 from mmcli.exports.tables import Table, TableError
 from mmcli.exports.writing import best
@@ -20,12 +19,6 @@ from mmcli.exports.writing import best
 
 def main(folder: Path, arguments: Sequence[str] | None = None) -> int:
     """The exit code."""
-    try:
-        with reading(folder / ABOUT):
-            check_copies(folder, read_json(folder / ABOUT))
-    except DamagedError as error:
-        sys.stderr.write(f"error: {error}\n")  # by no copy: it may be the damaged one
-        return 1
     options = _parser(folder).parse_args(arguments)
     try:
         model = Model(folder, options.threads)

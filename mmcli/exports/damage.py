@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,19 +42,6 @@ def read_json(path: Path) -> Any:
     """
     with reading(path):
         return json.loads(path.read_text(encoding="utf-8"))
-
-
-def check_copies(folder: Path, about: Any) -> None:
-    """Looks whether the modules that came along are those that were written: one that is cut may do anything.
-
-    Raises:
-        DamagedError: one is missing, or another.
-    """
-    for name, digest in about.get("copies", {}).items():
-        with reading(folder / name):
-            found = hashlib.sha256((folder / name).read_bytes()).hexdigest()
-        if found != digest:
-            raise DamagedError(f"{folder / name} is not as it was exported: {REMEDY}")
 
 
 def _why(error: Exception, path: Path) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 from mmcli.exports.made import Array, Cells, Made, Rejects
 from mmcli.tables import missing
 from mmcli.tables.names import tidy
-from mmcli.tables.numbers import NumberFormat, is_infinite
+from mmcli.tables.numbers import NumberFormat
 
 
 class Field:
@@ -39,10 +39,11 @@ class Numbers(Field):
             value = self.form.value(cell)
             if value is not None:
                 values[position] = value - self.base
+                remarks.update(filter(None, [self.form.remark(cell)]) if self.form.shares else ())
             elif self.missing_words and missing.is_word(cell):
                 remarks[missing.remark(cell)] += 1
             else:
-                wrong.append((position, "not finite" if is_infinite(cell) else "not a number" + self.form.units_said))
+                wrong.append((position, self.form.why_not(cell)))
         scaled = (values - self.centre) / self.spread
         if self.robust:
             scaled = scaled / np.sqrt(1 + (scaled / 3) ** 2)

@@ -103,12 +103,11 @@ class Number(Modality):
             value = self.form.value(cell)
             if value is not None:
                 values[position] = value - self.base
+                remarks.update(filter(None, [self.form.remark(cell)]) if self.form.shares else ())
             elif self.config.missing_words and missing.is_word(cell):
                 remarks[missing.remark(cell)] += 1
             else:
-                rejects.append(
-                    Reject(position, cell, "not finite" if is_infinite(cell) else "not a number" + self.form.units_said)
-                )
+                rejects.append(Reject(position, cell, self.form.why_not(cell)))
         scaled = (values - self.centre) / self.spread
         if self.config.scale == "robust":
             scaled = scaled / np.sqrt(1 + (scaled / 3) ** 2)

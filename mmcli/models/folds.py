@@ -78,7 +78,8 @@ class Folds:
         kept = [place for place, fold in enumerate(self.members) if fold == number]
         members = [heads.each[place] for place in kept]
         read = {name for member in members for name in member.names}
-        shares = heads.shares.cpu()[kept] / heads.shares.cpu()[kept].sum()
+        shares = heads.shares.cpu()[kept]
+        shares = shares / shares.sum()
         own = AveragedHeads(members, shares.tolist()).to(heads.shares.device)
         own.temperature.copy_(heads.temperature)
         encoders = {name: network.encoder(name) for name in network.names if name in read}

@@ -29,8 +29,8 @@ from mmcli.training.loop import train
 TRAINING = {"epochs": 20, "learning_rate": 5e-4, "batch_size": 64, "weight_decay": 0.05, "patience": 6}
 SHARES = (0.25, 0.5, 0.75, 1.0)
 LOWER = 0.02
-"""As a share of its loss on val before, how much lower it is to be after few epochs, to go on: where training through pays
-it falls by far more, and where it does not it wavers by less."""
+"""As a share of its loss on val before, how much lower it is to be after few epochs, to go on. On emoji, where it did not pay,
+the loss was a hundredth lower by then and higher ever after."""
 
 
 class Config(BaseConfig):

@@ -136,7 +136,7 @@ class Options:
         Raises:
             ConfigError: both would write to standard output, or two files have one name.
         """
-        if self.words is not None and self.output is not None and self.words.resolve() == self.output.resolve():
+        if self.words is not None and self.words.resolve() == self.output.resolve():
             raise ConfigError(f"--words and -o would both write {self.output}", "Choose another name.")
         if self.labels and self.gallery is not None:
             raise ConfigError("--labels and --gallery are two ways to name rows", "Leave one out.")

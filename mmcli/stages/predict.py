@@ -42,7 +42,7 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
         ArtifactError: there is no fused model.
         DataError: the table cannot be read, or has none of the model's inputs.
     """
-    _check_output(path, options.output)
+    _check_output(path, options.output, options.words)
     table = open_table(path, options.encoding, options.delimiter)
     say_of_table(table, context)
     loaded, decode, besides = _loaded(options, context)
@@ -151,15 +151,16 @@ class _Recognised:
         return f"{accepted}; {self.unknown:,} are unknown"
 
 
-def _check_output(path: Path, output: Path) -> None:
+def _check_output(path: Path, output: Path, words: Path | None) -> None:
     """Raises ConfigError if nothing can be written there."""
     if output != STDIN and SUFFIXES.get(output.suffix.lower()) is None:
         raise ConfigError(
             f"-o {output}: cannot tell a format from that suffix",
             f"Known: {', '.join(sorted(SUFFIXES))}; - for CSV on standard output.",
         )
-    if output != STDIN and output.resolve() == path.resolve():
-        raise ConfigError(f"-o {output} is the table itself", "Choose another name.")
+    for flag, own in (("-o", output), ("--words", words)):
+        if own is not None and own != STDIN and own.resolve() == path.resolve():
+            raise ConfigError(f"{flag} {own} is the table itself", "Choose another name.")
 
 
 def _check_wishes(loaded: Model, options: Options) -> None:

@@ -6,10 +6,10 @@ import json
 import re
 import unicodedata
 from collections.abc import Sequence
-from difflib import get_close_matches
+
+from mmcli.errors import nearest
 
 _AROUND = re.compile(r"^[\s\u200b\u2060\ufeff\u200e\u200f]+|[\s\u200b\u2060\ufeff\u200e\u200f]+$")
-_NEAR = 0.6
 _PRINTED = re.compile(r"\[\s*(?:'[^'\\]*'(?:(?:\s*,\s*|\s+)'[^'\\]*')*\s*,?)?\s*\]")
 """Python's list of texts, and numpy's, which has no commas."""
 
@@ -23,8 +23,8 @@ def tidy(name: str) -> str:
 
 def lacking(table: str, missing: Sequence[str], known: Sequence[str], columns: Sequence[str]) -> str:
     """That a table with these columns lacks some of those that a model knows, and which of its own have nearly such a name."""
-    others = {tidy(name).casefold(): name for name in reversed(columns) if name not in known}
-    near = [others[found] for name in missing for found in get_close_matches(tidy(name).casefold(), others, n=1, cutoff=_NEAR)]
+    others = [name for name in columns if name not in known]
+    near = [found for name in missing if (found := nearest(name, others))]
     asked = f" (did you mean {' and '.join(repr(name) for name in dict.fromkeys(near))}?)" if near else ""
     return f"{table} lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}{asked}: absent in every row"
 

@@ -108,6 +108,15 @@ class NumberFormat:
         units = ["%"] if self.shares else self.units[:5]
         return f" (in {' or '.join(units)})" if units else ""
 
+    def why_not(self, cell: str) -> str:
+        """Why a cell that says no `value` does not."""
+        return "not finite" if is_infinite(cell) else f"not a number{self.units_said}"
+
+    def remark(self, cell: str) -> str:
+        """What is to be said of a cell that says a number; mostly nothing."""
+        bare = self.shares and not any(sign in cell for sign in "%％﹪")
+        return "have no %, and are read as shares (0.5 is 50%)" if bare else ""
+
     def state(self) -> dict[str, Any]:
         """As plain JSON."""
         return {**asdict(self), "units": list(self.units)}

@@ -12,14 +12,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
 from mmcli import checks, load, registry
 from mmcli.artifacts import store
-from mmcli.cli import app
 from mmcli.config.settings import Settings
 from mmcli.errors import ConfigError, ExitCode
-from tests.conftest import write_csv
+from tests.conftest import run, write_csv
 
 PAGE = (Path(__file__).parents[2] / "docs" / "own-part.md").read_text(encoding="utf-8")
 EXAMPLES = {
@@ -47,11 +45,6 @@ def own(tmp_path: Path) -> Path:
     for name, code in EXAMPLES.items():
         (tmp_path / f"{name}.py").write_text(code, encoding="utf-8")
     return tmp_path
-
-
-def run(*arguments: object) -> tuple[int, str]:
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    return result.exit_code, " ".join(result.output.split())
 
 
 def test_every_room_has_checks() -> None:

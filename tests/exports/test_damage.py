@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from mmcli.exports.damage import REMEDY, DamagedError, check_copies, read_json, reading
+from mmcli.exports.damage import REMEDY, DamagedError, read_json, reading
 from mmcli.exports.graph import read_tensors
 from mmcli.exports.images import Images
 from mmcli.exports.reading import Reader
@@ -54,21 +53,6 @@ def test_what_is_no_damage_of_a_file_is_left_alone(tmp_path: Path) -> None:
             raise kind
     with pytest.raises(DamagedError, match="another file"), reading(path):
         raise DamagedError("another file")
-
-
-def test_a_copy_that_is_another_is_not_run(tmp_path: Path) -> None:
-    (tmp_path / "copies").mkdir()
-    path = tmp_path / "copies" / "a.py"
-    path.write_bytes(b"a = 1\n")
-    about = {"copies": {"copies/a.py": hashlib.sha256(b"a = 1\n").hexdigest()}}
-    check_copies(tmp_path, about)
-    check_copies(tmp_path, {})  # a folder of before tells none
-    path.write_bytes(b"a = 2\n")
-    with pytest.raises(DamagedError, match=r"a\.py is not as it was exported: copy"):
-        check_copies(tmp_path, about)
-    path.unlink()
-    with pytest.raises(DamagedError, match=r"a\.py is missing"):
-        check_copies(tmp_path, about)
 
 
 @pytest.mark.parametrize("share", [0, 0.5, 0.98])

@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
 from mmcli import load, registry
 from mmcli.artifacts import store
-from mmcli.cli import app
 from mmcli.errors import ArtifactError, ExitCode
+from tests.conftest import run
 from tests.faults.hostile import reseal
 
 pytestmark = pytest.mark.slow
@@ -25,11 +24,6 @@ EVIL = "from pathlib import Path\nPath({marker!r}).write_text('it ran')\n"
 @pytest.fixture(autouse=True)
 def _nothing_is_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "_trusted", {})
-
-
-def run(*arguments: object) -> tuple[int, str]:
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    return result.exit_code, " ".join(result.output.split())
 
 
 def forge(folder: Path, relative: str, change: Callable[[Any], None]) -> None:

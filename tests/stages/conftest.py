@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Generator
+from pathlib import Path
 
 import pytest
 
@@ -15,3 +17,10 @@ def _few_timings() -> Generator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(runners, "CALLS", dict.fromkeys(runners.CALLS, 3))
         yield
+
+
+@pytest.fixture
+def root(preprocessed: Path, tmp_path: Path) -> Path:
+    """A preprocessed table of a picture of 16 pixels and a word."""
+    shutil.copytree(preprocessed / "preprocess", tmp_path / "a" / "preprocess")
+    return tmp_path / "a"

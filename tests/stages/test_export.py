@@ -282,8 +282,8 @@ NAME, PARSED = "tokenizers/1.json", "Protobuf parsing failed"
         ("tokenizers/2.pieces.json", b'["a", ', " is damaged (Expecting value"),
         ("example.safetensors", 0.5, " is damaged ("),
         ("example.safetensors", None, " is missing"),
-        ("preprocessing/command.py", None, "preprocessing is damaged (No module named 'preprocessing.command')"),
-        ("preprocessing/graph.py", b"", "preprocessing is damaged (cannot import name "),
+        ("preprocessing/command.py", None, " is missing"),
+        ("preprocessing/graph.py", b"", " is not as it was exported"),
         ("preprocessing/texts.py", None, " is missing"),
         ("preprocessing/texts.py", 0.5, " is not as it was exported"),
         ("preprocessing/texts.py", b"Texts", " is not as it was exported"),
@@ -304,7 +304,7 @@ def test_a_damaged_folder_is_told_in_one_line(
     assert (done.returncode, done.stdout) == (1, "")
     (line,) = done.stderr.splitlines()
     assert line.startswith("error: ")
-    assert (tells if tells.startswith("preprocessing ") else f"{folder / file}{tells}") in line
+    assert f"{folder / file}{tells}" in line
     assert line.endswith(f": {REMEDY}")
 
 

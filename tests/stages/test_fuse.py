@@ -13,11 +13,9 @@ import pandas as pd
 import pytest
 import torch
 from torch import Tensor
-from typer.testing import CliRunner
 
 from mmcli import registry
 from mmcli.artifacts import store, tensors
-from mmcli.cli import app
 from mmcli.data.dataset import Dataset
 from mmcli.data.streaming import StreamedFeatures
 from mmcli.errors import ExitCode
@@ -34,16 +32,11 @@ from mmcli.tasks.classification import Classification
 from mmcli.tasks.classification import Config as TaskConfig
 from mmcli.training import device
 from mmcli.training.loop import Trained
-from tests.conftest import ENCODERS
+from tests.conftest import ENCODERS, run
 from tests.fusions.test_contract import write
 
 pytestmark = pytest.mark.slow
 QUICK = ("--set=fuse.training.epochs=3",)
-
-
-def run(*arguments: object) -> tuple[int, str]:
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    return result.exit_code, " ".join(result.output.split())
 
 
 @pytest.fixture

@@ -11,11 +11,9 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
-from typer.testing import CliRunner
 
 from mmcli import registry
 from mmcli.artifacts import layout, store
-from mmcli.cli import app
 from mmcli.config.settings import Settings
 from mmcli.data.dataset import Dataset
 from mmcli.errors import ExitCode
@@ -28,23 +26,11 @@ from mmcli.stages import Context, folds
 from mmcli.stages.train_encoder import jobs, race
 from mmcli.stages.train_encoder.candidates import Bench, Candidate, candidates_of
 from mmcli.training import device, loop
-from tests.conftest import ENCODERS, MANNERS, WORDS
+from tests.conftest import ENCODERS, MANNERS, WORDS, run
 from tests.pretrained import making
 
 TINY = (*ENCODERS, "--set=training.epochs=5", "--threads=1")
 BERT, VIT = "hf:MMCLI_MODELS/bert", "hf:MMCLI_MODELS/vit"
-
-
-def run(*arguments: object) -> tuple[int, str]:
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    return result.exit_code, " ".join(result.output.split())
-
-
-@pytest.fixture
-def root(preprocessed: Path, tmp_path: Path) -> Path:
-    """A preprocessed table of a picture of 16 pixels and a word."""
-    shutil.copytree(preprocessed / "preprocess", tmp_path / "a" / "preprocess")
-    return tmp_path / "a"
 
 
 @pytest.fixture

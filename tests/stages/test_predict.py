@@ -179,3 +179,14 @@ def test_a_frame_keeps_its_types(chain: Path) -> None:
     pd.testing.assert_frame_equal(made[["word", "n", "t"]], frame)
     with pytest.raises(DataError, match=r"row 2, column 'word' holds \\ud83d"):
         mmcli.load(chain).predict(pd.DataFrame({"word": ["apple", "cut \ud83d"]}, dtype=object))
+
+
+@pytest.mark.parametrize("flag", ["-o", "--words"])
+def test_the_table_itself_is_never_written_over(chain: Path, tmp_path: Path, flag: str) -> None:
+    table = tmp_path / "t.jsonl"
+    table.write_text('{"word": "ball"}\n')
+    other = tmp_path / "x" / ".." / "t.jsonl"
+    (tmp_path / "x").mkdir()
+    code, _, said = invoke("predict", table, "-a", chain, flag, other)
+    assert (code, f"{flag} {other} is the table itself" in said) == (ExitCode.USAGE, True)
+    assert table.read_text() == '{"word": "ball"}\n'

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
-from mmcli.cli import app
 from mmcli.encoders.hf import Config, Hf
 from mmcli.encoders.onnx import Config as OnnxConfig
 from mmcli.encoders.onnx import Onnx
@@ -20,23 +17,11 @@ from mmcli.modalities.audio import Config as AudioConfig
 from mmcli.modalities.image import Config as ImageConfig
 from mmcli.modalities.image import Image
 from mmcli.stages.train_encoder.candidates import _for_column
-from tests.conftest import ENCODERS, MANNERS, WORDS
+from tests.conftest import ENCODERS, MANNERS, WORDS, run
 from tests.encoders import faces
 from tests.pretrained import making
 
 TINY = (*ENCODERS, "--set=training.epochs=2", "--threads=1")
-
-
-def run(*arguments: object) -> tuple[int, str]:
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    return result.exit_code, " ".join(result.output.split())
-
-
-@pytest.fixture
-def root(preprocessed: Path, tmp_path: Path) -> Path:
-    """A preprocessed table of a picture of 16 pixels and a word."""
-    shutil.copytree(preprocessed / "preprocess", tmp_path / "a" / "preprocess")
-    return tmp_path / "a"
 
 
 def test_more_blocks_than_a_network_has_are_told_once(root: Path, tmp_path: Path) -> None:

@@ -12,21 +12,14 @@ from typing import Any
 
 import pytest
 import torch
-from typer.testing import CliRunner
 
 from mmcli import registry
 from mmcli.artifacts import store, tensors
-from mmcli.cli import app
 from mmcli.errors import ExitCode
 from mmcli.signals import Field
 from mmcli.stages.train_encoder import candidates, race, side_by_side
 from mmcli.training import loop, workers
-from tests.conftest import ENCODERS, write_csv
-
-
-def run(*arguments: object) -> tuple[int, str]:
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    return result.exit_code, " ".join(result.output.split())
+from tests.conftest import ENCODERS, run, write_csv
 
 
 @pytest.fixture

@@ -20,6 +20,9 @@ def test_where_all_are_percent_a_bare_number_is_a_share_or_none() -> None:
     assert form.units_said == " (in %)"
     said = ["43.4%", "43.4", "43,4", "-2", "0.434", "1", "150%", "1.5"]
     assert [form.value(cell) for cell in said] == [0.434, None, None, None, 0.434, 1.0, 1.5, None]
+    assert [bool(form.remark(cell)) for cell in ("43.4%", "12 ％", "0.434", "1")] == [False, False, True, True]
+    assert form.why_not("43.4") == "not a number (in %)"
+    assert form.why_not("-inf") == "not finite"
     assert NumberFormat.from_state(form.state()) == form
     mixed = study(["43.4%", "12"]).format
     assert (mixed.value("43.4"), mixed.units_said) == (43.4, "")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Mapping
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,6 @@ from torch import Tensor
 from mmcli.artifacts import tensors
 from mmcli.data.dataset import Dataset
 from mmcli.errors import ConfigError, MmcliError
-from mmcli.exports import bundling
 from mmcli.models import graphs, predictor, runners, writers
 from mmcli.models.predictor import Model
 from mmcli.models.recipe import Recipe
@@ -116,8 +114,6 @@ def _write(form: str, loaded: Model, folder: Path, context: Context) -> tuple[fl
             context.console.warn(f"{SCRIPT} will not take tables, only tensors: {reason}")
         take_out(described, loaded, folder)
         needs, whole = write_script(described, folder), not reason
-        copies = sorted((folder / bundling.PACKAGE).glob("*.py"))
-        described["copies"] = {f"{own.parent.name}/{own.name}": sha256(own.read_bytes()).hexdigest() for own in copies}
     elif form == "torch-export":
         shutil.copy2(TEMPLATES / "run_torch_export.py.txt", folder / SCRIPT)
     (folder / DESCRIPTION).write_bytes(as_json(described))

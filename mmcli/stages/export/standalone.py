@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +21,26 @@ FOLDERS = (bundling.PACKAGE, TOKENIZERS, DETECTORS)
 _SCRIPT = '''"""Predicts a table: python run.py TABLE.csv -o predictions.csv (--help for more); needs {needs}."""
 
 import sys
+from hashlib import sha256
 from pathlib import Path
 
+COPIES = {copies}
+"""The modules that came along, as they were written: one that is cut may do anything."""
+FOLDER = Path(__file__).parent
+
+for name, digest in COPIES.items():
+    path = FOLDER / "{package}" / name
+    if not path.is_file():
+        sys.exit(f"error: {{path}} is missing: {remedy}")
+    if sha256(path.read_bytes()).hexdigest() != digest:
+        sys.exit(f"error: {{path}} is not as it was exported: {remedy}")
 try:
     from {package}.command import main
-except Exception as error:  # what is damaged fails in any way
-    if isinstance(error, ImportError) and not f"{{error.name}}.".startswith("{package}."):
-        sys.exit(f"error: {{error}}; pip install {needs}")
-    folder = Path(__file__).parent / "{package}"
-    sys.exit(f"error: {{folder}} is damaged ({{error}}): {remedy}")
+except ImportError as error:
+    sys.exit(f"error: {{error}}; pip install {needs}")
 
 if __name__ == "__main__":
-    sys.exit(main(Path(__file__).parent))
+    sys.exit(main(FOLDER))
 '''
 
 
@@ -96,6 +105,9 @@ def write_script(description: Mapping[str, Any], folder: Path) -> list[str]:
     columns = [own for found in description["inputs"].values() for own in found["columns"].values()]
     free = any(own["modality"] == "date" and own["state"]["format"].startswith(FREE) for own in columns)
     needs = sorted([*(distributions[name][0].lower() for name in imported), *(["python-dateutil"] if free else [])])
-    script = _SCRIPT.format(needs=" ".join(needs), package=bundling.PACKAGE, remedy=REMEDY)
+    copies = {own.name: sha256(own.read_bytes()).hexdigest() for own in sorted((folder / bundling.PACKAGE).glob("*.py"))}
+    lines = "".join(f'    "{name}": "{digest}",\n' for name, digest in copies.items())
+    told = {"needs": " ".join(needs), "package": bundling.PACKAGE, "remedy": REMEDY, "copies": f"{{\n{lines}}}"}
+    script = _SCRIPT.format(**told)
     (folder / SCRIPT).write_text(script, encoding="utf-8")
     return needs

@@ -136,6 +136,16 @@ def the_order_of_the_dict_is_nothing(subject: Subject) -> None:
     assert torch.equal(fusion(whole).pooled, fusion(backwards).pooled), "it goes by the order of the dict, not by names"
 
 
+def only_token_methods_look_at_tokens(subject: Subject) -> None:
+    """A method that is not of the family `token` gives the same whatever the tokens are: it is not given them."""
+    if subject.kind.family == "token":
+        return
+    fusion, one = subject.build(3), features(3)
+    other = {column: own.without_tokens() for column, own in one.items()}
+    same = torch.equal(fusion(one).pooled, fusion(other).pooled)
+    assert same, f"ABOUT says family {subject.kind.family}, and the features change with the tokens: say token"
+
+
 def as_heads_find_them(own: Features) -> Features:
     """The features with one token in rows whose cell is absent, as a model gives them."""
     first = torch.arange(own.mask.shape[1])[None] == 0
@@ -269,6 +279,7 @@ CHECKS: tuple[Check, ...] = (
     every_present_column_counts,
     rows_do_not_see_each_other,
     the_order_of_the_dict_is_nothing,
+    only_token_methods_look_at_tokens,
     the_memory_is_what_is_told_of_it,
     absent_inputs_say_nothing_in_the_memory,
     tokens_of_the_lead_keep_their_order,

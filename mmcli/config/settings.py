@@ -60,7 +60,7 @@ SECTIONS_OF_STAGE = {
 }
 """The sections that each stage looks at."""
 TAKERS_OF_TRAINING = {
-    **dict.fromkeys(("mix", "recompute", "warm_epochs"), ("train-encoder",)),
+    **dict.fromkeys(("mix", "consistency", "recompute", "warm_epochs"), ("train-encoder",)),
     **dict.fromkeys(("modality_dropout", "decisions", "swap", "auxiliary", "balance", "anchor", "align"), ("fuse", "optimize")),
 }
 """Option of `training` that not all stages which train look at -> those that do."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch import Tensor
 from mmcli.data.dataset import Dataset
 from mmcli.encoders import Encoder
 from mmcli.errors import ConfigError
+from mmcli.heads.ctc import Ctc
 from mmcli.modalities import Strength
 from mmcli.models.columns import ColumnModel
 from mmcli.signals import Batch, Fused, Host, Signal, Source, sent
@@ -45,10 +47,16 @@ def job(
             "Leave it out.",
         )
     mixes = config.mix != "none" and kind in MIXABLE and network.encoder.varies
-    varied = variation(column, network.encoder, dataset, config.augment)
+    if mixes and config.consistency:
+        raise ConfigError(
+            f"training.mix = {config.mix}, training.consistency = {config.consistency:g}: rows varied twice are not mixed",
+            "Set one of them: --set training.mix=none or --set training.consistency=0.",
+        )
+    consistency = config.consistency if isinstance(network.head, Ctc) else 0.0
+    varied = variation(column, network.encoder, dataset, config.augment, twice=consistency > 0)
     rows = Rows({column: prepared}, dataset.targets, dataset.splits, {} if varied is None else {column: varied})
     return Job(
-        step=_Step(network, column, config.mix if mixes else "none"),
+        step=_Step(network, column, config.mix if mixes else "none", consistency),
         rows=rows.to(compute.device),
         task=task,
         config=config,
@@ -69,15 +77,23 @@ def unmixed(kind: str, config: Any) -> str:
     return "what its network reads is computed once" if getattr(config, "tune", "") == "head" else ""
 
 
+def read_once(head: str, readers: Sequence[str]) -> str:
+    """Why what is said of two variations of a row cannot be compared; empty where it can."""
+    if head != "ctc":
+        return "its head says nothing step by step"
+    return f"{len(readers)} inputs share it" if len(readers) > 1 else ""
+
+
 class _Step(Step):
-    """An encoder and its head on one input, whose batches may be mixed."""
+    """An encoder and its head on one input, whose batches may be mixed, or hold two variations of each row."""
 
     module: ColumnModel
 
-    def __init__(self, network: ColumnModel, column: str, mix: str) -> None:
+    def __init__(self, network: ColumnModel, column: str, mix: str, consistency: float) -> None:
         super().__init__(network)
         self.column = column
         self.mix = mix
+        self.consistency = consistency
 
     def outputs(self, batch: Batch) -> Any:
         return self.module(batch.inputs[self.column])
@@ -99,6 +115,8 @@ class _Step(Step):
         self.module.head.enrol(outputs, targets)
 
     def forward(self, batch: Batch) -> Tensor:
+        if self.consistency:
+            return self._of_two(batch.inputs[self.column], batch.targets)
         signal, other, share = batch.inputs[self.column], None, 1.0
         if self.mix != "none":
             signal, other, share = mixed(signal, self.mix)
@@ -107,17 +125,31 @@ class _Step(Step):
         own = self.module.loss(outputs, fused, batch.targets)
         return own if other is None else share * own + (1 - share) * self.module.loss(outputs, fused, batch.targets[other])
 
+    def _of_two(self, signal: Signal, targets: Tensor) -> Tensor:
+        """Of B rows varied twice, [2 B, ...]: the mean of both losses, and how far what is said of both lies apart, a unit."""
+        fused = self.module.fused(signal)
+        outputs = self.module.head(fused)
+        own = self.module.loss(outputs, fused, targets.repeat(2, 1))
+        units = (targets >= 0).sum(1).clamp(min=1)
+        return own + self.consistency * (lattice.apart(outputs) / units).mean()
 
-def variation(source: str, encoder: Encoder, dataset: Dataset, strength: str) -> Augment | None:
+
+def variation(source: str, encoder: Encoder, dataset: Dataset, strength: str, *, twice: bool = False) -> Augment | None:
     """How training batches of an input vary for an encoder; None where they do not. Before texts their pace varies too, but
-    leaves each row the steps that its text needs."""
+    leaves each row the steps that its text needs. `twice`: all rows of one variation come before all of another, both at one
+    pace, so that their steps are the same ones."""
     found = dataset.input(source)
     if strength == "none" or not found.varies or not encoder.varies:
-        return None
+        return (lambda signal, _: signal.repeated(2)) if twice else None
     how: Strength = "strong" if strength == "strong" else "light"
     if dataset.task.tokens != "whole":
         return lambda signal, _: found.augment(signal, how)
-    return lambda signal, targets: found.augment(found.stretch(signal, lattice.needed(targets) * encoder.stride), how)
+
+    def varied(signal: Signal, targets: Tensor) -> Signal:
+        signal = found.stretch(signal, lattice.needed(targets) * encoder.stride)
+        return found.augment(signal.repeated(2) if twice else signal, how)
+
+    return varied
 
 
 def mixed(signal: Signal, how: str) -> tuple[Signal, Tensor, float]:

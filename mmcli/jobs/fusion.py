@@ -74,7 +74,7 @@ def job(
 
     return Job(
         step=_Step(head),
-        rows=Rows(features, dataset.targets, dataset.splits, {}).to(compute.device),
+        rows=Rows(looked_at(head, features), dataset.targets, dataset.splits, {}).to(compute.device),
         task=task,
         config=config,
         compute=compute,
@@ -83,6 +83,13 @@ def job(
         label=label,
         learning_rates={"decisions.": DECISIONS_RATE} | {f"fusion.{name}": rate for name, rate in head.fusion.rates.items()},
     )
+
+
+def looked_at(heads: Heads, features: Mapping[str, FeatureTable]) -> Mapping[str, FeatureTable]:
+    """The features as the heads need them: without the tokens of all rows where they look at none."""
+    if heads.reads_tokens:
+        return features
+    return {name: own.without_tokens() if isinstance(own, Features) else own for name, own in features.items()}
 
 
 def fit_cosines(head: FusionHead, features: Mapping[str, FeatureTable], dataset: Dataset, *, trained: bool) -> None:
@@ -193,6 +200,7 @@ def calibrated(heads: Heads, saved: Answers, dataset: Dataset) -> Answers:
 def answers(heads: Heads, features: Mapping[str, FeatureTable], compute: Compute) -> Answers:
     """The answers for all rows, on the host; the heads are on the device afterwards."""
     heads.to(compute.device).eval()
+    features = looked_at(heads, features)
     rows, kind, host = len(next(iter(features.values())).present), heads.task.outputs, torch.device("cpu")
     outputs, weights = [], []
     with compute.autocast():

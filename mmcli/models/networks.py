@@ -73,6 +73,11 @@ class FusionHead(nn.Module):
         return self.fusion.family == "decision" or self.decisions is not None or self.beside is not None
 
     @property
+    def reads_tokens(self) -> bool:
+        """Whether it looks at the tokens of the features, or at what is pooled of them alone."""
+        return self.task.tokens == "whole" or self.fusion.family == "token"
+
+    @property
     def adds_odds(self) -> bool:
         """Whether the method's own log-odds, of how alike columns are, are added to what the head says."""
         return self.task.compares_columns and self.fusion.compares
@@ -122,6 +127,8 @@ class FusionHead(nn.Module):
 
     def _seen(self, features: Mapping[str, Features]) -> dict[str, Features]:
         """The features as F sees them: those of absent inputs put in; while training some exchanged or hidden."""
+        if not self.reads_tokens:
+            features = {name: features[name].without_tokens() for name in self.names}
         if self.training:
             features = {name: _swapped(features[name], self.swap_shares.get(name, 0.0)) for name in self.names}
         if self.training and self.modality_dropout:
@@ -178,6 +185,10 @@ class AveragedHeads(nn.Module):
     @property
     def reads_outputs(self) -> bool:
         return any(member.reads_outputs for member in self.each)
+
+    @property
+    def reads_tokens(self) -> bool:
+        return any(member.reads_tokens for member in self.each)
 
     @property
     def modality_dropout(self) -> float:

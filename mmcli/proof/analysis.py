@@ -74,7 +74,12 @@ class Analysis:
                 self.network.features({name: own.gather(part) for name, own in prepared.items()})
                 for part in torch.arange(rows).split(256)
             ]
-        return {name: _together([part[name] for part in parts]) for name in self.network.names}
+        return {name: self._together([part[name] for part in parts]) for name in self.network.names}
+
+    def _together(self, parts: Sequence[Features]) -> Features:
+        """Features of consecutive rows as one; without their tokens where the model does not look at them."""
+        reads = self.network.fusion_head.reads_tokens
+        return _together(parts if reads else [part.without_tokens() for part in parts])
 
     @torch.no_grad()
     def outputs(self, features: Mapping[str, Features]) -> Any:
@@ -301,7 +306,7 @@ class Analysis:
                     if head is not None:
                         made = replace(made, outputs=own_outputs(head, made))
                     parts.append(made)
-                own[encoder] = _together(parts)
+                own[encoder] = self._together(parts)
         return own
 
     def emap(self) -> dict[str, Any]:

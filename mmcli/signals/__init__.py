@@ -72,6 +72,19 @@ class Signal(Movable):
         host = self.host and self.host.select(index)
         return self._select(sent(index, self.values.device), host).told(host)
 
+    def repeated(self, times: int) -> Signal:
+        """All rows so often, one whole batch after the other."""
+
+        def again(own: Tensor) -> Tensor:
+            return own.repeat(times, *[1] * (own.dim() - 1))
+
+        values, present, lengths, moments = (
+            None if x is None else again(x) for x in (self.values, self.present, self.lengths, self.times)
+        )
+        assert values is not None and present is not None
+        host = self.host and Host(again(self.host.present), None if self.host.lengths is None else again(self.host.lengths))
+        return Signal(values, present, lengths, moments).told(host)
+
     def only_present(self) -> tuple[Tensor, Signal]:
         """Which rows are present, int64 [P], and these as a smaller batch: itself where all are, or none."""
         there = self.present.nonzero()[:, 0] if self.there is None else self.there
@@ -242,6 +255,11 @@ class Features(Movable):
     def select(self, index: Tensor) -> Features:
         """The same."""
         return self.gather(index)
+
+    def without_tokens(self) -> Features:
+        """With the pooled features as the only token: for who does not look at tokens."""
+        mask = torch.ones(len(self.present), 1, dtype=torch.bool, device=self.present.device)
+        return replace(self, tokens=self.pooled[:, None], mask=mask)
 
     def float(self) -> Features:
         """In float32, from the float16 they are stored in."""

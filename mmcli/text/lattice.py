@@ -163,6 +163,18 @@ def losses(lattices: Column | Spelled, targets: Tensor) -> Tensor:
     return found
 
 
+def apart(lattices: Column) -> Tensor:
+    """[B]: how far apart what is said of B rows twice lies, of all once and of all again, by the same steps: half of the
+    Kullback-Leibler divergences of each from the other as a constant, summed over a row's steps (CR-CTC, Yao 2024)."""
+    assert lattices.offsets is not None
+    one, other = lattices.values.float().chunk(2)
+    divergence = F.kl_div(one, other.detach(), log_target=True, reduction="none")
+    divergence = divergence + F.kl_div(other, one.detach(), log_target=True, reduction="none")
+    steps = lattices.offsets.diff()[: len(lattices) // 2]
+    row = torch.repeat_interleave(torch.arange(len(steps), device=steps.device), steps, output_size=len(one))
+    return one.new_zeros(len(steps)).index_add(0, row, divergence.sum(1) / 2)
+
+
 def fitting(lattices: Column | Spelled, targets: Tensor) -> Tensor:
     """bool [B]: which rows have the steps that their target needs; the others cannot have it as their text."""
     steps = lattices.lengths

@@ -48,6 +48,9 @@ class TrainingConfig(Config):
     mix: Literal["none", "mixup", "cutmix"] = "none"
     """Rows of a batch mixed in pairs, with their targets: blended (Zhang 2018), or a piece of one put into the other (Yun
     2019); for pictures, sound and clips."""
+    consistency: float = Field(0.0, ge=0)
+    """Where a text is read by CTC: each row is varied twice in a step, and this is the weight of how far what is said of both,
+    step by step, lies apart (CR-CTC, Yao 2024). 0: each is read once."""
     modality_dropout: float = Field(0.0, ge=0, lt=1)
     """While fusing: how often each input of a training row is taken away, never all of them (--modality-dropout)."""
     decisions: bool = True

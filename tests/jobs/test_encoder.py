@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 import torch
 
+from mmcli.data.dataset import Dataset
+from mmcli.data.inputs import Input
+from mmcli.encoders.conformer import Config as ConformerConfig
+from mmcli.encoders.conformer import Conformer
 from mmcli.errors import ConfigError
+from mmcli.heads.ctc import Config as CtcConfig
+from mmcli.heads.ctc import Ctc
 from mmcli.jobs import encoder as encoder_job
 from mmcli.jobs import warmstart
+from mmcli.modalities.audio import Audio
+from mmcli.modalities.audio import Config as SoundConfig
+from mmcli.models.columns import ColumnModel
 from mmcli.options.train_encoder import Budget
 from mmcli.selection import race
-from mmcli.signals import Signal
+from mmcli.signals import Batch, Signal
 from mmcli.tasks.classification import Classification
 from mmcli.tasks.classification import Config as TaskConfig
+from mmcli.tasks.text import Config as TextConfig
+from mmcli.tasks.text import Text
+from mmcli.text import lattice
 from tests.encoders.test_contract import build
 
 HERE = torch.ones(4, dtype=torch.bool)
@@ -110,3 +125,50 @@ def test_budgets(text: str, budget: Budget) -> None:
 def test_budgets_that_are_none(text: str) -> None:
     with pytest.raises(ConfigError, match="neither a time nor a number of epochs"):
         Budget.parse(text)
+
+
+def spoken() -> tuple[ColumnModel, Dataset]:
+    """A reader of spectrograms by CTC, and what it must know of a table with one of them."""
+    sound = Audio(SoundConfig(mels=8), [0.0] * 8, [1.0] * 8)
+    texts = Text.fit(TextConfig(units="char"), [("ab",), ("abba",)], ["says"])
+    encoder = Conformer(ConformerConfig(dim=8, heads=2, layers=1, kernel=3, channels=3), sound.describe())
+    network = ColumnModel(encoder, Ctc(CtcConfig(dropout=0.0), texts, encoder.dim))
+    dataset: Any = SimpleNamespace(task=texts, input=lambda _: Input("a", {"a": sound}))
+    return network, dataset
+
+
+def test_two_variations_of_a_row_have_its_pace_and_their_own_gaps() -> None:
+    network, dataset = spoken()
+    lengths = torch.tensor([60, 40, 50, 60])
+    signal = Signal(torch.ones(4, 60, 8), HERE, lengths)
+    varied = encoder_job.variation("a", network.encoder, dataset, "light", twice=True)
+    assert varied is not None
+    torch.manual_seed(0)
+    made = varied(signal, torch.tensor([[1, 2, -1, -1]] * 4))
+    assert len(made.values) == 8
+    assert made.lengths is not None
+    assert made.lengths[:4].tolist() == made.lengths[4:].tolist() != lengths.tolist()
+    assert not torch.equal(made.values[:4] == 0, made.values[4:] == 0)
+    plain = encoder_job.variation("a", network.encoder, dataset, "none", twice=True)
+    assert plain is not None
+    again = plain(signal, torch.zeros(4, 1))
+    assert torch.equal(again.values, torch.cat([signal.values] * 2))
+    assert again.lengths is not None
+    assert again.lengths.tolist() == lengths.tolist() * 2
+
+
+def test_the_loss_of_rows_varied_twice_is_the_mean_of_both_and_what_lies_between() -> None:
+    network, _ = spoken()
+    network.eval()
+    targets = torch.tensor([[1, 2, -1, -1], [1, 2, 2, 1], [2, -1, -1, -1], [1, 1, -1, -1]])
+    one, other = (Signal(torch.randn(4, 60, 8), HERE, torch.full((4,), 60)) for _ in range(2))
+    both = Signal(torch.cat([one.values, other.values]), HERE.repeat(2), torch.full((8,), 60))
+    once = encoder_job._Step(network, "a", "none", 0.0)
+    rows = torch.arange(4)
+    losses = [once(Batch(rows, {"a": signal}, targets)).item() for signal in (one, other)]
+    said = network.head(network.fused(both))
+    between = lattice.apart(said).detach() / torch.tensor([2, 4, 1, 2])
+    twice = encoder_job._Step(network, "a", "none", 0.3)
+    expected = sum(losses) / 2 + 0.3 * float(between.mean())
+    assert twice(Batch(rows, {"a": both}, targets)).item() == pytest.approx(expected, rel=1e-5)
+    assert float(between.mean()) > 0

@@ -12,9 +12,12 @@ from mmcli.fusions import Decision, Fusion
 from mmcli.fusions.concat import Concat, Config
 from mmcli.fusions.late import Config as LateConfig
 from mmcli.fusions.late import Late
+from mmcli.fusions.memory import Config as MemoryConfig
+from mmcli.fusions.memory import Memory
 from mmcli.heads.linear import Config as LinearConfig
 from mmcli.heads.linear import Linear
-from mmcli.models.networks import FusionHead, _some_hidden, _swapped
+from mmcli.jobs.fusion import looked_at
+from mmcli.models.networks import AveragedHeads, FusionHead, _some_hidden, _swapped
 from mmcli.signals import Features
 from mmcli.tasks.regression import Config as RegressionConfig
 from mmcli.tasks.regression import Regression
@@ -132,3 +135,20 @@ def test_a_head_with_decisions_reads_the_columns_own_outputs() -> None:
     assert built.reads_outputs
     with pytest.raises(AssertionError, match="lack the columns' own outputs"):
         built({"a/x": features(2, 2), "a/y": features(2, 3), "b": features(2, 2)})
+
+
+@pytest.mark.parametrize("reads", [False, True])
+def test_tokens_are_left_where_a_method_looks_at_none(reads: bool) -> None:
+    """What is trained on and asked holds them only for a method that does; what comes of it is the same."""
+    dims = {"a": 3, "b": 3}
+    fusion = Memory(MemoryConfig(hidden=4), dims) if reads else Concat(Config(hidden=4), dims)
+    heads = FusionHead(fusion, plain(fusion.dim, 1), dims, {"a": "a", "b": "b"}).eval()
+    assert heads.reads_tokens is reads
+    given = {
+        name: replace(features(5, 3), tokens=torch.randn(5, 4, 3), mask=torch.ones(5, 4, dtype=torch.bool)) for name in dims
+    }
+    kept = looked_at(AveragedHeads([heads, heads]), given)
+    assert {tuple(own.tokens.shape) for own in kept.values()} == {(5, 4, 3) if reads else (5, 1, 3)}
+    assert torch.equal(heads(given).outputs, heads(kept).outputs)
+    moved = {name: replace(own, tokens=own.tokens + 1) for name, own in given.items()}
+    assert torch.equal(heads(given).outputs, heads(moved).outputs) is not reads

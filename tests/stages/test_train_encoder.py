@@ -218,6 +218,7 @@ def test_rows_without_a_target_serve_a_warm_start(table: Path, tmp_path: Path) -
         (("word", "--set", "training.warm_epochs=3"), "--set training.warm_epochs=3: there is no warm start"),
         (("picture", "--budget", "60s"), "each input has but one encoder to train"),
         (("word", "--arch", "bag", "--set", "training.mix=mixup"), "encoders/word/bag (ids cannot be blended)"),
+        (("word", "--arch", "bag", "--set", "training.consistency=.2"), "(its head says nothing step by step)"),
         (("picture", "--arch", "torchvision:resnet18", "--weights", "default"), "--set encoder.torchvision.convert=true"),
         (("picture", "--arch", "torchvision:resnet18", "--weights", "./no.safetensors"), "there is no such file or folder"),
     ],

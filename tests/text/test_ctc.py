@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mmcli.text import ctc, viterbi
+from mmcli.text import ctc, lattice, viterbi
 from mmcli.text.ngram import NGram
 
 SIZES = [(1, 2), (3, 3), (4, 4), (5, 3), (5, 4)]
@@ -195,3 +195,18 @@ def test_align_of_nothing_and_of_too_much() -> None:
     never = frames(4, 3)
     never[:, 2] = -math.inf  # a unit that cannot be: it still lies somewhere
     assert [span.confidence for span in ctc.align(never, [1, 2, 1])][1] == 0
+
+
+def test_how_far_two_readings_of_the_same_rows_lie_apart() -> None:
+    """Two rows, of two steps and of one, each said twice: by hand; each is drawn to the other, which stays where it is."""
+    one, other = torch.tensor([[0.5, 0.5], [0.9, 0.1], [0.2, 0.8]]), torch.tensor([[0.25, 0.75], [0.9, 0.1], [0.2, 0.8]])
+    values = torch.cat([one, other]).log().requires_grad_()
+    offsets = torch.tensor([0, 2, 3, 5, 6])
+    made = lattice.Lattice(values, torch.ones(4, dtype=torch.bool), offsets)
+    there = 0.5 * math.log(0.5 / 0.25) + 0.5 * math.log(0.5 / 0.75)
+    back = 0.25 * math.log(0.25 / 0.5) + 0.75 * math.log(0.75 / 0.5)
+    found = lattice.apart(made)
+    assert found.tolist() == pytest.approx([(there + back) / 2, 0.0], abs=1e-6)
+    found.sum().backward()
+    assert values.grad is not None  # of KL(p || q) by log q, p a constant: -p
+    torch.testing.assert_close(values.grad, -torch.cat([other, one]) / 2)

@@ -6,7 +6,7 @@ For each encoder the weights, the learning curve and the embeddings of every row
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from mmcli.artifacts.store import Artifact
@@ -66,7 +66,7 @@ def _run(options: Options, dataset: Dataset, several: bool, context: Context, ti
     context.settings.refuse_unused("heads", [c.head["name"] for c in every], "train-encoder")
     if not any(sum(c.races for c in own) > 1 for own in candidates.values()):
         options.refuse_budget("each input has but one encoder to train")
-    _say_unmixed(every, bench)
+    _say_idle(every, bench)
     names = [c.name for c in every]
     if context.dry_run:
         context.console.note("dry run: would train " + ", ".join(names))
@@ -149,18 +149,34 @@ def _say_notes(due: Sequence[Candidate], every: Sequence[Candidate], bench: Benc
         note(f"models of {shelf.VARIABLE} are {TUNED.get(how, 'tuned')} (--tune {how}); unset it to leave them out")
 
 
-def _say_unmixed(candidates: Sequence[Candidate], bench: Bench) -> None:
-    """Says which candidates do not mix rows though they are to; if none would and it was typed, that is an error."""
-    mixing = [c for c in candidates if c.training.mix != "none"]
-    reasons = {c.name: why for c in mixing if (why := encoder_job.unmixed(bench.dataset.input(c.column).spec.kind, c.config))}
-    typed = bench.context.settings.typed_as("training.mix", "train-encoder")
-    if typed and reasons and len(reasons) == len(mixing):
-        raise ConfigError(
-            f"--set {typed}: none of these can be mixed: " + "; ".join(f"{name} ({why})" for name, why in reasons.items()),
-            f"Leave it out; it is for {', '.join(sorted(encoder_job.MIXABLE))}.",
-        )
-    for name, why in reasons.items():
-        bench.context.console.warn(f"{name}: training.mix does nothing here, {why}; its rows stay whole")
+def _say_idle(candidates: Sequence[Candidate], bench: Bench) -> None:
+    """Says which candidates do not mix rows, or read them but once, though they are to do otherwise; if none would and it was
+    typed, that is an error."""
+    kinds = {c.name: bench.dataset.input(c.column).spec.kind for c in candidates}
+    mixing = {c.name: encoder_job.unmixed(kinds[c.name], c.config) for c in candidates if c.training.mix != "none"}
+    whole = f"Leave it out; it is for {', '.join(sorted(encoder_job.MIXABLE))}."
+    _idle("training.mix", mixing, ("mixed", "its rows stay whole", whole), bench)
+    twice = {
+        c.name: encoder_job.read_once(c.head["name"], bench.dataset.readers(c.column))
+        for c in candidates
+        if c.training.consistency
+    }
+    _idle(
+        "training.consistency", twice, ("varied twice", "each row is read once", "Leave it out; it is for --head ctc."), bench
+    )
+
+
+def _idle(key: str, reasons: Mapping[str, str], words: tuple[str, str, str], bench: Bench) -> None:
+    """The same of one option, by the reasons (empty: there is none) of the candidates that have it. `words`: what none of these
+    can be, what they do instead, and what to do."""
+    done, instead, remedy = words
+    idle = {name: why for name, why in reasons.items() if why}
+    typed = bench.context.settings.typed_as(key, "train-encoder")
+    if typed and idle and len(idle) == len(reasons):
+        said = "; ".join(f"{name} ({why})" for name, why in idle.items())
+        raise ConfigError(f"--set {typed}: none of these can be {done}: {said}", remedy)
+    for name, why in idle.items():
+        bench.context.console.warn(f"{name}: {key} does nothing here, {why}; {instead}")
 
 
 def _say(made: Sequence[Artifact], kept: dict[str, str], dataset: Dataset, context: Context) -> None:

@@ -15,7 +15,7 @@ from mmcli.data.dataset import Dataset
 from mmcli.data.inputs import Input
 from mmcli.encoders import Backbone, Encoder
 from mmcli.errors import ConfigError
-from mmcli.jobs.encoder import MIXABLE
+from mmcli.jobs.encoder import MIXABLE, read_once
 from mmcli.layers.ngrams import spelt
 from mmcli.layers.starting import shapes_alone
 from mmcli.models.recipe import build_encoder, head_of
@@ -216,6 +216,7 @@ def _candidate(column: str, name: str, races: bool, found: Input, bench: Bench) 
     head = head_of(task, settings, options.head, task.head_for(found.spec.kind, found.in_order(name), _seconds(column, bench)))
     if head["name"] == "decoder" and found.spec.kind == "ids":
         usual |= _long_enough(usual, len(bench.dataset.splits["train"]))
+    usual |= {} if read_once(head["name"], bench.dataset.readers(column)) else literals.get("CTC", {})
     training = _training(options, TrainingConfig.of(settings, **usual))
     defaults = {**literals.get("AUGMENT", {}).get(training.augment, {}), **(literals.get("COMPARING", {}) if compared else {})}
     defaults |= literals.get("TEXTS", {}).get(found.spec.kind, {}) if task.tokens == "whole" else {}

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from mmcli.config import Config as BaseConfig
 from mmcli.encoders import Encoder
 from mmcli.errors import ConfigError
-from mmcli.layers.recurrent import recurrent
+from mmcli.layers.recurrent import recurrent, recurrent_padded
 from mmcli.signals import Kind, Signal, SignalSpec
 
 TRAINING = {"epochs": 40, "learning_rate": 4e-3, "batch_size": 32, "weight_decay": 0.05, "patience": 10}
@@ -105,7 +105,12 @@ class Rnn(Encoder):
         embedded_BTD = self.dropout(self._hide(self.embed(values)))
         lengths = signal.lengths.clamp(min=1)
         on_host = signal.lengths_on_host
-        tokens_BTD, last = recurrent(self.recur, embedded_BTD, lengths, None if on_host is None else on_host.clamp(min=1))
+        ends = None if on_host is None else on_host.clamp(min=1)
+        last: Tensor | None = None
+        if isinstance(self.recur, nn.LSTM) and self.config.pool != "last":
+            tokens_BTD = recurrent_padded(self.recur, embedded_BTD, lengths, ends)
+        else:
+            tokens_BTD, last = recurrent(self.recur, embedded_BTD, lengths, ends)
         mask = torch.arange(embedded_BTD.shape[1], device=lengths.device)[None] < lengths[:, None]
         return self.dropout(self._pool(tokens_BTD, mask, last)), tokens_BTD, mask
 
@@ -115,8 +120,8 @@ class Rnn(Encoder):
         kept = torch.rand(embedded_BTD.shape[:2], device=embedded_BTD.device) >= self.config.token_dropout
         return embedded_BTD * kept[..., None]
 
-    def _pool(self, tokens_BTD: Tensor, mask: Tensor, last: Tensor) -> Tensor:
-        if self.config.pool == "last":
+    def _pool(self, tokens_BTD: Tensor, mask: Tensor, last: Tensor | None) -> Tensor:
+        if last is not None and self.config.pool == "last":
             directions = 2 if self.config.bidirectional else 1
             return last[-directions:].transpose(0, 1).flatten(1)
         if self.config.pool == "mean":

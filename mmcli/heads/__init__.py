@@ -112,9 +112,11 @@ class Writes(Head):
         lengths = mask.sum(1)
         offsets = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
         memory = Column(tokens[mask], torch.ones_like(lengths, dtype=torch.bool), offsets)
+        rows = torch.arange(len(lengths), device=lengths.device)
+        batch = (rows, tokens, mask) if self.training else None
         return Writing(
-            (Member(self.writer, memory, torch.ones((), device=tokens.device)),),
-            torch.arange(len(lengths), device=lengths.device),
+            (Member(self.writer, memory, torch.ones((), device=tokens.device), batch=batch),),
+            rows,
             limits,
             self.beam,
             float(self.exponent),

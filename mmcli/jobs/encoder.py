@@ -89,7 +89,7 @@ class _Step(Step):
 
     module: ColumnModel
 
-    def __init__(self, network: ColumnModel, column: str, mix: str, consistency: float) -> None:
+    def __init__(self, network: ColumnModel, column: str, mix: str, consistency: float = 0.0) -> None:
         super().__init__(network)
         self.column = column
         self.mix = mix

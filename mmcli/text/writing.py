@@ -38,6 +38,16 @@ class Member:
     share: Tensor
     """Of the probabilities, a scalar; those of all members sum to one."""
     temperature: Tensor | None = None
+    batch: tuple[Tensor, Tensor, Tensor] | None = None
+    """While training, the memory as it was made, padded: of which rows it is (the very tensor of a `Writing`), [B, S, M], and
+    which of it is there, bool [B, S]. To part it and pad it again takes time, forwards and backwards."""
+
+    def batch_of(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """The memory of those rows [B, S, M], and which of it is there, bool [B, S]."""
+        if self.batch is not None and self.batch[0] is rows:
+            return self.batch[1:]
+        found = self.memory.gather(rows)
+        return found.values, found.mask()
 
 
 @dataclass(frozen=True)
@@ -131,8 +141,7 @@ def _followed(writing: Writing, targets: Tensor) -> tuple[Tensor, Tensor]:
     given = F.pad(units.clamp(min=0)[:, :-1], (1, 0), value=EDGE)
     each = []
     for member in writing.members:
-        memory = member.memory.gather(writing.rows)
-        logits = member.writer(memory.values, memory.mask(), given)
+        logits = member.writer(*member.batch_of(writing.rows), given)
         each.append((logits if member.temperature is None else logits / member.temperature).log_softmax(-1))
     return mixed(each, [member.share.log() for member in writing.members]), wanted
 
@@ -244,6 +253,7 @@ class Writings(Outputs):
                 memory=Column(own.memory.values.detach().float(), own.memory.present, own.memory.offsets),
                 share=own.share.detach().float().clone(),
                 temperature=None if own.temperature is None else own.temperature.detach().float().clone(),
+                batch=None,
             )
             for own in outputs.members
         ]
@@ -364,7 +374,9 @@ def _snapshot(writer: Writer | Reciter) -> Writer | Reciter:
         return writer
     weights = {key: _plain(value) for key, value in writer.state_dict().items()}
     if not (writer.kept and _same(writer.kept[0].state_dict(), weights)):
-        writer.kept = (_made(writer.sizes, {key: value.clone() for key, value in weights.items()}),)
+        made = copy.deepcopy(writer.kept[0]) if writer.kept else _made(writer.sizes, weights)
+        made.load_state_dict({key: value.clone() for key, value in weights.items()}, assign=True)
+        writer.kept = (made.requires_grad_(False),)
     return writer.kept[0]
 
 

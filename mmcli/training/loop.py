@@ -149,7 +149,8 @@ class _State:
 
     def take_step(self, batch: Batch) -> None:
         job, position = self.job, self.position
-        job.step.train()
+        if not (job.step.training and job.module.training):  # it goes through all modules
+            job.step.train()
         factor = self._schedule()
         for group, peak in zip(self.optimizer.param_groups, self.peaks, strict=True):
             group["lr"] = peak * factor

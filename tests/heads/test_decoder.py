@@ -46,6 +46,15 @@ def test_the_loss_is_smoothed_in_training_only_and_counts_the_end() -> None:
     torch.testing.assert_close(head.loss(head(given), given, targets), wanted)
 
 
+def test_rows_of_a_training_batch_look_at_their_own_tokens() -> None:
+    """The batch as it was made is for all of its rows in their order; others are looked up."""
+    head, given, targets = built().train(), fused(), task().encode(cells(WORDS))
+    outputs, order = head(given), torch.tensor([3, 0, 4])
+    assert outputs.members[0].batch is not None
+    torch.testing.assert_close(forced(KIND.gather(outputs, order), targets[order]), forced(outputs, targets)[order])
+    assert KIND.plain(outputs).members[0].batch is None
+
+
 def test_with_ctc_beside_it_rows_with_too_few_tokens_are_taught_by_the_decoder_alone() -> None:
     head, given, targets = built(ctc_weight=0.3), fused(), task().encode(cells(WORDS))
     assert head.writer.frames is not None

@@ -163,7 +163,7 @@ def test_the_loss_of_rows_varied_twice_is_the_mean_of_both_and_what_lies_between
     targets = torch.tensor([[1, 2, -1, -1], [1, 2, 2, 1], [2, -1, -1, -1], [1, 1, -1, -1]])
     one, other = (Signal(torch.randn(4, 60, 8), HERE, torch.full((4,), 60)) for _ in range(2))
     both = Signal(torch.cat([one.values, other.values]), HERE.repeat(2), torch.full((8,), 60))
-    once = encoder_job._Step(network, "a", "none", 0.0)
+    once = encoder_job._Step(network, "a", "none")
     rows = torch.arange(4)
     losses = [once(Batch(rows, {"a": signal}, targets)).item() for signal in (one, other)]
     said = network.head(network.fused(both))

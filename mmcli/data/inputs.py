@@ -150,6 +150,9 @@ class Input:
     def augment(self, signal: Signal, strength: Strength) -> Signal:
         return self.first.augment(signal, strength)
 
+    def hide(self, signal: Signal) -> Signal:
+        return self.first.hide(signal)
+
     def stretch(self, signal: Signal, least: Tensor) -> Signal:
         """With another pace, where its modality knows one; each row `least` [B] steps long at least, if it was."""
         return self.first.stretch(signal, least)

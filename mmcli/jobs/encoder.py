@@ -137,7 +137,7 @@ class _Step(Step):
 def variation(source: str, encoder: Encoder, dataset: Dataset, strength: str, *, twice: bool = False) -> Augment | None:
     """How training batches of an input vary for an encoder; None where they do not. Before texts their pace varies too, but
     leaves each row the steps that its text needs. `twice`: all rows of one variation come before all of another, both at one
-    pace, so that their steps are the same ones."""
+    pace, so that their steps are the same ones, and more of each is hidden."""
     found = dataset.input(source)
     if strength == "none" or not found.varies or not encoder.varies:
         return (lambda signal, _: signal.repeated(2)) if twice else None
@@ -147,7 +147,7 @@ def variation(source: str, encoder: Encoder, dataset: Dataset, strength: str, *,
 
     def varied(signal: Signal, targets: Tensor) -> Signal:
         signal = found.stretch(signal, lattice.needed(targets) * encoder.stride)
-        return found.augment(signal.repeated(2) if twice else signal, how)
+        return found.hide(found.augment(signal.repeated(2), how)) if twice else found.augment(signal, how)
 
     return varied
 

@@ -156,6 +156,11 @@ class Modality(ABC):
         """A random variation of a batch, for training; draws from torch's default generators."""
         return signal
 
+    def hide(self, signal: Signal) -> Signal:
+        """The batch with more of each row hidden, at random, than a light variation hides: for rows that are varied twice, so
+        that one can tell what the other lacks. Draws from torch's default generators."""
+        return signal
+
     def stretch(self, signal: Signal, least: Tensor) -> Signal:  # noqa: ARG002 - most have no pace
         """A random variation of the pace of a batch, for targets that follow it step by step; no row gets shorter than `least`
         [B] steps by it. Draws from torch's default generators."""

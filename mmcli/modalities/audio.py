@@ -319,6 +319,14 @@ class Audio(Modality):
             values = values.masked_fill(bands[:, None, :] | steps[:, :, None], 0.0)
         return replace(signal, values=values * signal.mask()[..., None])
 
+    def hide(self, signal: Signal) -> Signal:
+        """Two more runs of frames blanked, each of up to 15% of them (Yao 2024 has 2.5 times as many)."""
+        assert signal.lengths is not None
+        values = signal.values
+        for _ in range(2):
+            values = values.masked_fill(runs(signal.lengths, values.shape[1], 0.15)[:, :, None], 0.0)
+        return replace(signal, values=values)
+
 
 def decode(path: str, config: Config) -> tuple[Array, bool]:
     """Mono float32 samples at the config's rate, at most `max_seconds` of them, and whether more were cut.

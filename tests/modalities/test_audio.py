@@ -174,6 +174,19 @@ def test_masks_hide_no_more_than_they_say(tmp_path: Path) -> None:
     assert 0.05 < hidden < 0.5
 
 
+def test_more_of_what_is_read_twice_is_hidden_in_runs_of_whole_frames() -> None:
+    fitted = Audio(Config(mels=8), [0.0] * 8, [1.0] * 8)
+    lengths = torch.tensor([100, 40] * 200)
+    torch.manual_seed(0)
+    made = fitted.hide(Signal(torch.ones(400, 100, 8), torch.ones(400, dtype=torch.bool), lengths))
+    hidden = (made.values == 0).all(2)
+    assert torch.equal(hidden, (made.values == 0).any(2))
+    share = hidden.sum(1) / lengths
+    assert float(share.max()) <= 0.3
+    assert 0.12 < float(share.mean()) < 0.15  # two runs of 0 to 15%, which may meet
+    assert not hidden[lengths == 40, 40:].any()
+
+
 def _ramp(lengths: list[int]) -> Signal:
     """Frames whose bands are their own numbers, from 0."""
     own = torch.tensor(lengths)

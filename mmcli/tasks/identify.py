@@ -90,8 +90,8 @@ class Identify(Task):
         if len(known) < 2 or len(known) == len(found):
             said = "one identity" if len(known) < 2 else "no identity with two rows"
             raise DataError(
-                f"the train split has {said}; there is nothing to be told apart, or nothing alike",
-                "Check --target and --split.",
+                f"the target {names[0]!r} has {said} in the train split; there is nothing to be told apart, or nothing alike",
+                "Choose the column that says who or what a row shows with --target, or give train more rows of each: --split.",
             )
         alone = sum(count == 1 for count in Counter(found).values())
         return cls(config, known, len(known), min(len(found), config.enrolled), "rank1", alone)

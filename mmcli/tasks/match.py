@@ -98,8 +98,9 @@ class Match(Task):
             written.setdefault(SAYS[cell.lower()], cell)
         if len(written) < 2:
             raise DataError(
-                f"the train split has only {', '.join(map(repr, counts))}; pairs that belong together and others are needed",
-                "Check --target and --split, or give more rows.",
+                f"the target {names[0]!r} has only {', '.join(map(repr, counts))} in the train split; pairs that belong "
+                "together and others are needed",
+                "Give train rows of both kinds, by another --split or --seed, or choose another --target.",
             )
         kinds = Counter(SAYS[cell.lower()] for cell in counts.elements())
         return cls(config, [written[0], written[1]], [kinds[0], kinds[1]])

@@ -109,8 +109,9 @@ class Multilabel(Task):
         kept = sorted(label for label, count in counts.items() if config.min_count <= count < len(cells))
         if not kept:
             raise DataError(
-                f"no label has {config.min_count} train rows or more (and is absent from another): nothing can be learnt",
-                f"Check --target and --label-separator {config.separator!r}.",
+                f"no label of the target {names[0]!r} has {config.min_count} train rows or more (and is absent from another): "
+                "nothing can be learnt",
+                f"Give more rows, or check --target and --label-separator {config.separator!r}.",
             )
         return cls(config, kept, [counts[label] for label in kept], sorted(set(counts) - set(kept)), lists, len(cells))
 

@@ -105,13 +105,15 @@ class Ordinal(OfClasses, Task):
         unused = [name for name in config.order if name not in counts]
         if unused:
             raise DataError(
-                f"no row of train has the class {unused[0]!r}, which --order names. {did_you_mean(unused[0], counts)}".rstrip(),
+                f"no row of train has the class {unused[0]!r} of the target {names[0]!r}, which --order names. "
+                f"{did_you_mean(unused[0], counts)}".rstrip(),
                 f"Leave it out of --order, or give train rows of it; it has: {', '.join(sorted(counts))}.",
             )
         if len(counts) < 3:
             raise DataError(
-                f"the train split has {len(counts)} classes ({', '.join(map(repr, counts))}); an order is of three or more",
-                "Two are for --task classification.",
+                f"the target {names[0]!r} has {len(counts)} classes ({', '.join(map(repr, counts))}) in the train split; an "
+                "order is of three or more",
+                "Two are for --task classification; of one give train rows of others, by another --split.",
             )
         classes = list(config.order) or _by_number(list(counts))
         return cls(config, classes, [counts[name] for name in classes])

@@ -141,7 +141,10 @@ class Regression(OfNumbers, Task):
         values = task._transformed(task._numbers(cells))
         if not len(values) or not np.ptp(values, 0).all():
             name = names[int(np.argmin(np.ptp(values, 0)))] if len(values) else names[0]
-            raise DataError(f"the target {name!r} does not vary in the train split", "Check --target and --split.")
+            raise DataError(
+                f"the target {name!r} does not vary in the train split",
+                "Choose another --target, or give train other rows: --split.",
+            )
         return cls(config, names, values.mean(0).tolist(), values.std(0).tolist(), forms, bases)
 
     @property

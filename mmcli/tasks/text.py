@@ -128,7 +128,10 @@ class Text(Task):
             raise DataError(f"a text is predicted of one column, not of {', '.join(names)}", "Give one --target.")
         texts = [normalised(str(cell), config.normalize) for (cell,) in cells]
         if len(set(texts)) < 2:
-            raise DataError("the train split has the same text in every row", "Check --target and --split.")
+            raise DataError(
+                f"the target {names[0]!r} has the same text in every row of the train split",
+                "Choose another --target, or give train other rows: --split.",
+            )
         cased = config.normalize != "all" and any(fold(text) != text for text in texts)
         units = Units.fit(texts, config.units, config.vocab)
         more = [normalised(line, config.normalize) for line in likely.lines(Path(config.lm_text))] if config.lm_text else []

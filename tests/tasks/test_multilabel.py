@@ -82,7 +82,7 @@ def test_what_cannot_be_learnt_from() -> None:
         Multilabel.fit(Config(), cells(*ROWS), ["flags"])
     with pytest.raises(DataError, match="no cell of the target 'flags' in train holds ';'"):
         task(separator=";")
-    with pytest.raises(DataError, match="no label has 50 train rows"):
+    with pytest.raises(DataError, match="no label of the target 'flags' has 50 train rows"):
         task(min_count=50)
 
 

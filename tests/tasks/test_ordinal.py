@@ -54,7 +54,7 @@ def test_what_has_no_place_is_named() -> None:
         Ordinal.check(Config(order=WORDS), ["y"], ("goood",))
     with pytest.raises(DataError, match="'good', and words have no order of their own"):
         Ordinal.check(Config(), ["y"], ("good",))
-    with pytest.raises(DataError, match="no row of train has the class 'good', which --order names"):
+    with pytest.raises(DataError, match="no row of train has the class 'good' of the target 'y', which --order names"):
         Ordinal.fit(Config(order=WORDS), cells("poor", "fair"), ["y"])
     with pytest.raises(DataError, match=r"'1' and '1\.0' are one number"):
         Ordinal.fit(Config(), cells("1", "1.0", "2"), ["y"])

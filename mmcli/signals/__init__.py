@@ -258,7 +258,7 @@ class Features(Movable):
 
     def without_tokens(self) -> Features:
         """With the pooled features as the only token: for who does not look at tokens."""
-        mask = torch.ones(len(self.present), 1, dtype=torch.bool, device=self.present.device)
+        mask = torch.ones_like(self.present)[:, None]
         return replace(self, tokens=self.pooled[:, None], mask=mask)
 
     def float(self) -> Features:

@@ -25,8 +25,8 @@ from mmcli.media.boxes import Told
 from mmcli.modalities import Modality
 from mmcli.reporting.metrics import Array
 from mmcli.signals import Column, Features
+from mmcli.tables import typed
 from mmcli.tables.splitting import BOTH, SPLITS, TRAIN, VAL
-from mmcli.tables.typed import Typed
 from mmcli.tasks import Task
 from mmcli.vectors import plain
 
@@ -87,6 +87,9 @@ def checked_schema(schema: Any) -> dict[str, Any]:
     types = schema.get("types", {})
     if not isinstance(types, dict) or not set(types) <= set(schema["targets"]):
         raise ValueError("types are told of what is no target")
+    for name, kind in types.items():
+        if kind not in typed.KINDS:
+            raise ValueError(f"the target {name!r} has no type {kind!r}")
     for name, column in columns.items():
         if type(column["shards"]) is not int or not 0 <= column["shards"] < 10_000_000:
             raise ValueError(f"the column {name!r} has {column['shards']!r} shards")
@@ -153,11 +156,11 @@ class Dataset:
             return kind.from_state(state["state"])
 
     @cached_property
-    def typed(self) -> Typed:
+    def typed(self) -> typed.Typed:
         """The type of the target's values, of which predictions are; none where it is text, or older artifacts do not know."""
         kinds = self.schema.get("types", {})
         with self.artifact.understood(layout.SCHEMA):
-            found = Typed(str(kinds.get(self.target, "")))
+            found = typed.Typed(kinds.get(self.target, ""))
             found.values(self.task.answers)
             return found
 

@@ -26,6 +26,8 @@ _READ: dict[str, Callable[[str], Any]] = {
     **dict.fromkeys(["float", "double"], float),
 }
 """Type -> what makes a value of a cell."""
+KINDS = frozenset(_READ)
+"""The types that are not text."""
 _OF_JSON = {bool: "bool", int: "int64", float: "double"}
 
 

@@ -140,7 +140,7 @@ def test_older_artifacts_predict_text_and_can_be_compared(
 def test_types_that_cannot_be_are_damage(made: tuple[str, Path], types: Any) -> None:
     schema = json.loads((made[1] / "a" / "preprocess" / "schema.json").read_text())
     assert checked_schema(schema)["types"] == {"y": "int16"}
-    with pytest.raises(ValueError, match="types are told|has no type"):
+    with pytest.raises(ValueError, match=r"types are told|has no type"):
         checked_schema({**schema, "types": types})
 
 

@@ -25,6 +25,7 @@ from mmcli.media.boxes import Told
 from mmcli.modalities import Modality
 from mmcli.reporting.metrics import Array
 from mmcli.signals import Column, Features
+from mmcli.tables import typed
 from mmcli.tables.splitting import BOTH, SPLITS, TRAIN, VAL
 from mmcli.tasks import Task
 from mmcli.vectors import plain
@@ -83,6 +84,12 @@ def checked_schema(schema: Any) -> dict[str, Any]:
             raise ValueError(f"the input {reader!r} cannot read the encoder of {owner!r}")
     if not set(faces.told_in(schema)) <= set(columns):
         raise ValueError("faces are told of columns that it has not")
+    types = schema.get("types", {})
+    if not isinstance(types, dict) or not set(types) <= set(schema["targets"]):
+        raise ValueError("types are told of what is no target")
+    for name, kind in types.items():
+        if kind not in typed.KINDS:
+            raise ValueError(f"the target {name!r} has no type {kind!r}")
     for name, column in columns.items():
         if type(column["shards"]) is not int or not 0 <= column["shards"] < 10_000_000:
             raise ValueError(f"the column {name!r} has {column['shards']!r} shards")
@@ -147,6 +154,15 @@ class Dataset:
         with self.artifact.understood(TASK):
             kind: type[Task] = registry.load("tasks", state["task"])
             return kind.from_state(state["state"])
+
+    @cached_property
+    def typed(self) -> typed.Typed:
+        """The type of the target's values, of which predictions are; none where it is text, or older artifacts do not know."""
+        kinds = self.schema.get("types", {})
+        with self.artifact.understood(layout.SCHEMA):
+            found = typed.Typed(kinds.get(self.target, ""))
+            found.values(self.task.answers)
+            return found
 
     @cached_property
     def rows(self) -> pd.DataFrame:

@@ -26,7 +26,7 @@ from mmcli.data.survey import Survey
 from mmcli.errors import ConfigError, DataError, MmcliError, combine
 from mmcli.options import made
 from mmcli.options.preprocess import Options
-from mmcli.tables import missing
+from mmcli.tables import missing, typed
 from mmcli.tables.finding import STDIN
 from mmcli.tables.moments import moments
 from mmcli.tables.names import tidy
@@ -84,11 +84,19 @@ class Plan:
         """bool [N]."""
         return (self.rows["split"] == split).to_numpy()
 
+    def _types(self) -> dict[str, str]:
+        """Target -> the type of its values in the table, where predictions are some of them and it gives each back."""
+        found = {
+            name: typed.of_column(self.table, name, self.task.answers) for name in self.schema.targets if self.task.answers
+        }
+        return {name: own.kind for name, own in found.items() if own.kind}
+
     def described(self) -> dict[str, Any]:
         """The schema as it goes to disk."""
         found = self.schema
         return {
             "targets": found.targets,
+            **({"types": types} if (types := self._types()) else {}),
             "columns": {
                 item.name: {
                     "modality": item.modality,

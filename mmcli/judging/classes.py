@@ -23,6 +23,10 @@ class OfClasses(Judged, Baselined):
     classes: list[str]
     """Their names; of classes in order from the lowest on."""
 
+    @property
+    def answers(self) -> Sequence[str]:
+        return self.classes
+
     def encode(self, cells: Sequence[Sequence[str | None]]) -> Tensor:
         """Places of classes, int64 [N].
 

@@ -31,6 +31,7 @@ from mmcli.models.timing import Clock
 from mmcli.signals import Source
 from mmcli.tables.names import lacking
 from mmcli.tables.reading import Rows, open_table
+from mmcli.tables.typed import Typed
 from mmcli.text.words import Timed
 from mmcli.training import device
 
@@ -67,6 +68,7 @@ class Model:
         """The preprocessed table that it learnt from."""
         self.task = dataset.task
         self.target = dataset.target
+        self.typed = dataset.typed
         self.compute = compute
         self.network = load_fused(dataset, artifact).to(compute.device)
         self.conformal: dict[str, Any] = artifact.metrics.get("conformal", {})
@@ -79,6 +81,11 @@ class Model:
         self.na = frozenset(dataset.schema["na"])
         """Cells that mean missing, as the user told preprocess."""
         self._reader = Reader(self.inputs, self.faces, self.na)
+
+    @property
+    def types(self) -> dict[str, Typed]:
+        """Prediction column -> the type that the target has in the table it was trained on, where that is not text."""
+        return {self.task.column(self.target, ""): self.typed} if self.typed.kind else {}
 
     @property
     def columns(self) -> list[str]:
@@ -206,6 +213,7 @@ class Model:
             outputs, weights, features = self._forward(columns, whole=explain or embeddings)
             named = self.task.decode(outputs) if decode is None else decode(outputs, read.here)
             decoded = {self.task.column(self.target, name): cells for name, cells in named.items()}
+            decoded |= {name: self.typed.values(decoded[name]) for name in (self.types if decode is None else ())}
             if self.task.compares_columns and len(self.network.encoders) < len(self.network.names):
                 alike = likeness(self.network, columns, self.compute)
                 decoded[f"{self.target}_predicted_cosine"] = [round(value, 6) for value in alike.tolist()]

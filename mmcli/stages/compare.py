@@ -15,6 +15,7 @@ from mmcli.reporting import strict
 from mmcli.reporting.metrics import shown, sign_test
 from mmcli.reporting.words import signed
 from mmcli.stages import Context, Outcome
+from mmcli.tables.cells import as_text
 
 METRICS, PREDICTIONS = "metrics.json", "predictions.parquet"
 
@@ -77,6 +78,8 @@ def _same_rows(artifacts: list[Artifact], target: str, context: Context) -> dict
     predicted = f"{target}_predicted"
     if any(predicted not in frame or target not in frame for frame in frames):
         return {}
+    for frame in frames:  # one may be older, and hold text
+        frame[[target, predicted]] = frame[[target, predicted]].map(as_text)
     both = frames[0].merge(frames[1], on=["row", "id", target], suffixes=("_one", "_other"))
     if both.empty:
         context.console.note("the two were tested on different rows: their scores are not paired")

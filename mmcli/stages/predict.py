@@ -6,7 +6,7 @@ import io
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +29,7 @@ from mmcli.tables.finding import STDIN
 from mmcli.tables.reading import Rows, Table, open_table
 from mmcli.tables.rejected import Rejects
 from mmcli.tables.source import called
+from mmcli.tables.typed import Typed
 from mmcli.tables.writing import SUFFIXES, CsvWriter, Writer, writer
 
 Decode = Callable[[Any, Tensor], dict[str, list[Any]]]
@@ -202,7 +203,7 @@ def _predict(
 ) -> tuple[int, dict[str, Counter[str]], list[str], int]:
     """In chunks, into a file that takes its name when it is whole; gives the number of rows, what was done to cells, which
     columns of the table were replaced, and how many cells were guarded as they were written."""
-    out, temporary = _opened(options.output, table, options.raw)
+    out, temporary = _opened(options.output, table, options.raw, loaded.types if decode is None else {})
     clock, words = said or (None, None)
     remarks: dict[str, Counter[str]] = {}
     replaced: dict[str, None] = {}
@@ -262,10 +263,10 @@ def _until_whole(output: Path) -> Path:
     return output.with_name(f".{output.name}.partial")
 
 
-def _opened(output: Path, table: Table, raw: bool) -> tuple[Writer, Path | None]:
+def _opened(output: Path, table: Table, raw: bool, types: Mapping[str, Typed]) -> tuple[Writer, Path | None]:
     """What writes the predictions, and the name of the file until it is whole; none on standard output."""
     if output == STDIN:
         text = io.TextIOWrapper(sys.stdout.buffer, "utf-8", newline="")
         return CsvWriter(text, table, raw=raw, close=text.detach), None
     temporary = _until_whole(output)
-    return writer(temporary, output.suffix.lower(), table, raw), temporary
+    return writer(temporary, output.suffix.lower(), table, raw, types), temporary

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol, TextIO
 
 import pandas as pd
@@ -18,6 +19,7 @@ from mmcli.reporting import strict
 from mmcli.tables.cells import as_text
 from mmcli.tables.formulas import guarded_frame
 from mmcli.tables.reading import Rows, Table
+from mmcli.tables.typed import Typed
 
 SUFFIXES = {
     ".csv": "csv",
@@ -31,6 +33,7 @@ SUFFIXES = {
     ".pq": "parquet",
 }
 """What a table may be written as."""
+_UNTOLD: Mapping[str, Typed] = MappingProxyType({})
 
 
 class Writer(Protocol):
@@ -42,12 +45,13 @@ class Writer(Protocol):
     def close(self) -> Callable[[], object]: ...
 
 
-def writer(path: Path, suffix: str, table: Table, raw: bool = False) -> Writer:
-    """What writes rows of `table` to `path`, as the suffix tells; `raw`: a CSV keeps what a spreadsheet would run."""
+def writer(path: Path, suffix: str, table: Table, raw: bool = False, types: Mapping[str, Typed] = _UNTOLD) -> Writer:
+    """What writes rows of `table` to `path`, as the suffix tells; `raw`: a CSV keeps what a spreadsheet would run; `types` are
+    those of new columns, where values alone would not say."""
     kind = SUFFIXES[suffix]
     if kind == "csv":
         return CsvWriter(path.open("w", encoding="utf-8", newline=""), table, "\t" if suffix in {".tsv", ".tab"} else ",", raw)
-    return _JsonLines(path, table) if kind == "json" else _Parquet(path, table)
+    return _JsonLines(path, table) if kind == "json" else _Parquet(path, table, types)
 
 
 class CsvWriter:
@@ -119,8 +123,9 @@ class _JsonLines:
 class _Parquet:
     """Types as the table has them: those of Parquet as they are, those of JSON and Excel as all rows allow, CSV as text."""
 
-    def __init__(self, path: Path, table: Table) -> None:
+    def __init__(self, path: Path, table: Table, types: Mapping[str, Typed]) -> None:
         self._path = path
+        self._types = types
         self._table = table
         self._schema: pa.Schema | None = None
         self._own: pa.Schema | None = None
@@ -129,7 +134,7 @@ class _Parquet:
     def write(self, rows: Rows, more: Mapping[str, Sequence[Any]]) -> None:
         own = self._arrow(rows)
         for name, cells in more.items():
-            kind = None if self._schema is None else self._schema.field(name).type
+            kind = self._types.get(name, Typed()).arrow if self._schema is None else self._schema.field(name).type
             array = pa.array(cells, type=kind)
             array = array.cast(pa.string()) if pa.types.is_null(array.type) else array
             place = own.schema.get_field_index(name)

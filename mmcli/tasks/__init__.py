@@ -171,6 +171,11 @@ class Task(Judged, Baselined):
     def decode(self, outputs: Any) -> dict[str, list[Any]]:
         """What `predict` writes: column suffix -> one value a row; the suffix "" is the prediction."""
 
+    @property
+    def answers(self) -> Sequence[str]:
+        """The cells of the target, one of which each prediction is; none where predictions are made of something else."""
+        return ()
+
     def column(self, target: str, suffix: str) -> str:
         """What the column of such a suffix is called in tables of predictions."""
         return f"{target}_predicted{suffix}"

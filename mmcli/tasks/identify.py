@@ -113,6 +113,10 @@ class Identify(Task):
     def primary_metric(self) -> str:
         return self.primary
 
+    @property
+    def answers(self) -> Sequence[str]:
+        return self.names
+
     def encode(self, cells: Cells) -> Tensor:
         """int64 [N]: places among the names."""
         index = self._places

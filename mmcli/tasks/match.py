@@ -122,6 +122,10 @@ class Match(Task):
             return "its threshold is settled on val, and a scale for each answer would move it"
         return super().lacks(ability)
 
+    @property
+    def answers(self) -> Sequence[str]:
+        return self.classes
+
     def encode(self, cells: Cells) -> Tensor:
         for row in cells:
             self.check(self.config, (), row)

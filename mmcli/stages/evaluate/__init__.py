@@ -205,8 +205,14 @@ def _predictions(top: Entry, dataset: Dataset) -> pd.DataFrame:
     rows = dataset.rows.iloc[dataset.splits["test"].numpy()]
     targets = dataset.schema["targets"]
     names = dict(zip(target_columns(targets), targets, strict=True))
-    decoded = {dataset.task.column(dataset.target, name): cells for name, cells in dataset.task.decode(top.outputs).items()}
+    decoded: dict[str, Any] = {
+        dataset.task.column(dataset.target, name): cells for name, cells in dataset.task.decode(top.outputs).items()
+    }
     frame = rows[["row", "id", *names]].rename(columns=names).reset_index(drop=True)
+    if dataset.typed.kind:  # as the table has it, and so comparable
+        answered = dataset.task.column(dataset.target, "")
+        frame[dataset.target] = dataset.typed.series(frame[dataset.target].tolist())
+        decoded[answered] = dataset.typed.series(decoded[answered])
     return frame.assign(**decoded)
 
 

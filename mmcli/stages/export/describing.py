@@ -46,6 +46,7 @@ def description(form: str, loaded: Model, dataset: Dataset, signals: Mapping[str
         "file": FILES[form],
         **({"step": writers.STEP} if two else {}),
         "target": loaded.target,
+        **({"type": loaded.typed.kind} if loaded.typed.kind else {}),
         "na": sorted(loaded.na),
         "ids": [name for name in (dataset.schema["roles"]["id"], gallery.ID) if name and name not in dataset.schema["targets"]],
         "files": [column for own in loaded.inputs.values() for column, kind in own.members.items() if kind.reads_files],

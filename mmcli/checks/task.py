@@ -150,6 +150,9 @@ def predictions_have_a_value_to_a_row(subject: Subject) -> None:
     assert columns, "decode gives no columns"
     wanted = task.most_answers - 1
     assert len(more) == wanted, f"alternatives gives {len(more)} columns, not {wanted}"
+    if task.answers:
+        strange = {own for own in columns.get("", ()) if own is not None} - set(task.answers)
+        assert not strange, f"decode answers {', '.join(sorted(map(repr, strange)))}, which is none of its `answers`"
     columns = {**columns, **more}
     for suffix, values in columns.items():
         assert len(values) == 5, f"column {suffix!r} has {len(values)} values for 5 rows"

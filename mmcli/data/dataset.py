@@ -161,7 +161,8 @@ class Dataset:
         kinds = self.schema.get("types", {})
         with self.artifact.understood(layout.SCHEMA):
             found = typed.Typed(kinds.get(self.target, ""))
-            found.values(self.task.answers)
+            if found.kind and not found.gives_back(self.task.answers):
+                raise ValueError(f"answers are no values of the type {found.kind!r}")
             return found
 
     @cached_property

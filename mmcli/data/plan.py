@@ -65,6 +65,8 @@ class Plan:
     fingerprint: str
     config: dict[str, Any]
     """What the manifest says of it."""
+    types: dict[str, str]
+    """Target -> the type of its values in the table, where predictions are some of them."""
     notes: list[str] = field(default_factory=list)
     """What was chosen without being told, in order."""
     warnings: list[str] = field(default_factory=list)
@@ -84,19 +86,12 @@ class Plan:
         """bool [N]."""
         return (self.rows["split"] == split).to_numpy()
 
-    def _types(self) -> dict[str, str]:
-        """Target -> the type of its values in the table, where predictions are some of them and it gives each back."""
-        found = {
-            name: typed.of_column(self.table, name, self.task.answers) for name in self.schema.targets if self.task.answers
-        }
-        return {name: own.kind for name, own in found.items() if own.kind}
-
     def described(self) -> dict[str, Any]:
         """The schema as it goes to disk."""
         found = self.schema
         return {
             "targets": found.targets,
-            **({"types": types} if (types := self._types()) else {}),
+            **({"types": self.types} if self.types else {}),
             "columns": {
                 item.name: {
                     "modality": item.modality,
@@ -177,8 +172,9 @@ def plan(path: Path, options: Options, settings: Settings, seed: int, needs_test
     files = {getattr(own, option, "") for own in configs.values() for option in ("detector", "tokenizer")}
     contents += [store.file_digest(Path(file)) for file in sorted(files - {""}) if Path(file).is_file()]
     sources = [registry.source_digest(own) for own in (kind, *(registry.load("modalities", c.modality) for c in found.columns))]
-    fingerprint = store.digest([config, seed, contents, *filter(None, sources)])
-    return Plan(table, found, rows, task, configs, fingerprint, config, notes, doubts)
+    types = typed.of_columns(table, found.targets, task.answers)
+    fingerprint = store.digest([config, seed, contents, *filter(None, [*sources, types])])
+    return Plan(table, found, rows, task, configs, fingerprint, config, types, notes, doubts)
 
 
 def _told(path: Path, table: Table, found: Schema, configs: dict[str, Any], task: Task, options: Options) -> dict[str, Any]:

@@ -4,7 +4,8 @@ This file is their contract. A fusion joins the features of any number of column
 in its file as `ABOUT`, readable without importing it:
 
     family    feature (pooled features are joined), token (tokens are), decision (the columns' own predictions are) or alignment
-              (each column keeps a vector of its own, in one space)
+              (each column keeps a vector of its own, in one space). Where the target is no text, only token is given tokens;
+              others find the pooled features as the only one
     memory    what heads that read tokens find: columns (the tokens of all, side by side), lead (those of the first column that
               is there, one for each and in their order: what heads that read steps need), latents (tokens of the method's own)
               or pooled (the pooled features are the only token; so where nothing is said)

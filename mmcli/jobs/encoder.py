@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from mmcli import registry
 from mmcli.data.dataset import Dataset
 from mmcli.encoders import Encoder
 from mmcli.errors import ConfigError
-from mmcli.heads.ctc import Ctc
 from mmcli.modalities import Strength
 from mmcli.models.columns import ColumnModel
 from mmcli.signals import Batch, Fused, Host, Signal, Source, sent
@@ -47,16 +46,11 @@ def job(
             "Leave it out.",
         )
     mixes = config.mix != "none" and kind in MIXABLE and network.encoder.varies
-    if mixes and config.consistency:
-        raise ConfigError(
-            f"training.mix = {config.mix}, training.consistency = {config.consistency:g}: rows varied twice are not mixed",
-            "Set one of them: --set training.mix=none or --set training.consistency=0.",
-        )
-    consistency = config.consistency if isinstance(network.head, Ctc) else 0.0
-    varied = variation(column, network.encoder, dataset, config.augment, twice=consistency > 0)
+    twice = config.consistency > 0 and not why_read_once(registry.name_of(type(network.head)), config, dataset, column)
+    varied = variation(column, network.encoder, dataset, config.augment, twice=twice)
     rows = Rows({column: prepared}, dataset.targets, dataset.splits, {} if varied is None else {column: varied})
     return Job(
-        step=_Step(network, column, config.mix if mixes else "none", consistency),
+        step=_Step(network, column, config.mix if mixes else "none", config.consistency if twice else 0.0),
         rows=rows.to(compute.device),
         task=task,
         config=config,
@@ -77,10 +71,13 @@ def unmixed(kind: str, config: Any) -> str:
     return "what its network reads is computed once" if getattr(config, "tune", "") == "head" else ""
 
 
-def read_once(head: str, readers: Sequence[str]) -> str:
-    """Why what is said of two variations of a row cannot be compared; empty where it can."""
+def why_read_once(head: str, config: TrainingConfig, dataset: Dataset, column: str) -> str:
+    """Why what is said of two variations of a row of an input cannot be compared; empty where it can."""
     if head != "ctc":
         return "its head says nothing step by step"
+    if config.augment == "none" or not dataset.input(column).varies:
+        return "its rows do not vary"
+    readers = dataset.readers(column)
     return f"{len(readers)} inputs share it" if len(readers) > 1 else ""
 
 
@@ -116,7 +113,7 @@ class _Step(Step):
 
     def forward(self, batch: Batch) -> Tensor:
         if self.consistency:
-            return self._of_two(batch.inputs[self.column], batch.targets)
+            return self._of_both(batch.inputs[self.column], batch.targets)
         signal, other, share = batch.inputs[self.column], None, 1.0
         if self.mix != "none":
             signal, other, share = mixed(signal, self.mix)
@@ -125,13 +122,13 @@ class _Step(Step):
         own = self.module.loss(outputs, fused, batch.targets)
         return own if other is None else share * own + (1 - share) * self.module.loss(outputs, fused, batch.targets[other])
 
-    def _of_two(self, signal: Signal, targets: Tensor) -> Tensor:
+    def _of_both(self, signal: Signal, targets: Tensor) -> Tensor:
         """Of B rows varied twice, [2 B, ...]: the mean of both losses, and how far what is said of both lies apart, a unit."""
         fused = self.module.fused(signal)
         outputs = self.module.head(fused)
         own = self.module.loss(outputs, fused, targets.repeat(2, 1))
         units = (targets >= 0).sum(1).clamp(min=1)
-        return own + self.consistency * (lattice.apart(outputs) / units).mean()
+        return own + self.consistency * (lattice.divergences(outputs) / units).mean()
 
 
 def variation(source: str, encoder: Encoder, dataset: Dataset, strength: str, *, twice: bool = False) -> Augment | None:
@@ -140,7 +137,7 @@ def variation(source: str, encoder: Encoder, dataset: Dataset, strength: str, *,
     pace, so that their steps are the same ones, and more of each is hidden."""
     found = dataset.input(source)
     if strength == "none" or not found.varies or not encoder.varies:
-        return (lambda signal, _: signal.repeated(2)) if twice else None
+        return None
     how: Strength = "strong" if strength == "strong" else "light"
     if dataset.task.tokens != "whole":
         return lambda signal, _: found.augment(signal, how)

@@ -74,7 +74,7 @@ def job(
 
     return Job(
         step=_Step(head),
-        rows=Rows(looked_at(head, features), dataset.targets, dataset.splits, {}).to(compute.device),
+        rows=Rows(without_unused_tokens(head, features), dataset.targets, dataset.splits, {}).to(compute.device),
         task=task,
         config=config,
         compute=compute,
@@ -85,11 +85,14 @@ def job(
     )
 
 
-def looked_at(heads: Heads, features: Mapping[str, FeatureTable]) -> Mapping[str, FeatureTable]:
-    """The features as the heads need them: without the tokens of all rows where they look at none."""
-    if heads.reads_tokens:
-        return features
-    return {name: own.without_tokens() if isinstance(own, Features) else own for name, own in features.items()}
+def without_unused_tokens(heads: Heads, features: Mapping[str, FeatureTable]) -> Mapping[str, FeatureTable]:
+    """The features as the heads need them: without tokens, wherever these lie, if they look at none."""
+    return features if heads.reads_tokens else {name: _pooled_alone(own) for name, own in features.items()}
+
+
+def _pooled_alone(own: FeatureTable) -> Features:
+    """All rows with the pooled features as their only token."""
+    return Features(own.pooled, own.pooled[:, None], own.present[:, None], own.present, own.outputs)
 
 
 def fit_cosines(head: FusionHead, features: Mapping[str, FeatureTable], dataset: Dataset, *, trained: bool) -> None:
@@ -104,12 +107,8 @@ def fit_cosines(head: FusionHead, features: Mapping[str, FeatureTable], dataset:
 
 
 def _pooled(features: Mapping[str, FeatureTable], index: Tensor, device: torch.device) -> dict[str, Features]:
-    """Rows without their tokens, which nothing that compares columns looks at: one in their place, the pooled features."""
-    found = {}
-    for name, own in features.items():
-        pooled, present = own.pooled[index].float().to(device), own.present[index].to(device)
-        found[name] = Features(pooled, pooled[:, None], present[:, None], present)
-    return found
+    """Rows without their tokens, which nothing that compares columns looks at."""
+    return {name: _pooled_alone(own).gather(index).float().to(device) for name, own in features.items()}
 
 
 class _Step(Step):
@@ -200,7 +199,7 @@ def calibrated(heads: Heads, saved: Answers, dataset: Dataset) -> Answers:
 def answers(heads: Heads, features: Mapping[str, FeatureTable], compute: Compute) -> Answers:
     """The answers for all rows, on the host; the heads are on the device afterwards."""
     heads.to(compute.device).eval()
-    features = looked_at(heads, features)
+    features = without_unused_tokens(heads, features)
     rows, kind, host = len(next(iter(features.values())).present), heads.task.outputs, torch.device("cpu")
     outputs, weights = [], []
     with compute.autocast():

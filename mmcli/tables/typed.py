@@ -7,7 +7,7 @@ A type is called what Arrow calls it. There is none of a CSV, which holds text, 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ import pandas as pd
 import pyarrow as pa
 
 from mmcli.errors import DataError
+from mmcli.tables import missing
 from mmcli.tables.cells import as_text
 from mmcli.tables.columnar import Columnar
 from mmcli.tables.delimited import Delimited
@@ -58,6 +59,15 @@ class Typed:
         known = {cell: self._value(cell) for cell in {cell for cell in cells if cell is not None}}
         return [None if cell is None else known[cell] for cell in cells]
 
+    def gives_back(self, cells: Sequence[str]) -> bool:
+        """Whether the value that each cell was is one of the type, and becomes that cell again."""
+        try:
+            values = self.values(cells)
+            pa.array(values, self.arrow)
+        except (DataError, OverflowError, pa.ArrowException):
+            return False
+        return all(as_text(value) == cell and math.isfinite(value) for value, cell in zip(values, cells, strict=True))
+
     def series(self, cells: Sequence[Any]) -> pd.Series:
         """The same as a column of a frame."""
         return pa.array(self.values(cells), self.arrow).to_pandas(integer_object_nulls=True)  # type: ignore[no-any-return]
@@ -72,32 +82,38 @@ class Typed:
             ) from None
 
 
-def of_column(table: Table, column: str, names: Iterable[str]) -> Typed:
+def of_columns(table: Table, columns: Iterable[str], names: Sequence[str]) -> dict[str, str]:
+    """Column -> the type of its values, of those that have one."""
+    found = {column: of_column(table, column, names).kind for column in columns} if names else {}
+    return {column: kind for column, kind in found.items() if kind}
+
+
+def of_column(table: Table, column: str, names: Sequence[str]) -> Typed:
     """The type of a column some of whose cells are called `names`, if it gives each back as it was. Missing cells have none."""
-    found = _kind(table, column)
-    if found not in _READ:
-        return Typed()
-    typed, cells = Typed(found), list(names)
-    try:
-        values = typed.values(cells)
-        pa.array(values, typed.arrow)
-    except (DataError, OverflowError, pa.ArrowException):
-        return Typed()
-    same = all(as_text(value) == cell and math.isfinite(value) for value, cell in zip(values, cells, strict=True))
-    return typed if same else Typed()
-
-
-def _kind(table: Table, column: str) -> str:
-    """What Arrow calls the type of a column's values; empty where they are of several, or it holds none."""
     reader = table.reader
     if isinstance(reader, Delimited):
-        return ""
+        return Typed()
     if isinstance(reader, Columnar):
-        kind = reader.schema.field(column).type
-        return str(kind.value_type if pa.types.is_dictionary(kind) else kind)
-    place, kinds = table.columns.index(column), set[type]()
-    for record in reader.records():
-        cell = as_text(record[place])
-        if cell is not None and cell.strip() not in table.na:
-            kinds.add(type(record[place]))
-    return _OF_JSON.get(kinds.pop(), "") if len(kinds) == 1 else ""
+        own = reader.schema.field(column).type
+        kind = str(own.value_type if pa.types.is_dictionary(own) else own)
+        return Typed(kind) if kind in KINDS and Typed(kind).gives_back(names) else Typed()
+    fitting = [kind for kind in _OF_JSON.values() if Typed(kind).gives_back(names)]
+    if not fitting:  # so no text costs another pass
+        return Typed()
+    place = table.columns.index(column)
+    only = _only_kind((record[place] for record in reader.records()), table.na)
+    return Typed(only) if only in fitting else Typed()
+
+
+def _only_kind(values: Iterable[Any], na: Container[str]) -> str:
+    """What the values of a column of JSON or Excel all are; empty where they are of several types, or text."""
+    only = ""
+    for value in values:
+        cell = as_text(value)
+        if cell is None or cell.strip() in na or (isinstance(value, str) and missing.is_word(cell)):
+            continue
+        kind = _OF_JSON.get(type(value), "")
+        if not kind or (only and kind != only):
+            return ""
+        only = kind
+    return only

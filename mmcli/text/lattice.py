@@ -163,7 +163,7 @@ def losses(lattices: Column | Spelled, targets: Tensor) -> Tensor:
     return found
 
 
-def apart(lattices: Column) -> Tensor:
+def divergences(lattices: Column) -> Tensor:
     """[B]: how far apart what is said of B rows twice lies, of all once and of all again, by the same steps: half of the
     Kullback-Leibler divergences of each from the other as a constant, summed over a row's steps (CR-CTC, Yao 2024)."""
     assert lattices.offsets is not None

@@ -374,9 +374,7 @@ def _snapshot(writer: Writer | Reciter) -> Writer | Reciter:
         return writer
     weights = {key: _plain(value) for key, value in writer.state_dict().items()}
     if not (writer.kept and _same(writer.kept[0].state_dict(), weights)):
-        made = copy.deepcopy(writer.kept[0]) if writer.kept else _made(writer.sizes, weights)
-        made.load_state_dict({key: value.clone() for key, value in weights.items()}, assign=True)
-        writer.kept = (made.requires_grad_(False),)
+        writer.kept = (_made(writer.sizes, {key: value.clone() for key, value in weights.items()}),)
     return writer.kept[0]
 
 

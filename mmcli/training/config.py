@@ -49,8 +49,8 @@ class TrainingConfig(Config):
     """Rows of a batch mixed in pairs, with their targets: blended (Zhang 2018), or a piece of one put into the other (Yun
     2019); for pictures, sound and clips."""
     consistency: float = Field(0.0, ge=0)
-    """Where a text is read by CTC: each row is varied twice in a step, and this is the weight of how far what is said of both,
-    step by step, lies apart (CR-CTC, Yao 2024). 0: each is read once."""
+    """Where a text is read by CTC: each row is varied twice in a step, of sound more being hidden, and this is the weight of
+    how far what is said of both, step by step, lies apart (CR-CTC, Yao 2024). 0: each is read once."""
     modality_dropout: float = Field(0.0, ge=0, lt=1)
     """While fusing: how often each input of a training row is taken away, never all of them (--modality-dropout)."""
     decisions: bool = True
@@ -73,6 +73,10 @@ class TrainingConfig(Config):
     """The same: weight of a contrastive loss that brings the columns of a row together (--align)."""
     checkpoint_every_s: float = Field(15.0, ge=0)
     """Seconds between checkpoints; 0 writes one after every step."""
+
+    def told(self) -> dict[str, Any]:
+        """For fingerprints: what was made before an option was there stays as it is where that is at its default."""
+        return self.model_dump(exclude=None if self.consistency else {"consistency"})
 
     @classmethod
     def of(cls, settings: Settings, **defaults: Any) -> Self:

@@ -134,6 +134,7 @@ class _State:
         batches = batches_of(job, position.epoch)
         self.steps_per_epoch = len(batches)
         started, first, rows = time.monotonic(), position.step, 0
+        job.step.train()
         for batch in job.rows.ahead(batches[first:]):
             self.take_step(batch)
             rows += len(batch)
@@ -149,8 +150,6 @@ class _State:
 
     def take_step(self, batch: Batch) -> None:
         job, position = self.job, self.position
-        if not (job.step.training and job.module.training):  # it goes through all modules
-            job.step.train()
         factor = self._schedule()
         for group, peak in zip(self.optimizer.param_groups, self.peaks, strict=True):
             group["lr"] = peak * factor

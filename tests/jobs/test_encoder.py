@@ -28,6 +28,7 @@ from mmcli.tasks.classification import Config as TaskConfig
 from mmcli.tasks.text import Config as TextConfig
 from mmcli.tasks.text import Text
 from mmcli.text import lattice
+from mmcli.training.config import TrainingConfig
 from tests.encoders.test_contract import build
 
 HERE = torch.ones(4, dtype=torch.bool)
@@ -133,7 +134,7 @@ def spoken() -> tuple[ColumnModel, Dataset]:
     texts = Text.fit(TextConfig(units="char"), [("ab",), ("abba",)], ["says"])
     encoder = Conformer(ConformerConfig(dim=8, heads=2, layers=1, kernel=3, channels=3), sound.describe())
     network = ColumnModel(encoder, Ctc(CtcConfig(dropout=0.0), texts, encoder.dim))
-    dataset: Any = SimpleNamespace(task=texts, input=lambda _: Input("a", {"a": sound}))
+    dataset: Any = SimpleNamespace(task=texts, input=lambda _: Input("a", {"a": sound}), readers=lambda _: ["a"])
     return network, dataset
 
 
@@ -149,12 +150,25 @@ def test_two_variations_of_a_row_have_its_pace_and_their_own_gaps() -> None:
     assert made.lengths is not None
     assert made.lengths[:4].tolist() == made.lengths[4:].tolist() != lengths.tolist()
     assert not torch.equal(made.values[:4] == 0, made.values[4:] == 0)
-    plain = encoder_job.variation("a", network.encoder, dataset, "none", twice=True)
-    assert plain is not None
-    again = plain(signal, torch.zeros(4, 1))
-    assert torch.equal(again.values, torch.cat([signal.values] * 2))
-    assert again.lengths is not None
-    assert again.lengths.tolist() == lengths.tolist() * 2
+    torch.manual_seed(0)
+    once, both = (encoder_job.variation("a", network.encoder, dataset, "light", twice=own) for own in (False, True))
+    assert once is not None
+    assert both is not None
+    long = Signal(torch.ones(400, 100, 8), torch.ones(400, dtype=torch.bool), torch.full((400,), 100))
+    units = torch.ones(400, 1, dtype=torch.int64)
+    blank = [float((own(long, units).values[:, :60] == 0).all(2).float().mean()) for own in (once, both)]
+    assert blank[1] > 1.6 * blank[0]
+    assert encoder_job.variation("a", network.encoder, dataset, "none", twice=True) is None
+
+
+def test_why_rows_are_not_read_twice() -> None:
+    _, dataset = spoken()
+    light = TrainingConfig(consistency=0.2)
+    assert encoder_job.why_read_once("ctc", light, dataset, "a") == ""
+    assert encoder_job.why_read_once("decoder", light, dataset, "a") == "its head says nothing step by step"
+    assert encoder_job.why_read_once("ctc", TrainingConfig(augment="none"), dataset, "a") == "its rows do not vary"
+    two: Any = SimpleNamespace(input=dataset.input, readers=lambda _: ["a", "b"])
+    assert encoder_job.why_read_once("ctc", light, two, "a") == "2 inputs share it"
 
 
 def test_the_loss_of_rows_varied_twice_is_the_mean_of_both_and_what_lies_between() -> None:
@@ -167,7 +181,7 @@ def test_the_loss_of_rows_varied_twice_is_the_mean_of_both_and_what_lies_between
     rows = torch.arange(4)
     losses = [once(Batch(rows, {"a": signal}, targets)).item() for signal in (one, other)]
     said = network.head(network.fused(both))
-    between = lattice.apart(said).detach() / torch.tensor([2, 4, 1, 2])
+    between = lattice.divergences(said).detach() / torch.tensor([2, 4, 1, 2])
     twice = encoder_job._Step(network, "a", "none", 0.3)
     expected = sum(losses) / 2 + 0.3 * float(between.mean())
     assert twice(Batch(rows, {"a": both}, targets)).item() == pytest.approx(expected, rel=1e-5)

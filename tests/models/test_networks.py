@@ -16,7 +16,7 @@ from mmcli.fusions.memory import Config as MemoryConfig
 from mmcli.fusions.memory import Memory
 from mmcli.heads.linear import Config as LinearConfig
 from mmcli.heads.linear import Linear
-from mmcli.jobs.fusion import looked_at
+from mmcli.jobs.fusion import without_unused_tokens
 from mmcli.models.networks import AveragedHeads, FusionHead, _some_hidden, _swapped
 from mmcli.signals import Features
 from mmcli.tasks.regression import Config as RegressionConfig
@@ -147,7 +147,7 @@ def test_tokens_are_left_where_a_method_looks_at_none(reads: bool) -> None:
     given = {
         name: replace(features(5, 3), tokens=torch.randn(5, 4, 3), mask=torch.ones(5, 4, dtype=torch.bool)) for name in dims
     }
-    kept = looked_at(AveragedHeads([heads, heads]), given)
+    kept = without_unused_tokens(AveragedHeads([heads, heads]), given)
     assert {tuple(own.tokens.shape) for own in kept.values()} == {(5, 4, 3) if reads else (5, 1, 3)}
     assert torch.equal(heads(given).outputs, heads(kept).outputs)
     moved = {name: replace(own, tokens=own.tokens + 1) for name, own in given.items()}

@@ -14,7 +14,7 @@ import pytest
 
 import mmcli
 from mmcli.data.dataset import checked_schema
-from mmcli.data.plan import Plan
+from mmcli.tables import typed
 from tests.conftest import ENCODERS, run, shared
 from tests.stages.test_export import run_alone
 
@@ -123,8 +123,9 @@ def test_exports_write_the_text_that_the_table_has(made: tuple[str, Path], tmp_p
 def test_older_artifacts_predict_text_and_can_be_compared(
     made: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Plan, "_types", lambda _: {})  # as older versions wrote it
-    _chain(*COLUMNS["int"])(tmp_path)
+    with monkeypatch.context() as older:
+        older.setattr(typed, "of_columns", lambda *_: {})  # as older versions wrote it
+        _chain(*COLUMNS["int"])(tmp_path)
     old, new = tmp_path / "a", made[1] / "a"
     assert "types" not in json.loads((old / "preprocess" / "schema.json").read_text())
     done("predict", tmp_path / "t.parquet", "-a", old, "-o", tmp_path / "p.parquet")
@@ -133,6 +134,8 @@ def test_older_artifacts_predict_text_and_can_be_compared(
     assert set(pq.read_table(old / "evaluation" / "predictions.parquet")["y"].to_pylist()) == {"-5", "10", "200"}
     said = done("evaluate", "--compare", old, new)
     assert "on the same 12 test rows the first alone is right in 0, the second alone in 0" in said
+    done("preprocess", tmp_path / "t.parquet", "-t", "y", "-a", old)  # anew, nothing forced
+    assert json.loads((old / "preprocess" / "schema.json").read_text())["types"] == {"y": "int16"}
 
 
 @pytest.mark.parametrize("types", [{"x": "int64"}, ["y"], {"y": "object"}, {"y": 3}], ids=str)

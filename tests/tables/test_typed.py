@@ -97,6 +97,20 @@ def test_a_csv_has_text_alone_and_a_type_is_told_only_where_it_gives_cells_back(
     assert of_column(table, "y", ["1", "two"]) == Typed()
 
 
+def test_words_for_missing_among_numbers_are_no_values_unless_one_is_an_answer(tmp_path: Path) -> None:
+    table = lines(tmp_path, [1, "n/a", 2])
+    assert of_column(table, "y", ["1", "2"]).kind == "int64"
+    assert of_column(table, "y", ["1", "2", "n/a"]) == Typed()
+
+
+def test_what_a_type_gives_back() -> None:
+    assert Typed("int16").gives_back(["-5", "300"])
+    assert not Typed("uint8").gives_back(["-5"])
+    assert not Typed("int8").gives_back(["300"])
+    assert not Typed("int64").gives_back(["1", "01"])  # one value, two answers
+    assert not Typed("double").gives_back(["inf"])
+
+
 def test_what_is_no_value_is_refused() -> None:
     assert Typed("int64").values(["1", None, "-2"]) == [1, None, -2]
     for kind, cell in (("int64", "unsure"), ("bool", "true"), ("bool", "1")):

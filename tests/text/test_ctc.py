@@ -205,7 +205,7 @@ def test_how_far_two_readings_of_the_same_rows_lie_apart() -> None:
     made = lattice.Lattice(values, torch.ones(4, dtype=torch.bool), offsets)
     there = 0.5 * math.log(0.5 / 0.25) + 0.5 * math.log(0.5 / 0.75)
     back = 0.25 * math.log(0.25 / 0.5) + 0.75 * math.log(0.75 / 0.5)
-    found = lattice.apart(made)
+    found = lattice.divergences(made)
     assert found.tolist() == pytest.approx([(there + back) / 2, 0.0], abs=1e-6)
     found.sum().backward()
     assert values.grad is not None  # of KL(p || q) by log q, p a constant: -p

@@ -105,6 +105,17 @@ def test_resumed_anywhere_it_gives_the_bits_of_an_uninterrupted_run(
     assert not (tmp_path / "cut" / loop.CHECKPOINT).exists()
 
 
+def test_what_was_answering_before_is_training_from_the_first_step_on(tmp_path: Path) -> None:
+    """A network that was loaded, or is trained on, comes in a new wrapper, whose own mode says nothing of it."""
+    expected = job(tmp_path / "new")
+    train(expected, Console(quiet=True))
+    answering = job(tmp_path / "old")
+    answering.module[1].eval()  # type: ignore[index]
+    answering.module[2].eval()  # type: ignore[index]
+    train(answering, Console(quiet=True))
+    assert bits(answering.module) == bits(expected.module)
+
+
 def test_time_ends_training_in_the_middle_of_an_epoch_its_rate_gone_down(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

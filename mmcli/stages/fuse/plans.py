@@ -129,7 +129,7 @@ def _plan(method: str, encoders: dict[str, Artifact], dataset: Dataset, options:
     count = 1 if alone else options.seeds or (1 if options.train_encoders else info.literals.get("SEEDS", SEEDS))
     seeds = tuple(context.seed + i for i in range(count))
     plan = Plan(method, config, training, on_embeddings, head, encoders, seeds, out_of_fold, "", "")
-    said = [config.model_dump(), head, training.model_dump(), on_embeddings.model_dump(), options.train_encoders, seeds]
+    said = [config.model_dump(), head, training.told(), on_embeddings.told(), options.train_encoders, seeds]
     parts = (registry.load("fusions", method), registry.load("heads", head["name"]))
     sources = filter(None, map(registry.source_digest, parts))
     said += [["time", options.time_budget]] if options.time_budget else []

@@ -156,14 +156,15 @@ def _say_idle(candidates: Sequence[Candidate], bench: Bench) -> None:
     mixing = {c.name: encoder_job.unmixed(kinds[c.name], c.config) for c in candidates if c.training.mix != "none"}
     whole = f"Leave it out; it is for {', '.join(sorted(encoder_job.MIXABLE))}."
     _idle("training.mix", mixing, ("mixed", "its rows stay whole", whole), bench)
-    twice = {
-        c.name: encoder_job.read_once(c.head["name"], bench.dataset.readers(c.column))
-        for c in candidates
-        if c.training.consistency
-    }
-    _idle(
-        "training.consistency", twice, ("varied twice", "each row is read once", "Leave it out; it is for --head ctc."), bench
-    )
+    comparing = [c for c in candidates if c.training.consistency]
+    once = {c.name: encoder_job.why_read_once(c.head["name"], c.training, bench.dataset, c.column) for c in comparing}
+    _idle("training.consistency", once, ("varied twice", "each row is read once", "Leave it out; it is for --head ctc."), bench)
+    both = [name for name, why in once.items() if not why and mixing.get(name) == ""]
+    if both:
+        raise ConfigError(
+            f"{both[0]}: rows that are varied twice (training.consistency) are not mixed (training.mix)",
+            "Set one of them: --set training.mix=none or --set training.consistency=0.",
+        )
 
 
 def _idle(key: str, reasons: Mapping[str, str], words: tuple[str, str, str], bench: Bench) -> None:

@@ -15,7 +15,7 @@ from mmcli.data.dataset import Dataset
 from mmcli.data.inputs import Input
 from mmcli.encoders import Backbone, Encoder
 from mmcli.errors import ConfigError
-from mmcli.jobs.encoder import MIXABLE, read_once
+from mmcli.jobs.encoder import MIXABLE, why_read_once
 from mmcli.layers.ngrams import spelt
 from mmcli.layers.starting import shapes_alone
 from mmcli.models.recipe import build_encoder, head_of
@@ -216,8 +216,9 @@ def _candidate(column: str, name: str, races: bool, found: Input, bench: Bench) 
     head = head_of(task, settings, options.head, task.head_for(found.spec.kind, found.in_order(name), _seconds(column, bench)))
     if head["name"] == "decoder" and found.spec.kind == "ids":
         usual |= _long_enough(usual, len(bench.dataset.splits["train"]))
-    usual |= {} if read_once(head["name"], bench.dataset.readers(column)) else literals.get("CTC", {})
     training = _training(options, TrainingConfig.of(settings, **usual))
+    if training.mix == "none" and not why_read_once(head["name"], training, bench.dataset, column):
+        training = _training(options, TrainingConfig.of(settings, **usual, **literals.get("TWICE", {})))
     defaults = {**literals.get("AUGMENT", {}).get(training.augment, {}), **(literals.get("COMPARING", {}) if compared else {})}
     defaults |= literals.get("TEXTS", {}).get(found.spec.kind, {}) if task.tokens == "whole" else {}
     own_folder = shelf.holds(name)
@@ -242,7 +243,7 @@ def _candidate(column: str, name: str, races: bool, found: Input, bench: Bench) 
         build_encoder(name, config.model_dump(), found.spec)
     parent = bench.dataset.artifact.parent(column)
     tokens = {"bounded": BOUNDED, "whole": 0}[task.tokens] if options.tokens is None else options.tokens
-    said = [config.model_dump(), head, training.model_dump(), tokens, options.unlabelled, options.folds, starts_from]
+    said = [config.model_dump(), head, training.told(), tokens, options.unlabelled, options.folds, starts_from]
     computed = ComputeConfig.of(settings).model_dump(exclude_defaults=True)
     said += [computed] if computed else []
     said += ["batch size auto"] if options.batch_size == 0 else []

@@ -103,6 +103,12 @@ class Encoder(nn.Module, ABC):
     def fit(self, column: Source) -> None:
         """Learns statistics from the prepared train rows into buffers, before the first step."""
 
+    def lay_aside(self) -> None:
+        """Lays the parameters aside that no train row can change, until `take_back`: a step that trains is then spared them."""
+
+    def take_back(self) -> None:
+        """Has all parameters again, those that were left as they have become."""
+
     def sparse(self, column: Source) -> Any:  # noqa: ARG002 - most learn what they read
         """Of an encoder whose pooled features are `x table`, a sparse x that is known beforehand times `table` [F, D]: the x of
         the rows of a prepared column, scipy's CSR [N, F] in float32. A linear model of it is then solved at once, and the

@@ -152,13 +152,13 @@ class Encoder(nn.Module, ABC):
     def _encode_all(self, signal: Signal) -> Features:
         """The same for a graph, which cannot leave rows out: absent ones are encoded, and what comes of them is not used."""
         pooled, tokens, mask = self.encode(signal)
-        here, absent = signal.present, self.absent.to(pooled.dtype)
-        first = torch.arange(mask.shape[1], device=mask.device)[None] == 0
+        here_B1, absent = signal.present.unsqueeze(1), self.absent.to(pooled.dtype)
+        first = torch.arange(mask.shape[1], device=mask.device) == 0
         return Features(
-            torch.where(here[:, None], pooled, absent),
-            torch.where(here[:, None, None], tokens, absent),
-            (mask & here[:, None]) | (first & ~here[:, None]),
-            here,
+            torch.where(here_B1, pooled, absent),
+            torch.where(here_B1.unsqueeze(2), tokens, absent),
+            (mask & here_B1) | (first & ~here_B1),
+            signal.present,
         )
 
 

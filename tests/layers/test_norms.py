@@ -65,3 +65,8 @@ def test_what_has_no_word_is_left_as_it_is() -> None:
     )
     with in_one_piece(layers):
         assert not any("forward" in vars(own) for own in layers)
+    replaced, other = nn.LayerNorm(4), torch.relu
+    vars(replaced)["forward"] = other
+    with in_one_piece(replaced):
+        assert vars(replaced)["forward"] is other
+    assert vars(replaced)["forward"] is other

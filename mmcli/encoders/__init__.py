@@ -103,6 +103,12 @@ class Encoder(nn.Module, ABC):
     def fit(self, column: Source) -> None:
         """Learns statistics from the prepared train rows into buffers, before the first step."""
 
+    def lay_aside(self) -> None:
+        """Lays the parameters aside that no train row can change, until `take_back`: a step that trains is then spared them."""
+
+    def take_back(self) -> None:
+        """Has all parameters again, those that were left as they have become."""
+
     def sparse(self, column: Source) -> Any:  # noqa: ARG002 - most learn what they read
         """Of an encoder whose pooled features are `x table`, a sparse x that is known beforehand times `table` [F, D]: the x of
         the rows of a prepared column, scipy's CSR [N, F] in float32. A linear model of it is then solved at once, and the
@@ -146,13 +152,13 @@ class Encoder(nn.Module, ABC):
     def _encode_all(self, signal: Signal) -> Features:
         """The same for a graph, which cannot leave rows out: absent ones are encoded, and what comes of them is not used."""
         pooled, tokens, mask = self.encode(signal)
-        here, absent = signal.present, self.absent.to(pooled.dtype)
-        first = torch.arange(mask.shape[1], device=mask.device)[None] == 0
+        here_B1, absent = signal.present.unsqueeze(1), self.absent.to(pooled.dtype)
+        first = torch.arange(mask.shape[1], device=mask.device) == 0
         return Features(
-            torch.where(here[:, None], pooled, absent),
-            torch.where(here[:, None, None], tokens, absent),
-            (mask & here[:, None]) | (first & ~here[:, None]),
-            here,
+            torch.where(here_B1, pooled, absent),
+            torch.where(here_B1.unsqueeze(2), tokens, absent),
+            (mask & here_B1) | (first & ~here_B1),
+            signal.present,
         )
 
 

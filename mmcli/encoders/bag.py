@@ -70,6 +70,8 @@ class Bag(Encoder):
         self.register_buffer("idf", torch.ones(rows))
         self.place: Tensor | None
         self.register_buffer("place", torch.zeros(config.buckets, dtype=torch.int32) if config.rows else None)
+        self._whole: tuple[nn.Parameter, Tensor, Tensor] | None = None
+        """While rows are laid aside: the table and the weights of all rows, and which of them are left."""
 
     @classmethod
     def suited(cls, config: Config, width: int) -> Config:
@@ -104,6 +106,28 @@ class Bag(Encoder):
         assert self.place is not None
         self.place.zero_()
         self.place[buckets] = torch.arange(1, len(buckets) + 1, dtype=torch.int32, device=self.place.device)
+
+    def lay_aside(self) -> None:
+        """Leaves the rows of n-grams that weigh something, and one for all others, which trains nothing; not where these are
+        few."""
+        used = self.idf.nonzero()[:, 0]
+        if self.place is not None or self._whole is not None or 2 * len(used) > len(self.idf):
+            return
+        whole = self._whole = (self.table, self.idf, used)
+        rows = torch.cat([self.table.new_zeros(1, self.dim), self.table.detach()[used]])
+        self.table = nn.Parameter(rows, requires_grad=whole[0].requires_grad)
+        self.idf = torch.cat([self.idf.new_zeros(1), self.idf[used]])
+        self.place = torch.zeros(self.config.buckets, dtype=torch.int32, device=rows.device)
+        self.keep(used)
+
+    @torch.no_grad()
+    def take_back(self) -> None:
+        if self._whole is None:
+            return
+        rows = self.table
+        self.table, self.idf, used = self._whole
+        self.table[used] = rows[1:]
+        self.place = self._whole = None
 
     def _places(self, buckets: Tensor) -> Tensor:
         """The rows of the table that these buckets have."""

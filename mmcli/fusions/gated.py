@@ -63,7 +63,8 @@ class Gated(Fusion):
         pooled, present_BM = stacked(features, self.columns)
         normed = [self.dropout(norm(x)) for norm, x in zip(self.norms, pooled, strict=True)]
         hidden_BMH = torch.stack([t(x).tanh() for t, x in zip(self.transforms, normed, strict=True)], dim=1)
-        seen = torch.cat([x * present_BM[:, m, None] for m, x in enumerate(normed)], dim=1)
+        here = [features[column].present.unsqueeze(1) for column in self.columns]
+        seen = torch.cat([x * own for x, own in zip(normed, here, strict=True)], dim=1)
         scores_BMH = self.gate(seen).reshape(hidden_BMH.shape).float()
         # Where a row has nothing at all, the columns share evenly what their absent embeddings say.
         usable_BM = present_BM | ~present_BM.any(dim=1, keepdim=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,19 @@ from mmcli.training.job import Job, Step
 
 ALIGNED = 64
 """Width in which columns are aligned."""
+
+
+@contextmanager
+def narrowed(network: FusedModel) -> Iterator[None]:
+    """While it trains: without the parameters of its encoders that no train row can change."""
+    encoders = [network.encoder(name) for name in network.names]
+    for encoder in encoders:
+        encoder.lay_aside()
+    try:
+        yield
+    finally:
+        for encoder in encoders:
+            encoder.take_back()
 
 
 class _WithHeads(nn.Module):

@@ -47,7 +47,7 @@ class NumberEncoding(nn.Module):
             self.ceiling[place, found - 1] = 3.0
 
     def forward(self, numbers_BN: Tensor) -> Tensor:
-        x_BN1 = numbers_BN.nan_to_num().clamp(-30, 30)[..., None]
+        x_BN1 = numbers_BN.nan_to_num().clamp(-30.0, 30.0)[..., None]
         share_BNT = torch.minimum(torch.maximum((x_BN1 - self.low) / self.width, self.floor), self.ceiling)
         return torch.cat([x_BN1, share_BNT], -1).masked_fill(numbers_BN.isnan()[..., None], 0.0)
 

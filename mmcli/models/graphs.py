@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from mmcli.errors import ConfigError
+from mmcli.layers.norms import in_one_piece
 from mmcli.models import exporter, onnx_words
 from mmcli.models.networks import AveragedHeads, FusedModel
 from mmcli.pretrained.hub import need
@@ -115,9 +116,9 @@ def tensors_of(signals: Mapping[str, Signal]) -> dict[str, Tensor]:
     return found
 
 
-def exported(network: FusedModel, signals: Mapping[str, Signal]) -> torch.export.ExportedProgram:
+def exported(network: FusedModel, signals: Mapping[str, Signal], onnx: bool = False) -> torch.export.ExportedProgram:
     """The model as a graph, traced on a batch of at least two rows, best the longest there are; sizes of batch and time are
-    free, however short the rows.
+    free, however short the rows. One that is to become ONNX holds operators of mmcli's own, which are traced sooner.
 
     Raises:
         ConfigError: it cannot be one graph.
@@ -125,10 +126,12 @@ def exported(network: FusedModel, signals: Mapping[str, Signal]) -> torch.export
     """
     if why := why_no_graph(network):
         raise ConfigError(f"the model cannot be one graph: {why}", "Use it by mmcli predict, or mmcli.load in Python.")
-    return traced(Flat(network.eval(), fields_of(signals)), signals)[0]
+    return traced(Flat(network.eval(), fields_of(signals)), signals, onnx)[0]
 
 
-def traced(flat: nn.Module, signals: Mapping[str, Signal]) -> tuple[torch.export.ExportedProgram, dict[str, Tensor]]:
+def traced(
+    flat: nn.Module, signals: Mapping[str, Signal], onnx: bool = False
+) -> tuple[torch.export.ExportedProgram, dict[str, Tensor]]:
     """What takes a model's tensors by position as a graph, in which numbers of rows and lengths are free; and what it was
     traced on, by name.
 
@@ -146,7 +149,8 @@ def traced(flat: nn.Module, signals: Mapping[str, Signal]) -> tuple[torch.export
         if ragged:
             dims[1] = torch.export.Dim.AUTO
         shapes.append(dims)
-    with torch.no_grad(), quiet(), exporter.tracing():
+    whole = in_one_piece(flat) if onnx else contextlib.nullcontext()
+    with torch.no_grad(), quiet(), exporter.tracing(), whole:
         return torch.export.export(flat, tuple(tensors.values()), dynamic_shapes=(tuple(shapes),), strict=False), tensors
 
 

@@ -127,13 +127,14 @@ class FusionHead(nn.Module):
 
     def _seen(self, features: Mapping[str, Features]) -> dict[str, Features]:
         """The features as F sees them: those of absent inputs put in; while training some exchanged or hidden."""
-        if not self.reads_tokens:
+        if self.training and not self.reads_tokens:
             features = {name: features[name].without_tokens() for name in self.names}
         if self.training:
             features = {name: _swapped(features[name], self.swap_shares.get(name, 0.0)) for name in self.names}
         if self.training and self.modality_dropout:
             features = _some_hidden(features, self.sources, self.modality_dropout)
-        return {name: _filled(features[name], own) for name, own in zip(self.names, self.absent, strict=True)}
+        filled = _filled if self.reads_tokens else _pooled_filled
+        return {name: filled(features[name], own) for name, own in zip(self.names, self.absent, strict=True)}
 
     def forward(self, features: Mapping[str, Features]) -> Output:
         filled = self._seen(features)
@@ -241,15 +242,18 @@ def _penalty(fusion: Fusion, fused: Fused, targets: Tensor, task: Task) -> Tenso
 
 def _filled(features: Features, absent: Tensor) -> Features:
     """With the embedding where the input is absent: as the pooled features and as the only token; it decides nothing."""
-    here, absent = features.present, absent.to(features.pooled.dtype)
-    only_first = torch.arange(features.mask.shape[1], device=here.device)[None] == 0
-    return Features(
-        torch.where(here[:, None], features.pooled, absent),
-        torch.where(here[:, None, None], features.tokens, absent),
-        (features.mask & here[:, None]) | (only_first & ~here[:, None]),
-        here,
-        None if features.outputs is None else torch.where(here[:, None], features.outputs, 0.0),
-    )
+    filled, here_B1 = _pooled_filled(features, absent), features.present.unsqueeze(1)
+    first = torch.arange(features.mask.shape[1], device=here_B1.device) == 0
+    tokens = torch.where(here_B1.unsqueeze(2), features.tokens, absent.to(features.pooled.dtype))
+    return replace(filled, tokens=tokens, mask=(features.mask & here_B1) | (first & ~here_B1))
+
+
+def _pooled_filled(features: Features, absent: Tensor) -> Features:
+    """The same for who does not look at tokens: the pooled features are the only one."""
+    here_B1 = features.present.unsqueeze(1)
+    pooled = torch.where(here_B1, features.pooled, absent.to(features.pooled.dtype))
+    outputs = None if features.outputs is None else torch.where(here_B1, features.outputs, 0.0)
+    return Features(pooled, pooled.unsqueeze(1), torch.ones_like(here_B1), features.present, outputs)
 
 
 def _swapped(features: Features, share: float) -> Features:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmcli.layers import recurrent  # noqa: F401 - its operator, which is looked up by name
+from mmcli.layers import norms, recurrent  # noqa: F401 - their operators, which are looked up by name
 from mmcli.pretrained.hub import need
 
 
@@ -119,6 +119,16 @@ def batch_norm(
     return _op().BatchNormalization(values, weight, bias, mean, var, epsilon=eps)
 
 
+def layer_norm(values: Any, weight: Any, bias: Any, eps: float) -> Any:
+    """Over the last dimension, in one piece."""
+    return _op().LayerNormalization(values, weight, bias, axis=-1, epsilon=eps)[0]
+
+
+def learnt_batch_norm(values: Any, weight: Any, bias: Any, mean: Any, var: Any, eps: float) -> Any:
+    """By the statistics that were learnt, in one piece."""
+    return _op().BatchNormalization(values, weight, bias, mean, var, epsilon=eps)
+
+
 def average_pool(values: Any, size: Sequence[int]) -> Any:
     """Means of the cells of pictures [..., H, W], which overlap where they are not equal."""
     op, sides = _op(), list(values.shape)[-2:]
@@ -181,6 +191,8 @@ def own() -> Mapping[Callable[..., Any], Callable[..., Any]]:
     aten = torch.ops.aten
     return {
         torch.ops.mmcli.recurrent_layer.default: recurrent_layer,
+        torch.ops.mmcli.layer_norm.default: layer_norm,
+        torch.ops.mmcli.batch_norm.default: learnt_batch_norm,
         aten.__and__.Tensor: both,
         aten.__or__.Tensor: either,
         aten.to.dtype: cast,

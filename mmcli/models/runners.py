@@ -163,7 +163,7 @@ def _write(way: str, network: FusedModel, signals: Mapping[str, Signal], file: P
         return
     if way == AOT and graphs.has_recurrent_layers(network, signals):
         raise RuntimeError("a recurrent layer would be unrolled over every length")
-    program = graphs.exported(network, signals)
+    program = graphs.exported(network, signals, onnx=way != AOT)
     if way == AOT:
         with graphs.quiet():
             torch._inductor.aoti_compile_and_package(program, package_path=str(file))

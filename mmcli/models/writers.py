@@ -209,7 +209,7 @@ def write(network: FusedModel, signals: Mapping[str, Signal], encode: Path, step
     """
     network, host = network.eval(), {name: own.to(torch.device("cpu")) for name, own in signals.items()}
     first = Encode(network, graphs.fields_of(host))
-    program, tensors = graphs.traced(first, host)
+    program, tensors = graphs.traced(first, host, onnx=True)
     graphs.write_onnx(program, list(tensors), encode, first.names)
     second = Step(network).eval()
     with torch.no_grad():

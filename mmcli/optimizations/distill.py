@@ -19,6 +19,7 @@ from mmcli.config import Config as BaseConfig
 from mmcli.config import validate
 from mmcli.data.dataset import Dataset
 from mmcli.jobs import student as student_job
+from mmcli.jobs.joint import narrowed
 from mmcli.models.forward import outputs_for
 from mmcli.models.in_context import unaware
 from mmcli.models.networks import FusedModel, settle
@@ -92,7 +93,8 @@ class Distill(Optimization):
             encoder_rate=1.0,
             watch=lambda _: time.monotonic() > bench.deadline,
         )
-        bench.extra["epochs"] = len(train(job, bench.console).history)
+        with narrowed(student):
+            bench.extra["epochs"] = len(train(job, bench.console).history)
         val = dataset.splits["val"]
         settle(student.fusion_head, bench.val_outputs(student), dataset.targets[val])
         yield Candidate("student", student.eval(), recipe)

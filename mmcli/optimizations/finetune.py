@@ -85,7 +85,8 @@ class Finetune(Optimization):
             encoder_rate=self.config.encoder_rate,
             watch=lambda history: time.monotonic() > bench.deadline or in_vain(history),
         )
-        trained = train(job, bench.console)
+        with joint.narrowed(learning):
+            trained = train(job, bench.console)
         bench.extra["epochs"] = len(trained.history)
         if in_vain(trained.history):
             bench.extra["reason"] = f"after {len(trained.history)} epoch{'s' * (len(trained.history) > 1)} val is no better"

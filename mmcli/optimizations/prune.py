@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from mmcli.config import Config as BaseConfig
 from mmcli.jobs import student as student_job
+from mmcli.jobs.joint import narrowed
 from mmcli.layers.residual import ResidualBlock
 from mmcli.models.forward import outputs_for
 from mmcli.models.in_context import unaware
@@ -73,7 +74,8 @@ class Prune(Optimization):
             encoder_rate=1.0,
             watch=lambda _: time.monotonic() > bench.deadline,
         )
-        bench.extra["epochs"] = len(train(job, bench.console).history)
+        with narrowed(taught):
+            bench.extra["epochs"] = len(train(job, bench.console).history)
         outputs = bench.val_outputs(slim) * slim.fusion_head.temperature.cpu()
         settle(slim.fusion_head, outputs, dataset.targets[dataset.splits["val"]])
         yield Candidate("pruned", slim.eval(), replace(candidate.recipe, slim=True))

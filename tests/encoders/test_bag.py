@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import math
 from itertools import pairwise
 
@@ -130,3 +131,51 @@ def test_it_is_as_wide_as_there_are_classes() -> None:
     assert Bag.suited(Config(), 3).dim == 64
     assert Bag.suited(Config(), 100).dim == 100
     assert Bag.suited(Config(), 5000).dim == 256
+
+
+def steps(bag: Bag, signal: Signal, narrow: bool) -> list[float]:
+    """Losses of ten steps; where it is narrow, of n-grams that weigh something alone."""
+    if narrow:
+        bag.lay_aside()
+        assert bag.table.shape == (4, 2)
+    optimizer = torch.optim.SGD(bag.parameters(), lr=0.5, weight_decay=0.1)
+    losses = []
+    for _ in range(10):
+        optimizer.zero_grad()
+        loss = (bag(signal).pooled - 1.0).square().mean()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    if narrow:
+        bag.take_back()
+    return losses
+
+
+def test_a_narrow_bag_learns_the_same_and_leaves_what_no_train_row_has() -> None:
+    config = Config(dim=2, buckets=16, ngram_dropout=0, dropout=0)
+    bag = Bag(config, SignalSpec(kind="ids", shape=(), vocab_size=4))
+    train = Column(torch.tensor([3, 5, 3, 9], dtype=torch.int32), torch.tensor([True, True]), torch.tensor([0, 2, 4]))
+    bag.fit(train)
+    whole, before = copy.deepcopy(bag), bag.table.detach().clone()
+    # bucket 7 is of no train row: it weighs nothing in either
+    rows = Signal(torch.tensor([[3, 5, 7], [3, 9, 9]], dtype=torch.int32), torch.ones(2).bool(), torch.tensor([3, 2]))
+    assert steps(bag, rows, narrow=True) == steps(whole, rows, narrow=False)
+    assert bag.place is None
+    assert bag.state_dict().keys() == whole.state_dict().keys()
+    used = torch.tensor([3, 5, 9])
+    assert torch.equal(bag.table[used], whole.table[used])
+    assert not torch.equal(bag.table[used], before[used])
+    others = torch.tensor([b for b in range(16) if b not in {3, 5, 9}])
+    assert torch.equal(bag.table[others], before[others])  # decay does not reach what trains nothing
+    assert torch.equal(bag.idf, whole.idf)
+
+
+def test_a_bag_whose_rows_are_all_in_use_stays_as_wide() -> None:
+    bag = Bag(Config(dim=2, buckets=16), SignalSpec(kind="ids", shape=(), vocab_size=4))
+    bag.lay_aside()
+    assert bag.table.shape == (16, 2)
+    kept = Bag(Config(dim=2, buckets=16, rows=3), SignalSpec(kind="ids", shape=(), vocab_size=4))
+    kept.lay_aside()
+    assert kept.table.shape == (4, 2)
+    kept.take_back()
+    assert kept.place is not None

@@ -286,7 +286,8 @@ def _train_through(work: _Work) -> None:
     )
     draft.volatile.add(LOG)
     start, val = kept(network) if head.fusion.aligns else {}, dataset.splits["val"]
-    trained = train(replace(job, seconds=plan.seconds and plan.seconds * left), context.console)
+    with joint.narrowed(network):
+        trained = train(replace(job, seconds=plan.seconds and plan.seconds * left), context.console)
     if start:
         trained = _no_worse(
             network, start, trained, lambda: forward.outputs_for(network, dataset, val, compute), dataset, plan.name, context

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +39,7 @@ def command(
     encoders.check()
     options.check(choices)
     check_roles(source.table, table.encoding, table.delimiter, table.roles, table.split_by_time, proof.contrast)
+    table = _not_learnt_from(proof.contrast, table, context)
     from mmcli.stages import evaluate, folds, fuse, optimize, train_encoder
     from mmcli.training import device
 
@@ -74,6 +75,15 @@ def command(
     data["evaluate"] = outcome.data
     _say_of_time(time.monotonic() - started, options, context)
     return replace(outcome, data=data)
+
+
+def _not_learnt_from(columns: Sequence[str], table: preprocessing.Options, context: Context) -> preprocessing.Options:
+    """The options, by which columns that texts are held against are no inputs, unless inputs are named."""
+    roles = table.roles
+    own = [] if roles.inputs else [name for name in columns if name not in roles.ignore]
+    for name in own:
+        context.console.note(f"{name!r} is no input, since --contrast holds answers against it")
+    return replace(table, roles=replace(roles, ignore=(*roles.ignore, *own))) if own else table
 
 
 def _preprocessed(

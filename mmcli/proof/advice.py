@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from mmcli.reporting.classes import ClassScore
@@ -31,10 +32,12 @@ def advice(
     optimized: bool,
     root: Path,
     compared: bool = False,
+    cut: Mapping[str, tuple[int, int]] = MappingProxyType({}),
 ) -> list[Advice]:
-    """The most worthwhile first. Models of vectors that are `compared` become no more accurate by optimizing."""
+    """The most worthwhile first. Models of vectors that are `compared` become no more accurate by optimizing. `cut` are
+    encoders whose time was over, with their epochs and those that they were to have."""
     at = "" if root == Path("artifacts") else f" -a {shlex.quote(str(root))}"
-    found = [*_of_gains(summary), *_of_rows(summary, classes, rows, rejects)]
+    found = [*_of_time(cut), *_of_gains(summary), *_of_rows(summary, classes, rows, rejects)]
     if not optimized:
         better = "its vectors smaller" if compared else "more accurate, calibrate it"
         found.append(Advice(f"Make it faster, {better}:", f"mmcli optimize{at}"))
@@ -43,6 +46,13 @@ def advice(
         found.append(Advice("Look among others than the train rows:", f"mmcli enrol TABLE --gallery NAME{at}"))
     found.append(Advice("Take the model to where it is used:", f"mmcli export --to exported{at}"))
     return found
+
+
+def _of_time(cut: Mapping[str, tuple[int, int]]) -> list[Advice]:
+    if not cut:
+        return []
+    each = together([f"{name} after {done} of {wanted} epochs" for name, (done, wanted) in cut.items()])
+    return [Advice(f"Give training more time (--time-budget), before anything else is read off these scores: it ended {each}.")]
 
 
 def _of_gains(summary: Mapping[str, Any]) -> list[Advice]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -55,6 +56,17 @@ def cells(dataset: Dataset, columns: Sequence[str]) -> dict[str, list[str]]:
             )
         found[name] = own
     return found
+
+
+def doubts(dataset: Dataset, inputs: Iterable[str], columns: Sequence[str]) -> list[str]:
+    """That the model reads some of those columns, by its inputs."""
+    read = {member for name in inputs for member in dataset.input(name).members}
+    return [
+        f"--contrast {name}: it is an input of the model, which may copy or shun what it reads there; how often the right text "
+        f"is likelier says little. To leave it out: mmcli preprocess TABLE --ignore {shlex.quote(name)}, and train again"
+        for name in columns
+        if name in read
+    ]
 
 
 def told(dataset: Dataset, outputs: Any, columns: Mapping[str, Sequence[str]], seed: int) -> dict[str, dict[str, Any]]:

@@ -85,14 +85,13 @@ def page(
         "pairs": rows.pairs(summary["trust"]["pairs"], dataset),
         "called": rows.called(dataset),
         **_known_to_train(summary, dataset),
-        **{"rows": counts, "rejects": rejects},
-        "method": fused.config["method"],
-        "seed": best.manifest["seed"],
-        "version": __version__,
-        "model_path": best.name,
+        **{"rows": counts, "rejects": rejects, "method": fused.config["method"], "model_path": best.name},
+        **{"seed": best.manifest["seed"], "version": __version__},
         "optimizing": optimizing,
         "training": curves.learnt(read, fused, best),
-        "advice": advice.advice(summary, classes, counts, rejects, bool(optimizing), best.root, task.gives_embeddings),
+        "advice": advice.advice(
+            summary, classes, counts, rejects, bool(optimizing), best.root, task.gives_embeddings, _cut_by_time(read)
+        ),
         "left_out": _left_out(summary["left_out"]),
         "made": provenance.of(made_from, *made_by),
         "others": [f"{own['name']}, licence: {own['licence']}" for own in loading.weights_of_others(best, dataset)],
@@ -103,6 +102,15 @@ def page(
     values["sections"] = _sections(values)
     _keep_drawings(values, folder / "plots")
     return values
+
+
+def _cut_by_time(encoders: Mapping[str, Artifact]) -> dict[str, tuple[int, int]]:
+    """Encoder -> its epochs and those that it was to have, where time was over before."""
+    return {
+        name: (own.metrics["epochs"], own.config["training"]["epochs"])
+        for name, own in encoders.items()
+        if own.metrics.get("cut_by_time") and own.metrics["epochs"] < own.config["training"]["epochs"]
+    }
 
 
 def _left_out(found: Mapping[str, str]) -> list[str]:

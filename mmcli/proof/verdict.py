@@ -74,7 +74,18 @@ def _plainly(reference: Entry, gain: Interval) -> str:
         return f" {_rivalled(gain)} the {reference.name} of the columns as they are, the fair rival ({difference(gain)})."
     if behind == 0:
         return f" The {reference.name} model is level with it."
+    if gain.high < 0 and shown(gain.high).strip("-0."):
+        return f" The {reference.name} model is better (difference {difference(gain)})."
     return f" The {reference.name} model is as good or better (by {_least(behind)})." if behind > 0 else ""
+
+
+def outdone(gains: Mapping[str, Interval], reference: str) -> str:
+    """Which other baseline does better beyond noise, and better than the reference; `gains` are the model's over each."""
+    ahead = {name: own for name, own in gains.items() if own.high < 0}
+    best = min(ahead, key=lambda name: ahead[name].value, default=reference)
+    if best == reference or (reference in gains and gains[best].value >= gains[reference].value):
+        return ""
+    return f" Of all baselines {best} is the best, and better than the model (difference {difference(gains[best])})."
 
 
 def _rivalled(gain: Interval) -> str:

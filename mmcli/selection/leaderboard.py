@@ -132,7 +132,8 @@ def verdict(ranked: Sequence[Ranked], task: Task, rival: Interval | None = None)
     elif fused.score.value == reference.score.value:
         said += f"; the {reference.entry.name} baseline is level with it"
     elif sign * fused.score.value < sign * reference.score.value:
-        said += f"; the {reference.entry.name} baseline is as good or better"
+        surely = rival is not None and rival.high < 0
+        said += f"; the {reference.entry.name} baseline is {'better' if surely else 'as good or better'}"
         said += "" if rival is None else f" (by {signed(-rival.value)} [{signed(-rival.high)}, {signed(-rival.low)}])"
     return said + "."
 

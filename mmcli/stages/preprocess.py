@@ -182,12 +182,18 @@ def _previous(context: Context) -> Artifact | None:
         return None
 
 
+KEEPS_MORE = {"audio": "--max-seconds", "text": "--max-tokens"}
+"""Modality -> the flag by which less of a cell is cut off."""
+
+
 def _judge(plan: Plan, made: Sharded, context: Context, draft: Draft) -> None:
+    modalities = {own.name: own.modality for own in plan.schema.columns}
     for column, notes in made.remarks.items():
         for remark, count in notes.items():
             line = f"column {column!r}: {count:,} cells {remark}"
+            flag = KEEPS_MORE.get(modalities.get(column, ""), "") if remark.startswith("cut to") else ""
             if not any(said.startswith(line) for said in plan.notes):  # words such as NA were told before
-                context.console.note(line)
+                context.console.note(f"{line} ({flag} keeps more)" if flag else line)
     for column, bad in Counter(reject[1] for reject in made.rejects).items():
         share = bad / len(plan.rows)
         row, _, cell, reason = next(reject for reject in made.rejects if reject[1] == column)

@@ -210,7 +210,9 @@ def curve(evidence_N: Array, shares_N: Array) -> tuple[float, float]:
         return (low + high) / 2
 
     if alike:
-        return UNTOLD, intercept(UNTOLD)
+        # By evidence alone what val never had, a letter where it had empty texts, would be sure.
+        slope = UNTOLD if mean > 0.5 else 0.0
+        return slope, intercept(slope)
 
     def loss(slope: float) -> float:
         logits = slope * evidence_N + intercept(slope)

@@ -63,3 +63,10 @@ def test_what_is_lacking_is_named() -> None:
     with pytest.raises(ConfigError, match="--contrast is for targets that are texts, not for numbers"):
         contrast.cells(dataset(numbers, wrong=["x"] * 4), ["wrong"])
     assert contrast.cells(dataset(numbers), []) == {}
+
+
+def test_a_column_that_the_model_reads_is_told() -> None:
+    own: Any = SimpleNamespace(input=lambda name: SimpleNamespace(members={"form": ["a", "b"]}.get(name, [name])))
+    found = contrast.doubts(own, ["form", "c d"], ["b", "x", "c d"])
+    assert [said.partition(":")[0] for said in found] == ["--contrast b", "--contrast c d"]
+    assert "mmcli preprocess TABLE --ignore 'c d'" in found[1]

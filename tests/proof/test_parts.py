@@ -256,3 +256,11 @@ def test_the_inputs_are_those_of_the_model_in_hand(tmp_path: Path) -> None:
 def test_a_leaderboard_s_names_are_escaped() -> None:
     said = leaderboard.markdown(["", " model"], [["fusion", "a|b `c`"]], "a|b *wins*")
     assert said == "a\\|b \\*wins\\*\n\n|  | model |\n| --- | --- |\n| fusion | a\\|b \\`c\\` |\n"
+
+
+def test_encoders_that_time_cut_short_are_what_to_do_first() -> None:
+    found = advice(summary(-0.1, -0.1), [], {"test": 500}, 0, True, Path("a"), cut={"clip/crnn": (2, 15), "note/bag": (1, 30)})
+    assert found[0].said == (
+        "Give training more time (--time-budget), before anything else is read off these scores: it ended clip/crnn after 2 of "
+        "15 epochs and note/bag after 1 of 30 epochs."
+    )

@@ -58,10 +58,25 @@ def test_rows_of_train_are_found_in_test() -> None:
     values[7] = values[1]  # to the bit
     features = Features(values.clone(), values[:, None], torch.ones(9, 1, dtype=torch.bool), torch.ones(9, dtype=torch.bool))
     features.pooled[8] = features.pooled[2] * 1.001  # nearly, to the encoder
-    found = trust.duplicates(dataset(values, ["train"] * 6 + ["test"] * 3), {"x": features})
-    assert (found["exact"], found["exact_pairs"]) == (1, [[8, 2]])
-    assert found["near"] == 1
-    assert found["near_pairs"][0][:2] == [9, 3]
+    split, own = ["train"] * 6 + ["test"] * 3, {"x": features}
+    for targets in ({"targets": []}, {"targets": ["y"]}):
+        rows = dataset(values, split, schema=targets, targets=torch.tensor([[0], [1], [2], [0], [1], [2], [0], [1], [2]]))
+        found = trust.duplicates(rows, own)
+        assert (found["exact"], found["exact_pairs"]) == (1, [[8, 2]])
+        assert found["near"] == 1
+        assert found["near_pairs"][0][:2] == [9, 3]
+    rows = dataset(values, split, schema={"targets": ["y"]}, targets=torch.tensor([0, 1, 2, 0, 1, 2, 0, 0, 0]))
+    assert (found := trust.duplicates(rows, own))["near"] == 0  # another answer
+    assert found["exact"] == 1
+
+
+def test_encoders_that_tell_no_rows_apart_find_no_duplicates() -> None:
+    torch.manual_seed(0)
+    values = torch.randn(40, 4)
+    pooled = torch.ones(40, 4) * torch.where(torch.arange(40) % 2 == 0, 1.0, -1.0)[:, None] + 0.001 * torch.randn(40, 4)
+    features = Features(pooled, pooled[:, None], torch.ones(40, 1, dtype=torch.bool), torch.ones(40, dtype=torch.bool))
+    found = trust.duplicates(dataset(values, ["train"] * 30 + ["test"] * 10, schema={"targets": []}), {"x": features})
+    assert (found["exact"], found["near"]) == (0, 0)
 
 
 def test_slices_by_what_is_asked_and_by_class() -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from mmcli.proof.report import Entry
-from mmcli.proof.verdict import verdict
+from mmcli.proof.verdict import outdone, verdict
 from mmcli.reporting.metrics import Interval
 
 
@@ -56,7 +56,7 @@ def test_beyond_noise_within_it_and_not_at_all() -> None:
     fails = said(FUSED, Interval(-0.02, -0.05, 0.01, 146), over_linear=Interval(-0.03, -0.06, -0.01, 146))
     assert "Fusing does not help here (0.020 worse, 95% interval -0.050 to +0.010" in fails
     assert "use photo alone" in fails
-    assert "The linear model is as good or better (by 0.030)" in fails and "all that is needed" not in fails
+    assert "The linear model is better (difference -0.030 [-0.060, -0.010])" in fails and "all that is needed" not in fails
 
 
 @pytest.mark.parametrize("gain", [Interval(0.003, -0.012, 0.018, 146), Interval(-0.003, -0.012, 0.0, 146)])
@@ -123,3 +123,11 @@ def test_of_one_input_nothing_is_said_of_fusing() -> None:
     same = verdict(FUSED, SINGLE, LINEAR, None, gains, "macro_f1", alone=True)
     assert "the model is that input's. " in f"{same} "
     assert "Fusing" not in told
+
+
+def test_the_best_baseline_is_named_where_it_is_ahead_of_the_model_and_of_the_one_it_is_held_against() -> None:
+    worse, less = Interval(-0.4, -0.5, -0.3, 60), Interval(-0.2, -0.3, -0.1, 60)
+    told = outdone({"nearest": less, "nearest:clip": worse, "medoid": Interval(0.1, 0.0, 0.2, 60)}, "nearest")
+    assert told == " Of all baselines nearest:clip is the best, and better than the model (difference -0.400 [-0.500, -0.300])."
+    assert outdone({"nearest": worse, "nearest:clip": less}, "nearest") == ""
+    assert outdone({"linear": Interval(0.1, 0.0, 0.2, 60), "nearest": Interval(-0.1, -0.3, 0.1, 60)}, "linear") == ""

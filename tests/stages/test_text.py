@@ -171,6 +171,18 @@ def test_more_texts_for_the_language_model(read: Path, tmp_path: Path) -> None:
     assert "up to date" in said
 
 
+def test_what_texts_are_held_against_is_learnt_from_only_where_it_is_named(read: Path, tmp_path: Path) -> None:
+    table, first = read.parent / "data.csv", ("-t", "says", "--task", "text", "--contrast", "other", "--dry-run")
+    code, _, said = invoke("run", table, *first, "-a", tmp_path / "a")
+    assert code == ExitCode.DONE, said
+    assert "'other' is no input, since --contrast holds answers against it" in said
+    assert said.count("'other'") == 1
+    code, _, said = invoke("run", table, *first, "-i", "left", "-i", "other", "-a", tmp_path / "a")
+    assert code == ExitCode.DONE, said
+    assert "is no input" not in said
+    assert "input 'other'" in said
+
+
 def test_right_texts_are_set_against_others_that_differ_by_a_word(read: Path, tmp_path: Path) -> None:
     root = tmp_path / "artifacts"
     shutil.copytree(read, root)
@@ -183,6 +195,7 @@ def test_right_texts_are_set_against_others_that_differ_by_a_word(read: Path, tm
     test = json.loads((root / "evaluation/metrics.json").read_text(encoding="utf-8"))["test"]
     assert test["contrast"]["other"]["n"] == 60 and test["contrast"]["other"]["low"] > 0.6
     assert test["masked_source"] == {}  # no input is a text
+    assert "an input of the model" not in said
     page = (root / "evaluation/report.html").read_text(encoding="utf-8")
     assert "The right text is likelier than the one in other in" in page
     assert ("<del" in page) == (test["fused"]["exact"]["value"] < 1)  # differences are shown where there are some

@@ -218,10 +218,11 @@ def test_confidence_is_the_share_that_is_right_on_val_and_grows_with_the_probabi
 
 def test_the_curve_is_the_one_of_least_loss() -> None:
     evidence = np.array([-2.0, -1.0, -0.5, -0.1])
-    for shares, mean in ((np.ones(4), 0.9), (np.zeros(4), 0.1)):  # 1 - .5 / 5
-        sure = searching.logistic(searching.curve(evidence, shares), evidence)
-        assert sure.mean() == pytest.approx(mean, abs=1e-6)
-        assert (np.diff(sure) > 0.001).all()  # what is likelier is surer, also where all are right
+    sure = searching.logistic(searching.curve(evidence, np.ones(4)), evidence)
+    assert sure.mean() == pytest.approx(0.9, abs=1e-6)  # 1 - .5 / 5
+    assert (np.diff(sure) > 0.001).all()  # what is likelier is surer, also where all are right
+    wrong = searching.curve(np.array([-9.0, -8.0, -7.0, -6.0]), np.zeros(4))
+    assert searching.logistic(wrong, np.array([-9.0, -0.01])).tolist() == pytest.approx([0.1, 0.1], abs=1e-6)  # nothing is sure
     assert searching.curve(evidence[:0], np.zeros(0)) == (searching.UNTOLD, 0.0)
     slope, _ = searching.curve(evidence, np.array([0.9, 0.6, 0.3, 0.1]))
     assert slope == 0.0  # it may not fall

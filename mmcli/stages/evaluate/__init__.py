@@ -21,9 +21,9 @@ from mmcli.options.evaluate import Options
 from mmcli.proof import baselines, contrast, finding, rates, trust, worse
 from mmcli.proof import folded as folds
 from mmcli.proof.report import Entry, page
-from mmcli.proof.verdict import looked_at, verdict
+from mmcli.proof.verdict import looked_at, outdone, verdict
 from mmcli.reporting import html, strict
-from mmcli.reporting.metrics import shown
+from mmcli.reporting.metrics import Interval, shown
 from mmcli.selection.leaderboard import MOST
 from mmcli.stages import Context, Outcome
 from mmcli.stages.evaluate.entries import Case, entries_of, given_away, under
@@ -66,6 +66,8 @@ def run(options: Options, context: Context) -> Outcome:
         context.console.note("evaluation: up to date")
     else:
         against = contrast.cells(dataset, options.contrast)
+        for said in contrast.doubts(dataset, columns, options.contrast):
+            context.console.warn(said)
         case = Case(best, fused, folded, refit, columns, reference, dataset, options, context, started, against)
         extra = extra_slices(case)
         with store.writing(
@@ -126,6 +128,8 @@ def _write(entries: list[Entry], case: Case, extra: Mapping[str, Sequence[str]],
         said = finding.verdict(top, reference, gains[reference.name], primary, nested["retrieval"])
     else:
         said = verdict(top, single, reference, fused, gains, primary, lost, alone=len(case.columns) == 1)
+        plain = {e.name: Interval(**paired[e.label]["gain"]) for e in others if e.kind == "baseline"}
+        said += outdone(plain, reference.name)
         said += looked_at(nested, primary) + (folds.said(averaged, primary) if averaged else "")
     summary = {
         "task": registry.name_of(type(task)),

@@ -15,7 +15,7 @@ from mmcli.data.dataset import Dataset
 from mmcli.data.inputs import Input
 from mmcli.encoders import Backbone, Encoder
 from mmcli.errors import ConfigError
-from mmcli.jobs.encoder import MIXABLE, why_read_once
+from mmcli.jobs.encoder import MIXABLE
 from mmcli.layers.ngrams import spelt
 from mmcli.layers.starting import shapes_alone
 from mmcli.models.recipe import build_encoder, head_of
@@ -217,8 +217,6 @@ def _candidate(column: str, name: str, races: bool, found: Input, bench: Bench) 
     if head["name"] == "decoder" and found.spec.kind == "ids":
         usual |= _long_enough(usual, len(bench.dataset.splits["train"]))
     training = _training(options, TrainingConfig.of(settings, **usual))
-    if training.mix == "none" and not why_read_once(head["name"], training, bench.dataset, column):
-        training = _training(options, TrainingConfig.of(settings, **usual, **literals.get("TWICE", {})))
     defaults = {**literals.get("AUGMENT", {}).get(training.augment, {}), **(literals.get("COMPARING", {}) if compared else {})}
     defaults |= literals.get("TEXTS", {}).get(found.spec.kind, {}) if task.tokens == "whole" else {}
     own_folder = shelf.holds(name)

@@ -135,6 +135,12 @@ class Contrastive(Task):
         return {"mrr": True, "recall_at_1": True, "recall_at_10": True}
 
     @property
+    def all_metrics(self) -> dict[str, bool]:
+        """Recalls one after the other."""
+        found = super().all_metrics
+        return {name: found[name] for name in ("mrr", *(f"recall_at_{most}" for most in RECALLS), "ndcg")}
+
+    @property
     def primary_metric(self) -> str:
         return "mrr"
 

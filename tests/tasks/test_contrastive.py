@@ -56,6 +56,10 @@ def test_metrics_of_ranks_are_as_by_hand() -> None:
     assert own.intervals(outputs, APART)["mrr"].value == pytest.approx(score["mrr"])
 
 
+def test_recalls_are_told_one_after_the_other() -> None:
+    assert list(task().all_metrics) == ["mrr", "recall_at_1", "recall_at_5", "recall_at_10", "ndcg"]
+
+
 def test_groups_are_drawn_whole_and_rows_of_a_slice_look_among_all() -> None:
     own, outputs = task(), found(0.1, 1.1, 3.1, 2.1)
     one = own.within(outputs, APART, torch.tensor([2, 3]))["mrr"]

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from mmcli.proof.members import mostly
 from mmcli.proof.report import Entry
 from mmcli.proof.verdict import outdone, verdict
 from mmcli.reporting.metrics import Interval
@@ -131,3 +132,11 @@ def test_the_best_baseline_is_named_where_it_is_ahead_of_the_model_and_of_the_on
     assert told == " Of all baselines nearest:clip is the best, and better than the model (difference -0.400 [-0.500, -0.300])."
     assert outdone({"nearest": worse, "nearest:clip": less}, "nearest") == ""
     assert outdone({"linear": Interval(0.1, 0.0, 0.2, 60), "nearest": Interval(-0.1, -0.3, 0.1, 60)}, "linear") == ""
+
+
+def test_what_counts_most_beside_f_is_told() -> None:
+    told = mostly({"beside": {"share": 0.9}, "recall": {"share": 0.95}})
+    assert told == (
+        " What counts most in it (95%) is known texts of train, recited where they fit, not what F makes of its columns."
+    )
+    assert mostly({"beside": {"share": 0.9}, "recall": {"share": 0.4}, "seconds": 3.0}) == ""

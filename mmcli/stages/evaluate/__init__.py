@@ -20,6 +20,7 @@ from mmcli.models import loading
 from mmcli.options.evaluate import Options
 from mmcli.proof import baselines, contrast, finding, rates, trust, worse
 from mmcli.proof import folded as folds
+from mmcli.proof.members import mostly
 from mmcli.proof.report import Entry, page
 from mmcli.proof.verdict import looked_at, outdone, verdict
 from mmcli.reporting import html, strict
@@ -129,7 +130,7 @@ def _write(entries: list[Entry], case: Case, extra: Mapping[str, Sequence[str]],
     else:
         said = verdict(top, single, reference, fused, gains, primary, lost, alone=len(case.columns) == 1)
         plain = {e.name: Interval(**paired[e.label]["gain"]) for e in others if e.kind == "baseline"}
-        said += outdone(plain, reference.name)
+        said += mostly(case.fused.metrics) + outdone(plain, reference.name)
         said += looked_at(nested, primary) + (folds.said(averaged, primary) if averaged else "")
     summary = {
         "task": registry.name_of(type(task)),

@@ -4,7 +4,7 @@ a tabular foundation model; known texts."""
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -15,30 +15,14 @@ from mmcli.data.dataset import Dataset
 from mmcli.jobs import deciding, recalling
 from mmcli.jobs import fusion as fusion_job
 from mmcli.jobs.plain import Solved
-from mmcli.models import plain, recall
+from mmcli.models import recall
 from mmcli.models.networks import AveragedHeads, FusionHead, Heads
 from mmcli.models.recipe import averaged, build_head
+from mmcli.proof.members import OWN
 from mmcli.signals import FeatureTable
 from mmcli.stages.fuse.plans import Plan
 from mmcli.text.writing import Writing
 from mmcli.training.device import Compute
-
-OWN = "beside"
-"""What config and metrics of the artifact call the columns' own decisions."""
-WHAT = {
-    OWN: "what its columns decide by themselves",
-    plain.METHOD: "the plain linear model of the same inputs",
-    plain.TREES: "boosted trees over the form",
-    plain.IN_CONTEXT: "TabICL over the form",
-    recall.METHOD: "known texts of train, recited where they fit",
-}
-
-
-def told(metrics: Mapping[str, Any]) -> Iterator[str]:
-    """What was taken in, and how much it counts, in words."""
-    for key, what in WHAT.items():
-        if key in metrics:
-            yield f"{what}, weighed on val, counts {metrics[key]['share']:.0%}"
 
 
 def with_decisions(

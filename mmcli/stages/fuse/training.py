@@ -24,9 +24,10 @@ from mmcli.models import forward, loading
 from mmcli.models.networks import FusedModel, FusionHead, Heads, settle
 from mmcli.models.recipe import build_head, encoder_choice, groups_of
 from mmcli.options.fuse import Options
+from mmcli.proof.members import told
 from mmcli.signals import FeatureTable
 from mmcli.stages import Context
-from mmcli.stages.fuse.beside import told, with_decisions, with_solved
+from mmcli.stages.fuse.beside import with_decisions, with_solved
 from mmcli.stages.fuse.plans import Plan
 from mmcli.training import device
 from mmcli.training.device import Compute

@@ -1,0 +1,36 @@
+"""What stands beside F in a fused model, and counts without it, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from mmcli.models import plain, recall
+
+OWN = "beside"
+"""What config and metrics of the artifact call the columns' own decisions."""
+WHAT = {
+    OWN: "what its columns decide by themselves",
+    plain.METHOD: "the plain linear model of the same inputs",
+    plain.TREES: "boosted trees over the form",
+    plain.IN_CONTEXT: "TabICL over the form",
+    recall.METHOD: "known texts of train, recited where they fit",
+}
+MOST = 0.5
+"""The share from which on one of them counts more than all else."""
+
+
+def told(metrics: Mapping[str, Any]) -> Iterator[str]:
+    """What was taken in, and how much it counts, in words."""
+    for key, what in WHAT.items():
+        if key in metrics:
+            yield f"{what}, weighed on val, counts {metrics[key]['share']:.0%}"
+
+
+def mostly(metrics: Mapping[str, Any]) -> str:
+    """Which of these that are not made of the columns' networks counts more than all else: what fusing seems to gain is then
+    its doing."""
+    for key, what in WHAT.items():
+        if key != OWN and metrics.get(key, {}).get("share", 0.0) > MOST:
+            return f" What counts most in it ({metrics[key]['share']:.0%}) is {what}, not what F makes of its columns."
+    return ""

@@ -157,7 +157,7 @@ def plan(path: Path, options: Options, settings: Settings, seed: int, needs_test
     doubts += _doubts_of_time(options.split_by_time, found)
     found = _usable(found, table, survey, rows, roles.each, doubts)
     usable = [row for row, here in zip(cells, labelled, strict=True) if here]
-    notes += [] if roles.task else targets.suggested(kind, usable, found.shares, found.targets)
+    notes += [] if roles.task else targets.suggested(kind, usable, found.shares, found.targets, found.kinds)
     doubts += targets.doubts(kind, usable, found.targets)
     targets.check_shared(kind, found.shares)
     doubts += warnings.of_table(found, survey, kind, usable, rows["split"].tolist(), table.head(schema.SAMPLE_ROWS))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from mmcli import registry
 from mmcli.config import validate
 from mmcli.config.settings import Settings
+from mmcli.data.inputs import TABULAR
 from mmcli.errors import ConfigError, DataError
 from mmcli.options.target import TASK_FLAGS
 from mmcli.tables import dates, missing
@@ -168,9 +170,12 @@ def check_shared(kind: type[Task], shares: Mapping[str, str]) -> None:
         )
 
 
-def suggested(kind: type[Task], labelled: Cells, shares: Mapping[str, str], targets: Sequence[str]) -> list[str]:
-    """That the target may ask whether columns that share an encoder belong together, where it says yes and no; that its classes
-    may stand in an order, where they look like grades."""
+def suggested(
+    kind: type[Task], labelled: Cells, shares: Mapping[str, str], targets: Sequence[str], inputs: Mapping[str, str]
+) -> list[str]:
+    """That the target may ask whether columns that share an encoder belong together, where it says yes and no, or two that are
+    all there is of the inputs and hold files of one kind; that its classes may stand in an order, where they look like grades.
+    `inputs` are with their modalities."""
     owner = next(iter(shares.values()), "")
     readers = [owner, *(reader for reader, own in shares.items() if own == owner)]
     found = []
@@ -183,6 +188,15 @@ def suggested(kind: type[Task], labelled: Cells, shares: Mapping[str, str], targ
             found.append(
                 f"{targets[0]!r} says yes and no, and {' and '.join(map(repr, readers))} share an encoder: --task {name} asks "
                 "whether they belong together"
+            )
+        kinds = list(inputs.values())
+        of_files = len(kinds) == 2 and kinds[0] == kinds[1] != TABULAR and registry.load("modalities", kinds[0]).reads_files
+        if of_files and not shares and other.compares_columns and likeness.confidence > 0:
+            first, second = inputs
+            share = shlex.quote(f"{second}={first}")
+            found.append(
+                f"{targets[0]!r} says yes and no of {first!r} and {second!r}: --task {name} --share {share} asks whether they "
+                "belong together"
             )
     return found
 

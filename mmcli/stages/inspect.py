@@ -71,7 +71,7 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
     if found.weight:
         weights([told[row - 1] for row, _ in labelled], [row for row, _ in labelled], found.weight)
     usable = [own for _, own in labelled]
-    notes += [] if roles.task else targets.suggested(kind, usable, found.shares, found.targets)
+    notes += [] if roles.task else targets.suggested(kind, usable, found.shares, found.targets, found.kinds)
     task = kind.fit(config, usable, found.targets).over(found.kinds)
     warnings = _warnings(found, usable, tallies, rows)
     warnings += targets.doubts(kind, usable, found.targets)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from mmcli.data import identities, shares
+from mmcli.data import identities, shares, targets
 from mmcli.errors import ConfigError
 from mmcli.options.columns import _shares
 from mmcli.signals import Column
+from mmcli.tasks.classification import Classification
 
 
 def found(told: dict[str, str] | None = None, look: bool = True, **modalities: str) -> dict[str, str]:
@@ -88,3 +89,21 @@ def test_what_is_linked_by_matching_rows_is_one_thing() -> None:
     things = identities.of_one_thing(cells, torch.tensor([0, 1]))  # 0-1-2 are one; row 2 does not match
     assert things[0, 0] == things[1, 0] == things[0, 1] == things[1, 1]
     assert len({int(things[0, 0]), int(things[0, 2]), int(things[1, 2])}) == 3 and things[1, 3] == -1
+
+
+def test_that_a_target_may_be_of_pairs_is_suggested() -> None:
+    """Where the columns share an encoder by their names, and where they are two of one kind of file that do not."""
+    cells, pictures = [("yes",), ("no",)] * 20, {"left": "image", "right": "image"}
+    told = targets.suggested(Classification, cells, {}, ["same"], pictures)
+    asked = "asks whether they belong together"
+    assert told == [f"'same' says yes and no of 'left' and 'right': --task match --share right=left {asked}"]
+    shared = targets.suggested(Classification, cells, {"b": "a"}, ["same"], {"a": "image", "b": "image"})
+    assert shared == [f"'same' says yes and no, and 'a' and 'b' share an encoder: --task match {asked}"]
+    for others in (
+        {"a": "image", "b": "audio"},
+        {"a": "text", "b": "text"},
+        {**pictures, "note": "text"},
+        {"a": "tabular", "b": "tabular"},
+    ):
+        assert targets.suggested(Classification, cells, {}, ["same"], others) == []
+    assert targets.suggested(Classification, [("cat",), ("dog",)] * 20, {}, ["kind"], pictures) == []

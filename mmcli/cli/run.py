@@ -78,9 +78,11 @@ def command(
 
 
 def _not_learnt_from(columns: Sequence[str], table: preprocessing.Options, context: Context) -> preprocessing.Options:
-    """The options, by which columns that texts are held against are no inputs, unless inputs are named."""
+    """The options, by which columns that texts are held against are no inputs, unless inputs are named, or
+    they are said to be something."""
     roles = table.roles
-    own = [] if roles.inputs else [name for name in columns if name not in roles.ignore]
+    taken = {*roles.target, *roles.ignore, *roles.types, *roles.share, roles.id, roles.group, roles.split, roles.weight}
+    own = [] if roles.inputs else [name for name in columns if name not in taken]
     for name in own:
         context.console.note(f"{name!r} is no input, since --contrast holds answers against it")
     return replace(table, roles=replace(roles, ignore=(*roles.ignore, *own))) if own else table

@@ -46,7 +46,8 @@ def job(
             "Leave it out.",
         )
     mixes = config.mix != "none" and kind in MIXABLE and network.encoder.varies
-    twice = config.consistency > 0 and not why_read_once(registry.name_of(type(network.head)), config, dataset, column)
+    why = why_read_once(registry.name_of(type(network.head)), config, dataset, column)
+    twice = config.consistency > 0 and network.encoder.varies and not why
     varied = variation(column, network.encoder, dataset, config.augment, twice=twice)
     rows = Rows({column: prepared}, dataset.targets, dataset.splits, {} if varied is None else {column: varied})
     return Job(
@@ -71,12 +72,15 @@ def unmixed(kind: str, config: Any) -> str:
     return "what its network reads is computed once" if getattr(config, "tune", "") == "head" else ""
 
 
-def why_read_once(head: str, config: TrainingConfig, dataset: Dataset, column: str) -> str:
-    """Why what is said of two variations of a row of an input cannot be compared; empty where it can."""
+def why_read_once(head: str, config: TrainingConfig, dataset: Dataset, column: str, options: Any = None) -> str:
+    """Why what is said of two variations of a row of an input cannot be compared, by an encoder of such options; empty where it
+    can."""
     if head != "ctc":
         return "its head says nothing step by step"
     if config.augment == "none" or not dataset.input(column).varies:
         return "its rows do not vary"
+    if getattr(options, "tune", "") == "head":
+        return "what its network reads is computed once"
     readers = dataset.readers(column)
     return f"{len(readers)} inputs share it" if len(readers) > 1 else ""
 

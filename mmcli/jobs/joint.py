@@ -31,9 +31,9 @@ ALIGNED = 64
 def narrowed(network: FusedModel) -> Iterator[None]:
     """While it trains: without the parameters of its encoders that no train row can change."""
     encoders = [network.encoder(name) for name in network.names]
-    for encoder in encoders:
-        encoder.lay_aside()
     try:
+        for encoder in encoders:
+            encoder.lay_aside()
         yield
     finally:
         for encoder in encoders:

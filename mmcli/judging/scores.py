@@ -106,7 +106,12 @@ class Judged(Weighed):
         found = {name: measures[name] for name in self.metrics}
         found |= {name: metric for name, (metric, _) in self.more_metrics().items()} if more else {}
         own = self.counting(targets)
-        return {name: metrics.interval(metric, predicted, right, weights, own) for name, metric in found.items()}
+        told = {name: metrics.interval(metric, predicted, right, weights, own) for name, metric in found.items()}
+        return self.of_rows(told, predicted)
+
+    def of_rows(self, found: dict[str, Interval], predicted: Array) -> dict[str, Interval]:  # noqa: ARG002 - most of all
+        """The intervals, each with the number of rows that its metric is of, by what was read of the outputs."""
+        return found
 
     def resamples(self, targets: Tensor, seed: int = 0, groups: Array | None = None) -> Array:
         """How much each row counts in each bootstrap resample, [R, N]: how often it is drawn, times its weight where it has

@@ -58,7 +58,7 @@ def cells(dataset: Dataset, columns: Sequence[str]) -> dict[str, list[str]]:
     return found
 
 
-def doubts(dataset: Dataset, inputs: Iterable[str], columns: Sequence[str]) -> list[str]:
+def doubts(dataset: Dataset, inputs: Iterable[str], columns: Iterable[str]) -> list[str]:
     """That the model reads some of those columns, by its inputs."""
     read = {member for name in inputs for member in dataset.input(name).members}
     return [

@@ -28,9 +28,13 @@ def told(metrics: Mapping[str, Any]) -> Iterator[str]:
 
 
 def mostly(metrics: Mapping[str, Any]) -> str:
-    """Which of these that are not made of the columns' networks counts more than all else: what fusing seems to gain is then
-    its doing."""
-    for key, what in WHAT.items():
-        if key != OWN and metrics.get(key, {}).get("share", 0.0) > MOST:
-            return f" What counts most in it ({metrics[key]['share']:.0%}) is {what}, not what F makes of its columns."
+    """Which of these that are not made of the columns' networks counts more than all else in a fused model: what fusing seems
+    to gain is then its doing. Each was joined to what was there before, so that those after it take from its share."""
+    left, counts = 1.0, dict[str, float]()
+    for key in reversed([key for key in metrics if key in WHAT]):
+        share = metrics[key]["share"]
+        counts[key], left = left * share, left * (1 - share)
+    for key, count in counts.items():
+        if key != OWN and count > MOST:
+            return f" What counts most in the fused model ({count:.0%}) is {WHAT[key]}, not what F makes of its columns."
     return ""

@@ -95,13 +95,15 @@ def _row_name(row: int, dataset: Dataset) -> str:
 
 def duplicates(found: Mapping[str, Any], dataset: Dataset) -> str:
     """Which test rows are in train too."""
+    blurred = " Nearly the same ones were not looked for: the encoders hardly tell rows apart." if found.get("blurred") else ""
     if not found["exact"] and not found["near"]:
-        return "No test row is in train too, neither exactly nor nearly."
+        nearly = "" if blurred else ", neither exactly nor nearly with the same answer"
+        return f"No test row is in train too{nearly}.{blurred}"
     near = f"; {found['near']} more are nearly the same to the encoders" if found["near"] else ""
     pairs = [[_row_name(row - 1, dataset) for row in pair[:2]] for pair in (found["exact_pairs"] + found["near_pairs"])[:12]]
     return (
         f"{found['exact']} test rows are in train too, to the bit{near}: scores on them say little about new rows. Pairs of "
-        f"{called(dataset)} (test and train): {'; '.join(f'{test} and {train}' for test, train in pairs)}."
+        f"{called(dataset)} (test and train): {'; '.join(f'{test} and {train}' for test, train in pairs)}.{blurred}"
     )
 
 

@@ -27,8 +27,8 @@ MOST_SLICES = 12
 """Slices of one kind that are told: the largest."""
 NEAR = 0.995
 """Cosine of two rows' features from which they are near duplicates."""
-ALIKE_ROWS, BLURRED = 500, 0.01
-"""Among so many train rows at most: the share of pairs that near from which encoders hardly tell rows apart."""
+ALIKE_ROWS, LEAST_BLURRED, BLURRED = 500, 100, 0.05
+"""Of so many train rows at most, and at least: the share of pairs that near from which encoders hardly tell rows apart."""
 
 
 @dataclass(frozen=True)
@@ -166,9 +166,9 @@ def suspects(task: Task, outputs: Tensor, targets: Tensor, most: int = 10) -> li
 
 def duplicates(dataset: Dataset, features: Mapping[str, FeatureTable]) -> dict[str, Any]:
     """Test rows that are in train too: `exact` where every input is the same to the bit, `near` where the encoders make nearly
-    the same of all of them, and their target, if there is one, is the same: others say nothing of the answer. No `near` ones
-    where the encoders make nearly the same of a hundredth of all pairs of train rows: they hardly tell rows apart. Each with
-    its pairs (test row, train row), rows counted from 1."""
+    the same of all of them, and their class, labels or text, if they have one, is the same: others give no answer away. They
+    are not looked for (`blurred`) where the encoders make nearly the same of a twentieth of all pairs of train rows: they
+    hardly tell rows apart. Each with its pairs (test row, train row), rows counted from 1."""
     train, test = dataset.splits["train"], dataset.splits["test"]
     keys = [_digests(dataset, name) for name in dataset.inputs]
     seen: dict[tuple[bytes, ...], int] = {}
@@ -183,8 +183,7 @@ def duplicates(dataset: Dataset, features: Mapping[str, FeatureTable]) -> dict[s
     found = set(exact)
     near = []
     alike = _alike(dataset)
-    some = joined[train[:ALIKE_ROWS]]
-    blurred = float(((some @ some.T) >= NEAR).float().mean()) - 1 / len(some) > BLURRED
+    blurred = _blurred(joined[train[:ALIKE_ROWS]])
     for part in () if blurred else test.split(512):
         similarity = joined[part] @ joined[train].T
         if alike is not None:
@@ -197,17 +196,30 @@ def duplicates(dataset: Dataset, features: Mapping[str, FeatureTable]) -> dict[s
     return {
         "exact": len(exact),
         "near": len(near),
+        "blurred": blurred,
         "exact_pairs": [[a + 1, b + 1] for a, b in exact[:20]],
         "near_pairs": [[a + 1, b + 1, round(value, 4)] for a, b, value in sorted(near, key=lambda own: -own[2])[:20]],
     }
 
 
+def _blurred(rows_NF: Tensor) -> bool:
+    """Whether encoders make nearly the same of many of these rows, which are different ones: of more than a twentieth of the
+    pairs, of a hundred rows or more."""
+    pairs = len(rows_NF) * (len(rows_NF) - 1)
+    close = rows_NF @ rows_NF.T
+    near = int(((close >= NEAR) & (close < 1 - 1e-6)).sum())
+    return len(rows_NF) >= LEAST_BLURRED and near > BLURRED * pairs
+
+
 def _alike(dataset: Dataset) -> Tensor | None:
-    """int64 [N]: a number for each target there is; None where rows have none."""
+    """int64 [N]: a number for each answer there is; None where rows have none, or where answers are numbers, which may be
+    nearly the same too."""
     if not dataset.schema["targets"]:
         return None
-    targets = dataset.targets.flatten(1) if dataset.targets.dim() > 1 else dataset.targets
-    number: Tensor = torch.unique(targets, dim=0, return_inverse=True)[1]
+    answers = dataset.task.parted(dataset.targets)[0]
+    if answers.is_floating_point() and not bool(((answers == 0) | (answers == 1)).all()):
+        return None
+    number: Tensor = torch.unique(answers, dim=0, return_inverse=True)[1]
     return number
 
 

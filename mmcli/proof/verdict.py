@@ -80,10 +80,10 @@ def _plainly(reference: Entry, gain: Interval) -> str:
 
 
 def outdone(gains: Mapping[str, Interval], reference: str) -> str:
-    """Which other baseline does better beyond noise, and better than the reference; `gains` are the model's over each."""
-    ahead = {name: own for name, own in gains.items() if own.high < 0}
-    best = min(ahead, key=lambda name: ahead[name].value, default=reference)
-    if best == reference or (reference in gains and gains[best].value >= gains[reference].value):
+    """The best of all baselines, where it is another than the reference and better than the model beyond noise; `gains` are
+    the model's over each."""
+    best = min(gains, key=lambda name: gains[name].value, default=reference)
+    if best == reference or gains[best].high >= 0 or not shown(gains[best].high).strip("-0."):
         return ""
     return f" Of all baselines {best} is the best, and better than the model (difference {difference(gains[best])})."
 

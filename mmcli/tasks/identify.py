@@ -260,18 +260,11 @@ class Identify(Task):
         for name, most in (("rank1", 1), ("rank5", 5)):
             values = retrieval_metrics.ranked(rows[place, RANK], np.vstack([ones, weights])[:, place], most)
             found[name] = interval_of(values, len(place))
-        return self._of_ranked({name: found[name] for name in self.metrics}, rows[place])
+        return self.of_rows({name: found[name] for name in self.metrics}, rows[place])
 
-    def intervals(
-        self, outputs: Embedded, targets: Tensor, seed: int = 0, groups: Array | None = None, more: bool = False
-    ) -> dict[str, Interval]:
-        found = super().intervals(outputs, targets, seed, groups, more)
-        return self._of_ranked(found, self.readings(outputs, targets)[0])
-
-    @staticmethod
-    def _of_ranked(found: dict[str, Interval], rows: Array) -> dict[str, Interval]:
-        """Those of ranks told of the rows that have one: of others nothing is enrolled to be found."""
-        count = int((~np.isnan(rows[:, RANK])).sum())
+    def of_rows(self, found: dict[str, Interval], predicted: Array) -> dict[str, Interval]:
+        """Those of ranks are of the rows that have one: of others nothing is enrolled to be found."""
+        count = int((~np.isnan(predicted[:, RANK])).sum())
         return {name: replace(own, n=count) if name.startswith("rank") else own for name, own in found.items()}
 
     def draws(self, targets: Tensor) -> Array | None:

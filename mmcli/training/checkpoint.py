@@ -50,6 +50,11 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     return {f"{i}.{key}": torch.as_tensor(value) for i, entry in state.items() for key, value in entry.items()}
 
 
+def fits(saved: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> bool:
+    """Whether the saved tensors are those of the network, by name and shape."""
+    return {name: tensor.shape for name, tensor in saved.items()} == {name: tensor.shape for name, tensor in own.items()}
+
+
 def restore_optimizer(optimizer: torch.optim.Optimizer, saved: Mapping[str, Tensor]) -> None:
     """The reverse of `optimizer_tensors`, into an optimizer over the same parameters."""
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]

@@ -375,6 +375,10 @@ class _State:
         if saved is None:
             return
         groups, values = saved
+        if not checkpoint.fits(groups["module"], self.average):
+            self.console.warn(f"{self.job.label}: {file} is of another network: it is thrown away, and training begins anew")
+            file.unlink()
+            return
         self.position = _Position(**values)
         self.epoch_loss.fill_(self.position.epoch_loss)
         self.job.module.load_state_dict(groups["module"])

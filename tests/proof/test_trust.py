@@ -59,24 +59,32 @@ def test_rows_of_train_are_found_in_test() -> None:
     features = Features(values.clone(), values[:, None], torch.ones(9, 1, dtype=torch.bool), torch.ones(9, dtype=torch.bool))
     features.pooled[8] = features.pooled[2] * 1.001  # nearly, to the encoder
     split, own = ["train"] * 6 + ["test"] * 3, {"x": features}
+    weighed = torch.tensor([[0, 1.0], [1, 2], [2, 3], [0, 4], [1, 5], [2, 6], [0, 7], [1, 8], [2, 9]])  # classes and weights
+    task = SimpleNamespace(parted=lambda own: (own[:, 0].long(), own[:, 1]))
     for targets in ({"targets": []}, {"targets": ["y"]}):
-        rows = dataset(values, split, schema=targets, targets=torch.tensor([[0], [1], [2], [0], [1], [2], [0], [1], [2]]))
+        rows = dataset(values, split, schema=targets, targets=weighed, task=task)
         found = trust.duplicates(rows, own)
         assert (found["exact"], found["exact_pairs"]) == (1, [[8, 2]])
         assert found["near"] == 1
         assert found["near_pairs"][0][:2] == [9, 3]
-    rows = dataset(values, split, schema={"targets": ["y"]}, targets=torch.tensor([0, 1, 2, 0, 1, 2, 0, 0, 0]))
+    plain: Any = SimpleNamespace(parted=lambda own: (own, None))
+    rows = dataset(values, split, schema={"targets": ["y"]}, targets=torch.tensor([0, 1, 2, 0, 1, 2, 0, 0, 0]), task=plain)
     assert (found := trust.duplicates(rows, own))["near"] == 0  # another answer
-    assert found["exact"] == 1
+    assert (found["exact"], found["blurred"]) == (1, False)
+    numbers = torch.tensor([0.1, 1, 3.01, 0, 1, 2, 0, 0, 3.02])
+    rows = dataset(values, split, schema={"targets": ["y"]}, targets=numbers, task=plain)
+    assert trust.duplicates(rows, own)["near"] == 1  # numbers are nearly the same too
 
 
-def test_encoders_that_tell_no_rows_apart_find_no_duplicates() -> None:
+@pytest.mark.parametrize(("rows", "blurred"), [(130, True), (40, False)])
+def test_encoders_that_tell_no_rows_apart_are_not_asked_for_duplicates(rows: int, blurred: bool) -> None:
     torch.manual_seed(0)
-    values = torch.randn(40, 4)
-    pooled = torch.ones(40, 4) * torch.where(torch.arange(40) % 2 == 0, 1.0, -1.0)[:, None] + 0.001 * torch.randn(40, 4)
-    features = Features(pooled, pooled[:, None], torch.ones(40, 1, dtype=torch.bool), torch.ones(40, dtype=torch.bool))
-    found = trust.duplicates(dataset(values, ["train"] * 30 + ["test"] * 10, schema={"targets": []}), {"x": features})
-    assert (found["exact"], found["near"]) == (0, 0)
+    values = torch.randn(rows, 4)
+    pooled = torch.where(torch.arange(rows) % 2 == 0, 1.0, -1.0)[:, None] + 0.01 * torch.randn(rows, 4)
+    features = Features(pooled, pooled[:, None], torch.ones(rows, 1, dtype=torch.bool), torch.ones(rows, dtype=torch.bool))
+    split = ["train"] * (rows - 10) + ["test"] * 10
+    found = trust.duplicates(dataset(values, split, schema={"targets": []}), {"x": features})
+    assert (found["exact"], found["near"], found["blurred"]) == (0, 0 if blurred else 10, blurred)
 
 
 def test_slices_by_what_is_asked_and_by_class() -> None:

@@ -137,6 +137,10 @@ def test_the_best_baseline_is_named_where_it_is_ahead_of_the_model_and_of_the_on
 def test_what_counts_most_beside_f_is_told() -> None:
     told = mostly({"beside": {"share": 0.9}, "recall": {"share": 0.95}})
     assert told == (
-        " What counts most in it (95%) is known texts of train, recited where they fit, not what F makes of its columns."
+        " What counts most in the fused model (95%) is known texts of train, recited where they fit, not what F makes of its "
+        "columns."
     )
+    nested = {"plain": {"share": 0.6}, "trees": {"share": 0.45}}  # joined after it: .33 are left of the first
+    assert mostly(nested) == ""
+    assert "(60%) is boosted trees" in mostly({"plain": {"share": 0.6}, "trees": {"share": 0.6}})
     assert mostly({"beside": {"share": 0.9}, "recall": {"share": 0.4}, "seconds": 3.0}) == ""

@@ -105,6 +105,30 @@ def test_resumed_anywhere_it_gives_the_bits_of_an_uninterrupted_run(
     assert not (tmp_path / "cut" / loop.CHECKPOINT).exists()
 
 
+def test_a_checkpoint_of_another_network_is_thrown_away_and_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What it was made of has changed since: its tensors have other shapes."""
+    take_step = loop._State.take_step
+
+    def killed(self: Any, batch: Batch) -> None:
+        take_step(self, batch)
+        raise KilledError
+
+    monkeypatch.setattr(loop._State, "take_step", killed)
+    before = job(tmp_path, checkpoint_every_s=0)
+    before.module[4] = nn.Linear(8, 3)  # type: ignore[index]
+    with pytest.raises(KilledError):
+        train(before, Console(quiet=True))
+    assert (tmp_path / loop.CHECKPOINT).exists()
+    monkeypatch.setattr(loop._State, "take_step", take_step)
+    found, expected = job(tmp_path), job(tmp_path / "new")
+    train(found, Console())
+    assert "is of another network: it is thrown away, and training begins anew" in " ".join(capsys.readouterr().err.split())
+    train(expected, Console(quiet=True))
+    assert bits(found.module) == bits(expected.module)
+
+
 def test_what_was_answering_before_is_training_from_the_first_step_on(tmp_path: Path) -> None:
     """A network that was loaded, or is trained on, comes in a new wrapper, whose own mode says nothing of it."""
     expected = job(tmp_path / "new")

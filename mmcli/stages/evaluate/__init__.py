@@ -67,7 +67,7 @@ def run(options: Options, context: Context) -> Outcome:
         context.console.note("evaluation: up to date")
     else:
         against = contrast.cells(dataset, options.contrast)
-        for said in contrast.doubts(dataset, columns, options.contrast):
+        for said in contrast.doubts(dataset, columns, against):
             context.console.warn(said)
         case = Case(best, fused, folded, refit, columns, reference, dataset, options, context, started, against)
         extra = extra_slices(case)
@@ -152,7 +152,7 @@ def _write(entries: list[Entry], case: Case, extra: Mapping[str, Sequence[str]],
         "classes": [own.as_dict() for own in task.by_class(top.outputs, targets)],
         "trust": trusted(top, single, case, extra),
         "remarks": task.remarks(top.outputs, targets),
-        "warnings": [own for own in (given_away(entries, case),) if own],
+        "warnings": [own for own in (given_away(entries, case), *contrast.doubts(dataset, case.columns, case.contrast)) if own],
         "left_out": {ability: why for ability in get_args(Ability) if (why := task.lacks(ability))}
         | (finding.LEFT_OUT if task.aligns_columns else {}),
     }

@@ -158,7 +158,12 @@ def _say_idle(candidates: Sequence[Candidate], bench: Bench) -> None:
     _idle("training.mix", mixing, ("mixed", "its rows stay whole", whole), bench)
     comparing = [c for c in candidates if c.training.consistency]
     once = {c.name: encoder_job.why_read_once(c.head["name"], c.training, bench.dataset, c.column, c.config) for c in comparing}
-    _idle("training.consistency", once, ("varied twice", "each row is read once", "Leave it out; it is for --head ctc."), bench)
+    _idle(
+        "training.consistency",
+        once,
+        ("varied twice", "each row is read once", "Leave it out; it is for --head ctc and rows that vary."),
+        bench,
+    )
     both = [name for name, why in once.items() if not why and mixing.get(name) == ""]
     if both:
         raise ConfigError(

@@ -107,7 +107,7 @@ class Judged(Weighed):
         found |= {name: metric for name, (metric, _) in self.more_metrics().items()} if more else {}
         own = self.counting(targets)
         told = {name: metrics.interval(metric, predicted, right, weights, own) for name, metric in found.items()}
-        return self.of_rows(told, predicted)
+        return self.of_rows({name: told[name] for name in self.all_metrics if name in told}, predicted)
 
     def of_rows(self, found: dict[str, Interval], predicted: Array) -> dict[str, Interval]:  # noqa: ARG002 - most of all
         """The intervals, each with the number of rows that its metric is of, by what was read of the outputs."""

@@ -72,11 +72,11 @@ def _of_rows(summary: Mapping[str, Any], classes: Sequence[ClassScore], rows: Ma
     found, trust = [], summary["trust"]
     duplicates = trust["duplicates"]["exact"] + trust["duplicates"]["near"]
     if duplicates:
-        found.append(Advice(f"Take the {duplicates} test rows out that are in train too, or nearly: they flatter the score."))
+        found.append(Advice(f"Take out {_the(duplicates, 'test row')} that train has too, or nearly: the score is flattered."))
     if trust["suspects"]:
-        found.append(Advice(f"Look at the {len(trust['suspects'])} rows whose target may be wrong (listed above)."))
+        found.append(Advice(f"Look at {_the(len(trust['suspects']), 'row')} whose target may be wrong (listed above)."))
     if rejects:
-        found.append(Advice(f"Mend the {rejects:,} cells that could not be read: preprocess/rejects.csv lists them."))
+        found.append(Advice(f"Mend {_the(rejects, 'cell')} that could not be read, see preprocess/rejects.csv."))
     weak = [own for own in classes if own.rows and (own.f1 or 0.0) < WEAK]
     if weak:
         weak.sort(key=lambda own: (own.f1 or 0.0, own.name))
@@ -85,3 +85,7 @@ def _of_rows(summary: Mapping[str, Any], classes: Sequence[ClassScore], rows: Ma
     if rows["test"] < 200:
         found.append(Advice(f"Test on more rows: with {rows['test']} the intervals are wide."))
     return found
+
+
+def _the(count: int, what: str) -> str:
+    return f"the one {what}" if count == 1 else f"the {count:,} {what}s"

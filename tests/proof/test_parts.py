@@ -258,6 +258,15 @@ def test_a_leaderboard_s_names_are_escaped() -> None:
     assert said == "a\\|b \\*wins\\*\n\n|  | model |\n| --- | --- |\n| fusion | a\\|b \\`c\\` |\n"
 
 
+def test_one_row_is_told_as_one() -> None:
+    said = [own.said for own in advice(summary(exact=1, suspects=1), [], {"test": 500}, 1, True, Path("a"))]
+    assert said[:3] == [
+        "Take out the one test row that train has too, or nearly: the score is flattered.",
+        "Look at the one row whose target may be wrong (listed above).",
+        "Mend the one cell that could not be read, see preprocess/rejects.csv.",
+    ]
+
+
 def test_encoders_that_time_cut_short_are_what_to_do_first() -> None:
     found = advice(summary(-0.1, -0.1), [], {"test": 500}, 0, True, Path("a"), cut={"clip/crnn": (2, 15), "note/bag": (1, 30)})
     assert found[0].said == (

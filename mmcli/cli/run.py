@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from mmcli.stages import Context, Outcome
 
 NO_ARGS_IS_HELP = True
+BOUNDED = "bounds training; reading the table, the baselines and the proof take what they take"
+"""What a time for all of it holds, said before and after."""
 
 
 @bound(Source, *STAGES, without=LEFT_OUT)
@@ -50,6 +52,8 @@ def command(
     steps = [] if options.no_optimize else optimize.steps_of(choices, compute)
     context.settings.refuse_unused("optimizations", steps, "optimize")
     data, started = {}, time.monotonic()
+    if options.whole is not None:
+        context.console.note(f"--time-budget {options.whole:g} s {BOUNDED}")
     outcome, count = _preprocessed(source, table, options, proof, context)
     data["preprocess"] = outcome.data
     refit = options.refit and count > 1
@@ -112,10 +116,7 @@ def _preprocessed(
 
 def _say_of_time(took: float, options: Options, context: Context) -> None:
     if options.whole is not None and took > options.whole:
-        context.console.warn(
-            f"all of it took {took:.0f} s, --time-budget was {options.whole:g} s: it bounds training; reading the table, the "
-            "baselines and the proof take what they take"
-        )
+        context.console.warn(f"all of it took {took:.0f} s, --time-budget was {options.whole:g} s: it {BOUNDED}")
 
 
 def _in_folds(

@@ -63,8 +63,9 @@ class Options:
         float | None,
         Flag(
             "--time-budget",
-            "About how long all of it may take: 90s, 10m, 1h. What has no time left is trained for fewer epochs, or left out, "
-            "and said; the proof is always made. Default: what the preset takes.",
+            "About how long training may take, by shares for each stage: 90s, 10m, 1h. What has no time left is trained for "
+            "fewer epochs, or left out, and said. Reading the table, the baselines and the proof come on top. Default: what "
+            "the preset takes.",
             metavar="TIME",
             panel=TRAINING,
             parse=seconds,

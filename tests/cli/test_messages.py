@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
 
 from mmcli.cli import app
+from mmcli.cli.run import _say_of_time
 from mmcli.errors import ExitCode
+from mmcli.options.run import Options
+from mmcli.reporting.console import Console
 from tests.cli.conftest import Typed
 
 
@@ -187,3 +191,16 @@ def test_the_next_step_carries_what_it_needs(here: Path, monkeypatch: pytest.Mon
     assert run(*preprocess)[2].endswith("next: mmcli train-encoder")
     monkeypatch.delenv("MMCLI_ARTIFACTS")
     assert run(*preprocess)[2].endswith("next: mmcli train-encoder")
+
+
+def test_what_a_time_bounds_is_said_before_anything_is_read_and_after_all_is_done(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bounds = "bounds training; reading the table, the baselines and the proof take what they take"
+    code, _, errors = run("run", "t.csv", "-t", "label", "--dry-run", "--time-budget", "90s")
+    assert code == 0 and errors.startswith(f"--time-budget 90 s {bounds}"), errors
+    assert bounds not in run("run", "t.csv", "-t", "label", "--dry-run")[2]
+    context = SimpleNamespace(console=Console())
+    for took in (89.0, 91.0):
+        _say_of_time(took, Options(whole=90.0), context)  # type: ignore[arg-type]
+    assert " ".join(capsys.readouterr().err.split()) == f"warning: all of it took 91 s, --time-budget was 90 s: it {bounds}"

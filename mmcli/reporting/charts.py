@@ -246,14 +246,12 @@ def roc(far: Array, tar: Array) -> Figure:
 
 
 def det(far: Array, frr: Array, equal: float) -> Figure:
-    """True pairs refused by impostors accepted, both on logarithmic axes, where both happen."""
-    points = [(x, y) for x, y in zip(far.tolist(), frr.tolist(), strict=True) if x > 0 and y > 0]
-    points = points or [(0.5, 0.5)]
-    x, y = (Scale.around([point[side] for point in points], log=True) for side in (0, 1))
+    """True pairs refused by impostors accepted, both on logarithmic axes that end at all of them; none is on the other edge."""
+    x, y = (Scale(min((rate for rate in rates.tolist() if rate > 0), default=1.0) / 2, 1.0, log=True) for rates in (far, frr))
     plot = Plot(x, y, "impostors accepted (FAR)", "true pairs refused (FRR)")
-    plot.path(points, "s0", "model")
-    if x.low <= equal <= x.high and y.low <= equal <= y.high:
-        plot.dot(equal, equal, "s1", 4, f"equal error rate {shown(equal)}")
+    across, down = np.clip(np.r_[0.0, far], x.low, x.high), np.clip(np.r_[1.0, frr], y.low, y.high)
+    plot.path(list(zip(across.tolist(), down.tolist(), strict=True)), "s0", "model")
+    plot.dot(max(equal, x.low), max(equal, y.low), "s1", 4, f"equal error rate {shown(equal)}")
     return plot.figure("True pairs refused by impostors accepted", (("s0", "model"), ("s1", f"EER {shown(equal)}")))
 
 

@@ -17,6 +17,8 @@ _KINDS = ("s1", "s2", "s3", "s7 d1")
 """How the lines of a model and what it is held against are drawn."""
 MOST_POINTS = 300
 """Points of a line."""
+LEAST_SHARE, LARGEST_SHARE = 0.0005, 0.75
+"""Where the axes of errors end; what lies beyond is drawn on the edge."""
 
 
 def cumulative_match(shares: Array) -> Figure:
@@ -52,7 +54,7 @@ def of_pairs(pairs: Verification) -> dict[str, tuple[Figure, str]]:
         "det": (
             _det(far, 1 - tar, error),
             f"Pairs of one refused against pairs of two accepted, on axes that make normal scores a straight line (DET). Equal "
-            f"error rate {error:.3f}.",
+            f"error rate {error:.3f}. Shares under {LEAST_SHARE:.2%} or over {LARGEST_SHARE:.0%} are on the edge.",
         ),
         "similarities": (_scores(pairs), "How similar pairs of one and pairs of two are."),
     }
@@ -70,16 +72,21 @@ def _roc(far: Array, tar: Array) -> Figure:
     return plot.figure("True against false accepts (ROC)", (("s1", "the model"), ("s7 d1", "chance")))
 
 
+def _without_repeats(across: Array, down: Array) -> tuple[Array, Array]:
+    """Points that differ from the one before."""
+    new = np.r_[True, (np.diff(across) != 0) | (np.diff(down) != 0)]
+    return across[new], down[new]
+
+
 def _det(far: Array, frr: Array, error: float) -> Figure:
-    ticks = [0.001, 0.01, 0.05, 0.2, 0.5]
-    low, high = ndtri(0.0005), ndtri(0.75)
-    axis = _Probit(low, high, ticks)
+    low, high = ndtri(LEAST_SHARE), ndtri(LARGEST_SHARE)
+    axis = _Probit(low, high, [0.001, 0.01, 0.05, 0.2, 0.5])
     plot = Plot(axis, axis, "share of pairs of two accepted", "share of pairs of one refused")
-    inside = (far > 0.0005) & (frr > 0.0005) & (far < 0.75) & (frr < 0.75)
-    plot.path([(ndtri(x), ndtri(y)) for x, y in _thinned(far[inside], frr[inside])] if inside.any() else [], "s1")
+    across, down = (np.clip(rates, LEAST_SHARE, LARGEST_SHARE) for rates in (np.r_[0.0, far], np.r_[1.0, frr]))
+    plot.path([(ndtri(x), ndtri(y)) for x, y in _thinned(*_without_repeats(across, down))], "s1")
     plot.path([(low, low), (high, high)], "s7 d1")
-    if 0.0005 < error < 0.75:
-        plot.dot(ndtri(error), ndtri(error), "s1", 4.5, f"equal error rate {error:.3f}")
+    place = ndtri(np.clip(error, LEAST_SHARE, LARGEST_SHARE))
+    plot.dot(place, place, "s1", 4.5, f"equal error rate {error:.3f}")
     return plot.figure("False refusals against false accepts (DET)", (("s1", "the model"), ("s7 d1", "as many of both")))
 
 

@@ -184,7 +184,10 @@ class Match(Task):
         more = f" FAR {' and '.join(few)}: fewer impostors than 30 / FAR, so no rate is told." if few else ""
         return {
             "roc": (charts.roc(far[0], tar[0]), f"True pairs accepted by impostors accepted.{more}"),
-            "det": (charts.det(far[0], 1 - tar[0], value), f"Both errors at every threshold; they are equal at {value:.3f}."),
+            "det": (
+                charts.det(far[0], 1 - tar[0], value),
+                f"Both errors at every threshold; they are equal at {value:.3f}. An error that none makes is on the edge.",
+            ),
             "scores": (
                 charts.two_kinds(scores[:, 0], right == 1, self.classes),
                 "The log-odds over the threshold, of pairs that belong together and of others.",

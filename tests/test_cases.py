@@ -104,8 +104,8 @@ def test_09_words_for_missing(case: Path) -> None:
     told, said = inspect(case / "data.csv", "--target", "y")
     assert (told["task"], kinds(told)) == ("regression", {"age": "number", "horsepower": "number"})
     assert {item["column"]: item["missing"] for item in told["columns"]} == {"age": 16, "horsepower": 14}
-    assert "column 'age': 16 cells say 'NA' and count as missing" in said
-    assert "8 rows have no 'y': they are left out of training" in told["warnings"]
+    assert "column 'age': 16 cells with 'NA', which counts as missing" in said
+    assert "8 rows have no 'y': left out of training" in told["warnings"]
     dataset, _ = preprocess(case / "data.csv", "--target", "y")
     assert values(dataset, "age")[1] == pytest.approx(20.37, abs=1e-4)
     assert np.isnan(values(dataset, "age")[0])
@@ -281,7 +281,7 @@ def test_24_columns_that_are_empty_in_a_split(case: Path) -> None:
 
 def test_26_several_files_in_a_cell(case: Path) -> None:
     dataset, said = preprocess(case / "data.csv")
-    assert "column 'photo': 14 cells name several files, of which the first is taken" in said
+    assert "column 'photo': 14 cells with several files, of which the first is taken" in said
     assert are_red_and_blue(dataset)
     told, said = inspect(case / "data.jsonl")
     assert kinds(told) == {"photo": "image", "x": "number"}

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmcli.modalities import Guess
+from mmcli.reporting.counts import agreed
 from mmcli.tables import dates, missing
 from mmcli.tables.numbers import is_infinite, study
 
@@ -65,6 +66,6 @@ def _infinite(name: str, column: Sequence[str | None]) -> list[str]:
     present = sum(cell is not None for cell in column)
     cell = str(column[rows[0] - 1]).strip()
     return [
-        f"column {name!r}: {len(rows)} of {present} cells are not finite, the first: row {rows[0]}, {cell!r}: they count as "
-        f"unreadable (--na={cell} for missing)"
+        f"column {name!r}: {len(rows)} of {present} cells {agreed(len(rows), 'are')} not finite, the first: row {rows[0]}, "
+        f"{cell!r}: unreadable (--na={cell} for missing)"
     ]

@@ -26,6 +26,7 @@ from mmcli.data.survey import Survey
 from mmcli.errors import ConfigError, DataError, MmcliError, combine
 from mmcli.options import made
 from mmcli.options.preprocess import Options
+from mmcli.reporting.counts import agreed, counted, them
 from mmcli.tables import missing, typed
 from mmcli.tables.finding import STDIN
 from mmcli.tables.moments import moments
@@ -282,7 +283,8 @@ def _tidy(rows: pd.DataFrame, found: Schema) -> list[str]:
             name = dict(zip(target_columns(found.targets), found.targets, strict=True)).get(role, found.group)
             old, new = changed[0]
             said.append(
-                f"{len(changed):,} cells of {name!r} have blanks around them or other marks: {old!a} is taken as {new!r}"
+                f"{counted(len(changed), 'cell')} of {name!r} {agreed(len(changed), 'have')} blanks around "
+                f"{them(len(changed))} or other marks: {old!a} is taken as {new!r}"
             )
     return said
 
@@ -295,12 +297,14 @@ def _labelled(rows: pd.DataFrame, found: Schema, kind: type[Task], config: Any, 
     if dropped:
         first = rows["row"][~labelled].tolist()[:5]
         warnings.append(
-            f"{dropped} of {len(rows)} rows have no {' or '.join(map(repr, found.targets))} and are left out of training (rows "
-            f"{', '.join(map(str, first))}{', ...' if dropped > 5 else ''}); all are listed in {DROPPED}"
+            f"{dropped} of {len(rows)} rows {agreed(dropped, 'have')} no {' or '.join(map(repr, found.targets))} and "
+            f"{agreed(dropped, 'are')} left out of training (row{'s' * (dropped > 1)} {', '.join(map(str, first))}"
+            f"{', ...' if dropped > 5 else ''}); all are listed in {DROPPED}"
         )
     empty = sum(None in row for row, here in zip(cells, labelled, strict=True) if here)
     if empty:
-        notes.append(f"{empty} rows have an empty {found.targets[0]!r}: taken as having none of the labels")
+        have = f"{counted(empty, 'row')} {agreed(empty, 'have')}"
+        notes.append(f"{have} an empty {found.targets[0]!r}: taken as having none of the labels")
     checked = ((int(row), own) for row, own, here in zip(rows["row"], cells, labelled, strict=True) if here)
     targets.check(kind, config, found.targets, checked)
     return labelled
@@ -324,8 +328,10 @@ def _split(
         column = options.split_by_time
         kept = split_by_time(moments(usable["when"].tolist(), usable["row"].tolist(), column), options.val, options.test)
         input_too = any(item.name == column for item in found.columns)
+        last = kept.count(TEST)
         notes.append(
-            f"split by {column!r}: the last {kept.count(TEST):,} rows are test, the {kept.count(VAL):,} before them val"
+            f"split by {column!r}: the last {counted(last, 'row')} {agreed(last, 'are')} test, the {kept.count(VAL):,} before "
+            f"{them(last)} val"
             + (f"; it is an input, too (--ignore {shlex.quote(column)} to leave it out)" if input_too else "")
         )
     elif found.split:
@@ -337,7 +343,7 @@ def _split(
     else:
         kept = draw_splits(strata, groups, options.val, options.test, seed)
     few = len(set(groups)) if groups is not None and not found.split else 0
-    why = f": the {few} groups of {found.group!r} are too few to fill every split" if few else ""
+    why = f": the {counted(few, 'group')} of {found.group!r} {agreed(few, 'are')} too few to fill every split" if few else ""
     if options.split_by_time:
         why = f": rows of one {options.split_by_time!r} are not divided, and the last ones are many: a larger --test and --val"
     if VAL not in kept and kind.has_classes and not why:

@@ -15,6 +15,7 @@ import pandas as pd
 
 from mmcli.errors import DataError
 from mmcli.options.columns import Roles
+from mmcli.reporting.counts import agreed, counted
 from mmcli.tables.reading import Table
 from mmcli.tables.splitting import WORDS, is_blank, names_splits, says_train, strange
 
@@ -222,6 +223,6 @@ def _group(sample: pd.DataFrame, names: Sequence[str], found: Found) -> None:
         )
         return
     found.left_out.append(name)
-    many = "1 value" if groups == 1 else f"{groups} values"
-    why = "the splits are given" if found.split else f"{many} in {len(cells)} rows are nothing to split by"
+    few = f"{counted(groups, 'value')} in {counted(len(cells), 'row')} {agreed(groups, 'are')} nothing to split by"
+    why = "the splits are given" if found.split else few
     found.said.append(f"column {name!r} is called a group, but {why}: left out ({other}, --group {flag} to use it as one)")

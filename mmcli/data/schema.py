@@ -26,6 +26,7 @@ from mmcli.modalities import Guess, Modality
 from mmcli.options import faces as face_options
 from mmcli.options import made
 from mmcli.options.columns import Roles
+from mmcli.reporting.counts import counted
 from mmcli.tables import missing
 from mmcli.tables.cells import BYTES
 from mmcli.tables.numbers import study
@@ -236,7 +237,7 @@ def _column(
     if name in roles.types:
         return InputColumn(name, registry.canonical("modalities", roles.types[name]), 1.0, "as told by --type")
     if not cells and name in roles.inputs:
-        raise DataError(f"--input {name}: its first {len(sample)} cells are all empty", "Leave it out.")
+        raise DataError(f"--input {name}: nothing is in its first {counted(len(sample), 'cell')}", "Leave it out.")
     if not cells:
         said.append(f"column {name!r} is empty: ignored")
         return None

@@ -188,7 +188,7 @@ def said_of_files(cells: Sequence[str | None], media_root: str, modality: Modali
     """What a user should know of what the cells name, and how many of them."""
     named = (cell for cell in cells if cell is not None and modality.names_file(cell))
     several = sum(media.is_several(cell, media_root) for cell in named)
-    return Counter({"name several files, of which the first is taken": several} if several else {})
+    return Counter({"with several files, of which the first is taken": several} if several else {})
 
 
 def file_stamps(cells: Sequence[str | None], paths: Sequence[str | None], modality: Modality | type[Modality]) -> list[Any]:

@@ -13,6 +13,7 @@ from mmcli.config.settings import Settings
 from mmcli.data.inputs import TABULAR
 from mmcli.errors import ConfigError, DataError
 from mmcli.options.target import TASK_FLAGS
+from mmcli.reporting.counts import counted
 from mmcli.tables import dates, missing
 from mmcli.tables.names import tidy
 from mmcli.tables.numbers import padded, study
@@ -29,7 +30,7 @@ def without_missing_words(cells: Cells, targets: Sequence[str]) -> tuple[list[tu
         others = [cell for cell in column if cell is not None and not missing.is_word(cell)]
         if words and others and (study(others).share >= 0.9 or dates.study(others[:500]).form):
             notes += [
-                f"target {name!r}: {count:,} cells say {word!r} and count as missing (--keep-na to keep such words)"
+                f"target {name!r}: {counted(count, 'cell')} {missing.remark(word)} (--keep-na to keep such words)"
                 for word, count in words.most_common()
             ]
             columns.append([None if cell is None or missing.is_word(cell) else cell for cell in column])
@@ -56,8 +57,9 @@ def doubts(kind: type[Task], labelled: Cells, targets: Sequence[str]) -> list[st
     if not 0.5 <= found.share < 1 or len(set(found.values)) < 20:
         return []
     some = ", ".join(repr(cell[:30]) for cell in list(found.others)[:3])
+    no_numbers = "is no number" if found.others.total() == 1 else "are no numbers"
     return [
-        f"target {targets[0]!r}: {found.others.total()} of {len(labelled)} cells are no numbers, e.g. {some}: it is taken for "
+        f"target {targets[0]!r}: {found.others.total()} of {len(labelled)} cells {no_numbers}, e.g. {some}: it is taken for "
         "classes (--na TEXT for words that mean missing)"
     ]
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from mmcli.errors import DataError
 from mmcli.media import addresses, files
 from mmcli.modalities import Modality, Reject
+from mmcli.reporting.counts import agreed
 
 _LEAST = 200
 """Files none of which is there, after which the rest of a table is not waited for."""
@@ -47,7 +48,8 @@ class FilesThere:
             return
         if self.missing == self.named > 0 or (at_end and self.missing > 0.5 * self.named):
             raise DataError(
-                f"column {self.column!r}: {self.missing:,} of {self.named:,} files are not there; first: {self.first[:300]}",
+                f"column {self.column!r}: {self.missing:,} of {self.named:,} files {agreed(self.missing, 'are')} not there; "
+                f"first: {self.first[:300]}",
                 "Give the folder that the paths start from with --media-root (media_root in Python), or let files that are not "
                 "there count as missing cells with --allow-missing (allow_missing=True).",
             )

@@ -13,6 +13,7 @@ import pandas as pd
 from mmcli.data import leaks
 from mmcli.data.schema import Schema
 from mmcli.data.survey import Survey
+from mmcli.reporting.counts import counted
 from mmcli.tables import missing
 from mmcli.tables.splitting import SPLITS, TEST, TRAIN
 from mmcli.tasks import Cells, Task
@@ -23,11 +24,13 @@ NO_TEST_ROWS = "Give a --split column that names some, or leave it out to draw s
 def of_words(survey: Survey) -> list[str]:
     """Which words counted as missing, where, and how often: notes."""
     said = [
-        f"column {name!r}: {count:,} cells say {word!r} and count as missing (--keep-na to keep such words)"
+        f"column {name!r}: {counted(count, 'cell')} {missing.remark(word)} (--keep-na to keep such words)"
         for (name, word), count in survey.missing_words.most_common()
     ]
-    told = [f"column {name!r}: {count:,} cells say {word!r} and count as missing (--na)" for (name, word), count in
-            survey.told_missing.most_common()]  # fmt: skip
+    told = [
+        f"column {name!r}: {counted(count, 'cell')} {missing.remark(word)} (--na)"
+        for (name, word), count in survey.told_missing.most_common()
+    ]
     return said + told
 
 
@@ -58,15 +61,15 @@ def _of_names(target: str, classes: Mapping[str, int]) -> list[str]:
         alike.setdefault(_look(label), []).append(label)
     same = [labels for labels in alike.values() if len(labels) > 1]
     if same:
-        some = " and ".join(f"{label!r} ({classes[label]} rows)" for label in same[0][:3])
-        more = f", and {len(same) - 1} more such names" if len(same) > 1 else ""
+        some = " and ".join(f"{label!r} ({counted(classes[label], 'row')})" for label in same[0][:3])
+        more = f", and {counted(len(same) - 1, 'more such name')}" if len(same) > 1 else ""
         found.append(f"classes of {target} look the same: {some}{more}. Write them alike if they are one")
     words = [label for label in classes if missing.is_word(label)]
     if words and len(classes) > len(words):
         label = words[0]
         found.append(
-            f"{label!r} is a class of {target}, in {classes[label]} rows: if it means that the class is not known, --na "
-            f"{shlex.quote(label)} leaves them out of training"
+            f"{label!r} is a class of {target}, in {counted(classes[label], 'row')}: if it means that the class is not known, "
+            f"--na {shlex.quote(label)} leaves such rows out of training"
         )
     nested = next((label for label in classes if label[:1] in "[{" and label[-1:] in "]}" and len(label) > 1), "")
     if nested:

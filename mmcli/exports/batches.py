@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from mmcli.exports.graph import Model
 from mmcli.exports.made import Array
 from mmcli.exports.tables import Table, TableError
+from mmcli.reporting.counts import agreed, counted
 from mmcli.tables.names import lacking
 
 BATCH_ROWS = 32
@@ -54,10 +55,10 @@ def read(model: Model, table: Table, media_root: str, columns: Sequence[str] = (
     if first == 1:
         raise TableError(f"{table.path} has a header but no rows: there is nothing to predict")
     if rejected:
-        say(f"{rejected:,} cells could not be read and count as absent")
+        say(f"{counted(rejected, 'cell')} could not be read and {agreed(rejected, 'count')} as absent")
     for column, remarks in model.remarks.items():
         for what, count in remarks.items():
-            say(f"column {column!r}: {count:,} cells {what}")
+            say(f"column {column!r}: {counted(count, 'cell')} {what}")
 
 
 def say(text: str) -> None:

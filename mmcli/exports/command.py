@@ -15,6 +15,7 @@ from mmcli.exports.graph import OUTPUTS, STEPS, Model, read_tensors
 from mmcli.exports.saying import Words
 from mmcli.exports.tables import Table, TableError
 from mmcli.exports.writing import best
+from mmcli.reporting.counts import counted
 
 
 def main(folder: Path, arguments: Sequence[str] | None = None) -> int:
@@ -116,7 +117,7 @@ def _refuse_of_answers(model: Model, options: argparse.Namespace) -> None:
             f"--nbest {options.nbest}: " + ("1 or more" if options.nbest < 1 else "this model has one answer to a row")
         )
     if options.nbest > model.most_answers:
-        raise TableError(f"--nbest {options.nbest}: this model keeps {model.most_answers} texts of a row")
+        raise TableError(f"--nbest {options.nbest}: this model keeps {counted(model.most_answers, 'text')} of a row")
     if options.table is None:
         raise TableError("--nbest is of a table: name one")
 

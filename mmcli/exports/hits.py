@@ -9,6 +9,7 @@ from mmcli.exports import batches, lookup, tables
 from mmcli.exports.graph import OUTPUTS, Model
 from mmcli.exports.made import Array
 from mmcli.exports.tables import Table, TableError
+from mmcli.reporting.counts import agreed, counted, them
 
 HEADER = ("query", "rank", "id", "name", "similarity")
 """Of the lines that are written, as mmcli search writes them."""
@@ -43,7 +44,8 @@ def of_table(
                 told = [(query, rank, held.ids[row], held.names[row], round(own, 6)) for rank, (row, own) in lines]
                 tables.write(file, told, mark)
     if empty:
-        batches.say(f"{len(empty):,} rows have no hits, since nothing of them can be read, the first: row {empty[0]}")
+        none = f"{counted(len(empty), 'row')} {agreed(len(empty), 'have')} no hits"
+        batches.say(f"{none}, since nothing of {them(len(empty))} can be read, the first: row {empty[0]}")
     return 0
 
 

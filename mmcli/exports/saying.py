@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TextIO
 
 from mmcli.errors import ConfigError
+from mmcli.reporting.counts import agreed, counted
 from mmcli.text.words import Timed, as_json, as_srt
 
 
@@ -23,8 +24,8 @@ class Words:
     @property
     def remark(self) -> str:
         """What is to be said of rows without times."""
-        told = f"{self.without:,} rows have no sound: their words are read off another column and have no times"
-        return f"{told}, the first: row {self.first}"
+        told = f"{counted(self.without, 'row')} {agreed(self.without, 'have')} no sound"
+        return f"{told}: words are read off another column there and have no times, the first: row {self.first}"
 
     def write(self, rows: Sequence[Sequence[Timed]]) -> None:
         """Takes the next rows of the table.

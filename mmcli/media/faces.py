@@ -56,7 +56,7 @@ def read(path: str, enough: int, max_pixels: int, levels: Levels, framing: Frami
         return replace(picture, pixels=pixels, told=(*picture.told, told))
     height, width = picture.pixels.shape[:2]
     x, y = (width / 100, height / 100) if place.percent else (1.0, 1.0)
-    said = ("have their face told in fractions of the picture",) if place.percent else ()
+    said = ("with a face told in fractions of the picture",) if place.percent else ()
     if place.points:
         points = np.array(place.points) * [x, y]
         pixels = aligned(picture.pixels, points, framing.size, framing.margin or 0.0)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mmcli.config import Config as BaseConfig
 from mmcli.modalities import Encoded, Guess, Modality
+from mmcli.reporting.counts import counted
 from mmcli.signals import Column, Field, SignalSpec
 from mmcli.tables.names import tidy
 from mmcli.tables.numbers import study
@@ -46,7 +47,7 @@ class Category(Modality):
         different = Counter(map(tidy, cells))
         longest = max(map(len, different), default=0)
         repeats = len(cells) / max(len(different), 1)
-        said = f"{len(different)} different names in {len(cells)} cells"
+        said = f"{counted(len(different), 'different name')} in {counted(len(cells), 'cell')}"
         if longest > 80 or len(different) > 1000 or (repeats < 4 and not (len(different) <= 10 and repeats >= 2)):
             return Guess(0.0, said)
         top = ", ".join(name for name, _ in different.most_common(3))

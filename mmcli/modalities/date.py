@@ -59,7 +59,8 @@ class Date(Modality):
         what = "dates" if has_date(found.form) else "times of day"
         written = "in several ways" if found.form.startswith(FREE) else found.form
         others = ", ".join(repr(cell[:30]) for cell in list(found.others)[:3])
-        doubts = f"{found.others.total()} of {len(cells[:500])} cells are no such dates, e.g. {others}" if others else ""
+        no_dates = "is no such date" if found.others.total() == 1 else "are no such dates"
+        doubts = f"{found.others.total()} of {len(cells[:500])} cells {no_dates}, e.g. {others}" if others else ""
         return Guess(0.93, f"{what}, written {written}", found.decided, doubts)
 
     @classmethod

@@ -70,7 +70,8 @@ class Number(Modality):
         cells = finite
         values, share = found.values, found.share
         some = ", ".join(repr(cell[:30]) for cell in list(found.others)[:3])
-        doubts = f"{found.others.total()} of {len(cells)} cells are no numbers, e.g. {some}" if 0.5 <= share < 1 else ""
+        no_numbers = "is no number" if found.others.total() == 1 else "are no numbers"
+        doubts = f"{found.others.total()} of {len(cells)} cells {no_numbers}, e.g. {some}" if 0.5 <= share < 1 else ""
         if share < 0.9:
             return Guess(0.0, f"{share:.0%} of the cells are numbers", doubts=doubts)
         text = f"all {'finite ' * bool(others)}cells are numbers" if share == 1 else f"{share:.0%} of the cells are numbers"

@@ -22,6 +22,7 @@ from torch import Tensor
 from mmcli.config import Config as BaseConfig
 from mmcli.errors import ConfigError
 from mmcli.modalities import Encoded, Guess, Modality, Partial, Reject
+from mmcli.reporting.counts import counted
 from mmcli.signals import Column, SignalSpec
 from mmcli.text.units import byte_of_char, without_blanks
 
@@ -67,7 +68,7 @@ class Text(Modality):
     def sniff(cls, cells: Sequence[str], media_root: str) -> Guess:  # noqa: ARG003 - text needs no files
         """What is nothing else is text."""
         length = sum(map(len, cells)) / max(len(cells), 1)
-        return Guess(0.5, f"{len(set(cells))} different texts, {length:.0f} characters on average")
+        return Guess(0.5, f"{counted(len(set(cells)), 'different text')}, {length:.0f} characters on average")
 
     @classmethod
     def fit(cls, config: Config, cells: Iterable[str]) -> Self:

@@ -22,6 +22,7 @@ from mmcli.media import files as media
 from mmcli.media import frames, looking
 from mmcli.media.pixels import affine, erase, square
 from mmcli.modalities import Encoded, Guess, Modality, Reject, Strength, by_files
+from mmcli.reporting.counts import counted
 from mmcli.signals import Column, Signal, SignalSpec
 
 _SUFFIXES = frozenset(
@@ -96,7 +97,7 @@ class Video(Modality):
                 continue
             if looking.suffix(cell) == ".gif" and len(clip.moments) < 2:
                 return Guess(0.0, "GIFs that do not move are images")
-            size = f"{len(clip.moments)} frames of {clip.width} x {clip.height} in {clip.times[-1]:.2g} s"
+            size = f"{counted(len(clip.moments), 'frame')} of {clip.width} x {clip.height} in {clip.times[-1]:.2g} s"
             return Guess(0.995, f"{reason}; {media.shown(cell)} has {size}")
         gif = all(looking.suffix(cell) == ".gif" for cell in named)
         return Guess(0.9 if share >= 0.5 and not gif else 0.0, reason)

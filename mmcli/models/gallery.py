@@ -21,6 +21,7 @@ from mmcli.errors import ArtifactError, ConfigError, DataError
 from mmcli.models import embedding, predictor
 from mmcli.models.predictor import Model
 from mmcli.options.made import require_gallery
+from mmcli.reporting.counts import counted
 from mmcli.vectors.eight import Eight, Kept
 from mmcli.vectors.index import Index
 from mmcli.vectors.nearest import DRAWN, RECALL_AT, Hits, Nearest, recall
@@ -39,6 +40,11 @@ RECALL = f"recall_at_{RECALL_AT}"
 INT8 = "int8"
 KINDS = ("float16", INT8)
 """How vectors are kept; the first where nothing is said."""
+
+
+def said(metrics: Mapping[str, Any]) -> str:
+    """How much is enrolled, in words."""
+    return f"{counted(metrics['rows'], 'row')} of {counted(metrics['names'], 'name')}"
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from mmcli.artifacts.store import Artifact
 from mmcli.proof.steps import in_hand
 from mmcli.reporting import charts
+from mmcli.reporting.counts import counted
 from mmcli.reporting.metrics import shown
 from mmcli.reporting.svg import Figure
 from mmcli.training.loop import LOG
@@ -56,6 +57,6 @@ def _curve(name: str, log: Path) -> Curve | None:
         return None
     judged = [row for row in rows if "val_loss" in row]
     best = min(judged, key=lambda row: row["val_loss"], default=None)
-    said = f"{name}: {len(rows)} epochs"
+    said = f"{name}: {counted(len(rows), 'epoch')}"
     said += f"; least val loss {shown(best['val_loss'])} after epoch {best['epoch']:.0f}." if best else "."
     return Curve(name, charts.training(rows, name), said)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmcli.reporting import charts, words
+from mmcli.reporting.counts import agreed, counted
 from mmcli.reporting.grid import Cell, Grid
 from mmcli.reporting.metrics import shown
 from mmcli.reporting.svg import Figure
@@ -74,7 +75,11 @@ def contrast(test: Mapping[str, Any]) -> list[str]:
     return [
         f"The right text is likelier than the one in {name} in {own['value']:.1%} of {own['n']:,} test rows "
         f"(95% interval {own['low']:.1%} to {own['high']:.1%}; half is chance"
-        + (f"; {own['ties']:,} rows are level and count half)." if own["ties"] else ").")
+        + (
+            f"; {counted(own['ties'], 'row')} {agreed(own['ties'], 'are')} level and {agreed(own['ties'], 'count')} half)."
+            if own["ties"]
+            else ")."
+        )
         for name, own in test.get("contrast", {}).items()
     ]
 

@@ -12,6 +12,7 @@ from xml.sax.saxutils import escape
 import numpy as np
 
 from mmcli.reporting import svg
+from mmcli.reporting.counts import counted
 from mmcli.reporting.metrics import Interval, shown
 from mmcli.reporting.svg import CHARACTER, LINE, Figure, Plot, Scale, percent
 from mmcli.reporting.words import meaning, signed
@@ -114,7 +115,7 @@ def importances(values: Mapping[str, float]) -> Figure:
 
 def labels(rows: Sequence[tuple[str, int, float]]) -> Figure:
     """F1 of each label: (label, rows that have it, F1)."""
-    bars = [Bar(name, score, said=f"{score:.3f} · {count:,} rows", strong=True) for name, count, score in rows]
+    bars = [Bar(name, score, said=f"{score:.3f} · {counted(count, 'row')}", strong=True) for name, count, score in rows]
     return _rows(bars, Scale(0, 1), "test F1", "Test F1 of each label", False, None)
 
 
@@ -169,7 +170,7 @@ def confusion(matrix: Array, classes: Sequence[str]) -> Figure:
     drawn = []
     for row, column in zip(*np.nonzero(matrix), strict=True):
         found, share = int(matrix[row, column]), shares[row, column]
-        said = f"{classes[row]}, predicted {classes[column]}: {found:,} rows ({share:.0%})"
+        said = f"{classes[row]}, predicted {classes[column]}: {counted(found, 'row')} ({share:.0%})"
         x, width = percent(column / total), percent(1 / total)
         drawn.append(
             f'<svg x="{x}" y="{cell * row}" width="{width}" height="{cell}"><title>{escape(svg.cut(said, 200))}</title>'
@@ -198,7 +199,7 @@ def reliability(confidence: Array, correct: Array, bins: int = 10) -> Figure:
     plot = Plot(Scale(0, 1), Scale(0, 1), "probability of the predicted class", "share")
     for number, found in enumerate(rows):
         if found:
-            said = f"{found:,} rows between {number / bins:.1f} and {(number + 1) / bins:.1f}"
+            said = f"{counted(found, 'row')} between {number / bins:.1f} and {(number + 1) / bins:.1f}"
             plot.bar(number / bins, (number + 1) / bins, found / rows.sum(), "fill", said)
     plot.path([(0, 0), (1, 1)], "s7 d1")
     known = [(mean[n], share[n]) for n in range(bins) if rows[n]]
@@ -230,7 +231,7 @@ def errors(differences: Array, name: str) -> Figure:
     plot = Plot(x, Scale.around([0.0, *counts.tolist()], low=0), f"predicted minus right {name}", "test rows", 280)
     for number, start, end in zip(counts.tolist(), edges[:-1].tolist(), edges[1:].tolist(), strict=True):
         if number:
-            plot.bar(start, end, number, "fill", f"{number:,} rows between {shown(start)} and {shown(end)}")
+            plot.bar(start, end, number, "fill", f"{counted(number, 'row')} between {shown(start)} and {shown(end)}")
     top, mean = plot.y.high, float(differences.mean())
     plot.path([(0, 0), (0, top)], "s7 d1")
     plot.path([(mean, 0), (mean, top)], "s1")

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from scipy.special import ndtri
 
+from mmcli.reporting.counts import counted
 from mmcli.reporting.metrics import Array
 from mmcli.reporting.retrieval_metrics import Verification, equal_error_rate
 from mmcli.reporting.svg import Figure, Plot, Scale
@@ -48,9 +49,9 @@ def of_pairs(pairs: Verification) -> dict[str, tuple[Figure, str]]:
     """ROC, DET and scores of pairs of test rows: name -> (drawing, caption)."""
     far, tar = (rates[0] for rates in pairs.rates(np.ones((1, int(max(pairs.second.max(), pairs.first.max())) + 1))))
     error = float(equal_error_rate(pairs, np.ones((1, int(pairs.second.max()) + 1)))[0])
-    counted = f"{int(pairs.same.sum()):,} pairs of one, {int((~pairs.same).sum()):,} of two"
+    said = f"{counted(int(pairs.same.sum()), 'pair')} of one, {int((~pairs.same).sum()):,} of two"
     return {
-        "roc": (_roc(far, tar), f"Pairs of one accepted against pairs of two accepted, by threshold (ROC); {counted}."),
+        "roc": (_roc(far, tar), f"Pairs of one accepted against pairs of two accepted, by threshold (ROC); {said}."),
         "det": (
             _det(far, 1 - tar, error),
             f"Pairs of one refused against pairs of two accepted, on axes that make normal scores a straight line (DET). Equal "

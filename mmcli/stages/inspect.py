@@ -20,6 +20,7 @@ from mmcli.media import addresses
 from mmcli.media import files as media
 from mmcli.modalities import Modality
 from mmcli.options.inspect import Options
+from mmcli.reporting.counts import agreed, counted, them
 from mmcli.stages import Context, Outcome, say_of_table
 from mmcli.tables import missing
 from mmcli.tables.finding import STDIN
@@ -77,7 +78,7 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
     warnings += targets.doubts(kind, usable, found.targets)
     warnings += warnings_of.of_table(found, survey, kind, usable, given or None, table.head(schema.SAMPLE_ROWS))
     strata = Counter(kind.strata(config, usable)) if kind.has_classes else Counter()
-    context.console.note(f"{path}: {rows:,} rows, {len(table.columns)} columns, {table.described}")
+    context.console.note(f"{path}: {counted(rows, 'row')}, {counted(len(table.columns), 'column')}, {table.described}")
     for line in [*notes, *([why] if why else [])]:
         context.console.note(line)
     _say(found, tallies, rows, context)
@@ -157,9 +158,10 @@ def _write_page(table: Table, found: Schema, options: Options, context: Context)
         }
         for place, cells in zip(places, shown, strict=True)
     ]
-    subtitle = f"{len(rows)} rows as the model will see them, drawn from the tensors; preprocessing learnt on {len(head)} rows."
+    seen = f"{counted(len(rows), 'row')} as the model will see {them(len(rows))}"
+    subtitle = f"{seen}, drawn from the tensors; preprocessing learnt on {counted(len(head), 'row')}."
     store.write_atomic(options.output, preview.page(f"What is seen of {table.path.name}", subtitle, rows).encode())
-    context.console.note(f"{len(rows)} rows as the model will see them: {options.output}")
+    context.console.note(f"{seen}: {options.output}")
     return options.output
 
 
@@ -199,13 +201,15 @@ def _warnings(found: Schema, labelled: Cells, tallies: dict[str, _Tally], rows: 
     warnings = [*found.warnings]
     if len(labelled) < rows:
         name = " or ".join(map(repr, found.targets))
-        warnings.append(f"{rows - len(labelled)} rows have no {name}: they are left out of training")
+        without = rows - len(labelled)
+        warnings.append(f"{counted(without, 'row')} {agreed(without, 'have')} no {name}: left out of training")
     for item in found.columns:
         tally = tallies[item.name]
         if tally.unreadable:
             row, cell = tally.unreadable[0]
             warnings.append(
-                f"{len(tally.unreadable)} files of column {item.name!r} are not there, the first: row {row}, {cell!r}"
+                f"{counted(len(tally.unreadable), 'file')} of column {item.name!r} {agreed(len(tally.unreadable), 'are')} not "
+                f"there, the first: row {row}, {cell!r}"
             )
     return warnings
 

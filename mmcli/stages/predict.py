@@ -24,6 +24,7 @@ from mmcli.models.labels import Labels
 from mmcli.models.predictor import Model
 from mmcli.models.timing import Clock
 from mmcli.options.predict import Options
+from mmcli.reporting.counts import agreed, counted, them
 from mmcli.stages import Context, Outcome, say_of_table
 from mmcli.tables.finding import STDIN
 from mmcli.tables.reading import Rows, Table, open_table
@@ -70,8 +71,8 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
     if rejects.first is not None:
         row, column, cell, reason = rejects.first
         context.console.warn(
-            f"{rejects.count:,} cells cannot be read and count as absent, the first: row {row}, column {column!r}, {cell!r}: "
-            f"{reason}; all are listed in {rejects.path}"
+            f"{counted(rejects.count, 'cell')} cannot be read and {agreed(rejects.count, 'count')} as absent, the first: "
+            f"row {row}, column {column!r}, {cell!r}: {reason}; all are listed in {rejects.path}"
         )
     if replaced:
         context.console.warn(
@@ -80,14 +81,14 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
         )
     for column, found in remarks.items():
         for what, count in found.items():
-            context.console.note(f"column {column!r}: {count:,} cells {what}")
+            context.console.note(f"column {column!r}: {counted(count, 'cell')} {what}")
     if formulas:
         context.console.note(
-            f"{formulas:,} cells of {options.output} that a spreadsheet would run as formulas have an apostrophe before them; "
-            "--raw leaves them as they are"
+            f"{counted(formulas, 'cell')} of {options.output} that a spreadsheet would run as formulas "
+            f"{agreed(formulas, 'have')} an apostrophe before {them(formulas)}; --raw leaves {them(formulas)} as they are"
         )
     recognised = _told(decode, context)
-    context.console.note(f"{rows:,} rows in {seconds:.1f} s ({rows / max(seconds, 1e-9):,.0f} rows/s)")
+    context.console.note(f"{counted(rows, 'row')} in {seconds:.1f} s ({rows / max(seconds, 1e-9):,.0f} rows/s)")
     data = {"output": str(options.output), "rows": rows, "rejects": rejects.count, "model": loaded.artifact.name}
     return Outcome(
         {**data, **recognised, "absent": missing, "replaced": replaced},
@@ -120,7 +121,7 @@ def _loaded(options: Options, context: Context) -> tuple[Model, Decode | None, s
         return loaded, told.decode, told.column
     held, loaded = gallery.with_model(context.root, options.gallery, options.model, compute)
     held.require_rows()
-    context.console.note(f"{held.name}: {len(held.rows):,} rows of {held.artifact.metrics['names']:,} names")
+    context.console.note(f"{held.name}: {gallery.said(held.artifact.metrics)}")
     return loaded, _Recognised(held, options.threshold), None
 
 
@@ -148,8 +149,9 @@ class _Recognised:
         if self.least is None:
             return "the model has no threshold: no row is accepted or unknown. To set one: --threshold"
         by = "settled on val" if self.threshold is None else "by --threshold"
-        accepted = f"{self.accepted:,} rows are accepted, with a similarity of {self.least:.3f} or more ({by})"
-        return f"{accepted}; {self.unknown:,} are unknown"
+        many = f"{counted(self.accepted, 'row')} {agreed(self.accepted, 'are')}"
+        accepted = f"{many} accepted, with a similarity of {self.least:.3f} or more ({by})"
+        return f"{accepted}; {self.unknown:,} {agreed(self.unknown, 'are')} unknown"
 
 
 def _check_output(path: Path, output: Path, words: Path | None) -> None:

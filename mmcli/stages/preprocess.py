@@ -29,6 +29,7 @@ from mmcli.modalities import Modality
 from mmcli.options.preprocess import Options
 from mmcli.pretrained import licences
 from mmcli.pretrained.licences import Origin
+from mmcli.reporting.counts import agreed, counted
 from mmcli.stages import Context, Outcome
 from mmcli.tables.splitting import SPLITS, TRAIN, UNLABELLED
 
@@ -190,7 +191,7 @@ def _judge(plan: Plan, made: Sharded, context: Context, draft: Draft) -> None:
     modalities = {own.name: own.modality for own in plan.schema.columns}
     for column, notes in made.remarks.items():
         for remark, count in notes.items():
-            line = f"column {column!r}: {count:,} cells {remark}"
+            line = f"column {column!r}: {counted(count, 'cell')} {remark}"
             flag = KEEPS_MORE.get(modalities.get(column, ""), "") if remark.startswith("cut to") else ""
             if not any(said.startswith(line) for said in plan.notes):  # words such as NA were told before
                 context.console.note(f"{line} ({flag} keeps more)" if flag else line)
@@ -206,7 +207,9 @@ def _judge(plan: Plan, made: Sharded, context: Context, draft: Draft) -> None:
                 + ("leave out --strict" if not plan.config["max_bad"] else f"or allow more with --max-bad {more:.2f}")
                 + ".",
             )
-        context.console.warn(f"{bad} cells of column {column!r} cannot be read and count as absent; {example}")
+        context.console.warn(
+            f"{counted(bad, 'cell')} of column {column!r} cannot be read and {agreed(bad, 'count')} as absent; {example}"
+        )
 
 
 def _write_csv(path: Path, header: list[str], rows: Sequence[Sequence[Any]]) -> None:

@@ -24,6 +24,7 @@ from mmcli.models.predictor import Model
 from mmcli.options.evaluate import Options
 from mmcli.proof import finding
 from mmcli.proof.examples import raw_cells
+from mmcli.reporting.counts import agreed, counted, them
 from mmcli.reporting.metrics import Interval, shown
 from mmcli.stages import Context, Outcome, say_of_table
 from mmcli.tables.names import tidy
@@ -73,8 +74,8 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
     if rejects:
         row, column, cell, why = rejects[0]
         context.console.warn(
-            f"{len(rejects):,} cells cannot be read and count as absent, the first: row {row}, column {column!r}, "
-            f"{cell!r}: {why}"
+            f"{counted(len(rejects), 'cell')} cannot be read and {agreed(len(rejects), 'count')} as absent, the first: "
+            f"row {row}, column {column!r}, {cell!r}: {why}"
         )
     rows = pd.concat(frames)
     root, whole = options.media_root or str(path.parent), loaded.task.outputs.join(outputs)
@@ -112,7 +113,7 @@ def _known(path: Path, loaded: Model, outputs: Any, rows: pd.DataFrame, group: s
     """
     pairs = int((outputs.present.sum(1) > 1).sum())
     if pairs < 2:
-        said = f"{called(path)} has {pairs} row{'s' * (pairs != 1)} in which two columns or more are there"
+        said = f"{called(path)} has {counted(pairs, 'row')} in which two columns or more are there"
         raise DataError(said, "It takes two at least: each row's cells are looked for among those of the others.")
     numbers: dict[tuple[str, ...], int] = {}
     new, cells, content = marked(rows, loaded.faces), [], functools.lru_cache(maxsize=None)(_content)
@@ -171,8 +172,8 @@ def _say_seen(loaded: Model, rows: pd.DataFrame, root: str, context: Context) ->
     seen = [row for row, values in enumerate(new[columns].to_dict("records"), 1) if key(values, root) in known]
     if seen:
         context.console.warn(
-            f"{len(seen):,} of {len(rows):,} rows have the inputs of rows that the model was made from (the first: row "
-            f"{seen[0]}): it has learnt them, and the scores say little of new ones"
+            f"{len(seen):,} of {len(rows):,} rows {agreed(len(seen), 'have')} the inputs of rows that the model was made from "
+            f"(the first: row {seen[0]}): it has learnt {them(len(seen))}, and the scores say little of new ones"
         )
 
 
@@ -195,7 +196,9 @@ def _scorable(loaded: Model, rows: pd.DataFrame, names: list[str], context: Cont
     config = task.config
     labelled = [row for row, own in enumerate(cells) if task.is_labelled(config, own)]
     if len(labelled) < len(cells):
-        context.console.warn(f"{len(cells) - len(labelled):,} of {len(cells):,} rows have no {' or '.join(names)}: left out")
+        without = len(cells) - len(labelled)
+        said = f"{without:,} of {len(cells):,} rows {agreed(without, 'have')} no {' or '.join(names)}: left out"
+        context.console.warn(said)
     kept, strange = [], Counter[str]()
     first = 0
     for row in labelled:
@@ -243,7 +246,7 @@ def _told(
             sliced.setdefault(column, {})[str(value)] = own
     _table(scores, sliced, task, len(right), context)
     primary = task.primary_metric
-    said = f"{loaded.artifact.name} on {len(right):,} rows of {called(path)}: {primary} {scores['model'][primary]}."
+    said = f"{loaded.artifact.name} on {counted(len(right), 'row')} of {called(path)}: {primary} {scores['model'][primary]}."
     context.console.note(said)
     data = {
         "table": str(path),

@@ -16,6 +16,7 @@ from mmcli.models import embedding, gallery
 from mmcli.models.gallery import ID, NAME, Gallery
 from mmcli.models.predictor import Model
 from mmcli.options.search import Options
+from mmcli.reporting.counts import agreed, counted, them
 from mmcli.stages import Context, Outcome, say_of_table
 from mmcli.tables.lines import Lines
 from mmcli.tables.reading import Table, open_table
@@ -38,7 +39,7 @@ def run(options: Options, context: Context) -> Outcome:
     held, loaded = gallery.with_model(context.root, options.gallery, options.model, compute, options.exact)
     held.require_rows()
     how = "exactly" if held.index is None else f"by an index with recall@10 {held.artifact.metrics[gallery.RECALL]:.3f}"
-    context.console.note(f"{held.name}: {len(held.rows):,} rows of {held.artifact.metrics['names']:,} names, searched {how}")
+    context.console.note(f"{held.name}: {gallery.said(held.artifact.metrics)}, searched {how}")
     if options.table is None:
         return _of_one(held, loaded, options, context)
     return _of_table(options.table, held, loaded, options, context)
@@ -96,7 +97,7 @@ def _written(
     out.close(keep=True)
     rejects.close(keep=True)
     _say(rejects, empty, remarks, context)
-    context.console.note(f"{output}: {out.count:,} hits of {queries - len(empty):,} rows")
+    context.console.note(f"{output}: {counted(out.count, 'hit')} of {counted(queries - len(empty), 'row')}")
     data = {"output": str(output), "queries": queries, "hits": out.count, "rejects": rejects.count, "empty": len(empty)}
     return Outcome({**data, "gallery": options.gallery, "model": loaded.artifact.name, "absent": absent}, f"look at {output}")
 
@@ -112,15 +113,16 @@ def _hits(held: Gallery, queries: Any, k: int) -> Iterator[list[tuple[int, str, 
 def _say(rejects: Rejects, empty: list[int], remarks: dict[str, Counter[str]], context: Context) -> None:
     for column, said in remarks.items():
         for what, count in said.items():
-            context.console.note(f"column {column!r}: {count:,} cells {what}")
+            context.console.note(f"column {column!r}: {counted(count, 'cell')} {what}")
     if rejects.first is not None:
         row, column, cell, reason = rejects.first
         context.console.warn(
-            f"{rejects.count:,} cells cannot be read and count as absent, the first: row {row}, column {column!r}, {cell!r}: "
-            f"{reason}; all are listed in {rejects.path}"
+            f"{counted(rejects.count, 'cell')} cannot be read and {agreed(rejects.count, 'count')} as absent, the first: "
+            f"row {row}, column {column!r}, {cell!r}: {reason}; all are listed in {rejects.path}"
         )
     if empty:
-        context.console.warn(f"{len(empty):,} rows have no hits, since nothing of them can be read, the first: row {empty[0]}")
+        none = f"{counted(len(empty), 'row')} {agreed(len(empty), 'have')} no hits"
+        context.console.warn(f"{none}, since nothing of {them(len(empty))} can be read, the first: row {empty[0]}")
 
 
 def _of_one(held: Gallery, loaded: Model, options: Options, context: Context) -> Outcome:

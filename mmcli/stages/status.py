@@ -12,6 +12,7 @@ from mmcli.artifacts.history import history as history_of
 from mmcli.artifacts.store import Artifact
 from mmcli.errors import ArtifactError, ConfigError
 from mmcli.pretrained import shelf
+from mmcli.reporting.counts import counted
 from mmcli.reporting.metrics import shown
 from mmcli.stages import Context, Outcome
 
@@ -109,7 +110,7 @@ def _score(artifact: Artifact) -> str:
     if artifact.manifest["kind"] == "preprocess":
         return f"{metrics['train']:,} train, {metrics['val']:,} val, {metrics['test']:,} test rows"
     if artifact.manifest["kind"] == "gallery":
-        return f"{metrics['rows']:,} rows of {metrics['names']:,} names"
+        return f"{counted(metrics['rows'], 'row')} of {counted(metrics['names'], 'name')}"
     if artifact.manifest["kind"] == "evaluation":
         name, score = next(iter(metrics["test"].items()))
         return f"test {name} {shown(score['value'])} [{shown(score['low'])}, {shown(score['high'])}]"

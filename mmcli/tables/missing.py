@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from mmcli.reporting.counts import agreed, counted
+
 _SINGLE = r"""
 na n/a n.a. n.a #n/a #na <na> nan -nan +nan 1.#qnan 1.#ind -1.#ind nat null #null! (null) <null> none nil missing unknown unk \n
 #value! #div/0! #ref! #num! #name? ? ?? ??? - -- --- – — . .. ... … * / 无 缺失 暂无 未知
@@ -51,10 +53,11 @@ def coded(values: Sequence[float]) -> str:
             continue
         low, high = min(others), max(others)
         if max(low - code, code - high) > high - low:
-            return f"{count:,} cells are {code:g}, all others {low:g} to {high:g}: if it means missing, --na {code:g}"
+            cells = f"{counted(count, 'cell')} {agreed(count, 'are')} {code:g}"
+            return f"{cells}, all others {low:g} to {high:g}: if it means missing, --na {code:g}"
     return ""
 
 
 def remark(cell: str) -> str:
     """What is said of such a cell, behind how many there are."""
-    return f"say {cell.strip()!r} and count as missing"
+    return f"with {cell.strip()!r}, which counts as missing"

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
+from mmcli.reporting.counts import agreed, counted
 from mmcli.tables.written import AMOUNTS, LETTERS, UNITS, Written, written
 
 EXACT = 2.0**53
@@ -115,7 +116,7 @@ class NumberFormat:
     def remark(self, cell: str) -> str:
         """What is to be said of a cell that says a number; mostly nothing."""
         bare = self.shares and not any(sign in cell for sign in "%％﹪")
-        return "have no %, and are read as shares (0.5 is 50%)" if bare else ""
+        return "without %, read as shares (0.5 is 50%)" if bare else ""
 
     def state(self) -> dict[str, Any]:
         """As plain JSON."""
@@ -224,7 +225,9 @@ class _Evidence:
             return ""
         name = "comma" if mark == "." else "point"
         either = f"; {self.either[0]} is read as {float(_said_with(mark, self.either[0])):.6g}" if self.either else ""
-        return f"{len(few)} cells have a {name} before the decimals ({few[0]}), {len(many)} do not ({many[0]}){either}"
+        cells = f"{counted(len(few), 'cell')} {agreed(len(few), 'have')}"
+        others = f"{len(many)} {agreed(len(many), 'do')} not"
+        return f"{cells} a {name} before the decimals ({few[0]}), {others} ({many[0]}){either}"
 
 
 def _evidence(cores: list[str], plain: list[str]) -> _Evidence:
@@ -271,7 +274,8 @@ def _units(marked: Sequence[Written], bare: int) -> tuple[tuple[str, ...], bool,
     shares = sum(cell.percent for cell in marked)
     bare -= shares
     if shares and (bare > 0 or counts):
-        return _kept(counts), False, f"{shares} cells are percent, read as shares (12% is 0.12), the others are not"
+        percent = f"{counted(shares, 'cell')} {agreed(shares, 'are')} percent"
+        return _kept(counts), False, f"{percent}, read as shares (12% is 0.12), the others are not"
     kept = _kept(counts)
     doubts = ""
     if len(kept) > 1 or (kept and bare > 0):

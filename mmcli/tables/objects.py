@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any, TextIO
 
 from mmcli.errors import DataError
+from mmcli.reporting.counts import counted
 from mmcli.tables.cells import CUT_CHARACTER, surrogate
 from mmcli.tables.source import Source, called
 
@@ -80,7 +81,8 @@ class Objects:
         if len(set(lengths.values())) > 1:
             shortest, longest = min(lengths, key=lambda key: lengths[key]), max(lengths, key=lambda key: lengths[key])
             raise DataError(
-                f"{name}: the column {shortest!r} has {lengths[shortest]} values, {longest!r} has {lengths[longest]}",
+                f"{name}: the column {shortest!r} has {counted(lengths[shortest], 'value')}, {longest!r} "
+                f"has {lengths[longest]}",
                 "Give every column a value for each row, null where there is none.",
             )
         for row, values in enumerate(zip(*table.values(), strict=True), 1):
@@ -214,7 +216,8 @@ def _past_blanks(text: str, place: int) -> int:
 
 def _at_end(rest: str, name: str, row: int) -> None:
     if rest.strip():
-        raise DataError(f"{name}: after the array of {row - 1} rows comes {rest.strip()[:40]!r}", "A table is one array.")
+        rows = counted(row - 1, "row")
+        raise DataError(f"{name}: after the array of {rows} comes {rest.strip()[:40]!r}", "A table is one array.")
 
 
 def _checked(record: Any, where: str, text: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from mmcli.errors import ConfigError, DataError
+from mmcli.reporting.counts import counted
 
 TRAIN, VAL, TEST, UNLABELLED = "train", "val", "test", "unlabelled"
 SPLITS = (TRAIN, VAL, TEST)
@@ -174,14 +175,15 @@ def deal(strata: Sequence[str], groups: Sequence[str] | None, parts: int, seed: 
     """
     units = len(set(groups)) if groups is not None else len(strata)
     if units < parts:
-        what = "rows" if groups is None else "groups"
-        raise ConfigError(f"{units} {what} of train cannot be dealt into {parts} parts", "Ask for fewer --folds.")
+        what = counted(units, "row" if groups is None else "group")
+        raise ConfigError(f"{what} of train cannot be dealt into {parts} parts", "Ask for fewer --folds.")
     generator = np.random.default_rng(seed)
     if groups is not None:
         shares = {str(part): 1 / parts for part in range(parts)}
         parts_of = [int(part) for part in _deal_groups(strata, groups, shares, generator)]
         if len(set(parts_of)) < parts:
-            raise ConfigError(f"{units} groups of train cannot be dealt into {parts} parts", "Ask for fewer --folds.")
+            what = counted(units, "group")
+            raise ConfigError(f"{what} of train cannot be dealt into {parts} parts", "Ask for fewer --folds.")
         return parts_of
     rows_of: dict[str, list[int]] = {}
     for row, stratum in enumerate(strata):

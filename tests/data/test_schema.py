@@ -168,7 +168,7 @@ def test_a_target_among_the_inputs_is_refused(tmp_path: Path) -> None:
 def test_an_empty_column_is_left_out_unless_asked_for(tmp_path: Path) -> None:
     path = table(tmp_path, ["a", "b", "c"], ["", "x", "y"])
     assert [item.name for item in infer(open_table(path), Roles()).columns] == ["b"]
-    with pytest.raises(DataError, match="--input a: its first 1 cells are all empty"):
+    with pytest.raises(DataError, match="--input a: nothing is in its first 1 cell"):
         infer(open_table(path), Roles(inputs=("a",)))
 
 

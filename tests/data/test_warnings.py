@@ -162,7 +162,7 @@ def test_na_in_a_number_target_makes_no_classes(tmp_path: Path) -> None:
     found = planned(table(tmp_path, {"x": X, "y": target}))
     assert found.task_name == "regression"
     assert found.counts["unlabelled"] == 2
-    assert "target 'y': 1 cells say 'NA' and count as missing (--keep-na to keep such words)" in found.notes
+    assert "target 'y': 1 cell with 'NA', which counts as missing (--keep-na to keep such words)" in found.notes
     kept = planned(table(tmp_path, {"x": X, "label": ["NA" if row % 3 == 0 else "ab"[row % 2] for row in range(N)]}))
     assert kept.task.classes == ["NA", "a", "b"]  # type: ignore[attr-defined]
 
@@ -172,9 +172,9 @@ def test_na_names_other_words_everywhere_and_keep_na_none(tmp_path: Path) -> Non
     label = ["unsure" if row % 10 == 3 else own for row, own in enumerate(LABEL)]
     path = table(tmp_path, {"x": cells, "z": X, "label": label})
     found = planned(path, na=("-999", "unsure"))
-    assert "column 'x': 12 cells say '-999' and count as missing (--na)" in found.notes
-    assert "column 'x': 12 cells say 'NA' and count as missing (--keep-na to keep such words)" in found.notes
-    assert "column 'label': 6 cells say 'unsure' and count as missing (--na)" in found.notes
+    assert "column 'x': 12 cells with '-999', which counts as missing (--na)" in found.notes
+    assert "column 'x': 12 cells with 'NA', which counts as missing (--keep-na to keep such words)" in found.notes
+    assert "column 'label': 6 cells with 'unsure', which counts as missing (--na)" in found.notes
     assert found.task.classes == ["a", "b"]  # type: ignore[attr-defined]
     assert found.counts["unlabelled"] == 6
     kept = planned(path, keep_na=True)
@@ -186,7 +186,7 @@ def test_na_is_found_in_the_floats_of_parquet(tmp_path: Path) -> None:
     path = tmp_path / "t.parquet"
     cells = [-999.0 if row % 5 == 0 else float(x) for row, x in enumerate(X)]
     pd.DataFrame({"x": cells, "z": X, "label": LABEL}).to_parquet(path)
-    assert "column 'x': 12 cells say '-999.0' and count as missing (--na)" in planned(path, na=("-999",)).notes
+    assert "column 'x': 12 cells with '-999.0', which counts as missing (--na)" in planned(path, na=("-999",)).notes
 
 
 # --- numbers
@@ -212,8 +212,7 @@ def test_infinite_cells_speak_not_against_numbers(tmp_path: Path, word: str) -> 
     assert {item.name: item.modality for item in found.schema.columns} == {"price": "number", "z": "number"}
     said = [line for line in found.warnings if "'price'" in line]
     assert said == [
-        f"column 'price': 20 of 59 cells are not finite, the first: row 3, {word!r}: they count as unreadable "
-        f"(--na={word} for missing)"
+        f"column 'price': 20 of 59 cells are not finite, the first: row 3, {word!r}: unreadable (--na={word} for missing)"
     ]
 
 
@@ -286,8 +285,8 @@ def test_predict_reads_cells_as_preprocess_did(tmp_path: Path) -> None:
     new.write_text("w;z\n12,500 kg;1,5\n12,500 kg;-999\n12,500 kg;NA\n12,500 kg;\n3 stone;1,5\n")
     code, said = invoke("predict", new, "-a", art, "-o", tmp_path / "p.jsonl")
     assert code == 0
-    assert "column 'z': 1 cells say '-999' and count as missing" in said
-    assert "column 'z': 1 cells say 'NA' and count as missing" in said
+    assert "column 'z': 1 cell with '-999', which counts as missing" in said
+    assert "column 'z': 1 cell with 'NA', which counts as missing" in said
     assert "'3 stone': not a number (in kg)" in said
     values = [json.loads(line)["y_predicted"] for line in (tmp_path / "p.jsonl").read_text().splitlines()]
     assert values[1] == values[2] == values[3] != values[0]

@@ -244,13 +244,13 @@ NUMBERS = [
 def test_numbers(scale: str, tmp_path: Path) -> None:
     made = check(fitted("number", NUMBERS[:6], scale=scale), NUMBERS, tmp_path)
     assert [why for _, why in made.rejects] == [*["not a number (in $)"] * 3, "not finite"]
-    assert made.remarks == {"say 'nan' and count as missing": 1, "say 'n/a' and count as missing": 1}
+    assert made.remarks == {"with 'nan', which counts as missing": 1, "with 'n/a', which counts as missing": 1}
 
 
 def test_numbers_as_the_column_writes_them(tmp_path: Path) -> None:
     made = check(fitted("number", ["0,125", "1,5", "2,75", "1.234,5"]), ["0,125", "-1,5", "1.000,25", "?", None], tmp_path)
     assert made.present.tolist() == [True, True, True, False, False]
-    assert made.remarks == {"say '?' and count as missing": 1}
+    assert made.remarks == {"with '?', which counts as missing": 1}
     kilos = check(fitted("number", ["12 kg", "7.5kg", "3 kg"]), ["9 kg", "9 lb"], tmp_path)
     assert kilos.present.tolist() == [True, False]
 

@@ -24,7 +24,7 @@ def test_lines_of_json_take_their_name_when_they_are_whole(tmp_path: Path) -> No
     assert [line["row"] for line in lines] == [1, 2, 3]
     assert lines[2]["words"] == []
     assert (words.without, words.first) == (1, 2)
-    assert words.remark == "1 rows have no sound: their words are read off another column and have no times, the first: row 2"
+    assert words.remark == "1 row has no sound: words are read off another column there and have no times, the first: row 2"
     again = Words(tmp_path / "x.json")
     again.write(ROWS)
     again.close(keep=False)

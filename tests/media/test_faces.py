@@ -120,7 +120,7 @@ def test_a_crop_is_that_of_pillow(tmp_path: Path) -> None:
     assert found.told == ()
     share = faces.read(f"{tmp_path / 'a.png'}#xywh=percent:20,12.5,50,75", 0, 10**6, {}, Framing(16, margin=0.0))
     assert (share.pixels == np.asarray(image.crop((12, 5, 42, 35)))).all()
-    assert share.told == ("have their face told in fractions of the picture",)
+    assert share.told == ("with a face told in fractions of the picture",)
     wider = faces.read(f"{tmp_path / 'a.png'}#xywh=12,10,20,20", 0, 10**6, {}, Framing(16))
     assert (wider.pixels == np.asarray(image.crop((8, 6, 36, 34)))).all()
 

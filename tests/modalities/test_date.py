@@ -53,5 +53,5 @@ def test_times_of_day_have_no_day() -> None:
 
 def test_words_that_mean_missing_are_told() -> None:
     encoded = Date.fit(Config(), iter(["2026-01-01"])).transform(["NA", "soon"])
-    assert encoded.remarks == {"say 'NA' and count as missing": 1}
+    assert encoded.remarks == {"with 'NA', which counts as missing": 1}
     assert [reject.cell for reject in encoded.rejects] == ["soon"]

@@ -72,7 +72,7 @@ def test_what_the_column_decided_holds_for_new_cells() -> None:
     fitted = Number.from_state(Number.fit(Config(), iter(["1.234,5 kg", "0,5 kg"])).state())
     encoded = fitted.transform(["1.234 kg", "2,5", "NA", "3 lb", "?"])
     assert [fitted.value(float(value)) for value in encoded.column.values[:2, 0]] == pytest.approx([1234.0, 2.5], rel=1e-5)
-    assert encoded.remarks == {"say 'NA' and count as missing": 1, "say '?' and count as missing": 1}
+    assert encoded.remarks == {"with 'NA', which counts as missing": 1, "with '?', which counts as missing": 1}
     assert [(reject.position, reject.reason) for reject in encoded.rejects] == [(3, "not a number (in kg)")]
     kept = Number.fit(Config(missing_words=False), iter(["1", "2"])).transform(["NA"])
     assert kept.rejects[0].cell == "NA"

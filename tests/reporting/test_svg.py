@@ -89,7 +89,7 @@ def test_a_scatter_shows_no_more_dots_than_can_be_told_apart() -> None:
 
 def test_a_confusion_matrix_says_each_count() -> None:
     drawn = charts.confusion(np.array([[3, 1], [0, 4]]), ["cat", "dog"]).body
-    assert "cat, predicted dog: 1 rows (25%)" in drawn
+    assert "cat, predicted dog: 1 row (25%)" in drawn
     assert drawn.count('class="heat"') == 3, "empty cells are not drawn"
 
 

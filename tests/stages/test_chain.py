@@ -265,7 +265,7 @@ def test_predict_takes_bad_missing_and_unknown_cells(chain: Path, tmp_path: Path
     long = write_csv(tmp_path / "long.csv", ["picture", "word"], [["ok.png", "apple " * 5000], ["", "box"]])
     code, output = invoke("predict", long, "-o", tmp_path / "p.csv", "-a", chain)
     assert code == 0, output
-    assert "column 'word': 1 cells cut to" in output
+    assert "column 'word': 1 cell cut to" in output
     assert "cannot be read" not in output
     assert not (tmp_path / "p.rejects.csv").exists(), "those of the call before"
     assert sorted(path.name for path in tmp_path.glob(".*")) == []

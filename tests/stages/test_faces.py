@@ -90,7 +90,7 @@ def test_columns_of_their_own_for_each_number_in_fractions(tmp_path: Path) -> No
     options = ("--face-margin", "0", "--image-size", "16")
     run("preprocess", table, "--face-boxes", "face", *options, "-a", tmp_path / "one")
     said = run("preprocess", tmp_path / "each.csv", "--face-boxes", "x,y,w,h", *options, "-a", tmp_path / "each")
-    assert "column 'photo': 24 cells have their face told in fractions of the picture" in said
+    assert "column 'photo': 24 cells with a face told in fractions of the picture" in said
     assert "'x', 'y', 'w', 'h' hold the boxes" in said
     assert (stored(tmp_path / "one") == stored(tmp_path / "each")).all()
 

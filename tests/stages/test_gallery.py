@@ -200,7 +200,7 @@ def test_what_cannot_be_read_is_listed_and_not_enrolled(here: Path) -> None:
     assert "row 4: no id" in run("enrol", "bad.csv", "--gallery", "bad", code=3)
     write_csv(here / "bad.csv", ["picture", "light", "person", "id"], [[*row, str(n)] for n, row in enumerate(rows)])
     said = run("enrol", "bad.csv", "--gallery", "bad")
-    assert "1 cells cannot be read" in said
+    assert "1 cell cannot be read and counts as absent" in said
     assert "3 rows are left out, the first: row 2, '1': nothing of the row can be read" in said
     assert [row["id"] for row in rows_of(name="bad")] == ["0"]
     listed = hits("artifacts/galleries/bad/rejects.csv")

@@ -64,7 +64,7 @@ def test_slices_and_rows_that_cannot_be_scored(chain: Path, rows: pd.DataFrame, 
     found = json.loads(out)
     assert found["rows"] == len(rows) - 2
     assert "'never seen'; the first: row 1" in " ".join(said.split())
-    assert f"1 of {len(rows)} rows have no label" in " ".join(said.split())
+    assert f"1 of {len(rows)} rows has no label" in " ".join(said.split())
     sizes = {value: own["accuracy"]["n"] for value, own in found["slices"]["kind"].items()}
     assert sizes == (rows["kind"][2:].value_counts()).to_dict()
 

@@ -86,7 +86,7 @@ def test_words_are_where_predict_has_them(units: str, spoken: Callable[[str], Pa
     assert code == ExitCode.DONE, said
     done = run_alone(folder / "exported", table, "-o", tmp_path / "f.csv", "--words", found)
     assert done.returncode == 0, done.stderr
-    remark = "1 rows have no sound: their words are read off another column and have no times, the first: row 6"
+    remark = "1 row has no sound: words are read off another column there and have no times, the first: row 6"
     assert remark in done.stderr and remark in said
     ours, theirs = lines(found), lines(wanted)
     assert [own["row"] for own in ours] == list(range(1, 61))

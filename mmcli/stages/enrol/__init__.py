@@ -16,6 +16,7 @@ from mmcli.models import embedding, gallery, loading, predictor
 from mmcli.models.gallery import ID, NAME, Gallery
 from mmcli.models.predictor import Model
 from mmcli.options.enrol import Options
+from mmcli.reporting.counts import agreed, counted
 from mmcli.stages import Context, Outcome, say_of_table
 from mmcli.stages.enrol.rows import LONGEST, New, Source, check_ids, embed, joined, lines
 from mmcli.stages.enrol.writing import again, kind_of, writing
@@ -71,7 +72,7 @@ def _enrol(options: Options, context: Context) -> Outcome:
         figures = dict(draft.metrics)
     instead = f", {replaced:,} of them in place of others" if replaced else ""
     _say(new, context, root=context.root / name)
-    return _told(figures, options, context, f"{enrolled:,} rows enrolled{instead}")
+    return _told(figures, options, context, f"{counted(enrolled, 'row')} enrolled{instead}")
 
 
 def _held(options: Options, context: Context) -> tuple[Gallery | None, Model]:
@@ -170,7 +171,7 @@ def _remove(options: Options, context: Context) -> Outcome:
     found = gallery.read(context.root, options.gallery)
     gone, counts = _gone(found, options)
     if context.dry_run:
-        context.console.note(f"dry run: {len(gone):,} rows would be removed from {found.name}")
+        context.console.note(f"dry run: {counted(len(gone), 'row')} would be removed from {found.name}")
         return Outcome({"gallery": options.gallery, "removed": counts}, context.command)
     parents, model = found.artifact.manifest["parents"], found.artifact.config["model"]
     with writing(options, context, found, parents, model, ()) as (draft, late):
@@ -185,7 +186,7 @@ def _remove(options: Options, context: Context) -> Outcome:
             draft.metrics[gallery.OF_INT8] = found.artifact.metrics[gallery.OF_INT8]
         figures = dict(draft.metrics)
     each = ", ".join(f"{count:,} of {own!r}" for own, count in counts.items())
-    return _told(figures, options, context, f"{len(gone):,} rows removed ({each})")
+    return _told(figures, options, context, f"{counted(len(gone), 'row')} removed ({each})")
 
 
 def _gone(found: Gallery, options: Options) -> tuple[set[int], dict[str, int]]:
@@ -211,25 +212,26 @@ def _say(new: New, context: Context, root: Path) -> None:
     if new.rejects:
         row, column, cell, why = new.rejects[0]
         warn(
-            f"{len(new.rejects):,} cells cannot be read and count as absent, the first: row {row}, column {column!r}, "
-            f"{cell!r}: {why}; all are listed in {root / gallery.REJECTS}"
+            f"{counted(len(new.rejects), 'cell')} cannot be read and {agreed(len(new.rejects), 'count')} as absent, the first: "
+            f"row {row}, column {column!r}, {cell!r}: {why}; all are listed in {root / gallery.REJECTS}"
         )
     if new.left_out:
         row, _, own, why = new.left_out[0]
         warn(
-            f"{len(new.left_out):,} rows are left out, the first: row {row}, {own!r}: {why}; all are listed in "
-            f"{root / gallery.REJECTS}"
+            f"{counted(len(new.left_out), 'row')} {agreed(len(new.left_out), 'are')} left out, the first: row {row}, {own!r}: "
+            f"{why}; all are listed in {root / gallery.REJECTS}"
         )
     for column, found in new.remarks.items():
         for what, count in found.items():
-            context.console.note(f"column {column!r}: {count:,} cells {what}")
+            context.console.note(f"column {column!r}: {counted(count, 'cell')} {what}")
     for column, count in new.long.items():
-        context.console.note(f"column {column!r}: {count:,} cells are no short text (of {LONGEST:,} characters): not kept")
+        short = f"{agreed(count, 'are')} no short text (of {LONGEST:,} characters)"
+        context.console.note(f"column {column!r}: {counted(count, 'cell')} {short}: not kept")
 
 
 def _told(figures: dict[str, object], options: Options, context: Context, done: str) -> Outcome:
     name = layout.gallery(options.gallery)
-    context.console.note(f"{name}: {done}; {figures['rows']:,} rows of {figures['names']:,} names in all")
+    context.console.note(f"{name}: {done}; {gallery.said(figures)} in all")
     measured = figures.get(gallery.OF_INT8)
     if isinstance(measured, dict) and "enrolled" in figures:
         context.console.note(f"int8: {_of_int8(measured)}")

@@ -14,6 +14,7 @@ from mmcli.encoders import parameter_count
 from mmcli.models import conformal, folds, loading, runners
 from mmcli.optimizations import Candidate
 from mmcli.reporting.console import Console
+from mmcli.reporting.counts import counted
 from mmcli.reporting.metrics import shown
 from mmcli.selection import tradeoff
 from mmcli.selection.tradeoff import Row
@@ -162,10 +163,10 @@ def _fell(name: str, before: Mapping[str, float], after: Mapping[str, float], da
 def _detail(step: str, found: Mapping[str, Any]) -> str:
     """What a step did, in a few words."""
     if step == "search" and found:
-        return f"{found['trials']} trials, {found['pruned']} stopped early"
+        return f"{counted(found['trials'], 'trial')}, {found['pruned']} stopped early"
     if step == "ensemble" and found:
         fused = any(name.startswith("fusions/") for name in found["members"])
-        return f"{len(found['members'])} models" + (", the fused one among them" if fused else "")
+        return counted(len(found["members"]), "model") + (", the fused one among them" if fused else "")
     if step == "finetune" and "share" in found:
-        return f"{found['epochs']} epochs, {found['share']:.0%} of the way"
+        return f"{counted(found['epochs'], 'epoch')}, {found['share']:.0%} of the way"
     return str(found.get("method", ""))

@@ -29,6 +29,8 @@ class Embedding:
     rejects: list[tuple[int, str, str, str]]
     """(row from 1, column, cell, reason) of every cell that could not be read and counted as absent."""
     remarks: dict[str, Counter[str]]
+    least: float | None = None
+    """The similarity from which on the model takes two rows for one; None where val has settled none."""
 
 
 def embedded(
@@ -51,8 +53,9 @@ def embedded(
     for read in loaded.read_chunks(
         _some(chunks, loaded.with_faces(columns or loaded.columns), parts), media_root, allow_missing
     ):
-        vectors = vectors_of(loaded.task.outputs.plain(loaded.outputs(read.columns)))
-        yield Embedding(parts.pop(), vectors.cpu(), read.here, read.rejects, read.remarks)
+        outputs = loaded.task.outputs.plain(loaded.outputs(read.columns))
+        least = threshold_of(outputs)
+        yield Embedding(parts.pop(), vectors_of(outputs).cpu(), read.here, read.rejects, read.remarks, least)
 
 
 def _some(chunks: Iterator[pd.DataFrame], columns: Sequence[str], whole: list[pd.DataFrame]) -> Iterator[pd.DataFrame]:

@@ -74,11 +74,12 @@ def _written(
 ) -> Outcome:
     out = Lines(output, COLUMNS, options.raw)
     rejects = Rejects(output.with_name(f"{output.stem}.rejects.csv"), options.raw)
-    queries, empty, remarks = 0, list[int](), dict[str, Counter[str]]()
+    queries, empty, remarks, least = 0, list[int](), dict[str, Counter[str]](), None
     try:
         root = options.media_root or str(path.parent)
         for part in embedding.embedded(loaded, table.chunks(), root, options.allow_missing, options.columns):
             rejects.write(part.rejects)
+            least = part.least
             for column, said in part.remarks.items():
                 remarks.setdefault(column, Counter()).update(said)
             cells = part.rows[named] if named is not None else part.rows.index + 1
@@ -99,7 +100,16 @@ def _written(
     _say(rejects, empty, remarks, context)
     context.console.note(f"{output}: {counted(out.count, 'hit')} of {counted(queries - len(empty), 'row')}")
     data = {"output": str(output), "queries": queries, "hits": out.count, "rejects": rejects.count, "empty": len(empty)}
-    return Outcome({**data, "gallery": options.gallery, "model": loaded.artifact.name, "absent": absent}, f"look at {output}")
+    of = {"gallery": options.gallery, "model": loaded.artifact.name, "absent": absent, **_threshold(least, context)}
+    return Outcome({**data, **of}, f"look at {output}")
+
+
+def _threshold(least: float | None, context: Context) -> dict[str, float]:
+    """Says from which similarity on the model takes two rows for one; nothing where val has settled that for none."""
+    if least is None:
+        return {}
+    context.console.note(f"a similarity of {least:.3f} or more: taken for the same, by the threshold that val settled")
+    return {"threshold": least}
 
 
 def _hits(held: Gallery, queries: Any, k: int) -> Iterator[list[tuple[int, str, str, float]]]:
@@ -141,7 +151,7 @@ def _of_one(held: Gallery, loaded: Model, options: Options, context: Context) ->
         out.close(keep=True)
     shown = [[str(rank), own, name, f"{alike:.4f}"] for rank, own, name, alike in hits]
     context.console.table(["rank", " id", " name", "similarity"], shown)
-    data = {"gallery": options.gallery, "model": loaded.artifact.name, "query": row}
+    data = {"gallery": options.gallery, "model": loaded.artifact.name, "query": row, **_threshold(part.least, context)}
     step = shlex.join(["mmcli", "predict", "TABLE", "--gallery", options.gallery])
     return Outcome({**data, "hits": [dict(zip(list(COLUMNS)[1:], hit, strict=True)) for hit in hits]}, step)
 

@@ -296,6 +296,7 @@ def test_columns_find_each_other_in_a_gallery(views: Path, trained: Path, tmp_pa
     result = CliRunner().invoke(
         app, ["search", "--gallery", "drawings", "--text", frame["said"][1], "-k", "3", "--json", "-a", str(trained)]
     )
+    assert "threshold" not in json.loads(result.stdout) and "taken for the same" not in result.output, "val settles none"
     typed = json.loads(result.stdout)["hits"]
     alike = pictures @ text[1]
     assert [own["id"] for own in typed] == [frame["drawn"][int(place)] for place in alike.argsort(descending=True)[:3]]

@@ -186,6 +186,10 @@ def test_known_people_are_accepted_and_unknown_ones_are_not(here: Path) -> None:
     figures = told("predict", "door.csv", "--gallery", "staff", "-o", "seen.csv")
     assert (figures["accepted"], figures["unknown"]) == (accepted, len(rows) - accepted)
     assert -1 < figures["threshold"] < 1
+    said = f"a similarity of {figures['threshold']:.3f} or more: taken for the same, by the threshold that val settled"
+    for looked in (["--image", "3-0.png"], ["door.csv"]):
+        assert told("search", "--gallery", "staff", *looked)["threshold"] == figures["threshold"]
+        assert said in run("search", "--gallery", "staff", *looked)
     run("predict", "door.csv", "--gallery", "staff", "--threshold", "-1", "-o", "all.csv")
     assert all(row["person_predicted_accepted"] == "True" for row in hits("all.csv"))
     run("predict", "door.csv", "--gallery", "staff", "--threshold", "1", "-o", "none.csv")

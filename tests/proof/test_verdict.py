@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 import torch
 
-from mmcli.proof.members import mostly
+from mmcli.jobs import deciding
+from mmcli.proof.members import mostly, shares, told
 from mmcli.proof.report import Entry
 from mmcli.proof.verdict import outdone, verdict
 from mmcli.reporting.metrics import Interval
@@ -135,8 +137,8 @@ def test_the_best_baseline_is_named_where_it_is_ahead_of_the_model_and_of_the_on
 
 
 def test_what_counts_most_beside_f_is_told() -> None:
-    told = mostly({"beside": {"share": 0.9}, "recall": {"share": 0.95}})
-    assert told == (
+    said = mostly({"beside": {"share": 0.9}, "recall": {"share": 0.95}})
+    assert said == (
         " What counts most in the fused model (95%) is known texts of train, recited where they fit, not what F makes of its "
         "columns."
     )
@@ -144,3 +146,18 @@ def test_what_counts_most_beside_f_is_told() -> None:
     assert mostly(nested) == ""
     assert "(60%) is boosted trees" in mostly({"plain": {"share": 0.6}, "trees": {"share": 0.6}})
     assert mostly({"beside": {"share": 0.9}, "recall": {"share": 0.4}, "seconds": 3.0}) == ""
+
+
+def test_fuse_tells_the_shares_that_are_left_in_the_model() -> None:
+    """As the heads are averaged: by the shares of those that were there before, times what the next one leaves."""
+    joined = {"val": {}, "beside": {"share": 0.5}, "plain": {"share": 0.6}, "trees": {"share": 0.7}}
+    averaged: Sequence[float] = [1.0]
+    for own in (0.5, 0.6, 0.7):
+        averaged = deciding.shares(averaged, deciding.Beside(own, 1.0, 0.1))
+    found = shares(joined)
+    assert [found[key] for key in ("beside", "plain", "trees")] == pytest.approx(averaged[1:])
+    assert [line.rpartition(" ")[2] for line in told(joined)] == ["6%", "18%", "70%"], "in the order of joining"
+    assert "(70%) is boosted trees over the form" in mostly(joined)
+    assert list(told({"recall": {"share": 0.4}})) == [
+        "known texts of train, recited where they fit, weighed on val, counts 40%"
+    ]

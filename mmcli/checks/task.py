@@ -17,6 +17,7 @@ from mmcli.checks import Check, examples
 from mmcli.errors import ConfigError
 from mmcli.heads import Head
 from mmcli.signals import Fused
+from mmcli.tables.names import listed
 from mmcli.tasks import Cells, Evidence, Task
 
 DIM = 7
@@ -153,6 +154,11 @@ def predictions_have_a_value_to_a_row(subject: Subject) -> None:
     if task.answers:
         strange = {own for own in columns.get("", ()) if own is not None} - set(task.answers)
         assert not strange, f"decode answers {', '.join(sorted(map(repr, strange)))}, which is none of its `answers`"
+    if task.items:
+        found = [listed(cell) for cell in columns.get("", ())]
+        assert None not in found, "decode answers what is no list, though it has `items`"
+        strange = {name for names in found for name in names or ()} - set(task.items)
+        assert not strange, f"decode lists {', '.join(sorted(strange))}, which is none of its `items`"
     columns = {**columns, **more}
     for suffix, values in columns.items():
         assert len(values) == 5, f"column {suffix!r} has {len(values)} values for 5 rows"

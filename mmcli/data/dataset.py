@@ -161,7 +161,8 @@ class Dataset:
         kinds = self.schema.get("types", {})
         with self.artifact.understood(layout.SCHEMA):
             found = typed.Typed(kinds.get(self.target, ""))
-            if found.kind and not found.gives_back(self.task.answers):
+            names = self.task.items if found.item else self.task.answers
+            if found.kind and not (found.gives_back(names) and (names or not found.item)):
                 raise ValueError(f"answers are no values of the type {found.kind!r}")
             return found
 

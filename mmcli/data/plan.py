@@ -173,7 +173,7 @@ def plan(path: Path, options: Options, settings: Settings, seed: int, needs_test
     files = {getattr(own, option, "") for own in configs.values() for option in ("detector", "tokenizer")}
     contents += [store.file_digest(Path(file)) for file in sorted(files - {""}) if Path(file).is_file()]
     sources = [registry.source_digest(own) for own in (kind, *(registry.load("modalities", c.modality) for c in found.columns))]
-    types = typed.of_columns(table, found.targets, task.answers)
+    types = typed.of_columns(table, found.targets, task.items or task.answers, bool(task.items))
     fingerprint = store.digest([config, seed, contents, *filter(None, [*sources, types])])
     return Plan(table, found, rows, task, configs, fingerprint, config, types, notes, doubts)
 

@@ -31,7 +31,7 @@ from mmcli.models.timing import Clock
 from mmcli.signals import Source
 from mmcli.tables.names import lacking
 from mmcli.tables.reading import Rows, open_table
-from mmcli.tables.typed import Typed
+from mmcli.tables.typed import Typed, with_lists
 from mmcli.text.words import Timed
 from mmcli.training import device
 
@@ -56,7 +56,7 @@ class Prediction:
     @property
     def frame(self) -> pd.DataFrame:
         """The rows with the prediction columns, which replace those of the same name."""
-        return self.rows.assign(**{name: pd.array(cells, dtype=None) for name, cells in self.columns.items()})
+        return self.rows.assign(**{name: _as_column(cells, self.rows.index) for name, cells in self.columns.items()})
 
 
 class Model:
@@ -167,7 +167,8 @@ class Model:
         found = list(self.predict_chunks(chunks, root, allow_missing=allow_missing))
         if not found:
             raise DataError(f"{table} has a header but no rows", "There is nothing to predict.")
-        made = [replace(p, rows=part).frame for p, part in zip(found, parts, strict=True)]
+        types = self.types if self.typed.item else {}
+        made = [replace(p, rows=part, columns=with_lists(p.columns, types)).frame for p, part in zip(found, parts, strict=True)]
         result = pd.concat(made, ignore_index=True)
         replaced = sorted(set(found[0].columns).intersection(parts[0].columns))
         if replaced:
@@ -213,7 +214,8 @@ class Model:
             outputs, weights, features = self._forward(columns, whole=explain or embeddings)
             named = self.task.decode(outputs) if decode is None else decode(outputs, read.here)
             decoded = {self.task.column(self.target, name): cells for name, cells in named.items()}
-            decoded |= {name: self.typed.values(decoded[name]) for name in (self.types if decode is None else ())}
+            if decode is None and not self.typed.item:  # lists are made of their cells where they are written: a CSV has none
+                decoded |= {name: self.typed.values(decoded[name]) for name in self.types}
             if self.task.compares_columns and len(self.network.encoders) < len(self.network.names):
                 alike = likeness(self.network, columns, self.compute)
                 decoded[f"{self.target}_predicted_cosine"] = [round(value, 6) for value in alike.tolist()]
@@ -279,6 +281,11 @@ class Model:
         if self._runner is not None:
             return self._runner.outputs(columns, self.compute.device), None, None
         return forward_columns(self.network, columns, self.compute), None, None
+
+
+def _as_column(cells: list[Any], index: pd.Index[Any]) -> Any:
+    """For a frame with such rows; lists are values of it."""
+    return pd.Series(cells, index, dtype=object) if any(isinstance(own, list) for own in cells) else pd.array(cells, dtype=None)
 
 
 def _kept(parts: Iterator[Rows], own: list[pd.DataFrame]) -> Iterator[pd.DataFrame]:

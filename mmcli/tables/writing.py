@@ -19,7 +19,7 @@ from mmcli.reporting import strict
 from mmcli.tables.cells import as_text
 from mmcli.tables.formulas import guarded_frame
 from mmcli.tables.reading import Rows, Table
-from mmcli.tables.typed import Typed
+from mmcli.tables.typed import Typed, with_lists
 
 SUFFIXES = {
     ".csv": "csv",
@@ -47,11 +47,11 @@ class Writer(Protocol):
 
 def writer(path: Path, suffix: str, table: Table, raw: bool = False, types: Mapping[str, Typed] = _UNTOLD) -> Writer:
     """What writes rows of `table` to `path`, as the suffix tells; `raw`: a CSV keeps what a spreadsheet would run; `types` are
-    those of new columns, where values alone would not say."""
+    those of new columns, where values alone would not say; cells become lists where a type is of such and the file has them."""
     kind = SUFFIXES[suffix]
     if kind == "csv":
         return CsvWriter(path.open("w", encoding="utf-8", newline=""), table, "\t" if suffix in {".tsv", ".tab"} else ",", raw)
-    return _JsonLines(path, table) if kind == "json" else _Parquet(path, table, types)
+    return (_JsonLines if kind == "json" else _Parquet)(path, table, types)
 
 
 class CsvWriter:
@@ -96,13 +96,14 @@ def _flat(cell: Any) -> Any:
 class _JsonLines:
     """An object to a line: numbers, booleans, lists and objects as the table has them, cells of a CSV as text."""
 
-    def __init__(self, path: Path, table: Table) -> None:
+    def __init__(self, path: Path, table: Table, types: Mapping[str, Typed]) -> None:
         self._file = path.open("w", encoding="utf-8")
         self._columns = table.columns
+        self._types = types
 
     def write(self, rows: Rows, more: Mapping[str, Sequence[Any]]) -> None:
-        names = list(more)
-        for record, values in zip(self._objects(rows), zip(*more.values(), strict=True), strict=True):
+        names, columns = list(more), with_lists(more, self._types).values()
+        for record, values in zip(self._objects(rows), zip(*columns, strict=True), strict=True):
             self._file.write(strict.text({**record, **dict(zip(names, values, strict=True))}, default=as_text) + "\n")
 
     def _objects(self, rows: Rows) -> Sequence[Mapping[str, Any]]:
@@ -133,7 +134,7 @@ class _Parquet:
 
     def write(self, rows: Rows, more: Mapping[str, Sequence[Any]]) -> None:
         own = self._arrow(rows)
-        for name, cells in more.items():
+        for name, cells in with_lists(more, self._types).items():
             kind = self._types.get(name, Typed()).arrow if self._schema is None else self._schema.field(name).type
             array = pa.array(cells, type=kind)
             array = array.cast(pa.string()) if pa.types.is_null(array.type) else array

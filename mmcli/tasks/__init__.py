@@ -176,6 +176,11 @@ class Task(Judged, Baselined):
         """The cells of the target, one of which each prediction is; none where predictions are made of something else."""
         return ()
 
+    @property
+    def items(self) -> Sequence[str]:
+        """The names of which each prediction is a list, as the cells of the target are; none where they are no lists."""
+        return ()
+
     def column(self, target: str, suffix: str) -> str:
         """What the column of such a suffix is called in tables of predictions."""
         return f"{target}_predicted{suffix}"

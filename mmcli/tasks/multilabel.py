@@ -141,6 +141,10 @@ class Multilabel(Task):
                     targets[row, index[label]] = 1.0
         return targets
 
+    @property
+    def items(self) -> Sequence[str]:
+        return self.labels if self.lists else ()
+
     def decision_head(self) -> nn.Module:
         return _Thresholds(len(self.labels))
 

@@ -152,10 +152,11 @@ def test_types_that_cannot_be_are_damage(made: tuple[str, Path], types: Any) -> 
     [
         ([1, 2.5, "3"], ["--task", "classification"]),
         ([0.5, 7.25, 3.0], ["--task", "regression"]),
-        ([["a", "b"], ["b"], ["a"]], ["--task", "multilabel", "--set", "task.multilabel.min_count=1"]),
+        ([["a", 1], ["a"], [1]], ["--task", "multilabel"]),
+        (['["a", "b"]', '["b"]', '["a"]'], ["--task", "multilabel"]),
         ([12, 345, 6], ["--task", "text"]),
     ],
-    ids=["mixed", "numbers", "labels", "text"],
+    ids=["mixed", "numbers", "mixed-labels", "labels-as-text", "text"],
 )
 def test_other_targets_have_no_type(tmp_path: Path, values: list[Any], options: list[str]) -> None:
     rows = zip(X, SPLIT, values * (ROWS // 3), strict=True)
@@ -163,3 +164,50 @@ def test_other_targets_have_no_type(tmp_path: Path, values: list[Any], options: 
     (tmp_path / "t.jsonl").write_text("\n".join(lines))
     done("preprocess", tmp_path / "t.jsonl", "-t", "y", "-a", tmp_path / "a", *options)
     assert "types" not in json.loads((tmp_path / "a" / "preprocess" / "schema.json").read_text())
+
+
+LISTS: dict[str, tuple[list[list[Any]], pa.DataType]] = {
+    "texts": ([["a", "b"], ["b"], []], pa.list_(pa.string())),
+    "numbers": ([[10, 7], [10], []], pa.large_list(pa.int16())),
+}
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_labels_that_are_lists_are_predicted_as_lists(name: str, tmp_path: Path) -> None:
+    values, kind = LISTS[name]
+    given = [None if place in (3, 7) else values[place % 3] for place in range(ROWS)]
+    _chain(pa.array(given, kind), ["--task", "multilabel"])(tmp_path)
+    table_of, root = tmp_path / "t.parquet", tmp_path / "a"
+    for suffix in ("parquet", "jsonl", "csv"):
+        done("predict", table_of, "-a", root, "-o", tmp_path / f"p.{suffix}")
+    whole = pq.read_table(tmp_path / "p.parquet")
+    assert whole.schema.field("y_predicted").type == whole.schema.field("y").type
+    found = whole["y_predicted"].to_pylist()
+    assert {json.dumps(own) for own in found} == {json.dumps(own) for own in values}
+    assert sum(own == values[place % 3] for place, own in enumerate(found)) > ROWS / 2
+    assert of_lines(tmp_path / "p.jsonl", "y_predicted") == found
+    assert mmcli.load(root).predict(table_of)["y_predicted"].tolist() == found
+    as_names = [json.dumps([str(label) for label in own]) for own in found]
+    assert of_csv(tmp_path / "p.csv", "y_predicted") == as_names, "as text, as it was"
+    tested = pq.read_table(root / "evaluation" / "predictions.parquet")["y_predicted"].to_pylist()
+    assert set(tested) <= set(as_names)
+    again = tmp_path / "again.parquet"  # what was written is a table again
+    done("predict", tmp_path / "p.jsonl", "-a", root, "-o", again)
+    assert pq.read_table(again)["y_predicted"].to_pylist() == found
+
+
+def test_lists_of_json_lines_are_predicted_as_lists(tmp_path: Path) -> None:
+    rows = zip(X, SPLIT, [["a", "b"], ["b"], []] * (ROWS // 3), strict=True)
+    (tmp_path / "t.jsonl").write_text("".join(json.dumps({"x": x, "split": split, "y": y}) + "\n" for x, split, y in rows))
+    root = tmp_path / "a"
+    done("preprocess", tmp_path / "t.jsonl", "-t", "y", "-a", root)
+    assert json.loads((root / "preprocess" / "schema.json").read_text())["types"] == {"y": "list<string>"}
+    done("train-encoder", "x", "--arch", "mlp", "-a", root, *QUICK)
+    done("fuse", "--method", "concat", "--seeds", "1", "-a", root, *QUICK)
+    for suffix in ("parquet", "jsonl"):
+        done("predict", tmp_path / "t.jsonl", "-a", root, "-o", tmp_path / f"p.{suffix}")
+    found, right = of_lines(tmp_path / "p.jsonl", "y_predicted"), of_lines(tmp_path / "p.jsonl", "y")
+    assert {json.dumps(own) for own in found} == {json.dumps(own) for own in right}
+    whole = pq.read_table(tmp_path / "p.parquet")
+    assert whole.schema.field("y_predicted").type == whole.schema.field("y").type
+    assert whole["y_predicted"].to_pylist() == found

@@ -15,6 +15,7 @@ import pytest
 from mmcli.errors import DataError
 from mmcli.tables import missing
 from mmcli.tables.cells import as_text
+from mmcli.tables.names import listed
 from mmcli.tables.reading import Table, open_table
 from mmcli.tables.typed import Typed, of_column
 from mmcli.tables.writing import writer
@@ -109,6 +110,67 @@ def test_what_a_type_gives_back() -> None:
     assert not Typed("int8").gives_back(["300"])
     assert not Typed("int64").gives_back(["1", "01"])  # one value, two answers
     assert not Typed("double").gives_back(["inf"])
+
+
+@pytest.mark.parametrize(
+    ("column", "kind"),
+    [
+        (pa.array([["b", "a"], [], None]), "list<string>"),
+        (pa.array([["b", None], ["a"]], pa.large_list(pa.large_string())), "large_list<large_string>"),
+        (pa.array([[3, 1], [2]], pa.list_(pa.uint8())), "list<uint8>"),
+        (pa.array([[0.5, 1.0]]), "list<double>"),
+        (pa.array([["b", "a"]], pa.list_(pa.dictionary(pa.int8(), pa.string()))), "list<string>"),
+        (pa.array([[True, False]]), ""),
+        (pa.array([[["a"]]]), ""),
+        (pa.array(['["a"]']), ""),
+    ],
+    ids=str,
+)
+def test_lists_in_parquet(tmp_path: Path, column: pa.Array, kind: str) -> None:
+    table = parquet(tmp_path, column)
+    cells = [cell for chunk in table.chunks(columns=["y"]) for cell in chunk["y"] if cell is not None]
+    labels = sorted({name for cell in cells for name in listed(cell) or ()})
+    typed = of_column(table, "y", labels, lists=True)
+    assert typed.kind == kind
+    if kind:
+        rows = [None if own is None else [name for name in own if name is not None] for own in column.to_pylist()]
+        named = [None if own is None else json.dumps([str(name) for name in own]) for own in rows]  # as tasks answer
+        assert typed.values(named) == rows
+        back = pa.array(typed.values(named), typed.arrow)
+        assert back.type == (pa.list_(pa.string()) if "dictionary" in str(column.type) else column.type)
+    assert of_column(table, "y", labels).kind == "", "where no lists are asked about there are none"
+
+
+@pytest.mark.parametrize(
+    ("given", "kind"),
+    [
+        ([["a"], [], None, ["b", "a"]], "list<string>"),
+        ([[1], [2, 1], "NA"], "list<int64>"),
+        ([[1.0], [2.5]], "list<double>"),
+        ([["1"], [1]], ""),
+        ([[1.0, 1]], ""),
+        ([["a"], "b"], ""),
+        ([[True]], ""),
+        ([[], []], ""),
+        (['["a"]', '["b"]'], ""),
+    ],
+    ids=str,
+)
+def test_lists_in_json(tmp_path: Path, given: list[Any], kind: str) -> None:
+    table = lines(tmp_path, given)
+    table = Table(table.path, table.format, table.encoding, table.delimiter, table.reader, na=missing.spellings(["NA"]))
+    labels = sorted({name for cell in names(table) for name in listed(cell) or ()})
+    assert of_column(table, "y", labels, lists=True).kind == kind
+
+
+def test_names_that_a_list_would_not_give_back() -> None:
+    assert Typed("list<int64>").gives_back(["1", "-20"])
+    for kind, name in (("list<int64>", "01"), ("list<int8>", "300"), ("list<double>", "1"), ("list<double>", "Infinity")):
+        assert not Typed(kind).gives_back([name]), (kind, name)
+    for cell in ("a", '{"a": 1}', '["one"]'):
+        with pytest.raises(DataError, match="is no list<int64>"):
+            Typed("list<int64>").values([cell])
+    assert Typed("list<int64>").values(["[]", None, '["1"]']) == [[], None, [1]]
 
 
 def test_what_is_no_value_is_refused() -> None:

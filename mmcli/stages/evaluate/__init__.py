@@ -214,7 +214,7 @@ def _predictions(top: Entry, dataset: Dataset) -> pd.DataFrame:
         dataset.task.column(dataset.target, name): cells for name, cells in dataset.task.decode(top.outputs).items()
     }
     frame = rows[["row", "id", *names]].rename(columns=names).reset_index(drop=True)
-    if dataset.typed.kind:  # as the table has it, and so comparable
+    if dataset.typed.kind and not dataset.typed.item:  # as the table has it, and so comparable; lists are as their cells
         answered = dataset.task.column(dataset.target, "")
         frame[dataset.target] = dataset.typed.series(frame[dataset.target].tolist())
         decoded[answered] = dataset.typed.series(decoded[answered])

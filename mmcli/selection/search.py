@@ -30,6 +30,7 @@ from mmcli.jobs import fusion as fusion_job
 from mmcli.layers.starting import shapes_alone
 from mmcli.models.recipe import Member, build_fusion, build_head, encoder_choice, groups_of
 from mmcli.reporting.console import Console
+from mmcli.reporting.counts import agreed, counted
 from mmcli.selection.turns import Turns, alone
 from mmcli.signals import FeatureTable
 from mmcli.tasks import Task
@@ -177,7 +178,7 @@ class Search:
         goal = MANY if trials is None else trials
         before = turns.finished()
         if before:
-            console.note(f"search: {before} trials are there already")
+            console.note(f"search: {counted(before, 'trial')} {agreed(before, 'are')} there already")
         with console.progress("search: trials", min(goal, 999), before) as progress:
             while time.monotonic() < deadline and turns.finished() < goal:
                 with turns.next(goal) as trial:

@@ -17,6 +17,7 @@ from mmcli.artifacts import store
 from mmcli.config import Config as BaseConfig
 from mmcli.errors import DataError
 from mmcli.reporting import text_metrics
+from mmcli.reporting.counts import agreed
 from mmcli.reporting.metrics import Array, Metric
 from mmcli.reporting.svg import Figure
 from mmcli.signals import Column, Kind, Outputs
@@ -311,8 +312,9 @@ class Text(Task):
         looping, full = answers.doubtful(outputs, texts, unpadded(targets))
         most = "are as long as they may be, and cut" if isinstance(outputs, Writing) else "take every step, and may be cut"
         return [
-            f"{len(rows)} of {len(texts)} texts {what}, the first: {self.units.text(texts[rows[0]])[-60:]!r}"
+            f"{len(rows)} of {len(texts)} texts {said}, the first: {self.units.text(texts[rows[0]])[-60:]!r}"
             for rows, what in ((looping, "end in one piece over and over"), (full, most))
+            for said in [" ".join([agreed(len(rows), what.split()[0]), *what.split()[1:]])]
             if rows
         ]
 

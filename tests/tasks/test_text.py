@@ -152,7 +152,7 @@ def test_loops_and_full_texts_are_told_of_rows_that_have_them() -> None:
     outputs = dense(spelled([""] * 3, [[a, b] * 6, [a, b], [b]], task.width, 0))
     targets = task.encode(cells(["a b", "a b", "b"]))
     (said,) = task.remarks(outputs, targets)
-    assert said == "1 of 3 texts end in one piece over and over, the first: 'a b a b a b a b a b a b'"
+    assert said == "1 of 3 texts ends in one piece over and over, the first: 'a b a b a b a b a b a b'"
     assert task.remarks(outputs.select(torch.tensor([1, 2])), targets[1:]) == []
 
 

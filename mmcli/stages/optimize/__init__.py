@@ -22,6 +22,7 @@ from mmcli.models import loading
 from mmcli.models.folds import Folds
 from mmcli.optimizations import Optimization, Workbench
 from mmcli.options.optimize import Options
+from mmcli.reporting.counts import agreed, counted
 from mmcli.stages import Context, Outcome
 from mmcli.stages.optimize.candidates import measured_before, refuse_unknown, take_again
 from mmcli.stages.optimize.steps import take_steps
@@ -59,7 +60,7 @@ def run(options: Options, context: Context) -> Outcome:
     bench = bench_for(base, dataset, settings, compute, options, context)
     if options.join:
         trials = bench.search().run(time.monotonic() + options.time_budget, options.trials, context.console)
-        context.console.note(f"search: {len(trials)} trials are done")
+        context.console.note(f"search: {counted(len(trials), 'trial')} {agreed(len(trials), 'are')} done")
         return Outcome({"trials": len(trials)}, "mmcli optimize")
     artifact = None if context.force else store.up_to_date(context.root, layout.OPTIMIZED, fingerprint)
     if artifact:

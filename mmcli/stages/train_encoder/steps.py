@@ -13,7 +13,7 @@ from mmcli.data.dataset import Dataset
 from mmcli.models.columns import ColumnModel, SharedModel
 from mmcli.models.towers import TowerModel
 from mmcli.reporting.console import Console
-from mmcli.reporting.counts import counted
+from mmcli.reporting.counts import agreed, counted
 from mmcli.signals import Column, Source
 from mmcli.text import lattice
 
@@ -60,8 +60,9 @@ def say_too_short(label: str, network: Network, prepared: Source, dataset: Datas
     row = short[:1]
     steps = int(_steps(network, prepared, train[row]))
     text = (
-        f"{label}: {len(short):,} of {len(train):,} train rows have texts that do not fit into the steps left of them (row "
-        f"{int(train[row]) + 1}: {counted(int(needed[row]), 'unit')}, {counted(steps, 'step')}); they teach nothing"
+        f"{label}: {len(short):,} of {len(train):,} train rows {agreed(len(short), 'have')} texts that do not fit into the "
+        f"steps left of them (row {int(train[row]) + 1}: {counted(int(needed[row]), 'unit')}, {counted(steps, 'step')}); "
+        "they teach nothing"
     )
     if len(short) > MUCH * len(train):
         text += ". Preprocess with --target-units word or bpe" + (", or a larger --image-size" if lengths is None else "")

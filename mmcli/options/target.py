@@ -39,6 +39,7 @@ TASK_FLAGS = {
     "metric": "--metric",
     "far": "--far",
     "lm_text": "--lm-text",
+    "lm_words": "--lm-words",
     "class_weights": "--class-weight",
     "scale": "--target-transform",
     "quantiles": "--quantiles",
@@ -186,6 +187,16 @@ class Asked:
             panel=COLUMNS,
         ),
     ] = None
+    lm_words: Annotated[
+        str | None,
+        Flag(
+            "--lm-words",
+            "Words of a language for the search of answers that are read step by step (CTC): none, a code such as de, or auto: "
+            "of sound those of the train texts' language, where they make these likelier. Default: auto. text.",
+            metavar="CODE",
+            panel=COLUMNS,
+        ),
+    ] = None
     class_weight: Annotated[
         str | None,
         Flag(
@@ -236,7 +247,7 @@ class Asked:
     def task_options(self) -> dict[str, dict[str, Any]]:
         """What flags say of a task, by task."""
         text = {"units": self.target_units, "vocab": self.target_vocab, "normalize": self.normalize, "metric": self.metric}
-        text["lm_text"] = str(self.lm_text) if self.lm_text else None
+        text |= {"lm_text": str(self.lm_text) if self.lm_text else None, "lm_words": self.lm_words}
         said: dict[str, dict[str, Any]] = {
             "classification": {"class_weights": self.class_weight},
             "multilabel": {"separator": self.label_separator, "class_weights": self.class_weight},

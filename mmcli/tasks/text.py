@@ -22,8 +22,9 @@ from mmcli.reporting.metrics import Array, Metric
 from mmcli.reporting.svg import Figure
 from mmcli.signals import Column, Kind, Outputs
 from mmcli.tasks import Ability, Cells, Evidence, Likeness, Task
-from mmcli.text import drawing, lattice, likely, linear, references, searching, writing
+from mmcli.text import drawing, languages, lattice, likely, linear, references, searching, writing
 from mmcli.text import outputs as answers
+from mmcli.text.languages import Background
 from mmcli.text.lattice import Search
 from mmcli.text.likely import Likely
 from mmcli.text.outputs import Answers, Texts
@@ -39,6 +40,8 @@ LOSS, LENGTH = -2, -1
 
 MUCH_SOUND = 36_000.0
 """Seconds of train from which on a decoder can learn what follows what."""
+KEPT = {"char": 24}
+"""Texts of a row that are kept, by what they are written in; else 8."""
 CTC_WEIGHT = 0.3
 """Of CTC beside a decoder (Watanabe 2017)."""
 
@@ -56,13 +59,17 @@ class Config(BaseConfig):
     metric: Literal["auto", "wer", "cer", "bleu", "chrf", "exact"] = "auto"
     """What models are chosen by (--metric). auto: of sound the word error rate, or that of characters where words have no
     blanks between them; else chrF."""
-    beam: int = Field(8, ge=1, le=256)
+    beam: int = Field(0, ge=0, le=256)
     """Texts of a row that are kept while they are searched for, weighed by a language model of the train texts as far as val is
-    the better for it; 1: each step's likeliest unit, and no more. As many at most are there for `predict --nbest`."""
+    the better for it; 1: each step's likeliest unit, and no more; 0: 8, of what is written letter by letter 24. As many at most
+    are there for `predict --nbest`."""
     lm_text: str = ""
     """A file of more texts for the language model, one a line (--lm-text)."""
     lm_digest: str = ""
     """What that file holds: set by preprocess."""
+    lm_words: str = languages.AUTO
+    """Words of a language that answers are searched with besides (--lm-words): none, a code such as de, or auto: of sound the
+    language of the train texts, where its words make them likelier."""
     spoken: bool = False
     """Whether an input is sound: set by preprocess."""
 
@@ -82,21 +89,12 @@ class Text(Task):
     default_fusion: ClassVar[str] = "gated-cross-attention"
 
     def __init__(
-        self,
-        config: Config,
-        units: Units,
-        tokenizer: text_metrics.Tokenizer,
-        cased: bool,
-        grams: Mapping[str, list[int]],
-        lexicon: Sequence[str] = (),
+        self, config: Config, units: Units, tokenizer: text_metrics.Tokenizer, cased: bool, background: Background
     ) -> None:
         self.config = config
         self.units = units
         self.tokenizer = tokenizer
-        self.grams = grams
-        """Of the language model."""
-        self.lexicon = lexicon
-        """That it knows."""
+        self.background = background
         self.cased = cased
         """Whether case or punctuation makes a difference in the train texts."""
 
@@ -137,8 +135,10 @@ class Text(Task):
         units = Units.fit(texts, config.units, config.vocab)
         more = [normalised(line, config.normalize) for line in likely.lines(Path(config.lm_text))] if config.lm_text else []
         config = config.model_copy(update={"lm_digest": store.digest(more) if more else ""})
-        grams, words = likely.fit(texts, more, units), likely.words([*texts, *more], units)
-        return cls(config, units, text_metrics.tokenizer_for(texts), cased, grams, words)
+        asked = config.lm_words if config.spoken or config.lm_words != languages.AUTO else languages.NONE
+        background = Background.of(texts, more, units, asked)
+        config = config.model_copy(update={"beam": config.beam or KEPT.get(units.kind, 8)})
+        return cls(config, units, text_metrics.tokenizer_for(texts), cased, background)
 
     def head_for(self, kind: Kind, in_order: bool, seconds: float = 0.0) -> tuple[str, dict[str, Any]]:
         """Pictures that are read from left to right: `ctc`. Sound: the same under ten hours, else a decoder that is held to the
@@ -152,7 +152,7 @@ class Text(Task):
     def admitting(self, cells: Cells) -> Self:
         """Units that only val or test have can be no answer, but are what answers are held against."""
         texts = [normalised(str(cell), self.config.normalize) for (cell,) in cells]
-        return type(self)(self.config, self.units.with_more(texts), self.tokenizer, self.cased, self.grams, self.lexicon)
+        return type(self)(self.config, self.units.with_more(texts), self.tokenizer, self.cased, self.background)
 
     @property
     def metrics(self) -> dict[str, bool]:
@@ -188,8 +188,8 @@ class Text(Task):
 
     @cached_property
     def likely(self) -> Likely:
-        """The language model of the train texts, and of more that were given."""
-        return Likely.of(self.grams, self.units, self.lexicon)
+        """The language model of the train texts, of more that were given, and of the words of their language."""
+        return self.background.likely(self.units)
 
     def tuned(self, outputs: Column, targets: Tensor, width: int | None = None) -> Search:
         """The search that val lattices are the best with by the primary metric, of that width or the task's own; and how sure
@@ -319,7 +319,8 @@ class Text(Task):
         ]
 
     def summary(self) -> str:
-        return f"texts, written in {self.units.described}; judged by {self.primary_metric}"
+        found = f"texts, written in {self.units.described}; judged by {self.primary_metric}"
+        return f"{found}; {self.background.language.told}" if self.background.language else found
 
     def draw(self, outputs: Answers, targets: Tensor) -> dict[str, tuple[Figure, str]]:
         """Error rates by the length of the right text, and by confidence."""
@@ -383,16 +384,14 @@ class Text(Task):
             "units": self.units.state(),
             "tokenizer": self.tokenizer,
             "cased": self.cased,
-            "grams": dict(self.grams),
-            "lexicon": list(self.lexicon),
+            **self.background.state(),
         }
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Self:
         units = Units.from_state(state["units"])
-        return cls(
-            Config(**state["config"]), units, state["tokenizer"], state["cased"], state["grams"], state.get("lexicon", ())
-        )
+        background = Background.from_state(state)
+        return cls(Config(**state["config"]), units, state["tokenizer"], state["cased"], background)
 
 
 def _numeric(text: str) -> bool:

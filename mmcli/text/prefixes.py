@@ -91,6 +91,7 @@ class Prefixes:
         self.by_unit = self.by_blank.copy()  # of those that end in the prefix's last unit
         self.by_blank[:, 0] = 0.0
         self.extra = np.zeros((rows, beam))  # of the language model and the length
+        self.texts: dict[int, tuple[int, ...]] = dict.fromkeys(range(rows), ())
         self.ahead = {node: lm.next_log_probs(()) for node in range(rows)} if lm else {}
 
     def advance(self, frame_RV: Floats, symbols_RC: Ints, values_RC: Floats) -> None:
@@ -155,9 +156,12 @@ class Prefixes:
             scores[:rows][dead] = -np.inf
         if self.lm:
             live = [node for node in self.node.ravel().tolist() if node >= 0]
-            before = self.ahead
+            texts, ahead = self.texts, self.ahead
+            self.texts = {
+                node: texts[node] if node in texts else (*texts[self.above[node]], self.symbols[node]) for node in live
+            }
             self.ahead = {
-                node: before[node] if node in before else self.lm.next_log_probs(tuple(self._ids(node))) for node in live
+                node: ahead[node] if node in ahead else self.lm.next_log_probs(text) for node, text in self.texts.items()
             }
 
     def _ids(self, node: int) -> list[int]:

@@ -15,6 +15,7 @@ from mmcli.exports.reading import Reader, greedy
 from mmcli.stages.export.describing import LANGUAGE_MODEL
 from mmcli.tasks.text import Config, Text
 from mmcli.text import searching
+from mmcli.text.languages import Words
 from mmcli.text.lattice import Padded, Search
 from mmcli.text.likely import Likely
 from mmcli.text.ngram import text_log_prob
@@ -92,6 +93,22 @@ def test_the_language_model_changes_what_is_read(tmp_path: Path) -> None:
 
     assert reads(Search(1)) == reads(Search(8)) == ["cot"]
     assert reads(Search(8, 0.5)) == ["cat"]
+
+
+def test_words_of_a_language_change_what_is_read_as_they_do_in_mmcli(tmp_path: Path) -> None:
+    plain = Text.fit(Config(units="char", beam=6), [(text,) for text in TEXTS], ["y"])
+    language = Words("en", {"sat": 0.4, "rat": 0.3, "hat": 0.3}, 0.8, 0.5)
+    task = Text(plain.config, plain.units, plain.tokenizer, plain.cased, plain.background._replace(language=language))
+    search = Search(6, 0.7, 0.5, 3.0, 1.0, stranger=2.0)
+    given = heard(task, 20)
+    found = []
+    for own in (plain, task):
+        wanted = own.decode(given.ragged(search.tensor()))
+        about, steps = described(own, search, tmp_path), given.lengths.numpy()
+        texts = Reader(about["task"], tmp_path).texts(given.values.numpy(), steps, search.beam)
+        assert answers.read(about, given.values.numpy(), steps, texts)["y_predicted"] == wanted[""]
+        found.append(wanted[""])
+    assert found[0] != found[1]
 
 
 def test_a_language_model_comes_back_from_its_file(tmp_path: Path) -> None:

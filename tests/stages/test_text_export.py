@@ -165,7 +165,7 @@ def test_what_is_read_greedily_brings_no_language_model(tmp_path: Path, monkeypa
     for flags, said in (
         (["--beam", "4"], "error: --beam 4: this model follows no beam"),
         (["--nbest", "0"], "error: --nbest 0: 1 or more"),
-        (["--nbest", "9"], "error: --nbest 9: this model keeps 8 texts of a row"),
+        (["--nbest", "25"], "error: --nbest 25: this model keeps 24 texts of a row"),
     ):
         done = run_alone(folder, tmp_path / "data.csv", *flags)
         assert (done.returncode, done.stderr.strip()) == (1, said)

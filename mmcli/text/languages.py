@@ -173,7 +173,7 @@ def words_of(code: str) -> dict[str, float]:
 
     often: dict[str, float] = {}
     for word, own in get_frequency_dict(code, "best").items():
-        if parts(word) == [word]:
+        if word.isalnum() or parts(word) == [word]:  # the lists have no capitals
             often[word] = own
         if len(often) == MOST:
             break

@@ -56,6 +56,12 @@ def _of_time(cut: Mapping[str, tuple[int, int]]) -> list[Advice]:
 
 
 def _of_gains(summary: Mapping[str, Any]) -> list[Advice]:
+    constant = summary["constant"]
+    if not constant["beaten"]:
+        said = (
+            f"Nothing is shown to beat the {constant['name']} baseline, which sees no input: give more rows, or other inputs."
+        )
+        return [Advice(said)]
     found = []
     alone = len(summary.get("inputs", ())) == 1  # then there is nothing else
     if not alone and "best_column" in summary["gain"] and summary["gain"]["best_column"]["low"] <= 0:

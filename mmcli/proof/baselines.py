@@ -28,6 +28,7 @@ from mmcli.tasks import Evidence, Task
 OUTPUTS = "outputs.safetensors"
 VERSION = 7
 DESCRIBED = {
+    "majority": "always the commonest class of train, whatever the inputs",
     "linear": "a linear model on the same inputs",
     "nearest": "the target of the train row whose inputs are most alike",
     "medoid": "the train text that is nearest to the others, whatever the inputs",

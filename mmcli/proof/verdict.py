@@ -21,18 +21,23 @@ def verdict(
     worse: Mapping[str, Sequence[str]] | None = None,
     *,
     alone: bool = False,
+    unbeaten: Entry | None = None,
 ) -> str:
     """Whether fusing helps on the test rows, beyond noise or not, and whether optimizing kept what fusing had gained.
 
     `top` is the model that is judged, `fused` what it was before it was optimized (None where it was not), `gains` how much
     `top` is better than the `best_column`, the `reference` (a baseline) by its name, and `fused`, in pairs, `worse` what by
-    other metrics is worse than of these beyond noise, `alone` whether there is one input only.
+    other metrics is worse than of these beyond noise, `alone` whether there is one input only, `unbeaten` the constant baseline
+    where nothing beats it: neither the model nor an input alone is recommended then.
     """
     name = meaning(metric).name
-    said = (
+    said = none_better(unbeaten, gains[unbeaten.name], metric) if unbeaten is not None else ""
+    said += (
         f"On {top.scores[metric].n} test rows the {top.label} model reaches {name} {top.scores[metric]}; the best single "
         f"input, {single.name}, {single.scores[metric]}; {reference.what} {reference.scores[metric]}. "
     )
+    if unbeaten is not None:
+        return said.rstrip()
     gain = gains["best_column"]
     change = f"{_told(gain)} in {name}, same rows for both"
     lost = fused is not None and gains["fused"].high < 0
@@ -56,6 +61,15 @@ def verdict(
         told = f": predict and export take it with --model, from {place} under the artifacts."
         said += told if lost else ", which is within noise."
     return said + _by_other_measures(metric, single, gains, worse or {})
+
+
+def none_better(constant: Entry, gain: Interval, metric: str) -> str:
+    """That whatever was tried is no better than what sees no input, and what to do; `gain` is how much better the model is."""
+    return (
+        f"Nothing here is better, beyond noise, than {constant.what} (the baseline {constant.name}: {meaning(metric).name} "
+        f"{constant.scores[metric]}): not the model ({_told(gain)}), no input alone and no other baseline. Give more rows, or "
+        "other inputs. "
+    )
 
 
 LEVEL = 1 / 8

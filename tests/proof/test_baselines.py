@@ -55,7 +55,8 @@ def test_what_a_baseline_is_called_says_what_it_looks_at() -> None:
     assert baselines.described("nearest") == "the target of the train row whose inputs are most alike"
     assert baselines.described("nearest:sound") == "the target of the train row whose sound is most alike"
     assert baselines.described("copy:a:b") == "the text of a:b as it is"
-    assert baselines.described("majority") == "the majority of the train targets, whatever the inputs"
+    assert baselines.described("majority") == "always the commonest class of train, whatever the inputs"
+    assert baselines.described("mean") == "the mean of the train targets, whatever the inputs"
 
 
 def test_other_texts_are_not_for_a_new_table(tmp_path: Any) -> None:

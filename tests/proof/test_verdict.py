@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 
 from mmcli.jobs import deciding
+from mmcli.proof import finding
 from mmcli.proof.members import mostly, shares, told
 from mmcli.proof.report import Entry
 from mmcli.proof.verdict import outdone, verdict
 from mmcli.reporting.metrics import Interval
+from mmcli.stages.evaluate.concluding import beaten
 
 
 def entry(kind: str, name: str, value: float) -> Entry:
@@ -83,6 +87,54 @@ def test_of_a_baseline_that_is_no_linear_model_and_of_no_number_it_is_not_said()
     assert "all that is needed" not in told
     nan = float("nan")
     assert "all that is needed" not in said(FUSED, BETTER, over_linear=Interval(nan, nan, nan, 9))
+
+
+MAJORITY = replace(entry("baseline", "majority", 0.9), what="always the commonest class of train, whatever the inputs")
+
+
+def test_where_nothing_beats_the_constant_baseline_that_comes_first_and_nothing_is_recommended() -> None:
+    over = {"best_column": BETTER, "linear": Interval(0.0, -0.1, 0.1, 146), "majority": Interval(-0.02, -0.1, 0.05, 146)}
+    told = verdict(FUSED, SINGLE, LINEAR, None, over, "macro_f1", unbeaten=MAJORITY)
+    assert told.startswith(
+        "Nothing here is better, beyond noise, than always the commonest class of train, whatever the inputs (the baseline "
+        "majority: macro F1 0.900 [0.850, 0.950]): not the model (0.020 worse, 95% interval -0.100 to +0.050), no input alone "
+        "and no other baseline. Give more rows, or other inputs. On 146 test rows the fused model reaches macro F1 0.930"
+    )
+    assert "Fusing" not in told and "use photo" not in told and "all that is needed" not in told
+
+
+def test_of_columns_that_belong_together_chance_comes_first_where_nothing_beats_it() -> None:
+    chance = replace(entry("baseline", "chance", 0.9), what="vectors drawn at random, whatever the cells")
+    over = {"linear": BETTER, "chance": Interval(0.0, -0.1, 0.1, 146)}
+    told = finding.verdict(FUSED, LINEAR, over, "macro_f1", {}, chance)
+    assert (
+        told.startswith("Nothing here is better, beyond noise, than vectors drawn at random") and "beyond noise (" not in told
+    )
+    assert finding.verdict(FUSED, LINEAR, over, "macro_f1", {}).endswith(
+        "It is better beyond noise (0.100 better, 95% interval +0.020 to +0.200)."
+    )
+
+
+@pytest.mark.parametrize(
+    ("gain", "others", "expected"),
+    [(0.1, 0.0, True), (0.0, 0.0, False), (0.0, 0.1, True), (-0.1, -0.1, False), (float("nan"), 0.0, True)],
+)
+def test_the_constant_baseline_is_beaten_by_the_model_an_input_or_another_baseline(
+    gain: float, others: float, expected: bool
+) -> None:
+    asked: list[Any] = []
+
+    def over(one: Any, other: Any, *_: Any) -> Interval:
+        asked.append((one, other))
+        return Interval(others, others, others, 9)
+
+    rows = SimpleNamespace(
+        splits={"test": torch.arange(2)}, targets=torch.arange(2), groups=lambda _: None, task=SimpleNamespace(gain=over)
+    )
+    case: Any = SimpleNamespace(dataset=rows, context=SimpleNamespace(seed=0))
+    absent = replace(SINGLE, kind="without")
+    assert beaten([FUSED, SINGLE, MAJORITY, absent], MAJORITY, Interval(gain, gain, gain, 9), case) is expected
+    assert asked == ([] if gain > 0 or gain != gain else [(SINGLE.outputs, MAJORITY.outputs)])
 
 
 def test_what_optimizing_lost_is_told() -> None:

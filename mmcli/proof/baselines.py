@@ -28,7 +28,7 @@ from mmcli.tasks import Evidence, Task
 OUTPUTS = "outputs.safetensors"
 VERSION = 7
 DESCRIBED = {
-    "majority": "always the commonest class of train, whatever the inputs",
+    "majority": "always saying the commonest class of train, whatever the inputs",
     "linear": "a linear model on the same inputs",
     "nearest": "the target of the train row whose inputs are most alike",
     "medoid": "the train text that is nearest to the others, whatever the inputs",
@@ -137,6 +137,16 @@ def described(name: str) -> str:
         return f"the target of the train row whose {column} is most alike"
     found = DESCRIBED.get(kind)
     return found.format(column) if found else f"the {name} of the train targets, whatever the inputs"
+
+
+def reads(name: str, columns: Sequence[str], dataset: Dataset) -> list[str]:
+    """Which of the inputs `columns` a baseline looks at."""
+    kind, _, column = name.partition(":")
+    if column in columns:
+        return [column]
+    if kind in {plain.TREES, plain.IN_CONTEXT}:
+        return [own for own in columns if dataset.input(own).spec.kind == "fields"]
+    return [] if kind in {dataset.task.constant_name, "empty"} else list(columns)
 
 
 def outputs(artifact: Artifact, dataset: Dataset) -> dict[str, Any]:

@@ -4,11 +4,34 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from mmcli.proof.report import Entry
 from mmcli.reporting.metrics import Interval, shown
 from mmcli.reporting.words import difference, meaning, signed, together
+
+
+@dataclass(frozen=True)
+class Rival:
+    """The best baseline that reads one input alone, where it is better than the model of that or any other input."""
+
+    entry: Entry
+    input: str
+    gain: Interval
+    """How much better the judged model is."""
+
+    def said(self, metric: str) -> str:
+        """What the input alone is worth by it; empty where the model is better beyond noise."""
+        if self.gain.low > 0:
+            return ""
+        more = self.gain.high < 0
+        what = "is better than the model" if more else "is no worse than the model beyond noise"
+        much, score = "more" if more else "as much", f"{meaning(metric).name} {self.entry.scores[metric]}"
+        return (
+            f"{self.input} alone gives {much}: the baseline {self.entry.name} reads nothing else, has {score}, and {what} "
+            f"(difference {_difference(self.gain)}). Fusing is not shown to help."
+        )
 
 
 def verdict(
@@ -22,13 +45,14 @@ def verdict(
     *,
     alone: bool = False,
     unbeaten: Entry | None = None,
+    rival: Rival | None = None,
 ) -> str:
     """Whether fusing helps on the test rows, beyond noise or not, and whether optimizing kept what fusing had gained.
 
     `top` is the model that is judged, `fused` what it was before it was optimized (None where it was not), `gains` how much
     `top` is better than the `best_column`, the `reference` (a baseline) by its name, and `fused`, in pairs, `worse` what by
     other metrics is worse than of these beyond noise, `alone` whether there is one input only, `unbeaten` the constant baseline
-    where nothing beats it: neither the model nor an input alone is recommended then.
+    where nothing beats it: neither the model nor an input alone is recommended then; `rival` what one input gives without them.
     """
     name = meaning(metric).name
     said = none_better(unbeaten, gains[unbeaten.name], metric) if unbeaten is not None else ""
@@ -44,6 +68,8 @@ def verdict(
     if alone:
         further = f", trained on or run another way ({change})" if gain.value or gain.low or gain.high else ""
         said += f"There is but one input, so nothing to fuse: the model is that input's{further}."
+    elif by_rival := rival.said(metric) if rival is not None else "":
+        said += f"{by_rival} Over the model of {single.name} it is {_told(gain)}."
     elif gain.low > 0:
         said += f"Fusing helps ({change})."
     elif gain.value > 0:
@@ -127,6 +153,11 @@ def _least(value: float) -> str:
     """A difference that is there, however small."""
     said = shown(value)
     return said if said.strip("0.") else "less than 0.001"
+
+
+def _difference(gain: Interval) -> str:
+    """With its figure, a tie too."""
+    return f"{signed(gain.value)} [{signed(gain.low)}, {signed(gain.high)}]"
 
 
 def _told(gain: Interval) -> str:

@@ -55,8 +55,29 @@ def test_what_a_baseline_is_called_says_what_it_looks_at() -> None:
     assert baselines.described("nearest") == "the target of the train row whose inputs are most alike"
     assert baselines.described("nearest:sound") == "the target of the train row whose sound is most alike"
     assert baselines.described("copy:a:b") == "the text of a:b as it is"
-    assert baselines.described("majority") == "always the commonest class of train, whatever the inputs"
+    assert baselines.described("majority") == "always saying the commonest class of train, whatever the inputs"
     assert baselines.described("mean") == "the mean of the train targets, whatever the inputs"
+
+
+@pytest.mark.parametrize(
+    ("name", "read"),
+    [
+        ("majority", []),
+        ("linear", ["en", "form"]),
+        ("nearest", ["en", "form"]),
+        ("copy:en", ["en"]),
+        ("nearest:form", ["form"]),
+        ("trees", ["form"]),
+        ("in-context", ["form"]),
+    ],
+)
+def test_what_a_baseline_reads(name: str, read: list[str]) -> None:
+    kinds = {"en": "tokens", "form": "fields"}
+    own: Any = SimpleNamespace(
+        task=SimpleNamespace(constant_name="majority"),
+        input=lambda name: SimpleNamespace(spec=SimpleNamespace(kind=kinds[name])),
+    )
+    assert baselines.reads(name, ["en", "form"], own) == read
 
 
 def test_other_texts_are_not_for_a_new_table(tmp_path: Any) -> None:

@@ -104,6 +104,13 @@ def test_where_nothing_beats_the_constant_baseline_neither_an_input_nor_a_linear
     assert not any("photo" in own or "linear" in own for own in said)
 
 
+def test_what_one_input_gives_by_a_baseline_is_advised_to_be_weighed_instead_of_its_model() -> None:
+    plain = {"baseline": "nearest:clip", "input": "clip", "gain": {"low": 0.0}}
+    said = [own.said for own in advice({**summary(-0.1), "one_input": plain}, [], {"test": 500}, 0, True, Path("a"))]
+    assert said[0].startswith("Fusing is not shown to beat clip alone, read by the nearest:clip baseline")
+    assert not any("photo" in own for own in said)
+
+
 def test_advice_on_vectors_to_compare_names_what_they_take() -> None:
     found = advice(summary(), [], {"test": 500}, 0, False, Path("faces"), compared=True)
     assert [own.command.partition(" -a faces")[0] for own in found if own.command] == [

@@ -14,9 +14,9 @@ from mmcli.jobs import deciding
 from mmcli.proof import finding
 from mmcli.proof.members import mostly, shares, told
 from mmcli.proof.report import Entry
-from mmcli.proof.verdict import outdone, verdict
+from mmcli.proof.verdict import Rival, outdone, verdict
 from mmcli.reporting.metrics import Interval
-from mmcli.stages.evaluate.concluding import beaten
+from mmcli.stages.evaluate.concluding import beaten, rival_of
 
 
 def entry(kind: str, name: str, value: float) -> Entry:
@@ -89,14 +89,14 @@ def test_of_a_baseline_that_is_no_linear_model_and_of_no_number_it_is_not_said()
     assert "all that is needed" not in said(FUSED, BETTER, over_linear=Interval(nan, nan, nan, 9))
 
 
-MAJORITY = replace(entry("baseline", "majority", 0.9), what="always the commonest class of train, whatever the inputs")
+MAJORITY = replace(entry("baseline", "majority", 0.9), what="always saying the commonest class of train, whatever the inputs")
 
 
 def test_where_nothing_beats_the_constant_baseline_that_comes_first_and_nothing_is_recommended() -> None:
     over = {"best_column": BETTER, "linear": Interval(0.0, -0.1, 0.1, 146), "majority": Interval(-0.02, -0.1, 0.05, 146)}
     told = verdict(FUSED, SINGLE, LINEAR, None, over, "macro_f1", unbeaten=MAJORITY)
     assert told.startswith(
-        "Nothing here is better, beyond noise, than always the commonest class of train, whatever the inputs (the baseline "
+        "Nothing here is better, beyond noise, than always saying the commonest class of train, whatever the inputs (the baseline "
         "majority: macro F1 0.900 [0.850, 0.950]): not the model (0.020 worse, 95% interval -0.100 to +0.050), no input alone "
         "and no other baseline. Give more rows, or other inputs. On 146 test rows the fused model reaches macro F1 0.930"
     )
@@ -135,6 +135,45 @@ def test_the_constant_baseline_is_beaten_by_the_model_an_input_or_another_baseli
     absent = replace(SINGLE, kind="without")
     assert beaten([FUSED, SINGLE, MAJORITY, absent], MAJORITY, Interval(gain, gain, gain, 9), case) is expected
     assert asked == ([] if gain > 0 or gain != gain else [(SINGLE.outputs, MAJORITY.outputs)])
+
+
+@pytest.mark.parametrize(
+    ("gain", "what"),
+    [
+        (Interval(0.0, 0.0, 0.0, 146), "is no worse than the model beyond noise (difference 0.000 [0.000, 0.000])"),
+        (Interval(0.02, -0.01, 0.05, 146), "is no worse than the model beyond noise (difference +0.020 [-0.010, +0.050])"),
+        (Interval(-0.2, -0.3, -0.1, 146), "is better than the model (difference -0.200 [-0.300, -0.100])"),
+    ],
+)
+def test_what_a_baseline_reads_out_of_one_input_counts_as_what_that_input_gives(gain: Interval, what: str) -> None:
+    over = {"best_column": BETTER, "linear": BETTER}
+    plain = Rival(entry("baseline", "nearest:clip", 0.93), "clip", gain)
+    told = verdict(FUSED, SINGLE, LINEAR, None, over, "macro_f1", rival=plain)
+    much = "more" if gain.high < 0 else "as much"
+    assert (
+        f"clip alone gives {much}: the baseline nearest:clip reads nothing else, has macro F1 0.930 [0.880, 0.980], and "
+        f"{what}. Fusing is not shown to help. Over the model of photo it is 0.100 better" in told
+    )
+    assert "Fusing helps" not in told
+    ahead = Rival(plain.entry, "clip", BETTER)
+    assert "Fusing helps (0.100 better" in verdict(FUSED, SINGLE, LINEAR, None, over, "macro_f1", rival=ahead)
+
+
+@pytest.mark.parametrize(("nearest", "trees", "expected"), [(0.9, 0.8, "nearest:clip"), (0.86, 0.88, "trees"), (0.8, 0.84, "")])
+def test_the_best_baseline_of_one_input_stands_against_the_model_where_it_is_better_than_each_input(
+    nearest: float, trees: float, expected: str
+) -> None:
+    kinds = {"clip": "frames", "form": "fields"}
+    task = SimpleNamespace(constant_name="majority", primary_metric="macro_f1", primary_higher_is_better=True)
+    rows = SimpleNamespace(task=task, input=lambda name: SimpleNamespace(spec=SimpleNamespace(kind=kinds[name])))
+    case: Any = SimpleNamespace(dataset=rows, columns=kinds)
+    plain = [entry("baseline", "nearest:clip", nearest), entry("baseline", "trees", trees), entry("baseline", "linear", 0.99)]
+    paired = {own.name: {"gain": BETTER.as_dict()} for own in plain}
+    found = rival_of([FUSED, SINGLE, *plain], case, paired)
+    assert (found.entry.name if found else "") == expected
+    assert found is None or (found.input, found.gain) == ({"trees": "form"}.get(expected, "clip"), BETTER)
+    case.columns = {"clip": "frames"}
+    assert rival_of([FUSED, SINGLE, *plain], case, paired) is None
 
 
 def test_what_optimizing_lost_is_told() -> None:

@@ -25,7 +25,7 @@ from mmcli.reporting import html, strict
 from mmcli.reporting.metrics import shown
 from mmcli.selection.leaderboard import MOST
 from mmcli.stages import Context, Outcome
-from mmcli.stages.evaluate.concluding import beaten, best_column, concluded
+from mmcli.stages.evaluate.concluding import beaten, best_column, concluded, rival_of
 from mmcli.stages.evaluate.entries import Case, entries_of, given_away, under
 from mmcli.stages.evaluate.looking import extra_slices, trusted, what_matters
 from mmcli.tasks import Ability
@@ -122,7 +122,8 @@ def _write(entries: list[Entry], case: Case, extra: Mapping[str, Sequence[str]],
         nested["contrast"] = contrast.told(dataset, top.outputs, case.contrast, context.seed)
     averaged = _of_folds(entries, case)
     unbeaten = None if beaten(entries, constant, gains[constant.name], case) else constant
-    said = concluded(entries, case, gains, lost, paired, nested, unbeaten)
+    rival = rival_of(entries, case, paired)
+    said = concluded(entries, case, gains, lost, paired, nested, unbeaten, rival)
     said += folds.said(averaged, primary) if averaged else ""
     summary = {
         "task": registry.name_of(type(task)),
@@ -135,6 +136,7 @@ def _write(entries: list[Entry], case: Case, extra: Mapping[str, Sequence[str]],
         "best_column": "" if single is None else single.name,
         "reference": reference.name,
         "constant": {"name": constant.name, "beaten": unbeaten is None},
+        **({"one_input": {"baseline": rival.entry.name, "input": rival.input, "gain": rival.gain.as_dict()}} if rival else {}),
         "inputs": {name: list(dataset.input(name).members) for name in loading.inputs_of(case.best)},
         "test": nested,
         **({"folds": averaged} if averaged else {}),

@@ -161,7 +161,7 @@ def plan(path: Path, options: Options, settings: Settings, seed: int, needs_test
     notes += [] if roles.task else targets.suggested(kind, usable, found.shares, found.targets, found.kinds)
     doubts += targets.doubts(kind, usable, found.targets)
     targets.check_shared(kind, found.shares)
-    doubts += warnings.of_table(found, survey, kind, usable, rows["split"].tolist(), table.head(schema.SAMPLE_ROWS))
+    doubts += warnings.of_table(found, survey, kind, usable, rows["split"].tolist(), labelled, table.head(schema.SAMPLE_ROWS))
     if needs_test and TEST not in set(rows["split"]):
         raise DataError(f"no row of {path} is test: run would have nothing to show in the end", warnings.NO_TEST_ROWS)
     task_config, scaled = skew.settled(kind, task_config, table, found, rows, seed)

@@ -67,7 +67,8 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
     settings.refuse_unused("tasks", [registry.name_of(kind)], "inspect")
     targets.check_shared(kind, found.shares)
     weighing.check(kind, found.weight)
-    labelled = [(row, own) for row, own in enumerate(cells, 1) if kind.is_labelled(config, own)]
+    here = [kind.is_labelled(config, own) for own in cells]
+    labelled = [(row, own) for row, (own, told) in enumerate(zip(cells, here, strict=True), 1) if told]
     targets.check(kind, config, found.targets, labelled)
     if found.weight:
         weights([told[row - 1] for row, _ in labelled], [row for row, _ in labelled], found.weight)
@@ -76,7 +77,7 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
     task = kind.fit(config, usable, found.targets).over(found.kinds)
     warnings = _warnings(found, usable, tallies, rows)
     warnings += targets.doubts(kind, usable, found.targets)
-    warnings += warnings_of.of_table(found, survey, kind, usable, given or None, table.head(schema.SAMPLE_ROWS))
+    warnings += warnings_of.of_table(found, survey, kind, usable, given or None, here, table.head(schema.SAMPLE_ROWS))
     strata = Counter(kind.strata(config, usable)) if kind.has_classes else Counter()
     context.console.note(f"{path}: {counted(rows, 'row')}, {counted(len(table.columns), 'column')}, {table.described}")
     for line in [*notes, *([why] if why else [])]:

@@ -106,6 +106,23 @@ def test_every_command_warns_before_any_work(tmp_path: Path, command: str) -> No
         assert "1 class has fewer than 3 rows, e.g. 'rare'" in said
 
 
+@pytest.mark.parametrize("command", ["inspect", "preprocess"])
+def test_classes_of_which_val_or_test_has_few_rows_are_named(tmp_path: Path, command: str) -> None:
+    label = ["ab"[row % 2] for row in range(N)]
+    label[:6] = ["c", "c", "c", "d", "d", ""]  # train alone has c, and too few rows are d at all
+    path = table(tmp_path, {"x": X, "label": label, "split": SPLIT})
+    extra = ["-a", tmp_path / "art", "--dry-run"] if command == "preprocess" else []
+    said = invoke(command, path, "--target", "label", *extra)[1]
+    assert "target 'label': val has fewer than 5 rows of 1 of 4 classes ('c' 0); test has fewer than 5 rows of 1 of 4" in said
+    assert "what is scored of these says little" in said and said.count("'d'") == 1
+
+
+def test_enough_rows_of_each_class_are_no_warning(tmp_path: Path) -> None:
+    label = ["ab"[row % 2] for row in range(N)]
+    found = planned(table(tmp_path, {"x": X, "label": label, "split": SPLIT}))
+    assert not any("fewer than 5" in said for said in found.warnings)
+
+
 def test_a_leak_is_warned_of_and_stays_an_input(tmp_path: Path) -> None:
     found = planned(table(tmp_path, {"x": X, "leak": [f"code_{label}" for label in LABEL], "label": LABEL}))
     assert any(line.startswith("input 'leak' alone tells the target 'label': each of its 2 values") for line in found.warnings)

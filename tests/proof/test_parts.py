@@ -221,7 +221,7 @@ def test_a_leaderboard_has_as_many_tables_as_it_takes() -> None:
 
 
 def test_classes_are_told_the_weakest_first_and_those_without_rows_last() -> None:
-    scores = [ClassScore("good", 4, 4, 4), ClassScore("none", 0, 0, 0), ClassScore("bad", 4, 2, 1)]
+    scores = [ClassScore("good", 4, 4, 4), ClassScore("none", 0, 3, 0), ClassScore("bad", 4, 2, 1)]
     grid = tables.classes(scores, "class")
     assert [[str(cell) for cell in row] for row in grid.rows] == [
         ["bad", "4", "0.500", "0.250", "0.333"],

@@ -18,7 +18,7 @@ from mmcli.data.dataset import Dataset, target_columns
 from mmcli.errors import DataError
 from mmcli.models import loading
 from mmcli.options.evaluate import Options
-from mmcli.proof import baselines, contrast, finding, rates, trust, worse
+from mmcli.proof import baselines, contrast, finding, rates, scarce, trust, worse
 from mmcli.proof import folded as folds
 from mmcli.proof.report import Entry, page
 from mmcli.reporting import html, strict
@@ -28,7 +28,7 @@ from mmcli.stages import Context, Outcome
 from mmcli.stages.evaluate.concluding import beaten, best_column, concluded, rival_of
 from mmcli.stages.evaluate.entries import Case, entries_of, given_away, under
 from mmcli.stages.evaluate.looking import extra_slices, trusted, what_matters
-from mmcli.tasks import Ability
+from mmcli.tasks import Ability, Task
 
 METRICS = "metrics.json"
 REPORT, CARD = "report.html", "report.md"
@@ -147,11 +147,25 @@ def _write(entries: list[Entry], case: Case, extra: Mapping[str, Sequence[str]],
         "classes": [own.as_dict() for own in task.by_class(top.outputs, targets)],
         "trust": trusted(top, single, case, extra),
         "remarks": task.remarks(top.outputs, targets),
-        "warnings": [own for own in (given_away(entries, case), *contrast.doubts(dataset, case.columns, case.contrast)) if own],
-        "left_out": {ability: why for ability in get_args(Ability) if (why := task.lacks(ability))}
-        | (finding.LEFT_OUT if task.aligns_columns else {}),
+        "warnings": _doubts(entries, case),
+        "left_out": _left_out(task),
     }
     _keep(entries, summary, case, draft)
+
+
+def _doubts(entries: Sequence[Entry], case: Case) -> list[str]:
+    """What makes its scores say less than they seem to."""
+    task, dataset = case.dataset.task, case.dataset
+    by_class = task.by_class(entries[0].outputs, dataset.targets[dataset.splits["test"]])
+    few = scarce.warning(by_class, task.primary_metric, "class" if task.has_classes else "label")
+    told = (given_away(entries, case), few, *contrast.doubts(dataset, case.columns, case.contrast))
+    return [own for own in told if own]
+
+
+def _left_out(task: Task) -> dict[str, str]:
+    """What cannot be had of such a task, with its reason."""
+    found = {ability: why for ability in get_args(Ability) if (why := task.lacks(ability))}
+    return found | (finding.LEFT_OUT if task.aligns_columns else {})
 
 
 def _keep(entries: list[Entry], summary: dict[str, Any], case: Case, draft: Draft) -> None:

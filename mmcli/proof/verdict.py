@@ -9,7 +9,7 @@ from typing import Any
 
 from mmcli.proof.report import Entry
 from mmcli.reporting.metrics import Interval, shown
-from mmcli.reporting.words import difference, meaning, signed, together
+from mmcli.reporting.words import meaning, signed, together
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,8 @@ def verdict(
     elif lost:
         said += f"As it was optimized, it is no better than that input ({change})."
     elif gain.value == 0:
-        said += f"Fusing is level with that input ({change}): use {single.name} alone, or give more rows."
+        level = f"difference {_difference(gain)} in {name}, same rows for both"
+        said += f"Fusing is level with that input ({level}): use {single.name} alone, or give more rows."
     else:
         said += f"Fusing does not help here ({change}): use {single.name} alone, or give more rows."
     said += _plainly(reference, gains[reference.name])
@@ -107,15 +108,15 @@ def _plainly(reference: Entry, gain: Interval) -> str:
     if reference.name == "linear" and gain.low <= 0 <= round(gain.high, 6):  # what float32 leaves of a tie is one
         what = f"{reference.what[:1].upper()}{reference.what[1:]}"
         if gain.value > LEVEL * (gain.high - gain.low):
-            return f" {what} is behind (difference {difference(gain)}), but within the noise of so few rows."
-        return f" {what} does as well (difference {difference(gain)}): where simplicity counts, it is all that is needed."
+            return f" {what} is behind (difference {_difference(gain)}), but within the noise of so few rows."
+        return f" {what} does as well (difference {_difference(gain)}): where simplicity counts, it is all that is needed."
     behind = -gain.value
     if reference.name == "cosine":
-        return f" {_rivalled(gain)} the {reference.name} of the columns as they are, the fair rival ({difference(gain)})."
+        return f" {_rivalled(gain)} the {reference.name} of the columns as they are, the fair rival ({_difference(gain)})."
     if behind == 0:
         return f" The {reference.name} model is level with it."
     if gain.high < 0 and shown(gain.high).strip("-0."):
-        return f" The {reference.name} model is better (difference {difference(gain)})."
+        return f" The {reference.name} model is better (difference {_difference(gain)})."
     return f" The {reference.name} model is as good or better (by {_least(behind)})." if behind > 0 else ""
 
 
@@ -125,7 +126,7 @@ def outdone(gains: Mapping[str, Interval], reference: str) -> str:
     best = min(gains, key=lambda name: gains[name].value, default=reference)
     if best == reference or gains[best].high >= 0 or not shown(gains[best].high).strip("-0."):
         return ""
-    return f" Of all baselines {best} is the best, and better than the model (difference {difference(gains[best])})."
+    return f" Of all baselines {best} is the best, and better than the model (difference {_difference(gains[best])})."
 
 
 def _rivalled(gain: Interval) -> str:

@@ -16,7 +16,7 @@ from mmcli.proof.members import mostly, shares, told
 from mmcli.proof.report import Entry
 from mmcli.proof.verdict import Rival, outdone, verdict
 from mmcli.reporting.metrics import Interval
-from mmcli.stages.evaluate.concluding import beaten, rival_of
+from mmcli.stages.evaluate.concluding import beaten, before, rival_of
 
 
 def entry(kind: str, name: str, value: float) -> Entry:
@@ -188,10 +188,19 @@ def test_what_optimizing_lost_is_told() -> None:
     assert "Before" not in said(top, Interval(0.03, 0.01, 0.06, 146), Interval(0.0, -0.01, 0.01, 146))
 
 
+@pytest.mark.parametrize(("picked", "spoken"), [("fused", False), ("fused, int8", True), ("tuned", True)])
+def test_of_before_is_not_spoken_where_the_picked_model_is_the_fused_one(picked: str, spoken: bool) -> None:
+    case: Any = SimpleNamespace(best=SimpleNamespace(metrics={"picked": picked}, manifest={"kind": "optimized"}))
+    top = entry("optimized", "optimized", 0.92)
+    assert (before([top, FUSED, SINGLE], case) is FUSED) is spoken
+    case.best.manifest["kind"] = "fusion"
+    assert before([FUSED, SINGLE], case) is None
+
+
 def test_a_tie_is_called_a_tie() -> None:
     level = said(FUSED, Interval(0.0, -0.02, 0.02, 146), over_linear=Interval(0.0, -0.02, 0.02, 146))
-    assert "Fusing is level with that input (level, 95% interval -0.020 to +0.020 in macro F1" in level
-    assert "does as well (difference level [-0.020, +0.020])" in level
+    assert "Fusing is level with that input (difference 0.000 [-0.020, +0.020] in macro F1, same rows for both): use" in level
+    assert "does as well (difference 0.000 [-0.020, +0.020])" in level and level.count("level") == 1
     assert "as good or better" not in level and "-0.000" not in level and "0.000 better" not in level
     near = said(FUSED, Interval(0.0001, -0.02, 0.02, 146), over_linear=Interval(-0.0002, -0.0003, -0.0001, 146))
     assert "(less than 0.001 better, 95% interval -0.020 to +0.020" in near

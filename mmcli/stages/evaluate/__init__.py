@@ -25,7 +25,7 @@ from mmcli.reporting import html, strict
 from mmcli.reporting.metrics import shown
 from mmcli.selection.leaderboard import MOST
 from mmcli.stages import Context, Outcome
-from mmcli.stages.evaluate.concluding import beaten, best_column, concluded, rival_of
+from mmcli.stages.evaluate.concluding import beaten, before, best_column, concluded, rival_of
 from mmcli.stages.evaluate.entries import Case, entries_of, given_away, under
 from mmcli.stages.evaluate.looking import extra_slices, trusted, what_matters
 from mmcli.tasks import Ability, Task
@@ -106,7 +106,7 @@ def _write(entries: list[Entry], case: Case, extra: Mapping[str, Sequence[str]],
         }
         for e in others
     }
-    fused = next((e for e in entries[1:] if e.kind in {"fused", "folded"}), None) if top.kind == "optimized" else None
+    fused = before(entries, case)
     constant = next(e for e in entries if e.name == task.constant_name and e.kind == "baseline")
     named = {"best_column": single, reference.name: reference, constant.name: constant, "fused": fused}
     compared = {name: own for name, own in named.items() if own is not None}

@@ -21,6 +21,13 @@ def best_column(entries: Sequence[Entry], task: Task) -> Entry | None:
     return max(columns, key=lambda entry: sign * entry.scores[task.primary_metric].value, default=None)
 
 
+def before(entries: Sequence[Entry], case: Case) -> Entry | None:
+    """The model before it was optimized; None where it was not, or stayed the same network, run in the same way."""
+    if case.best.manifest["kind"] != "optimized" or case.best.metrics["picked"] == "fused":
+        return None
+    return next((own for own in entries[1:] if own.kind in {"fused", "folded"}), None)
+
+
 def beaten(entries: Sequence[Entry], constant: Entry, gain: Interval, case: Case) -> bool:
     """Whether anything that was evaluated is better than the constant baseline beyond noise; `gain` is the first one's. True
     where there is nothing to compare."""
@@ -65,7 +72,7 @@ def concluded(
     reference = next(own for own in entries if own.name == task.reference_baseline and own.kind == "baseline")
     if single is None:
         return finding.verdict(top, reference, gains, primary, nested["retrieval"], unbeaten)
-    fused = next((own for own in entries[1:] if own.kind in {"fused", "folded"}), None) if "fused" in gains else None
+    fused = before(entries, case)
     said = verdict(
         top, single, reference, fused, gains, primary, worse, alone=len(case.columns) == 1, unbeaten=unbeaten, rival=rival
     )

@@ -99,7 +99,8 @@ def ensure(
         val = dataset.splits["val"]
         for name, each in outputs.items():
             draft.metrics[name] = {"val": dataset.task.score(kind.gather(each, val), dataset.targets[val])}
-        console.note(f"baselines: {', '.join(outputs)} on {', '.join(columns)} in {time.monotonic() - started:.1f} s")
+        each = ", ".join(_with_what_it_reads(name, columns, dataset) for name in outputs)
+        console.note(f"baselines on {', '.join(columns)} in {time.monotonic() - started:.1f} s: {each}")
     return store.read(root, layout.BASELINES, "baselines", "mmcli fuse")
 
 
@@ -147,6 +148,14 @@ def reads(name: str, columns: Sequence[str], dataset: Dataset) -> list[str]:
     if kind in {plain.TREES, plain.IN_CONTEXT}:
         return [own for own in columns if dataset.input(own).spec.kind == "fields"]
     return [] if kind in {dataset.task.constant_name, "empty"} else list(columns)
+
+
+def _with_what_it_reads(name: str, columns: Sequence[str], dataset: Dataset) -> str:
+    """Its name, and what it looks at where that is not all inputs and its name does not tell."""
+    found = reads(name, columns, dataset)
+    if len(found) == len(columns) or ":" in name:
+        return name
+    return f"{name} (reads {', '.join(found) or 'no input'})"
 
 
 def outputs(artifact: Artifact, dataset: Dataset) -> dict[str, Any]:

@@ -60,24 +60,25 @@ def test_what_a_baseline_is_called_says_what_it_looks_at() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "read"),
+    ("name", "read", "told"),
     [
-        ("majority", []),
-        ("linear", ["en", "form"]),
-        ("nearest", ["en", "form"]),
-        ("copy:en", ["en"]),
-        ("nearest:form", ["form"]),
-        ("trees", ["form"]),
-        ("in-context", ["form"]),
+        ("majority", [], "majority (reads no input)"),
+        ("linear", ["en", "form"], "linear"),
+        ("nearest", ["en", "form"], "nearest"),
+        ("copy:en", ["en"], "copy:en"),
+        ("nearest:form", ["form"], "nearest:form"),
+        ("trees", ["form"], "trees (reads form)"),
+        ("in-context", ["form"], "in-context (reads form)"),
     ],
 )
-def test_what_a_baseline_reads(name: str, read: list[str]) -> None:
+def test_what_a_baseline_reads_is_told_where_it_is_not_all(name: str, read: list[str], told: str) -> None:
     kinds = {"en": "tokens", "form": "fields"}
     own: Any = SimpleNamespace(
         task=SimpleNamespace(constant_name="majority"),
         input=lambda name: SimpleNamespace(spec=SimpleNamespace(kind=kinds[name])),
     )
     assert baselines.reads(name, ["en", "form"], own) == read
+    assert baselines._with_what_it_reads(name, ["en", "form"], own) == told
 
 
 def test_other_texts_are_not_for_a_new_table(tmp_path: Any) -> None:

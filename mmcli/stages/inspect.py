@@ -65,7 +65,7 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
     kind, config, why = targets.choose(cells, found.targets, roles.task, settings, roles.task_options, found.decimal)
     config = kind.suited(config, [item.modality for item in found.columns])
     settings.refuse_unused("tasks", [registry.name_of(kind)], "inspect")
-    targets.check_shared(kind, found.shares)
+    targets.check_shared(kind, found.shares, found.kinds)
     weighing.check(kind, found.weight)
     here = [kind.is_labelled(config, own) for own in cells]
     labelled = [(row, own) for row, (own, told) in enumerate(zip(cells, here, strict=True), 1) if told]
@@ -73,6 +73,7 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
     if found.weight:
         weights([told[row - 1] for row, _ in labelled], [row for row, _ in labelled], found.weight)
     usable = [own for _, own in labelled]
+    notes += targets.without_labels(usable, found.targets)
     notes += [] if roles.task else targets.suggested(kind, usable, found.shares, found.targets, found.kinds)
     task = kind.fit(config, usable, found.targets).over(found.kinds)
     warnings = _warnings(found, usable, tallies, rows)

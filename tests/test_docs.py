@@ -47,3 +47,10 @@ def test_the_readme_names_every_part_in_its_tree() -> None:
         assert line, room
         for part in registry.parts(room):
             assert part in line.group(), f"{room}: {part}"
+
+
+def test_pages_count_the_fusions_that_there_are() -> None:
+    said = re.compile(r"(\d+) (?:fusions|methods[:| ]|种融合|种方法)")
+    pages = [ROOT / "README.md", ROOT / "README.zh.md", ROOT / "docs" / "guide.md"]
+    found = {page.name: set(said.findall(page.read_text(encoding="utf-8"))) for page in pages}
+    assert found == {page.name: {str(len(registry.parts("fusions")))} for page in pages}

@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 import soundfile
 from PIL import Image as Pillow
+from typer.testing import CliRunner
 
+from mmcli.cli import app
 from mmcli.data.schema import Schema, infer
 from mmcli.errors import DataError
 from mmcli.media import files as media
@@ -255,3 +257,31 @@ def test_few_files_are_opened_of_many(tmp_path: Path, monkeypatch: pytest.Monkey
     assert looking.look(names, str(tmp_path)).share("image") == 1
     assert len(opened) <= looking.MOST_CELLS
     assert int(Path(opened[-1]).stem) > 200
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        (["a.gif", "b.gif", "c.mp4", "d.mp4"], "50% end like .gif, 50% like .mp4"),
+        (["a.jpg"], "100% end like .jpg"),
+        (["a.png", "b.JPG", "c.jpg", "d.webp", "e.bmp"], "40% end like .jpg, 20% like .png, 20% like .webp, 20% in other ways"),
+    ],
+)
+def test_all_common_endings_are_told_with_their_shares(names: list[str], told: str) -> None:
+    assert looking.endings(names, len(names)) == told
+
+
+def test_inspect_says_how_many_of_the_files_that_it_looks_at_cannot_be_read(tmp_path: Path) -> None:
+    rows = []
+    for row in range(60):
+        draw("round", "red" if row % 2 else "blue").save(tmp_path / f"{row}.png")
+        rows.append([f"{row}.png", "ab"[row % 2]])
+    whole = CliRunner().invoke(app, ["inspect", str(write_csv(tmp_path / "t.csv", ["c", "label"], rows))])
+    assert whole.exit_code == 0 and "looked at" not in whole.output, whole.output
+    for row in (0, 18):
+        (tmp_path / f"{row}.png").write_bytes((tmp_path / f"{row}.png").read_bytes()[:60])
+    (tmp_path / "6.png").unlink()
+    found = CliRunner().invoke(app, ["inspect", str(tmp_path / "t.csv")])
+    said = " ".join(found.output.split())
+    assert found.exit_code == 0 and "column 'c': 2 of 50 files looked at cannot be read, the first: row 1, '0.png': " in said
+    assert "1 file of column 'c' is not there" in said

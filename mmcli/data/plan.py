@@ -149,7 +149,7 @@ def plan(path: Path, options: Options, settings: Settings, seed: int, needs_test
     kind, task_config, why = targets.choose(cells, found.targets, roles.task, own, roles.task_options, found.decimal)
     task_config = kind.suited(task_config, [item.modality for item in found.columns])
     settings.refuse_unused("tasks", [registry.name_of(kind)], "preprocess")
-    targets.check_shared(kind, found.shares)
+    targets.check_shared(kind, found.shares, found.kinds)
     weighing.check(kind, found.weight)
     notes += [*([why] if why else []), *(tidied if kind.has_classes else [])]
     labelled = _labelled(rows, found, kind, task_config, notes, doubts)
@@ -160,8 +160,8 @@ def plan(path: Path, options: Options, settings: Settings, seed: int, needs_test
     usable = [row for row, here in zip(cells, labelled, strict=True) if here]
     notes += [] if roles.task else targets.suggested(kind, usable, found.shares, found.targets, found.kinds)
     doubts += targets.doubts(kind, usable, found.targets)
-    targets.check_shared(kind, found.shares)
-    doubts += warnings.of_table(found, survey, kind, usable, rows["split"].tolist(), table.head(schema.SAMPLE_ROWS))
+    targets.check_shared(kind, found.shares, found.kinds)
+    doubts += warnings.of_table(found, survey, kind, usable, rows["split"].tolist(), labelled, table.head(schema.SAMPLE_ROWS))
     if needs_test and TEST not in set(rows["split"]):
         raise DataError(f"no row of {path} is test: run would have nothing to show in the end", warnings.NO_TEST_ROWS)
     task_config, scaled = skew.settled(kind, task_config, table, found, rows, seed)
@@ -301,10 +301,7 @@ def _labelled(rows: pd.DataFrame, found: Schema, kind: type[Task], config: Any, 
             f"{agreed(dropped, 'are')} left out of training (row{'s' * (dropped > 1)} {', '.join(map(str, first))}"
             f"{', ...' if dropped > 5 else ''}); all are listed in {DROPPED}"
         )
-    empty = sum(None in row for row, here in zip(cells, labelled, strict=True) if here)
-    if empty:
-        have = f"{counted(empty, 'row')} {agreed(empty, 'have')}"
-        notes.append(f"{have} an empty {found.targets[0]!r}: taken as having none of the labels")
+    notes += targets.without_labels([row for row, here in zip(cells, labelled, strict=True) if here], found.targets)
     checked = ((int(row), own) for row, own, here in zip(rows["row"], cells, labelled, strict=True) if here)
     targets.check(kind, config, found.targets, checked)
     return labelled

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import re
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import combinations
 from typing import Any
 
 from mmcli import registry
@@ -13,10 +17,10 @@ from mmcli.config.settings import Settings
 from mmcli.data.inputs import TABULAR
 from mmcli.errors import ConfigError, DataError
 from mmcli.options.target import TASK_FLAGS
-from mmcli.reporting.counts import counted
+from mmcli.reporting.counts import agreed, counted
 from mmcli.tables import dates, missing
 from mmcli.tables.names import tidy
-from mmcli.tables.numbers import padded, study
+from mmcli.tables.numbers import is_infinite, padded, study
 from mmcli.tasks import Cells, Task
 
 
@@ -39,6 +43,15 @@ def without_missing_words(cells: Cells, targets: Sequence[str]) -> tuple[list[tu
     return list(zip(*columns, strict=True)), notes
 
 
+def without_labels(labelled: Cells, targets: Sequence[str]) -> list[str]:
+    """Of rows that are learnt from though a target is empty: they have none of the labels. A note, or none."""
+    empty = sum(None in row for row in labelled)
+    if not empty:
+        return []
+    have = f"{counted(empty, 'row')} {agreed(empty, 'have')}"
+    return [f"{have} an empty {targets[0]!r}: taken as having none of the labels"]
+
+
 def doubts(kind: type[Task], labelled: Cells, targets: Sequence[str]) -> list[str]:
     """Of classes that are dates, or mostly numbers: cells that are none may be mistakes. Of numbers: some may mean missing, or
     all may be codes."""
@@ -53,6 +66,8 @@ def doubts(kind: type[Task], labelled: Cells, targets: Sequence[str]) -> list[st
     classes = [str(cell) for (cell,) in labelled]
     if not kind.ordered and (when := _dates(classes)):
         return [f"target {targets[0]!r} holds {when}"]
+    if odd := _not_finite(classes):
+        return [f"target {targets[0]!r}: {odd}"]
     found = study(classes)
     if not 0.5 <= found.share < 1 or len(set(found.values)) < 20:
         return []
@@ -60,8 +75,25 @@ def doubts(kind: type[Task], labelled: Cells, targets: Sequence[str]) -> list[st
     no_numbers = "is no number" if found.others.total() == 1 else "are no numbers"
     return [
         f"target {targets[0]!r}: {found.others.total()} of {len(labelled)} cells {no_numbers}, e.g. {some}: it is taken for "
-        "classes (--na TEXT for words that mean missing)"
+        "classes (--na TEXT for words that mean missing; --task regression predicts numbers)"
     ]
+
+
+_OVERFLOWS = re.compile(r"[-+]?\d+(\.\d*)?[eE]\+?\d{3,}").fullmatch
+"""Numbers that are larger than any that is computed with."""
+
+
+def _not_finite(classes: Sequence[str]) -> str:
+    """What to say of classes that would all be numbers but for some that no number is as large as; empty if they are not so."""
+    odd = Counter(cell.strip() for cell in classes if is_infinite(cell) or _OVERFLOWS(cell.strip()))
+    if not odd or study([cell for cell in classes if cell.strip() not in odd]).share < 0.9:
+        return ""
+    some = ", ".join(repr(cell[:30]) for cell in list(odd)[:3])
+    left_out = " ".join(f"--na={shlex.quote(cell)}" for cell in list(odd)[:3])
+    return (
+        f"{odd.total()} of {len(classes)} cells {agreed(odd.total(), 'are')} not finite, e.g. {some}, the others numbers: it "
+        f"is taken for classes. To predict numbers: --task regression {left_out}, or mend them"
+    )
 
 
 def _dates(cells: Sequence[str]) -> str:
@@ -86,9 +118,10 @@ def check(kind: type[Task], config: Any, targets: Sequence[str], rows: Iterable[
     """
     wrong: list[tuple[int, str, str]] = []
     values: list[set[str]] = [set() for _ in targets]
-    seen = 0
+    seen, classes = 0, dict[str, None]()
     for row, cells in rows:
         seen += 1
+        classes |= {tidy(str(cells[0])): None} if kind.ordered else {}
         for own, cell in zip(values, cells, strict=False):
             if len(own) < 2:
                 own.add(tidy(str(cell)))
@@ -105,10 +138,19 @@ def check(kind: type[Task], config: Any, targets: Sequence[str], rows: Iterable[
                 "Predict classes: --task classification, or leave --task out.",
             )
         more = f" ({len(wrong)} rows are so)" if len(wrong) > 1 else ""
-        raise DataError(f"row {row}: {message}{more}", remedy)
+        raise DataError(
+            f"row {row}: {message}{more}", _own_order(list(classes)) if kind.ordered and not config.order else remedy
+        )
     for name, own in zip(targets, values, strict=True):
         if len(own) == 1 and kind.must_vary:
             raise _never_varies(name, own.pop(), seen)
+
+
+def _own_order(classes: Sequence[str]) -> str:
+    """What to do of classes whose order is not told: a flag with all of them, which a user puts in order."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="").writerow(classes)
+    return f"Say it from the lowest to the highest, its own classes put in that order: --order {shlex.quote(text.getvalue())}."
 
 
 def _never_varies(target: str, value: str, rows: int) -> DataError:
@@ -163,12 +205,16 @@ def choose(
     return (*kinds[best], why)
 
 
-def check_shared(kind: type[Task], shares: Mapping[str, str]) -> None:
-    """Raises ConfigError where the task compares columns that share an encoder, and none do."""
+def check_shared(kind: type[Task], shares: Mapping[str, str], inputs: Mapping[str, str]) -> None:
+    """Raises ConfigError where the task compares columns that share an encoder, and none do; `inputs` are with their
+    modalities, and those of one kind are named."""
     if kind.compares_columns and not shares:
+        alike = [pair for pair in combinations(inputs, 2) if inputs[pair[0]] == inputs[pair[1]]]
+        first, second = next((pair for pair in alike if inputs[pair[0]] != TABULAR), alike[0] if alike else ("", ""))
+        which = f"E.g. --share {shlex.quote(f'{second}={first}')}." if alike else "Say which: --share B=A."
         raise ConfigError(
             f"--task {registry.name_of(kind)} compares columns that share an encoder, and none do",
-            "Say which: --share image_b=image_a. They must be of one kind.",
+            f"{which} They must be of one kind.",
         )
 
 

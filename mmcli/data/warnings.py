@@ -15,7 +15,7 @@ from mmcli.data.schema import Schema
 from mmcli.data.survey import Survey
 from mmcli.reporting.counts import counted
 from mmcli.tables import missing
-from mmcli.tables.splitting import SPLITS, TEST, TRAIN
+from mmcli.tables.splitting import SPLITS, TEST, TRAIN, VAL
 from mmcli.tasks import Cells, Task
 
 NO_TEST_ROWS = "Give a --split column that names some, or leave it out to draw some with --test 0.15."
@@ -52,6 +52,29 @@ def of_targets(kind: type[Task], labelled: Cells, targets: Sequence[str], rows: 
             "validate and test"
         )
     return found + _of_names(name, classes)
+
+
+FEW = 5
+"""Rows of a class from which on its score is not called uncertain."""
+_NAMED = 3
+
+
+def of_few(kind: type[Task], labelled: Cells, splits: Sequence[str], targets: Sequence[str]) -> list[str]:
+    """Of classes of which val or test has few rows or none; `splits` are those of the labelled rows. Classes that are few in
+    all, of which `of_targets` tells, are not told again."""
+    if not kind.has_classes:
+        return []
+    every = Counter(str(cell) for (cell,) in labelled)
+    known = [label for label, count in every.items() if count >= 3]
+    found = []
+    for split in (VAL, TEST) if len(every) <= min(len(labelled) / 2, 200) else ():
+        own = Counter(str(cell) for (cell,), where in zip(labelled, splits, strict=True) if where == split)
+        few = sorted((own[label], label) for label in known if own[label] < FEW)
+        if own and few:
+            some = ", ".join(f"{label!r} {count}" for count, label in few[:_NAMED]) + (", ..." if len(few) > _NAMED else "")
+            found.append(f"{split} has fewer than {FEW} rows of {len(few)} of {counted(len(every), 'class')} ({some})")
+    name = " or ".join(map(repr, targets))
+    return [f"target {name}: {'; '.join(found)}: what is scored of these says little"] if found else []
 
 
 def _of_names(target: str, classes: Mapping[str, int]) -> list[str]:
@@ -138,8 +161,17 @@ def of_columns(schema: Schema, survey: Survey, splits: Sequence[str] | None) -> 
 
 
 def of_table(
-    schema: Schema, survey: Survey, kind: type[Task], labelled: Cells, splits: Sequence[str] | None, sample: pd.DataFrame
+    schema: Schema,
+    survey: Survey,
+    kind: type[Task],
+    labelled: Cells,
+    splits: Sequence[str] | None,
+    here: Sequence[bool],
+    sample: pd.DataFrame,
 ) -> list[str]:
-    """All of them; `splits` of each row, where they are known."""
-    found = of_targets(kind, labelled, schema.targets, survey.rows) + of_leaks(schema, survey, sample)
+    """All of them; `splits` of each row, where they are known; `here` says which rows are the `labelled` ones."""
+    found = of_targets(kind, labelled, schema.targets, survey.rows)
+    held = [split for split, told in zip(splits, here, strict=True) if told] if splits is not None else None
+    found += of_few(kind, labelled, held, schema.targets) if held is not None else []
+    found += of_leaks(schema, survey, sample)
     return found + (of_splits(schema, Counter(splits)) if splits is not None else []) + of_columns(schema, survey, splits)

@@ -115,6 +115,14 @@ def suffix(cell: str) -> str:
     return PurePosixPath(name.partition("?")[0]).suffix.lower()
 
 
+def endings(named: Sequence[str], cells: int) -> str:
+    """How names end, the commonest first, each with its share of all cells: `50% end like .gif, 50% like .mp4`."""
+    ends = Counter(map(suffix, named)).most_common()
+    said = [f"{count / max(cells, 1):.0%} {'' if place else 'end '}like {end}" for place, (end, count) in enumerate(ends[:3])]
+    rest = sum(count for _, count in ends[3:])
+    return ", ".join([*said, *([f"{rest / max(cells, 1):.0%} in other ways"] if rest else [])])
+
+
 def named_unread(cells: Sequence[str]) -> str:
     """How nearly all cells end, where that is how files end that no modality reads; else empty."""
     ends = Counter(suffix(cell.strip().removesuffix(".gz")) for cell in cells if " " not in cell.strip())

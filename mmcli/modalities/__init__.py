@@ -184,7 +184,7 @@ def by_files(
     cells = [cell for cell in cells if not files.names_none(cell)] or cells
     named = [cell for cell in cells if looking.suffix(cell) in suffixes]
     share = len(named) / max(len(cells), 1)
-    why = f"{share:.0%} of the cells end like {what}" if share < 0.5 else f"{share:.0%} end like {looking.suffix(named[0])}"
+    why = f"{share:.0%} of the cells end like {what}" if share < 0.5 else looking.endings(named, len(cells))
     looked = looking.look(cells, media_root)
     held, why = looking.as_wanted(looked, family, share, why)
     if share < 0.5:

@@ -20,7 +20,7 @@ from mmcli.config import Config as BaseConfig
 from mmcli.modalities import Encoded, Guess, Modality, Reject
 from mmcli.signals import Column, Field, SignalSpec
 from mmcli.tables import missing
-from mmcli.tables.dates import DATE_FORMATS, FREE, date, days, has_date, has_time, study
+from mmcli.tables.dates import DATE_FORMATS, FREE, as_seen, date, days, has_date, has_time, study
 
 _FIT_SAMPLE = 100_000
 _SECONDS = 86_400.0
@@ -57,7 +57,7 @@ class Date(Modality):
         if found.form is None:
             return Guess(0.0, "no way of writing dates fits nine cells in ten")
         what = "dates" if has_date(found.form) else "times of day"
-        written = "in several ways" if found.form.startswith(FREE) else found.form
+        written = "in several ways" if found.form.startswith(FREE) else as_seen(cells, found.form)
         others = ", ".join(repr(cell[:30]) for cell in list(found.others)[:3])
         no_dates = "is no such date" if found.others.total() == 1 else "are no such dates"
         doubts = f"{found.others.total()} of {len(cells[:500])} cells {no_dates}, e.g. {others}" if others else ""

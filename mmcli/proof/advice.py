@@ -56,9 +56,19 @@ def _of_time(cut: Mapping[str, tuple[int, int]]) -> list[Advice]:
 
 
 def _of_gains(summary: Mapping[str, Any]) -> list[Advice]:
+    constant = summary["constant"]
+    if not constant["beaten"]:
+        said = (
+            f"Nothing is shown to beat the {constant['name']} baseline, which sees no input: give more rows, or other inputs."
+        )
+        return [Advice(said)]
     found = []
     alone = len(summary.get("inputs", ())) == 1  # then there is nothing else
-    if not alone and "best_column" in summary["gain"] and summary["gain"]["best_column"]["low"] <= 0:
+    plainly = summary.get("one_input")
+    if plainly and plainly["gain"]["low"] <= 0:
+        read = f"{plainly['input']} alone, read by the {plainly['baseline']} baseline"
+        found.append(Advice(f"Fusing is not shown to beat {read}: weigh that, or gather more rows."))
+    elif not alone and "best_column" in summary["gain"] and summary["gain"]["best_column"]["low"] <= 0:
         name = summary["best_column"]
         found.append(Advice(f"Fusing is not shown to beat {name} alone: weigh {name} alone, or gather more rows."))
     name = summary["reference"]

@@ -28,6 +28,7 @@ from mmcli.tasks import Evidence, Task
 OUTPUTS = "outputs.safetensors"
 VERSION = 7
 DESCRIBED = {
+    "majority": "always saying the commonest class of train, whatever the inputs",
     "linear": "a linear model on the same inputs",
     "nearest": "the target of the train row whose inputs are most alike",
     "medoid": "the train text that is nearest to the others, whatever the inputs",
@@ -98,7 +99,8 @@ def ensure(
         val = dataset.splits["val"]
         for name, each in outputs.items():
             draft.metrics[name] = {"val": dataset.task.score(kind.gather(each, val), dataset.targets[val])}
-        console.note(f"baselines: {', '.join(outputs)} on {', '.join(columns)} in {time.monotonic() - started:.1f} s")
+        each = ", ".join(_with_what_it_reads(name, columns, dataset) for name in outputs)
+        console.note(f"baselines on {', '.join(columns)} in {time.monotonic() - started:.1f} s: {each}")
     return store.read(root, layout.BASELINES, "baselines", "mmcli fuse")
 
 
@@ -136,6 +138,24 @@ def described(name: str) -> str:
         return f"the target of the train row whose {column} is most alike"
     found = DESCRIBED.get(kind)
     return found.format(column) if found else f"the {name} of the train targets, whatever the inputs"
+
+
+def reads(name: str, columns: Sequence[str], dataset: Dataset) -> list[str]:
+    """Which of the inputs `columns` a baseline looks at."""
+    kind, _, column = name.partition(":")
+    if column in columns:
+        return [column]
+    if kind in {plain.TREES, plain.IN_CONTEXT}:
+        return [own for own in columns if dataset.input(own).spec.kind == "fields"]
+    return [] if kind in {dataset.task.constant_name, "empty"} else list(columns)
+
+
+def _with_what_it_reads(name: str, columns: Sequence[str], dataset: Dataset) -> str:
+    """Its name, and what it looks at where that is not all inputs and its name does not tell."""
+    found = reads(name, columns, dataset)
+    if len(found) == len(columns) or ":" in name:
+        return name
+    return f"{name} (reads {', '.join(found) or 'no input'})"
 
 
 def outputs(artifact: Artifact, dataset: Dataset) -> dict[str, Any]:

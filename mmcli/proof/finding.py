@@ -8,6 +8,7 @@ from typing import Any
 from mmcli.data.dataset import Dataset
 from mmcli.proof.report import Entry
 from mmcli.proof.tables import FINDING
+from mmcli.proof.verdict import none_better
 from mmcli.reporting.metrics import Array, Interval, shown
 from mmcli.reporting.words import meaning, signed
 
@@ -32,16 +33,27 @@ def table(found: Mapping[str, Mapping[str, Any]]) -> tuple[list[str], list[list[
     return header, rows
 
 
-def verdict(top: Entry, reference: Entry, gain: Interval, metric: str, found: Mapping[str, Mapping[str, Any]]) -> str:
-    """Whether the model finds what belongs together better than what is linear, beyond noise or not, and where."""
-    name, n = meaning(metric).name, top.scores[metric].n
-    said = (
+def verdict(
+    top: Entry,
+    reference: Entry,
+    gains: Mapping[str, Interval],
+    metric: str,
+    found: Mapping[str, Mapping[str, Any]],
+    unbeaten: Entry | None = None,
+) -> str:
+    """Whether the model finds what belongs together better than what is linear, beyond noise or not, and where; first of all
+    where nothing beats chance, the `unbeaten` baseline. `gains` are the model's over these baselines."""
+    name, n, gain = meaning(metric).name, top.scores[metric].n, gains[reference.name]
+    said = none_better(unbeaten, gains[unbeaten.name], metric) if unbeaten is not None else ""
+    said += (
         f"On {n} test rows the {top.label} model finds a row's own with {name} {top.scores[metric]}, the mean over directions; "
     )
     said += f"{reference.what} with {reference.scores[metric]}. "
     size = f"{shown(abs(gain.value))} {'worse' if gain.value < 0 else 'better'}, 95% interval {signed(gain.low)} to "
     size += f"{signed(gain.high)}"
-    if gain.low > 0:
+    if unbeaten is not None:
+        said = said.rstrip()
+    elif gain.low > 0:
         said += f"It is better beyond noise ({size})."
     elif gain.high < 0:
         said += f"It is worse beyond noise ({size}): what is linear will do."

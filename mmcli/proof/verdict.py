@@ -4,11 +4,34 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from mmcli.proof.report import Entry
 from mmcli.reporting.metrics import Interval, shown
-from mmcli.reporting.words import difference, meaning, signed, together
+from mmcli.reporting.words import meaning, signed, together
+
+
+@dataclass(frozen=True)
+class Rival:
+    """The best baseline that reads one input alone, where it is better than the model of that or any other input."""
+
+    entry: Entry
+    input: str
+    gain: Interval
+    """How much better the judged model is."""
+
+    def said(self, metric: str) -> str:
+        """What the input alone is worth by it; empty where the model is better beyond noise."""
+        if self.gain.low > 0:
+            return ""
+        more = self.gain.high < 0
+        what = "is better than the model" if more else "is no worse than the model beyond noise"
+        much, score = "more" if more else "as much", f"{meaning(metric).name} {self.entry.scores[metric]}"
+        return (
+            f"{self.input} alone gives {much}: the baseline {self.entry.name} reads nothing else, has {score}, and {what} "
+            f"(difference {_difference(self.gain)}). Fusing is not shown to help."
+        )
 
 
 def verdict(
@@ -21,24 +44,32 @@ def verdict(
     worse: Mapping[str, Sequence[str]] | None = None,
     *,
     alone: bool = False,
+    unbeaten: Entry | None = None,
+    rival: Rival | None = None,
 ) -> str:
     """Whether fusing helps on the test rows, beyond noise or not, and whether optimizing kept what fusing had gained.
 
     `top` is the model that is judged, `fused` what it was before it was optimized (None where it was not), `gains` how much
     `top` is better than the `best_column`, the `reference` (a baseline) by its name, and `fused`, in pairs, `worse` what by
-    other metrics is worse than of these beyond noise, `alone` whether there is one input only.
+    other metrics is worse than of these beyond noise, `alone` whether there is one input only, `unbeaten` the constant baseline
+    where nothing beats it: neither the model nor an input alone is recommended then; `rival` what one input gives without them.
     """
     name = meaning(metric).name
-    said = (
+    said = none_better(unbeaten, gains[unbeaten.name], metric) if unbeaten is not None else ""
+    said += (
         f"On {top.scores[metric].n} test rows the {top.label} model reaches {name} {top.scores[metric]}; the best single "
         f"input, {single.name}, {single.scores[metric]}; {reference.what} {reference.scores[metric]}. "
     )
+    if unbeaten is not None:
+        return said.rstrip()
     gain = gains["best_column"]
     change = f"{_told(gain)} in {name}, same rows for both"
     lost = fused is not None and gains["fused"].high < 0
     if alone:
         further = f", trained on or run another way ({change})" if gain.value or gain.low or gain.high else ""
         said += f"There is but one input, so nothing to fuse: the model is that input's{further}."
+    elif by_rival := rival.said(metric) if rival is not None else "":
+        said += f"{by_rival} Over the model of {single.name} it is {_told(gain)}."
     elif gain.low > 0:
         said += f"Fusing helps ({change})."
     elif gain.value > 0:
@@ -46,7 +77,8 @@ def verdict(
     elif lost:
         said += f"As it was optimized, it is no better than that input ({change})."
     elif gain.value == 0:
-        said += f"Fusing is level with that input ({change}): use {single.name} alone, or give more rows."
+        level = f"difference {_difference(gain)} in {name}, same rows for both"
+        said += f"Fusing is level with that input ({level}): use {single.name} alone, or give more rows."
     else:
         said += f"Fusing does not help here ({change}): use {single.name} alone, or give more rows."
     said += _plainly(reference, gains[reference.name])
@@ -58,6 +90,15 @@ def verdict(
     return said + _by_other_measures(metric, single, gains, worse or {})
 
 
+def none_better(constant: Entry, gain: Interval, metric: str) -> str:
+    """That whatever was tried is no better than what sees no input, and what to do; `gain` is how much better the model is."""
+    return (
+        f"Nothing here is better, beyond noise, than {constant.what} (the baseline {constant.name}: {meaning(metric).name} "
+        f"{constant.scores[metric]}): not the model ({_told(gain)}), no input alone and no other baseline. Give more rows, or "
+        "other inputs. "
+    )
+
+
 LEVEL = 1 / 8
 """As a share of its interval how far above zero a gain may be to be called none."""
 
@@ -67,15 +108,15 @@ def _plainly(reference: Entry, gain: Interval) -> str:
     if reference.name == "linear" and gain.low <= 0 <= round(gain.high, 6):  # what float32 leaves of a tie is one
         what = f"{reference.what[:1].upper()}{reference.what[1:]}"
         if gain.value > LEVEL * (gain.high - gain.low):
-            return f" {what} is behind (difference {difference(gain)}), but within the noise of so few rows."
-        return f" {what} does as well (difference {difference(gain)}): where simplicity counts, it is all that is needed."
+            return f" {what} is behind (difference {_difference(gain)}), but within the noise of so few rows."
+        return f" {what} does as well (difference {_difference(gain)}): where simplicity counts, it is all that is needed."
     behind = -gain.value
     if reference.name == "cosine":
-        return f" {_rivalled(gain)} the {reference.name} of the columns as they are, the fair rival ({difference(gain)})."
+        return f" {_rivalled(gain)} the {reference.name} of the columns as they are, the fair rival ({_difference(gain)})."
     if behind == 0:
         return f" The {reference.name} model is level with it."
     if gain.high < 0 and shown(gain.high).strip("-0."):
-        return f" The {reference.name} model is better (difference {difference(gain)})."
+        return f" The {reference.name} model is better (difference {_difference(gain)})."
     return f" The {reference.name} model is as good or better (by {_least(behind)})." if behind > 0 else ""
 
 
@@ -85,7 +126,7 @@ def outdone(gains: Mapping[str, Interval], reference: str) -> str:
     best = min(gains, key=lambda name: gains[name].value, default=reference)
     if best == reference or gains[best].high >= 0 or not shown(gains[best].high).strip("-0."):
         return ""
-    return f" Of all baselines {best} is the best, and better than the model (difference {difference(gains[best])})."
+    return f" Of all baselines {best} is the best, and better than the model (difference {_difference(gains[best])})."
 
 
 def _rivalled(gain: Interval) -> str:
@@ -113,6 +154,11 @@ def _least(value: float) -> str:
     """A difference that is there, however small."""
     said = shown(value)
     return said if said.strip("0.") else "less than 0.001"
+
+
+def _difference(gain: Interval) -> str:
+    """With its figure, a tie too."""
+    return f"{signed(gain.value)} [{signed(gain.low)}, {signed(gain.high)}]"
 
 
 def _told(gain: Interval) -> str:

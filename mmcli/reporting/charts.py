@@ -52,8 +52,10 @@ def _rows(bars: Sequence[Bar], scale: Scale, across: str, label: str, dots: bool
         drawn.append(svg.text(percent(at), 10, f"{marked[0]} {shown(marked[1])}", side, "accent halo"))
     for place, bar in enumerate(bars):
         down, kind = start + _ROW * place + 16, "strong halo" if bar.strong else "halo"
-        drawn.append(svg.text("0%", down, svg.cut(bar.name, 26), "start", kind, bar.name))
-        drawn.append(svg.text("100%", down, bar.said or shown(bar.value), "end", kind))
+        name, said = svg.cut(bar.name, 26), bar.said or shown(bar.value)
+        drawn += [svg.behind("start", down, name), svg.behind("end", down, said)] if marked else []
+        drawn.append(svg.text("0%", down, name, "start", kind, bar.name))
+        drawn.append(svg.text("100%", down, said, "end", kind))
     drawn.append(svg.line("0%", height, "100%", height, "axis"))
     drawn += [svg.text(percent(scale.at(v)), height + LINE, said, "middle", "muted") for v, said in scale.ticks()]
     drawn.append(svg.text("50%", height + 2 * LINE, svg.cut(across, 42), "middle", "muted", across))

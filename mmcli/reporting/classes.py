@@ -13,7 +13,7 @@ from mmcli.reporting.metrics import Array
 
 @dataclass(frozen=True)
 class ClassScore:
-    """Counts of one class or label; shares are None where there is nothing to share out."""
+    """Counts of one class or label; shares are None where there is nothing to share out, and all are where no row has it."""
 
     name: str
     rows: int
@@ -25,7 +25,7 @@ class ClassScore:
 
     @property
     def precision(self) -> float | None:
-        return self.hits / self.predicted if self.predicted else None
+        return self.hits / self.predicted if self.predicted and self.rows else None
 
     @property
     def recall(self) -> float | None:
@@ -33,7 +33,7 @@ class ClassScore:
 
     @property
     def f1(self) -> float | None:
-        return 2 * self.hits / (self.rows + self.predicted) if self.rows + self.predicted else None
+        return 2 * self.hits / (self.rows + self.predicted) if self.rows else None
 
     def as_dict(self) -> dict[str, Any]:
         shares = {"precision": self.precision, "recall": self.recall, "f1": self.f1}

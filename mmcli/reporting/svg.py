@@ -168,6 +168,13 @@ def text(x: str, y: float, said: str, anchor: str = "middle", kind: str = "", mo
     return f'<text x="{x}" y="{y:g}" text-anchor="{anchor}"{classed}>{title}{escape(_printable(said))}</text>'
 
 
+def behind(side: str, y: float, said: str) -> str:
+    """A ground for a text at the `start` or `end` of the whole width, so that a line stops at it instead of crossing it."""
+    wide = CHARACTER * width_of(said) + 8
+    place = f'x="100%" transform="translate({4 - wide:g} 0)"' if side == "end" else 'x="-4"'
+    return f'<rect class="page" {place} y="{y - 14:g}" width="{wide:g}" height="18"/>'
+
+
 def line(x1: str, y1: float, x2: str, y2: float, kind: str) -> str:
     return f'<line class="{kind}" x1="{x1}" y1="{y1:g}" x2="{x2}" y2="{y2:g}"/>'
 

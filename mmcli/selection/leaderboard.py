@@ -102,9 +102,9 @@ def over_reference(
     return None if fused is None else task.gain(fused.outputs, reference.outputs, targets, seed, groups)
 
 
-def verdict(ranked: Sequence[Ranked], task: Task, rival: Interval | None = None) -> str:
+def verdict(ranked: Sequence[Ranked], task: Task, rival: Interval | None = None, *, alone: bool = False) -> str:
     """One sentence: what won, and whether it beats the best single column beyond noise; and a `rival`, where the reference is
-    one: how much better it is than that."""
+    one: how much better it is than that. Where one input is `alone`, there is nothing to fuse but its encoders."""
     done = [row for row in ranked if row.score is not None]
     fused = next((row for row in done if row.entry.kind == "fused"), None)
     single = next((row for row in done if row.entry.kind == "column"), None)
@@ -113,18 +113,21 @@ def verdict(ranked: Sequence[Ranked], task: Task, rival: Interval | None = None)
         return "No method could be trained."
     metric = meaning(task.primary_metric).name
     said = f"{fused.entry.name}: val {metric} {fused.score}"
-    said += "" if single is None else f"; best single column, {single.entry.name}: {single.score}"
+    one = "encoder alone" if alone else "single column"
+    said += "" if single is None else f"; best {one}, {single.entry.name}: {single.score}"
     said += f"; {reference.entry.name}: {reference.score}. "
     assert fused.gain is not None and fused.score is not None and reference.score is not None
     if single is None:
         better = "better" if fused.gain.low > 0 else "no better beyond noise"
         return said + f"It is {better} than what is linear ({fused.gain}, p = {fused.p_value:.3f})."
     if fused.gain.low > 0:
-        said += f"Fusing beats the best single column by {fused.gain} (p = {fused.p_value:.3f})"
+        said += f"{'It' if alone else 'Fusing'} beats the best {one} by {fused.gain} (p = {fused.p_value:.3f})"
     elif fused.gain.value > 0:
-        said += f"Fusing is ahead of the best single column by {fused.gain}, within noise (p = {fused.p_value:.2f})"
+        said += (
+            f"{'It' if alone else 'Fusing'} is ahead of the best {one} by {fused.gain}, within noise (p = {fused.p_value:.2f})"
+        )
     else:
-        said += "No method beats the best single column here"
+        said += f"No method beats the best {one} here"
     sign = 1 if task.primary_higher_is_better else -1
     if rival is not None and rival.value > 0:
         said += f"; it {'beats' if rival.low > 0 else 'is ahead of'} the {reference.entry.name} baseline by {rival}"

@@ -12,7 +12,8 @@ from rich.cells import cell_len, set_cell_size
 
 from mmcli import registry
 from mmcli.artifacts import store
-from mmcli.data import preview, schema, sharding, targets, weighing
+from mmcli.config.settings import Settings
+from mmcli.data import damaged, preview, schema, sharding, targets, weighing
 from mmcli.data import warnings as warnings_of
 from mmcli.data.schema import InputColumn, Schema
 from mmcli.data.survey import Survey
@@ -65,18 +66,20 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
     kind, config, why = targets.choose(cells, found.targets, roles.task, settings, roles.task_options, found.decimal)
     config = kind.suited(config, [item.modality for item in found.columns])
     settings.refuse_unused("tasks", [registry.name_of(kind)], "inspect")
-    targets.check_shared(kind, found.shares)
+    targets.check_shared(kind, found.shares, found.kinds)
     weighing.check(kind, found.weight)
-    labelled = [(row, own) for row, own in enumerate(cells, 1) if kind.is_labelled(config, own)]
+    here = [kind.is_labelled(config, own) for own in cells]
+    labelled = [(row, own) for row, (own, told) in enumerate(zip(cells, here, strict=True), 1) if told]
     targets.check(kind, config, found.targets, labelled)
     if found.weight:
         weights([told[row - 1] for row, _ in labelled], [row for row, _ in labelled], found.weight)
     usable = [own for _, own in labelled]
+    notes += targets.without_labels(usable, found.targets)
     notes += [] if roles.task else targets.suggested(kind, usable, found.shares, found.targets, found.kinds)
     task = kind.fit(config, usable, found.targets).over(found.kinds)
-    warnings = _warnings(found, usable, tallies, rows)
+    warnings = _warnings(found, usable, tallies, rows) + _damaged(found, table, settings)
     warnings += targets.doubts(kind, usable, found.targets)
-    warnings += warnings_of.of_table(found, survey, kind, usable, given or None, table.head(schema.SAMPLE_ROWS))
+    warnings += warnings_of.of_table(found, survey, kind, usable, given or None, here, table.head(schema.SAMPLE_ROWS))
     strata = Counter(kind.strata(config, usable)) if kind.has_classes else Counter()
     context.console.note(f"{path}: {counted(rows, 'row')}, {counted(len(table.columns), 'column')}, {table.described}")
     for line in [*notes, *([why] if why else [])]:
@@ -97,8 +100,7 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
         "ignored": found.ignored,
         "warnings": [*table.warnings, *warnings],
     }
-    if options.rows:
-        data["page"] = str(_write_page(table, found, options, context))
+    data |= {"page": str(_write_page(table, found, options, context))} if options.rows else {}
     target = f" --target {shlex.quote(found.targets[0])}" if found.targets and not options.roles.target else ""
     typed = "mmcli preprocess FILE" if path == STDIN else _as_preprocess(context.command)
     return Outcome(data, f"{typed or f'mmcli preprocess {shlex.quote(str(path))}'}{target}")
@@ -212,6 +214,17 @@ def _warnings(found: Schema, labelled: Cells, tallies: dict[str, _Tally], rows: 
                 f"there, the first: row {row}, {cell!r}"
             )
     return warnings
+
+
+def _damaged(found: Schema, table: Table, settings: Settings) -> list[str]:
+    """Of files of the first rows that cannot be read."""
+    kinds = {item.name: registry.load("modalities", item.modality) for item in found.columns}
+    files = [item for item in found.columns if kinds[item.name].reads_files]
+    head, said = table.head(schema.SAMPLE_ROWS if files else 1), list[str]()
+    for item in files:
+        config = settings.part("modalities", item.modality, **item.options)
+        said += damaged.tried(item.name, kinds[item.name], config, head[item.name].tolist(), found.media_root)
+    return said
 
 
 def _say(found: Schema, tallies: dict[str, _Tally], rows: int, context: Context) -> None:

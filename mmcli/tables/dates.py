@@ -31,6 +31,7 @@ DATE_FORMATS = (
     *_TIMES[1:],
 )
 """How dates are written, as strptime knows them; where several fit a whole column, the first is taken."""
+_ISO = tuple(f"%Y-%m-%d{mark}{time}" for mark in "T " for time in _TIMES[1:4])
 FREE = "any"
 FREE_DAY_FIRST = "any, the day first"
 """Whatever dateutil understands; of `03/04/2024` the month or the day comes first."""
@@ -80,6 +81,19 @@ def date(cell: str, form: str) -> datetime | None:
         if found is not None:
             return found
     return _strict(text, form)
+
+
+def as_seen(cells: Sequence[str], form: str) -> str:
+    """How most of a column's cells are written, of the ways that its format stands for: ISO 8601 has a T or a blank before the
+    time, seconds or none, and perhaps a zone."""
+    if not form.startswith("%Y-%m-%d") or not has_time(form):
+        return form
+    ways = Counter[str]()
+    for cell in map(_plain, cells[:_SPREAD]):
+        zone = _ZONE.search(cell)
+        bare = cell[: zone.start()] if zone else cell
+        ways.update(f"{own}{'%z' if zone else ''}" for own in _ISO if _strict(bare, own))
+    return max(ways, key=lambda own: ways[own], default=form)
 
 
 def _numeric(text: str, mark: str, order: tuple[int, int, int]) -> datetime | None:

@@ -56,6 +56,7 @@ class Match(Task):
     features_may_be_swapped: ClassVar[bool] = False
     default_fusion: ClassVar[str] = "compare"
     reference_baseline: ClassVar[str] = "cosine"
+    baseline_words: ClassVar[dict[str, str]] = {"majority": "chance, the same answer for every pair"}
     config: Config
 
     def __init__(self, config: Config, classes: Sequence[str], counts: Sequence[int]) -> None:

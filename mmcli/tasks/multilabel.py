@@ -217,7 +217,7 @@ class Multilabel(Task):
 
     def draw(self, outputs: Tensor, targets: Tensor) -> dict[str, tuple[Figure, str]]:
         """F1 of each label, the commonest first."""
-        every = sorted(self.by_class(outputs, targets), key=lambda own: -own.rows)
+        every = sorted((own for own in self.by_class(outputs, targets) if own.rows), key=lambda own: -own.rows)
         rows = [(own.name, own.rows, own.f1 or 0.0) for own in every[:15]]
         more = f" The {len(rows)} commonest of {len(every)}." if len(rows) < len(every) else ""
         return {"labels": (charts.labels(rows), f"How well each label is found, with the test rows that have it.{more}")}

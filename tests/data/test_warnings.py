@@ -106,6 +106,53 @@ def test_every_command_warns_before_any_work(tmp_path: Path, command: str) -> No
         assert "1 class has fewer than 3 rows, e.g. 'rare'" in said
 
 
+@pytest.mark.parametrize("command", ["inspect", "preprocess"])
+def test_classes_of_which_val_or_test_has_few_rows_are_named(tmp_path: Path, command: str) -> None:
+    label = ["ab"[row % 2] for row in range(N)]
+    label[:6] = ["c", "c", "c", "d", "d", ""]  # train alone has c, and too few rows are d at all
+    path = table(tmp_path, {"x": X, "label": label, "split": SPLIT})
+    extra = ["-a", tmp_path / "art", "--dry-run"] if command == "preprocess" else []
+    said = invoke(command, path, "--target", "label", *extra)[1]
+    assert "target 'label': val has fewer than 5 rows of 1 of 4 classes ('c' 0); test has fewer than 5 rows of 1 of 4" in said
+    assert "what is scored of these says little" in said and said.count("'d'") == 1
+
+
+def test_enough_rows_of_each_class_are_no_warning(tmp_path: Path) -> None:
+    label = ["ab"[row % 2] for row in range(N)]
+    found = planned(table(tmp_path, {"x": X, "label": label, "split": SPLIT}))
+    assert not any("fewer than 5" in said for said in found.warnings)
+
+
+def test_numbers_that_are_not_finite_are_named_with_the_remedy_where_they_make_classes_of_a_target(tmp_path: Path) -> None:
+    prices: list[object] = [f"{row * 1.3:.1f}" for row in range(12)]
+    prices[3], prices[5], prices[7] = "1e400", "inf", "1e400"
+    said = invoke("inspect", table(tmp_path, {"x": X[:12], "price": prices}))[1]
+    assert "target 'price': 3 of 12 cells are not finite, e.g. '1e400', 'inf', the others numbers: it is taken for" in said
+    assert "--task regression --na=1e400 --na=inf" in said
+    words = invoke("inspect", table(tmp_path, {"x": X[:12], "price": ["inf", "a", "b"] * 4}))[1]
+    assert "not finite" not in words, "inf is a word among others"
+
+
+@pytest.mark.parametrize("command", ["inspect", "preprocess"])
+def test_rows_with_no_labels_are_told_before_any_work(tmp_path: Path, command: str) -> None:
+    path = tmp_path / "t.jsonl"
+    tags = [None if row % 10 == 0 else ["a"] if row % 2 else ["a", "b"] for row in range(N)]
+    path.write_text("".join(json.dumps({"x": float(x), "tags": own}) + "\n" for x, own in zip(X, tags, strict=True)))
+    extra = ["-a", tmp_path / "art", "--dry-run"] if command == "preprocess" else []
+    said = invoke(command, path, "--target", "tags", *extra)[1]
+    assert said.count("6 rows have an empty 'tags': taken as having none of the labels") == 1
+
+
+def test_columns_that_could_be_compared_are_named_by_the_hint(tmp_path: Path) -> None:
+    columns: dict[str, list[object]] = {
+        "left": [f"red fox {row}" for row in range(N)],
+        "right": [f"a cat {row}" for row in range(N)],
+    }
+    path = table(tmp_path, {"size": X, **columns, "same": [row % 2 for row in range(N)]})
+    code, said = invoke("inspect", path, "--task", "match", "--target", "same", "--type", "left=text", "--type", "right=text")
+    assert code == 2 and "E.g. --share right=left. They must be of one kind." in said
+
+
 def test_a_leak_is_warned_of_and_stays_an_input(tmp_path: Path) -> None:
     found = planned(table(tmp_path, {"x": X, "leak": [f"code_{label}" for label in LABEL], "label": LABEL}))
     assert any(line.startswith("input 'leak' alone tells the target 'label': each of its 2 values") for line in found.warnings)

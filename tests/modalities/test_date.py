@@ -24,6 +24,22 @@ def test_formats_and_parts(cells: list[str], form: str, parts: list[float]) -> N
     assert [month, round(day * 9 + 15.5), weekday] == parts
 
 
+@pytest.mark.parametrize(
+    ("cells", "written"),
+    [
+        (["2025-03-23T02:00:00Z", "2025-03-24T03:00:00Z"], "%Y-%m-%dT%H:%M:%S%z"),
+        (["2025-03-23T02:00:00", "2025-03-24T03:00:00"], "%Y-%m-%dT%H:%M:%S"),
+        (["2025-03-23 02:00:00", "2025-03-24 03:00:00"], "%Y-%m-%d %H:%M:%S"),
+        (["2025-03-23T02:00+01:00", "2025-03-24T03:10+01:00"], "%Y-%m-%dT%H:%M%z"),
+        (["2025-03-23 02:00:00.25", "2025-03-24 03:00:00.5"], "%Y-%m-%d %H:%M:%S.%f"),
+        (["2025-03-23", "2025-03-24"], "%Y-%m-%d"),
+        (["23.03.2025 02:00", "24.03.2025 03:00"], "%d.%m.%Y %H:%M"),
+    ],
+)
+def test_the_format_told_is_that_of_the_cells(cells: list[str], written: str) -> None:
+    assert Date.sniff(cells, "").reason == f"dates, written {written}"
+
+
 def test_times_bring_hours_and_minutes() -> None:
     fitted = Date.fit(Config(), iter(["2026-11-23T08:30:00Z", "2026-11-24T09:30:00Z"]))
     assert len(fitted.describe().fields) == 7

@@ -55,7 +55,30 @@ def test_what_a_baseline_is_called_says_what_it_looks_at() -> None:
     assert baselines.described("nearest") == "the target of the train row whose inputs are most alike"
     assert baselines.described("nearest:sound") == "the target of the train row whose sound is most alike"
     assert baselines.described("copy:a:b") == "the text of a:b as it is"
-    assert baselines.described("majority") == "the majority of the train targets, whatever the inputs"
+    assert baselines.described("majority") == "always saying the commonest class of train, whatever the inputs"
+    assert baselines.described("mean") == "the mean of the train targets, whatever the inputs"
+
+
+@pytest.mark.parametrize(
+    ("name", "read", "told"),
+    [
+        ("majority", [], "majority (reads no input)"),
+        ("linear", ["en", "form"], "linear"),
+        ("nearest", ["en", "form"], "nearest"),
+        ("copy:en", ["en"], "copy:en"),
+        ("nearest:form", ["form"], "nearest:form"),
+        ("trees", ["form"], "trees (reads form)"),
+        ("in-context", ["form"], "in-context (reads form)"),
+    ],
+)
+def test_what_a_baseline_reads_is_told_where_it_is_not_all(name: str, read: list[str], told: str) -> None:
+    kinds = {"en": "tokens", "form": "fields"}
+    own: Any = SimpleNamespace(
+        task=SimpleNamespace(constant_name="majority"),
+        input=lambda name: SimpleNamespace(spec=SimpleNamespace(kind=kinds[name])),
+    )
+    assert baselines.reads(name, ["en", "form"], own) == read
+    assert baselines._with_what_it_reads(name, ["en", "form"], own) == told
 
 
 def test_other_texts_are_not_for_a_new_table(tmp_path: Any) -> None:

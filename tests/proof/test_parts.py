@@ -70,6 +70,7 @@ def summary(low: float = 0.1, linear: float = 0.1, exact: int = 0, suspects: int
         "gain": {"best_column": {"low": low}, "linear": {"value": linear}},
         "best_column": "photo",
         "reference": "linear",
+        "constant": {"name": "majority", "beaten": True},
         "trust": trust,
     }
 
@@ -94,6 +95,20 @@ def test_advice_follows_from_what_was_found() -> None:
     commands = [own.command for own in found if own.command]
     assert commands[0] == "mmcli optimize -a 'my runs/a'"
     assert commands[1] == "mmcli predict NEW.csv -o predictions.csv -a 'my runs/a'"
+
+
+def test_where_nothing_beats_the_constant_baseline_neither_an_input_nor_a_linear_model_is_advised() -> None:
+    found = {**summary(-0.1, -0.1), "constant": {"name": "majority", "beaten": False}}
+    said = [own.said for own in advice(found, [], {"test": 500}, 0, True, Path("a"))]
+    assert said[0] == "Nothing is shown to beat the majority baseline, which sees no input: give more rows, or other inputs."
+    assert not any("photo" in own or "linear" in own for own in said)
+
+
+def test_what_one_input_gives_by_a_baseline_is_advised_to_be_weighed_instead_of_its_model() -> None:
+    plain = {"baseline": "nearest:clip", "input": "clip", "gain": {"low": 0.0}}
+    said = [own.said for own in advice({**summary(-0.1), "one_input": plain}, [], {"test": 500}, 0, True, Path("a"))]
+    assert said[0].startswith("Fusing is not shown to beat clip alone, read by the nearest:clip baseline")
+    assert not any("photo" in own for own in said)
 
 
 def test_advice_on_vectors_to_compare_names_what_they_take() -> None:
@@ -206,7 +221,7 @@ def test_a_leaderboard_has_as_many_tables_as_it_takes() -> None:
 
 
 def test_classes_are_told_the_weakest_first_and_those_without_rows_last() -> None:
-    scores = [ClassScore("good", 4, 4, 4), ClassScore("none", 0, 0, 0), ClassScore("bad", 4, 2, 1)]
+    scores = [ClassScore("good", 4, 4, 4), ClassScore("none", 0, 3, 0), ClassScore("bad", 4, 2, 1)]
     grid = tables.classes(scores, "class")
     assert [[str(cell) for cell in row] for row in grid.rows] == [
         ["bad", "4", "0.500", "0.250", "0.333"],

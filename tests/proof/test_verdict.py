@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 
 from mmcli.jobs import deciding
+from mmcli.proof import finding
 from mmcli.proof.members import mostly, shares, told
 from mmcli.proof.report import Entry
-from mmcli.proof.verdict import outdone, verdict
+from mmcli.proof.verdict import Rival, outdone, verdict
 from mmcli.reporting.metrics import Interval
+from mmcli.stages.evaluate.concluding import beaten, before, rival_of
 
 
 def entry(kind: str, name: str, value: float) -> Entry:
@@ -85,6 +89,93 @@ def test_of_a_baseline_that_is_no_linear_model_and_of_no_number_it_is_not_said()
     assert "all that is needed" not in said(FUSED, BETTER, over_linear=Interval(nan, nan, nan, 9))
 
 
+MAJORITY = replace(entry("baseline", "majority", 0.9), what="always saying the commonest class of train, whatever the inputs")
+
+
+def test_where_nothing_beats_the_constant_baseline_that_comes_first_and_nothing_is_recommended() -> None:
+    over = {"best_column": BETTER, "linear": Interval(0.0, -0.1, 0.1, 146), "majority": Interval(-0.02, -0.1, 0.05, 146)}
+    told = verdict(FUSED, SINGLE, LINEAR, None, over, "macro_f1", unbeaten=MAJORITY)
+    assert told.startswith(
+        "Nothing here is better, beyond noise, than always saying the commonest class of train, whatever the inputs (the "
+        "baseline majority: macro F1 0.900 [0.850, 0.950]): not the model (0.020 worse, 95% interval -0.100 to +0.050), no "
+        "input alone and no other baseline. Give more rows, or other inputs. On 146 test rows the fused model reaches"
+    )
+    assert "Fusing" not in told and "use photo" not in told and "all that is needed" not in told
+
+
+def test_of_columns_that_belong_together_chance_comes_first_where_nothing_beats_it() -> None:
+    chance = replace(entry("baseline", "chance", 0.9), what="vectors drawn at random, whatever the cells")
+    over = {"linear": BETTER, "chance": Interval(0.0, -0.1, 0.1, 146)}
+    told = finding.verdict(FUSED, LINEAR, over, "macro_f1", {}, chance)
+    assert (
+        told.startswith("Nothing here is better, beyond noise, than vectors drawn at random") and "beyond noise (" not in told
+    )
+    assert finding.verdict(FUSED, LINEAR, over, "macro_f1", {}).endswith(
+        "It is better beyond noise (0.100 better, 95% interval +0.020 to +0.200)."
+    )
+
+
+@pytest.mark.parametrize(
+    ("gain", "others", "expected"),
+    [(0.1, 0.0, True), (0.0, 0.0, False), (0.0, 0.1, True), (-0.1, -0.1, False), (float("nan"), 0.0, True)],
+)
+def test_the_constant_baseline_is_beaten_by_the_model_an_input_or_another_baseline(
+    gain: float, others: float, expected: bool
+) -> None:
+    asked: list[Any] = []
+
+    def over(one: Any, other: Any, *_: Any) -> Interval:
+        asked.append((one, other))
+        return Interval(others, others, others, 9)
+
+    rows = SimpleNamespace(
+        splits={"test": torch.arange(2)}, targets=torch.arange(2), groups=lambda _: None, task=SimpleNamespace(gain=over)
+    )
+    case: Any = SimpleNamespace(dataset=rows, context=SimpleNamespace(seed=0))
+    absent = replace(SINGLE, kind="without")
+    assert beaten([FUSED, SINGLE, MAJORITY, absent], MAJORITY, Interval(gain, gain, gain, 9), case) is expected
+    assert asked == ([] if gain > 0 or gain != gain else [(SINGLE.outputs, MAJORITY.outputs)])
+
+
+@pytest.mark.parametrize(
+    ("gain", "what"),
+    [
+        (Interval(0.0, 0.0, 0.0, 146), "is no worse than the model beyond noise (difference 0.000 [0.000, 0.000])"),
+        (Interval(0.02, -0.01, 0.05, 146), "is no worse than the model beyond noise (difference +0.020 [-0.010, +0.050])"),
+        (Interval(-0.2, -0.3, -0.1, 146), "is better than the model (difference -0.200 [-0.300, -0.100])"),
+    ],
+)
+def test_what_a_baseline_reads_out_of_one_input_counts_as_what_that_input_gives(gain: Interval, what: str) -> None:
+    over = {"best_column": BETTER, "linear": BETTER}
+    plain = Rival(entry("baseline", "nearest:clip", 0.93), "clip", gain)
+    told = verdict(FUSED, SINGLE, LINEAR, None, over, "macro_f1", rival=plain)
+    much = "more" if gain.high < 0 else "as much"
+    assert (
+        f"clip alone gives {much}: the baseline nearest:clip reads nothing else, has macro F1 0.930 [0.880, 0.980], and "
+        f"{what}. Fusing is not shown to help. Over the model of photo it is 0.100 better" in told
+    )
+    assert "Fusing helps" not in told
+    ahead = Rival(plain.entry, "clip", BETTER)
+    assert "Fusing helps (0.100 better" in verdict(FUSED, SINGLE, LINEAR, None, over, "macro_f1", rival=ahead)
+
+
+@pytest.mark.parametrize(("nearest", "trees", "expected"), [(0.9, 0.8, "nearest:clip"), (0.86, 0.88, "trees"), (0.8, 0.84, "")])
+def test_the_best_baseline_of_one_input_stands_against_the_model_where_it_is_better_than_each_input(
+    nearest: float, trees: float, expected: str
+) -> None:
+    kinds = {"clip": "frames", "form": "fields"}
+    task = SimpleNamespace(constant_name="majority", primary_metric="macro_f1", primary_higher_is_better=True)
+    rows = SimpleNamespace(task=task, input=lambda name: SimpleNamespace(spec=SimpleNamespace(kind=kinds[name])))
+    case: Any = SimpleNamespace(dataset=rows, columns=kinds)
+    plain = [entry("baseline", "nearest:clip", nearest), entry("baseline", "trees", trees), entry("baseline", "linear", 0.99)]
+    paired = {own.name: {"gain": BETTER.as_dict()} for own in plain}
+    found = rival_of([FUSED, SINGLE, *plain], case, paired)
+    assert (found.entry.name if found else "") == expected
+    assert found is None or (found.input, found.gain) == ({"trees": "form"}.get(expected, "clip"), BETTER)
+    case.columns = {"clip": "frames"}
+    assert rival_of([FUSED, SINGLE, *plain], case, paired) is None
+
+
 def test_what_optimizing_lost_is_told() -> None:
     top = entry("optimized", "optimized", 0.84)
     lost = said(top, Interval(-0.01, -0.05, 0.03, 146), Interval(-0.09, -0.12, -0.03, 146))
@@ -97,10 +188,19 @@ def test_what_optimizing_lost_is_told() -> None:
     assert "Before" not in said(top, Interval(0.03, 0.01, 0.06, 146), Interval(0.0, -0.01, 0.01, 146))
 
 
+@pytest.mark.parametrize(("picked", "spoken"), [("fused", False), ("fused, int8", True), ("tuned", True)])
+def test_of_before_is_not_spoken_where_the_picked_model_is_the_fused_one(picked: str, spoken: bool) -> None:
+    case: Any = SimpleNamespace(best=SimpleNamespace(metrics={"picked": picked}, manifest={"kind": "optimized"}))
+    top = entry("optimized", "optimized", 0.92)
+    assert (before([top, FUSED, SINGLE], case) is FUSED) is spoken
+    case.best.manifest["kind"] = "fusion"
+    assert before([FUSED, SINGLE], case) is None
+
+
 def test_a_tie_is_called_a_tie() -> None:
     level = said(FUSED, Interval(0.0, -0.02, 0.02, 146), over_linear=Interval(0.0, -0.02, 0.02, 146))
-    assert "Fusing is level with that input (level, 95% interval -0.020 to +0.020 in macro F1" in level
-    assert "does as well (difference level [-0.020, +0.020])" in level
+    assert "Fusing is level with that input (difference 0.000 [-0.020, +0.020] in macro F1, same rows for both): use" in level
+    assert "does as well (difference 0.000 [-0.020, +0.020])" in level and level.count("level") == 1
     assert "as good or better" not in level and "-0.000" not in level and "0.000 better" not in level
     near = said(FUSED, Interval(0.0001, -0.02, 0.02, 146), over_linear=Interval(-0.0002, -0.0003, -0.0001, 146))
     assert "(less than 0.001 better, 95% interval -0.020 to +0.020" in near

@@ -140,3 +140,22 @@ def test_colours_can_be_told_from_what_they_stand_on(dark: bool) -> None:
 def test_small_and_large_ticks_take_few_characters() -> None:
     assert [said for _, said in Scale(0, 1e-5).ticks()] == ["0", "2e-06", "4e-06", "6e-06", "8e-06", "1e-05"]
     assert [said for _, said in Scale(1e9, 3e9).ticks()] == ["1e+09", "1.5e+09", "2e+09", "2.5e+09", "3e+09"]
+
+
+def test_the_line_of_all_inputs_stops_at_the_texts_of_bars_instead_of_crossing_them() -> None:
+    drawn = charts.ablation(Interval(0.98, 0.95, 1.0, 50), {"photo": Interval(0.975, 0.95, 1.0, 50)}, "accuracy")
+    root = ElementTree.fromstring(f"<svg>{drawn.body}</svg>")
+    marks = list(root)
+    line = next(place for place, own in enumerate(marks) if own.get("class") == "reference")
+    grounds = [(place, own) for place, own in enumerate(marks) if own.tag == "rect" and own.get("class") == "page"]
+    texts = {own.text: (place, float(own.get("y") or 0)) for place, own in enumerate(marks) if own.tag == "text" and own.text}
+    texts |= {"without photo": next((p, float(m.get("y") or 0)) for p, m in enumerate(marks) if m.findtext("title"))}
+    for (place, ground), said, left in zip(grounds, ("without photo", "0.975"), ("-4", "100%"), strict=True):
+        at, down = texts[said]
+        assert line < place < at
+        top, wide = float(ground.get("y") or 0), float(ground.get("width") or 0)
+        assert top <= down - 12 and down + 3 <= top + float(ground.get("height") or 0)
+        assert (wide, ground.get("x")) == (svg.CHARACTER * len(said) + 8, left)
+    assert grounds[1][1].get("transform") == "translate(-44 0)"
+    plain = charts.contributions({"a": 0.2, "b": 0.1}, "accuracy", True)
+    assert 'class="page"' not in plain.body

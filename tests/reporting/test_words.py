@@ -53,6 +53,8 @@ def test_names_in_a_row() -> None:
 def test_precision_recall_and_f1_of_each_class() -> None:
     right, chosen = np.array([0, 0, 0, 0, 1, 1, 2]), np.array([0, 0, 1, 1, 1, 0, 0])
     cat, dog, bird, fox = one_of(chosen, right, ["cat", "dog", "bird", "fox"])
+    guessed = ClassScore("elk", rows=0, predicted=3, hits=0)
+    assert (guessed.precision, guessed.recall, guessed.f1) == (None, None, None), "no row could have been right"
     assert cat == ClassScore("cat", rows=4, predicted=4, hits=2)
     assert (cat.precision, cat.recall, cat.f1) == (0.5, 0.5, 0.5)
     assert (dog.precision, dog.recall, dog.f1) == (pytest.approx(1 / 3), 0.5, pytest.approx(0.4))

@@ -238,6 +238,9 @@ def test_the_board_knows_noise_from_gain() -> None:
     assert "Fusing beats the best single column by 0.100" in leaderboard.verdict(ranked, TASK)
     without = leaderboard.rank([entries[0], entries[4], Entry("fused", "worse", outputs(300))], targets, TASK, 0)
     assert "No method beats the best single column here" in leaderboard.verdict(without, TASK)
+    alone = leaderboard.verdict(ranked, TASK, alone=True)
+    assert "; best encoder alone, one: " in alone and " It beats the best encoder alone by 0.100" in alone
+    assert "Fusing" not in alone and "column" not in alone + leaderboard.verdict(without, TASK, alone=True)
     rival = leaderboard.over_reference(ranked, targets, TASK, 0)
     assert rival is not None and rival.value == pytest.approx(0.125)
     assert f"; it beats the linear baseline by {rival}." in leaderboard.verdict(ranked, TASK, rival)

@@ -159,7 +159,7 @@ def test_match_without_columns_that_share_says_what_to_do(matched: Path, tmp_pat
 
     words = ["preprocess", str(matched / "data.csv"), "-a", str(tmp_path), "--task", "match", "--no-share"]
     found = CliRunner().invoke(app, words)
-    assert found.exit_code == 2 and "--share image_b=image_a" in found.output
+    assert found.exit_code == 2 and "--share photo_b=photo_a" in found.output
     found = CliRunner().invoke(app, [*words[:4], "--dry-run"])
     assert "--task match asks" in " ".join(found.output.split())
 

@@ -28,6 +28,7 @@ from mmcli.options.optimize import Options
 from mmcli.reporting.console import Console
 from mmcli.selection import search
 from mmcli.stages import Context
+from mmcli.stages.optimize.writing import _detail
 from tests.conftest import SMALL
 
 pytestmark = pytest.mark.slow
@@ -94,6 +95,11 @@ def test_fine_tuning_ends_where_its_first_epochs_show_that_it_is_in_vain(copy: P
         told = "after 1 epoch val is no better"
         assert (entry["reason"] == told, told in output) == (tries == 1, tries == 1)
         assert metrics["steps"]["finetune"]["epochs"] == epochs
+
+
+def test_what_a_step_left_reads_on_from_why() -> None:
+    assert _detail("finetune", {"epochs": 1, "share": 0.25}) == "after 1 epoch, 25% of the way to the new weights"
+    assert _detail("finetune", {"epochs": 3, "share": 1.0}) == "after 3 epochs, 100% of the way to the new weights"
 
 
 def test_fine_tuning_goes_on_where_its_first_epochs_gain(copy: Path) -> None:

@@ -165,7 +165,8 @@ def test_what_is_refused_and_what_is_said(tmp_path: Path) -> None:
     said = invoke(*asked, "-t", "word", "--task", "ordinal", code=ExitCode.BAD_DATA)
     assert "row 1: the target 'word' is" in said
     assert "words have no order of their own" in said
-    assert "--order 'poor,fair,good'" in said
+    own = ",".join(dict.fromkeys(row["word"] for row in records(path)))
+    assert f"its own classes put in that order: --order {own}." in said and len(own.split(",")) == len(WORDS)
     said = invoke(*asked, "-t", "word", "--order", ",".join(WORDS), code=ExitCode.USAGE)
     assert "--order: for the task ordinal, and the task is classification" in said
     said = invoke(*asked, "-t", "word", "--task", "ordinal", "--order", "poor,fair,poor", code=ExitCode.USAGE)

@@ -18,15 +18,14 @@ from mmcli.data.dataset import Dataset, target_columns
 from mmcli.errors import DataError
 from mmcli.models import loading
 from mmcli.options.evaluate import Options
-from mmcli.proof import baselines, contrast, finding, rates, trust, worse
+from mmcli.proof import baselines, contrast, finding, rates, scarce, trust, worse
 from mmcli.proof import folded as folds
-from mmcli.proof.members import mostly
 from mmcli.proof.report import Entry, page
-from mmcli.proof.verdict import looked_at, outdone, verdict
 from mmcli.reporting import html, strict
-from mmcli.reporting.metrics import Interval, shown
+from mmcli.reporting.metrics import shown
 from mmcli.selection.leaderboard import MOST
 from mmcli.stages import Context, Outcome
+from mmcli.stages.evaluate.concluding import beaten, before, best_column, concluded, rival_of
 from mmcli.stages.evaluate.entries import Case, entries_of, given_away, under
 from mmcli.stages.evaluate.looking import extra_slices, trusted, what_matters
 from mmcli.tasks import Ability, Task
@@ -92,17 +91,11 @@ def run(options: Options, context: Context) -> Outcome:
     return Outcome(summary, f"open {found.path / REPORT}")
 
 
-def _best_column(entries: Sequence[Entry], task: Task) -> Entry | None:
-    sign = 1 if task.primary_higher_is_better else -1
-    columns = [entry for entry in entries if entry.kind == "column"]
-    return max(columns, key=lambda entry: sign * entry.scores[task.primary_metric].value, default=None)
-
-
 def _write(entries: list[Entry], case: Case, extra: Mapping[str, Sequence[str]], draft: Draft) -> None:
     dataset, context = case.dataset, case.context
     task, test = dataset.task, dataset.splits["test"]
     primary, top = task.primary_metric, entries[0]
-    single = _best_column(entries, task)
+    single = best_column(entries, task)
     reference = next(e for e in entries if e.name == task.reference_baseline and e.kind == "baseline")
     targets, groups = dataset.targets[test], dataset.groups(test)
     others = [e for e in entries[1:] if e.kind != "without"]
@@ -113,25 +106,25 @@ def _write(entries: list[Entry], case: Case, extra: Mapping[str, Sequence[str]],
         }
         for e in others
     }
-    fused = next((e for e in entries[1:] if e.kind in {"fused", "folded"}), None) if top.kind == "optimized" else None
-    named = {"best_column": single, reference.name: reference, "fused": fused}
+    fused = before(entries, case)
+    constant = next(e for e in entries if e.name == task.constant_name and e.kind == "baseline")
+    named = {"best_column": single, reference.name: reference, constant.name: constant, "fused": fused}
     compared = {name: own for name, own in named.items() if own is not None}
     gains = {name: task.gain(top.outputs, e.outputs, targets, context.seed, groups) for name, e in compared.items()}
     lost = {
-        name: worse.beyond_noise(task, top.outputs, e.outputs, targets, context.seed, groups) for name, e in compared.items()
+        name: worse.beyond_noise(task, top.outputs, e.outputs, targets, context.seed, groups)
+        for name, e in compared.items()
+        if e is not constant or e is reference
     }
     nested = _nested(entries)
     nested |= finding.told(dataset, entries, groups, context.seed) if task.aligns_columns else what_matters(case)
     if case.contrast:
         nested["contrast"] = contrast.told(dataset, top.outputs, case.contrast, context.seed)
     averaged = _of_folds(entries, case)
-    if single is None:
-        said = finding.verdict(top, reference, gains[reference.name], primary, nested["retrieval"])
-    else:
-        said = verdict(top, single, reference, fused, gains, primary, lost, alone=len(case.columns) == 1)
-        plain = {e.name: Interval(**paired[e.label]["gain"]) for e in others if e.kind == "baseline"}
-        said += mostly(case.fused.metrics) + outdone(plain, reference.name)
-        said += looked_at(nested, primary) + (folds.said(averaged, primary) if averaged else "")
+    unbeaten = None if beaten(entries, constant, gains[constant.name], case) else constant
+    rival = rival_of(entries, case, paired)
+    said = concluded(entries, case, gains, lost, paired, nested, unbeaten, rival)
+    said += folds.said(averaged, primary) if averaged else ""
     summary = {
         "task": registry.name_of(type(task)),
         "primary_metric": primary,
@@ -142,6 +135,8 @@ def _write(entries: list[Entry], case: Case, extra: Mapping[str, Sequence[str]],
         "verdict": said,
         "best_column": "" if single is None else single.name,
         "reference": reference.name,
+        "constant": {"name": constant.name, "beaten": unbeaten is None},
+        **({"one_input": {"baseline": rival.entry.name, "input": rival.input, "gain": rival.gain.as_dict()}} if rival else {}),
         "inputs": {name: list(dataset.input(name).members) for name in loading.inputs_of(case.best)},
         "test": nested,
         **({"folds": averaged} if averaged else {}),
@@ -152,11 +147,25 @@ def _write(entries: list[Entry], case: Case, extra: Mapping[str, Sequence[str]],
         "classes": [own.as_dict() for own in task.by_class(top.outputs, targets)],
         "trust": trusted(top, single, case, extra),
         "remarks": task.remarks(top.outputs, targets),
-        "warnings": [own for own in (given_away(entries, case), *contrast.doubts(dataset, case.columns, case.contrast)) if own],
-        "left_out": {ability: why for ability in get_args(Ability) if (why := task.lacks(ability))}
-        | (finding.LEFT_OUT if task.aligns_columns else {}),
+        "warnings": _doubts(entries, case),
+        "left_out": _left_out(task),
     }
     _keep(entries, summary, case, draft)
+
+
+def _doubts(entries: Sequence[Entry], case: Case) -> list[str]:
+    """What makes its scores say less than they seem to."""
+    task, dataset = case.dataset.task, case.dataset
+    by_class = task.by_class(entries[0].outputs, dataset.targets[dataset.splits["test"]])
+    few = scarce.warning(by_class, task.primary_metric, "class" if task.has_classes else "label")
+    told = (given_away(entries, case), few, *contrast.doubts(dataset, case.columns, case.contrast))
+    return [own for own in told if own]
+
+
+def _left_out(task: Task) -> dict[str, str]:
+    """What cannot be had of such a task, with its reason."""
+    found = {ability: why for ability in get_args(Ability) if (why := task.lacks(ability))}
+    return found | (finding.LEFT_OUT if task.aligns_columns else {})
 
 
 def _keep(entries: list[Entry], summary: dict[str, Any], case: Case, draft: Draft) -> None:

@@ -48,7 +48,8 @@ def say(
     rival = None
     if task.compares_columns:
         rival = leaderboard.over_reference(ranked, dataset.targets[val], task, context.seed, dataset.groups(val))
-    said = leaderboard.verdict(ranked, task, rival)
+    alone = len({own.config["column"] for own in encoders.values()}) == 1
+    said = leaderboard.verdict(ranked, task, rival, alone=alone)
     told = ranked if options.all else leaderboard.shortened(ranked, task)
     context.console.table(*leaderboard.table(told, task.primary_metric))
     if len(told) < len(ranked):

@@ -168,5 +168,5 @@ def _detail(step: str, found: Mapping[str, Any]) -> str:
         fused = any(name.startswith("fusions/") for name in found["members"])
         return counted(len(found["members"]), "model") + (", the fused one among them" if fused else "")
     if step == "finetune" and "share" in found:
-        return f"{counted(found['epochs'], 'epoch')}, {found['share']:.0%} of the way"
+        return f"after {counted(found['epochs'], 'epoch')}, {found['share']:.0%} of the way to the new weights"
     return str(found.get("method", ""))

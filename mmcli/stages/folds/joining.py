@@ -178,7 +178,8 @@ def _settled(network: FusedModel, folds: Folds, case: _Case, compute: Compute) -
     settle(network.fusion_head, folds.outputs(network, dataset, judged, compute), targets)
     if not dataset.task.lacks("calibration"):
         own = folds.outputs(network, dataset, judged, compute)
-        network.fusion_head.temperature *= temperature(own, targets, dataset.task)
+        heads = network.fusion_head
+        heads.temperature *= temperature(own, targets, dataset.task, heads.temperatures)
     return folds.outputs(network, dataset, torch.arange(len(dataset.rows)), compute)
 
 

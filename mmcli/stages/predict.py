@@ -83,9 +83,10 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
         for what, count in found.items():
             context.console.note(f"column {column!r}: {counted(count, 'cell')} {what}")
     if formulas:
+        were = "it is" if formulas == 1 else "they are"
         context.console.note(
             f"{counted(formulas, 'cell')} of {options.output} that a spreadsheet would run as formulas "
-            f"{agreed(formulas, 'have')} an apostrophe before {them(formulas)}; --raw leaves {them(formulas)} as they are"
+            f"{agreed(formulas, 'have')} an apostrophe before {them(formulas)}; --raw leaves {them(formulas)} as {were}"
         )
     recognised = _told(decode, context)
     context.console.note(f"{counted(rows, 'row')} in {seconds:.1f} s ({rows / max(seconds, 1e-9):,.0f} rows/s)")

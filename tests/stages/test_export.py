@@ -165,6 +165,7 @@ def test_an_odd_table(sample: tuple[Path, Path], tmp_path: Path) -> None:
         row["photo"] = [row["photo"], "gone.png", "", row["sound"]][number % 4]
         row["probe"] = [row["probe"], "[1, 2]", "words"][number % 3]
         row["note"] = ["", "电池, 在棚子里", 'a "quoted"\nline; two', "x" * 3000][number % 4]
+    rows[0]["另"], rows[1]["另"] = "=1+1", "-inf"
     columns = ["note", "when", "probe", "photo", "crew", "reading", "sound", "另"]
     table = tmp_path / "odd.csv"
     with table.open("w", encoding="utf-8-sig", newline="") as file:
@@ -187,13 +188,15 @@ def test_an_odd_table(sample: tuple[Path, Path], tmp_path: Path) -> None:
     assert sorted(told) == sorted(line for line in lines if line.startswith("row "))
     assert f"{len(told):,} cells could not be read and count as absent" in lines
     assert "column 'note': 17 cells cut to 256 tokens" in lines
+    assert [row["另"] for row in records(tmp_path / "commas.csv")[:3]] == ["'=1+1", "-inf", "ü"]
+    assert any(line.startswith("1 cell of standard output that a spreadsheet would run") for line in lines)
     assert any(line.startswith("column 'crew': ") for line in lines)
 
 
 def test_help_and_what_cannot_be_run(sample: tuple[Path, Path], tmp_path: Path) -> None:
     _, exported = sample
     shown = run_alone(exported, "--help").stdout
-    assert all(flag in shown for flag in ("--output", "--media-root", "--encoding", "--delimiter", "table"))
+    assert all(flag in shown for flag in ("--output", "--media-root", "--encoding", "--delimiter", "--raw", "table"))
     other = write_csv(tmp_path / "t.csv", ["a", "b"], [["1", "2"]])
     wrong = {
         "none of the model's inputs": [other],

@@ -329,3 +329,32 @@ def test_a_refusal_leaves_nothing_and_another_format_takes_the_place(small: Call
     names = {path.name for path in to.iterdir()}
     assert names == {"README.md", "example.safetensors", "mine.txt", "model.json", "model.safetensors"}
     assert "build the layers that `network`" in (to / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_export_of_another_model_is_kept_unless_forced(small: Callable[[str], Path], tmp_path: Path) -> None:
+    """The same model again takes the place of its export, and what was made there before; another's is refused."""
+    from typer.testing import CliRunner
+
+    of_numbers, of_labels = small("onnx"), small("onnx-int8")
+    to = tmp_path / "exported"
+    shutil.copytree(of_numbers / "deep" / "er", to)
+    arguments = ["export", "--to", str(to), "--format", "safetensors", "-a"]
+    before = {path.name: path.read_bytes() for path in to.iterdir() if path.is_file()}
+    for more in ([], ["--dry-run"]):
+        result = CliRunner().invoke(app, [*arguments, str(of_labels / "a"), *more])
+        assert result.exit_code == ExitCode.USAGE
+        said = " ".join(result.output.split())
+        assert f"--to {to} holds an export of another model, of the target 'y', which was not made in {of_labels / 'a'}" in said
+        assert "choose another folder: --to DIR; or replace it: --force" in said
+        assert {path.name: path.read_bytes() for path in to.iterdir() if path.is_file()} == before
+    assert f"{to} held an export of this model: replaced" in invoke(*arguments, of_numbers / "a")
+    described = json.loads((to / "model.json").read_text(encoding="utf-8"))
+    (first, *_) = (json.loads(line) for line in (of_numbers / "a" / "history.jsonl").read_text(encoding="utf-8").splitlines())
+    (to / "model.json").write_text(json.dumps({**described, "model": first["hash"]}), encoding="utf-8")
+    told = invoke(*arguments, of_numbers / "a")
+    assert f"{to} held an export of a model that was made in {of_numbers / 'a'} before, {first['name']}: replaced" in told
+    assert "held an export of another model, of the target 'y': replaced" in invoke(*arguments, of_labels / "a", "--force")
+    (to / "model.json").write_text("{")
+    result = CliRunner().invoke(app, [*arguments, str(of_labels / "a")])
+    assert result.exit_code == ExitCode.USAGE
+    assert "holds an export that cannot be understood (model.json)" in " ".join(result.output.split())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shlex
 import sys
 import time
 from collections import Counter
@@ -93,7 +94,7 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
     data = {"output": str(options.output), "rows": rows, "rejects": rejects.count, "model": loaded.artifact.name}
     return Outcome(
         {**data, **recognised, "absent": missing, "replaced": replaced},
-        "" if options.output == STDIN else f"look at {options.output}",
+        "" if options.output == STDIN else f"look at {shlex.quote(str(options.output))}",
     )
 
 

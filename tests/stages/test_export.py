@@ -358,3 +358,14 @@ def test_the_export_of_another_model_is_kept_unless_forced(small: Callable[[str]
     result = CliRunner().invoke(app, [*arguments, str(of_labels / "a")])
     assert result.exit_code == ExitCode.USAGE
     assert "holds an export that cannot be understood (model.json)" in " ".join(result.output.split())
+
+
+@pytest.mark.parametrize(("name", "typed"), [("my dir", "'my dir/{}'"), ("模型", "'模型/{}'"), ("plain", "plain/{}")])
+def test_the_next_step_can_be_pasted(
+    name: str, typed: str, small: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    said = invoke("export", "-a", small("onnx") / "a", "--format", "safetensors", "--to", name)
+    assert said.endswith(f"next: read {typed.format('README.md')}")
+    said = invoke("predict", small("onnx") / "data.csv", "-a", small("onnx") / "a", "-o", f"{name}/p.csv")
+    assert said.endswith(f"next: look at {typed.format('p.csv')}")

@@ -5,6 +5,7 @@ The test split is looked at here and nowhere else.
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args
@@ -89,7 +90,7 @@ def run(options: Options, context: Context) -> Outcome:
     _say(summary, options.all, context)
     for line in rates.said(summary["trust"].get("rates", {}), f"{found.path / REPORT}, Where it is better and worse"):
         context.console.note(line)
-    return Outcome(summary, f"open {found.path / REPORT}")
+    return Outcome(summary, f"open {shlex.quote(str(found.path / REPORT))}")
 
 
 def _best_column(entries: Sequence[Entry], task: Task) -> Entry | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -86,7 +87,8 @@ def run(options: Options, context: Context) -> Outcome:
     if options.of_model == "onnx" and loaded.artifact.config.get("way") == runners.ONNX_INT8:
         context.console.note(f"in float32; {loaded.artifact.name} runs it with int8 weights: --format onnx-int8 writes that")
     data = {"file": str(path), "model": loaded.artifact.name, "largest_difference": error, "rows": ROWS}
-    step = f"python {options.to / SCRIPT}" if options.of_model != "safetensors" else f"read {options.to / ABOUT}"
+    read, file = ("python", SCRIPT) if options.of_model != "safetensors" else ("read", ABOUT)
+    step = shlex.join([read, str(options.to / file)])
     return Outcome(data, step + (" TABLE.csv -o predictions.csv" if reads_tables else ""))
 
 

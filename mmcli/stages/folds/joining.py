@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -250,7 +251,7 @@ def _say(found: Artifact, dataset: Dataset, context: Context) -> None:
         first = layout.fold(context.root, metrics["wrong"][0])
         context.console.warn(
             f"fold {' and '.join(map(str, metrics['wrong']))} went wrong: on its own rows it tells less than a constant, so "
-            f"that {found.config['base']} stays the model: mmcli status -a {first}"
+            f"that {found.config['base']} stays the model: mmcli status -a {shlex.quote(str(first))}"
         )
 
 

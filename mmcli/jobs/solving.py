@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mmcli.models.calibration import log_loss
 from mmcli.models.columns import ColumnModel
 from mmcli.reporting.metrics import Array
 from mmcli.tasks import Task
@@ -117,14 +116,14 @@ class _Joining:
         """How much of either makes the loss on val least; of numbers they sum to one."""
         from scipy.optimize import minimize
 
-        decide, right = self.task.decision_head(), self.targets[self.val]
-        numbers = self.task.decision.link == "identity"
+        measure, decide, right = self.task.measures()["loss"], self.task.decision_head(), self.targets[self.val]
+        counting = self.task.counting(right)
 
         def loss(factors: Any) -> float:
             own = decide(float(factors[0]) * said + float(factors[1]) * trained)
-            return self.task.score(own, right)["loss"] if numbers else float(log_loss(own, right, self.task))
+            return float(measure(*self.task.readings(own, right), counting)[0])
 
-        if numbers:
+        if self.task.decision.link == "identity":
             shares = np.linspace(0, 1, 11)
             best = min(shares, key=lambda share: loss((share, 1 - share)))
             return float(best), float(1 - best)

@@ -20,6 +20,7 @@ from mmcli import __version__
 _STREAMS = {"standard output": "stdout", "standard error": "stderr"}
 _FULL = ("no space left on device", "disk quota exceeded", "file too large")
 _BROKEN = ("input/output error", "disk i/o error")
+_READ_ONLY = "read-only file system"
 _MEMORY = (
     "can't allocate memory",
     "cannot allocate memory",
@@ -31,6 +32,8 @@ _MEMORY = (
     "failed to map segment",
 )
 """What libraries say, in small letters, whatever class their errors are of."""
+
+ELSEWHERE = "To write elsewhere: --artifacts DIR, -o FILE for a table, --to DIR for an export."
 
 
 def open_streams() -> str:
@@ -78,13 +81,18 @@ def trouble_of(error: BaseException) -> tuple[str, str] | None:
         return stream
     for own in chain:
         said, number = " ".join(str(own).split()), getattr(own, "errno", None)
-        text, where = said.lower(), _where(own)
+        text, where, asked = said.lower(), _where(own), _asked(getattr(own, "filename", None))
+        said = str(getattr(own, "strerror", None) or said) if asked else said
         if number in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG} or any(words in text for words in _FULL):
             remedy = "Make room (df -h tells how much there is), then give the same command: it goes on from what is complete."
             return f"the disk is full{where}: {said}", remedy
         if number == errno.EIO or any(words in text for words in _BROKEN):
             remedy = "Look after the disk, or write elsewhere with --artifacts DIR; the same command goes on from there."
             return f"the disk does not work{where}: {said}", remedy
+        if number == errno.EROFS or _READ_ONLY in text:
+            return f"{asked or 'a file'} cannot be written: the file system there is read-only", ELSEWHERE
+        if number in {errno.EACCES, errno.EPERM} and asked:
+            return f"{asked} may not be read or written: {said}", f"Change its permissions (ls -l tells them). {ELSEWHERE}"
         file = _file_among(getattr(own, "filename", None)) if number == errno.ENOTDIR else None
         if file is not None:
             return f"{file} is a file, and a folder is to be there", "Name a folder, or move the file away."
@@ -120,8 +128,20 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def _where(error: BaseException) -> str:
-    name = getattr(error, "filename", None)
+    name = _asked(getattr(error, "filename", None))
     return f" where {name} lies" if name else ""
+
+
+def _asked(name: object) -> str:
+    """The path that was asked for, of one under which it is written until it is whole; empty where there is none."""
+    if not name or not isinstance(name, str | os.PathLike):
+        return ""
+    found = list[str]()
+    for part in Path(name).parts:
+        if part == ".locks" or part.startswith(".export-"):
+            break
+        found.append(part[1:].removesuffix(".partial") if part[:1] == "." and part.endswith(".partial") else part)
+    return str(Path(*found))
 
 
 def _of_streams(error: BaseException) -> tuple[str, str] | None:

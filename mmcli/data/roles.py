@@ -205,6 +205,11 @@ def _ids(sample: pd.DataFrame, names: Sequence[str], found: Found, index: set[st
     for name in names:
         if name not in found.taken and (lower[name] in _IDS or name in named) and len(sample) >= _LEAST_ROWS:
             flag = f"--group {shlex.quote(name)} to keep its rows in one split"
+            if found.split:
+                flag = (
+                    f"--group {shlex.quote(name)} --ignore {shlex.quote(found.split)} to draw splits that keep its rows "
+                    f"together, which the column {found.split!r} may divide"
+                )
             found.said.append(f"column {name!r} is called an id, but repeats: an input ({flag})")
 
 

@@ -22,9 +22,8 @@ from mmcli.tables import dates, numbers
 from mmcli.tables.reading import Table
 from mmcli.tables.splitting import TRAIN, deal
 from mmcli.tasks import Task
+from mmcli.vectors.skewed import eased, skewness
 
-SKEWED = 1.0
-"""Skewness from which a target is looked at; a log scale must at least halve it."""
 MOST_ROWS, LEAST_ROWS = 4000, 60
 """Train rows that are looked at, evenly spaced; fewer show nothing."""
 FOLDS, STRENGTHS, STEPS = 5, (1.0, 30.0), 5
@@ -55,7 +54,7 @@ def settled(task: type[Task], config: Any, table: Table, found: Schema, rows: pd
     if amounts is None or len(amounts) < LEAST_ROWS or amounts.min() < 0 or np.ptp(amounts) == 0:
         return linear, []
     before, after = skewness(amounts), skewness(np.log1p(amounts))
-    if before < SKEWED or abs(after) > before / 2:
+    if not eased(before, after):
         return linear, []
     said = f"the target {found.targets[0]!r} is skewed ({before:.1f}, on a log scale {after:.1f})"
     other = "(--target-transform {} to change)"
@@ -75,12 +74,6 @@ def settled(task: type[Task], config: Any, table: Table, found: Schema, rows: pd
     if tried.surely > 2:
         return config.model_copy(update={"scale": "log"}), [f"{said}, and learnt on that: {of} {other.format('none')}"]
     return linear, [f"{said}, but learnt as it is: {of}, no sure gain {other.format('log')}"]
-
-
-def skewness(values: Array) -> float:
-    """The third standardised moment."""
-    centred = values - values.mean()
-    return float((centred**3).mean() / max(centred.std() ** 3, 1e-300))
 
 
 def compare(features: Any, amounts: Array, folds: Array, weights: Array) -> Tried:

@@ -34,6 +34,8 @@ class Survey:
             item.name: kind for item in schema.columns if (kind := registry.load("modalities", item.modality)).reads_files
         }
         self._rows: list[int] = []
+        self.groups: list[str | None] = []
+        """The cells of the column of groups, where another tells the splits, and may divide them."""
         self.told_missing: Counter[tuple[str, str]] = Counter()
         """(column, cell) -> how many cells the user said mean missing."""
         self.missing_words: Counter[tuple[str, str]] = Counter()
@@ -46,6 +48,8 @@ class Survey:
     def add(self, chunk: pd.DataFrame, splits: Sequence[str] | None = None) -> None:
         """The next rows; `splits` where the table tells them."""
         self._rows.append(len(chunk))
+        if self._schema.split and self._schema.group:
+            self.groups += chunk[self._schema.group].tolist()
         self.told_missing.update(chunk.attrs.get("na", Counter()))
         first = next(iter(self._schema.targets), None)
         targets = chunk[first].tolist() if first in chunk else [None] * len(chunk)

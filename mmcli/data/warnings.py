@@ -13,8 +13,9 @@ import pandas as pd
 from mmcli.data import leaks
 from mmcli.data.schema import Schema
 from mmcli.data.survey import Survey
-from mmcli.reporting.counts import counted
+from mmcli.reporting.counts import agreed, counted
 from mmcli.tables import missing
+from mmcli.tables.names import tidy
 from mmcli.tables.splitting import SPLITS, TEST, TRAIN, VAL
 from mmcli.tasks import Cells, Task
 
@@ -143,6 +144,26 @@ def of_splits(schema: Schema, counts: Mapping[str, int]) -> list[str]:
     return [f"no row is test ({why}): evaluate will have nothing to show"]
 
 
+def of_groups(schema: Schema, groups: Sequence[str | None], splits: Sequence[str]) -> list[str]:
+    """Of groups that the column of splits divides, by the cells and the split of each row."""
+    where = dict[str, Counter[str]]()
+    for group, split in zip(groups, splits, strict=True):
+        if split in SPLITS and (name := tidy(group or "")):
+            where.setdefault(name, Counter())[split] += 1
+    divided = {name: own for name, own in where.items() if len(own) > 1}
+    if not divided:
+        return []
+    name, own = next(((name, own) for name, own in divided.items() if TEST in own), next(iter(divided.items())))
+    rows = ", ".join(f"{counted(own[split], f'{split} row')}" for split in SPLITS if own[split])
+    tested = any(TEST in own for own in divided.values())
+    return [
+        f"{len(divided):,} of {counted(len(where), 'group')} of {schema.group!r} {agreed(len(divided), 'stand')} in several "
+        f"splits of the column {schema.split!r}, e.g. {name[:60]!r} with {rows}: "
+        f"scores on {'test' if tested else 'val'} are better than those of new groups will be "
+        f"(--ignore {shlex.quote(schema.split or '')} without --split draws splits anew, by group)"
+    ]
+
+
 def of_columns(schema: Schema, survey: Survey, splits: Sequence[str] | None) -> list[str]:
     """Of inputs that are mostly empty, or empty in a whole split."""
     found = []
@@ -174,4 +195,6 @@ def of_table(
     held = [split for split, told in zip(splits, here, strict=True) if told] if splits is not None else None
     found += of_few(kind, labelled, held, schema.targets) if held is not None else []
     found += of_leaks(schema, survey, sample)
-    return found + (of_splits(schema, Counter(splits)) if splits is not None else []) + of_columns(schema, survey, splits)
+    if splits is not None:
+        found += of_splits(schema, Counter(splits)) + (of_groups(schema, survey.groups, splits) if survey.groups else [])
+    return found + of_columns(schema, survey, splits)

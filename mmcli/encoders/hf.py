@@ -9,6 +9,7 @@ the column stays as it is, and the encoder tokenises, or rescales, what it holds
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -63,7 +64,7 @@ class Hf(Backbone):
         if kind != spec.kind:
             raise ConfigError(
                 f"--arch hf:{config.model} is for {modality} as {kind}, the column is {spec.kind}",
-                f"Preprocess for it: mmcli preprocess TABLE --for {modality}=hf:{config.model}"
+                f"Preprocess for it: mmcli preprocess TABLE --for {shlex.quote(f'{modality}=hf:{config.model}')}"
                 if modality == "audio"
                 else "Name the columns that it is for: mmcli train-encoder COL --arch hf:...",
             )
@@ -82,7 +83,7 @@ class Hf(Backbone):
         if kind == "ids" and not size and spec.vocab_size > vocabulary:
             raise ConfigError(
                 f"--arch hf:{config.model} knows {vocabulary} tokens, the column was tokenised into {spec.vocab_size}",
-                f"Preprocess for it: mmcli preprocess TABLE --for text=hf:{config.model}",
+                f"Preprocess for it: mmcli preprocess TABLE --for {shlex.quote(f'text=hf:{config.model}')}",
             )
 
     @classmethod

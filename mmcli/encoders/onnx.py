@@ -7,6 +7,7 @@ so that the artifact stands alone. `mmcli preprocess --for image=onnx:FILE` take
 from __future__ import annotations
 
 import hashlib
+import shlex
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -69,7 +70,7 @@ class Onnx(Encoder):
             raise ConfigError(
                 f"--arch onnx:{config.model} takes {' x '.join(map(str, sides))} pixels, the column has {spec.shape[1]} x "
                 f"{spec.shape[2]}",
-                f"Preprocess for it: mmcli preprocess TABLE --for image=onnx:{config.model}",
+                f"Preprocess for it: mmcli preprocess TABLE --for {shlex.quote(f'image=onnx:{config.model}')}",
             )
         self.dropout = torch.nn.Dropout(config.dropout)
         self.file: Tensor

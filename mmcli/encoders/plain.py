@@ -5,12 +5,16 @@
 x is small pixels of a picture; of a clip those of its mean frame and of the mean change from frame to frame; of a sequence or a
 spectrogram mean and deviation of each band, and its mean in each quarter; a vector as it is; of a form each number and whether
 it is missing, and of each category an indicator of every id and of none. Texts have `bag`. Parameters: F D + D.
+
+With `logs` a number v is there twice, as it is and as log(1 + (v - least) / unit), where a log scale at least halves the
+skewness that it has among train rows: `least` is the least of these, and `unit` what v exceeds it by in the median row.
 """
 
 from __future__ import annotations
 
 from typing import ClassVar
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from pydantic import Field
@@ -20,6 +24,7 @@ from mmcli.config import Config as BaseConfig
 from mmcli.encoders import Encoder
 from mmcli.layers.starting import drawn
 from mmcli.signals import Kind, Signal, SignalSpec, Source
+from mmcli.vectors.skewed import eased, skewness
 
 TRAINING = {"epochs": 60, "learning_rate": 1e-2, "batch_size": 64, "weight_decay": 0.01, "patience": 12}
 CLIP_SIDE = 8
@@ -35,6 +40,8 @@ class Config(BaseConfig):
     """Width of the features."""
     side: int = Field(16, ge=1, le=64)
     """Height and width of the pixels of a picture."""
+    logs: bool = False
+    """Whether numbers of a form that are skewed to the right enter on a log scale besides."""
 
 
 class Plain(Encoder):
@@ -52,6 +59,11 @@ class Plain(Encoder):
         self.scale: Tensor
         self.register_buffer("mean", torch.zeros(width))
         self.register_buffer("scale", torch.full((width,), width**-0.5))
+        logs = config.logs and spec.kind == "fields"
+        self.least: Tensor | None
+        self.unit: Tensor | None
+        self.register_buffer("least", torch.zeros(len(spec.fields)) if logs else None)
+        self.register_buffer("unit", torch.zeros(len(spec.fields)) if logs else None)
 
     @staticmethod
     def parameter_formula(config: Config, spec: SignalSpec) -> int:
@@ -62,10 +74,31 @@ class Plain(Encoder):
         rows = column.present.nonzero()[:, 0]
         if not len(rows):
             return
+        self._fit_logs(column, rows)
         x = torch.cat([self._observed(column.gather(part)).double().cpu() for part in rows.split(256)])
         self.mean.copy_(x.mean(0))
         deviation = x.std(0, unbiased=False)
-        self.scale.copy_(torch.where(deviation > LEAST, 1 / (deviation * x.shape[1] ** 0.5), 0.0))
+        width = x.shape[1] - self._plain_numbers()  # which have no log, though there is room for it
+        self.scale.copy_(torch.where(deviation > LEAST, 1 / (deviation * width**0.5), 0.0))
+
+    def _fit_logs(self, column: Source, rows: Tensor) -> None:
+        """Which numbers are skewed among those rows, and how they are laid on a log scale."""
+        if self.least is None or self.unit is None:
+            return
+        values_BF = torch.cat([column.gather(part).values.double().cpu() for part in rows.split(256)]).numpy()
+        for place, field in enumerate(self.spec.fields):
+            own = values_BF[:, place][~np.isnan(values_BF[:, place])]
+            risen = own - own.min() if len(own) else own
+            if field.categories or not (risen > 0).any():
+                continue
+            unit = float(np.median(risen[risen > 0]))
+            if eased(skewness(own), skewness(np.log1p(risen / unit))):
+                self.least[place], self.unit[place] = float(own.min()), unit
+
+    def _plain_numbers(self) -> int:
+        if self.unit is None:
+            return 0
+        return sum(not field.categories and not unit for field, unit in zip(self.spec.fields, self.unit.tolist(), strict=True))
 
     def observe(self, signal: Signal) -> Tensor:
         """[B, F] of what it reads, centred and scaled."""
@@ -95,9 +128,17 @@ class Plain(Encoder):
             if field.categories:
                 ids = torch.where(gone, field.categories, own.long().clamp(0, field.categories - 1))
                 parts.append(F.one_hot(ids, field.categories + 1).float())
-            else:
+            elif self.least is None or self.unit is None:
                 parts.append(torch.stack([own, gone.float()], 1))
+            else:
+                parts.append(torch.stack([own, _logged(own, self.least[place], self.unit[place]), gone.float()], 1))
         return torch.cat(parts, 1)
+
+
+def _logged(values: Tensor, least: Tensor, unit: Tensor) -> Tensor:
+    """On a log scale; zero where there is no unit."""
+    risen = (values - least).clamp(min=0.0) / torch.where(unit > 0, unit, torch.ones_like(unit))
+    return torch.where(unit > 0, torch.log(1 + risen), torch.zeros_like(risen))
 
 
 def _width(config: Config, spec: SignalSpec) -> int:
@@ -107,7 +148,8 @@ def _width(config: Config, spec: SignalSpec) -> int:
     if spec.kind == "clip":
         return 2 * spec.shape[-3] * CLIP_SIDE**2
     if spec.kind == "fields":
-        return sum(field.categories + 1 if field.categories else 2 for field in spec.fields)
+        of_number = 3 if config.logs else 2
+        return sum(field.categories + 1 if field.categories else of_number for field in spec.fields)
     return spec.shape[-1] if spec.kind == "vector" else 6 * spec.shape[-1]
 
 

@@ -7,6 +7,7 @@ Random weights unless `--weights default` (fetched as safetensors from the hub, 
 from __future__ import annotations
 
 import json
+import shlex
 from typing import Any, ClassVar
 
 import torch
@@ -58,7 +59,7 @@ class Timm(Backbone):
             raise ConfigError(
                 f"--arch timm:{self.config.model} cannot take {' x '.join(map(str, spec.shape[1:]))} pixels: "
                 f"{str(error).splitlines()[0]}",
-                f"Preprocess for it: mmcli preprocess TABLE --for image=timm:{self.config.model}",
+                f"Preprocess for it: mmcli preprocess TABLE --for {shlex.quote(f'image=timm:{self.config.model}')}",
             ) from None
 
     @classmethod

@@ -56,6 +56,9 @@ def _parser(folder: Path) -> argparse.ArgumentParser:
         help="of texts that follow sound, when each word is said: FILE.json (a line for each row), FILE.srt (of one row), or a "
         "folder of such",
     )
+    parser.add_argument(
+        "--raw", action="store_true", help="leave cells that a spreadsheet would run as formulas without an apostrophe"
+    )
     parser.add_argument("--threads", type=int, default=0, help="to compute with (default: one a core)")
     of = "of a model that gives vectors: "
     parser.add_argument(
@@ -195,10 +198,11 @@ def _of_table(model: Model, held: lookup.Gallery | None, options: argparse.Names
     table = tables.open_table(options.table, options.encoding, options.delimiter)
     root = options.media_root or str(table.path.parent)
     if held is not None and _tells_hits(model, options):
-        return hits.of_table(model, table, options.output, root, held, options.k or hits.MOST, options.column, options.id)
+        most, named = options.k or hits.MOST, options.id
+        return hits.of_table(model, table, options.output, root, held, most, options.column, named, options.raw)
     words = None if options.words is None else Words(options.words)
     least = _least(model, options) or 0.0
-    return predict(model, table, options.output, root, held, least, options.column, options.nbest, words)
+    return predict(model, table, options.output, root, held, least, options.column, options.nbest, words, options.raw)
 
 
 def _tells_hits(model: Model, options: argparse.Namespace) -> bool:
@@ -216,10 +220,11 @@ def predict(
     columns: Sequence[str] = (),
     count: int = 1,
     words: Words | None = None,
+    raw: bool = False,
 ) -> int:
     """Every row of the table with its prediction, of texts with `count` of them, in order, and where asked for when their words
-    are said; what could not be read is told on standard error."""
-    whole = False
+    are said; what could not be read is told on standard error, and what was guarded unless it is to be left `raw`."""
+    whole, formulas, mark = False, 0, tables.delimiter(output, table)
     try:
         with tables.opened(output, table) as file:
             for batch in batches.read(model, table, media_root, columns):
@@ -229,7 +234,7 @@ def predict(
                     made = {f"{model.about['target']}_predicted{name}": own for name, own in named.items()}
                 everything = {**batch.told, **made}  # blanks and all
                 header = [list(everything)] if batch.first == 1 else []
-                tables.write(file, [*header, *zip(*everything.values(), strict=True)], tables.delimiter(output, table))
+                formulas += tables.write(file, [*header, *zip(*everything.values(), strict=True)], mark, raw)
                 if words is not None:
                     words.write(model.words(batch.outputs))
         whole = True
@@ -238,6 +243,8 @@ def predict(
             words.close(keep=whole)
     if words is not None and words.without:
         batches.say(words.remark)
+    if formulas:
+        batches.say(tables.remark(formulas, output))
     return 0
 
 

@@ -26,11 +26,12 @@ def of_table(
     most: int,
     columns: Sequence[str],
     named: str | None,
+    raw: bool = False,
 ) -> int:
     """Writes the most alike rows of the gallery for each row of the table, by what it has in some columns, or in all. What a
     row is called says the column `named`."""
     named = _id_column(model, table, named)
-    empty, mark = list[int](), tables.delimiter(output, table)
+    empty, mark, formulas = list[int](), tables.delimiter(output, table), 0
     with tables.opened(output, table) as file:
         tables.write(file, [HEADER], mark)
         for batch in batches.read(model, table, media_root, columns):
@@ -42,10 +43,12 @@ def of_table(
             for query, there, places, found in zip(asked, here, rows.tolist(), alike.tolist(), strict=True):
                 lines = enumerate(zip(places, found, strict=True), 1) if there else ()
                 told = [(query, rank, held.ids[row], held.names[row], round(own, 6)) for rank, (row, own) in lines]
-                tables.write(file, told, mark)
+                formulas += tables.write(file, told, mark, raw)
     if empty:
         none = f"{counted(len(empty), 'row')} {agreed(len(empty), 'have')} no hits"
         batches.say(f"{none}, since nothing of {them(len(empty))} can be read, the first: row {empty[0]}")
+    if formulas:
+        batches.say(tables.remark(formulas, output))
     return 0
 
 

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
+from mmcli.reporting.counts import agreed, counted, them
+from mmcli.tables.formulas import guarded
+
 _MARKS = {
     codecs.BOM_UTF8: "utf-8-sig",
     codecs.BOM_UTF32_LE: "utf-32",
@@ -155,6 +158,22 @@ def opened(output: Path | None, table: Table) -> Iterator[TextIO]:
         temporary.unlink(missing_ok=True)
 
 
-def write(file: TextIO, records: Iterable[Iterable[Any]], delimiter: str) -> None:
-    """Adds records to an open file."""
-    csv.writer(file, delimiter=delimiter, lineterminator="\n").writerows(records)
+def write(file: TextIO, records: Iterable[Iterable[Any]], delimiter: str, raw: bool = False) -> int:
+    """Adds records to an open file; gives how many texts have an apostrophe before them, since a spreadsheet would run them as
+    formulas: those that are `raw` stay."""
+    out, count = csv.writer(file, delimiter=delimiter, lineterminator="\n"), 0
+    for record in records:
+        cells = list(record)
+        safe = cells if raw else [guarded(cell) if isinstance(cell, str) else cell for cell in cells]
+        count += sum(new != old for new, old in zip(safe, cells, strict=True))
+        out.writerow(safe)
+    return count
+
+
+def remark(count: int, output: Path | None) -> str:
+    """What is to be said of so many apostrophes."""
+    where = "standard output" if output is None else str(output)
+    return (
+        f"{counted(count, 'cell')} of {where} that a spreadsheet would run as formulas {agreed(count, 'have')} an apostrophe "
+        f"before {them(count)}; --raw leaves {them(count)} as {'it is' if count == 1 else 'they are'}"
+    )

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from mmcli.layers.optimizers import LBFGS
-from mmcli.models.calibration import temperature
+from mmcli.models import calibration
 from mmcli.models.networks import FusionHead
 from mmcli.signals import Features, FeatureTable
 from mmcli.tasks import Task
@@ -80,9 +81,16 @@ def weigh(
 
 
 def weigh_known(
-    member: FusionHead, features: Mapping[str, FeatureTable], fused: Any, val: Tensor, targets: Tensor, task: Task, seed: int
+    member: FusionHead,
+    features: Mapping[str, FeatureTable],
+    fused: Any,
+    val: Tensor,
+    targets: Tensor,
+    task: Task,
+    seed: int,
+    before: Sequence[float] = (1.0,),
 ) -> Beside | None:
-    """The same of a member that has been solved on train, whose temperature alone is set."""
+    """The same of a member that has been solved on train, whose temperature alone is set. F has the temperatures `before`."""
     width, free = task.decision.width, task.decision.link != "identity"
     member.eval()
     member.temperature.fill_(1.0)
@@ -91,9 +99,10 @@ def weigh_known(
     decide = task.decision_head()
 
     def fit(kept: Tensor) -> float:
-        warm, cool = (temperature(decide(said[kept]), right[kept], task) if free else 1.0 for said in (own, other))
-        member.temperature.fill_(warm)
-        return cool
+        if not free:
+            return 1.0
+        member.temperature.fill_(calibration.temperature(decide(own[kept]), right[kept], task))
+        return calibration.temperature(decide(other[kept]), right[kept], task, before)
 
     return _weighed(fit, lambda part: own[part] / member.temperature, other, right, task, seed)
 
@@ -146,12 +155,13 @@ def _fit(member: FusionHead, rows: Mapping[str, Features], fused: Tensor, right:
     heat = torch.zeros(2, requires_grad=True)
     free = task.decision.link != "identity"
     decide = task.decision_head()
+    measure = partial(calibration.log_loss, task=task) if free else task.loss
     optimizer = LBFGS([weights, *([heat] if free else [])], max_iter=60, line_search_fn="strong_wolfe")
 
     def closure() -> Tensor:
         optimizer.zero_grad()
         own = torch.func.functional_call(member, {"fusion.preference": weights}, (rows,)).outputs[:, : fused.shape[1]]
-        losses = [task.loss(decide(said / warm.exp()), right) for said, warm in zip((own, fused), heat, strict=True)]
+        losses = [measure(decide(said / warm.exp()), right) for said, warm in zip((own, fused), heat, strict=True)]
         loss = losses[0] + losses[1] + (PRIOR * weights.square().sum() + 0.01 * heat.square().sum()) / len(right)
         loss.backward()
         return loss
@@ -161,8 +171,9 @@ def _fit(member: FusionHead, rows: Mapping[str, Features], fused: Tensor, right:
     found = weights.detach()
     with torch.no_grad():
         preference.copy_(found if bool(found.isfinite().all()) else torch.zeros_like(found))
-        member.temperature.fill_(float(heat[0].exp()))
-    return float(heat.detach()[1].exp())
+        own, cool = heat.exp().clamp(calibration.LOWEST, calibration.HIGHEST).tolist()
+        member.temperature.fill_(own)
+    return float(cool)
 
 
 def shares(before: Sequence[float], own: Beside) -> Sequence[float]:

@@ -2,7 +2,8 @@
 trees over a form. One fit is both the baseline and what a fused model may hold as a member (`models.plain`).
 
 To the linear one an input is the features of an encoder (hashed n-grams of texts, what `encoders.plain` reads of the rest), and
-one more, whether it is absent; the encoder's matrix is the input's part of the solution.
+one more, whether it is absent; where numbers are predicted, skewed ones are there on a log scale, too. The encoder's matrix is
+the input's part of the solution.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from mmcli.models.networks import FusionHead
 from mmcli.models.recipe import build_encoder
 from mmcli.models.trees import Trees
 from mmcli.signals import Column, Features, Source
-from mmcli.tasks import Linear
+from mmcli.tasks import Linear, Task
 from mmcli.vectors import solved
 
 NGRAMS: dict[str, Any] = {
@@ -101,7 +102,7 @@ def solve(dataset: Dataset, inputs: Sequence[str]) -> tuple[Solved, Tensor]:
     """The plain model of these inputs, and its outputs for all rows as the task scores them. Only of tasks that do not lack it:
     see `Task.lacks`."""
     task, train, val = dataset.task, dataset.splits["train"], dataset.splits["val"]
-    choices, encoders, blocks = readers(dataset, inputs, task.decision.width, plain.METHOD)
+    choices, encoders, blocks = readers(dataset, inputs, task.decision.width, plain.METHOD, _takes_logs(task))
     found = task.linear_model(_beside(blocks), dataset.targets, train, val)
     assert found is not None, f"{task} does not lack a plain model, and gives none"
     head = head_of(choices, dataset)
@@ -135,15 +136,15 @@ def grow(dataset: Dataset, inputs: Sequence[str]) -> tuple[Solved | None, Tensor
 
 
 def readers(
-    dataset: Dataset, inputs: Sequence[str], width: int, method: str
+    dataset: Dataset, inputs: Sequence[str], width: int, method: str, logs: bool = False
 ) -> tuple[dict[str, dict[str, Any]], dict[str, Encoder], list[Any]]:
     """What reads each input for such a model, fitted on train: as a recipe names it, and itself; and two blocks of features for
-    each, what it reads of all rows [N, F], and whether the input is absent [N, 1]."""
+    each, what it reads of all rows [N, F], and whether the input is absent [N, 1]. `logs`: see `encoders.plain`."""
     choices, encoders, blocks = dict[str, dict[str, Any]](), dict[str, Encoder](), list[Any]()
     for name in inputs:
         own = f"{name}/{method}"
         kept = ngrams_of(name, dataset, width) if dataset.input(name).spec.kind == "ids" else None
-        choices[own] = choice_of(name, width, kept)
+        choices[own] = choice_of(name, width, kept, logs)
         encoder = encoders[own] = encoder_of(choices[own], dataset).eval()
         if isinstance(encoder, Bag) and kept is not None:
             encoder.keep(kept)
@@ -158,10 +159,16 @@ def matrix_of(encoder: Encoder) -> Tensor:
     return encoder.table if isinstance(encoder, Bag) else encoder.get_parameter("weights")
 
 
-def choice_of(name: str, width: int, kept: Tensor | None) -> dict[str, Any]:
+def _takes_logs(task: Task) -> bool:
+    """Whether skewed numbers enter on a log scale, too: for numbers, which are skewed as often, and whose own scale is settled
+    by a model that sees the same (`data.skew`)."""
+    return task.decision.link == "identity"
+
+
+def choice_of(name: str, width: int, kept: Tensor | None, logs: bool = False) -> dict[str, Any]:
     """An encoder of that width as a recipe names it; of n-grams, where the buckets to keep are given."""
     architecture = plain.METHOD if kept is None else "bag"
-    options = {} if kept is None else {**NGRAMS, "rows": len(kept)}
+    options: dict[str, Any] = {"logs": logs} if kept is None else {**NGRAMS, "rows": len(kept)}
     config = registry.config_of(registry.load("encoders", architecture))(dim=width, **options)
     return {"input": name, "architecture": architecture, "encoder": config.model_dump(), "solved": True}
 

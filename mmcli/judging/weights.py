@@ -53,3 +53,8 @@ class Weighed(ABC):
     def pressing(self, targets: Tensor) -> Tensor | None:
         """How much each row counts in the loss, and in whatever else is fitted, [N]; None where all count alike."""
         return self.parted(targets)[1]
+
+    def balance(self, right: Tensor) -> Tensor | None:  # noqa: ARG002 - of those that have labels
+        """How much each label of each row counts in the loss besides, [N, K], by targets without weights; None where all
+        count alike."""
+        return None

@@ -22,6 +22,8 @@ KNOTS = 32
 """Most corners of an isotonic curve."""
 LEAST = 1e-4
 """Least probability that an isotonic curve leaves a class: one that val never showed may still come."""
+LOWEST, HIGHEST, STEPS = 0.05, 20.0, 200
+"""The temperatures that outputs may have, and how many are tried."""
 
 
 class Vector(nn.Module):
@@ -107,20 +109,35 @@ class Isotonic(nn.Module):
         return made
 
 
-def temperature(outputs: Tensor, targets: Tensor, task: Task, lowest: float = 0.05, highest: float = 20.0) -> float:
-    """The temperature (Guo et al. 2017) of least log loss on val outputs, of classes on targets softened by one row in all of
-    them (after Platt 1999): val has been chosen on, and where all its rows are right, none should be certain."""
-    grid = torch.logspace(math.log10(lowest), math.log10(highest), 200)
-    softened = task.decision.link == "softmax"
-    right, pressing = task.parted(targets)[0], task.pressing(targets)
+def temperature(
+    outputs: Tensor,
+    targets: Tensor,
+    task: Task,
+    before: Sequence[float] = (1.0,),
+    lowest: float = LOWEST,
+    highest: float = HIGHEST,
+) -> float:
+    """The factor by which the temperatures that outputs were made at, `before`, are to be multiplied for the least `log_loss`
+    on val (Guo et al. 2017): 1 where none is better. What they become lies within `lowest` and `highest`."""
+    low = lowest / min(before)
+    high = max(highest / max(before), low)
+    grid = torch.logspace(math.log10(low), math.log10(high), STEPS)
+    factors = [*([1.0] if low <= 1 <= high else []), *grid.tolist()]
+    losses = [float(log_loss(outputs / factor, targets, task)) for factor in factors]
+    return float(factors[losses.index(min(losses))])
 
-    def loss(scaled: Tensor) -> float:
-        if not softened:
-            return task.score(scaled, targets)["loss"]
-        return float(_cross_entropy(scaled.double(), right, pressing, 1 / (len(right) + 2)))
 
-    losses = [loss(outputs / own) for own in grid]
-    return float(grid[losses.index(min(losses))])
+def log_loss(outputs: Tensor, targets: Tensor, task: Task) -> Tensor:
+    """That of probabilities, of classes or of labels, on targets softened by one row in all of them (after Platt 1999): val
+    has been chosen on, and where all its rows are right, none should be certain. It can be differentiated."""
+    right, weights = task.parted(targets)
+    share = 1 / (len(right) + 2)
+    if task.decision.link == "softmax":
+        return _cross_entropy(outputs.double(), right, task.pressing(targets), share)
+    logits, right = outputs[:, : task.decision.width].double(), right.double()
+    softened = (1 - share) * right + share / 2
+    losses = F.binary_cross_entropy_with_logits(logits, softened, weight=task.balance(right), reduction="none").mean(1)
+    return losses.mean() if weights is None else (losses * weights).sum() / weights.sum()
 
 
 def _cross_entropy(outputs: Tensor, targets: Tensor, weights: Tensor | None, smoothing: float = 0.0) -> Tensor:

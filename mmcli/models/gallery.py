@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -81,7 +82,9 @@ class Gallery:
         """Raises DataError where nothing is enrolled."""
         if not len(self.rows):
             own_name = self.name.rpartition("/")[2]
-            raise DataError(f"{self.name} is empty: nothing is enrolled", f"mmcli enrol TABLE --gallery {own_name}")
+            raise DataError(
+                f"{self.name} is empty: nothing is enrolled", f"mmcli enrol TABLE --gallery {shlex.quote(own_name)}"
+            )
 
     def decode(self, outputs: Any, here: Tensor, threshold: float | None = None) -> dict[str, list[Any]]:
         """Of each row the name that is the most like it, how similar it is, whether that is enough by the model's threshold or
@@ -106,7 +109,7 @@ def read(root: Path, name: str, exact: bool = True) -> Gallery:
         MissingPackageError: its index is wanted, and usearch is not installed.
     """
     require_gallery(root, name)
-    artifact = store.read(root, layout.gallery(name), KIND, f"mmcli enrol TABLE --gallery {name}")
+    artifact = store.read(root, layout.gallery(name), KIND, f"mmcli enrol TABLE --gallery {shlex.quote(name)}")
     found = tensors.of(artifact, VECTORS)
     file = artifact.file(ROWS)
     with artifact.understood():
@@ -182,7 +185,8 @@ def require_same_model(gallery: Gallery, loaded: Model) -> None:
         raise ArtifactError(
             f"{gallery.name} holds vectors of {gallery.artifact.config['model']}, which cannot be compared with those of "
             f"{loaded.artifact.path}",
-            f"Leave out --model; or enrol by that model, adding --model {loaded.artifact.path}. {remade(gallery)}",
+            f"Leave out --model; or enrol by that model, adding --model {shlex.quote(str(loaded.artifact.path))}. "
+            f"{remade(gallery)}",
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -184,7 +185,10 @@ def read_encoder(root: Path, column: str, architecture: str, owner: str | None =
     preprocessed table tells where it is not given."""
     owner = owner_of(root, column) if owner is None else owner
     name = layout.encoder(owner, architecture)
-    return as_read_by(store.read(root, name, "encoder", f"mmcli train-encoder {owner} --arch {architecture}"), column)
+    return as_read_by(
+        store.read(root, name, "encoder", f"mmcli train-encoder {shlex.quote(owner)} --arch {shlex.quote(architecture)}"),
+        column,
+    )
 
 
 def owner_of(root: Path, column: str) -> str:
@@ -262,7 +266,7 @@ def fresh_encoders(root: Path, column: str) -> list[Artifact]:
     found, owner = [], owner_of(root, column)
     for name in layout.encoders_of(root, owner):
         if store.exists(root, name):
-            artifact = store.read(root, name, "encoder", f"mmcli train-encoder {owner}")
+            artifact = store.read(root, name, "encoder", f"mmcli train-encoder {shlex.quote(owner)}")
             if artifact.config["column"] == owner and store.stale_parent(artifact) is None:
                 artifact = as_read_by(artifact, column)
                 found.append(artifact)

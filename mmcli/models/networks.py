@@ -68,6 +68,11 @@ class FusionHead(nn.Module):
         return self.head.task
 
     @property
+    def temperatures(self) -> list[float]:
+        """Its own, once."""
+        return [float(self.temperature)]
+
+    @property
     def reads_outputs(self) -> bool:
         """Whether it looks at what the sub-models' own heads make of their features."""
         return self.fusion.family == "decision" or self.decisions is not None or self.beside is not None
@@ -182,6 +187,11 @@ class AveragedHeads(nn.Module):
     @property
     def task(self) -> Task:
         return self.each[0].head.task
+
+    @property
+    def temperatures(self) -> list[float]:
+        """Of each member that by which its outputs are divided in all."""
+        return [float(self.temperature * member.temperature) for member in self.each]
 
     @property
     def reads_outputs(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
@@ -53,7 +54,8 @@ class Clock:
             others = [name for name, own in inputs.items() if own.first.step_s]
             raise ConfigError(
                 f"--words: the texts follow the steps of {' and '.join(map(repr, leads))}, which are no times of a recording",
-                f"Fuse with a column of sound first: mmcli fuse --order {others[0]}, and name that model with --model."
+                f"Fuse with a column of sound first: mmcli fuse --order {shlex.quote(others[0])}, and name that model "
+                "with --model."
                 if others
                 else "The model reads no sound.",
             )

@@ -122,8 +122,9 @@ class Workbench:
         if task.lacks("calibration"):
             return candidate
         candidate.network.calibration = nn.Identity()
-        factor = calibration.temperature(self.val_outputs(candidate.network), self.dataset.targets[val], task)
-        candidate.network.fusion_head.temperature *= factor
+        heads = candidate.network.fusion_head
+        said = self.val_outputs(candidate.network)
+        heads.temperature *= calibration.temperature(said, self.dataset.targets[val], task, heads.temperatures)
         return replace(candidate, recipe=replace(candidate.recipe, calibration="", calibration_shape=()))
 
     def val_loss_gain(self, outputs: Any, other: Any) -> Interval:

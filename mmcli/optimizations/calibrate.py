@@ -4,13 +4,14 @@
 
 A temperature leaves the most probable class as it is. It is fitted to targets softened by one row in all of val
 (after Platt 1999), for val has been chosen on: where all its rows are right, none should be certain. The others are taken
-where they predict val rows that they were not fitted on better, by the log loss, and cost no accuracy there.
+where they predict val rows that they were not fitted on better, by the log loss, and cost no accuracy there. None is where
+these rows are predicted no better than without.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import ClassVar, Literal
 
@@ -34,29 +35,33 @@ class Config(BaseConfig):
     method: Literal["auto", "temperature", "vector", "isotonic"] = "auto"
     """`auto`: the best by cross-validation."""
     lowest: float = Field(0.05, gt=0)
-    """Smallest temperature tried."""
+    """Smallest temperature that the model may have in the end."""
     highest: float = Field(20.0, gt=0)
-    """Largest temperature tried."""
+    """Largest temperature that the model may have in the end."""
 
 
 class Calibrate(Optimization):
-    """Kept if the log loss on val falls."""
+    """Kept if the log loss on val falls, of rows that it was fitted on and of others."""
 
     family: ClassVar[Literal["accuracy"]] = "accuracy"
     for_folds = True
     config: Config
+    _held: float = float("inf")
+    """The log loss of val rows that the calibration which was proposed was not fitted on."""
 
     def unfit(self, candidate: Candidate, bench: Workbench) -> str:  # noqa: ARG002
         return bench.dataset.task.lacks("calibration")
 
     def proposals(self, candidate: Candidate, bench: Workbench) -> Iterator[Candidate]:
         task, outputs, targets = bench.dataset.task, bench.val_outputs(candidate.network), bench.dataset.targets[bench.judged]
-        method = self._choose(outputs, targets, task)
+        before = candidate.network.fusion_head.temperatures
+        method = self._choose(outputs, targets, task, before)
         bench.extra["method"] = method
+        self._held = self._held_out(outputs, targets, task, before, method)
         calibrated = copy.deepcopy(candidate.network)
         recipe = candidate.recipe
         if method == "temperature":
-            calibrated.fusion_head.temperature *= self._temperature(outputs, targets, task)
+            calibrated.fusion_head.temperature *= self._temperature(outputs, targets, task, before)
         else:
             layer = calibration.KINDS[method].fitted(outputs, task.parted(targets)[0], task.pressing(targets))
             calibrated.calibration = layer.to(bench.compute.device)
@@ -65,30 +70,34 @@ class Calibrate(Optimization):
         yield Candidate(f"{candidate.name}, calibrated", calibrated, recipe)
 
     def improves(self, before: Tensor, after: Tensor, bench: Workbench) -> bool:
-        """The log loss falls and the primary metric does not."""
+        """The log loss falls, on rows that it was fitted on and on others, and the primary metric does not."""
         (score, minus_loss), (score_before, minus_loss_before) = bench.val_rank(after), bench.val_rank(before)
-        return score >= score_before - 1e-9 and minus_loss > minus_loss_before
+        return score >= score_before - 1e-9 and minus_loss > minus_loss_before and self._held < -minus_loss_before
 
-    def _choose(self, outputs: Tensor, targets: Tensor, task: Task) -> str:
+    def _choose(self, outputs: Tensor, targets: Tensor, task: Task, before: Sequence[float]) -> str:
         if task.lacks("calibration by class") or outputs.shape[1] < 2:
             return "temperature"
         if self.config.method != "auto":
             return self.config.method
         if len(targets) < LEAST_ROWS * outputs.shape[1]:
             return "temperature"
-        order = torch.randperm(len(targets), generator=torch.Generator().manual_seed(0)).chunk(FOLDS)
-        losses = dict.fromkeys(("temperature", *calibration.KINDS), 0.0)
-        for held in order:
+        methods = ("temperature", *calibration.KINDS)
+        return min(methods, key=lambda method: self._held_out(outputs, targets, task, before, method))
+
+    def _held_out(self, outputs: Tensor, targets: Tensor, task: Task, before: Sequence[float], method: str) -> float:
+        """The log loss of val rows, each calibrated by what the others say; infinite where there are no others."""
+        if len(targets) < 2:
+            return float("inf")
+        found = torch.empty_like(outputs)
+        for held in torch.randperm(len(targets), generator=torch.Generator().manual_seed(0)).chunk(FOLDS):
             kept = torch.ones(len(targets), dtype=torch.bool)
             kept[held] = False
-            for method in losses:
-                if method == "temperature":
-                    found = outputs[held] / self._temperature(outputs[kept], targets[kept], task)
-                else:
-                    right, pressing = task.parted(targets[kept])[0], task.pressing(targets[kept])
-                    found = calibration.KINDS[method].fitted(outputs[kept], right, pressing)(outputs[held])
-                losses[method] += task.score(found, targets[held])["loss"] * len(held)
-        return min(losses, key=losses.__getitem__)
+            if method == "temperature":
+                found[held] = outputs[held] / self._temperature(outputs[kept], targets[kept], task, before)
+            else:
+                right, pressing = task.parted(targets[kept])[0], task.pressing(targets[kept])
+                found[held] = calibration.KINDS[method].fitted(outputs[kept], right, pressing)(outputs[held])
+        return task.score(found, targets)["loss"]
 
-    def _temperature(self, outputs: Tensor, targets: Tensor, task: Task) -> float:
-        return calibration.temperature(outputs, targets, task, self.config.lowest, self.config.highest)
+    def _temperature(self, outputs: Tensor, targets: Tensor, task: Task, before: Sequence[float]) -> float:
+        return calibration.temperature(outputs, targets, task, before, self.config.lowest, self.config.highest)

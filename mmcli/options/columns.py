@@ -197,7 +197,13 @@ class Roles(Asked):
     ] = None
     group: Annotated[
         str | None,
-        Flag("--group", "Rows that share its value never straddle splits.", metavar="COL", panel=COLUMNS, complete="columns"),
+        Flag(
+            "--group",
+            "Rows that share its value never straddle splits that are drawn, nor folds.",
+            metavar="COL",
+            panel=COLUMNS,
+            complete="columns",
+        ),
     ] = None
     weight: Annotated[
         str | None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,7 +70,7 @@ def require_gallery(root: Path, name: str) -> None:
     """Raises ArtifactError where there is no gallery of that name under a root, complete or not, naming those there are."""
     known = layout.galleries(root)
     if name not in known:
-        there = f"There are: {', '.join(known)}." if known else f"Make it: mmcli enrol TABLE --gallery {name}"
+        there = f"There are: {', '.join(known)}." if known else f"Make it: mmcli enrol TABLE --gallery {shlex.quote(name)}"
         raise ArtifactError(f"there is no gallery {name!r} in {root}", there)
 
 

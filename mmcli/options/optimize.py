@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -172,7 +173,7 @@ class Options:
             return
         if self.pick == layout.REFIT:
             there = (root / layout.REFIT).is_dir()
-            made = f"Take it by its folder, e.g. mmcli predict --model {root / layout.REFIT}."
+            made = f"Take it by its folder, e.g. mmcli predict --model {shlex.quote(str(root / layout.REFIT))}."
             raise ConfigError(
                 f"--pick {self.pick}: that is a model of its own, trained on the rows that models are judged by here",
                 made if there else "mmcli run TABLE --folds 5 --refit makes it.",

@@ -26,7 +26,7 @@ from mmcli.signals import Column, Signal, Source
 from mmcli.tasks import Evidence, Task
 
 OUTPUTS = "outputs.safetensors"
-VERSION = 7
+VERSION = 8
 DESCRIBED = {
     "majority": "always saying the commonest class of train, whatever the inputs",
     "linear": "a linear model on the same inputs",

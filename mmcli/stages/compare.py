@@ -62,7 +62,7 @@ def _evaluation(path: Path) -> Artifact:
     for root in (path.resolve().parent, path) if path.resolve().name == layout.EVALUATION else (path,):
         if store.exists(root, layout.EVALUATION):
             return store.read(root, layout.EVALUATION, "evaluation", f"mmcli evaluate --artifacts {shlex.quote(str(root))}")
-    raise ArtifactError(f"there is no evaluation in {path}", f"Run: mmcli evaluate --artifacts {path}")
+    raise ArtifactError(f"there is no evaluation in {path}", f"Run: mmcli evaluate --artifacts {shlex.quote(str(path))}")
 
 
 def _best(summary: dict[str, Any]) -> tuple[str, dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shlex
 import sys
 import time
 from collections import Counter
@@ -83,16 +84,17 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
         for what, count in found.items():
             context.console.note(f"column {column!r}: {counted(count, 'cell')} {what}")
     if formulas:
+        were = "it is" if formulas == 1 else "they are"
         context.console.note(
             f"{counted(formulas, 'cell')} of {options.output} that a spreadsheet would run as formulas "
-            f"{agreed(formulas, 'have')} an apostrophe before {them(formulas)}; --raw leaves {them(formulas)} as they are"
+            f"{agreed(formulas, 'have')} an apostrophe before {them(formulas)}; --raw leaves {them(formulas)} as {were}"
         )
     recognised = _told(decode, context)
     context.console.note(f"{counted(rows, 'row')} in {seconds:.1f} s ({rows / max(seconds, 1e-9):,.0f} rows/s)")
     data = {"output": str(options.output), "rows": rows, "rejects": rejects.count, "model": loaded.artifact.name}
     return Outcome(
         {**data, **recognised, "absent": missing, "replaced": replaced},
-        "" if options.output == STDIN else f"look at {options.output}",
+        "" if options.output == STDIN else f"look at {shlex.quote(str(options.output))}",
     )
 
 

@@ -65,7 +65,7 @@ def run(
         context.root,
         layout.PREPROCESS,
         kind="preprocess",
-        command=context.command or f"mmcli preprocess {path}",
+        command=context.command or f"mmcli preprocess {shlex.quote(str(path))}",
         config=plan.config,
         seed=context.seed,
         parents={},

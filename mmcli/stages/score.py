@@ -53,7 +53,7 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
         raise DataError("the model was made without a target: there is nothing to score", "Look at the rows: mmcli predict.")
     for name in names:
         if name not in table.columns:
-            remedy = f"Without it there is only: mmcli predict {path}"
+            remedy = f"Without it there is only: mmcli predict {shlex.quote(str(path))}"
             raise DataError(f"{called(path)} has no column {name!r}, which is to be predicted", remedy)
     for name in options.slices:
         table.require(name, "--slice")

@@ -101,7 +101,7 @@ def _written(
     context.console.note(f"{output}: {counted(out.count, 'hit')} of {counted(queries - len(empty), 'row')}")
     data = {"output": str(output), "queries": queries, "hits": out.count, "rejects": rejects.count, "empty": len(empty)}
     of = {"gallery": options.gallery, "model": loaded.artifact.name, "absent": absent, **_threshold(least, context)}
-    return Outcome({**data, **of}, f"look at {output}")
+    return Outcome({**data, **of}, f"look at {shlex.quote(str(output))}")
 
 
 def _threshold(least: float | None, context: Context) -> dict[str, float]:

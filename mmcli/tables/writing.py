@@ -6,7 +6,7 @@ A column of the table that is called like one of the new ones is replaced in its
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol, TextIO
@@ -17,7 +17,7 @@ import pyarrow.parquet
 
 from mmcli.reporting import strict
 from mmcli.tables.cells import as_text
-from mmcli.tables.formulas import guarded_frame
+from mmcli.tables.formulas import guarded, is_formula
 from mmcli.tables.reading import Rows, Table
 from mmcli.tables.typed import Typed, with_lists
 
@@ -86,6 +86,23 @@ class CsvWriter:
             lineterminator="\n",
         )
         self._header = False
+
+
+def guarded_frame(frame: pd.DataFrame) -> tuple[pd.DataFrame, int]:
+    """The frame with its texts and its header guarded, and how many cells that changed."""
+    changed: dict[Hashable, pd.Series] = {}
+    count = 0
+    for name, column in frame.items():
+        if not (pd.api.types.is_object_dtype(column.dtype) or isinstance(column.dtype, pd.StringDtype)):
+            continue
+        found = column.map(lambda cell: isinstance(cell, str) and is_formula(cell)).astype(bool)
+        if found.any():
+            count += int(found.sum())
+            changed[name] = column.mask(found, "'" + column.where(found, "").astype(str))
+    names = [guarded(str(name)) for name in frame.columns]
+    count += sum(new != str(old) for new, old in zip(names, frame.columns, strict=True))
+    safe = frame.assign(**{str(name): column for name, column in changed.items()}) if changed else frame
+    return safe.set_axis(names, axis=1), count
 
 
 def _flat(cell: Any) -> Any:

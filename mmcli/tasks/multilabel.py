@@ -157,13 +157,13 @@ class Multilabel(Task):
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """The mean over rows and labels, each row times its weight where it has one."""
         logits, (right, weights) = outputs[:, : len(self.labels)].float(), self.parted(targets)
-        balance = self._balance(right)
+        balance = self.balance(right)
         if weights is None and balance is None:
             return F.binary_cross_entropy_with_logits(logits, right)
         losses = F.binary_cross_entropy_with_logits(logits, right, weight=balance, reduction="none").mean(1)
         return (losses if weights is None else losses * weights).mean()
 
-    def _balance(self, right: Tensor) -> Tensor | None:
+    def balance(self, right: Tensor) -> Tensor | None:
         """How much each label of each row counts, [N, K]: N / (2 N_k) with a label that N_k of the N train rows have, and
         N / (2 (N - N_k)) without; None where all count alike."""
         if self.config.class_weights == "none":
@@ -177,7 +177,7 @@ class Multilabel(Task):
             return found
 
         def loss(predicted: Array, right: Array, weights: Array) -> Array:
-            balance = self._balance(torch.from_numpy(right))
+            balance = self.balance(torch.from_numpy(right))
             assert balance is not None
             result: Array = weights @ (metrics.label_losses(predicted, right) * balance.numpy()).mean(1) / weights.sum(1)
             return result
@@ -243,7 +243,7 @@ class Multilabel(Task):
         chosen_on = val if len(val) else train
         (right, weights), best, best_score = self.parted(targets[train]), None, -1.0
         own = None if weights is None else weights.double().numpy()[:, None]
-        balance = self._balance(right.double())
+        balance = self.balance(right.double())
         if balance is not None:
             own = balance.numpy() * (1.0 if own is None else own)
         for strength in (0.3, 3.0, 30.0, 300.0):

@@ -51,6 +51,20 @@ def test_output_that_nobody_takes(line: str, says: str) -> None:
     [
         (OSError(errno.ENOSPC, "No space left on device", "x/y"), "the disk is full where x/y lies", "df -h"),
         (OSError(errno.EIO, "Input/output error"), "the disk does not work", "--artifacts"),
+        (OSError(errno.ENOSPC, "No space left on device", "x/.p.csv.partial"), "full where x/p.csv lies: No space", "df -h"),
+        (
+            OSError(errno.EROFS, "Read-only file system", "ro/.p3.csv.partial"),
+            "error: ro/p3.csv cannot be written: the file system there is read-only",
+            "To write elsewhere: --artifacts DIR, -o FILE for a table, --to DIR for an export.",
+        ),
+        (OSError(errno.EROFS, "Read-only file system", "ro/.locks/fusions.lock"), "error: ro cannot be written", "--artifacts"),
+        (OSError(errno.EROFS, "Read-only file system", "ro/.export-x1/a"), "error: ro cannot be written", "--to DIR"),
+        (OSError(errno.EROFS, "Read-only file system", "a/.e.partial/x"), "error: a/e/x cannot be written", "--artifacts"),
+        (
+            PermissionError(errno.EACCES, "Permission denied", Path(".p3.csv.partial")),
+            "error: p3.csv may not be read or written: Permission denied",
+            "Change its permissions (ls -l tells them). To write elsewhere: --artifacts DIR",
+        ),
         (OSError(errno.EMFILE, "Too many open files"), "too many files are open", "ulimit -n"),
         (MemoryError(), "there is too little memory: MemoryError", "ulimit -v"),
         (

@@ -38,11 +38,6 @@ def preprocess(path: Path, root: Path, *options: str, code: ExitCode = ExitCode.
     return " ".join(done.output.split())
 
 
-def test_skewness_by_hand() -> None:
-    assert skew.skewness(np.array([1.0, 2.0, 3.0])) == pytest.approx(0)
-    assert skew.skewness(np.array([0.0, 0.0, 0.0, 4.0])) == pytest.approx(6 / 3**1.5)
-
-
 @pytest.mark.parametrize(("kind", "scale"), [("multiplied", "log"), ("added", "linear")])
 def test_a_log_scale_is_taken_where_train_shows_that_it_pays(tmp_path: Path, kind: str, scale: str) -> None:
     said = preprocess(table(tmp_path / "t.csv", kind), tmp_path / "a")

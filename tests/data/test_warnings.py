@@ -350,3 +350,54 @@ def test_a_group_does_not_divide_what_is_split_already(tmp_path: Path) -> None:
     for group, split in zip(groups, drawn.rows["split"], strict=True):
         of_group.setdefault(group, set()).add(split)
     assert all(len(splits) == 1 for splits in of_group.values())
+
+
+# --- groups that a column of splits divides
+
+
+def with_groups(tmp_path: Path, groups: list[object]) -> Path:
+    return table(tmp_path, {"x": X, "user id": groups, "label": LABEL, "split": SPLIT})
+
+
+def of_groups(path: Path, **roles: object) -> list[str]:
+    return [own for own in planned(path, target=("label",), group="user id", **roles).warnings if "group" in own]
+
+
+def test_groups_that_the_splits_divide_are_told(tmp_path: Path) -> None:
+    groups: list[object] = [f"u{row // 4}" for row in range(N)]  # ten of train, u12 has 2 val rows and 2 test rows
+    groups[0] = groups[45] = " u0 "
+    groups[3] = groups[55] = ""  # of no group
+    path = with_groups(tmp_path, groups)
+    said = (
+        "2 of 15 groups of 'user id' stand in several splits of the column 'split', e.g. 'u12' with 2 val rows, 2 test rows: "
+        "scores on test are better than those of new groups will be (--ignore split without --split draws splits "
+        "anew, by group)"
+    )
+    assert of_groups(path) == of_groups(path, split="split") == [said]
+    for command in ("inspect", "preprocess"):
+        code, output = invoke(
+            command, path, "--target", "label", "--group", "user id", *(["-a", tmp_path / "a"] * (command[0] == "p"))
+        )
+        assert code == 0
+        assert said in output
+    assert of_groups(path, ignore=("split",)) == []
+
+
+def test_groups_that_the_splits_keep_whole_are_not_spoken_of(tmp_path: Path) -> None:
+    assert of_groups(with_groups(tmp_path, [f"u{row // 10}" for row in range(N)])) == []
+    (said,) = of_groups(with_groups(tmp_path, [f"u{(row + 5) // 10}" for row in range(N - 10)] + ["last"] * 10))
+    assert said.startswith(
+        "1 of 7 groups of 'user id' stands in several splits of the column 'split', e.g. 'u4' with 5 train rows"
+    )
+    assert "5 val rows: scores on val are better" in said
+
+
+def test_an_id_that_repeats_beside_a_column_of_splits_says_how_to_draw_them_by_it(tmp_path: Path) -> None:
+    columns: dict[str, list[object]] = {"x": X, "user_id": [f"u{row // 3}" for row in range(N)], "label": LABEL}
+    told = planned(table(tmp_path, {**columns, "split": SPLIT}), target=("label",)).notes
+    (hint,) = (own for own in told if "called an id" in own)
+    assert hint.endswith(
+        "(--group user_id --ignore split to draw splits that keep its rows together, which the column 'split' may divide)"
+    )
+    (hint,) = (own for own in planned(table(tmp_path, columns), target=("label",)).notes if "called an id" in own)
+    assert hint.endswith("(--group user_id to keep its rows in one split)")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 
@@ -28,6 +30,35 @@ def test_of_a_form_numbers_what_is_missing_and_an_indicator_of_every_id() -> Non
     column = Column(torch.tensor([[0.5, 2.0], [float("nan"), 0.0], [-1.0, float("nan")]]), HERE)
     wanted = [[0.5, 0, 0, 0, 1, 0], [0, 1, 1, 0, 0, 0], [-1, 0, 0, 0, 0, 1]]
     torch.testing.assert_close(observed(spec, column), torch.tensor(wanted))
+
+
+def test_of_a_form_numbers_that_are_skewed_are_there_on_a_log_scale_too() -> None:
+    spec = SignalSpec(kind="fields", shape=(3,), fields=(Field("even"), Field("skewed"), Field("c", 2)))
+    skewed = torch.tensor([0.0, 1, 2, 4, 8, 16, 32, 64, 128]) / 10 - 1
+    rows = torch.stack([torch.arange(9.0) - 4, skewed, torch.arange(9.0) % 2], 1)
+    column = Column(rows, torch.ones(9, dtype=torch.bool))
+    encoder = Plain(Config(dim=2, logs=True), spec)
+    encoder.fit(column)
+    assert encoder.unit is not None and encoder.least is not None
+    torch.testing.assert_close(encoder.unit, torch.tensor([0, 1.2, 0]))  # between 0.8 and 1.6 above the least
+    assert float(encoder.least[1]) == -1
+    x = encoder.observe(column.gather(torch.arange(9)))
+    assert x.shape == (9, 3 + 3 + 3)
+    assert abs(float(x.square().sum(1).mean()) - 5 / 8) < 1e-5  # two are never missing, no id; of the even one's log no trace
+    assert not x[:, 1].any()
+    again = Plain(Config(dim=2, logs=True), spec)
+    again.load_state_dict(encoder.state_dict())
+    new = Column(torch.tensor([[0.0, 4.0, 1.0], [0.0, -7.0, 1.0], [0.0, float("nan"), 1.0]]), HERE)
+    again.mean.zero_()
+    again.scale.fill_(1.0)
+    found = again.observe(new.gather(torch.arange(3)))
+    wanted = [
+        [4.0, math.log(1 + 5 / 1.2), 0],
+        [-7, 0, 0],
+        [0, math.log(1 + 1 / 1.2), 1],
+    ]  # below all train rows: as the least; missing: as 0
+    torch.testing.assert_close(found[:, 3:6], torch.tensor(wanted))
+    assert {"least", "unit"} & set(Plain(Config(dim=2), spec).state_dict()) == set()  # as older ones are
 
 
 def test_of_a_spectrogram_each_band_over_a_row_s_own_frames() -> None:

@@ -68,3 +68,17 @@ def test_blank_cells_are_missing_and_records_are_quoted_where_they_must_be() -> 
     file = io.StringIO()
     tables.write(file, [["a,b", 0.5, None, 'say "x"', 1e-06]], ",")
     assert file.getvalue() == '"a,b",0.5,,"say ""x""",1e-06\n'
+
+
+def test_what_a_spreadsheet_would_run_is_guarded_as_predict_does() -> None:
+    lines = [["=a", "b"], ["=1+1", "-3.2"], ["+5", "-inf"], ["-x", -2.5], ["@a", None]]
+    file = io.StringIO()
+    assert tables.write(file, lines, ",") == 4
+    assert file.getvalue() == "'=a,b\n'=1+1,-3.2\n+5,-inf\n'-x,-2.5\n'@a,\n"
+    file = io.StringIO()
+    assert tables.write(file, lines, ",", raw=True) == 0
+    assert file.getvalue() == "=a,b\n=1+1,-3.2\n+5,-inf\n-x,-2.5\n@a,\n"
+    assert tables.remark(1, Path("p.csv")) == (
+        "1 cell of p.csv that a spreadsheet would run as formulas has an apostrophe before it; --raw leaves it as it is"
+    )
+    assert "4 cells of standard output" in tables.remark(4, None)

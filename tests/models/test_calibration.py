@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
+import pytest
 import torch
 import torch.nn.functional as F
 
 from mmcli.models import calibration
 from mmcli.models.calibration import Isotonic, Vector
 from mmcli.tasks.classification import Classification, Config
+from mmcli.tasks.multilabel import Config as LabelConfig
+from mmcli.tasks.multilabel import Multilabel
 
 
 def rows(count: int = 4000) -> tuple[torch.Tensor, torch.Tensor]:
@@ -69,3 +75,51 @@ def test_where_all_rows_are_right_none_becomes_certain() -> None:
     outputs, targets = torch.tensor([[9.0, 0.0], [0.0, 9.0]] * 10), torch.tensor([0, 1] * 10)
     scaled = outputs / calibration.temperature(outputs, targets, task)
     assert 0.97 < scaled.softmax(1).max() < 0.98  # one row in 22, halved, is of the other class: 0.977
+
+
+def of_labels(counts: int, **options: Any) -> tuple[Multilabel, torch.Tensor, torch.Tensor]:
+    """A task of two labels, and logits of 20 rows that are all right, beside thresholds."""
+    right = torch.tensor([[1.0, 0.0], [0.0, 1.0]] * 10)
+    task = Multilabel(LabelConfig(separator="|", **options), ["a", "b"], [counts, counts], [], rows=20)
+    return task, torch.cat([18 * right - 9, torch.zeros(20, 2)], 1), right
+
+
+@pytest.mark.parametrize("options", [{}, {"class_weights": "balanced"}], ids=["alike", "balanced"])
+def test_where_all_labels_are_right_none_becomes_certain(options: dict[str, Any]) -> None:
+    task, outputs, targets = of_labels(10, **options)
+    found = calibration.temperature(outputs, targets, task)
+    assert found == pytest.approx(9 / math.log(43), rel=0.02)  # one row in 22, halved, is otherwise: odds of 43 to 1
+    assert 0.97 < (outputs / found)[:, :2].sigmoid().max() < 0.98
+    weighed = task.weigh(targets, torch.tensor([1.0, 3.0] * 10))
+    assert calibration.temperature(outputs, weighed, task) == found  # rows that are alike, whatever they weigh
+
+
+def test_the_softened_loss_of_labels_by_hand() -> None:
+    task, outputs, targets = of_labels(5, class_weights="balanced")
+    own = math.log1p(math.exp(-9)), math.log1p(math.exp(-9)) + 9
+    soft = (1 - 1 / 44) * own[0] + 1 / 44 * own[1]
+    having, lacking = 20 / 2 / 5, 20 / 2 / 15  # how much a label counts
+    assert float(calibration.log_loss(outputs, targets, task)) == pytest.approx(soft * (having + lacking) / 2, rel=1e-6)
+
+
+def test_what_is_right_already_keeps_its_temperature() -> None:
+    for task, outputs, targets in (of_labels(10), (Classification.fit(Config(), [("a",), ("b",)], ["y"]), *two_classes())):
+        once = calibration.temperature(outputs, targets, task)
+        assert calibration.temperature(outputs / once, targets, task, [once]) == pytest.approx(1, abs=0.03)
+
+
+def two_classes() -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.tensor([[9.0, 0.0], [0.0, 9.0]] * 10), torch.tensor([0, 1] * 10)
+
+
+def test_bounds_are_those_of_the_temperature_in_the_end() -> None:
+    """Outputs that nothing makes sure enough: as far as the bound, of which 0.1 was gone before."""
+    task, outputs, targets = of_labels(10)
+    faint = outputs / 1e4
+    assert calibration.temperature(faint, targets, task) == pytest.approx(0.05)
+    assert calibration.temperature(faint, targets, task, [0.1]) == pytest.approx(0.5)
+    assert calibration.temperature(faint, targets, task, [0.1, 0.4]) == pytest.approx(0.5)  # of a mean's members
+    assert calibration.temperature(faint, targets, task, [0.05]) == 1.0
+    assert calibration.temperature(faint, targets, task, [0.01]) == pytest.approx(5)  # below it already
+    wrong = 1 - targets
+    assert calibration.temperature(1e3 * outputs, wrong, task, [10.0]) == pytest.approx(2)

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import copy
+from types import SimpleNamespace
+from typing import Any
 
+import pytest
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from mmcli.jobs.student import divergence
 from mmcli.layers.residual import ResidualStack
-from mmcli.models.recipe import fit_shapes
+from mmcli.models.recipe import Recipe, fit_shapes
 from mmcli.optimizations import distill
+from mmcli.optimizations.calibrate import Calibrate
+from mmcli.optimizations.calibrate import Config as CalibrateConfig
 from mmcli.optimizations.finetune import souped
 from mmcli.optimizations.prune import inner_layers, narrow
 from mmcli.selection.ensemble import bagged, greedy
 from mmcli.tasks.classification import Classification
 from mmcli.tasks.classification import Config as TaskConfig
+from mmcli.training.device import choose
 
 
 def test_channels_that_do_nothing_go_without_a_trace() -> None:
@@ -107,3 +113,38 @@ def test_a_student_of_texts_is_half_as_wide_and_deep() -> None:
     }
     assert distill._halved({"dim": 40, "heads": 4, "layers": 1})["dim"] == 16  # heads divide it, and it is even
     assert distill._halved({"dim": 12, "heads": 4})["dim"] == 12
+
+
+class Tempered(nn.Module):
+    """What `calibrate` sees of a model."""
+
+    def __init__(self, said: Tensor) -> None:
+        super().__init__()
+        self.said, self.temperature = said, torch.ones(())
+        self.calibration: nn.Module = nn.Identity()
+        self.fusion_head: Any = SimpleNamespace(temperature=self.temperature, temperatures=[1.0])
+
+    def outputs(self) -> Tensor:
+        found: Tensor = self.calibration(self.said / self.fusion_head.temperature)
+        return found
+
+
+@pytest.mark.parametrize(("method", "factor", "kept"), [("vector", 1, False), ("vector", 4, True), ("temperature", 4, True)])
+def test_a_calibration_that_rows_it_was_not_fitted_on_deny_is_not_kept(method: str, factor: float, kept: bool) -> None:
+    task = Classification.fit(TaskConfig(), [("a",), ("b",)], ["y"])
+    generator = torch.Generator().manual_seed(3)
+    odds = torch.randn(200, generator=generator)
+    targets = (torch.rand(200, generator=generator) < odds.sigmoid()).long()  # probabilities are what they say
+    network = Tempered(factor * torch.stack([torch.zeros(200), odds], 1))
+
+    def rank(outputs: Tensor) -> tuple[float, float]:
+        return 0.0, -task.score(outputs, targets)["loss"]
+
+    bench: Any = SimpleNamespace(dataset=SimpleNamespace(task=task, targets=targets), judged=torch.arange(200), extra={})
+    bench.val_outputs, bench.val_rank, bench.compute = Tempered.outputs, rank, choose("cpu")
+    part = Calibrate(CalibrateConfig(method=method))
+    candidate: Any = SimpleNamespace(network=network, name="fused", recipe=Recipe({}, (), {}))
+    (found,) = part.proposals(candidate, bench)
+    before, after = network.outputs(), found.network.outputs()  # type: ignore[operator]
+    assert rank(after) > rank(before)  # on the rows that it was fitted on
+    assert part.improves(before, after, bench) == kept

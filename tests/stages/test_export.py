@@ -165,6 +165,7 @@ def test_an_odd_table(sample: tuple[Path, Path], tmp_path: Path) -> None:
         row["photo"] = [row["photo"], "gone.png", "", row["sound"]][number % 4]
         row["probe"] = [row["probe"], "[1, 2]", "words"][number % 3]
         row["note"] = ["", "电池, 在棚子里", 'a "quoted"\nline; two', "x" * 3000][number % 4]
+    rows[0]["另"], rows[1]["另"] = "=1+1", "-inf"
     columns = ["note", "when", "probe", "photo", "crew", "reading", "sound", "另"]
     table = tmp_path / "odd.csv"
     with table.open("w", encoding="utf-8-sig", newline="") as file:
@@ -187,13 +188,15 @@ def test_an_odd_table(sample: tuple[Path, Path], tmp_path: Path) -> None:
     assert sorted(told) == sorted(line for line in lines if line.startswith("row "))
     assert f"{len(told):,} cells could not be read and count as absent" in lines
     assert "column 'note': 17 cells cut to 256 tokens" in lines
+    assert [row["另"] for row in records(tmp_path / "commas.csv")[:3]] == ["'=1+1", "-inf", "ü"]
+    assert any(line.startswith("1 cell of standard output that a spreadsheet would run") for line in lines)
     assert any(line.startswith("column 'crew': ") for line in lines)
 
 
 def test_help_and_what_cannot_be_run(sample: tuple[Path, Path], tmp_path: Path) -> None:
     _, exported = sample
     shown = run_alone(exported, "--help").stdout
-    assert all(flag in shown for flag in ("--output", "--media-root", "--encoding", "--delimiter", "table"))
+    assert all(flag in shown for flag in ("--output", "--media-root", "--encoding", "--delimiter", "--raw", "table"))
     other = write_csv(tmp_path / "t.csv", ["a", "b"], [["1", "2"]])
     wrong = {
         "none of the model's inputs": [other],
@@ -326,3 +329,43 @@ def test_a_refusal_leaves_nothing_and_another_format_takes_the_place(small: Call
     names = {path.name for path in to.iterdir()}
     assert names == {"README.md", "example.safetensors", "mine.txt", "model.json", "model.safetensors"}
     assert "build the layers that `network`" in (to / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_export_of_another_model_is_kept_unless_forced(small: Callable[[str], Path], tmp_path: Path) -> None:
+    """The same model again takes the place of its export, and what was made there before; another's is refused."""
+    from typer.testing import CliRunner
+
+    of_numbers, of_labels = small("onnx"), small("onnx-int8")
+    to = tmp_path / "exported"
+    shutil.copytree(of_numbers / "deep" / "er", to)
+    arguments = ["export", "--to", str(to), "--format", "safetensors", "-a"]
+    before = {path.name: path.read_bytes() for path in to.iterdir() if path.is_file()}
+    for more in ([], ["--dry-run"]):
+        result = CliRunner().invoke(app, [*arguments, str(of_labels / "a"), *more])
+        assert result.exit_code == ExitCode.USAGE
+        said = " ".join(result.output.split())
+        assert f"--to {to} holds an export of another model, of the target 'y', which was not made in {of_labels / 'a'}" in said
+        assert "choose another folder: --to DIR; or replace it: --force" in said
+        assert {path.name: path.read_bytes() for path in to.iterdir() if path.is_file()} == before
+    assert f"{to} held an export of this model: replaced" in invoke(*arguments, of_numbers / "a")
+    described = json.loads((to / "model.json").read_text(encoding="utf-8"))
+    (first, *_) = (json.loads(line) for line in (of_numbers / "a" / "history.jsonl").read_text(encoding="utf-8").splitlines())
+    (to / "model.json").write_text(json.dumps({**described, "model": first["hash"]}), encoding="utf-8")
+    told = invoke(*arguments, of_numbers / "a")
+    assert f"{to} held an export of a model that was made in {of_numbers / 'a'} before, {first['name']}: replaced" in told
+    assert "held an export of another model, of the target 'y': replaced" in invoke(*arguments, of_labels / "a", "--force")
+    (to / "model.json").write_text("{")
+    result = CliRunner().invoke(app, [*arguments, str(of_labels / "a")])
+    assert result.exit_code == ExitCode.USAGE
+    assert "holds an export that cannot be understood (model.json)" in " ".join(result.output.split())
+
+
+@pytest.mark.parametrize(("name", "typed"), [("my dir", "'my dir/{}'"), ("模型", "'模型/{}'"), ("plain", "plain/{}")])
+def test_the_next_step_can_be_pasted(
+    name: str, typed: str, small: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    said = invoke("export", "-a", small("onnx") / "a", "--format", "safetensors", "--to", name)
+    assert said.endswith(f"next: read {typed.format('README.md')}")
+    said = invoke("predict", small("onnx") / "data.csv", "-a", small("onnx") / "a", "-o", f"{name}/p.csv")
+    assert said.endswith(f"next: look at {typed.format('p.csv')}")

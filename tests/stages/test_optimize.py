@@ -26,6 +26,7 @@ from mmcli.errors import ExitCode
 from mmcli.models import forward, loading, predictor, runners
 from mmcli.options.optimize import Options
 from mmcli.reporting.console import Console
+from mmcli.reporting.counts import agreed, counted
 from mmcli.selection import search
 from mmcli.stages import Context
 from mmcli.stages.optimize.writing import _detail
@@ -252,7 +253,7 @@ def test_a_killed_search_goes_on_with_no_trial_lost_or_repeated(copy: Path) -> N
         "--set=optimize.training.epochs=60",
     )
     assert code == ExitCode.DONE, output
-    assert f"search: {len(done)} trials are there already" in output
+    assert f"search: {counted(len(done), 'trial')} {agreed(len(done), 'are')} there already" in output
     assert kept <= {path.name for path in (copy / "search").glob("*/[0-9]*.safetensors")}
     finished = [trial for trial in _trials(copy) if trial.state.name in {"COMPLETE", "PRUNED"}]
     assert len(finished) == len(done) + 2

@@ -4,6 +4,7 @@ pays, in its artifact, in folds, after optimizing and in graphs; and the fusion 
 from __future__ import annotations
 
 import csv
+import math
 import random
 import re
 import shutil
@@ -54,14 +55,15 @@ BAD = (
 
 
 def write(folder: Path, target: str) -> Path:
-    """A word tells the class, and a number some of it; each is missing here and there."""
+    """A word tells the class, and a number some of it; each is missing here and there. Of numbers that one is skewed."""
     draw, rows = random.Random(0), []
     for number in range(ROWS):
         kind = draw.choice(list(WORDS))
         words = [*draw.choices(FILLER, k=6), draw.choice(WORDS[kind])]
         draw.shuffle(words)
         word = "" if number % 17 == 0 else " ".join(words)
-        size = "" if number % 13 == 0 else f"{draw.gauss(list(WORDS).index(kind), 1.5):.2f}"
+        drawn = draw.gauss(list(WORDS).index(kind), 1.5)
+        size = "" if number % 13 == 0 else f"{math.exp(drawn) if target == 'number' else drawn:.2f}"
         said = {"class": kind, "number": f"{10 * len(kind) + list(WORDS).index(kind) ** 2}.5", "labels": f"{kind}|{kind[0]}"}
         split = "test" if number % 5 == 0 else "val" if number % 5 == 1 else "train"
         rows.append([str(number), word, size, draw.choice("xyz"), split, said[target]])
@@ -128,6 +130,8 @@ def test_it_stands_in_the_artifact_as_tensors_and_answers_as_the_linear_baseline
     assert isinstance(heads, AveragedHeads)
     assert network.names == ["word", "tabular", "word/plain", "tabular/plain"]
     assert list(network.inputs) == ["word", "tabular"]
+    unit = network.encoder("tabular/plain").state_dict().get("unit")
+    assert (unit is not None and float(unit.max()) > 0) == (dataset.task.decision.link == "identity")
     assert list(network.own_heads()) in ([], ["word", "tabular"])
     # Alone, without its temperature, it says what the baseline says, of rows where an input is absent too.
     heads.shares.copy_(torch.tensor([0.0] * (len(heads.shares) - 1) + [1.0]))
@@ -224,6 +228,14 @@ def test_a_graph_answers_as_predict_does(classes: Path, tmp_path: Path) -> None:
     with (tmp_path / "ours.csv").open(encoding="utf-8", newline="") as file:
         test = [row for row in csv.DictReader(file) if row["split"] == "test"]
     assert sum(row["y_predicted"] == row["y"] for row in test) > 0.8 * len(test)
+
+
+def test_a_graph_with_numbers_on_a_log_scale_answers_as_predict_does(
+    tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
+) -> None:
+    shutil.copytree(made("number", tmp_path_factory).parent, tmp_path / "own")
+    (tmp_path / "graph").mkdir()
+    check_the_graph(tmp_path / "own" / "a", tmp_path / "own" / "data.csv", tmp_path / "graph")
 
 
 def test_tensors_that_are_not_of_this_table_are_refused(classes: Path) -> None:

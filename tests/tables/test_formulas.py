@@ -5,7 +5,8 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from mmcli.tables.formulas import guarded, guarded_frame
+from mmcli.tables.formulas import guarded
+from mmcli.tables.writing import guarded_frame
 
 
 @pytest.mark.parametrize(
@@ -24,6 +25,8 @@ from mmcli.tables.formulas import guarded, guarded_frame
         "-abc",
         "- a list",
         "=5",
+        "-infty(A1)",
+        "=inf",
     ],
 )
 def test_formulas_are_guarded(cell: str) -> None:
@@ -51,6 +54,8 @@ def test_formulas_are_guarded(cell: str) -> None:
         "-",
         "'=1",
         "１２",
+        "-inf",
+        "+Infinity",
     ],
 )
 def test_numbers_and_other_cells_stay(cell: str) -> None:

@@ -5,6 +5,7 @@ The test split is looked at here and nowhere else.
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args
@@ -88,7 +89,7 @@ def run(options: Options, context: Context) -> Outcome:
     _say(summary, options.all, context)
     for line in rates.said(summary["trust"].get("rates", {}), f"{found.path / REPORT}, Where it is better and worse"):
         context.console.note(line)
-    return Outcome(summary, f"open {found.path / REPORT}")
+    return Outcome(summary, f"open {shlex.quote(str(found.path / REPORT))}")
 
 
 def _write(entries: list[Entry], case: Case, extra: Mapping[str, Sequence[str]], draft: Draft) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -13,6 +15,7 @@ import torch
 from torch import Tensor
 
 from mmcli.artifacts import tensors
+from mmcli.artifacts.history import history
 from mmcli.data.dataset import Dataset
 from mmcli.errors import ConfigError, MmcliError
 from mmcli.models import graphs, predictor, runners, writers
@@ -48,13 +51,14 @@ def run(options: Options, context: Context) -> Outcome:
 
     Raises:
         ArtifactError: there is no fused model.
-        ConfigError: the folder is in use, a package is missing, or the model cannot be written so.
+        ConfigError: the folder is in use, or holds another model, a package is missing, or the model cannot be written so.
         MmcliError: what was written computes something else.
     """
     if options.to.exists() and any(options.to.iterdir()) and not (options.to / DESCRIPTION).exists() and not context.force:
         raise ConfigError(f"--to {options.to} holds other files", "Name an empty folder, or add --force.")
     loaded = predictor.load(options.model or context.root, "cpu", "float32")
     _refuse(options.of_model, loaded)
+    earlier = _earlier(options.to, loaded, context)
     context.console.note(f"export: {loaded.artifact.name} as {options.of_model}")
     path = options.to / FILES[options.of_model]
     if context.dry_run:
@@ -64,6 +68,8 @@ def run(options: Options, context: Context) -> Outcome:
     with tempfile.TemporaryDirectory(prefix=".export-", dir=near) as made:  # a refusal leaves nothing behind
         error, reads_tables = _write(options.of_model, loaded, Path(made), context)
         _put(Path(made), options.to)
+    if earlier:
+        context.console.note(f"{options.to} held an export of {earlier}: replaced")
     context.console.note(
         f"{path}: {path.stat().st_size / 1e6:.1f} MB; on {ROWS} real rows its outputs differ from PyTorch's by "
         f"{error:.1e} at most"
@@ -81,7 +87,8 @@ def run(options: Options, context: Context) -> Outcome:
     if options.of_model == "onnx" and loaded.artifact.config.get("way") == runners.ONNX_INT8:
         context.console.note(f"in float32; {loaded.artifact.name} runs it with int8 weights: --format onnx-int8 writes that")
     data = {"file": str(path), "model": loaded.artifact.name, "largest_difference": error, "rows": ROWS}
-    step = f"python {options.to / SCRIPT}" if options.of_model != "safetensors" else f"read {options.to / ABOUT}"
+    read, file = ("python", SCRIPT) if options.of_model != "safetensors" else ("read", ABOUT)
+    step = shlex.join([read, str(options.to / file)])
     return Outcome(data, step + (" TABLE.csv -o predictions.csv" if reads_tables else ""))
 
 
@@ -119,6 +126,34 @@ def _write(form: str, loaded: Model, folder: Path, context: Context) -> tuple[fl
     (folder / DESCRIPTION).write_bytes(as_json(described))
     (folder / ABOUT).write_text(about(form, described, needs), encoding="utf-8")
     return error, whole
+
+
+def _earlier(to: Path, loaded: Model, context: Context) -> str:
+    """Of what the folder holds an export, in words; empty where it holds none.
+
+    Raises:
+        ConfigError: of a model that was made elsewhere, which would be lost.
+    """
+    if not (to / DESCRIPTION).exists():
+        return ""
+    try:
+        found = json.loads((to / DESCRIPTION).read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # cut off, or of another program
+        found = None
+    told = found if isinstance(found, dict) and str(found.get("made_by")).startswith("mmcli ") else {}
+    made, root = told.get("model"), loaded.artifact.root
+    if made == loaded.artifact.hash:
+        return "this model"
+    names = {str(entry.get("hash")): str(entry["name"]) for entry in history(root)}
+    if made in names:
+        return f"a model that was made in {root} before, {names[made]}"
+    of = f"of another model, of the target {told.get('target')!r}" if told else f"that cannot be understood ({DESCRIPTION})"
+    if context.force:
+        return of.removeprefix("of ") if told else f"something {of}"
+    raise ConfigError(
+        f"--to {to} holds an export {of}, which was not made in {root}" if told else f"--to {to} holds an export {of}",
+        "Keep it and choose another folder: --to DIR; or replace it: --force.",
+    )
 
 
 def _refuse(form: str, loaded: Model) -> None:

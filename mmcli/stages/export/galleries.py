@@ -4,6 +4,7 @@ model, as arrays of numpy."""
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,9 @@ def run(name: str, options: Options, context: Context) -> Outcome:
                 pyarrow.parquet.write_table(_table(held), file)
     said = f"{written}: {len(held.rows):,} rows, vectors of {held.vectors.shape[1]} numbers of length one"
     context.console.note(f"{said}: compare them by their inner product")
-    return Outcome({"file": str(written), "rows": len(held.rows), "width": held.vectors.shape[1]}, f"look at {written}")
+    return Outcome(
+        {"file": str(written), "rows": len(held.rows), "width": held.vectors.shape[1]}, f"look at {shlex.quote(str(written))}"
+    )
 
 
 def _format(options: Options) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -178,7 +179,8 @@ def _settled(network: FusedModel, folds: Folds, case: _Case, compute: Compute) -
     settle(network.fusion_head, folds.outputs(network, dataset, judged, compute), targets)
     if not dataset.task.lacks("calibration"):
         own = folds.outputs(network, dataset, judged, compute)
-        network.fusion_head.temperature *= temperature(own, targets, dataset.task)
+        heads = network.fusion_head
+        heads.temperature *= temperature(own, targets, dataset.task, heads.temperatures)
     return folds.outputs(network, dataset, torch.arange(len(dataset.rows)), compute)
 
 
@@ -249,7 +251,7 @@ def _say(found: Artifact, dataset: Dataset, context: Context) -> None:
         first = layout.fold(context.root, metrics["wrong"][0])
         context.console.warn(
             f"fold {' and '.join(map(str, metrics['wrong']))} went wrong: on its own rows it tells less than a constant, so "
-            f"that {found.config['base']} stays the model: mmcli status -a {first}"
+            f"that {found.config['base']} stays the model: mmcli status -a {shlex.quote(str(first))}"
         )
 
 

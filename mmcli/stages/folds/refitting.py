@@ -8,6 +8,7 @@ temperature and thresholds are those of the folds' out-of-fold outputs, which ar
 from __future__ import annotations
 
 import math
+import shlex
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
@@ -221,5 +222,5 @@ def _say(found: Artifact, folded: Artifact, context: Context) -> None:
         f"refit: one pipeline, trained on all {metrics['rows']:,} rows: {known}; single folds have on average {primary} "
         f"{shown(metrics['estimated'])} on rows that they were not trained on; one row in {cost['p50_ms_1']:.2f} ms where the "
         f"average takes {average['p50_ms_1']:.2f}, {cost['size_mb']:.1f} MB where it takes {average['size_mb']:.1f}: predict "
-        f"--model {found.path} takes it"
+        f"--model {shlex.quote(str(found.path))} takes it"
     )

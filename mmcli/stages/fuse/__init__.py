@@ -6,6 +6,7 @@ encoders. The best single column and the linear baseline always stand beside the
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -123,7 +124,7 @@ def _choose_encoders(options: Options, dataset: Dataset, context: Context) -> di
             old = any(other == owner for other, _ in layout.encoders(context.root))
             raise ArtifactError(
                 f"the input {name!r} has no trained encoder" + (" that is up to date" if old else ""),
-                f'Run "mmcli train-encoder {owner}" first.',
+                f'Run "mmcli train-encoder {shlex.quote(owner)}" first.',
             )
         for artifact in sorted(own, key=lambda artifact: str(artifact.name)):
             chosen[name if len(own) == 1 else f"{name}/{layout.short(artifact.config['architecture'])}"] = artifact

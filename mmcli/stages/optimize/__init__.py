@@ -7,6 +7,7 @@ than may be, the goal picks one. The result holds all weights, so that it stands
 
 from __future__ import annotations
 
+import shlex
 import time
 from importlib.util import find_spec
 from typing import Any
@@ -75,8 +76,8 @@ def run(options: Options, context: Context) -> Outcome:
     if model == layout.FOLDED:
         context.console.warn(
             f"the model stays {model}, the average of folds, and what was optimized of it has made room for this: predict "
-            f"--model {artifact.path} takes this one, mmcli optimize makes that again, mmcli run TABLE --folds none leaves the "
-            "average out"
+            f"--model {shlex.quote(str(artifact.path))} takes this one, mmcli optimize makes that again, mmcli run TABLE "
+            "--folds none leaves the average out"
         )
     return Outcome(artifact.metrics, "mmcli evaluate")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -111,7 +112,7 @@ def say(artifact: Artifact, dataset: Dataset, context: Context, max_drop: float)
     if refit is not None:
         context.console.note(
             f"{layout.REFIT} is one pipeline, trained on all {refit.metrics['rows']:,} rows, so that they cannot judge it: its "
-            f"score is {_known(refit)}; predict --model {refit.path} takes it"
+            f"score is {_known(refit)}; predict --model {shlex.quote(str(refit.path))} takes it"
         )
     for said in tradeoff.left_out(tried):
         context.console.note(f"not run: {said}")

@@ -307,7 +307,8 @@ def _for_column(
             also = f", or let it convert what is stored: --set encoder.{name.partition(':')[0]}.convert=true" if may else ""
             raise ConfigError(
                 f"the weights of {name} were trained with other preprocessing than the input {column!r}: {'; '.join(wrong)}",
-                f"Preprocess for it: mmcli preprocess TABLE --for {column}={name}{also}, or start at random: --weights none.",
+                f"Preprocess for it: mmcli preprocess TABLE --for {shlex.quote(f'{column}={name}')}{also}, or start at random: "
+                "--weights none.",
             )
     return config, ""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -90,7 +91,7 @@ def make(candidate: Candidate, record: Mapping[str, Any], bench: Bench) -> Artif
         context.root,
         candidate.name,
         kind="encoder",
-        command=context.command or f"mmcli train-encoder {candidate.column} --arch {candidate.architecture}",
+        command=context.command or shlex.join(["mmcli", "train-encoder", candidate.column, "--arch", candidate.architecture]),
         config={
             "column": candidate.column,
             "architecture": candidate.architecture,

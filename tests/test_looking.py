@@ -285,3 +285,16 @@ def test_inspect_says_how_many_of_the_files_that_it_looks_at_cannot_be_read(tmp_
     said = " ".join(found.output.split())
     assert found.exit_code == 0 and "column 'c': 2 of 50 files looked at cannot be read, the first: row 1, '0.png': " in said
     assert "1 file of column 'c' is not there" in said
+
+
+@pytest.mark.parametrize(
+    ("bad", "told"), [(8, "8 of 30 files looked at cannot be read"), (30, "none of 30 files looked at can")]
+)
+def test_inspect_says_so_too_where_the_first_files_cannot_be_read(tmp_path: Path, bad: int, told: str) -> None:
+    for row in range(30):
+        np.save(tmp_path / f"v{row}.npy", np.arange(4.0) + row)
+    for row in range(bad):
+        (tmp_path / f"v{row}.npy").write_bytes((tmp_path / f"v{row}.npy").read_bytes()[:90])
+    table = write_csv(tmp_path / "t.csv", ["v", "label"], [[f"v{row}.npy", "ab"[row % 2]] for row in range(30)])
+    found = CliRunner().invoke(app, ["inspect", str(table), "--type", "v=vector"])
+    assert told in " ".join(found.output.split()), found.output

@@ -26,13 +26,10 @@ def tried(column: str, kind: type[Modality], config: Any, cells: Sequence[str | 
     paths = sharding.resolved(cells, media_root, kind)
     named = [row for row, (cell, path) in enumerate(zip(cells, paths, strict=True)) if _is_there(kind, cell, path)]
     chosen = [named[place * len(named) // min(MOST, len(named))] for place in range(min(MOST, len(named)))]
-    try:
-        fitted = kind.fit(config, iter([str(paths[row]) for row in chosen[:_FITTED]])) if chosen else None
-    except DataError:  # nothing can be learnt of these; told where all are read
-        fitted = None
-    if fitted is None:
-        return []
     ends, looked, bad = time.monotonic() + SECONDS, 0, list[tuple[int, str]]()
+    fitted = _fitted(kind, config, [str(paths[row]) for row in chosen])
+    if isinstance(fitted, str):
+        return [f"column {column!r}: none of {counted(len(chosen), 'file')} looked at can be read: {fitted}"] if fitted else []
     for row in chosen:
         bad += [(row, own.reason) for own in fitted.transform([paths[row]]).rejects]
         looked += 1
@@ -45,6 +42,17 @@ def tried(column: str, kind: type[Modality], config: Any, cells: Sequence[str | 
         f"column {column!r}: {len(bad)} of {counted(looked, 'file')} looked at cannot be read, the first: row {row + 1}, "
         f"{media.shown(str(cells[row]))!r}: {reason} (preprocess reads all, and names those)"
     ]
+
+
+def _fitted(kind: type[Modality], config: Any, paths: Sequence[str]) -> Modality | str:
+    """What is learnt of the first few that anything can be learnt of; else why not, which is nothing of no paths."""
+    why = ""
+    for start in range(0, len(paths), _FITTED):
+        try:
+            return kind.fit(config, iter(paths[start : start + _FITTED]))
+        except DataError as error:
+            why = why or str(error)
+    return why
 
 
 def _is_there(kind: type[Modality], cell: str | None, path: str | None) -> bool:

@@ -89,7 +89,7 @@ def _not_finite(classes: Sequence[str]) -> str:
     if not odd or study([cell for cell in classes if cell.strip() not in odd]).share < 0.9:
         return ""
     some = ", ".join(repr(cell[:30]) for cell in list(odd)[:3])
-    left_out = " ".join(f"--na={shlex.quote(cell)}" for cell in list(odd)[:3])
+    left_out = " ".join(f"--na={shlex.quote(cell)}" for cell in odd)
     return (
         f"{odd.total()} of {len(classes)} cells {agreed(odd.total(), 'are')} not finite, e.g. {some}, the others numbers: it "
         f"is taken for classes. To predict numbers: --task regression {left_out}, or mend them"

@@ -9,6 +9,7 @@ from mmcli.data.dataset import Dataset
 from mmcli.proof.report import Entry
 from mmcli.proof.tables import FINDING
 from mmcli.proof.verdict import none_better
+from mmcli.reporting.counts import counted
 from mmcli.reporting.metrics import Array, Interval, shown
 from mmcli.reporting.words import meaning, signed
 
@@ -45,9 +46,8 @@ def verdict(
     where nothing beats chance, the `unbeaten` baseline. `gains` are the model's over these baselines."""
     name, n, gain = meaning(metric).name, top.scores[metric].n, gains[reference.name]
     said = none_better(unbeaten, gains[unbeaten.name], metric) if unbeaten is not None else ""
-    said += (
-        f"On {n} test rows the {top.label} model finds a row's own with {name} {top.scores[metric]}, the mean over directions; "
-    )
+    said += f"On {counted(n, 'test row')} the {top.label} model finds a row's own with {name} {top.scores[metric]}, "
+    said += "the mean over directions; "
     said += f"{reference.what} with {reference.scores[metric]}. "
     size = f"{shown(abs(gain.value))} {'worse' if gain.value < 0 else 'better'}, 95% interval {signed(gain.low)} to "
     size += f"{signed(gain.high)}"

@@ -91,8 +91,8 @@ def interactions(summary: Mapping[str, Any]) -> str:
         return ""
     gain, metric = found["gain"], words.meaning(summary["primary_metric"]).name
     said = (
-        f"On {found['rows']} test rows the model reaches {metric} {shown(found['score'])}; the sum of one term for each input "
-        f"that stays nearest to it (EMAP) {shown(found['additive_score'])}. {words.EMAP} "
+        f"On {counted(found['rows'], 'test row')} the model reaches {metric} {shown(found['score'])}; the sum of one term for "
+        f"each input that stays nearest to it (EMAP) {shown(found['additive_score'])}. {words.EMAP} "
     )
     if gain["low"] > 0:
         return said + "The model uses interactions between inputs: what one says depends on another."

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mmcli.proof.report import Entry
+from mmcli.reporting.counts import counted
 from mmcli.reporting.metrics import Interval, shown
 from mmcli.reporting.words import meaning, signed, together
 
@@ -57,8 +58,8 @@ def verdict(
     name = meaning(metric).name
     said = none_better(unbeaten, gains[unbeaten.name], metric) if unbeaten is not None else ""
     said += (
-        f"On {top.scores[metric].n} test rows the {top.label} model reaches {name} {top.scores[metric]}; the best single "
-        f"input, {single.name}, {single.scores[metric]}; {reference.what} {reference.scores[metric]}. "
+        f"On {counted(top.scores[metric].n, 'test row')} the {top.label} model reaches {name} {top.scores[metric]}; the best "
+        f"single input, {single.name}, {single.scores[metric]}; {reference.what} {reference.scores[metric]}. "
     )
     if unbeaten is not None:
         return said.rstrip()

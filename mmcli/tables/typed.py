@@ -77,7 +77,8 @@ class Typed:
         if not self.kind:
             return list(cells)
         known = {cell: self._value(cell) for cell in {cell for cell in cells if cell is not None}}
-        return [None if cell is None else known[cell] for cell in cells]
+        values = [None if cell is None else known[cell] for cell in cells]
+        return [list(own) if isinstance(own, list) else own for own in values]
 
     def gives_back(self, cells: Sequence[str]) -> bool:
         """Whether the value that each cell was is one of the type, and becomes that cell again; of lists, each name in them."""

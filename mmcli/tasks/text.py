@@ -67,7 +67,7 @@ class Config(BaseConfig):
     """A file of more texts for the language model, one a line (--lm-text)."""
     lm_digest: str = ""
     """What that file holds: set by preprocess."""
-    lm_words: str = languages.AUTO
+    lm_words: str = "auto"
     """Words of a language that answers are searched with besides (--lm-words): none, a code such as de, or auto: of sound the
     language of the train texts, where its words make them likelier."""
     spoken: bool = False

@@ -7,6 +7,7 @@ seen.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Self
@@ -25,6 +26,8 @@ NEW = 0.02
 """Share of new words in further texts from which on a list is looked for."""
 USUAL = 0.5
 """Share of the train texts' words that are usual ones of a language, for it to be theirs."""
+RARE = 1e-9
+"""How often a word is used that is not among the usual ones."""
 SHARES = (0.2, 0.4, 0.6, 0.8)
 TRIED_ON = 100
 """Train texts, at most, by which shares are chosen; a fifth of all."""
@@ -41,14 +44,15 @@ class Words(NamedTuple):
     """How often each is used: of all use of words."""
     share: float
     """Of the mixture with n-grams."""
-    new: float
-    """Share of words of further texts that train's are expected not to have."""
+    new: float | None = None
+    """Share of words of further texts that train's are expected not to have; None where the language was named."""
 
     @property
     def told(self) -> str:
         """In a few words."""
-        listed = f"{len(self.often):,} words of {self.code!r} (wordfreq)"
-        return f"its search knows {listed}, since {self.new:.0%} of further words will be new to train (--lm-words none)"
+        found = f"a search by CTC knows {len(self.often):,} words of {self.code!r} (wordfreq)"
+        new = "" if self.new is None else f", since {self.new:.0%} of further words will be new to train (--lm-words none)"
+        return f"{found}{new}"
 
     def state(self) -> dict[str, Any]:
         """As plain JSON: words that are used as often stand together."""
@@ -117,7 +121,9 @@ def found(texts: Sequence[str], more: Sequence[str], units: Units, said: str = A
     if not often:
         return None
     share, helps = _share(texts, more, units, often)
-    return Words(code, often, share, new) if helps or said == code else None
+    if said == code:
+        return Words(code, often, share)
+    return Words(code, often, share, new) if helps else None
 
 
 def _share(texts: Sequence[str], more: Sequence[str], units: Units, often: Mapping[str, float]) -> tuple[float, bool]:
@@ -151,13 +157,17 @@ def languages() -> list[str]:
 
 
 def language_of(words: Counter[str]) -> str:
-    """The code of the language whose usual words most of these are; empty where that is less than half of them."""
-    from wordfreq import iter_wordlist
+    """The code of the language in which these words are the likeliest, of those whose usual words half of them are; empty where
+    there is none."""
+    from wordfreq import get_frequency_dict
 
-    best, most = "", USUAL * words.total()
+    best, most = "", -math.inf
     for code in languages():
-        usual = sum(words[word] for word in iter_wordlist(code, "small"))
-        best, most = (code, usual) if usual > most else (best, most)
+        often = get_frequency_dict(code, "small")
+        usual = sum(count for word, count in words.items() if word in often)
+        given = sum(count * math.log(often.get(word, RARE)) for word, count in words.items())
+        if usual >= USUAL * words.total() and given > most:
+            best, most = code, given
     return best
 
 
@@ -173,7 +183,7 @@ def words_of(code: str) -> dict[str, float]:
 
     often: dict[str, float] = {}
     for word, own in get_frequency_dict(code, "best").items():
-        if word.isalnum() or parts(word) == [word]:  # the lists have no capitals
+        if word.isalpha() or parts(word) == [word]:  # the lists have no capitals
             often[word] = own
         if len(often) == MOST:
             break

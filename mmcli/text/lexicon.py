@@ -21,17 +21,22 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.floating[Any]]
 
 APOSTROPHES = "'’"
+DOTTED_I = "İ"
 MOST_KEPT = 1 << 16
 """Beginnings of words whose next letters are remembered."""
+TINY = 1e-12
 LAST = chr(0x10FFFF)
 """Comes behind all letters."""
 
 
 def letter(char: str) -> str:
-    """What a character is in a word, without capitals; empty where it stands between words."""
+    """What a character is in a word, without capitals; empty where it stands between words, as figures do: no list has all
+    numbers."""
     if char in APOSTROPHES:
         return APOSTROPHES[0]
-    return char.casefold() if unicodedata.category(char[0])[0] in "LMN" else ""
+    if char == DOTTED_I:  # becomes two characters elsewhere
+        return "i"
+    return char.casefold() if unicodedata.category(char[0])[0] in "LM" else ""
 
 
 def parts(text: str) -> list[str]:
@@ -62,7 +67,9 @@ class Lexicon:
         whole = self._all(beginning)
         if not whole:
             return None
-        found = np.array([self._all(beginning + own) for own in self.letters]) / whole, self._itself(beginning) / whole
+        each, end = np.array([self._all(beginning + own) for own in self.letters]), self._itself(beginning)
+        each *= min((whole - end) / max(each.sum(), whole * TINY), 1.0)  # ss and ß have the same words
+        found = each / whole, end / whole
         self._next[beginning] = found
         if len(self._next) > MOST_KEPT:
             self._next.popitem(last=False)

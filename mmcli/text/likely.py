@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from mmcli.errors import DataError
-from mmcli.text.lexicon import MOST_KEPT, Lexicon, letter, parts
+from mmcli.text.lexicon import MOST_KEPT, TINY, Lexicon, letter, parts
 from mmcli.text.ngram import NGram
 from mmcli.text.prefixes import Floats
 from mmcli.text.units import Units, fold, without_blanks
@@ -20,7 +20,6 @@ MOST_BYTES = 32 << 20
 """Of a file of texts: its n-grams are kept with the task, and read by each command."""
 ORDERS = {"char": 8, "word": 3, "bpe": 3}
 """Units that are looked at together, the next one counted."""
-TINY = 1e-12
 FEW_LETTERS, SHORT = 200_000, 5
 """Of more characters than these only so many are looked at together: the n-grams are read by each command."""
 
@@ -186,13 +185,15 @@ class Likely:
         return "".join(letters[self.letter_of[unit] - 1] for unit in prefix[start:])
 
     def _knows(self, word: str) -> bool:
-        if word not in self._known:
+        known = self._known.get(word)
+        if known is None:
             core = fold(word)
             listed = self.lexicon is not None and all(part in self.lexicon for part in parts(word))
+            known = not core or core in self.words or listed
             if len(self._known) == MOST_KEPT:
                 self._known.clear()
-            self._known[word] = not core or core in self.words or listed
-        return self._known[word]
+            self._known[word] = known
+        return known
 
     def _spelt(self, ids: Sequence[int]) -> str:
         return "".join(self.names[number - 1] for number in ids)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import shutil
 from pathlib import Path
 
@@ -49,7 +50,7 @@ def spelt(tmp_path_factory: pytest.TempPathFactory) -> Path:
     def make(folder: Path) -> None:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(Text, "tuned", lambda *_, **__: SEARCH)
-            made(folder, "char")
+            made(folder, "char", "--lm-words", "en")
 
     return shared(tmp_path_factory, "spelt", make) / "artifacts"
 
@@ -71,7 +72,8 @@ def test_an_export_searches_as_predict_does(spelt: Path, tmp_path: Path) -> None
     folder = tmp_path / "exported"
     code, _, said = invoke("export", "--to", folder, "-a", spelt)
     assert code == ExitCode.DONE, said
-    assert "language_model.npz: 0.0 MB, to search for texts as mmcli predict does" in said
+    assert re.search(r"language_model.npz: [1-9]\.\d MB, to search for texts as mmcli predict does", said)
+    assert "words of the language 'en'" in (folder / "README.md").read_text(encoding="utf-8")
     texts = compared(spelt, folder, tmp_path, "--nbest", "3")
     assert (texts["says_predicted_nbest_2"] != "").all()
     compared(spelt, folder, tmp_path, "--beam", "2")
@@ -129,7 +131,7 @@ def test_graphs_of_optimize_are_searched_so_too(spelt: Path, tmp_path: Path, mon
 def check_described(folder: Path) -> None:
     task = json.loads((folder / "model.json").read_text(encoding="utf-8"))["task"]
     assert task["search"]["language_model"] == "language_model.npz"
-    assert not {"grams", "lexicon"} & set(task["state"])
+    assert not {"grams", "lexicon", "language"} & set(task["state"])
     assert {name: task["search"][name] for name in ("width", "lm_weight", "length_bonus", "stranger")} == {
         "width": 5,
         "lm_weight": 0.5,
@@ -151,7 +153,7 @@ def test_what_is_read_greedily_brings_no_language_model(tmp_path: Path, monkeypa
     folder.mkdir()
     for name in ("model.json", "language_model.npz"):  # of another export
         (folder / name).touch()
-    code, _, said = invoke("export", "--to", folder, "-a", root)
+    code, _, said = invoke("export", "--to", folder, "-a", root, "--force")
     assert code == ExitCode.DONE, said
     assert "language_model" not in said
     assert not (folder / "language_model.npz").exists()

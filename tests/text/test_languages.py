@@ -53,7 +53,9 @@ def test_the_language_of_texts_is_found_and_its_words_make_further_texts_likelie
     assert found is not None
     assert found.code == "en"
     assert found.share >= 0.6
+    assert found.new is not None
     assert found.new > 0.5
+    assert f"since {found.new:.0%} of further words will be new to train (--lm-words none)" in found.told
     assert len(found.often) > 100_000
     assert "doesn't" in found.often
     assert found.often["the"] > 100 * found.often["harbour"]
@@ -70,6 +72,8 @@ def test_others_have_other_words() -> None:
     assert "strasse" in found.often
     assert languages.language_of(languages.counted(GERMAN)) == "de"
     assert languages.language_of(languages.counted(["xqz wvk", "qqq"])) == ""
+    for texts in (["hello world", "hello there"], ["yes no stop go left right", "turn on the light", "volume up"]):
+        assert languages.language_of(languages.counted(texts)) == "en"  # other lists have these words too
 
 
 def test_words_that_come_again_and_again_need_no_list(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,7 +108,7 @@ def test_words_travel_with_the_task_and_only_sound_looks_for_them_by_itself() ->
     again = Text.from_state(json.loads(json.dumps(named.state()))).admitting([("Ж",)])
     assert named.background.language is not None
     assert "words of 'en'" in again.summary()
-    assert "--lm-words none" in again.summary()
+    assert "new to train" not in again.summary()  # it was asked for
     assert again.background.language == named.background.language
     ids = tuple(named.units.known_ids("the ha"))
     np.testing.assert_array_equal(again.likely.next_log_probs(ids), named.likely.next_log_probs(ids))

@@ -24,8 +24,8 @@ def model(share: float, often: dict[str, float] | None = OFTEN, more: tuple[str,
 
 
 def test_words_are_parted_as_they_are_listed() -> None:
-    assert parts("Don’t, 'e-mail' 3x Straße हिन्दी!") == ["don't", "e", "mail", "3x", "strasse", "हिन्दी"]
-    assert [letter(char) for char in "Äß-'’ "] == ["ä", "ss", "", "'", "'", ""]
+    assert parts("Don’t, 'e-mail' 3x Straße हिन्दी!") == ["don't", "e", "mail", "x", "strasse", "हिन्दी"]
+    assert [letter(char) for char in "Äß-'’ 7İ"] == ["ä", "ss", "", "'", "'", "", "", "i"]
 
 
 def test_what_follows_a_beginning_is_how_often_its_words_are_used() -> None:
@@ -38,7 +38,7 @@ def test_what_follows_a_beginning_is_how_often_its_words_are_used() -> None:
     assert end == 1
     assert own.following("x") is None
     each, _ = own.following("stra") or (np.zeros(0), 0.0)
-    assert each[4] == 1  # a letter of two in the list
+    assert each[[3, 4]] == pytest.approx([0.5, 0.5])  # s and ß lead to the same words, which count once
     assert "der" in own
     assert "de" not in own
     again = Lexicon.from_state(own.state(), own.letters)
@@ -70,6 +70,28 @@ def test_both_are_mixed_by_share_and_each_case_is_as_likely_as_n_grams_have_it()
     before, after = np.exp(plain.next_log_probs(prefix)), np.exp(mixed.next_log_probs(prefix))
     assert after[ends] == pytest.approx(0.4 * before[ends] + 0.6 * before[ends] / before[ends].sum())
     assert after[small] == pytest.approx(0.4 * before[small])
+
+
+def test_letters_that_are_two_in_the_list_make_nothing_likelier_than_it_is() -> None:
+    texts = ["groß gross", "Größe 37", "das dass daß"]
+    units = Units.fit(texts, "char")
+    often = {"gross": 0.4, "grosse": 0.2, "grob": 0.1, "dass": 0.3}
+    mixed = Likely.of(likely.fit(texts, [], units), units, (), often, 0.8)
+    for text in ("", "gro", "gros", "groß", "da", "das", "dass", "3", "37", "x"):
+        assert np.exp(mixed.next_log_probs(tuple(units.known_ids(text)))).sum() == pytest.approx(1), text
+
+
+def test_figures_are_left_to_n_grams() -> None:
+    texts = ["die 37", "der 2019"]
+    units = Units.fit(texts, "char")
+    grams = likely.fit(texts, [], units)
+    plain, mixed = Likely.of(grams, units), Likely.of(grams, units, (), {"die": 0.5, "der": 0.5}, 0.8)
+    for text in ("die 3", "der 2", "der 201"):
+        prefix = tuple(units.ids(text))
+        ends = [0, *units.ids(" 012379")]
+        before, after = np.exp(plain.next_log_probs(prefix)), np.exp(mixed.next_log_probs(prefix))
+        assert after[ends] == pytest.approx(before[ends])
+    assert mixed.strange(units.ids("2019")) == 0
 
 
 def test_between_words_n_grams_say_whether_one_begins_and_words_which() -> None:

@@ -67,7 +67,8 @@ def _task(task: Any, names: list[str], network: FusedModel) -> dict[str, Any]:
     own = {"kind": kind(task), "names": names, "state": task.state()}
     if task.outputs.decides:
         return {**own, "link": task.decision.link}
-    own["state"] = {key: value for key, value in own["state"].items() if key not in {"grams", "lexicon"}}  # see LANGUAGE_MODEL
+    kept_elsewhere = {"grams", "lexicon", "language"}  # see LANGUAGE_MODEL
+    own["state"] = {key: value for key, value in own["state"].items() if key not in kept_elsewhere}
     if writers.writes(network):
         how = asdict(writers.How.of(network))
         return {**own, "link": "decoder", "units": task.units.table(), "certainty": how.pop("certainty"), "search": how}
@@ -77,7 +78,9 @@ def _task(task: Any, names: list[str], network: FusedModel) -> dict[str, Any]:
     certainty = [found.slope, found.intercept] if found.beam else None
     weights = {"lm_weight": found.lm_weight, "length_bonus": found.length_bonus, "stranger": found.stranger}
     search = {"width": max(found.beam, 1), **weights, "language_model": LANGUAGE_MODEL if weighs_likely(found) else None}
-    return {**own, "link": "ctc", "units": task.units.table(), "certainty": certainty, "search": search}
+    known = task.background.language
+    named = {"words_of": known.code} if known and search["language_model"] else {}
+    return {**own, "link": "ctc", "units": task.units.table(), "certainty": certainty, "search": search, **named}
 
 
 def _with_words(own: dict[str, Any], loaded: Model) -> dict[str, Any]:
@@ -208,10 +211,10 @@ def _held(found: Mapping[str, Any]) -> list[str]:
 
 def _how_read(form: str, task: Mapping[str, Any]) -> list[str]:
     """How texts are found in log-probabilities, and when their words are said."""
-    return [*_how_searched(form, task["search"]), *_how_timed(form, task)]
+    return [*_how_searched(form, task["search"], task.get("words_of", "")), *_how_timed(form, task)]
 
 
-def _how_searched(form: str, search: Mapping[str, Any]) -> list[str]:
+def _how_searched(form: str, search: Mapping[str, Any], language: str) -> list[str]:
     if search["width"] == 1:
         return ["  The text is the likeliest unit of each step, repeated ones as one, without blanks."]
     lines = [
@@ -223,6 +226,11 @@ def _how_searched(form: str, search: Mapping[str, Any]) -> list[str]:
             f"- `{search['language_model']}` is the language model in that beam: counts of what follows what in",
             "  the train texts, and their words. It holds much of these texts: give it to nobody who may not read them.",
         ]
+        if language:
+            lines += [
+                f"  It also holds words of the language {language!r} and how often each is used, a part of the lists of",
+                "  wordfreq (Robyn Speer, https://github.com/rspeer/wordfreq), which are CC BY-SA 4.0.",
+            ]
     return lines
 
 

@@ -147,11 +147,12 @@ def test_the_config_file_stands_below_the_flags_and_above_the_defaults(table: Pa
     file = tmp_path / "mm.toml"
     file.write_text('[preprocess]\ntarget = "split"\ninput = ["picture"]\nval = 0.2\n')
     arguments = ("preprocess", str(table), "--config", str(file), "--dry-run", "--json", "-q", "-a", str(tmp_path))
-    output = run(*arguments)[1]  # with warnings before it: few rows of val are of each class of that target
-    assert json.loads(output[output.index("{") :])["target"] == "split"
-    code, output = run(*arguments, "--target", "label")
-    assert json.loads(output)["target"] == "label"
-    assert json.loads(output)["columns"] == {"picture": "image"}
+    told = {}
+    for target, more in (("split", ()), ("label", ("--target", "label"))):
+        output = run(*arguments, *more)[1]  # warnings, of classes of which val has few, and then the description
+        told[target] = json.loads(output[output.index("{") :])
+        assert told[target]["target"] == target
+    assert told["label"]["columns"] == {"picture": "image"}
     file.write_text('[preprocess]\ntraget = "word"\n')
     code, output = run(*arguments)
     assert code == ExitCode.USAGE

@@ -310,7 +310,7 @@ class Text(Task):
     def remarks(self, outputs: Answers, targets: Tensor) -> list[str]:
         texts = answers.written(outputs, self.likely)
         looping, full = answers.doubtful(outputs, texts, unpadded(targets))
-        most = "are as long as they may be, and cut" if isinstance(outputs, Writing) else "take every step, and may be cut"
+        most = "end where no more is allowed, cut off" if isinstance(outputs, Writing) else "take every step, and may be cut"
         return [
             f"{len(rows)} of {len(texts)} texts {said}, the first: {self.units.text(texts[rows[0]])[-60:]!r}"
             for rows, what in ((looping, "end in one piece over and over"), (full, most))

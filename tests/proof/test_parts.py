@@ -288,3 +288,13 @@ def test_encoders_that_time_cut_short_are_what_to_do_first() -> None:
         "Give training more time (--time-budget), before anything else is read off these scores: it ended clip/crnn after 2 of "
         "15 epochs and note/bag after 1 of 30 epochs."
     )
+
+
+def test_the_page_says_where_texts_are_found_without_the_search() -> None:
+    task: Any = SimpleNamespace(outputs=SimpleNamespace(words="texts"), primary_metric="wer")
+    test = {"missing_curve": {"sound": [{"share": 0.0, "score": 0.638}, {"share": 1.0, "score": 1.0}]}}
+    said = report._unsearched(test, 0.471, task)
+    assert "WER is 0.638 so with nothing missing, not 0.471" in said
+    assert report._unsearched(test, 0.6383, task) == report._unsearched({}, 0.471, task) == ""
+    task.outputs.words = "decisions"
+    assert report._unsearched(test, 0.471, task) == ""

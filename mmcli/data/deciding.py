@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -43,7 +44,7 @@ def decided(
             place = next(shown, 0)
             doubts.append(
                 f"column {name!r}: {guesses[kind].doubts} (the first in row {place}): it is taken for {best} "
-                f"(--type {name}={kind} to read the others, --na TEXT for words that mean missing)"
+                f"(--type {shlex.quote(f'{name}={kind}')} to read the others, --na TEXT for words that mean missing)"
             )
     return options
 

@@ -207,8 +207,8 @@ def _ids(sample: pd.DataFrame, names: Sequence[str], found: Found, index: set[st
             flag = f"--group {shlex.quote(name)} to keep its rows in one split"
             if found.split:
                 flag = (
-                    f"--group {shlex.quote(name)} --ignore {shlex.quote(found.split)} to draw splits that keep its rows "
-                    f"together, which the column {found.split!r} may divide"
+                    f"--group {shlex.quote(name)} --ignore {shlex.quote(found.split)} without --split to draw splits that keep "
+                    f"its rows together, which the column {found.split!r} may divide"
                 )
             found.said.append(f"column {name!r} is called an id, but repeats: an input ({flag})")
 

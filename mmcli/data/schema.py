@@ -6,6 +6,7 @@ Owns the choice of the target and of the modalities, each with its reason; `insp
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -245,7 +246,7 @@ def _column(
     if name not in roles.inputs:
         useless = ("" if looked.are_files else _ids(cells)) or _constant(cells, sample)
         if useless:
-            said.append(f"column {name!r} {useless}: ignored (--input {name} to use it)")
+            said.append(f"column {name!r} {useless}: ignored (--input {shlex.quote(name)} to use it)")
             return None
     guesses = _guesses(cells, media_root, roles.keep_na)
     best = max(guesses, key=lambda modality: guesses[modality].confidence)
@@ -264,8 +265,8 @@ def _column(
     unread = _unread(name, cells, looked, media_root) if not reads and best in {"text", "category"} else ""
     if unread:
         if name in roles.inputs:
-            raise DataError(unread, f"To learn from the names themselves: --type {name}=text.")
-        said.append(f"{unread}: ignored (--type {name}=text to learn from the names themselves)")
+            raise DataError(unread, f"To learn from the names themselves: --type {shlex.quote(f'{name}=text')}.")
+        said.append(f"{unread}: ignored (--type {shlex.quote(f'{name}=text')} to learn from the names themselves)")
         return None
     said += _on_files(name, cells, looked, media_root, reads)
     options = deciding.decided(name, best, guesses, sample[name].tolist(), said, doubts, decimal)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 import numpy as np
 import pandas as pd
 
@@ -19,7 +21,7 @@ def check(kind: type[Task], column: str | None) -> None:
         raise ConfigError(
             f"--weight {column}: the task {registry.name_of(kind)} does not learn classes, labels or numbers of single rows, "
             "and counts all rows alike",
-            f"Leave it out (--ignore {column}). Rows may have weights where the task is {', '.join(able)}.",
+            f"Leave it out (--ignore {shlex.quote(column)}). Rows may have weights where the task is {', '.join(able)}.",
         )
 
 

@@ -85,6 +85,8 @@ class Plain(Encoder):
         """Which numbers are skewed among those rows, and how they are laid on a log scale."""
         if self.least is None or self.unit is None:
             return
+        self.least.zero_()
+        self.unit.zero_()
         values_BF = torch.cat([column.gather(part).values.double().cpu() for part in rows.split(256)]).numpy()
         for place, field in enumerate(self.spec.fields):
             own = values_BF[:, place][~np.isnan(values_BF[:, place])]

@@ -165,7 +165,7 @@ def write(file: TextIO, records: Iterable[Iterable[Any]], delimiter: str, raw: b
     for record in records:
         cells = list(record)
         safe = cells if raw else [guarded(cell) if isinstance(cell, str) else cell for cell in cells]
-        count += sum(new != old for new, old in zip(safe, cells, strict=True))
+        count += sum(new is not old for new, old in zip(safe, cells, strict=True))
         out.writerow(safe)
     return count
 

@@ -88,9 +88,9 @@ def weigh_known(
     targets: Tensor,
     task: Task,
     seed: int,
-    before: Sequence[float] = (1.0,),
+    before: float = 1.0,
 ) -> Beside | None:
-    """The same of a member that has been solved on train, whose temperature alone is set. F has the temperatures `before`."""
+    """The same of a member that has been solved on train, whose temperature alone is set. F has the temperature `before`."""
     width, free = task.decision.width, task.decision.link != "identity"
     member.eval()
     member.temperature.fill_(1.0)

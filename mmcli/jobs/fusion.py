@@ -190,7 +190,7 @@ def calibrated(heads: Heads, saved: Answers, dataset: Dataset) -> Answers:
     if dataset.task.lacks("calibration"):
         return saved
     val = dataset.splits["val"]
-    factor = temperature(saved.of(val), dataset.targets[val], dataset.task, heads.temperatures)
+    factor = temperature(saved.of(val), dataset.targets[val], dataset.task, heads.made_at)
     heads.temperature *= factor
     return replace(saved, outputs=saved.outputs / factor)
 

@@ -113,14 +113,13 @@ def temperature(
     outputs: Tensor,
     targets: Tensor,
     task: Task,
-    before: Sequence[float] = (1.0,),
+    before: float = 1.0,
     lowest: float = LOWEST,
     highest: float = HIGHEST,
 ) -> float:
-    """The factor by which the temperatures that outputs were made at, `before`, are to be multiplied for the least `log_loss`
-    on val (Guo et al. 2017): 1 where none is better. What they become lies within `lowest` and `highest`."""
-    low = lowest / min(before)
-    high = max(highest / max(before), low)
+    """The factor by which the temperature that outputs were made at, `before`, is to be multiplied for the least `log_loss`
+    on val (Guo et al. 2017): 1 where none is better. What it becomes lies within `lowest` and `highest`."""
+    low, high = lowest / before, highest / before
     grid = torch.logspace(math.log10(low), math.log10(high), STEPS)
     factors = [*([1.0] if low <= 1 <= high else []), *grid.tolist()]
     losses = [float(log_loss(outputs / factor, targets, task)) for factor in factors]

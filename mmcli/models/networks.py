@@ -68,9 +68,9 @@ class FusionHead(nn.Module):
         return self.head.task
 
     @property
-    def temperatures(self) -> list[float]:
-        """Its own, once."""
-        return [float(self.temperature)]
+    def made_at(self) -> float:
+        """By which its outputs are divided."""
+        return float(self.temperature)
 
     @property
     def reads_outputs(self) -> bool:
@@ -189,9 +189,10 @@ class AveragedHeads(nn.Module):
         return self.each[0].head.task
 
     @property
-    def temperatures(self) -> list[float]:
-        """Of each member that by which its outputs are divided in all."""
-        return [float(self.temperature * member.temperature) for member in self.each]
+    def made_at(self) -> float:
+        """By which outputs are divided: of the members the geometric mean, each counting by its share."""
+        logs = torch.stack([member.temperature.log() for member in self.each])
+        return float(self.temperature * (logs @ self.shares / self.shares.sum()).exp())
 
     @property
     def reads_outputs(self) -> bool:

@@ -124,7 +124,7 @@ class Workbench:
         candidate.network.calibration = nn.Identity()
         heads = candidate.network.fusion_head
         said = self.val_outputs(candidate.network)
-        heads.temperature *= calibration.temperature(said, self.dataset.targets[val], task, heads.temperatures)
+        heads.temperature *= calibration.temperature(said, self.dataset.targets[val], task, heads.made_at)
         return replace(candidate, recipe=replace(candidate.recipe, calibration="", calibration_shape=()))
 
     def val_loss_gain(self, outputs: Any, other: Any) -> Interval:

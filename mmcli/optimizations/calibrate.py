@@ -11,7 +11,7 @@ these rows are predicted no better than without.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import ClassVar, Literal
 
@@ -54,7 +54,7 @@ class Calibrate(Optimization):
 
     def proposals(self, candidate: Candidate, bench: Workbench) -> Iterator[Candidate]:
         task, outputs, targets = bench.dataset.task, bench.val_outputs(candidate.network), bench.dataset.targets[bench.judged]
-        before = candidate.network.fusion_head.temperatures
+        before = candidate.network.fusion_head.made_at
         method = self._choose(outputs, targets, task, before)
         bench.extra["method"] = method
         self._held = self._held_out(outputs, targets, task, before, method)
@@ -74,7 +74,7 @@ class Calibrate(Optimization):
         (score, minus_loss), (score_before, minus_loss_before) = bench.val_rank(after), bench.val_rank(before)
         return score >= score_before - 1e-9 and minus_loss > minus_loss_before and self._held < -minus_loss_before
 
-    def _choose(self, outputs: Tensor, targets: Tensor, task: Task, before: Sequence[float]) -> str:
+    def _choose(self, outputs: Tensor, targets: Tensor, task: Task, before: float) -> str:
         if task.lacks("calibration by class") or outputs.shape[1] < 2:
             return "temperature"
         if self.config.method != "auto":
@@ -84,7 +84,7 @@ class Calibrate(Optimization):
         methods = ("temperature", *calibration.KINDS)
         return min(methods, key=lambda method: self._held_out(outputs, targets, task, before, method))
 
-    def _held_out(self, outputs: Tensor, targets: Tensor, task: Task, before: Sequence[float], method: str) -> float:
+    def _held_out(self, outputs: Tensor, targets: Tensor, task: Task, before: float, method: str) -> float:
         """The log loss of val rows, each calibrated by what the others say; infinite where there are no others."""
         if len(targets) < 2:
             return float("inf")
@@ -99,5 +99,5 @@ class Calibrate(Optimization):
                 found[held] = calibration.KINDS[method].fitted(outputs[kept], right, pressing)(outputs[held])
         return task.score(found, targets)["loss"]
 
-    def _temperature(self, outputs: Tensor, targets: Tensor, task: Task, before: Sequence[float]) -> float:
+    def _temperature(self, outputs: Tensor, targets: Tensor, task: Task, before: float) -> float:
         return calibration.temperature(outputs, targets, task, before, self.config.lowest, self.config.highest)

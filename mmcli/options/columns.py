@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -102,7 +103,8 @@ def _shares(texts: list[str]) -> dict[str, str]:
         if pairs.setdefault(reader, owner) != owner:
             raise ConfigError(
                 f"--share: {reader!r} cannot read two encoders, those of {pairs[reader]!r} and {owner!r}",
-                f"Share all three: --share {reader}={pairs[reader]} --share {owner}={pairs[reader]}",
+                f"Share all three: --share {shlex.quote(f'{reader}={pairs[reader]}')} "
+                f"--share {shlex.quote(f'{owner}={pairs[reader]}')}",
             )
     return pairs
 

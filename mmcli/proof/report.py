@@ -20,14 +20,11 @@ from mmcli.reporting.classes import ClassScore
 from mmcli.reporting.grid import Grid
 from mmcli.reporting.metrics import Interval, shown
 from mmcli.reporting.svg import Figure
-from mmcli.reporting.words import meaning
 from mmcli.selection import tradeoff
 from mmcli.tasks import Task
 
 MOST_CLASSES, MOST_SLICES, MOST_TAKEN = 20, 12, 12
 """Classes and slices that are shown at once, the others unfold; and inputs and columns whose absence is drawn."""
-SHOWS = 5e-4
-"""Scores that differ by less look the same."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +78,7 @@ def page(
         "n": len(dataset.splits["test"]),
         "judged": entries[0].label,
         "interactions": trials.interactions(summary),
-        "unsearched": _unsearched(summary["test"], entries[0].scores[task.primary_metric].value, task),
+        "unsearched": trials.unsearched(summary["test"], entries[0].scores[primary].value, task, entries[0].outputs),
         "shapley": f"{words.SHAPLEY} {'All' if _shapley(summary).get('exact') else 'Some'} orders were tried.",
         "weights": summary["test"].get("weights", {}),
         "conformal": _conformal(summary, dataset),
@@ -106,18 +103,6 @@ def page(
     values["sections"] = _sections(values)
     _keep_drawings(values, folder / "plots")
     return values
-
-
-def _unsearched(test: Mapping[str, Any], score: float, task: Task) -> str:
-    """That texts are found in a cheaper way where inputs are taken away or spoilt, where that shows."""
-    curve: list[dict[str, float]] = next(iter(test.get("missing_curve", {}).values()), [])
-    if task.outputs.words != "texts" or not curve or abs(curve[0]["score"] - score) < SHOWS:
-        return ""
-    return (
-        "Where inputs are taken away, exchanged or spoilt, texts are found without the search that the model's own are found "
-        f"by, which would take too long: {meaning(task.primary_metric).name} is {shown(curve[0]['score'])} so with nothing "
-        f"missing, not {shown(score)}."
-    )
 
 
 def _cut_by_time(encoders: Mapping[str, Artifact]) -> dict[str, tuple[int, int]]:

@@ -11,9 +11,14 @@ from mmcli.reporting.counts import agreed, counted
 from mmcli.reporting.grid import Cell, Grid
 from mmcli.reporting.metrics import shown
 from mmcli.reporting.svg import Figure
+from mmcli.reporting.words import meaning
+from mmcli.tasks import Task
+from mmcli.text import outputs as answers
 
 Lines = dict[str, list[tuple[float, float]]]
 LOUDER = "decibels of the noise over the recording"
+SHOWS = 5e-4
+"""Scores that differ by less look the same."""
 
 
 def noise(test: Mapping[str, Any], primary: str) -> list[tuple[Figure, str]]:
@@ -99,3 +104,17 @@ def interactions(summary: Mapping[str, Any]) -> str:
     if gain["value"] > 0:
         return said + "Interactions between inputs may matter; on so few rows that is within the noise."
     return said + "It does not use interactions between inputs: each adds its own evidence."
+
+
+def unsearched(test: Mapping[str, Any], score: float, task: Task, outputs: Any) -> str:
+    """That texts are found in a cheaper way where inputs are taken away or spoilt, where the model searches and that shows."""
+    curve: list[dict[str, float]] = next(iter(test.get("missing_curve", {}).values()), [])
+    if task.outputs.words != "texts" or not answers.are_searched(outputs):
+        return ""
+    if not curve or abs(curve[0]["score"] - score) < SHOWS:
+        return ""
+    return (
+        "Where inputs are taken away, exchanged or spoilt, texts are found without the search that the model's own are found "
+        f"by, which would take too long: {meaning(task.primary_metric).name} is {shown(curve[0]['score'])} so with nothing "
+        f"missing, not {shown(score)}."
+    )

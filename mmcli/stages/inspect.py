@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from mmcli.tables import missing
 from mmcli.tables.finding import STDIN
 from mmcli.tables.names import tidy
 from mmcli.tables.reading import Table, open_table
-from mmcli.tables.splitting import SPLITS, spelled_splits, train_or_other
+from mmcli.tables.splitting import SPLITS, UNLABELLED, spelled_splits, train_or_other
 from mmcli.tables.weights import weights
 from mmcli.tasks import Cells, Task
 
@@ -79,7 +80,7 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
     task = kind.fit(config, usable, found.targets).over(found.kinds)
     warnings = _warnings(found, usable, tallies, rows) + _damaged(found, table, settings)
     warnings += targets.doubts(kind, usable, found.targets)
-    warnings += warnings_of.of_table(found, survey, kind, usable, given or None, here, table.head(schema.SAMPLE_ROWS))
+    warnings += warnings_of.of_table(found, survey, kind, usable, _held(given, here), here, table.head(schema.SAMPLE_ROWS))
     strata = Counter(kind.strata(config, usable)) if kind.has_classes else Counter()
     context.console.note(f"{path}: {counted(rows, 'row')}, {counted(len(table.columns), 'column')}, {table.described}")
     for line in [*notes, *([why] if why else [])]:
@@ -104,6 +105,11 @@ def run(path: Path, options: Options, context: Context) -> Outcome:
     target = f" --target {shlex.quote(found.targets[0])}" if found.targets and not options.roles.target else ""
     typed = "mmcli preprocess FILE" if path == STDIN else _as_preprocess(context.command)
     return Outcome(data, f"{typed or f'mmcli preprocess {shlex.quote(str(path))}'}{target}")
+
+
+def _held(given: Sequence[str], labelled: Sequence[bool]) -> list[str] | None:
+    """The split that each row is in, as `preprocess` has it, where a column names them."""
+    return [split if own else UNLABELLED for split, own in zip(given, labelled, strict=True)] if given else None
 
 
 def _say_target(found: Schema, task: Task, strata: Counter[str], splits: Counter[str], context: Context) -> None:

@@ -172,7 +172,8 @@ def _row(loaded: Model, options: Options) -> dict[str, str]:
         columns = [name for name, own in kinds.items() if own == kind]
         if len(columns) != 1:
             many = f"at several: {', '.join(columns)}" if columns else "at no such column"
-            remedy = f"Say which: --value {columns[0]}=CELL" if columns else f"It looks at: {told}; --value COL=CELL."
+            one = f"Say which: --value {shlex.quote(columns[0])}=CELL" if columns else ""
+            remedy = one or f"It looks at: {told}; --value COL=CELL."
             raise ConfigError(f"--{kind}: {loaded.artifact.name} looks {many}", remedy)
         if columns[0] in row:
             raise ConfigError(f"--{kind} and --value both say what is in {columns[0]!r}", "Leave one out.")

@@ -166,7 +166,7 @@ def language_of(words: Counter[str]) -> str:
         often = get_frequency_dict(code, "small")
         usual = sum(count for word, count in words.items() if word in often)
         given = sum(count * math.log(often.get(word, RARE)) for word, count in words.items())
-        if usual >= USUAL * words.total() and given > most:
+        if usual and usual >= USUAL * words.total() and given > most:
             best, most = code, given
     return best
 

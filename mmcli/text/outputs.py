@@ -14,7 +14,7 @@ from mmcli.reporting.metrics import Array
 from mmcli.signals import OUTPUTS, Column, Outputs
 from mmcli.text import lattice, searching
 from mmcli.text.beam import DEFAULT_EXPONENT, loops, tune_exponent
-from mmcli.text.lattice import Lattices
+from mmcli.text.lattice import Lattices, Search
 from mmcli.text.prefixes import LanguageModel
 from mmcli.text.spelled import Spelled, Spellings, dense
 from mmcli.text.targets import Judge, unpadded
@@ -77,6 +77,13 @@ LATTICES, WRITINGS, SPELLINGS = Lattices(), Writings(), Spellings()
 
 def _kind(outputs: Any) -> Outputs:
     return WRITINGS if isinstance(outputs, Writing) else SPELLINGS if isinstance(outputs, Spelled) else LATTICES
+
+
+def are_searched(outputs: Answers) -> bool:
+    """Whether several texts of each row are followed for its answer."""
+    if isinstance(outputs, Writing):
+        return outputs.width > 1
+    return not isinstance(outputs, Spelled) and not Search.of(outputs).greedy
 
 
 def written(outputs: Answers, lm: LanguageModel) -> list[list[int]]:

@@ -397,7 +397,8 @@ def test_an_id_that_repeats_beside_a_column_of_splits_says_how_to_draw_them_by_i
     told = planned(table(tmp_path, {**columns, "split": SPLIT}), target=("label",)).notes
     (hint,) = (own for own in told if "called an id" in own)
     assert hint.endswith(
-        "(--group user_id --ignore split to draw splits that keep its rows together, which the column 'split' may divide)"
+        "(--group user_id --ignore split without --split to draw splits that keep its rows together, which the column 'split' "
+        "may divide)"
     )
     (hint,) = (own for own in planned(table(tmp_path, columns), target=("label",)).notes if "called an id" in own)
     assert hint.endswith("(--group user_id to keep its rows in one split)")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ import torch.nn.functional as F
 
 from mmcli.models import calibration
 from mmcli.models.calibration import Isotonic, Vector
+from mmcli.models.networks import AveragedHeads
 from mmcli.tasks.classification import Classification, Config
 from mmcli.tasks.multilabel import Config as LabelConfig
 from mmcli.tasks.multilabel import Multilabel
@@ -105,7 +107,7 @@ def test_the_softened_loss_of_labels_by_hand() -> None:
 def test_what_is_right_already_keeps_its_temperature() -> None:
     for task, outputs, targets in (of_labels(10), (Classification.fit(Config(), [("a",), ("b",)], ["y"]), *two_classes())):
         once = calibration.temperature(outputs, targets, task)
-        assert calibration.temperature(outputs / once, targets, task, [once]) == pytest.approx(1, abs=0.03)
+        assert calibration.temperature(outputs / once, targets, task, once) == pytest.approx(1, abs=0.03)
 
 
 def two_classes() -> tuple[torch.Tensor, torch.Tensor]:
@@ -117,9 +119,20 @@ def test_bounds_are_those_of_the_temperature_in_the_end() -> None:
     task, outputs, targets = of_labels(10)
     faint = outputs / 1e4
     assert calibration.temperature(faint, targets, task) == pytest.approx(0.05)
-    assert calibration.temperature(faint, targets, task, [0.1]) == pytest.approx(0.5)
-    assert calibration.temperature(faint, targets, task, [0.1, 0.4]) == pytest.approx(0.5)  # of a mean's members
-    assert calibration.temperature(faint, targets, task, [0.05]) == 1.0
-    assert calibration.temperature(faint, targets, task, [0.01]) == pytest.approx(5)  # below it already
+    assert calibration.temperature(faint, targets, task, 0.1) == pytest.approx(0.5)
+    assert calibration.temperature(faint, targets, task, 0.05) == 1.0
+    assert calibration.temperature(faint, targets, task, 0.01) == pytest.approx(5)  # below it already
     wrong = 1 - targets
-    assert calibration.temperature(1e3 * outputs, wrong, task, [10.0]) == pytest.approx(2)
+    assert calibration.temperature(1e3 * outputs, wrong, task, 10.0) == pytest.approx(2)
+
+
+def test_members_of_a_mean_count_for_the_bounds_as_they_do_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is as faint as may be and counts nothing keeps nobody from being cooled."""
+    heads: Any = AveragedHeads.__new__(AveragedHeads)
+    torch.nn.Module.__init__(heads)
+    members = [SimpleNamespace(temperature=torch.tensor(own)) for own in (20.0, 0.9)]
+    monkeypatch.setattr(AveragedHeads, "each", members)
+    heads.shares, heads.temperature = torch.tensor([0.0, 1.0]), torch.tensor(2.0)
+    assert heads.made_at == pytest.approx(1.8)
+    heads.shares = torch.tensor([0.5, 0.5])
+    assert heads.made_at == pytest.approx(2 * (20 * 0.9) ** 0.5)

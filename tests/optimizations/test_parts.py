@@ -122,7 +122,7 @@ class Tempered(nn.Module):
         super().__init__()
         self.said, self.temperature = said, torch.ones(())
         self.calibration: nn.Module = nn.Identity()
-        self.fusion_head: Any = SimpleNamespace(temperature=self.temperature, temperatures=[1.0])
+        self.fusion_head: Any = SimpleNamespace(temperature=self.temperature, made_at=1.0)
 
     def outputs(self) -> Tensor:
         found: Tensor = self.calibration(self.said / self.fusion_head.temperature)

@@ -16,7 +16,7 @@ from mmcli.artifacts.store import Artifact
 from mmcli.errors import ArtifactError
 from mmcli.models import loading
 from mmcli.models.runners import Cost
-from mmcli.proof import curves, provenance, report, rows, tables
+from mmcli.proof import curves, provenance, report, rows, tables, trials
 from mmcli.proof.advice import advice
 from mmcli.proof.steps import in_hand
 from mmcli.proof.worse import beyond_noise
@@ -24,7 +24,9 @@ from mmcli.reporting.classes import ClassScore
 from mmcli.reporting.metrics import Interval
 from mmcli.selection import leaderboard
 from mmcli.selection.tradeoff import Row
+from mmcli.signals import Column
 from mmcli.tasks.classification import Classification, Config
+from mmcli.text.lattice import Lattice, Search
 
 
 def optimized(picked: str, kept: tuple[str, ...], members: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -293,8 +295,11 @@ def test_encoders_that_time_cut_short_are_what_to_do_first() -> None:
 def test_the_page_says_where_texts_are_found_without_the_search() -> None:
     task: Any = SimpleNamespace(outputs=SimpleNamespace(words="texts"), primary_metric="wer")
     test = {"missing_curve": {"sound": [{"share": 0.0, "score": 0.638}, {"share": 1.0, "score": 1.0}]}}
-    said = report._unsearched(test, 0.471, task)
+    column = Column(torch.zeros(2, 3), torch.ones(1, dtype=torch.bool), torch.tensor([0, 2]))
+    searched = Lattice(column.values, column.present, column.offsets, search=Search(8, 0.5).tensor())
+    said = trials.unsearched(test, 0.471, task, searched)
     assert "WER is 0.638 so with nothing missing, not 0.471" in said
-    assert report._unsearched(test, 0.6383, task) == report._unsearched({}, 0.471, task) == ""
+    assert trials.unsearched(test, 0.6383, task, searched) == trials.unsearched({}, 0.471, task, searched) == ""
+    assert trials.unsearched(test, 0.471, task, column) == ""  # greedy: what differs has another cause
     task.outputs.words = "decisions"
-    assert report._unsearched(test, 0.471, task) == ""
+    assert trials.unsearched(test, 0.471, task, searched) == ""

@@ -186,8 +186,8 @@ def test_a_model_that_knows_a_row_has_no_say_on_it(folded: Path) -> None:
     assert not torch.allclose(forward.outputs_for(network, dataset, val, compute), plain)
     targets = dataset.targets[bench.judged]
     everything = forward.outputs_for(network, dataset, bench.judged, compute)
-    honest = calibration.temperature(after, targets, dataset.task, heads.temperatures)
-    by_all = calibration.temperature(everything, targets, dataset.task, heads.temperatures)
+    honest = calibration.temperature(after, targets, dataset.task, heads.made_at)
+    by_all = calibration.temperature(everything, targets, dataset.task, heads.made_at)
     assert honest != by_all
     temperature = float(heads.temperature)
     bench.calibrated(Candidate("fused", network, Recipe.of(artifact)))

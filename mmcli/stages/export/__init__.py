@@ -147,7 +147,8 @@ def _earlier(to: Path, loaded: Model, context: Context) -> str:
     names = {str(entry.get("hash")): str(entry["name"]) for entry in history(root)}
     if made in names:
         return f"a model that was made in {root} before, {names[made]}"
-    of = f"of another model, of the target {told.get('target')!r}" if told else f"that cannot be understood ({DESCRIPTION})"
+    target = f", of the target {told['target']!r}" if told.get("target") else ""
+    of = f"of another model{target}" if told else f"that cannot be understood ({DESCRIPTION})"
     if context.force:
         return of.removeprefix("of ") if told else f"something {of}"
     raise ConfigError(

@@ -180,7 +180,7 @@ def _settled(network: FusedModel, folds: Folds, case: _Case, compute: Compute) -
     if not dataset.task.lacks("calibration"):
         own = folds.outputs(network, dataset, judged, compute)
         heads = network.fusion_head
-        heads.temperature *= temperature(own, targets, dataset.task, heads.temperatures)
+        heads.temperature *= temperature(own, targets, dataset.task, heads.made_at)
     return folds.outputs(network, dataset, torch.arange(len(dataset.rows)), compute)
 
 

@@ -70,7 +70,7 @@ def with_solved(
             member.head.beam = fused.width if isinstance(fused, Writing) else 1
             found = recalling.weigh(*given) if isinstance(fused, Writing) else None
         else:
-            found = deciding.weigh_known(*given, heads.temperatures)
+            found = deciding.weigh_known(*given, heads.made_at)
         if found is None:
             continue
         if method != recall.METHOD:
